@@ -1,0 +1,2 @@
+//! Boneyard.
+#![forbid(unsafe_code)]
