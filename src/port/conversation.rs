@@ -1,0 +1,242 @@
+//! The server's half of one connection's protocol.
+//!
+//! Preface -> Hello -> Open -> left. Everything that can be answered without a handler is answered here: the
+//! greeting, pings, calls that are refused. Step 3 of a transaction's way (see docs/ARCHITECTURE.md).
+
+use super::burst::Call;
+use super::frames;
+use crate::service::{Refusal, Status};
+use crate::stats::{CloseReason, PortStats};
+use crate::wire::body::Hello;
+use crate::wire::limits::{
+    CALL_PRELUDE_BYTES, HEADER_BYTES, HELLO_BODY_BYTES_MAX, PREFACE_BYTES, SIGNAL_BODY_BYTES_MAX,
+};
+use crate::wire::{CallPrelude, Codec, Header, Kind, Preface, WireError, cut};
+use std::time::{Duration, Instant};
+
+/// What a port knows when bytes arrive, and what it allows.
+#[derive(Debug, Clone, Copy)]
+pub struct Reception<'a> {
+    /// The Welcome's bytes.
+    pub welcome: &'a [u8],
+    /// Largest body of a Call, in bytes.
+    pub body_bytes_max: usize,
+    /// Highest method number.
+    pub methods: u16,
+    /// Is the server stopping?
+    pub draining: bool,
+    /// Calls the port's queue still takes.
+    pub queue_room: usize,
+    /// Calls this connection may still have out. At 0 nothing more is consumed.
+    pub window_room: usize,
+    /// When the bytes were read.
+    pub now: Instant,
+    /// Where calls and refusals are counted.
+    pub stats: &'a PortStats,
+}
+
+/// What one [`Conversation::receive`] brings forth. Reused, so that nothing is allocated for each call.
+#[derive(Debug, Default)]
+pub struct Intake {
+    /// Calls admitted; their arguments are ranges of the bytes received.
+    pub calls: Vec<Call>,
+    /// Frames to send at once.
+    pub replies: Vec<u8>,
+    /// Calls the peer no longer wants.
+    pub cancels: Vec<u64>,
+}
+
+/// The connection must be closed, after the replies in the [`Intake`] were sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leave(pub CloseReason);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Preface,
+    Hello,
+    Open,
+    Left,
+}
+
+/// One connection's protocol state; a few bytes.
+#[derive(Debug)]
+pub struct Conversation {
+    state: State,
+}
+
+impl Default for Conversation {
+    fn default() -> Self {
+        Conversation { state: State::Preface }
+    }
+}
+
+impl Conversation {
+    /// Looks at all that was received and not yet consumed, and returns how much of it is consumed now.
+    ///
+    /// # Errors
+    /// [`Leave`]: the peer broke the protocol. It is told why where a reply is possible; nothing is consumed after.
+    pub fn receive(
+        &mut self,
+        bytes: &[u8],
+        port: &Reception<'_>,
+        intake: &mut Intake,
+    ) -> Result<usize, Leave> {
+        let mut used = 0;
+        while let Some(step) = self.step(&bytes[used..], used, port, intake)? {
+            used += step;
+        }
+        debug_assert!(used <= bytes.len() && intake.calls.len() <= port.window_room);
+        Ok(used)
+    }
+
+    /// The peer has closed, with `left` bytes not consumed.
+    pub fn hung_up(&self, left: usize) -> CloseReason {
+        if left == 0 { CloseReason::PeerClosed } else { CloseReason::PeerClosedMidFrame }
+    }
+
+    fn step(
+        &mut self,
+        bytes: &[u8],
+        at: usize,
+        port: &Reception<'_>,
+        intake: &mut Intake,
+    ) -> Result<Option<usize>, Leave> {
+        match self.state {
+            State::Left => Ok(None),
+            State::Preface => self.preface(bytes, intake),
+            State::Hello | State::Open => self.frame(bytes, at, port, intake),
+        }
+    }
+
+    fn preface(&mut self, bytes: &[u8], intake: &mut Intake) -> Result<Option<usize>, Leave> {
+        match Preface::read(bytes) {
+            Ok(None) => Ok(None),
+            Ok(Some(_)) => {
+                self.state = State::Hello;
+                Ok(Some(PREFACE_BYTES))
+            }
+            Err(error) => Err(self.leave(error, None, intake)),
+        }
+    }
+
+    fn frame(
+        &mut self,
+        bytes: &[u8],
+        at: usize,
+        port: &Reception<'_>,
+        intake: &mut Intake,
+    ) -> Result<Option<usize>, Leave> {
+        let limit = |header: &Header| match header.kind {
+            Kind::Call => port.body_bytes_max,
+            Kind::Hello => HELLO_BODY_BYTES_MAX,
+            _ => SIGNAL_BODY_BYTES_MAX,
+        };
+        if intake.calls.len() >= port.window_room {
+            return Ok(None);
+        }
+        let header = match cut(bytes, limit) {
+            Ok(None) => return Ok(None),
+            Ok(Some(header)) => header,
+            Err((error, header)) => {
+                let call = header.filter(|header| header.kind == Kind::Call && self.state == State::Open);
+                if let Some(header) = call {
+                    port.stats.calls.add(1);
+                    refuse(&header, &Refusal::from(error.clone()), port, intake);
+                }
+                return Err(self.leave(error, header, intake));
+            }
+        };
+        let end = HEADER_BYTES + header.body_bytes as usize;
+        let body = &bytes[HEADER_BYTES..end];
+        let taken = match (self.state, header.kind) {
+            (State::Hello, Kind::Hello) => self.hello(body, port, intake),
+            (State::Open, Kind::Call) => self.call(&header, body, at + HEADER_BYTES, port, intake),
+            (State::Open, Kind::Cancel) => {
+                port.stats.cancels.add(1);
+                intake.cancels.push(header.call);
+                Ok(())
+            }
+            (State::Open, Kind::Ping) => {
+                frames::pong(header.call, &mut intake.replies);
+                Ok(())
+            }
+            (_, kind) => Err(WireError::UnexpectedKind(kind)),
+        };
+        match taken {
+            Ok(()) => Ok(Some(end)),
+            Err(error) => Err(self.leave(error, Some(header), intake)),
+        }
+    }
+
+    fn hello(&mut self, body: &[u8], port: &Reception<'_>, intake: &mut Intake) -> Result<(), WireError> {
+        let _: Hello = Codec::Bincode.decode(body)?;
+        self.state = State::Open;
+        intake.replies.extend_from_slice(port.welcome);
+        Ok(())
+    }
+
+    /// Admits a call or answers why not. `at` is where the body begins in the bytes received.
+    fn call(
+        &mut self,
+        header: &Header,
+        body: &[u8],
+        at: usize,
+        port: &Reception<'_>,
+        intake: &mut Intake,
+    ) -> Result<(), WireError> {
+        port.stats.calls.add(1);
+        let (prelude, _) = match CallPrelude::split(body) {
+            Ok(split) => split,
+            Err(error) => {
+                let refusal = Refusal::new(Status::BadRequest, error.to_string());
+                return Ok(refuse(header, &refusal, port, intake));
+            }
+        };
+        if let Some(refusal) = admit(header, port, intake.calls.len()) {
+            return Ok(refuse(header, &refusal, port, intake));
+        }
+        let wait = Duration::from_millis(prelude.deadline_ms.into());
+        let deadline = (prelude.deadline_ms > 0).then(|| port.now + wait);
+        let call = Call::new(header.call, header.code, Codec::of(header.flags), prelude.session, deadline);
+        intake.calls.push(call.at(at + CALL_PRELUDE_BYTES..at + body.len()));
+        Ok(())
+    }
+
+    /// Tells the peer why, where it can be expected to understand, and ends the conversation.
+    fn leave(&mut self, error: WireError, header: Option<Header>, intake: &mut Intake) -> Leave {
+        self.state = State::Left;
+        let reason = match &error {
+            WireError::BadMagic => return Leave(CloseReason::BadMagic),
+            WireError::UnsupportedVersion { .. } => CloseReason::UnsupportedVersion,
+            WireError::TooLarge { .. } => CloseReason::FrameTooLarge,
+            _ => CloseReason::ProtocolError,
+        };
+        let mut refusal = Refusal::from(error);
+        if let (Status::BadRequest, Some(header)) = (refusal.status, header) {
+            refusal =
+                Refusal::new(Status::ProtocolError, format!("{:?}: {}", header.kind, refusal.fault.message));
+        }
+        frames::goaway(&refusal, &mut intake.replies);
+        Leave(reason)
+    }
+}
+
+/// Is there a reason to refuse this call now? `ahead` calls of the same read were admitted before it.
+fn admit(header: &Header, port: &Reception<'_>, ahead: usize) -> Option<Refusal> {
+    if port.draining {
+        return Some(Refusal::new(Status::Draining, Status::Draining.text()));
+    }
+    if header.code == 0 || header.code > port.methods {
+        let message = format!("no method has number {}; see the Welcome's table", header.code);
+        return Some(Refusal::new(Status::UnknownMethod, message));
+    }
+    if ahead >= port.queue_room {
+        return Some(Refusal::new(Status::QueueFull, "the port's queue is full (Server_Queue_Limit)"));
+    }
+    None
+}
+
+fn refuse(header: &Header, refusal: &Refusal, port: &Reception<'_>, intake: &mut Intake) {
+    port.stats.answer(refusal.status);
+    frames::refusal(header.call, Codec::of(header.flags), refusal, &mut intake.replies);
+}

@@ -1,0 +1,76 @@
+//! Methods every server has: `server.ping`, `server.echo`, `server.info`, `server.methods`.
+
+use super::services::ServicesBuilder;
+use super::{Bytes, Method, Refusal, Transaction};
+use crate::wire::Codec;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+
+/// Nothing in, nothing out: is the server there?
+pub const PING: Method<(), ()> = Method::new("server.ping");
+
+/// Gives its arguments back, byte for byte, whatever they are; JSON arguments must be JSON.
+pub const ECHO: Method<Bytes, Bytes> = Method::new("server.echo");
+
+/// What the server is and how it is sized.
+pub const INFO: Method<(), Info> = Method::new("server.info");
+
+/// Names of all methods, sorted.
+pub const METHODS: Method<(), Vec<String>> = Method::new("server.methods");
+
+/// Result of [`INFO`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Info {
+    /// Name and version of the server's software.
+    pub server: String,
+    /// Protocol version.
+    pub protocol: u16,
+    /// Since the start.
+    pub uptime_ms: u64,
+    /// `Server_Max_Concurrent_Trans`; -1 is unlimited.
+    pub max_concurrent_trans: i64,
+    /// Transactions that run now, this one included.
+    pub running: u32,
+    /// Most that ever ran at once.
+    pub running_peak: u32,
+    /// Transactions answered since the start.
+    pub answered: u64,
+    /// Each port of the server.
+    pub ports: Vec<PortInfo>,
+}
+
+/// A port in [`Info`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortInfo {
+    /// Name from `Ports`.
+    pub name: String,
+    /// Address it listens on.
+    pub address: String,
+    /// Workers of its pool.
+    pub workers: u32,
+}
+
+/// Adds the four; `info` is asked at each call of `server.info`.
+pub(crate) fn add(builder: &mut ServicesBuilder, info: impl Fn() -> Info + Send + Sync + 'static) {
+    builder.add(PING, |_, ()| Ok(()));
+    builder.add_raw(ECHO.name(), Box::new(echo));
+    builder.add(INFO, move |_, ()| Ok(info()));
+    let mut names: Vec<String> = builder.names().map(str::to_owned).collect();
+    names.push(METHODS.name().to_owned());
+    names.sort();
+    builder.add(METHODS, move |_, ()| Ok(names.clone()));
+}
+
+/// Copies the arguments. Works for every type, since both codecs write request and response alike.
+pub(crate) fn echo(
+    _: &Transaction<'_>,
+    codec: Codec,
+    arguments: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), Refusal> {
+    if codec == Codec::Json {
+        let _: IgnoredAny = codec.decode(arguments)?;
+    }
+    out.extend_from_slice(arguments);
+    Ok(())
+}

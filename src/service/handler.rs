@@ -1,0 +1,90 @@
+//! From a closure over typed values to bytes in, bytes out.
+
+use super::{Fault, Status, Transaction};
+use crate::wire::{Codec, WireError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A handler's "no": reaches the client with its code and message.
+///
+/// Any error becomes one through `?` (code 0, its text as the message), so say in your own errors only what a
+/// client may read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApplicationError {
+    /// The application's own number; 0 when it has none.
+    pub code: u32,
+    /// For people.
+    pub message: String,
+}
+
+impl ApplicationError {
+    /// An error with the application's own number.
+    pub fn new(code: u32, message: impl Into<String>) -> Self {
+        ApplicationError { code, message: message.into() }
+    }
+}
+
+impl<E: std::error::Error> From<E> for ApplicationError {
+    fn from(error: E) -> Self {
+        ApplicationError::new(0, error.to_string())
+    }
+}
+
+/// Why there is no result: what the caller is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Whose fault, and which.
+    pub status: Status,
+    /// The details that travel with it.
+    pub fault: Fault,
+}
+
+impl Refusal {
+    /// A refusal with a message.
+    pub fn new(status: Status, message: impl Into<String>) -> Refusal {
+        Refusal { status, fault: Fault { code: 0, retry_after_ms: 0, message: message.into() } }
+    }
+
+    /// Appends the details as the call's codec writes them.
+    pub(crate) fn encode(&self, codec: Codec, out: &mut Vec<u8>) {
+        let encoded = codec.encode(&self.fault, out);
+        debug_assert!(encoded.is_ok(), "numbers and text always encode");
+    }
+}
+
+impl From<WireError> for Refusal {
+    fn from(error: WireError) -> Self {
+        let status = match error {
+            WireError::UnsupportedVersion { .. } => Status::UnsupportedVersion,
+            WireError::TooLarge { .. } => Status::TooLarge,
+            WireError::Undecodable(_) | WireError::LeftOver(_) => Status::BadRequest,
+            WireError::Unencodable(_) => Status::BadResponse,
+            _ => Status::ProtocolError,
+        };
+        Refusal::new(status, error.to_string())
+    }
+}
+
+impl From<ApplicationError> for Refusal {
+    fn from(error: ApplicationError) -> Self {
+        let fault = Fault { code: error.code, retry_after_ms: 0, message: error.message };
+        Refusal { status: Status::Application, fault }
+    }
+}
+
+/// A method's code, its types forgotten: arguments in, result appended to the last parameter.
+pub(crate) type Handler =
+    Box<dyn Fn(&Transaction<'_>, Codec, &[u8], &mut Vec<u8>) -> Result<(), Refusal> + Send + Sync>;
+
+/// Wraps a closure over typed values.
+pub(crate) fn typed<Request, Response, F>(run: F) -> Handler
+where
+    Request: DeserializeOwned,
+    Response: Serialize,
+    F: Fn(&Transaction<'_>, Request) -> Result<Response, ApplicationError> + Send + Sync + 'static,
+{
+    Box::new(move |transaction, codec, arguments, result| {
+        let response = run(transaction, codec.decode(arguments)?)?;
+        Ok(codec.encode(&response, result)?)
+    })
+}

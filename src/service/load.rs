@@ -1,0 +1,63 @@
+//! The rehearsal service, only with `Load_Service=1`: methods whose cost the caller chooses, for benchmarks and for
+//! trying settings before real users do.
+
+use super::services::ServicesBuilder;
+use super::{ApplicationError, Bytes, Method, builtin};
+use rustix::time::{ClockId, clock_gettime};
+use std::time::Duration;
+
+/// Gives its bytes back.
+pub const ECHO: Method<Bytes, Bytes> = Method::new("load.echo");
+
+/// Burns so many microseconds of CPU, at most [`SPIN_US_MAX`], and returns how many it burnt.
+pub const SPIN: Method<u64, u64> = Method::new("load.spin");
+
+/// Sleeps so many milliseconds, at most [`SLEEP_MS_MAX`].
+pub const SLEEP: Method<u64, ()> = Method::new("load.sleep");
+
+/// Longest spin, in microseconds: 10 s.
+pub const SPIN_US_MAX: u64 = 10_000_000;
+
+/// Longest sleep, in milliseconds: 10 minutes.
+pub const SLEEP_MS_MAX: u64 = 600_000;
+
+/// Code of the application error for a cost over its bound.
+pub const TOO_MUCH: u32 = 1;
+
+/// Adds the service.
+pub(crate) fn add(builder: &mut ServicesBuilder) {
+    builder.add_raw(ECHO.name(), Box::new(builtin::echo));
+    builder.add(SPIN, |_, us| spin(bounded(us, SPIN_US_MAX)?));
+    builder.add(SLEEP, |_, ms| {
+        std::thread::sleep(Duration::from_millis(bounded(ms, SLEEP_MS_MAX)?));
+        Ok(())
+    });
+}
+
+fn bounded(value: u64, most: u64) -> Result<u64, ApplicationError> {
+    if value <= most {
+        Ok(value)
+    } else {
+        Err(ApplicationError::new(TOO_MUCH, format!("{value} is over {most}")))
+    }
+}
+
+/// Measured in the thread's own CPU time: on a busy machine a wall clock would count others' work as ours.
+fn spin(us: u64) -> Result<u64, ApplicationError> {
+    let start = cpu_ns();
+    loop {
+        let spent = cpu_ns() - start;
+        if spent >= us * 1000 {
+            return Ok(spent / 1000);
+        }
+        for _ in 0..64 {
+            std::hint::spin_loop();
+        }
+    }
+}
+
+fn cpu_ns() -> u64 {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    // A CPU clock starts at zero with its thread, so neither field is negative.
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}

@@ -1,0 +1,93 @@
+//! `Method<Request, Response>`: a constant that server and client share, so that the compiler checks both.
+
+use crate::wire::limits::METHOD_NAME_BYTES_MAX;
+use std::marker::PhantomData;
+use thiserror::Error;
+
+/// A method's name with the types of its request and response.
+///
+/// Request and response are frozen once published: bincode has neither optional trailing fields nor field names,
+/// so a changed type is a new method. Types must not contain sequences of elements of no size (`Vec<()>`) and
+/// must not be recursive; see [`crate::wire::codec`].
+///
+/// ```
+/// use boneyard::Method;
+/// const DOUBLE: Method<u32, u64> = Method::new("math.double");
+/// assert_eq!(DOUBLE.name(), "math.double");
+/// ```
+#[derive(Debug)]
+pub struct Method<Request, Response> {
+    name: &'static str,
+    types: PhantomData<fn(Request) -> Response>,
+}
+
+impl<Request, Response> Method<Request, Response> {
+    /// A method named `service.method`.
+    ///
+    /// # Panics
+    /// At compile time when used in a constant: the name breaks the rules of [`check_method_name`].
+    pub const fn new(name: &'static str) -> Self {
+        assert!(
+            check_method_name(name).is_ok(),
+            "a method's name is service.method, of letters, digits, _ and -"
+        );
+        Method { name, types: PhantomData }
+    }
+
+    /// `service.method`.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
+// Not derived: a derive would ask the same of the two types.
+impl<Request, Response> Clone for Method<Request, Response> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<Request, Response> Copy for Method<Request, Response> {}
+
+/// The name is not `service.method`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error(
+    "a method's name is service.method, of letters, digits, _ and -, at most {METHOD_NAME_BYTES_MAX} bytes"
+)]
+pub struct InvalidMethodName;
+
+/// Two or more words of ASCII letters, digits, `_` and `-`, joined by dots, at most 128 bytes together.
+///
+/// # Errors
+/// [`InvalidMethodName`].
+pub const fn check_method_name(name: &str) -> Result<(), InvalidMethodName> {
+    let bytes = name.as_bytes();
+    if bytes.len() > METHOD_NAME_BYTES_MAX {
+        return Err(InvalidMethodName);
+    }
+    let (mut at, mut dots, mut word) = (0, 0, 0);
+    while at < bytes.len() {
+        match bytes[at] {
+            b'.' if word > 0 => (dots, word) = (dots + 1, 0),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => word += 1,
+            _ => return Err(InvalidMethodName),
+        }
+        at += 1;
+    }
+    if dots > 0 && word > 0 { Ok(()) } else { Err(InvalidMethodName) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_words_joined_by_dots() {
+        for good in ["a.b", "notes.read", "a.b.c", "Load_1.x-y"] {
+            assert_eq!(check_method_name(good), Ok(()), "{good}");
+        }
+        let long = format!("a.{}", "b".repeat(METHOD_NAME_BYTES_MAX));
+        for bad in ["", "a", ".", "a.", ".a", "a..b", "a b.c", "ä.b", &long] {
+            assert_eq!(check_method_name(bad), Err(InvalidMethodName), "{bad}");
+        }
+    }
+}

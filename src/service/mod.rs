@@ -1,0 +1,20 @@
+//! Meaning: what can be called, what a call may answer, and how a handler of ordinary blocking code becomes one.
+//!
+//! Shared by client, server and examples. Knows bytes and codecs; knows no sockets, threads or settings.
+
+pub mod builtin;
+mod handler;
+#[cfg(feature = "server")]
+pub mod load;
+mod method;
+mod services;
+mod status;
+mod transaction;
+
+pub use handler::{ApplicationError, Refusal};
+pub use method::{InvalidMethodName, Method, check_method_name};
+pub use services::{DuplicateMethod, Services};
+pub use status::{Fault, Status};
+pub use transaction::{Caller, Transaction};
+
+pub use serde_bytes::ByteBuf as Bytes;

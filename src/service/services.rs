@@ -1,0 +1,230 @@
+//! The table of methods a server offers, and the one place where foreign code is run.
+
+use super::handler::{Handler, typed};
+use super::{ApplicationError, Method, Refusal, Status, Transaction};
+use crate::wire::body::MethodEntry;
+use crate::wire::{Codec, limits};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use thiserror::Error;
+
+/// Two handlers were given for one method.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("two handlers for the method {0}")]
+pub struct DuplicateMethod(pub String);
+
+/// Methods by number: 1 for the first name in alphabetical order.
+#[derive(Default)]
+pub struct Services {
+    methods: Vec<(String, Handler)>,
+}
+
+/// Methods while they are gathered.
+#[derive(Default)]
+pub(crate) struct ServicesBuilder {
+    methods: BTreeMap<String, Handler>,
+    duplicate: Option<String>,
+}
+
+impl ServicesBuilder {
+    /// Adds a method; a name given twice is reported by [`ServicesBuilder::build`].
+    pub(crate) fn add<Request, Response, F>(&mut self, method: Method<Request, Response>, run: F)
+    where
+        Request: DeserializeOwned,
+        Response: Serialize,
+        F: Fn(&Transaction<'_>, Request) -> Result<Response, ApplicationError> + Send + Sync + 'static,
+    {
+        self.add_raw(method.name(), typed(run));
+    }
+
+    /// Adds a method that reads and writes its bytes itself.
+    pub(crate) fn add_raw(&mut self, name: &str, handler: Handler) {
+        if self.methods.insert(name.to_owned(), handler).is_some() {
+            self.duplicate = Some(name.to_owned());
+        }
+    }
+
+    /// The names so far and, for the built-in table, those that will be there.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.methods.keys().map(String::as_str)
+    }
+
+    /// Numbers the methods.
+    ///
+    /// # Errors
+    /// A name was given twice.
+    pub(crate) fn build(self) -> Result<Services, DuplicateMethod> {
+        assert!(self.methods.len() <= limits::METHODS_MAX, "method numbers are 16 bits");
+        match self.duplicate {
+            Some(name) => Err(DuplicateMethod(name)),
+            None => Ok(Services { methods: self.methods.into_iter().collect() }),
+        }
+    }
+}
+
+impl Services {
+    /// How many methods there are; their numbers are 1 to this.
+    pub fn len(&self) -> usize {
+        self.methods.len()
+    }
+
+    /// Is there no method?
+    pub fn is_empty(&self) -> bool {
+        self.methods.is_empty()
+    }
+
+    /// The table a Welcome carries.
+    pub fn table(&self) -> Vec<MethodEntry> {
+        let numbered = self.methods.iter().zip(1u16..);
+        numbered.map(|((name, _), number)| MethodEntry { number, name: name.clone() }).collect()
+    }
+
+    /// Name of a method's number; empty for a number that is none's.
+    pub fn name(&self, number: u16) -> &str {
+        self.methods.get(usize::from(number).wrapping_sub(1)).map_or("", |(name, _)| name)
+    }
+
+    /// Runs a method and appends its result, or the details of the refusal, to `out`. At most `bytes_max` are
+    /// appended for a result. Never panics: a handler's panic is an answer.
+    pub(crate) fn run(
+        &self,
+        number: u16,
+        transaction: &Transaction<'_>,
+        codec: Codec,
+        arguments: &[u8],
+        bytes_max: usize,
+        out: &mut Vec<u8>,
+    ) -> Status {
+        let start = out.len();
+        let Some((_, handler)) = self.methods.get(usize::from(number).wrapping_sub(1)) else {
+            return refuse(
+                Refusal::new(Status::UnknownMethod, format!("no method has number {number}")),
+                codec,
+                out,
+            );
+        };
+        // Unwind safety: a panic leaves `out` with half a result, which is cut off below; what a handler does to
+        // its own state is its own affair, as it would be on a thread of its own.
+        let ran = catch_unwind(AssertUnwindSafe(|| handler(transaction, codec, arguments, out)));
+        let size = out.len() - start;
+        let refusal = match ran {
+            Ok(Ok(())) if size <= bytes_max => return Status::Ok,
+            Ok(Ok(())) => {
+                let message = format!("a result of {size} bytes is over the limit of {bytes_max}");
+                Refusal::new(Status::BadResponse, message)
+            }
+            Ok(Err(refusal)) => refusal,
+            Err(panic) => {
+                // A payload's own Drop may panic; forgetting it would leak, so it is dropped under a guard.
+                let message = panic_text(panic.as_ref()).to_owned();
+                let dropped = catch_unwind(AssertUnwindSafe(|| drop(panic)));
+                log::error!("{}: handler panicked: {message}", transaction.method);
+                if dropped.is_err() {
+                    log::error!("{}: and its panic payload panicked when dropped", transaction.method);
+                }
+                Refusal::new(Status::Panicked, "the handler panicked; the server's log says where")
+            }
+        };
+        out.truncate(start);
+        refuse(refusal, codec, out)
+    }
+}
+
+fn refuse(refusal: Refusal, codec: Codec, out: &mut Vec<u8>) -> Status {
+    refusal.encode(codec, out);
+    refusal.status
+}
+
+fn panic_text(payload: &(dyn std::any::Any + Send)) -> &str {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message")
+}
+
+impl std::fmt::Debug for Services {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.methods.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::{Caller, Fault};
+    use std::net::SocketAddr;
+
+    struct Nobody;
+    impl Caller for Nobody {
+        fn peer(&self) -> SocketAddr {
+            ([127, 0, 0, 1], 1).into()
+        }
+        fn is_gone(&self) -> bool {
+            false
+        }
+        fn is_cancelled(&self, _: u64) -> bool {
+            false
+        }
+    }
+
+    const ADD: Method<(u32, u32), u32> = Method::new("math.add");
+    const FAIL: Method<u32, ()> = Method::new("math.fail");
+    const PANIC: Method<(), ()> = Method::new("math.panic");
+    const TEXT: Method<u32, String> = Method::new("math.text");
+
+    fn services() -> Services {
+        let mut builder = ServicesBuilder::default();
+        builder.add(ADD, |_, (a, b)| a.checked_add(b).ok_or_else(|| ApplicationError::new(7, "too much")));
+        builder.add(FAIL, |_, code| Err(ApplicationError::new(code, "no")));
+        builder.add(PANIC, |_, ()| panic!("on purpose"));
+        builder.add(TEXT, |_, n| Ok("x".repeat(n as usize)));
+        builder.build().unwrap()
+    }
+
+    fn run(number: u16, codec: Codec, arguments: &[u8]) -> (Status, Vec<u8>) {
+        let transaction = Transaction { caller: &Nobody, method: "m", call: 1, session: 0, deadline: None };
+        let mut out = vec![9];
+        let status = services().run(number, &transaction, codec, arguments, 100, &mut out);
+        assert_eq!(out.remove(0), 9, "what was there before is left alone");
+        (status, out)
+    }
+
+    fn fault(bytes: &[u8]) -> Fault {
+        Codec::Json.decode(bytes).unwrap()
+    }
+
+    #[test]
+    fn methods_are_numbered_by_name_and_run_in_both_codecs() {
+        let names: Vec<_> = services().table().into_iter().map(|entry| (entry.number, entry.name)).collect();
+        let expected = [(1, "math.add"), (2, "math.fail"), (3, "math.panic"), (4, "math.text")];
+        assert_eq!(names, expected.map(|(number, name)| (number, name.to_owned())));
+        assert_eq!(run(1, Codec::Json, b"[2,3]"), (Status::Ok, b"5".to_vec()));
+        assert_eq!(run(1, Codec::Bincode, &[2, 0, 0, 0, 3, 0, 0, 0]), (Status::Ok, vec![5, 0, 0, 0]));
+    }
+
+    #[test]
+    fn each_failure_has_its_status_and_message() {
+        let (status, body) = run(2, Codec::Json, b"12");
+        assert_eq!(
+            (status, fault(&body).code, fault(&body).message.as_str()),
+            (Status::Application, 12, "no")
+        );
+        let (status, body) = run(3, Codec::Json, b"null");
+        assert_eq!((status, fault(&body).code), (Status::Panicked, 0));
+        assert!(!fault(&body).message.contains("on purpose"), "a panic's text stays in the log");
+        assert_eq!(run(1, Codec::Json, b"[2]").0, Status::BadRequest);
+        assert_eq!(run(1, Codec::Bincode, &[0; 9]).0, Status::BadRequest);
+        assert_eq!(run(0, Codec::Json, b"1").0, Status::UnknownMethod);
+        assert_eq!(run(5, Codec::Json, b"1").0, Status::UnknownMethod);
+        assert_eq!(run(4, Codec::Json, b"98").0, Status::Ok);
+        assert_eq!(run(4, Codec::Json, b"99").0, Status::BadResponse, "two quotes and 99 letters");
+    }
+
+    #[test]
+    fn a_method_given_twice_is_an_error() {
+        let mut builder = ServicesBuilder::default();
+        builder.add(PANIC, |_, ()| Ok(()));
+        builder.add(PANIC, |_, ()| Ok(()));
+        assert_eq!(builder.build().unwrap_err(), DuplicateMethod("math.panic".to_owned()));
+    }
+}

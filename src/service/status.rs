@@ -1,0 +1,123 @@
+//! What a caller may be told. One table: number, name, whose fault it is.
+
+pub use crate::wire::body::Fault;
+
+/// Answer to a call. The numbers are the protocol's and never change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[repr(u16)]
+pub enum Status {
+    /// The handler ran and here is its result.
+    Ok = 0,
+    /// The handler ran and said no, with its own code and message.
+    Application = 1,
+
+    /// Caller's fault: no such method.
+    UnknownMethod = 10,
+    /// Caller's fault: the arguments do not decode as the method's request type, or bytes are left over.
+    BadRequest = 11,
+    /// Caller's fault: the frame is larger than the server takes.
+    TooLarge = 12,
+    /// Caller's fault: no common protocol version.
+    UnsupportedVersion = 13,
+    /// Caller's fault: the bytes are not the protocol.
+    ProtocolError = 14,
+
+    /// Refused before it was started: the port's queue is full.
+    QueueFull = 20,
+    /// Refused before it was started: the server is stopping.
+    Draining = 21,
+
+    /// Not started: the deadline had passed.
+    DeadlineExceeded = 30,
+    /// Not started: the caller had cancelled it.
+    Cancelled = 31,
+
+    /// Server's fault: the handler panicked; the worker goes on.
+    Panicked = 40,
+    /// Server's fault: the result could not be encoded, or is larger than a frame may be.
+    BadResponse = 41,
+}
+
+impl Status {
+    /// Every status, in the order of its number.
+    pub const ALL: [Status; 13] = [
+        Status::Ok,
+        Status::Application,
+        Status::UnknownMethod,
+        Status::BadRequest,
+        Status::TooLarge,
+        Status::UnsupportedVersion,
+        Status::ProtocolError,
+        Status::QueueFull,
+        Status::Draining,
+        Status::DeadlineExceeded,
+        Status::Cancelled,
+        Status::Panicked,
+        Status::BadResponse,
+    ];
+
+    /// The number on the wire.
+    pub const fn code(self) -> u16 {
+        self as u16
+    }
+
+    /// The status of a number; `None` for one that this build does not know.
+    pub fn from_code(code: u16) -> Option<Status> {
+        Status::ALL.into_iter().find(|status| status.code() == code)
+    }
+
+    /// Its place in [`Status::ALL`], for tables of counters.
+    pub fn index(self) -> usize {
+        Status::ALL
+            .iter()
+            .position(|status| *status == self)
+            .expect("ALL lists every status; a test holds it to that")
+    }
+
+    /// Is it certain that the handler did not run? Then the call may be made again without doing a thing twice.
+    pub fn never_started(self) -> bool {
+        (10..40).contains(&self.code())
+    }
+
+    /// A sentence for people.
+    pub fn text(self) -> &'static str {
+        match self {
+            Status::Ok => "done",
+            Status::Application => "the service refused",
+            Status::UnknownMethod => "no such method",
+            Status::BadRequest => "the arguments are not what the method takes",
+            Status::TooLarge => "the call is larger than the server takes",
+            Status::UnsupportedVersion => "the server speaks another version of the protocol",
+            Status::ProtocolError => "the bytes are not the protocol's",
+            Status::QueueFull => "the port's queue is full",
+            Status::Draining => "the server is stopping",
+            Status::DeadlineExceeded => "the deadline passed before the call was started",
+            Status::Cancelled => "cancelled before it was started",
+            Status::Panicked => "the handler panicked",
+            Status::BadResponse => "the result cannot be sent",
+        }
+    }
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self:?} ({})", self.text())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_unique_ascending_and_come_back() {
+        assert!(Status::ALL.windows(2).all(|pair| pair[0].code() < pair[1].code()));
+        for (index, status) in Status::ALL.into_iter().enumerate() {
+            assert_eq!(Status::from_code(status.code()), Some(status));
+            assert_eq!(status.index(), index);
+        }
+        let known = (0..=u16::MAX).filter(|code| Status::from_code(*code).is_some()).count();
+        assert_eq!(known, Status::ALL.len());
+    }
+}

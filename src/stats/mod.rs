@@ -1,0 +1,149 @@
+//! Counters: exact, lock-free, handed down and never looked up.
+//!
+//! A [`Tally`] is one counter for each value of a closed enum, so that no refusal and no close goes uncounted.
+
+use crate::service::Status;
+use crate::sync::{AtomicU64, Ordering};
+
+/// One counter. Adding is one relaxed atomic operation.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Counts `n` more.
+    pub(crate) fn add(&self, n: u64) {
+        // Relaxed: counters order nothing; who reads them wants a number, not a happens-before.
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// The count so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One counter for each of `N` numbered cases.
+#[derive(Debug)]
+pub struct Tally<const N: usize>([Counter; N]);
+
+impl<const N: usize> Default for Tally<N> {
+    fn default() -> Self {
+        Tally(std::array::from_fn(|_| Counter::default()))
+    }
+}
+
+impl<const N: usize> Tally<N> {
+    /// Counts case `index` once more.
+    pub(crate) fn add(&self, index: usize) {
+        self.0[index].add(1);
+    }
+
+    /// The count of case `index`.
+    pub fn get(&self, index: usize) -> u64 {
+        self.0[index].get()
+    }
+
+    /// The count of all cases.
+    pub fn sum(&self) -> u64 {
+        self.0.iter().map(Counter::get).sum()
+    }
+}
+
+/// Counters of one port.
+#[derive(Debug, Default)]
+pub struct PortStats {
+    /// Connections accepted.
+    pub accepted: Counter,
+    /// Connections closed, by [`CloseReason::index`].
+    pub closed: Tally<{ CloseReason::ALL.len() }>,
+    /// Calls that arrived whole. Each is answered once or its connection is gone.
+    pub calls: Counter,
+    /// Answers made, by [`Status::index`]; those for a connection that has gone meanwhile included.
+    pub answers: Tally<{ Status::ALL.len() }>,
+    /// Cancels that arrived.
+    pub cancels: Counter,
+    /// Calls dropped unrun because their connection was gone.
+    pub dropped: Counter,
+    /// Times a connection's reading was put off because it had its window of calls out.
+    pub window_full: Counter,
+    /// Times a connection's reading was put off because it did not take its replies.
+    pub outbound_full: Counter,
+    /// Times accepting failed, by lack of descriptors or otherwise.
+    pub accept_failed: Counter,
+}
+
+/// Why a connection ended. One counter each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The peer closed between two frames.
+    PeerClosed,
+    /// The peer closed in the middle of a frame.
+    PeerClosedMidFrame,
+    /// The socket failed: reset, timed out.
+    SocketError,
+    /// The first bytes are not the protocol's.
+    BadMagic,
+    /// No common version.
+    UnsupportedVersion,
+    /// A frame over the limit.
+    FrameTooLarge,
+    /// Bytes that break the protocol in another way.
+    ProtocolError,
+    /// The server stopped.
+    ServerStopped,
+}
+
+impl CloseReason {
+    /// Every reason, in the order of its index.
+    pub const ALL: [CloseReason; 8] = [
+        CloseReason::PeerClosed,
+        CloseReason::PeerClosedMidFrame,
+        CloseReason::SocketError,
+        CloseReason::BadMagic,
+        CloseReason::UnsupportedVersion,
+        CloseReason::FrameTooLarge,
+        CloseReason::ProtocolError,
+        CloseReason::ServerStopped,
+    ];
+
+    /// Its place in [`CloseReason::ALL`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl PortStats {
+    /// Connections open now.
+    pub fn open(&self) -> u64 {
+        // Closed is read first: a connection closed between the two reads must not make the difference negative.
+        let closed = self.closed.sum();
+        self.accepted.get() - closed
+    }
+
+    pub(crate) fn answer(&self, status: Status) {
+        self.answers.add(status.index());
+    }
+
+    /// Answers with this status.
+    pub fn answered(&self, status: Status) -> u64 {
+        self.answers.get(status.index())
+    }
+
+    /// Connections closed for this reason.
+    pub fn closed_for(&self, reason: CloseReason) -> u64 {
+        self.closed.get(reason.index())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_own_counter() {
+        for (index, reason) in CloseReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason.index(), index);
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Values as bytes: bincode (legacy layout: fixed width, little-endian) or JSON. The only file that names bincode.
+//!
+//! Decoding reads slices only, demands that the value ends where the bytes end, and bounds what a length inside
+//! the bytes may claim. The bound is a compile-time number in bincode, hence the ladder. What no bound can
+//! guard, a method's types must not have: elements of no size (`Vec<()>` can claim 2^46 of them), and recursion
+//! (a nest of 15,000 overflows a stack).
+
+use super::{Flags, WireError};
+use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// How arguments and results are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Codec {
+    /// Compact and typed: both sides must have the same types.
+    #[default]
+    Bincode,
+    /// Self-describing, for callers that were compiled with nothing.
+    Json,
+}
+
+impl Codec {
+    /// The codec a frame's flags name.
+    pub fn of(flags: Flags) -> Codec {
+        if flags.has(Flags::JSON) { Codec::Json } else { Codec::Bincode }
+    }
+
+    /// The flags that name this codec.
+    pub fn flags(self) -> Flags {
+        match self {
+            Codec::Bincode => Flags::NONE,
+            Codec::Json => Flags::JSON,
+        }
+    }
+
+    /// Reads one value that fills `bytes` exactly.
+    ///
+    /// # Errors
+    /// [`WireError::Undecodable`], [`WireError::LeftOver`].
+    pub fn decode<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, WireError> {
+        match self {
+            Codec::Bincode => decode_bincode(bytes),
+            Codec::Json => serde_json::from_slice(bytes).map_err(|e| WireError::Undecodable(e.to_string())),
+        }
+    }
+
+    /// Appends `value` to `out`.
+    ///
+    /// # Errors
+    /// [`WireError::Unencodable`]; `out` may then end in half a value, which the caller cuts off.
+    pub fn encode<T: Serialize + ?Sized>(self, value: &T, out: &mut Vec<u8>) -> Result<(), WireError> {
+        match self {
+            Codec::Bincode => {
+                bincode::serde::encode_into_std_write(value, &mut Appender(out), bincode::config::legacy())
+                    .map(|_| ())
+                    .map_err(|e| WireError::Unencodable(e.to_string()))
+            }
+            Codec::Json => {
+                serde_json::to_writer(out, value).map_err(|e| WireError::Unencodable(e.to_string()))
+            }
+        }
+    }
+}
+
+type Legacy<const LIMIT: usize> = Configuration<LittleEndian, Fixint, Limit<LIMIT>>;
+
+fn decode_bincode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
+    // The smallest rung that holds the bytes: a length inside them that claims more is refused before any
+    // memory is taken for it.
+    match bytes.len() {
+        0..=0x400 => decode_limited::<T, 0x400>(bytes),
+        ..=0x1_0000 => decode_limited::<T, 0x1_0000>(bytes),
+        ..=0x10_0000 => decode_limited::<T, 0x10_0000>(bytes),
+        ..=0x80_0000 => decode_limited::<T, 0x80_0000>(bytes),
+        _ => decode_limited::<T, { super::limits::BODY_BYTES_MAX }>(bytes),
+    }
+}
+
+fn decode_limited<T: DeserializeOwned, const LIMIT: usize>(bytes: &[u8]) -> Result<T, WireError> {
+    let config: Legacy<LIMIT> = bincode::config::legacy().with_limit::<LIMIT>();
+    let (value, used) = bincode::serde::decode_from_slice(bytes, config)
+        .map_err(|error| WireError::Undecodable(error.to_string()))?;
+    if used < bytes.len() {
+        return Err(WireError::LeftOver(bytes.len() - used));
+    }
+    Ok(value)
+}
+
+/// `Write` for a Vec, one `extend_from_slice` a call.
+struct Appender<'a>(&'a mut Vec<u8>);
+
+impl std::io::Write for Appender<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_bytes::ByteBuf;
+
+    #[test]
+    fn golden_bytes_are_bincodes_legacy_layout() {
+        let mut out = Vec::new();
+        Codec::Bincode.encode(&(1u16, "ab", Some(2i64), [3u8, 4]), &mut out).unwrap();
+        let expected = [1, 0, 2, 0, 0, 0, 0, 0, 0, 0, b'a', b'b', 1, 2, 0, 0, 0, 0, 0, 0, 0, 3, 4];
+        assert_eq!(out, expected);
+        let back: (u16, String, Option<i64>, [u8; 2]) = Codec::Bincode.decode(&out).unwrap();
+        assert_eq!(back, (1, "ab".to_owned(), Some(2), [3, 4]));
+    }
+
+    #[test]
+    fn a_length_that_lies_costs_no_memory() {
+        for claim in [1u64 << 31, 1 << 46, u64::MAX] {
+            let mut bytes = claim.to_le_bytes().to_vec();
+            bytes.extend(b"abc");
+            assert!(matches!(Codec::Bincode.decode::<String>(&bytes), Err(WireError::Undecodable(_))));
+            assert!(matches!(Codec::Bincode.decode::<ByteBuf>(&bytes), Err(WireError::Undecodable(_))));
+            assert!(matches!(Codec::Bincode.decode::<Vec<u64>>(&bytes), Err(WireError::Undecodable(_))));
+        }
+    }
+
+    #[test]
+    fn bytes_after_the_value_are_refused_by_both_codecs() {
+        let mut bytes = Vec::new();
+        Codec::Bincode.encode(&5u32, &mut bytes).unwrap();
+        bytes.push(0);
+        assert_eq!(Codec::Bincode.decode::<u32>(&bytes), Err(WireError::LeftOver(1)));
+        assert!(matches!(Codec::Json.decode::<u32>(b"5 6"), Err(WireError::Undecodable(_))));
+    }
+
+    #[test]
+    fn values_at_each_rung_of_the_ladder_pass() {
+        for size in [0, 1000, 1100, 65_000, 66_000, 1 << 20, 9 << 20] {
+            let mut bytes = Vec::new();
+            Codec::Bincode.encode(&ByteBuf::from(vec![7; size]), &mut bytes).unwrap();
+            assert_eq!(Codec::Bincode.decode::<ByteBuf>(&bytes).unwrap().len(), size);
+        }
+    }
+}
