@@ -1,8 +1,15 @@
 //! Boneyard.
 #![forbid(unsafe_code)]
+pub mod config;
+#[cfg(feature = "server")]
+mod pool;
 pub mod port;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod service;
 pub mod stats;
 mod sync;
 pub mod wire;
+#[cfg(feature = "server")]
+pub use server::Server;
 pub use service::Method;

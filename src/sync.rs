@@ -3,7 +3,7 @@
 //! Rules for its users: no lock is held across a call out of its file, and at most one is held at a time, so
 //! there is no lock order to keep.
 
-pub(crate) use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+pub(crate) use crossbeam_channel::{Receiver, Sender, bounded};
 pub(crate) use parking_lot::{Condvar, Mutex};
 pub(crate) use std::sync::Arc;
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};

@@ -37,6 +37,11 @@ impl Call {
         Call { id, deadline, session, method, codec, arguments: (0, 0) }
     }
 
+    /// Where its arguments end in the bytes it was cut from.
+    pub fn arguments_end(&self) -> usize {
+        self.arguments.1 as usize
+    }
+
     pub(super) fn at(self, arguments: Range<usize>) -> Call {
         let offset = |at: usize| u32::try_from(at).expect("a buffer is far smaller than 4 GiB");
         Call { arguments: (offset(arguments.start), offset(arguments.end)), ..self }

@@ -19,7 +19,7 @@ pub const INFO: Method<(), Info> = Method::new("server.info");
 pub const METHODS: Method<(), Vec<String>> = Method::new("server.methods");
 
 /// Result of [`INFO`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Info {
     /// Name and version of the server's software.
     pub server: String,

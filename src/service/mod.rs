@@ -13,6 +13,7 @@ mod transaction;
 
 pub use handler::{ApplicationError, Refusal};
 pub use method::{InvalidMethodName, Method, check_method_name};
+pub(crate) use services::ServicesBuilder;
 pub use services::{DuplicateMethod, Services};
 pub use status::{Fault, Status};
 pub use transaction::{Caller, Transaction};

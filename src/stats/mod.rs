@@ -62,8 +62,6 @@ pub struct PortStats {
     pub answers: Tally<{ Status::ALL.len() }>,
     /// Cancels that arrived.
     pub cancels: Counter,
-    /// Calls dropped unrun because their connection was gone.
-    pub dropped: Counter,
     /// Times a connection's reading was put off because it had its window of calls out.
     pub window_full: Counter,
     /// Times a connection's reading was put off because it did not take its replies.

@@ -1,0 +1,155 @@
+//! Execution: fixed threads, no sockets.
+//!
+//! A port's pool is its workers and their queue; the [`Throttle`] says over all ports how many workers may be awake.
+//! Idle workers stand on a last-in-first-out stack; whoever wakes one takes a permit and hands it over with the
+//! wake, so no thread wakes to find none, and a transaction that waits holds neither a thread nor a permit.
+//!
+//! ```text
+//! listener --Queue::push--> [bounded channel] --Worker::work--> Services::run --Turn::held--> Outlet::send
+//!      \__ Queue::announce __ Throttle::wake_one __/ permit
+//! ```
+//!
+//! No wake-up is lost: a worker that retires first says that it is no longer awake and then looks at the queue; a
+//! listener first puts a burst into the queue and then looks who is awake. One of the two sees the other.
+
+mod pace;
+mod queue;
+mod throttle;
+mod turn;
+mod worker;
+
+pub(crate) use queue::Queue;
+pub(crate) use throttle::{Seat, Throttle};
+
+use crate::port::Work;
+use crate::service::Services;
+use crate::stats::PortStats;
+use crate::sync::{Arc, AtomicBool, Condvar, Mutex, Parker, Receiver, Sender, bounded};
+use pace::Paces;
+use std::time::Instant;
+use turn::Turn;
+use worker::Worker;
+
+/// Buffers that wait to be used again, for each port. More would only keep memory after a peak.
+const SPARE_WORKS: usize = 64;
+
+/// Largest buffer that is kept for use again, in bytes.
+const SPARE_BYTES_MAX: usize = 64 << 10;
+
+/// What all pools of a server share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) throttle: Throttle,
+    pub(crate) services: Services,
+    pub(crate) paces: Paces,
+    /// Largest result, in bytes.
+    pub(crate) result_bytes_max: usize,
+    /// Set when the time for an orderly stop is over: what has not started never will.
+    pub(crate) abandoned: AtomicBool,
+    exits: Exits,
+}
+
+impl Shared {
+    pub(crate) fn new(services: Services, throttle: Throttle, result_bytes_max: usize) -> Shared {
+        let paces = Paces::new(services.len());
+        let abandoned = AtomicBool::new(false);
+        Shared { throttle, services, paces, result_bytes_max, abandoned, exits: Exits::default() }
+    }
+
+    /// Waits until no more than `left` workers of all pools are alive, or until `deadline`. Returns how many are.
+    pub(crate) fn await_exits(&self, workers: usize, deadline: Instant) -> usize {
+        self.exits.wait(workers, deadline)
+    }
+}
+
+/// Counts worker threads that have ended.
+#[derive(Debug, Default)]
+struct Exits {
+    count: Mutex<usize>,
+    changed: Condvar,
+}
+
+impl Exits {
+    fn add(&self) {
+        *self.count.lock() += 1;
+        self.changed.notify_all();
+    }
+
+    fn wait(&self, of: usize, deadline: Instant) -> usize {
+        let mut count = self.count.lock();
+        while *count < of && !self.changed.wait_until(&mut count, deadline).timed_out() {}
+        of - *count
+    }
+}
+
+/// What a port's listener and workers share.
+#[derive(Debug)]
+pub(crate) struct PortShared {
+    pub(crate) index: usize,
+    pub(crate) name: String,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) stats: PortStats,
+    turns: Vec<Turn>,
+    spare: (Sender<Arc<Work>>, Receiver<Arc<Work>>),
+}
+
+impl PortShared {
+    pub(crate) fn new(
+        index: usize,
+        name: String,
+        queue: Arc<Queue>,
+        workers: usize,
+        stats: PortStats,
+    ) -> PortShared {
+        let turns = (0..workers).map(|_| Turn::default()).collect();
+        PortShared { index, name, queue, stats, turns, spare: bounded(SPARE_WORKS) }
+    }
+
+    /// Empty buffers, used before if there are any.
+    pub(crate) fn spare_work(&self, now: Instant) -> Arc<Work> {
+        self.spare.1.try_recv().unwrap_or_else(|_| Arc::new(Work::new(now)))
+    }
+
+    /// Takes buffers back if nobody else uses them any more.
+    pub(crate) fn recycle(&self, mut work: Arc<Work>) {
+        if let Some(unique) = Arc::get_mut(&mut work) {
+            unique.clear(SPARE_BYTES_MAX);
+            // A full shelf is no loss: the buffers are freed.
+            self.spare.0.try_send(work).ok();
+        }
+    }
+
+    /// For the listener, now and then while calls wait: takes what is kept back behind a handler that turned out
+    /// slow, and wakes a worker for it. Returns whether it found anything to do.
+    pub(crate) fn rescue(&self, shared: &Shared, now: Instant) -> bool {
+        let mut found = false;
+        for turn in &self.turns {
+            found |= turn.rescue(&self.queue, &shared.paces, now);
+        }
+        if !self.queue.is_empty() {
+            found |= shared.throttle.wake_one(self.index);
+        }
+        found
+    }
+}
+
+/// Starts a port's workers; they sleep until work comes.
+///
+/// # Errors
+/// The system would not make a thread: how many were made, and why. Those end when the throttle closes.
+pub(crate) fn start_workers(
+    shared: &Arc<Shared>,
+    port: &Arc<PortShared>,
+    parkers: &[Arc<Parker>],
+    stack_bytes: usize,
+) -> Result<(), (usize, std::io::Error)> {
+    for (id, parker) in parkers.iter().enumerate() {
+        let worker = Worker::new(Arc::clone(shared), Arc::clone(port), id, Arc::clone(parker));
+        let name = format!("{}-{}", port.name, id + 1);
+        let spawned =
+            std::thread::Builder::new().name(name).stack_size(stack_bytes).spawn(move || worker.run());
+        // The handle is let go: a handler that never returns must not hold up the server's end.
+        spawned.map(drop).map_err(|error| (id, error))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,229 @@
+//! A port's bounded queue, and the gauges that decide whether to wake another worker.
+
+use super::pace::Paces;
+use super::throttle::Throttle;
+use crate::port::Burst;
+use crate::sync::{AtomicU64, AtomicUsize, Condvar, Mutex, Ordering, Receiver, Sender, bounded};
+use std::time::{Duration, Instant};
+
+/// A worker is woken beside those awake when each of them has more than this before it, in nanoseconds: about
+/// twice what a wake costs.
+const BACKLOG_NS_MAX: u64 = 100_000;
+
+/// What a burst costs beside its handlers: taking it, and the system call that answers it. In nanoseconds.
+const BURST_NS: u64 = 5_000;
+
+/// Bursts that wait, with what they are likely to cost.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    sender: Sender<(Burst, u64)>,
+    receiver: Receiver<(Burst, u64)>,
+    calls_max: usize,
+    /// Calls in the channel.
+    calls: AtomicUsize,
+    /// Their likely cost.
+    cost_ns: AtomicU64,
+    /// Workers of the port that hold a permit.
+    awake: AtomicUsize,
+    /// Those of them that were woken and have not found work yet.
+    searching: AtomicUsize,
+    /// Those of them that run a call not known to be short.
+    engaged: AtomicUsize,
+    /// Turns with something kept back behind a running call: see [`super::Turn`].
+    exposed: AtomicUsize,
+    /// Calls admitted and not yet answered.
+    in_flight: AtomicUsize,
+    /// Somebody waits for `in_flight` to reach zero.
+    drained: (Mutex<bool>, Condvar),
+    permit_clock: PermitClock,
+}
+
+impl Queue {
+    /// Room for `calls_max` calls; `workers` may give the rest of a burst back besides.
+    pub(crate) fn new(calls_max: usize, workers: usize, now: Instant) -> Queue {
+        let (sender, receiver) = bounded(calls_max + workers);
+        Queue {
+            sender,
+            receiver,
+            calls_max,
+            calls: AtomicUsize::new(0),
+            cost_ns: AtomicU64::new(0),
+            awake: AtomicUsize::new(0),
+            searching: AtomicUsize::new(0),
+            engaged: AtomicUsize::new(0),
+            exposed: AtomicUsize::new(0),
+            in_flight: AtomicUsize::new(0),
+            drained: (Mutex::new(false), Condvar::new()),
+            permit_clock: PermitClock::new(now),
+        }
+    }
+
+    /// Calls that may still be admitted. Only the listener admits, so what it is told stays true until it pushes.
+    pub(crate) fn room(&self) -> usize {
+        self.calls_max.saturating_sub(self.calls.load(Ordering::Relaxed))
+    }
+
+    /// Calls that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Is there no burst?
+    pub(crate) fn is_empty(&self) -> bool {
+        self.receiver.is_empty()
+    }
+
+    /// Admits a burst: its calls are in flight until [`Queue::answered`].
+    pub(crate) fn admit(&self, burst: Burst, paces: &Paces) {
+        self.in_flight.fetch_add(burst.len(), Ordering::SeqCst);
+        self.push(burst, paces);
+    }
+
+    /// Puts a burst at the end of the queue.
+    pub(super) fn push(&self, burst: Burst, paces: &Paces) {
+        let cost = BURST_NS + burst.calls().iter().map(|call| u64::from(paces.ns(call.method))).sum::<u64>();
+        self.calls.fetch_add(burst.len(), Ordering::Relaxed);
+        self.cost_ns.fetch_add(cost, Ordering::Relaxed);
+        // Each burst in the channel holds a call that was admitted against `calls_max` or was given back by a
+        // worker, of which each gives back one: the channel has a place for all of them.
+        self.sender.try_send((burst, cost)).expect("the channel has a place for every burst that can be");
+    }
+
+    /// Takes the first burst.
+    pub(super) fn take(&self) -> Option<Burst> {
+        let (burst, cost) = self.receiver.try_recv().ok()?;
+        self.calls.fetch_sub(burst.len(), Ordering::Relaxed);
+        self.cost_ns.fetch_sub(cost, Ordering::Relaxed);
+        Some(burst)
+    }
+
+    /// To be called when work was queued or taken: wakes one more worker if those awake are too few for what
+    /// waits. One at a time: a worker that was woken asks again when it has found work.
+    pub(crate) fn announce(&self, throttle: &Throttle, port: usize) {
+        // SeqCst, like the channel's own operations and the worker's decrement: see the proof in pool/mod.rs.
+        let awake = self.awake.load(Ordering::SeqCst);
+        if awake == 0 {
+            throttle.wake_one(port);
+            return;
+        }
+        if self.searching.load(Ordering::Relaxed) > 0 || self.receiver.is_empty() {
+            return;
+        }
+        let free = awake.saturating_sub(self.engaged.load(Ordering::Relaxed)) as u64;
+        if free == 0 || self.cost_ns.load(Ordering::Relaxed) > free * BACKLOG_NS_MAX {
+            throttle.wake_one(port);
+        }
+    }
+
+    /// May something have to be rescued soon? Then the listener looks again within a millisecond or so.
+    pub(crate) fn needs_watch(&self) -> bool {
+        !self.receiver.is_empty() || self.exposed.load(Ordering::SeqCst) > 0
+    }
+
+    /// Calls admitted and not yet answered.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::SeqCst)
+    }
+
+    /// So many calls were answered or dropped.
+    pub(super) fn answered(&self, calls: usize) {
+        if self.in_flight.fetch_sub(calls, Ordering::SeqCst) == calls && *self.drained.0.lock() {
+            self.drained.1.notify_all();
+        }
+    }
+
+    /// Waits until nothing is in flight, or until `deadline`. Returns how many calls are.
+    pub(crate) fn await_drained(&self, deadline: Instant) -> usize {
+        let mut waiting = self.drained.0.lock();
+        *waiting = true;
+        while self.in_flight() > 0 && !self.drained.1.wait_until(&mut waiting, deadline).timed_out() {}
+        *waiting = false;
+        self.in_flight()
+    }
+
+    pub(crate) fn permit_clock(&self) -> &PermitClock {
+        &self.permit_clock
+    }
+
+    /// One worker more or less holds a permit.
+    pub(super) fn awake(&self, change: isize) {
+        step(&self.awake, change);
+    }
+
+    /// One worker more or less looks for work.
+    pub(super) fn searching(&self, change: isize) {
+        step(&self.searching, change);
+    }
+
+    /// One worker more or less runs a call not known to be short.
+    pub(super) fn engaged(&self, change: isize) {
+        step(&self.engaged, change);
+    }
+
+    /// One turn more or less has something kept back.
+    pub(super) fn exposed(&self, change: isize) {
+        step(&self.exposed, change);
+    }
+}
+
+fn step(gauge: &AtomicUsize, change: isize) {
+    let before = gauge.fetch_add(change as usize, Ordering::SeqCst);
+    debug_assert!(before.checked_add_signed(change).is_some(), "a gauge below zero");
+}
+
+/// How long a port has been without a permit while it had both work and an idle worker. A transaction's permit
+/// wait is how far this clock went on while it was queued; so no transaction needs stamps of its own.
+#[derive(Debug)]
+pub(crate) struct PermitClock {
+    epoch: Instant,
+    total_us: AtomicU64,
+    /// When it was started, from the epoch, plus one; 0 while it stands.
+    since_us: AtomicU64,
+}
+
+impl PermitClock {
+    fn new(epoch: Instant) -> PermitClock {
+        PermitClock { epoch, total_us: AtomicU64::new(0), since_us: AtomicU64::new(0) }
+    }
+
+    pub(super) fn start(&self, now: Instant) {
+        self.since_us.store(self.micros(now) + 1, Ordering::Relaxed);
+    }
+
+    pub(super) fn stop(&self, now: Instant) {
+        let since = self.since_us.swap(0, Ordering::Relaxed);
+        self.total_us.fetch_add((self.micros(now) + 1).saturating_sub(since), Ordering::Relaxed);
+    }
+
+    /// The clock's time. Between `start` and `stop` by another thread it may be off by what passes between two
+    /// of its instructions: good for a statistic.
+    pub(crate) fn read_us(&self, now: Instant) -> u64 {
+        let since = self.since_us.load(Ordering::Relaxed);
+        let running = if since == 0 { 0 } else { (self.micros(now) + 1).saturating_sub(since) };
+        self.total_us.load(Ordering::Relaxed) + running
+    }
+
+    fn micros(&self, now: Instant) -> u64 {
+        let elapsed: Duration = now.saturating_duration_since(self.epoch);
+        elapsed.as_micros() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_permit_clock_runs_only_while_started() {
+        let epoch = Instant::now();
+        let at = |ms| epoch + Duration::from_millis(ms);
+        let clock = PermitClock::new(epoch);
+        assert_eq!(clock.read_us(at(5)), 0);
+        clock.start(at(5));
+        assert_eq!(clock.read_us(at(7)), 2000);
+        clock.stop(at(10));
+        assert_eq!(clock.read_us(at(50)), 5000);
+        clock.start(at(60));
+        assert_eq!(clock.read_us(at(61)), 6000);
+    }
+}

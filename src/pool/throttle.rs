@@ -1,0 +1,213 @@
+//! The one semaphore over all ports, and the stacks of idle workers that it wakes from.
+//!
+//! A permit means "is awake and may run a handler". Invariants, true whenever the lock is free:
+//! - permits out = workers awake, over all ports, and never more than the limit;
+//! - each worker is either on its port's stack or awake or ended;
+//! - a port whose queue is not empty and whose stack is not empty has an awake worker, or its starving bit is set
+//!   and no permit is free.
+//!
+//! A freed permit goes round the ports whose starving bit is set, so that no port's flood can keep another waiting.
+
+use super::queue::Queue;
+use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Parker};
+use std::num::NonZeroU32;
+use std::time::Instant;
+
+/// Word for a worker that is woken with a permit.
+pub(super) const PERMIT: u32 = 1;
+/// Word for a worker that is woken to end.
+const CLOSED: u32 = 2;
+
+/// One port's place at the throttle.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    /// What its workers take from.
+    pub(crate) queue: Arc<Queue>,
+    /// One for each worker.
+    pub(crate) parkers: Vec<Arc<Parker>>,
+}
+
+/// What a worker does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Goes on, permit in hand.
+    Go,
+    /// Sleeps; its permit is gone and it is on the stack, or will find a word already there.
+    Park,
+    /// Ends; its permit is home.
+    Exit,
+}
+
+#[derive(Debug)]
+pub(crate) struct Throttle {
+    seats: Vec<Seat>,
+    state: Mutex<State>,
+    /// Bit p: port p has queued work and an idle worker but got no permit. Written under the lock.
+    starving: AtomicU64,
+}
+
+#[derive(Debug)]
+struct State {
+    limit: Option<NonZeroU32>,
+    out: u32,
+    peak: u32,
+    /// Idle workers of each port, the last to come on top.
+    idle: Vec<Vec<usize>>,
+    /// The port whose turn it is when a permit comes free.
+    turn: usize,
+    closed: bool,
+}
+
+impl Throttle {
+    /// `limit` permits, `None` for as many as there are workers. All workers are idle at first.
+    pub(crate) fn new(limit: Option<NonZeroU32>, seats: Vec<Seat>) -> Throttle {
+        assert!(seats.len() <= 64, "one bit for each port");
+        // Reversed, so that worker 0 is the first to be woken.
+        let idle = seats.iter().map(|seat| (0..seat.parkers.len()).rev().collect()).collect();
+        let state = State { limit, out: 0, peak: 0, idle, turn: 0, closed: false };
+        Throttle { seats, state: Mutex::new(state), starving: AtomicU64::new(0) }
+    }
+
+    /// Permits out now, and the most that ever were.
+    pub(crate) fn permits(&self) -> (u32, u32) {
+        let state = self.state.lock();
+        (state.out, state.peak)
+    }
+
+    /// Workers of a port that sleep.
+    pub(crate) fn idle(&self, port: usize) -> usize {
+        self.state.lock().idle[port].len()
+    }
+
+    /// Wakes a port's most recently idle worker with a permit, if there are both. Without a permit the port is
+    /// remembered as starving.
+    pub(crate) fn wake_one(&self, port: usize) -> bool {
+        let woken = self.grant(&mut self.state.lock(), port);
+        self.wake(woken)
+    }
+
+    /// Does another port than this wait for a permit?
+    pub(super) fn others_starve(&self, port: usize) -> bool {
+        self.starving.load(Ordering::Relaxed) & !(1 << port) != 0
+    }
+
+    /// A worker ends its turn while others starve: its permit goes to the port whose turn it is.
+    pub(super) fn pass_on(&self, port: usize, worker: usize) -> Next {
+        let mut state = self.state.lock();
+        if self.next_in_turn(&mut state, Some(port)).is_none_or(|next| next == port) {
+            return Next::Go;
+        }
+        self.leave(&mut state, port);
+        state.idle[port].push(worker);
+        let woken = self.hand_over(&mut state);
+        // What it leaves behind needs another of its workers, now or when its port's turn comes.
+        let own = if self.seats[port].queue.is_empty() { None } else { self.grant(&mut state, port) };
+        drop(state);
+        self.wake(woken);
+        self.wake(own);
+        Next::Park
+    }
+
+    /// A worker found no work: it gives its permit back and goes to sleep, unless work has come meanwhile.
+    pub(super) fn retire(&self, port: usize, worker: usize) -> Next {
+        let mut state = self.state.lock();
+        // First no longer awake, then the look at the queue: see the proof in pool/mod.rs.
+        self.leave(&mut state, port);
+        if !self.seats[port].queue.is_empty() {
+            self.enter(&mut state, port);
+            return Next::Go;
+        }
+        let next = if state.closed { Next::Exit } else { Next::Park };
+        if next == Next::Park {
+            state.idle[port].push(worker);
+        }
+        let woken = self.hand_over(&mut state);
+        drop(state);
+        self.wake(woken);
+        next
+    }
+
+    /// Ends idle workers now and the others when they find no more work.
+    pub(crate) fn close(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        let idle: Vec<Vec<usize>> = state.idle.iter_mut().map(std::mem::take).collect();
+        drop(state);
+        for (seat, workers) in self.seats.iter().zip(idle) {
+            for worker in workers {
+                seat.parkers[worker].unpark(CLOSED);
+            }
+        }
+    }
+
+    /// Gives a free permit to the next starving port.
+    fn hand_over(&self, state: &mut State) -> Option<(usize, usize)> {
+        let port = self.next_in_turn(state, None)?;
+        state.turn = (port + 1) % self.seats.len();
+        self.grant(state, port)
+    }
+
+    /// The next port in turn that can use a permit; `own` can even without a starving bit if it has work.
+    fn next_in_turn(&self, state: &mut State, own: Option<usize>) -> Option<usize> {
+        let ports = self.seats.len();
+        for port in (0..ports).map(|step| (state.turn + step) % ports) {
+            let waits = !self.seats[port].queue.is_empty();
+            if own == Some(port) {
+                if waits {
+                    state.turn = (port + 1) % ports;
+                    return Some(port);
+                }
+            } else if self.starving.load(Ordering::Relaxed) & (1 << port) != 0 {
+                if waits && !state.idle[port].is_empty() {
+                    return Some(port);
+                }
+                self.sated(port);
+            }
+        }
+        None
+    }
+
+    fn grant(&self, state: &mut State, port: usize) -> Option<(usize, usize)> {
+        if state.idle[port].is_empty() {
+            return None;
+        }
+        if state.limit.is_some_and(|limit| state.out >= limit.get()) {
+            self.starve(port);
+            return None;
+        }
+        self.enter(state, port);
+        self.seats[port].queue.searching(1);
+        let worker = state.idle[port].pop().expect("checked above, under the lock");
+        self.sated(port);
+        Some((port, worker))
+    }
+
+    fn enter(&self, state: &mut State, port: usize) {
+        state.out += 1;
+        state.peak = state.peak.max(state.out);
+        debug_assert!(state.limit.is_none_or(|limit| state.out <= limit.get()));
+        self.seats[port].queue.awake(1);
+    }
+
+    fn leave(&self, state: &mut State, port: usize) {
+        state.out -= 1;
+        self.seats[port].queue.awake(-1);
+    }
+
+    fn starve(&self, port: usize) {
+        if self.starving.fetch_or(1 << port, Ordering::Relaxed) & (1 << port) == 0 {
+            self.seats[port].queue.permit_clock().start(Instant::now());
+        }
+    }
+
+    fn sated(&self, port: usize) {
+        if self.starving.fetch_and(!(1 << port), Ordering::Relaxed) & (1 << port) != 0 {
+            self.seats[port].queue.permit_clock().stop(Instant::now());
+        }
+    }
+
+    /// Outside the lock: waking is a system call.
+    fn wake(&self, woken: Option<(usize, usize)>) -> bool {
+        woken.map(|(port, worker)| self.seats[port].parkers[worker].unpark(PERMIT)).is_some()
+    }
+}

@@ -1,0 +1,144 @@
+//! What a worker has before it while it runs one call of a burst: the calls behind it and the replies before it.
+//!
+//! A worker keeps both back only while it expects to be done with all of them at once. Should a handler turn out
+//! slow, the listener comes and takes both: the rest for another worker, the replies for their client. So a wrong
+//! guess costs a millisecond or two, not the handler's time.
+
+use super::pace::Paces;
+use super::queue::Queue;
+use crate::port::{Burst, Call, Outlet, Work};
+use crate::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// A call that runs longer than this is no longer waited for.
+const PATIENCE: Duration = Duration::from_millis(1);
+
+/// Replies are sent when they are this many bytes together, though more calls are at hand.
+const HELD_BYTES_MAX: usize = 64 << 10;
+
+/// Replies are sent when the first of them is this old, though more calls are at hand.
+const HELD_AGE_MAX: Duration = Duration::from_micros(50);
+
+/// Shared between its worker, call by call, and the listener, rarely.
+#[derive(Debug, Default)]
+pub(super) struct Turn(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    burst: Option<Burst>,
+    held: Held,
+    /// When the running call was started.
+    started: Option<Instant>,
+}
+
+/// Replies not yet sent.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    bytes: Vec<u8>,
+    answers: usize,
+    since: Option<Instant>,
+}
+
+impl Held {
+    /// Sends what is held, if anything.
+    pub(super) fn send(&mut self, outlet: &dyn Outlet, queue: &Queue) {
+        if self.answers > 0 {
+            outlet.send(&mut self.bytes, self.answers);
+            queue.answered(self.answers);
+            (self.answers, self.since) = (0, None);
+        }
+    }
+
+    /// Takes a reply in, leaving `reply` empty.
+    pub(super) fn add(&mut self, reply: &mut Vec<u8>, now: Instant) {
+        if self.bytes.is_empty() {
+            std::mem::swap(&mut self.bytes, reply);
+        } else {
+            self.bytes.append(reply);
+        }
+        self.answers += 1;
+        self.since.get_or_insert(now);
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        let old = self.since.is_some_and(|since| now.saturating_duration_since(since) > HELD_AGE_MAX);
+        old || self.bytes.len() > HELD_BYTES_MAX
+    }
+}
+
+/// The next call of a turn.
+pub(super) struct Step {
+    pub(super) call: Call,
+    /// Replies to be sent before it is run.
+    pub(super) due: bool,
+}
+
+impl Turn {
+    /// Begins with a burst.
+    pub(super) fn begin(&self, burst: Burst) {
+        self.0.lock().burst = Some(burst);
+    }
+
+    /// Takes in the reply to the call before (if any) and gives the next one, `None` at the end of the burst or
+    /// when the rest was taken away.
+    ///
+    /// A call not known to be short makes what waits around it due: the replies before it, and the calls behind
+    /// it, which are given back to the queue.
+    pub(super) fn step(
+        &self,
+        reply: &mut Vec<u8>,
+        now: Instant,
+        queue: &Queue,
+        paces: &Paces,
+    ) -> Option<Step> {
+        let mut state = self.0.lock();
+        if !reply.is_empty() {
+            state.held.add(reply, now);
+        }
+        let call = state.burst.as_mut().and_then(Burst::pop);
+        state.started = call.is_some().then_some(now);
+        let call = call?;
+        let slow = !paces.is_short(call.method);
+        let rest = if slow { state.burst.as_mut().and_then(Burst::split) } else { None };
+        let due = state.held.answers > 0 && (slow || state.held.is_due(now));
+        drop(state);
+        if let Some(rest) = rest {
+            queue.push(rest, paces);
+        }
+        Some(Step { call, due })
+    }
+
+    /// Takes the held replies, leaving `spare` in their place.
+    pub(super) fn take_held(&self, spare: &mut Held) {
+        debug_assert!(spare.answers == 0 && spare.bytes.is_empty());
+        std::mem::swap(&mut self.0.lock().held, spare);
+    }
+
+    /// Ends the turn: gives back what the burst shared.
+    pub(super) fn end(&self) -> Option<Arc<Work>> {
+        let mut state = self.0.lock();
+        state.started = None;
+        state.burst.take().map(Burst::into_work)
+    }
+
+    /// Called by the listener. See the head of this file.
+    pub(super) fn rescue(&self, queue: &Queue, paces: &Paces, now: Instant) -> bool {
+        let mut state = self.0.lock();
+        let patient = |started: Instant| now.saturating_duration_since(started) < PATIENCE;
+        if state.started.is_none_or(patient) {
+            return false;
+        }
+        let rest = state.burst.as_mut().and_then(Burst::split);
+        let mut held = std::mem::take(&mut state.held);
+        let outlet = state.burst.as_ref().and_then(|burst| burst.work().outlet.clone());
+        drop(state);
+        let found = rest.is_some() || held.answers > 0;
+        if let Some(rest) = rest {
+            queue.push(rest, paces);
+        }
+        if let Some(outlet) = outlet {
+            held.send(outlet.as_ref(), queue);
+        }
+        found
+    }
+}

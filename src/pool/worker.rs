@@ -1,0 +1,199 @@
+//! One thread of a pool: steps 5 to 7 of a transaction's way (see docs/ARCHITECTURE.md).
+//!
+//! Awake it holds a permit; asleep it holds nothing.
+
+use super::throttle::{Next, PERMIT};
+use super::turn::{Held, Step};
+use super::{PortShared, Shared};
+use crate::port::{Burst, Call, Outlet, Work, reply};
+use crate::service::{Refusal, Status, Transaction};
+use crate::sync::{Arc, Ordering, Parker, yield_now};
+use crate::wire::ReplyPrelude;
+use std::time::{Duration, Instant};
+
+#[derive(Debug)]
+pub(super) struct Worker {
+    shared: Arc<Shared>,
+    port: Arc<PortShared>,
+    id: usize,
+    parker: Arc<Parker>,
+    /// The reply being made.
+    reply: Vec<u8>,
+    /// The replies being sent.
+    held: Held,
+}
+
+impl Worker {
+    pub(super) fn new(shared: Arc<Shared>, port: Arc<PortShared>, id: usize, parker: Arc<Parker>) -> Worker {
+        Worker { shared, port, id, parker, reply: Vec::new(), held: Held::default() }
+    }
+
+    /// Sleeps and works until the throttle closes.
+    pub(super) fn run(mut self) {
+        while self.parker.park() == PERMIT {
+            if self.work() == Next::Exit {
+                break;
+            }
+        }
+        self.shared.exits.add();
+    }
+
+    /// Takes bursts until there are none or another port is due.
+    fn work(&mut self) -> Next {
+        let (port, shared) = (Arc::clone(&self.port), Arc::clone(&self.shared));
+        let (mut searching, mut yielded) = (true, false);
+        loop {
+            let burst = port.queue.take();
+            if std::mem::take(&mut searching) {
+                port.queue.searching(-1);
+            }
+            let next = match burst {
+                Some(burst) => {
+                    port.queue.announce(&shared.throttle, port.index);
+                    self.serve(burst);
+                    yielded = false;
+                    if shared.throttle.others_starve(port.index) {
+                        shared.throttle.pass_on(port.index, self.id)
+                    } else {
+                        Next::Go
+                    }
+                }
+                // Work often comes within the time of a sleep and a wake: let the listener run before sleeping.
+                None if !yielded => {
+                    yielded = true;
+                    yield_now();
+                    Next::Go
+                }
+                None => shared.throttle.retire(port.index, self.id),
+            };
+            if next != Next::Go {
+                return next;
+            }
+        }
+    }
+
+    fn serve(&mut self, mut burst: Burst) {
+        let work = Arc::clone(burst.work());
+        if let Some(outlet) = &work.outlet {
+            if burst.len() > 1 {
+                self.serve_many(&work, outlet.as_ref(), burst);
+            } else if let Some(call) = burst.pop() {
+                // Nothing before it and nothing behind it: nothing to share.
+                drop(burst);
+                let end = self.run_paced(&work, &call, outlet.as_ref(), Instant::now());
+                self.held.add(&mut self.reply, end);
+                self.held.send(outlet.as_ref(), &self.port.queue);
+            }
+        }
+        self.port.recycle(work);
+    }
+
+    fn serve_many(&mut self, work: &Work, outlet: &dyn Outlet, burst: Burst) {
+        let port = Arc::clone(&self.port);
+        let turn = &port.turns[self.id];
+        port.queue.exposed(1);
+        turn.begin(burst);
+        let mut now = Instant::now();
+        while let Some(Step { call, due }) = turn.step(&mut self.reply, now, &port.queue, &self.shared.paces)
+        {
+            if due {
+                self.flush(outlet);
+            }
+            now = self.run_paced(work, &call, outlet, now);
+        }
+        self.flush(outlet);
+        drop(turn.end());
+        port.queue.exposed(-1);
+    }
+
+    fn flush(&mut self, outlet: &dyn Outlet) {
+        self.port.turns[self.id].take_held(&mut self.held);
+        self.held.send(outlet, &self.port.queue);
+    }
+
+    /// Runs a call; one not known to be short is announced, so that others do not wait for it.
+    fn run_paced(&mut self, work: &Work, call: &Call, outlet: &dyn Outlet, start: Instant) -> Instant {
+        let slow = !self.shared.paces.is_short(call.method);
+        if slow {
+            self.port.queue.engaged(1);
+            self.port.queue.announce(&self.shared.throttle, self.port.index);
+        }
+        let end = self.answer(work, call, outlet, start);
+        if slow {
+            self.port.queue.engaged(-1);
+        }
+        end
+    }
+
+    /// Makes the one reply to a call, by running its handler unless there is a reason not to.
+    fn answer(&mut self, work: &Work, call: &Call, outlet: &dyn Outlet, start: Instant) -> Instant {
+        let shared = &*self.shared;
+        let mut end = start;
+        let mut status = Status::Ok;
+        reply(call.id, call.codec, &mut self.reply, |out| {
+            let mut times = self.port.waits(work, start);
+            status = match not_to_run(shared, call, outlet, start) {
+                Some(status) => {
+                    Refusal::new(status, status.text()).encode(call.codec, out);
+                    status
+                }
+                None => {
+                    let status = run(shared, work, call, outlet, out);
+                    end = Instant::now();
+                    let ran = end.saturating_duration_since(start);
+                    shared.paces.learn(call.method, ran.as_nanos() as u64);
+                    times.run_us = micros(ran);
+                    status
+                }
+            };
+            (status, times)
+        });
+        self.port.stats.answer(status);
+        end
+    }
+}
+
+fn run(shared: &Shared, work: &Work, call: &Call, outlet: &dyn Outlet, out: &mut Vec<u8>) -> Status {
+    let transaction = Transaction {
+        caller: outlet,
+        method: shared.services.name(call.method),
+        call: call.id,
+        session: call.session,
+        deadline: call.deadline,
+    };
+    shared.services.run(
+        call.method,
+        &transaction,
+        call.codec,
+        work.arguments(call),
+        shared.result_bytes_max,
+        out,
+    )
+}
+
+/// Why a call is answered without being run, if so.
+fn not_to_run(shared: &Shared, call: &Call, outlet: &dyn Outlet, now: Instant) -> Option<Status> {
+    if shared.abandoned.load(Ordering::Relaxed) {
+        Some(Status::Draining)
+    } else if outlet.is_cancelled(call.id) {
+        Some(Status::Cancelled)
+    } else if call.deadline.is_some_and(|deadline| deadline <= now) {
+        Some(Status::DeadlineExceeded)
+    } else {
+        None
+    }
+}
+
+impl PortShared {
+    /// Where a call's time went before its start.
+    fn waits(&self, work: &Work, start: Instant) -> ReplyPrelude {
+        let waited = micros(start.saturating_duration_since(work.received));
+        let clock = self.queue.permit_clock().read_us(start).saturating_sub(work.permit_clock_us);
+        let permit_wait_us = waited.min(u32::try_from(clock).unwrap_or(u32::MAX));
+        ReplyPrelude { queue_wait_us: waited - permit_wait_us, permit_wait_us, run_us: 0 }
+    }
+}
+
+fn micros(time: Duration) -> u32 {
+    u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,228 @@
+//! A connection as it is shared: the listener reads it, workers write their replies to it.
+//!
+//! Invariants: bytes leave in the order in which replies were given; while bytes wait in `outbound`, nobody but
+//! the listener writes to the socket, so the poll's next writable event is never missed; a closed connection gives
+//! its descriptor back at once, whatever calls are still out.
+
+use super::doorbell::Doorbell;
+use super::slots::Id;
+use super::transport::Transport;
+use crate::port::{Outlet, WINDOW_CALLS_MAX};
+use crate::service::Caller;
+use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, Ordering};
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+
+/// With more unsent bytes than this, a connection's calls are no longer read. A soft bound: replies to calls
+/// already admitted still come on top.
+const OUTBOUND_HIGH_BYTES: usize = 1 << 20;
+
+/// Buffers above this are given back once their bytes are sent.
+const OUTBOUND_KEPT_BYTES: usize = 4 << 10;
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    peer: SocketAddr,
+    id: Id,
+    outbound: Mutex<Outbound>,
+    /// Does `outbound` hold bytes? Written under its lock, read without.
+    backlogged: AtomicBool,
+    /// The socket failed or was closed; nothing will be sent any more.
+    gone: AtomicBool,
+    in_flight: AtomicUsize,
+    /// The listener has stopped reading until fewer calls are out.
+    paused: AtomicBool,
+    cancelled: Mutex<Vec<u64>>,
+    /// Is there anything in `cancelled`?
+    any_cancelled: AtomicBool,
+    doorbell: Arc<Doorbell>,
+}
+
+#[derive(Debug)]
+struct Outbound {
+    /// `None` once the connection is closed.
+    transport: Option<Arc<Transport>>,
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+impl Connection {
+    pub(super) fn new(
+        transport: Arc<Transport>,
+        peer: SocketAddr,
+        id: Id,
+        doorbell: Arc<Doorbell>,
+    ) -> Connection {
+        Connection {
+            peer,
+            id,
+            outbound: Mutex::new(Outbound { transport: Some(transport), bytes: Vec::new(), sent: 0 }),
+            backlogged: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
+            in_flight: AtomicUsize::new(0),
+            paused: AtomicBool::new(false),
+            cancelled: Mutex::default(),
+            any_cancelled: AtomicBool::new(false),
+            doorbell,
+        }
+    }
+
+    /// Calls that may still be admitted. At 0 the connection counts as paused: the doorbell rings when there is
+    /// room again.
+    pub(super) fn window_room(&self) -> usize {
+        let room = WINDOW_CALLS_MAX.saturating_sub(self.in_flight.load(Ordering::SeqCst));
+        if room > 0 {
+            return room;
+        }
+        // First paused, then the second look: whoever answers a call first counts it, then looks for `paused`.
+        self.paused.store(true, Ordering::SeqCst);
+        let room = WINDOW_CALLS_MAX.saturating_sub(self.in_flight.load(Ordering::SeqCst));
+        if room > 0 {
+            self.paused.store(false, Ordering::SeqCst);
+        }
+        room
+    }
+
+    /// So many calls of this connection were admitted.
+    pub(super) fn admitted(&self, calls: usize) {
+        self.in_flight.fetch_add(calls, Ordering::SeqCst);
+    }
+
+    /// Does the peer leave so many replies unread that nothing more should be read from it?
+    pub(super) fn is_clogged(&self) -> bool {
+        self.backlogged.load(Ordering::SeqCst) && self.outbound.lock().unsent() > OUTBOUND_HIGH_BYTES
+    }
+
+    /// Do bytes wait to be sent?
+    pub(super) fn is_backlogged(&self) -> bool {
+        self.backlogged.load(Ordering::SeqCst)
+    }
+
+    /// Has the socket failed in a worker's hands?
+    pub(super) fn is_failed(&self) -> bool {
+        self.gone.load(Ordering::SeqCst)
+    }
+
+    /// The call is no longer wanted. Ids are kept only while calls are out, and no more of them than calls.
+    pub(super) fn cancel(&self, call: u64) {
+        let mut cancelled = self.cancelled.lock();
+        if cancelled.len() < self.in_flight.load(Ordering::SeqCst) {
+            cancelled.push(call);
+            self.any_cancelled.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// For the listener, when the socket takes bytes again.
+    pub(super) fn flush(&self) {
+        let mut outbound = self.outbound.lock();
+        let Outbound { transport: Some(transport), bytes, sent } = &mut *outbound else { return };
+        match send_all(transport, &bytes[*sent..]) {
+            (more, true) => *sent += more,
+            (_, false) => self.fail(&mut outbound),
+        }
+        if outbound.unsent() == 0 {
+            outbound.empty();
+            self.backlogged.store(false, Ordering::SeqCst);
+        }
+    }
+
+    /// Nothing will be sent or wanted any more. The descriptor is closed when the listener lets go of it too.
+    pub(super) fn close(&self) {
+        let mut outbound = self.outbound.lock();
+        self.gone.store(true, Ordering::SeqCst);
+        outbound.transport = None;
+        outbound.empty();
+        self.backlogged.store(false, Ordering::SeqCst);
+    }
+
+    /// The socket failed: nothing more goes to it, and the listener is asked to close it.
+    fn fail(&self, outbound: &mut Outbound) {
+        self.gone.store(true, Ordering::SeqCst);
+        outbound.transport = None;
+        outbound.empty();
+        self.doorbell.ring(self.id);
+    }
+
+    /// Sends at once what the socket takes and keeps the rest.
+    fn write(&self, bytes: &mut Vec<u8>) {
+        let mut outbound = self.outbound.lock();
+        if let Some(transport) = &outbound.transport {
+            let (sent, alive) = if outbound.unsent() == 0 { send_all(transport, bytes) } else { (0, true) };
+            if !alive {
+                self.fail(&mut outbound);
+            } else if sent < bytes.len() {
+                outbound.bytes.extend_from_slice(&bytes[sent..]);
+                self.backlogged.store(true, Ordering::SeqCst);
+            }
+        }
+        drop(outbound);
+        bytes.clear();
+    }
+}
+
+/// Sends until the socket takes no more: how much it took, and whether it is still alive. Only after
+/// [`ErrorKind::WouldBlock`] does the poll tell when it takes more.
+fn send_all(transport: &Transport, bytes: &[u8]) -> (usize, bool) {
+    let mut sent = 0;
+    while sent < bytes.len() {
+        match transport.send(&bytes[sent..]) {
+            Ok(more) => sent += more,
+            Err(error) => return (sent, error.kind() == ErrorKind::WouldBlock),
+        }
+    }
+    (sent, true)
+}
+
+impl Outbound {
+    fn unsent(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
+    fn empty(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(OUTBOUND_KEPT_BYTES);
+        self.sent = 0;
+    }
+}
+
+impl Outlet for Connection {
+    fn send(&self, replies: &mut Vec<u8>, answers: usize) {
+        self.write(replies);
+        if answers == 0 {
+            return;
+        }
+        let before = self.in_flight.fetch_sub(answers, Ordering::SeqCst);
+        if before == answers && self.any_cancelled.load(Ordering::SeqCst) {
+            self.forget_cancelled();
+        }
+        if before - answers <= WINDOW_CALLS_MAX / 2 && self.paused.swap(false, Ordering::SeqCst) {
+            self.doorbell.ring(self.id);
+        }
+    }
+}
+
+impl Connection {
+    /// No call is out, so no id can be meant. Looks again under the lock, since a call may have come meanwhile.
+    fn forget_cancelled(&self) {
+        let mut cancelled = self.cancelled.lock();
+        if self.in_flight.load(Ordering::SeqCst) == 0 {
+            *cancelled = Vec::new();
+            self.any_cancelled.store(false, Ordering::SeqCst);
+        }
+    }
+}
+
+impl Caller for Connection {
+    fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+
+    fn is_cancelled(&self, call: u64) -> bool {
+        let asked = self.any_cancelled.load(Ordering::Relaxed) && self.cancelled.lock().contains(&call);
+        asked || self.is_gone()
+    }
+}

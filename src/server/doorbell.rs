@@ -1,0 +1,78 @@
+//! How other threads reach a listener: they leave a note and wake its poll.
+
+use super::slots::Id;
+use crate::sync::{AtomicBool, Condvar, Mutex, Ordering};
+use mio::Waker;
+use std::time::Instant;
+
+/// One listener's doorbell.
+#[derive(Debug)]
+pub(super) struct Doorbell {
+    waker: Waker,
+    /// Connections to be looked at: there is room in their window, or their socket failed.
+    notes: Mutex<Vec<Id>>,
+    /// Take no new connections and no new calls.
+    draining: AtomicBool,
+    /// Close what is open and end.
+    stopping: AtomicBool,
+    /// The listener takes no more calls.
+    drain_seen: (Mutex<bool>, Condvar),
+}
+
+impl Doorbell {
+    pub(super) fn new(waker: Waker) -> Doorbell {
+        let (draining, stopping) = (AtomicBool::new(false), AtomicBool::new(false));
+        Doorbell { waker, notes: Mutex::default(), draining, stopping, drain_seen: Default::default() }
+    }
+
+    /// Asks the listener to look at a connection.
+    pub(super) fn ring(&self, id: Id) {
+        let mut notes = self.notes.lock();
+        notes.push(id);
+        let first = notes.len() == 1;
+        drop(notes);
+        if first {
+            self.wake();
+        }
+    }
+
+    pub(super) fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+        self.wake();
+    }
+
+    /// For the listener: from now on it admits nothing.
+    pub(super) fn acknowledge_drain(&self) {
+        *self.drain_seen.0.lock() = true;
+        self.drain_seen.1.notify_all();
+    }
+
+    /// Waits until the listener admits nothing more, or until `deadline`.
+    pub(super) fn await_drain(&self, deadline: Instant) {
+        let mut seen = self.drain_seen.0.lock();
+        while !*seen && !self.drain_seen.1.wait_until(&mut seen, deadline).timed_out() {}
+    }
+
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.wake();
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// For the listener: the notes left since it last looked.
+    pub(super) fn take_notes(&self) -> Vec<Id> {
+        std::mem::take(&mut *self.notes.lock())
+    }
+
+    fn wake(&self) {
+        // Writing to an eventfd fails only when its counter is full, and then the listener is awake anyway.
+        self.waker.wake().ok();
+    }
+}

@@ -1,0 +1,248 @@
+//! The one thread that owns a port's sockets: accepts, reads, admits, and flushes what workers could not.
+//!
+//! It never blocks but in its poll, and sleeps there without end when nothing is under way.
+
+use super::accept::Acceptor;
+use super::connection::Connection;
+use super::doorbell::Doorbell;
+use super::guest::{Desk, Guest, Reading};
+use super::slots::{Id, Slots};
+use super::transport::Transport;
+use crate::port::{Outlet, goaway};
+use crate::service::{Refusal, Status};
+use crate::stats::CloseReason;
+use crate::sync::Arc;
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+use std::collections::VecDeque;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// Tokens beside the guests', whose generation never reaches these.
+pub(super) const ACCEPT: Token = Token(usize::MAX);
+pub(super) const DOORBELL: Token = Token(usize::MAX - 1);
+
+/// Events taken from one poll.
+const EVENTS_MAX: usize = 1024;
+
+/// While calls wait, the listener looks this often whether one is stuck behind a slow handler; less often the
+/// longer there is nothing to do about it.
+const WATCH_MIN: Duration = Duration::from_millis(1);
+const WATCH_MAX: Duration = Duration::from_millis(64);
+
+/// How long a peer that is being closed may take to read its last replies and close too.
+const LEAVE_MAX: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(super) struct Listener {
+    poll: Poll,
+    acceptor: Acceptor,
+    doorbell: Arc<Doorbell>,
+    desk: Desk,
+    guests: Slots<Guest>,
+    /// Guests with something left to read.
+    ready: VecDeque<Id>,
+    /// Guests being closed, the first to be given up in front.
+    leaving: VecDeque<(Instant, Id)>,
+    watch: Duration,
+    /// When the last peers are given up, once the server stops.
+    end: Option<Instant>,
+}
+
+impl Listener {
+    pub(super) fn new(poll: Poll, acceptor: Acceptor, doorbell: Arc<Doorbell>, desk: Desk) -> Listener {
+        let (guests, ready, leaving) = (Slots::new(), VecDeque::new(), VecDeque::new());
+        Listener { poll, acceptor, doorbell, desk, guests, ready, leaving, watch: WATCH_MIN, end: None }
+    }
+
+    /// Serves until the server stops.
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        while !self.is_over() {
+            let timeout = self.timeout();
+            match self.poll.poll(&mut events, timeout) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    // A poll fails for no reason a running server can mend; better said than spun upon.
+                    log::error!("port {}: the poll failed, the port is closed: {error}", self.desk.port.name);
+                    break;
+                }
+            }
+            self.turn(&events);
+        }
+        for id in self.guests.ids() {
+            self.close(id, CloseReason::ServerStopped);
+        }
+    }
+
+    fn turn(&mut self, events: &Events) {
+        for event in events {
+            match event.token() {
+                ACCEPT => self.acceptor.set_ready(),
+                DOORBELL => {}
+                token => {
+                    if event.is_writable() {
+                        self.writable(Id::of(token));
+                    }
+                    if event.is_readable() || event.is_error() {
+                        self.readable(Id::of(token));
+                    }
+                }
+            }
+        }
+        self.accept();
+        self.answer_doorbell();
+        for _ in 0..self.ready.len() {
+            if let Some(id) = self.ready.pop_front() {
+                self.read(id);
+            }
+        }
+        self.give_up_the_late();
+        self.look_for_the_stuck();
+    }
+
+    fn readable(&mut self, id: Id) {
+        if let Some(guest) = self.guests.get_mut(id) {
+            guest.readable = true;
+            self.read(id);
+        }
+    }
+
+    fn writable(&mut self, id: Id) {
+        let Some(guest) = self.guests.get_mut(id) else { return };
+        if guest.connection.is_backlogged() {
+            guest.connection.flush();
+            if guest.leaving.is_some() {
+                guest.finish();
+            } else if guest.readable {
+                self.ready.push_back(id);
+            }
+        }
+    }
+
+    fn read(&mut self, id: Id) {
+        let Some(guest) = self.guests.get_mut(id) else { return };
+        let reading = match guest.leaving {
+            Some(reason) => guest.discard(&mut self.desk, reason),
+            None => guest.read(&mut self.desk),
+        };
+        match reading {
+            Reading::Drained => {}
+            // The connection rings, or becomes writable, when it is time to go on.
+            Reading::Paused => guest.readable = true,
+            Reading::More => self.ready.push_back(id),
+            Reading::Ended(reason) => self.close(id, reason),
+            Reading::Leave(reason) => {
+                guest.leave(reason);
+                self.leaving.push_back((Instant::now() + LEAVE_MAX, id));
+                self.ready.push_back(id);
+            }
+        }
+    }
+
+    fn close(&mut self, id: Id, reason: CloseReason) {
+        if let Some(guest) = self.guests.remove(id) {
+            guest.connection.close();
+            self.desk.port.stats.closed.add(reason.index());
+            log::debug!("port {}: a connection ended: {reason:?}", self.desk.port.name);
+        }
+    }
+
+    fn accept(&mut self) {
+        while let Some((stream, peer)) = self.acceptor.accept(&self.desk.port) {
+            if let Err(error) = self.welcome_in(stream, peer) {
+                self.desk.port.stats.accept_failed.add(1);
+                log::warn!("port {}: {peer} could not be taken in: {error}", self.desk.port.name);
+            }
+        }
+    }
+
+    fn welcome_in(&mut self, mut stream: TcpStream, peer: SocketAddr) -> std::io::Result<()> {
+        stream.set_nodelay(true)?;
+        let (registry, doorbell) = (self.poll.registry(), &self.doorbell);
+        self.guests.insert(|id| {
+            registry.register(&mut stream, id.token(), Interest::READABLE | Interest::WRITABLE)?;
+            let transport = Arc::new(Transport::Plain(stream));
+            let connection = Connection::new(Arc::clone(&transport), peer, id, Arc::clone(doorbell));
+            std::io::Result::Ok(Guest::new(Arc::new(connection), transport))
+        })?;
+        self.desk.port.stats.accepted.add(1);
+        Ok(())
+    }
+
+    fn answer_doorbell(&mut self) {
+        for id in self.doorbell.take_notes() {
+            let Some(guest) = self.guests.get_mut(id) else { continue };
+            if guest.connection.is_failed() {
+                self.close(id, CloseReason::SocketError);
+            } else {
+                self.read(id);
+            }
+        }
+        if self.doorbell.is_draining() && !self.desk.draining {
+            self.drain();
+        }
+        if self.doorbell.is_stopping() && self.end.is_none() {
+            self.end = Some(Instant::now() + LEAVE_MAX);
+        }
+    }
+
+    /// Takes no more connections and tells those there are to send no more calls.
+    fn drain(&mut self) {
+        self.desk.draining = true;
+        self.acceptor.close();
+        self.doorbell.acknowledge_drain();
+        let mut frame = Vec::new();
+        for id in self.guests.ids() {
+            if let Some(guest) = self.guests.get_mut(id).filter(|guest| guest.leaving.is_none()) {
+                goaway(&Refusal::new(Status::Draining, Status::Draining.text()), &mut frame);
+                guest.connection.send(&mut frame, 0);
+            }
+        }
+    }
+
+    /// Has the server stopped, and does every peer have its replies or its time is over?
+    fn is_over(&mut self) -> bool {
+        let Some(end) = self.end else { return false };
+        for id in self.guests.ids() {
+            if self.guests.get_mut(id).is_some_and(|guest| !guest.connection.is_backlogged()) {
+                self.close(id, CloseReason::ServerStopped);
+            }
+        }
+        self.guests.len() == 0 || Instant::now() >= end
+    }
+
+    fn give_up_the_late(&mut self) {
+        while let Some(&(deadline, id)) = self.leaving.front() {
+            if deadline > Instant::now() {
+                break;
+            }
+            self.leaving.pop_front();
+            if let Some(reason) = self.guests.get_mut(id).and_then(|guest| guest.leaving) {
+                self.close(id, reason);
+            }
+        }
+    }
+
+    fn look_for_the_stuck(&mut self) {
+        if !self.desk.port.queue.needs_watch() {
+            self.watch = WATCH_MIN;
+        } else if self.desk.port.rescue(&self.desk.shared, Instant::now()) {
+            self.watch = WATCH_MIN;
+        } else {
+            self.watch = (self.watch * 2).min(WATCH_MAX);
+        }
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        if !self.ready.is_empty() || self.acceptor.is_ready() {
+            return Some(Duration::ZERO);
+        }
+        let watch = self.desk.port.queue.needs_watch().then_some(self.watch);
+        let until = |at: Instant| at.saturating_duration_since(Instant::now());
+        let moments = [self.leaving.front().map(|late| until(late.0)), self.end.map(until)];
+        moments.into_iter().chain([watch, self.acceptor.retry_in()]).flatten().min()
+    }
+}

@@ -1,0 +1,262 @@
+//! The shell of a server: sockets, clocks, and the order in which things start and stop.
+//!
+//! Everything that can fail is made before the first call is served: all sockets are bound, all polls made, all
+//! threads started. What cannot be had fails the start, and nothing is left running.
+
+mod accept;
+mod bind;
+mod connection;
+mod doorbell;
+mod guest;
+mod listener;
+pub mod machine;
+mod running;
+mod slots;
+mod transport;
+
+pub use running::{PortHandle, RunningServer, Stopped};
+
+use crate::config::{Config, ConfigErrors, Limit};
+use crate::pool::{PortShared, Queue, Seat, Shared, Throttle, start_workers};
+use crate::port::{Intake, welcome};
+use crate::service::builtin::{self, Info, PortInfo};
+use crate::service::{
+    ApplicationError, DuplicateMethod, Method, Services, ServicesBuilder, Transaction, load,
+};
+use crate::stats::PortStats;
+use crate::sync::{Arc, Parker, bounded};
+use accept::Acceptor;
+use bind::Bound;
+use guest::{CHUNK_BYTES, Desk};
+use listener::Listener;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::Instant;
+use thiserror::Error;
+
+/// What the server calls itself.
+pub const SERVER_NAME: &str = concat!("Boneyard ", env!("CARGO_PKG_VERSION"));
+
+/// Why a server does not start. Nothing is left running.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The settings are wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// A port's address cannot be had.
+    #[error("port {port} cannot listen on {address}: {error}")]
+    Bind {
+        /// Name of the port.
+        port: String,
+        /// Address of its INI line.
+        address: String,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// The system will not make the threads.
+    #[error("port {port}: only {made} of {wanted} workers could be made: {error}")]
+    Threads {
+        /// Name of the port.
+        port: String,
+        /// Threads of that port that were made.
+        made: usize,
+        /// Its pool.
+        wanted: usize,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// Two handlers for one method.
+    #[error(transparent)]
+    Method(#[from] DuplicateMethod),
+    /// The system refused something else: a poll, a listener's thread.
+    #[error("{0}")]
+    System(#[from] std::io::Error),
+}
+
+/// A server while it is put together: settings and handlers.
+///
+/// ```no_run
+/// # use boneyard::{Method, Server};
+/// const DOUBLE: Method<u32, u64> = Method::new("math.double");
+/// let server = Server::from_ini("server.ini")?.handle(DOUBLE, |_, n| Ok(u64::from(n) * 2)).start()?;
+/// server.stop();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Server {
+    config: Config,
+    services: ServicesBuilder,
+}
+
+impl Server {
+    /// A server with these settings and the built-in methods.
+    pub fn new(config: Config) -> Server {
+        Server { config, services: ServicesBuilder::default() }
+    }
+
+    /// A server with the settings of an INI file.
+    ///
+    /// # Errors
+    /// All that is wrong with the file.
+    pub fn from_ini(path: impl AsRef<Path>) -> Result<Server, ConfigErrors> {
+        Config::load(path.as_ref(), machine::cpus()).map(Server::new)
+    }
+
+    /// The settings in force.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Adds a method. `run` is ordinary blocking code; it is called on a worker thread while that holds a permit,
+    /// by as many workers at once as the settings allow. A panic in it answers the call and harms nothing else.
+    /// A second handler for the same method is an error of [`Server::start`].
+    pub fn handle<Request, Response, F>(mut self, method: Method<Request, Response>, run: F) -> Server
+    where
+        Request: DeserializeOwned,
+        Response: Serialize,
+        F: Fn(&Transaction<'_>, Request) -> Result<Response, ApplicationError> + Send + Sync + 'static,
+    {
+        self.services.add(method, run);
+        self
+    }
+
+    /// Binds all ports, makes all threads, and serves.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running.
+    pub fn start(self) -> Result<RunningServer, StartError> {
+        let Server { config, mut services } = self;
+        let source = Arc::new(OnceLock::<InfoSource>::new());
+        let asked = Arc::clone(&source);
+        builtin::add(&mut services, move || asked.get().map(InfoSource::info).unwrap_or_default());
+        if config.load_service.value {
+            load::add(&mut services);
+        }
+        let bound = config.ports.iter().map(bind::bind).collect::<Result<Vec<_>, _>>()?;
+        let house = House::build(&config, services.build()?, bound);
+        let running = house.open(&config)?;
+        // Nobody else sets it.
+        source.set(running.info_source()).ok();
+        Ok(running)
+    }
+}
+
+/// A server with its sockets bound and its shared parts made, before it has threads.
+struct House {
+    shared: Arc<Shared>,
+    ports: Vec<(Arc<PortShared>, Vec<Arc<Parker>>, Bound)>,
+}
+
+impl House {
+    fn build(config: &Config, services: Services, bound: Vec<Bound>) -> House {
+        let now = Instant::now();
+        let mut seats = Vec::new();
+        let mut ports = Vec::new();
+        for (index, (port, bound)) in config.ports.iter().zip(bound).enumerate() {
+            let workers = port.pool_tasks.value as usize;
+            let queue = Arc::new(Queue::new(config.queue_limit.value as usize, workers, now));
+            let parkers: Vec<_> = (0..workers).map(|_| Arc::new(Parker::default())).collect();
+            seats.push(Seat { queue: Arc::clone(&queue), parkers: parkers.clone() });
+            let shared = PortShared::new(index, port.name.clone(), queue, workers, PortStats::default());
+            ports.push((Arc::new(shared), parkers, bound));
+        }
+        let limit = match config.max_concurrent_trans.value {
+            Limit::Unlimited => None,
+            Limit::AtMost(limit) => Some(limit),
+        };
+        let throttle = Throttle::new(limit, seats);
+        let shared = Arc::new(Shared::new(services, throttle, config.max_frame_bytes.value as usize));
+        House { shared, ports }
+    }
+
+    /// Makes all threads. The listeners wait at the door until the last of them is there.
+    fn open(self, config: &Config) -> Result<RunningServer, StartError> {
+        let House { shared, ports } = self;
+        let mut made = Made { shared: Arc::clone(&shared), workers: 0 };
+        for (port, parkers, _) in &ports {
+            if let Err((count, error)) =
+                start_workers(&shared, port, parkers, config.thread_stack_bytes.value)
+            {
+                made.workers += count;
+                return Err(StartError::Threads {
+                    port: port.name.clone(),
+                    made: count,
+                    wanted: parkers.len(),
+                    error,
+                });
+            }
+            made.workers += parkers.len();
+        }
+        let welcome: Arc<[u8]> =
+            welcome(SERVER_NAME.to_owned(), config.max_frame_bytes.value, shared.services.table()).into();
+        let (open, door) = bounded::<()>(ports.len());
+        let mut handles = Vec::new();
+        for (port, parkers, Bound { poll, socket, address, doorbell }) in ports {
+            let desk = Desk {
+                port: Arc::clone(&port),
+                shared: Arc::clone(&shared),
+                welcome: Arc::clone(&welcome),
+                body_bytes_max: config.max_frame_bytes.value as usize,
+                draining: false,
+                chunk: vec![0; CHUNK_BYTES],
+                intake: Intake::default(),
+            };
+            let listener = Listener::new(poll, Acceptor::new(socket), Arc::clone(&doorbell), desk);
+            let door = door.clone();
+            let thread =
+                std::thread::Builder::new().name(format!("{}-listen", port.name)).spawn(move || {
+                    // An error means that the start failed after all: then this ends without having served.
+                    if door.recv().is_ok() {
+                        listener.run();
+                    }
+                })?;
+            handles.push(PortHandle::new(port, address, parkers.len(), doorbell, thread));
+        }
+        for _ in &handles {
+            open.send(()).expect("the door has a place for each listener and this thread holds its far end");
+        }
+        std::mem::forget(made);
+        Ok(RunningServer::new(shared, handles, config))
+    }
+}
+
+/// Ends the workers again if the start fails after they were made.
+struct Made {
+    shared: Arc<Shared>,
+    workers: usize,
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        self.shared.throttle.close();
+        let patience = Instant::now() + std::time::Duration::from_secs(10);
+        self.shared.await_exits(self.workers, patience);
+    }
+}
+
+/// What `server.info` is answered from.
+struct InfoSource {
+    shared: Arc<Shared>,
+    ports: Vec<(Arc<PortShared>, PortInfo)>,
+    limit: i64,
+    started: Instant,
+}
+
+impl InfoSource {
+    fn info(&self) -> Info {
+        let (running, running_peak) = self.shared.throttle.permits();
+        Info {
+            server: SERVER_NAME.to_owned(),
+            protocol: crate::wire::VERSION,
+            uptime_ms: self.started.elapsed().as_millis() as u64,
+            max_concurrent_trans: self.limit,
+            running,
+            running_peak,
+            answered: self.ports.iter().map(|(port, _)| port.stats.answers.sum()).sum(),
+            ports: self.ports.iter().map(|(_, info)| info.clone()).collect(),
+        }
+    }
+}

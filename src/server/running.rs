@@ -1,0 +1,200 @@
+//! A server that serves: what can be asked of it, and how it stops.
+
+use super::doorbell::Doorbell;
+use super::{InfoSource, PortInfo};
+use crate::config::Config;
+use crate::pool::{PortShared, Shared};
+use crate::stats::PortStats;
+use crate::sync::{Arc, Ordering};
+use std::net::SocketAddr;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Once the time for an orderly stop is over, how long queued calls have to be told so.
+const REFUSE_MAX: Duration = Duration::from_millis(500);
+
+/// How long idle workers have to end.
+const EXIT_MAX: Duration = Duration::from_secs(5);
+
+/// A port that listens.
+#[derive(Debug)]
+pub struct PortHandle {
+    port: Arc<PortShared>,
+    address: SocketAddr,
+    workers: usize,
+    doorbell: Arc<Doorbell>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl PortHandle {
+    pub(super) fn new(
+        port: Arc<PortShared>,
+        address: SocketAddr,
+        workers: usize,
+        doorbell: Arc<Doorbell>,
+        thread: JoinHandle<()>,
+    ) -> PortHandle {
+        PortHandle { port, address, workers, doorbell, thread: Some(thread) }
+    }
+
+    /// Its name in `Ports`.
+    pub fn name(&self) -> &str {
+        &self.port.name
+    }
+
+    /// Where it listens; the system's choice where the INI says port 0.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Threads of its pool.
+    pub fn workers(&self) -> usize {
+        self.workers
+    }
+
+    /// Threads of its pool that sleep.
+    pub fn idle_workers(&self, server: &RunningServer) -> usize {
+        server.shared.throttle.idle(self.port.index)
+    }
+
+    /// Calls that wait in its queue.
+    pub fn queued(&self) -> usize {
+        self.port.queue.len()
+    }
+
+    /// Calls admitted and not yet answered.
+    pub fn in_flight(&self) -> usize {
+        self.port.queue.in_flight()
+    }
+
+    /// Its counters.
+    pub fn stats(&self) -> &PortStats {
+        &self.port.stats
+    }
+}
+
+/// How a server ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stopped {
+    /// Calls that were queued and were refused instead of run, because the time was over.
+    pub refused: usize,
+    /// Calls whose handlers still ran when the time was over. Their threads go on until the process ends.
+    pub unfinished: usize,
+}
+
+impl Stopped {
+    /// Calls that did not get their result; normally none.
+    pub fn lost(&self) -> usize {
+        self.refused + self.unfinished
+    }
+}
+
+/// A server that serves until it is stopped or dropped.
+///
+/// Dropping it stops it without waiting for calls in flight.
+#[derive(Debug)]
+pub struct RunningServer {
+    shared: Arc<Shared>,
+    ports: Vec<PortHandle>,
+    limit: i64,
+    shutdown_timeout: Duration,
+    started: Instant,
+    stopped: bool,
+}
+
+impl RunningServer {
+    pub(super) fn new(shared: Arc<Shared>, ports: Vec<PortHandle>, config: &Config) -> RunningServer {
+        let limit = config.max_concurrent_trans.value.number();
+        let shutdown_timeout = config.shutdown_timeout.value;
+        RunningServer { shared, ports, limit, shutdown_timeout, started: Instant::now(), stopped: false }
+    }
+
+    pub(super) fn info_source(&self) -> InfoSource {
+        let info = |port: &PortHandle| PortInfo {
+            name: port.name().to_owned(),
+            address: port.address.to_string(),
+            workers: port.workers as u32,
+        };
+        let ports = self.ports.iter().map(|port| (Arc::clone(&port.port), info(port))).collect();
+        InfoSource { shared: Arc::clone(&self.shared), ports, limit: self.limit, started: self.started }
+    }
+
+    /// The ports, in the order of the INI.
+    pub fn ports(&self) -> &[PortHandle] {
+        &self.ports
+    }
+
+    /// Address of the first port.
+    pub fn address(&self) -> SocketAddr {
+        self.ports[0].address
+    }
+
+    /// Permits out now: handlers that run, and workers that have just ended one or are about to begin one.
+    pub fn permits_out(&self) -> u32 {
+        self.shared.throttle.permits().0
+    }
+
+    /// The most permits that were ever out at once. Never more than `Server_Max_Concurrent_Trans`.
+    pub fn permits_peak(&self) -> u32 {
+        self.shared.throttle.permits().1
+    }
+
+    /// Calls admitted and not yet answered, over all ports.
+    pub fn in_flight(&self) -> usize {
+        self.ports.iter().map(PortHandle::in_flight).sum()
+    }
+
+    /// Stops in order within `Server_Shutdown_Timeout`: takes no new connections and calls, finishes what is in
+    /// flight, sends the replies, closes. Blocks until then.
+    pub fn stop(mut self) -> Stopped {
+        let timeout = self.shutdown_timeout;
+        self.shut_down(timeout)
+    }
+
+    /// Like [`RunningServer::stop`], with another time for what is in flight.
+    pub fn stop_within(mut self, timeout: Duration) -> Stopped {
+        self.shut_down(timeout)
+    }
+
+    fn shut_down(&mut self, timeout: Duration) -> Stopped {
+        self.stopped = true;
+        let deadline = Instant::now() + timeout;
+        for port in &self.ports {
+            port.doorbell.drain();
+        }
+        for port in &self.ports {
+            // A listener never blocks; the bound is there for one that has failed.
+            port.doorbell.await_drain(Instant::now() + EXIT_MAX);
+        }
+        let late = self.await_drained(deadline);
+        let mut stopped = Stopped::default();
+        if late > 0 {
+            self.shared.abandoned.store(true, Ordering::SeqCst);
+            stopped.unfinished = self.await_drained(Instant::now() + REFUSE_MAX);
+            stopped.refused = late.saturating_sub(stopped.unfinished);
+        }
+        self.shared.throttle.close();
+        for port in &mut self.ports {
+            port.doorbell.stop();
+            if let Some(Err(_)) = port.thread.take().map(JoinHandle::join) {
+                log::error!("port {}: its listener had panicked", port.port.name);
+            }
+        }
+        let workers: usize = self.ports.iter().map(PortHandle::workers).sum();
+        let patience = if stopped.unfinished > 0 { REFUSE_MAX } else { EXIT_MAX };
+        self.shared.await_exits(workers, Instant::now() + patience);
+        stopped
+    }
+
+    fn await_drained(&self, deadline: Instant) -> usize {
+        self.ports.iter().map(|port| port.port.queue.await_drained(deadline)).sum()
+    }
+}
+
+impl Drop for RunningServer {
+    fn drop(&mut self) {
+        if !self.stopped {
+            self.shut_down(Duration::ZERO);
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! What the tests share: a server on a free port, a client that speaks raw frames, and waiting on conditions.
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use boneyard::config::Config;
+use boneyard::server::{RunningServer, Server};
+use boneyard::service::{Fault, Status};
+use boneyard::wire::body::{Hello, Welcome};
+use boneyard::wire::limits::HEADER_BYTES;
+use boneyard::wire::{CallPrelude, Codec, Flags, Header, Kind, Preface, ReplyPrelude};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+/// Longest wait for a condition. Only a failing test waits so long.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until `condition` holds.
+#[track_caller]
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Settings from INI lines; every port listens on a free port of this machine unless the lines say otherwise.
+pub fn config(lines: &str) -> Config {
+    let mut config = Config::from_text(lines, None, 2).unwrap_or_else(|errors| panic!("{errors}"));
+    for port in &mut config.ports {
+        port.address.port = 0;
+    }
+    config
+}
+
+/// A server with the rehearsal service.
+pub fn load_server(lines: &str) -> RunningServer {
+    server(lines).start().expect("starts")
+}
+
+/// The same, before it starts.
+pub fn server(lines: &str) -> Server {
+    Server::new(config(&format!("Load_Service=1\n{lines}")))
+}
+
+/// A client of raw frames.
+pub struct Raw {
+    pub stream: TcpStream,
+    pub welcome: Welcome,
+    next: u64,
+}
+
+/// A frame as received.
+#[derive(Debug)]
+pub struct Frame {
+    pub header: Header,
+    pub body: Vec<u8>,
+}
+
+impl Raw {
+    /// Connects and is welcomed.
+    pub fn connect(address: SocketAddr) -> Raw {
+        let mut stream = connect(address);
+        stream.write_all(&greeting()).unwrap();
+        let frame = read_frame(&mut stream).expect("a Welcome");
+        assert_eq!(frame.header.kind, Kind::Welcome);
+        let welcome = Codec::Bincode.decode(&frame.body).expect("a Welcome's body");
+        Raw { stream, welcome, next: 1 }
+    }
+
+    pub fn number(&self, method: &str) -> u16 {
+        self.welcome.methods.iter().find(|entry| entry.name == method).expect("the method exists").number
+    }
+
+    /// A Call's bytes and its id.
+    pub fn frame<T: Serialize>(&mut self, method: &str, arguments: &T, deadline_ms: u32) -> (u64, Vec<u8>) {
+        let mut body = Vec::new();
+        Codec::Bincode.encode(arguments, &mut body).unwrap();
+        let id = self.next;
+        self.next += 1;
+        (id, call_frame(id, self.number(method), Flags::NONE, deadline_ms, &body))
+    }
+
+    pub fn send<T: Serialize>(&mut self, method: &str, arguments: &T) -> u64 {
+        let (id, frame) = self.frame(method, arguments, 0);
+        self.stream.write_all(&frame).unwrap();
+        id
+    }
+
+    /// The next frame; `None` when the server has closed.
+    pub fn read(&mut self) -> Option<Frame> {
+        read_frame(&mut self.stream)
+    }
+
+    /// Calls and waits; the answer must be the next frame.
+    pub fn call<T: Serialize, R: DeserializeOwned>(
+        &mut self,
+        method: &str,
+        arguments: &T,
+    ) -> Result<R, (Status, Fault)> {
+        let id = self.send(method, arguments);
+        let frame = self.read().expect("a reply");
+        assert_eq!((frame.header.kind, frame.header.call), (Kind::Reply, id));
+        frame.result()
+    }
+}
+
+impl Frame {
+    pub fn status(&self) -> Status {
+        Status::from_code(self.header.code).expect("a known status")
+    }
+
+    pub fn times(&self) -> ReplyPrelude {
+        ReplyPrelude::split(&self.body).unwrap().0
+    }
+
+    pub fn result<R: DeserializeOwned>(&self) -> Result<R, (Status, Fault)> {
+        let (_, body) = ReplyPrelude::split(&self.body).unwrap();
+        match self.status() {
+            Status::Ok => Ok(Codec::of(self.header.flags).decode(body).expect("the method's response type")),
+            status => Err((status, Codec::of(self.header.flags).decode(body).expect("a fault"))),
+        }
+    }
+}
+
+pub fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// Preface and Hello.
+pub fn greeting() -> Vec<u8> {
+    let mut bytes = Preface::OURS.write().to_vec();
+    let mut body = Vec::new();
+    Codec::Bincode.encode(&Hello { client: "test".to_owned() }, &mut body).unwrap();
+    bytes.extend(frame(Kind::Hello, 0, 0, &body));
+    bytes
+}
+
+pub fn frame(kind: Kind, code: u16, call: u64, body: &[u8]) -> Vec<u8> {
+    let header = Header { body_bytes: body.len() as u32, kind, flags: Flags::NONE, code, call };
+    [&header.write(), body].concat()
+}
+
+pub fn call_frame(call: u64, method: u16, flags: Flags, deadline_ms: u32, arguments: &[u8]) -> Vec<u8> {
+    let body = [&CallPrelude { session: 0, deadline_ms }.write(), arguments].concat();
+    let header = Header { body_bytes: body.len() as u32, kind: Kind::Call, flags, code: method, call };
+    [&header.write(), &body[..]].concat()
+}
+
+pub fn read_frame(stream: &mut TcpStream) -> Option<Frame> {
+    let mut head = [0; HEADER_BYTES];
+    match stream.read_exact(&mut head) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+            panic!("the server said nothing in time")
+        }
+        Err(_) => return None,
+    }
+    let header = Header::read(&head).expect("a header");
+    let mut body = vec![0; header.body_bytes as usize];
+    stream.read_exact(&mut body).expect("the frame's body");
+    Some(Frame { header, body })
+}
