@@ -1,2 +1,4 @@
 //! Boneyard.
 #![forbid(unsafe_code)]
+
+pub mod config;
