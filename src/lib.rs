@@ -2,3 +2,5 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+#[cfg(feature = "server")]
+pub mod server;

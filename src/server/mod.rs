@@ -1,0 +1,3 @@
+//! The shell of the server: what touches the machine.
+
+pub mod machine;
