@@ -1,0 +1,191 @@
+//! Where a port listens: `host:port` as text, and the rules for writing it.
+//!
+//! Knows how addresses are written. Must not know sockets: nothing is resolved or bound here, a host name stays a name.
+//! Invariant: a [`ListenAddress`] read from a file has an IP address or a well-formed host name, IPv6 without its brackets.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// TCP port of a listening address that names none: 1352, the number registered for Domino.
+pub const DEFAULT_PORT: u16 = 1352;
+
+/// What the parser asks for when an address is wrong.
+pub(super) const EXPECTED: &str =
+    "0,host or 0,host:port, an IPv6 address in brackets, the port from 0 to 65535";
+
+/// Host and TCP port of a listening socket.
+///
+/// Displays as `host:port`, with brackets around an IPv6 address, which is the form that the standard library resolves.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ListenAddress {
+    /// IPv4 address, IPv6 address without brackets, or host name. Default `127.0.0.1`.
+    pub host: String,
+    /// TCP port; 0 lets the system choose a free one. Default [`DEFAULT_PORT`].
+    pub port: u16,
+}
+
+impl ListenAddress {
+    /// An address from its parts; brackets around an IPv6 address are taken off.
+    pub fn new(host: &str, port: u16) -> ListenAddress {
+        let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+        ListenAddress { host: bare.to_owned(), port }
+    }
+
+    /// Reads `[0,]host[:port]`; `None` when it is not of that form (see [`EXPECTED`]).
+    pub(super) fn parse(text: &str) -> Option<ListenAddress> {
+        let text = match text.split_once(',') {
+            // Domino's leading number is the index of a network adapter and always 0 for TCP.
+            Some((lead, rest)) if lead.trim() == "0" => rest.trim(),
+            Some(_) => return None,
+            None => text,
+        };
+        let (host, port) = match text.strip_prefix('[') {
+            Some(rest) => {
+                let (host, tail) = rest.split_once(']')?;
+                host.parse::<Ipv6Addr>().ok()?;
+                (host, if tail.is_empty() { None } else { Some(tail.strip_prefix(':')?) })
+            }
+            None => match text.split_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (text, None),
+            },
+        };
+        if !text.starts_with('[') && !is_host(host) {
+            return None;
+        }
+        let port = match port {
+            // `parse` would take a leading plus sign.
+            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok()?,
+            Some(_) => return None,
+            None => DEFAULT_PORT,
+        };
+        Some(ListenAddress { host: host.to_owned(), port })
+    }
+
+    /// Whether two listeners could not hold both addresses: the same port, and the same host or one that covers it.
+    ///
+    /// `0.0.0.0` covers every IPv4 address and `[::]` every IPv6 one. Whether `[::]` takes IPv4 too is the system's
+    /// choice, so that pair is left to the bind. Port 0 never overlaps: the system chooses another each time.
+    pub(super) fn overlaps(&self, other: &ListenAddress) -> bool {
+        if self.port != other.port || self.port == 0 {
+            return false;
+        }
+        match (self.host.parse::<IpAddr>(), other.host.parse::<IpAddr>()) {
+            (Ok(one), Ok(two)) => {
+                one == two
+                    || (one.is_ipv4() == two.is_ipv4() && (one.is_unspecified() || two.is_unspecified()))
+            }
+            _ => self.host.eq_ignore_ascii_case(&other.host),
+        }
+    }
+}
+
+impl Default for ListenAddress {
+    fn default() -> ListenAddress {
+        ListenAddress { host: Ipv4Addr::LOCALHOST.to_string(), port: DEFAULT_PORT }
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// IPv4 address or host name. Digits and dots alone must be a whole IPv4 address: resolvers read `10.1` as `10.0.0.1`.
+fn is_host(host: &str) -> bool {
+    if host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        return host.parse::<Ipv4Addr>().is_ok();
+    }
+    host.len() <= 253
+        && host.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_accepted_form() {
+        for (text, shown) in [
+            ("0,127.0.0.1:1352", "127.0.0.1:1352"),
+            ("0,127.0.0.1", "127.0.0.1:1352"),
+            ("0, 10.0.0.1:0", "10.0.0.1:0"),
+            ("127.0.0.1:80", "127.0.0.1:80"),
+            ("0,[::1]:1353", "[::1]:1353"),
+            ("0,[2001:db8::7]", "[2001:db8::7]:1352"),
+            ("[::]", "[::]:1352"),
+            ("0,notes-1.example.com:65535", "notes-1.example.com:65535"),
+            ("0,localhost", "localhost:1352"),
+        ] {
+            let address = ListenAddress::parse(text).expect(text);
+            assert_eq!(address.to_string(), shown, "{text}");
+            assert_eq!(ListenAddress::parse(shown), Some(address), "what is shown can be read: {shown}");
+        }
+    }
+
+    #[test]
+    fn every_refused_form() {
+        for text in [
+            "",
+            "0,",
+            "0,:1352",
+            "0,host:",
+            "0,host:65536",
+            "0,host:+80",
+            "0,host:-1",
+            "0,host:8o",
+            "1,host:80",
+            "0,::1",
+            "0,::1:1352",
+            "0,[::1",
+            "0,[::1]80",
+            "0,[::1]:",
+            "0,[host]:80",
+            "0,[1.2.3.4]:80",
+            "0,10.1:80",
+            "0,999.1.1.1",
+            "0,ho st",
+            "0,a..b",
+            "0,0,host",
+            "TCP,0",
+            "0,host/24",
+            "0,*:1352",
+        ] {
+            assert_eq!(ListenAddress::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn overlap_is_same_port_and_covering_host() {
+        for (one, two, expected) in [
+            ("10.0.0.1:1352", "10.0.0.1:1352", true),
+            ("10.0.0.1:1352", "10.0.0.1:1353", false),
+            ("10.0.0.1:1352", "10.0.0.2:1352", false),
+            ("0.0.0.0:1352", "10.0.0.2:1352", true),
+            ("10.0.0.2:0", "10.0.0.2:0", false),
+            ("[::1]:5", "[0:0:0:0:0:0:0:1]:5", true),
+            ("[::]:5", "[::1]:5", true),
+            ("[::]:5", "0.0.0.0:5", false),
+            ("Host:5", "hOST:5", true),
+            ("host:5", "10.0.0.2:5", false),
+        ] {
+            let (one, two) = (ListenAddress::parse(one).expect(one), ListenAddress::parse(two).expect(two));
+            assert_eq!(one.overlaps(&two), expected, "{one} {two}");
+            assert_eq!(two.overlaps(&one), expected, "{two} {one}");
+        }
+    }
+
+    #[test]
+    fn new_takes_brackets_off() {
+        assert_eq!(ListenAddress::new("[::1]", 7), ListenAddress::new("::1", 7));
+        assert_eq!(ListenAddress::new("::1", 7).to_string(), "[::1]:7");
+    }
+}

@@ -1,0 +1,172 @@
+//! Types of values: how each is written, read and described.
+//!
+//! A key of the table holds one of these, and with it the function that puts a value of that very type into place, so a key
+//! cannot be read as one type and stored as another. Must not know which keys exist.
+
+use super::{Config, Limit, ListenAddress, PoolRule, PortConfig, Setting, Source, address};
+use log::LevelFilter;
+use std::path::PathBuf;
+
+/// Names of `Log_Level`, least to most.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// Type of a setting of the whole server.
+pub(super) enum Kind {
+    /// Names of ports, separated by commas; `parse` puts them into place.
+    PortNames,
+    /// A whole number.
+    Count { min: u32, max: u32, store: fn(&mut Config, Setting<u32>) },
+    /// -1 for unlimited, or a whole number from 1.
+    Limit { max: u32, store: fn(&mut Config, Setting<Limit>) },
+    /// 0 or 1.
+    Switch { store: fn(&mut Config, Setting<bool>) },
+    /// Name of a sizing rule.
+    Rule { store: fn(&mut Config, Setting<PoolRule>) },
+    /// Name of a log level.
+    Level { store: fn(&mut Config, Setting<LevelFilter>) },
+    /// Path of a file; empty for none.
+    Path { store: fn(&mut Config, Setting<Option<PathBuf>>) },
+}
+
+/// Type of a setting of one port.
+pub(super) enum PortKind {
+    /// Domino's line of a port; `ports` reads it.
+    Driver,
+    /// Listening address.
+    Address,
+    /// A whole number.
+    Count { min: u32, max: u32, store: fn(&mut PortConfig, Setting<u32>) },
+}
+
+impl Kind {
+    /// What a value may be, in words; completes "expected ...".
+    pub(super) fn expected(&self) -> String {
+        match self {
+            Kind::PortNames => "names of ports, separated by commas".to_owned(),
+            Kind::Count { min, max, .. } => format!("a whole number from {min} to {max}"),
+            Kind::Limit { max, .. } => format!("-1 (unlimited) or a whole number from 1 to {max}"),
+            Kind::Switch { .. } => "0 or 1".to_owned(),
+            Kind::Rule { .. } => {
+                "R5 (also R6, R7, 5, 6, 7), 8.0, 8.0.1, zOS (also OS390) or zLinux".to_owned()
+            }
+            Kind::Level { .. } => "off, error, warn, info, debug or trace".to_owned(),
+            Kind::Path { .. } => "a path, or nothing".to_owned(),
+        }
+    }
+
+    /// Reads `text` and stores it; `Err` says what is wrong beyond [`Kind::expected`], often nothing.
+    pub(super) fn apply(&self, text: &str, source: Source, config: &mut Config) -> Result<(), String> {
+        const NOTHING_MORE: String = String::new();
+        match self {
+            Kind::PortNames => {}
+            Kind::Count { min, max, store } => {
+                let value = count(text, *min, *max).ok_or(NOTHING_MORE)?;
+                store(config, Setting { value, source });
+            }
+            Kind::Limit { max, store } => {
+                let value = match (text, count(text, 0, *max).map(Limit::at_most)) {
+                    ("-1", _) => Limit::Unlimited,
+                    (_, Some(Some(limit))) => limit,
+                    (_, Some(None)) => return Err("with 0 nothing could ever run".to_owned()),
+                    (_, None) => return Err(NOTHING_MORE),
+                };
+                store(config, Setting { value, source });
+            }
+            Kind::Switch { store } => {
+                let value = count(text, 0, 1).ok_or(NOTHING_MORE)? == 1;
+                store(config, Setting { value, source });
+            }
+            Kind::Rule { store } => {
+                let value = PoolRule::named(text).ok_or(NOTHING_MORE)?;
+                store(config, Setting { value, source });
+            }
+            Kind::Level { store } => {
+                // The log crate's own parser takes the same names; the list keeps it to those the error text promises.
+                let known = LEVELS.iter().any(|name| name.eq_ignore_ascii_case(text));
+                let value = text.parse().ok().filter(|_| known).ok_or(NOTHING_MORE)?;
+                store(config, Setting { value, source });
+            }
+            Kind::Path { store } => {
+                let value = (!text.is_empty()).then(|| PathBuf::from(text));
+                store(config, Setting { value, source });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl PortKind {
+    /// What a value may be, in words; completes "expected ...".
+    pub(super) fn expected(&self) -> String {
+        match self {
+            PortKind::Driver => super::ports::DRIVER_EXPECTED.to_owned(),
+            PortKind::Address => address::EXPECTED.to_owned(),
+            PortKind::Count { min, max, .. } => format!("a whole number from {min} to {max}"),
+        }
+    }
+
+    /// Reads `text` and stores it in `port`; adds what was ignored to `notes`.
+    pub(super) fn apply(
+        &self,
+        text: &str,
+        line: u32,
+        port: &mut PortConfig,
+        notes: &mut Vec<String>,
+    ) -> Result<(), String> {
+        let source = Source::File { line };
+        match self {
+            PortKind::Driver => {
+                notes.extend(super::ports::driver(&port.name, text, line)?);
+                port.driver_source = source;
+            }
+            PortKind::Address => {
+                port.address = ListenAddress::parse(text).ok_or_else(String::new)?;
+                port.address_source = source;
+            }
+            PortKind::Count { min, max, store } => {
+                let value = count(text, *min, *max).ok_or_else(String::new)?;
+                store(port, Setting { value, source });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A whole number in decimal digits, nothing else: no sign, no separator, no unit.
+fn count(text: &str, min: u32, max: u32) -> Option<u32> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    // More digits than a u32 holds fail in `parse`, which is the same answer: out of range.
+    text.parse().ok().filter(|number| (min..=max).contains(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_is_digits_within_its_range() {
+        for (text, expected) in [
+            ("1", Some(1)),
+            ("4096", Some(4096)),
+            ("007", Some(7)),
+            ("0", None),
+            ("4097", None),
+            ("4294967297", None),
+            ("99999999999999999999999", None),
+            ("", None),
+            ("+1", None),
+            ("-1", None),
+            ("1 0", None),
+            ("1_0", None),
+            ("0x10", None),
+            ("1.0", None),
+            ("40K", None),
+            ("forty", None),
+            ("٤", None),
+        ] {
+            assert_eq!(count(text, 1, 4096), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Reads the limits of this machine and process.
+//!
+//! The only place that asks the system for them; what they mean for the settings is `config::advice`. A limit that cannot be
+//! read is left out (`None`), never guessed and never an error: advice is then silent on it.
+
+use crate::config::Machine;
+use rustix::process::{Resource, getrlimit, getuid};
+use std::fs::read_to_string;
+use std::path::{Path, PathBuf};
+
+/// The limits as they are now. Reads a few files under `/proc` and `/sys`; does not block otherwise.
+pub fn read() -> Machine {
+    let groups = read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let memory = read_to_string("/proc/meminfo").ok().and_then(|text| memory_available(&text));
+    let share = lowest(&limit_files(&groups, "memory", "memory.limit_in_bytes", "memory.max"));
+    let pids = lowest(&limit_files(&groups, "pids", "pids.max", "pids.max"));
+    // The superuser is exempt from the limit on processes, but not from that of the group.
+    let processes = if getuid().is_root() { None } else { getrlimit(Resource::Nproc).current };
+    Machine {
+        cpus: cpus(),
+        memory_available_bytes: [memory, share].into_iter().flatten().min(),
+        address_space_bytes: getrlimit(Resource::As).current,
+        descriptors: getrlimit(Resource::Nofile).current,
+        threads: [processes, pids].into_iter().flatten().min(),
+    }
+}
+
+/// CPUs this process may use, affinity and CPU quota considered; 1 when the system does not say.
+pub fn cpus() -> u32 {
+    std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX))
+}
+
+/// `MemAvailable` of `/proc/meminfo`, in bytes.
+fn memory_available(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+/// Files that may hold a limit of the groups of processes named in `/proc/self/cgroup`, for version 1 and version 2.
+///
+/// The limit of any group above counts too. In a container the path is often that of the host and its files are missing;
+/// the root of the mount then shows the container's own group, so it is always in the list.
+fn limit_files(groups: &str, controller: &str, v1_file: &str, v2_file: &str) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for line in groups.lines() {
+        let mut fields = line.splitn(3, ':');
+        let (Some(_), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else {
+            continue;
+        };
+        let (mount, file) = if controllers.is_empty() {
+            (PathBuf::from("/sys/fs/cgroup"), v2_file)
+        } else if controllers.split(',').any(|name| name == controller) {
+            (Path::new("/sys/fs/cgroup").join(controller), v1_file)
+        } else {
+            continue;
+        };
+        for group in Path::new(path.trim_start_matches('/')).ancestors() {
+            files.push(mount.join(group).join(file));
+        }
+    }
+    files
+}
+
+/// The lowest limit in those of the files that exist and hold a number; `max` is no limit.
+fn lowest(files: &[PathBuf]) -> Option<u64> {
+    files.iter().filter_map(|file| read_to_string(file).ok()?.trim().parse().ok()).min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_read_in_bytes() {
+        let text = "MemTotal:       24682416 kB\nMemAvailable:   24357412 kB\n";
+        assert_eq!(memory_available(text), Some(24_357_412 * 1024));
+        assert_eq!(memory_available("MemTotal: 1 kB\n"), None);
+        assert_eq!(memory_available("MemAvailable: many kB\n"), None);
+    }
+
+    #[test]
+    fn groups_of_both_versions_give_their_files_up_to_the_root() {
+        let files = limit_files("4:cpu,memory:/a/b\n0::/c\nbad\n", "memory", "v1", "v2");
+        let expected = ["memory/a/b/v1", "memory/a/v1", "memory/v1", "c/v2", "v2"];
+        assert_eq!(files, expected.map(|file| Path::new("/sys/fs/cgroup").join(file)));
+        assert!(limit_files("8:pids:/\n", "memory", "v1", "v2").is_empty());
+    }
+
+    #[test]
+    fn this_machine_has_limits_that_make_sense() {
+        let machine = read();
+        assert!(machine.cpus >= 1);
+        assert!(machine.descriptors.is_none_or(|count| count > 3), "{machine:?}");
+        assert!(machine.memory_available_bytes.is_none_or(|bytes| bytes > 1 << 20), "{machine:?}");
+    }
+}

@@ -1,0 +1,104 @@
+//! What is made from the table of settings is what is checked in: `server.ini`, the table of `docs/SETTINGS.md`, and the
+//! text and JSON of `boneyard check` for a few files (`tests/golden`).
+//!
+//! `BLESS=1 cargo test --test config_ini` writes the files anew; look at the difference before committing it.
+
+use boneyard::config::{Config, Machine, Report, document};
+use std::path::{Path, PathBuf};
+
+/// A machine that never changes, so that reports do not either.
+const MACHINE: Machine = Machine {
+    cpus: 2,
+    memory_available_bytes: Some(16 << 30),
+    address_space_bytes: None,
+    descriptors: Some(20_000),
+    threads: Some(30_000),
+};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
+}
+
+/// Compares a checked-in file with what it should hold, or writes it under `BLESS=1`.
+fn compare(path: &str, expected: &str) {
+    let full = root().join(path);
+    if std::env::var_os("BLESS").is_some_and(|value| value == "1") {
+        std::fs::write(&full, expected).expect("the package directory can be written");
+        return;
+    }
+    let found = std::fs::read_to_string(&full).unwrap_or_default();
+    if let Some((number, (found, expected))) =
+        (1..).zip(found.lines().zip(expected.lines())).find(|(_, (found, expected))| found != expected)
+    {
+        panic!("{path}:{number} is\n  {found}\nand should be\n  {expected}\n{ADVICE}");
+    }
+    assert_eq!(found.len(), expected.len(), "{path} is shorter or longer than it should be\n{ADVICE}");
+}
+
+const ADVICE: &str = "If the change is meant, write the file anew: BLESS=1 cargo test --test config_ini";
+
+#[test]
+fn server_ini_is_made_from_the_table() {
+    compare("server.ini", &document::server_ini());
+}
+
+#[test]
+fn the_shipped_server_ini_starts_on_this_machine_only() {
+    let config = Config::load(&root().join("server.ini"), 2).expect("the shipped file is valid");
+    let addresses: Vec<_> = config.ports.iter().map(|port| port.address.to_string()).collect();
+    assert_eq!(addresses, ["127.0.0.1:1352"]);
+    let report = Report::new(&Ok(config), &MACHINE);
+    assert!(report.would_start() && report.warnings.is_empty() && report.notes.is_empty());
+}
+
+#[test]
+fn the_table_of_the_docs_is_made_from_the_table() {
+    const PATH: &str = "docs/SETTINGS.md";
+    let text = std::fs::read_to_string(root().join(PATH)).expect("the docs are there");
+    let (before, rest) =
+        text.split_once(document::TABLE_BEGINS).expect("the table's first marker is in the docs");
+    let (_, after) = rest.split_once(document::TABLE_ENDS).expect("the table's last marker is in the docs");
+    let table = document::settings_table();
+    compare(PATH, &format!("{before}{}{after}", table.trim_end()));
+}
+
+#[test]
+fn check_says_what_it_said() {
+    let three = "Ports=TCPIP,LAN2,LAN3\nTCPIP=TCP,0,15,0,,12288,\nLAN2_TCPIPAddress=0,10.0.0.2:1352\n\
+                 LAN3_TCPIPAddress=0,[::1]:1353\nServer_Pool_Tasks=40\nServer_Max_Concurrent_Trans=20\n";
+    for (name, text) in [
+        ("default", ""),
+        ("three_ports", three),
+        ("throttle_500", "Server_Pool_Tasks=40\nServer_Max_Concurrent_Trans=500\n"),
+        ("unlimited", "[Server]\nServer_Max_Concurrent_Trans=-1\n"),
+        ("errors", "Server_Pool_Tasks=forty\nServer_Queue_Limt=5\njunk\n"),
+    ] {
+        let read = Config::from_text(text, Some(Path::new("server.ini")), MACHINE.cpus);
+        let report = Report::new(&read, &MACHINE);
+        assert_eq!(report.would_start(), read.is_ok(), "{name}");
+        compare(&format!("tests/golden/check_{name}.txt"), report.text());
+        compare(&format!("tests/golden/check_{name}.json"), &report.json());
+        if name == "three_ports" {
+            let sentence = "3 ports x 40 = 120 workers, 20 may run at once: 100 can only wait";
+            assert!(report.text().contains(sentence) && report.json().contains(sentence));
+        }
+    }
+}
+
+#[test]
+fn json_has_exactly_the_documented_names() {
+    let report = Report::new(&Ok(Config::default_with(2)), &MACHINE);
+    let value: serde_json::Value = serde_json::from_str(&report.json()).expect("it is JSON");
+    let names = |value: &serde_json::Value| {
+        let mut names: Vec<_> = value.as_object().expect("an object").keys().cloned().collect();
+        names.sort();
+        names.join(" ")
+    };
+    assert_eq!(
+        names(&value),
+        "effective_concurrency errors file max_concurrent_trans notes ports total_workers warnings"
+    );
+    assert_eq!(names(&value["ports"][0]), "address name pool_tasks");
+    assert_eq!(names(&value["ports"][0]["pool_tasks"]), "line source value");
+    assert_eq!(names(&value["max_concurrent_trans"]), "line source value");
+}
