@@ -129,12 +129,12 @@ impl Server {
     /// [`StartError`]; nothing is left running.
     pub fn start(self) -> Result<RunningServer, StartError> {
         let Server { config, mut services } = self;
-        let source = Arc::new(OnceLock::<InfoSource>::new());
-        let asked = Arc::clone(&source);
-        builtin::add(&mut services, move || asked.get().map(InfoSource::info).unwrap_or_default());
         if config.load_service.value {
             load::add(&mut services);
         }
+        let source = Arc::new(OnceLock::<InfoSource>::new());
+        let asked = Arc::clone(&source);
+        builtin::add(&mut services, move || asked.get().map(InfoSource::info).unwrap_or_default());
         let bound = config.ports.iter().map(bind::bind).collect::<Result<Vec<_>, _>>()?;
         let house = House::build(&config, services.build()?, bound);
         let running = house.open(&config)?;
