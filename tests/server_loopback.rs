@@ -30,7 +30,7 @@ fn every_built_in_method_answers() {
     assert_eq!(client.call::<_, ()>("load.sleep", &1u64), Ok(()));
     assert_eq!(client.call::<_, Vec<String>>("server.methods", &()).unwrap(), names);
     let info: boneyard::service::builtin::Info = client.call("server.info", &()).unwrap();
-    assert_eq!((info.running, info.max_concurrent_trans, info.ports[0].workers), (1, 40, 40));
+    assert_eq!((info.in_flight, info.max_concurrent_trans, info.ports[0].workers), (1, 40, 40));
     assert_eq!(info.ports[0].address, server.address().to_string());
 }
 

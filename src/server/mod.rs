@@ -247,14 +247,15 @@ struct InfoSource {
 
 impl InfoSource {
     fn info(&self) -> Info {
-        let (running, running_peak) = self.shared.throttle.permits();
+        let (permits_out, permits_peak) = self.shared.throttle.permits();
         Info {
             server: SERVER_NAME.to_owned(),
             protocol: crate::wire::VERSION,
             uptime_ms: self.started.elapsed().as_millis() as u64,
             max_concurrent_trans: self.limit,
-            running,
-            running_peak,
+            in_flight: self.ports.iter().map(|(port, _)| port.queue.in_flight() as u64).sum(),
+            permits_out,
+            permits_peak,
             answered: self.ports.iter().map(|(port, _)| port.stats.answers.sum()).sum(),
             ports: self.ports.iter().map(|(_, info)| info.clone()).collect(),
         }

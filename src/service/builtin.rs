@@ -29,10 +29,12 @@ pub struct Info {
     pub uptime_ms: u64,
     /// `Server_Max_Concurrent_Trans`; -1 is unlimited.
     pub max_concurrent_trans: i64,
-    /// Transactions that run now, this one included.
-    pub running: u32,
-    /// Most that ever ran at once.
-    pub running_peak: u32,
+    /// Transactions admitted and not yet answered, this one included.
+    pub in_flight: u64,
+    /// Permits out now: transactions that run, and workers between two of them.
+    pub permits_out: u32,
+    /// Most permits that were ever out at once.
+    pub permits_peak: u32,
     /// Transactions answered since the start.
     pub answered: u64,
     /// Each port of the server.
