@@ -1,5 +1,7 @@
 //! Boneyard.
 #![forbid(unsafe_code)]
+#[cfg(feature = "cli")]
+pub mod bench;
 pub mod config;
 #[cfg(feature = "server")]
 mod pool;

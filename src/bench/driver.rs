@@ -1,0 +1,219 @@
+//! The one thread: polls, reads, calls again.
+
+use super::lane::{Answers, Lane};
+use super::outcome::{Count, Outcome};
+use super::pacing::Arrivals;
+use super::{BenchError, Pace, Plan, Target};
+use crate::wire::body::{Hello, Welcome};
+use crate::wire::limits::{CALL_PRELUDE_BYTES, CONTROL_BODY_BYTES_MAX, HEADER_BYTES};
+use crate::wire::{CallPrelude, Codec, Flags, Header, Kind, Preface};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use rustix::time::{
+    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
+    timerfd_create, timerfd_settime,
+};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// The timer's token, beyond those of the lanes.
+const TIMER: Token = Token(usize::MAX);
+
+/// How often progress is told.
+const TELL: Duration = Duration::from_millis(100);
+
+/// Least size of the read buffer, in bytes.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// How long to wait for answers still out when an open loop ends.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
+pub(super) struct Driver<'a> {
+    plan: &'a Plan,
+    poll: Poll,
+    timer: OwnedFd,
+    lanes: Vec<Lane>,
+    template: Vec<u8>,
+    answers: Answers,
+    buffer: Vec<u8>,
+    /// Next lane of the open loop.
+    turn: usize,
+}
+
+impl<'a> Driver<'a> {
+    /// Makes all connections and greets the server on each.
+    pub(super) fn connect(plan: &'a Plan) -> Result<Driver<'a>, BenchError> {
+        let poll = Poll::new()?;
+        // Nanoseconds matter in an open loop, and a poll's own time-out counts milliseconds.
+        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK)
+            .map_err(std::io::Error::from)?;
+        poll.registry().register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)?;
+        let (mut lanes, mut template, mut answers) = (Vec::new(), Vec::new(), Answers::Frames);
+        for index in 0..plan.connections {
+            let mut stream = TcpStream::connect(plan.address)?;
+            stream.set_nodelay(true)?;
+            (template, answers) = match &plan.target {
+                Target::Raw { bytes } => (vec![b'x'; *bytes], Answers::Raw(*bytes)),
+                Target::Method { name, codec, arguments } => {
+                    let number = greet(&mut stream, name)?;
+                    (call(number, *codec, arguments, plan.deadline), Answers::Frames)
+                }
+            };
+            stream.set_nonblocking(true)?;
+            let mut lane = Lane::new(mio::net::TcpStream::from_std(stream));
+            poll.registry().register(lane.stream(), Token(index), Interest::READABLE | Interest::WRITABLE)?;
+            lanes.push(lane);
+        }
+        let buffer = vec![0; BUFFER_BYTES.max(2 * (template.len() + HEADER_BYTES))];
+        Ok(Driver { plan, poll, timer, lanes, template, answers, buffer, turn: 0 })
+    }
+
+    pub(super) fn run(mut self, mut progress: impl FnMut(f64, u64)) -> Result<Outcome, BenchError> {
+        let begin = Instant::now();
+        let (counting, end) = (begin + self.plan.warm_up, begin + self.plan.warm_up + self.plan.duration);
+        let mut count = Count::new();
+        let mut arrivals = match self.plan.pace {
+            Pace::Open(rate) => Some(Arrivals::new(rate, begin, self.plan.seed)),
+            Pace::Closed(depth) => {
+                self.fill(depth);
+                None
+            }
+        };
+        let mut events = Events::with_capacity(1024);
+        let (mut told, mut cpu, mut now) = (begin, 0.0, begin);
+        while now < end {
+            let wake = arrivals.as_ref().map_or(end, |arrivals| arrivals.due().min(end)).min(told + TELL);
+            self.sleep_until(wake, now, &mut events)?;
+            now = Instant::now();
+            if cpu == 0.0 && now >= counting {
+                cpu = cpu_us();
+            }
+            self.read_ready(&events, now >= counting, &mut count);
+            if let Some(arrivals) = &mut arrivals {
+                self.send_due(arrivals, now, counting, &mut count);
+            }
+            if now >= told + TELL {
+                told = now;
+                progress((now - begin).as_secs_f64() / (end - begin).as_secs_f64(), count.answered());
+            }
+        }
+        let seconds = (now - counting).as_secs_f64();
+        let cpu = cpu_us() - cpu;
+        if arrivals.is_some() {
+            self.await_last(&mut events, &mut count)?;
+        }
+        let unanswered = self.lanes.iter().map(|lane| lane.outstanding() as u64).sum();
+        count.lost = self.lanes.iter().filter(|lane| lane.dead).count() as u64;
+        let bytes = match &self.plan.target {
+            Target::Raw { bytes } => *bytes,
+            Target::Method { arguments, .. } => arguments.len(),
+        };
+        Ok(count.finish(seconds, self.lanes.len(), bytes, unanswered, cpu))
+    }
+
+    /// Begins a closed loop.
+    fn fill(&mut self, depth: usize) {
+        for lane in &mut self.lanes {
+            let now = Instant::now();
+            for _ in 0..depth {
+                lane.call(&self.template, self.answers, now);
+            }
+            lane.flush();
+        }
+    }
+
+    fn sleep_until(&mut self, wake: Instant, now: Instant, events: &mut Events) -> Result<(), BenchError> {
+        let left = wake.saturating_duration_since(now);
+        let timeout = if left.is_zero() { Some(Duration::ZERO) } else { None };
+        if timeout.is_none() {
+            let at = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
+            let once = Itimerspec { it_interval: Timespec::default(), it_value: at };
+            timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once).map_err(std::io::Error::from)?;
+        }
+        match self.poll.poll(events, timeout) {
+            Err(error) if error.kind() != std::io::ErrorKind::Interrupted => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn read_ready(&mut self, events: &Events, counted: bool, count: &mut Count) {
+        for event in events {
+            let Some(lane) = self.lanes.get_mut(event.token().0).filter(|lane| !lane.dead) else { continue };
+            loop {
+                let mut counted = counted.then_some(&mut *count);
+                let (answered, more) = lane.read(self.answers, &mut self.buffer, &mut counted);
+                if matches!(self.plan.pace, Pace::Closed(_)) && answered > 0 {
+                    let now = Instant::now();
+                    for _ in 0..answered {
+                        lane.call(&self.template, self.answers, now);
+                    }
+                }
+                if !more || lane.dead {
+                    break;
+                }
+            }
+            lane.flush();
+        }
+    }
+
+    /// Sends all calls that are due, the lanes taking turns.
+    fn send_due(&mut self, arrivals: &mut Arrivals, now: Instant, counting: Instant, count: &mut Count) {
+        while arrivals.due() <= now {
+            let lane = &mut self.lanes[self.turn];
+            self.turn = (self.turn + 1) % self.plan.connections;
+            if !lane.dead {
+                lane.call(&self.template, self.answers, arrivals.due());
+                lane.flush();
+            }
+            count.due += u64::from(arrivals.due() >= counting);
+            arrivals.advance();
+        }
+    }
+
+    fn await_last(&mut self, events: &mut Events, count: &mut Count) -> Result<(), BenchError> {
+        let end = Instant::now() + LAST_ANSWERS;
+        while self.lanes.iter().any(|lane| !lane.dead && lane.outstanding() > 0) && Instant::now() < end {
+            self.sleep_until(end, Instant::now(), events)?;
+            self.read_ready(events, true, count);
+        }
+        Ok(())
+    }
+}
+
+/// Says Hello on a blocking connection and finds the method's number.
+fn greet(stream: &mut TcpStream, method: &str) -> Result<u16, BenchError> {
+    let failed = |error: &dyn std::fmt::Display| BenchError::Greeting(error.to_string());
+    let mut body = Vec::new();
+    Codec::Bincode
+        .encode(&Hello { client: "boneyard bench".to_owned() }, &mut body)
+        .map_err(|e| failed(&e))?;
+    let header =
+        Header { body_bytes: body.len() as u32, kind: Kind::Hello, flags: Flags::NONE, code: 0, call: 0 };
+    stream.write_all(&[&Preface::OURS.write()[..], &header.write(), &body].concat())?;
+    let mut head = [0; HEADER_BYTES];
+    stream.read_exact(&mut head)?;
+    let header = Header::read(&head).map_err(|e| failed(&e))?;
+    if header.kind != Kind::Welcome || header.body_bytes as usize > CONTROL_BODY_BYTES_MAX {
+        return Err(failed(&format!("a {:?} of {} bytes", header.kind, header.body_bytes)));
+    }
+    let mut body = vec![0; header.body_bytes as usize];
+    stream.read_exact(&mut body)?;
+    let welcome: Welcome = Codec::Bincode.decode(&body).map_err(|e| failed(&e))?;
+    let entry = welcome.methods.iter().find(|entry| entry.name == method);
+    entry.map(|entry| entry.number).ok_or_else(|| BenchError::UnknownMethod(method.to_owned()))
+}
+
+fn call(number: u16, codec: Codec, arguments: &[u8], deadline: Option<Duration>) -> Vec<u8> {
+    let deadline_ms =
+        deadline.map_or(0, |deadline| u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX).max(1));
+    let body_bytes = (CALL_PRELUDE_BYTES + arguments.len()) as u32;
+    let header = Header { body_bytes, kind: Kind::Call, flags: codec.flags(), code: number, call: 0 };
+    [&header.write()[..], &CallPrelude { session: 0, deadline_ms }.write(), arguments].concat()
+}
+
+fn cpu_us() -> f64 {
+    let now = clock_gettime(ClockId::ProcessCPUTime);
+    now.tv_sec as f64 * 1e6 + now.tv_nsec as f64 / 1e3
+}
