@@ -24,7 +24,7 @@ pub(crate) use throttle::{Seat, Throttle};
 use crate::port::Work;
 use crate::service::Services;
 use crate::stats::PortStats;
-use crate::sync::{Arc, AtomicBool, Condvar, Mutex, Parker, Receiver, Sender, bounded};
+use crate::sync::{Arc, AtomicBool, Condvar, Mutex, Parker};
 use pace::Paces;
 use std::time::Instant;
 use turn::Turn;
@@ -34,7 +34,7 @@ use worker::Worker;
 const SPARE_WORKS: usize = 64;
 
 /// Largest buffer that is kept for use again, in bytes.
-const SPARE_BYTES_MAX: usize = 64 << 10;
+const SPARE_BYTES_MAX: usize = 128 << 10;
 
 /// What all pools of a server share.
 #[derive(Debug)]
@@ -90,7 +90,8 @@ pub(crate) struct PortShared {
     pub(crate) queue: Arc<Queue>,
     pub(crate) stats: PortStats,
     turns: Vec<Turn>,
-    spare: (Sender<Arc<Work>>, Receiver<Arc<Work>>),
+    /// The last to be given back is the first to be used again: its memory is warm.
+    spare: Mutex<Vec<Arc<Work>>>,
 }
 
 impl PortShared {
@@ -102,20 +103,22 @@ impl PortShared {
         stats: PortStats,
     ) -> PortShared {
         let turns = (0..workers).map(|_| Turn::default()).collect();
-        PortShared { index, name, queue, stats, turns, spare: bounded(SPARE_WORKS) }
+        PortShared { index, name, queue, stats, turns, spare: Mutex::default() }
     }
 
     /// Empty buffers, used before if there are any.
     pub(crate) fn spare_work(&self, now: Instant) -> Arc<Work> {
-        self.spare.1.try_recv().unwrap_or_else(|_| Arc::new(Work::new(now)))
+        self.spare.lock().pop().unwrap_or_else(|| Arc::new(Work::new(now)))
     }
 
     /// Takes buffers back if nobody else uses them any more.
     pub(crate) fn recycle(&self, mut work: Arc<Work>) {
         if let Some(unique) = Arc::get_mut(&mut work) {
             unique.clear(SPARE_BYTES_MAX);
-            // A full shelf is no loss: the buffers are freed.
-            self.spare.0.try_send(work).ok();
+            let mut spare = self.spare.lock();
+            if spare.len() < SPARE_WORKS {
+                spare.push(work);
+            }
         }
     }
 

@@ -16,6 +16,9 @@ const PATIENCE: Duration = Duration::from_millis(1);
 /// Replies are sent when they are this many bytes together, though more calls are at hand.
 const HELD_BYTES_MAX: usize = 64 << 10;
 
+/// A buffer above this is given back once its replies are sent: a worker has three of them for good.
+const HELD_BYTES_KEPT: usize = 128 << 10;
+
 /// Replies are sent when the first of them is this old, though more calls are at hand.
 const HELD_AGE_MAX: Duration = Duration::from_micros(50);
 
@@ -45,6 +48,7 @@ impl Held {
         if self.answers > 0 {
             outlet.send(&mut self.bytes, self.answers);
             queue.answered(self.answers);
+            self.bytes.shrink_to(HELD_BYTES_KEPT);
             (self.answers, self.since) = (0, None);
         }
     }

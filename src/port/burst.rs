@@ -50,7 +50,7 @@ impl Call {
 
 /// Calls of one read, their bytes, and where their replies go. Shared by the parts of a split burst.
 pub struct Work {
-    /// All bytes the calls point into.
+    /// What the calls point into; with bytes of earlier use behind it.
     pub bytes: Vec<u8>,
     /// The calls, in the order of their arrival.
     pub calls: Vec<Call>,
@@ -73,12 +73,14 @@ impl Work {
         &self.bytes[call.arguments.0 as usize..call.arguments.1 as usize]
     }
 
-    /// Ready to be used again. Keeps no connection alive and no buffer above `bytes_kept`.
+    /// Ready to be used again: keeps no connection alive and no buffer above `bytes_kept`. The bytes stay, so that
+    /// the buffer can be read into without being filled with zeros first.
     pub fn clear(&mut self, bytes_kept: usize) {
         self.outlet = None;
         self.calls.clear();
-        self.bytes.clear();
-        self.bytes.shrink_to(bytes_kept);
+        if self.bytes.capacity() > bytes_kept {
+            self.bytes = Vec::new();
+        }
     }
 }
 

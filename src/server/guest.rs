@@ -11,7 +11,13 @@ use std::io::ErrorKind;
 use std::time::Instant;
 
 /// Bytes read at once.
-pub(super) const CHUNK_BYTES: usize = 256 << 10;
+pub(super) const BUFFER_BYTES: usize = 128 << 10;
+
+/// Fewer bytes than this are copied from one buffer to another; with more the buffers change places.
+const COPY_BYTES_MAX: usize = 16 << 10;
+
+/// Read buffers a listener keeps for use again.
+const SPARE_BUFFERS: usize = 4;
 
 /// What a listener lends each of its guests.
 #[derive(Debug)]
@@ -21,9 +27,9 @@ pub(super) struct Desk {
     pub(super) welcome: Arc<[u8]>,
     pub(super) body_bytes_max: usize,
     pub(super) draining: bool,
-    /// [`CHUNK_BYTES`] long.
-    pub(super) chunk: Vec<u8>,
     pub(super) intake: Intake,
+    /// Read buffers at hand.
+    pub(super) buffers: Vec<Vec<u8>>,
 }
 
 /// What reading a guest once came to.
@@ -46,8 +52,10 @@ pub(super) struct Guest {
     pub(super) connection: Arc<Connection>,
     transport: Arc<Transport>,
     conversation: Conversation,
-    /// Read and not consumed: the beginning of a frame, or frames the window has no room for.
+    /// Its first `filled` bytes are read and not consumed: the beginning of a frame, or frames the window has no
+    /// room for. Without capacity while there are none, so that an idle guest holds no buffer.
     unread: Vec<u8>,
+    filled: usize,
     /// May the socket hold bytes? Set by the poll, cleared when it has none.
     pub(super) readable: bool,
     /// Why the connection is being closed; what still comes is thrown away.
@@ -57,7 +65,7 @@ pub(super) struct Guest {
 impl Guest {
     pub(super) fn new(connection: Arc<Connection>, transport: Arc<Transport>) -> Guest {
         let (conversation, unread) = (Conversation::default(), Vec::new());
-        Guest { connection, transport, conversation, unread, readable: false, leaving: None }
+        Guest { connection, transport, conversation, unread, filled: 0, readable: false, leaving: None }
     }
 
     /// Reads once and queues the calls that were read.
@@ -66,71 +74,36 @@ impl Guest {
             desk.port.stats.outbound_full.add(1);
             return Reading::Paused;
         }
-        // Taken away, so that the guest can be borrowed beside it.
-        let mut chunk = std::mem::take(&mut desk.chunk);
-        let reading = self.read_chunk(desk, &mut chunk);
-        desk.chunk = chunk;
+        let mut buffer = if self.filled > COPY_BYTES_MAX {
+            std::mem::take(&mut self.unread)
+        } else {
+            let mut buffer = desk.lend();
+            buffer[..self.filled].copy_from_slice(&self.unread);
+            buffer
+        };
+        let (reading, used) = self.read_into(desk, &mut buffer);
+        self.keep(desk, buffer, used);
         reading
     }
 
-    fn read_chunk(&mut self, desk: &mut Desk, chunk: &mut [u8]) -> Reading {
-        let kept = std::mem::take(&mut self.unread);
-        if kept.len() > chunk.len() / 2 {
-            return self.read_large(desk, kept, chunk.len());
+    /// Reads behind the unread bytes, which `buffer` begins with, and has them consumed. Returns also where in the
+    /// buffer the bytes not consumed begin. The buffer grows with what has come, not with what a header claims.
+    fn read_into(&mut self, desk: &mut Desk, buffer: &mut Vec<u8>) -> (Reading, usize) {
+        if self.filled == buffer.len() {
+            buffer.resize(2 * self.filled, 0);
         }
-        chunk[..kept.len()].copy_from_slice(&kept);
-        let received = self.transport.receive(&mut chunk[kept.len()..]);
-        let (filled, more) = match received {
-            Ok(0) => return Reading::Ended(self.conversation.hung_up(kept.len())),
-            Ok(n) => (kept.len() + n, kept.len() + n == chunk.len()),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.readable = false;
-                (kept.len(), false)
-            }
-            Err(_) => return Reading::Ended(CloseReason::SocketError),
+        match self.transport.receive(&mut buffer[self.filled..]) {
+            Ok(0) => return (Reading::Ended(self.conversation.hung_up(self.filled)), 0),
+            Ok(n) => self.filled += n,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
+            Err(_) => return (Reading::Ended(CloseReason::SocketError), 0),
+        }
+        let more = self.readable && self.filled == buffer.len();
+        let used = match self.consume(desk, buffer) {
+            Ok(used) => used,
+            Err(Leave(reason)) => return (Reading::Leave(reason), 0),
         };
-        match self.consume(desk, &chunk[..filled]) {
-            Ok(used) => {
-                self.unread = kept;
-                self.unread.clear();
-                self.unread.extend_from_slice(&chunk[used..filled]);
-                self.after(desk, more)
-            }
-            Err(Leave(reason)) => Reading::Leave(reason),
-        }
-    }
-
-    /// A frame larger than half a chunk is read into a buffer of its own, which grows with what has come, not
-    /// with what was claimed.
-    fn read_large(&mut self, desk: &mut Desk, mut kept: Vec<u8>, step: usize) -> Reading {
-        let filled = kept.len();
-        kept.resize(filled + filled.max(step), 0);
-        let received = self.transport.receive(&mut kept[filled..]);
-        let (n, more) = match received {
-            Ok(0) => return Reading::Ended(self.conversation.hung_up(filled)),
-            Ok(n) => (n, filled + n == kept.len()),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.readable = false;
-                (0, false)
-            }
-            Err(_) => return Reading::Ended(CloseReason::SocketError),
-        };
-        kept.truncate(filled + n);
-        match self.consume(desk, &kept) {
-            Ok(used) => {
-                kept.drain(..used);
-                self.unread = kept;
-                self.after(desk, more)
-            }
-            Err(Leave(reason)) => Reading::Leave(reason),
-        }
-    }
-
-    fn after(&mut self, desk: &Desk, more: bool) -> Reading {
-        if self.unread.is_empty() {
-            self.unread = Vec::new();
-        }
-        if self.connection.window_room() == 0 {
+        let reading = if self.connection.window_room() == 0 {
             desk.port.stats.window_full.add(1);
             Reading::Paused
         } else if more {
@@ -139,36 +112,46 @@ impl Guest {
             // A short read means that the socket was empty: the poll tells of what comes after it.
             self.readable = false;
             Reading::Drained
-        }
+        };
+        (reading, used)
     }
 
-    /// Lets the conversation take what it will, as long as the window has room.
-    fn consume(&mut self, desk: &mut Desk, bytes: &[u8]) -> Result<usize, Leave> {
+    /// Keeps what begins at `used`: a small rest in a buffer of its size, a large one where it is.
+    fn keep(&mut self, desk: &mut Desk, buffer: Vec<u8>, used: usize) {
+        if used == 0 && self.filled > COPY_BYTES_MAX {
+            self.unread = buffer;
+            return;
+        }
+        self.unread = buffer[used..self.filled].to_vec();
+        self.filled = self.unread.len();
+        desk.give_back(buffer);
+    }
+
+    /// Lets the conversation take what it will, as long as the window has room. Returns how much it took.
+    fn consume(&mut self, desk: &mut Desk, buffer: &mut Vec<u8>) -> Result<usize, Leave> {
         let mut used = 0;
         loop {
             let now = Instant::now();
             let window_room = self.connection.window_room();
-            let reception = Reception {
-                welcome: &desk.welcome,
-                body_bytes_max: desk.body_bytes_max,
-                methods: desk.shared.services.len() as u16,
-                draining: desk.draining,
-                queue_room: desk.port.queue.room(),
-                window_room,
-                now,
-                stats: &desk.port.stats,
-            };
-            let taken = self.conversation.receive(&bytes[used..], &reception, &mut desk.intake);
+            let bytes = &buffer[used..self.filled];
+            let taken = desk.receive(&mut self.conversation, bytes, window_room, now);
             let admitted = desk.intake.calls.len();
             if admitted > 0 {
-                desk.queue_calls(&self.connection, &bytes[used..], now);
+                let end = used + desk.intake.calls.last().map_or(0, |call| call.arguments_end());
+                if used == 0 && end > COPY_BYTES_MAX {
+                    let rest = taken.unwrap_or(self.filled);
+                    self.queue_by_swap(desk, buffer, rest, now);
+                    desk.settle(&self.connection);
+                    taken?;
+                    // The rest moved to the front; it waits for more bytes or for room in the window.
+                    return Ok(0);
+                }
+                desk.queue_calls(&self.connection, now, |copy| {
+                    copy.clear();
+                    copy.extend_from_slice(&buffer[used..end]);
+                });
             }
-            for call in desk.intake.cancels.drain(..) {
-                self.connection.cancel(call);
-            }
-            if !desk.intake.replies.is_empty() {
-                self.connection.send(&mut desk.intake.replies, 0);
-            }
+            desk.settle(&self.connection);
             used += taken?;
             if admitted < window_room || window_room == 0 {
                 return Ok(used);
@@ -176,11 +159,25 @@ impl Guest {
         }
     }
 
+    /// Queues the calls in the intake together with the buffer they are in; the bytes from `rest` on move to the
+    /// front of another.
+    fn queue_by_swap(&mut self, desk: &mut Desk, buffer: &mut Vec<u8>, rest: usize, now: Instant) {
+        let mut next = desk.lend();
+        let left = &buffer[rest..self.filled];
+        if next.len() < left.len() {
+            next.resize(left.len(), 0);
+        }
+        next[..left.len()].copy_from_slice(left);
+        self.filled = left.len();
+        desk.queue_calls(&self.connection, now, |bytes| std::mem::swap(bytes, buffer));
+        desk.give_back(std::mem::replace(buffer, next));
+    }
+
     /// Tells the peer that nothing more will come, and from now on throws away what it still sends: closing with
     /// bytes unread would reset the connection and might destroy the last replies on their way.
     pub(super) fn leave(&mut self, reason: CloseReason) {
         self.leaving = Some(reason);
-        self.unread = Vec::new();
+        (self.unread, self.filled) = (Vec::new(), 0);
         self.finish();
     }
 
@@ -194,7 +191,10 @@ impl Guest {
 
     /// Reads once and throws away.
     pub(super) fn discard(&mut self, desk: &mut Desk, reason: CloseReason) -> Reading {
-        match self.transport.receive(&mut desk.chunk) {
+        let mut buffer = desk.lend();
+        let received = self.transport.receive(&mut buffer);
+        desk.give_back(buffer);
+        match received {
             Ok(0) => Reading::Ended(reason),
             Ok(_) => Reading::More,
             Err(error) if error.kind() == ErrorKind::WouldBlock => Reading::Drained,
@@ -204,14 +204,56 @@ impl Guest {
 }
 
 impl Desk {
-    /// Puts the calls of one read into the port's queue, as one burst in recycled buffers.
-    fn queue_calls(&mut self, connection: &Arc<Connection>, bytes: &[u8], now: Instant) {
+    /// A buffer of [`BUFFER_BYTES`] or more.
+    fn lend(&mut self) -> Vec<u8> {
+        self.buffers.pop().unwrap_or_else(|| vec![0; BUFFER_BYTES])
+    }
+
+    fn give_back(&mut self, buffer: Vec<u8>) {
+        if self.buffers.len() < SPARE_BUFFERS && (BUFFER_BYTES..=2 * BUFFER_BYTES).contains(&buffer.len()) {
+            self.buffers.push(buffer);
+        }
+    }
+
+    /// Shows a conversation its bytes; what comes of it is in the intake.
+    fn receive(
+        &mut self,
+        conversation: &mut Conversation,
+        bytes: &[u8],
+        window_room: usize,
+        now: Instant,
+    ) -> Result<usize, Leave> {
+        let reception = Reception {
+            welcome: &self.welcome,
+            body_bytes_max: self.body_bytes_max,
+            methods: self.shared.services.len() as u16,
+            draining: self.draining,
+            queue_room: self.port.queue.room(),
+            window_room,
+            now,
+            stats: &self.port.stats,
+        };
+        conversation.receive(bytes, &reception, &mut self.intake)
+    }
+
+    /// Carries out what of the intake needs no worker.
+    fn settle(&mut self, connection: &Connection) {
+        for call in self.intake.cancels.drain(..) {
+            connection.cancel(call);
+        }
+        if !self.intake.replies.is_empty() {
+            connection.send(&mut self.intake.replies, 0);
+        }
+    }
+
+    /// Puts the calls of one read into the port's queue, as one burst in recycled buffers; `fill` gives it their
+    /// bytes.
+    fn queue_calls(&mut self, connection: &Arc<Connection>, now: Instant, fill: impl FnOnce(&mut Vec<u8>)) {
         let port = &self.port;
         let mut shelf = port.spare_work(now);
         let work = Arc::get_mut(&mut shelf).expect("spare buffers have one owner");
         std::mem::swap(&mut work.calls, &mut self.intake.calls);
-        let end = work.calls.last().map_or(0, |call| call.arguments_end());
-        work.bytes.extend_from_slice(&bytes[..end]);
+        fill(&mut work.bytes);
         work.outlet = Some(Arc::clone(connection) as Arc<dyn Outlet>);
         work.received = now;
         work.permit_clock_us = port.queue.permit_clock().read_us(now);

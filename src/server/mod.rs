@@ -27,7 +27,7 @@ use crate::stats::PortStats;
 use crate::sync::{Arc, Parker, bounded};
 use accept::Acceptor;
 use bind::Bound;
-use guest::{CHUNK_BYTES, Desk};
+use guest::{BUFFER_BYTES, Desk};
 use listener::Listener;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -201,8 +201,8 @@ impl House {
                 welcome: Arc::clone(&welcome),
                 body_bytes_max: config.max_frame_bytes.value as usize,
                 draining: false,
-                chunk: vec![0; CHUNK_BYTES],
                 intake: Intake::default(),
+                buffers: vec![vec![0; BUFFER_BYTES]],
             };
             let listener = Listener::new(poll, Acceptor::new(socket), Arc::clone(&doorbell), desk);
             let door = door.clone();

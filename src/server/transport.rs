@@ -30,12 +30,6 @@ impl Transport {
         let Transport::Plain(stream) = self;
         stream.shutdown(Shutdown::Write)
     }
-
-    /// The socket, to be registered with a poll.
-    pub(super) fn source(&mut self) -> &mut TcpStream {
-        let Transport::Plain(stream) = self;
-        stream
-    }
 }
 
 fn uninterrupted(mut io: impl FnMut() -> Result<usize>) -> Result<usize> {
