@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 #[cfg(feature = "cli")]
 pub mod bench;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod config;
 #[cfg(feature = "server")]
 mod pool;
@@ -12,6 +14,8 @@ pub mod service;
 pub mod stats;
 mod sync;
 pub mod wire;
+#[cfg(feature = "client")]
+pub use client::{Client, ClientError, Pending};
 #[cfg(feature = "server")]
 pub use server::Server;
 pub use service::Method;
