@@ -409,7 +409,12 @@ mod tests {
 
     #[test]
     fn arguments_over_the_bound_make_no_frame() {
-        let args = |n: usize| call(1, Codec::Json, 20, move |out| Ok(out.extend(vec![b' '; n])));
+        let args = |n: usize| {
+            call(1, Codec::Json, 20, |out| {
+                out.extend(vec![b' '; n]);
+                Ok(())
+            })
+        };
         assert_eq!(args(12).map(|frame| frame.len()), Ok(HEADER_BYTES + 20));
         assert_eq!(args(13), Err(WireError::TooLarge { bytes: 21, limit: 20 }));
     }
