@@ -3,7 +3,7 @@
 
 mod hand_server;
 
-use boneyard::client::{ClientError, ClientOptions, Side, Times};
+use boneyard::client::{ClientError, Side, Times};
 use boneyard::service::Status;
 use boneyard::{Client, Pending};
 use hand_server::{DOUBLE, HandServer, MISSING, Peer, pair, wait_until, welcome, welcome_with};

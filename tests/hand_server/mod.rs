@@ -1,6 +1,6 @@
 //! A server moved by hand: the test says what it answers, when, and whether it breaks the rules. What the client sends
 //! goes through the real server's half of the protocol, so a client that breaks it fails the test.
-#![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
 use boneyard::client::{Client, ClientOptions};
 use boneyard::port::{self, Conversation, Intake, Reception, Work};
