@@ -1,5 +1,7 @@
 //! Boneyard.
 #![forbid(unsafe_code)]
+// The layers below the server are compiled without it too, and are then not used up.
+#![cfg_attr(not(feature = "server"), allow(dead_code, unused_imports))]
 #[cfg(feature = "cli")]
 pub mod bench;
 #[cfg(feature = "client")]
