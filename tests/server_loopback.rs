@@ -1,4 +1,5 @@
 //! A real server on real sockets: calls, refusals, and what must not harm others.
+#![cfg(feature = "server")]
 
 mod common;
 

@@ -1,0 +1,298 @@
+//! What can go wrong with a call, sorted by whose fault it is.
+//!
+//! Knows statuses and wire errors; knows no sockets and no calls. Every status a server may send becomes exactly
+//! one variant, in [`ClientError::refused`].
+//!
+//! Invariant: [`ClientError::never_started`] is true only where it is certain that no handler saw the call, so that
+//! it may be made again without doing a thing twice. In doubt it is false.
+
+use crate::service::{Fault, Status};
+use crate::wire::WireError;
+use std::io;
+use std::time::Duration;
+use thiserror::Error;
+
+/// Whose fault an error is, and so what to do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Blame {
+    /// This program's: the same call fails again until the program or its settings change.
+    Caller,
+    /// The server's: a defect there.
+    Server,
+    /// Nobody's program: network, machine or time. May pass.
+    Environment,
+    /// The handler ran and said no, on purpose.
+    Application,
+    /// The server is too busy or is stopping; it said so before starting the call. Try later or elsewhere.
+    Overload,
+}
+
+/// Which end of the connection noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// This client.
+    Client,
+    /// The server.
+    Server,
+}
+
+/// Why a call has no result.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The text is not `host`, `host:port`, `[IPv6]` or `[IPv6]:port`.
+    #[error("{address:?} is not an address: {reason}")]
+    InvalidAddress {
+        /// What was given.
+        address: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A value of [`super::ClientOptions`] is out of its range.
+    #[error("invalid option: {0}")]
+    InvalidOption(&'static str),
+    /// The server has no method of this name.
+    #[error("the server has no method {name:?}{}", suggestion(nearest.as_deref()))]
+    UnknownMethod {
+        /// What was asked for.
+        name: String,
+        /// The method of the server whose name is nearest, if one is near.
+        nearest: Option<String>,
+    },
+    /// The arguments do not decode as the method's request type.
+    #[error("the server does not understand the arguments: {0}")]
+    BadRequest(String),
+    /// The arguments are larger than the server takes. Nothing was sent.
+    #[error("a call of {bytes} bytes is over the server's limit of {limit}")]
+    TooLarge {
+        /// Size of the call's body.
+        bytes: u64,
+        /// What the server takes.
+        limit: u64,
+    },
+    /// The arguments' own serializer failed. Nothing was sent.
+    #[error("the arguments do not encode: {0}")]
+    Unencodable(String),
+    /// The result is larger than [`super::ClientOptions::reply_bytes_max`] and was thrown away.
+    #[error("a reply of {bytes} bytes is over the client's limit of {limit}")]
+    ReplyTooLarge {
+        /// Size of the reply's body.
+        bytes: u64,
+        /// The option's value.
+        limit: u64,
+    },
+    /// The server says that this side breaks the protocol: `UnsupportedVersion`, `ProtocolError` or `TooLarge`.
+    #[error("the server rejects this client: {status:?}: {message}")]
+    Rejected {
+        /// What the server calls it.
+        status: Status,
+        /// The server's words.
+        message: String,
+    },
+
+    /// There is no connection. Nothing was sent.
+    #[error("cannot connect to {address}: {message}")]
+    Connect {
+        /// Where to.
+        address: String,
+        /// What the system calls it.
+        kind: io::ErrorKind,
+        /// In words.
+        message: String,
+    },
+    /// The connection ended before the answer came. The next call makes a new one.
+    #[error("disconnected ({reason}); the call {}", if *may_have_run { "may have run" } else { "was not sent" })]
+    Disconnected {
+        /// False when the server cannot have received the call: it was never written.
+        may_have_run: bool,
+        /// What ended the connection.
+        reason: String,
+    },
+    /// The deadline passed.
+    #[error("deadline exceeded, noticed by the {}; the call {}", side_word(*noticed),
+        if *may_have_run { "may have run" } else { "was not started" })]
+    DeadlineExceeded {
+        /// The server notices before it starts a call, the client at any time.
+        noticed: Side,
+        /// False when the call was not sent, or the server says that it was not started.
+        may_have_run: bool,
+    },
+    /// The system gives no thread for the connection's reader or for the deadlines of futures.
+    #[error("the system gives the client no thread: {0}")]
+    NoThread(io::ErrorKind),
+
+    /// The handler panicked.
+    #[error("the handler panicked: {0}")]
+    Panicked(String),
+    /// The result could not be sent, or is not of the type the method promises.
+    #[error("bad response: {0}")]
+    BadResponse(String),
+    /// An answer with a status this build does not know.
+    #[error("the server answers with the unknown status {0}")]
+    UnknownStatus(u16),
+    /// The server's bytes are not the protocol's. The connection was closed.
+    #[error("the server breaks the protocol: {0}")]
+    Protocol(#[from] WireError),
+
+    /// The queue of the server's port is full. The call was not started.
+    #[error("the server's queue is full{}", retry(*retry_after))]
+    QueueFull {
+        /// When the server suggests to try again.
+        retry_after: Option<Duration>,
+    },
+    /// The server is stopping. The call was not started.
+    #[error("the server is stopping{}", retry(*retry_after))]
+    Draining {
+        /// When the server suggests to try again.
+        retry_after: Option<Duration>,
+    },
+
+    /// The handler's own "no".
+    #[error("{message} (code {code})")]
+    Application {
+        /// The application's number; 0 when it has none.
+        code: u32,
+        /// The application's words.
+        message: String,
+    },
+    /// The call was cancelled before it was started.
+    #[error("cancelled before it was started")]
+    Cancelled,
+}
+
+impl ClientError {
+    /// Whose fault it is.
+    pub fn blame(&self) -> Blame {
+        match self {
+            ClientError::InvalidAddress { .. }
+            | ClientError::InvalidOption(_)
+            | ClientError::UnknownMethod { .. }
+            | ClientError::BadRequest(_)
+            | ClientError::TooLarge { .. }
+            | ClientError::Unencodable(_)
+            | ClientError::ReplyTooLarge { .. }
+            | ClientError::Rejected { .. }
+            | ClientError::Cancelled => Blame::Caller,
+            ClientError::Connect { .. }
+            | ClientError::Disconnected { .. }
+            | ClientError::DeadlineExceeded { .. }
+            | ClientError::NoThread(_) => Blame::Environment,
+            ClientError::Panicked(_)
+            | ClientError::BadResponse(_)
+            | ClientError::UnknownStatus(_)
+            | ClientError::Protocol(_) => Blame::Server,
+            ClientError::QueueFull { .. } | ClientError::Draining { .. } => Blame::Overload,
+            ClientError::Application { .. } => Blame::Application,
+        }
+    }
+
+    /// Is it certain that no handler saw the call? Then it may be made again without doing a thing twice.
+    pub fn never_started(&self) -> bool {
+        match self {
+            ClientError::InvalidAddress { .. }
+            | ClientError::InvalidOption(_)
+            | ClientError::UnknownMethod { .. }
+            | ClientError::BadRequest(_)
+            | ClientError::TooLarge { .. }
+            | ClientError::Unencodable(_)
+            | ClientError::Rejected { .. }
+            | ClientError::Connect { .. }
+            | ClientError::QueueFull { .. }
+            | ClientError::Draining { .. }
+            | ClientError::Cancelled => true,
+            ClientError::Disconnected { may_have_run, .. }
+            | ClientError::DeadlineExceeded { may_have_run, .. } => !may_have_run,
+            ClientError::ReplyTooLarge { .. }
+            | ClientError::NoThread(_)
+            | ClientError::Panicked(_)
+            | ClientError::BadResponse(_)
+            | ClientError::UnknownStatus(_)
+            | ClientError::Protocol(_)
+            | ClientError::Application { .. } => false,
+        }
+    }
+
+    /// What the server refused with `status` and `fault`. `name` is the method's, where a call was refused.
+    pub(super) fn refused(status: Status, fault: Fault, name: &str) -> ClientError {
+        let Fault { code, retry_after_ms, message } = fault;
+        let retry_after = (retry_after_ms > 0).then(|| Duration::from_millis(retry_after_ms.into()));
+        match status {
+            Status::Ok => ClientError::BadResponse("a refusal with the status Ok".to_owned()),
+            Status::Application => ClientError::Application { code, message },
+            Status::UnknownMethod => ClientError::UnknownMethod { name: name.to_owned(), nearest: None },
+            Status::BadRequest => ClientError::BadRequest(message),
+            Status::TooLarge | Status::UnsupportedVersion | Status::ProtocolError => {
+                ClientError::Rejected { status, message }
+            }
+            Status::QueueFull => ClientError::QueueFull { retry_after },
+            Status::Draining => ClientError::Draining { retry_after },
+            Status::DeadlineExceeded => {
+                ClientError::DeadlineExceeded { noticed: Side::Server, may_have_run: false }
+            }
+            Status::Cancelled => ClientError::Cancelled,
+            Status::Panicked => ClientError::Panicked(message),
+            Status::BadResponse => ClientError::BadResponse(message),
+        }
+    }
+
+    /// This client's own clock ran out.
+    pub(super) fn late(may_have_run: bool) -> ClientError {
+        ClientError::DeadlineExceeded { noticed: Side::Client, may_have_run }
+    }
+}
+
+fn suggestion(nearest: Option<&str>) -> String {
+    nearest.map_or(String::new(), |nearest| format!("; did you mean {nearest:?}?"))
+}
+
+fn retry(after: Option<Duration>) -> String {
+    after.map_or(String::new(), |after| format!("; try again in {} ms", after.as_millis()))
+}
+
+fn side_word(side: Side) -> &'static str {
+    match side {
+        Side::Client => "client",
+        Side::Server => "server",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(status: Status) -> ClientError {
+        let fault = Fault { code: 7, retry_after_ms: 250, message: "why".to_owned() };
+        ClientError::refused(status, fault, "notes.read")
+    }
+
+    #[test]
+    fn an_error_is_as_safe_to_repeat_as_its_status_says() {
+        for status in Status::ALL {
+            assert_eq!(refused(status).never_started(), status.never_started(), "{status:?}");
+        }
+    }
+
+    #[test]
+    fn each_status_has_the_blame_of_its_table() {
+        for status in Status::ALL.into_iter().skip(1) {
+            let expected = match status.code() {
+                1 => Blame::Application,
+                10..20 | 31 => Blame::Caller,
+                20..30 => Blame::Overload,
+                30 => Blame::Environment,
+                _ => Blame::Server,
+            };
+            assert_eq!(refused(status).blame(), expected, "{status:?}");
+        }
+    }
+
+    #[test]
+    fn the_words_name_what_can_be_done() {
+        assert_eq!(refused(Status::QueueFull).to_string(), "the server's queue is full; try again in 250 ms");
+        let unknown = ClientError::UnknownMethod { name: "a.x".to_owned(), nearest: Some("a.b".to_owned()) };
+        assert_eq!(unknown.to_string(), r#"the server has no method "a.x"; did you mean "a.b"?"#);
+        let lost = ClientError::Disconnected { may_have_run: false, reason: "reset".to_owned() };
+        assert_eq!(lost.to_string(), "disconnected (reset); the call was not sent");
+    }
+}

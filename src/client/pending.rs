@@ -1,0 +1,231 @@
+//! A call that is out, for its caller: wait for it, poll it, or drop it.
+//!
+//! Knows how an answer becomes a result or an error; knows no bytes and no sockets.
+//!
+//! Invariants: a slot is filled at most once, and emptied at most once. Nothing foreign (a waker's clone, wake or
+//! drop) is called with the slot's lock held. A [`Pending`] that goes before its answer came cancels its call.
+
+use super::Shared;
+use super::connection::Link;
+use super::error::ClientError;
+use super::exchange::Answer;
+use crate::service::Status;
+use crate::sync::{Arc, Condvar, Mutex};
+use crate::wire::{Codec, ReplyPrelude, WireError};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// Where a transaction's time went on the server. The three do not overlap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Times {
+    /// From the read of the call's last byte to its start, less the permit wait.
+    pub queue_wait: Duration,
+    /// While a worker was idle for it and no permit was free.
+    pub permit_wait: Duration,
+    /// In decoding, handler and encoding.
+    pub run: Duration,
+}
+
+/// A response with the times of its transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reply<Response> {
+    /// What the handler returned.
+    pub response: Response,
+    /// Where the time went.
+    pub times: Times,
+}
+
+/// How a result's bytes become a response.
+pub(super) type Decode<Response> = fn(Codec, &[u8]) -> Result<Response, WireError>;
+
+/// A call that was sent and not yet waited for.
+///
+/// Wait for it by [`Pending::wait`], or poll it: it is a `Future` that any executor can run, without a runtime of
+/// its own. Its deadline holds either way. Dropped before the answer came, it cancels the call: the server is told,
+/// does not start it if it has not, and its answer is thrown away.
+#[must_use = "a call that nobody waits for is cancelled at once"]
+pub struct Pending<Response> {
+    shared: Arc<Shared>,
+    link: Arc<Link>,
+    slot: Arc<Slot>,
+    call: u64,
+    method: u16,
+    deadline: Option<Instant>,
+    decode: Decode<Response>,
+    /// Does the timer know of the deadline?
+    timed: bool,
+    /// Was the outcome taken?
+    done: bool,
+}
+
+impl<Response> Pending<Response> {
+    pub(super) fn new(
+        (shared, link, slot): (Arc<Shared>, Arc<Link>, Arc<Slot>),
+        (call, method): (u64, u16),
+        deadline: Option<Instant>,
+        decode: Decode<Response>,
+    ) -> Self {
+        Pending { shared, link, slot, call, method, deadline, decode, timed: false, done: false }
+    }
+
+    /// Blocks until the response is there, or the call failed, or its deadline passed.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn wait(self) -> Result<Response, ClientError> {
+        self.wait_timed().map(|reply| reply.response)
+    }
+
+    /// As [`Pending::wait`], with the times of the transaction.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn wait_timed(mut self) -> Result<Reply<Response>, ClientError> {
+        match self.slot.wait(self.deadline) {
+            Some(outcome) => self.finish(outcome),
+            None => Err(self.late()),
+        }
+    }
+
+    fn finish(&mut self, outcome: Result<Answer, ClientError>) -> Result<Reply<Response>, ClientError> {
+        self.done = true;
+        let answer = outcome?;
+        let response = match Status::from_code(answer.status) {
+            None => return Err(ClientError::UnknownStatus(answer.status)),
+            Some(Status::Ok) => (self.decode)(answer.codec, &answer.body)
+                .map_err(|error| ClientError::BadResponse(error.to_string()))?,
+            Some(status) => {
+                let fault = answer.codec.decode(&answer.body);
+                let fault =
+                    fault.map_err(|error| ClientError::BadResponse(format!("{status:?}: {error}")))?;
+                return Err(ClientError::refused(status, fault, self.link.method_name(self.method)));
+            }
+        };
+        Ok(Reply { response, times: answer.times.into() })
+    }
+
+    fn late(&mut self) -> ClientError {
+        self.done = true;
+        self.link.forget(self.call, true);
+        ClientError::late(true)
+    }
+}
+
+impl<Response> Future for Pending<Response> {
+    type Output = Result<Response, ClientError>;
+
+    /// # Panics
+    /// Polled again after it was ready.
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        assert!(!this.done, "a future is not polled after it was ready");
+        if let Some(outcome) = this.slot.poll(context.waker()) {
+            return Poll::Ready(this.finish(outcome).map(|reply| reply.response));
+        }
+        let Some(deadline) = this.deadline else { return Poll::Pending };
+        if Instant::now() >= deadline {
+            return Poll::Ready(Err(this.late()));
+        }
+        if !this.timed {
+            // Without a timer nothing would wake the executor at the deadline, so the call is given up.
+            if let Err(error) = this.shared.timer.add(deadline, this.call, &this.slot) {
+                this.done = true;
+                this.link.forget(this.call, false);
+                return Poll::Ready(Err(error));
+            }
+            this.timed = true;
+        }
+        Poll::Pending
+    }
+}
+
+impl<Response> Drop for Pending<Response> {
+    fn drop(&mut self) {
+        if self.timed
+            && let Some(deadline) = self.deadline
+        {
+            self.shared.timer.remove(deadline, self.call);
+        }
+        if !self.done {
+            self.link.forget(self.call, false);
+        }
+    }
+}
+
+impl<Response> std::fmt::Debug for Pending<Response> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pending")
+            .field("call", &self.call)
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}
+
+impl From<ReplyPrelude> for Times {
+    fn from(prelude: ReplyPrelude) -> Times {
+        let us = |us: u32| Duration::from_micros(us.into());
+        Times {
+            queue_wait: us(prelude.queue_wait_us),
+            permit_wait: us(prelude.permit_wait_us),
+            run: us(prelude.run_us),
+        }
+    }
+}
+
+/// Where the reader thread puts a call's outcome.
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    cell: Mutex<Cell>,
+    arrived: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Cell {
+    outcome: Option<Result<Answer, ClientError>>,
+    waker: Option<Waker>,
+}
+
+impl Slot {
+    /// Puts the outcome in and wakes a thread that waits. A task that polls is for the caller to wake.
+    pub(super) fn fill(&self, outcome: Result<Answer, ClientError>) -> Option<Waker> {
+        let mut cell = self.cell.lock();
+        cell.outcome = Some(outcome);
+        let waker = cell.waker.take();
+        drop(cell);
+        self.arrived.notify_one();
+        waker
+    }
+
+    /// The waker of the task that polls, to tell it that its deadline passed.
+    pub(super) fn take_waker(&self) -> Option<Waker> {
+        self.cell.lock().waker.take()
+    }
+
+    fn wait(&self, deadline: Option<Instant>) -> Option<Result<Answer, ClientError>> {
+        let mut cell = self.cell.lock();
+        loop {
+            if let Some(outcome) = cell.outcome.take() {
+                return Some(outcome);
+            }
+            match deadline {
+                None => self.arrived.wait(&mut cell),
+                Some(deadline) if self.arrived.wait_until(&mut cell, deadline).timed_out() => {
+                    return cell.outcome.take();
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// The outcome; while there is none, keeps the waker.
+    fn poll(&self, waker: &Waker) -> Option<Result<Answer, ClientError>> {
+        let waker = waker.clone();
+        let mut cell = self.cell.lock();
+        let outcome = cell.outcome.take();
+        let old = if outcome.is_none() { cell.waker.replace(waker) } else { None };
+        drop(cell);
+        drop(old);
+        outcome
+    }
+}

@@ -1,0 +1,94 @@
+//! Wakes futures whose deadline passed: an executor polls again only when it is told to.
+//!
+//! Blocking callers need none of this. The thread starts with the first future that has a deadline and ends with
+//! its client. Knows slots and instants; knows no calls and no connections. Its lock is never held while a waker is
+//! called.
+
+use super::error::ClientError;
+use super::pending::Slot;
+use crate::sync::{Arc, Condvar, Mutex, Weak};
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::Builder;
+use std::time::Instant;
+
+/// One client's deadlines.
+#[derive(Debug, Default)]
+pub(super) struct Timer(Arc<Clock>);
+
+#[derive(Debug, Default)]
+struct Clock {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// By deadline, then by call, so that equal deadlines are two entries.
+    deadlines: BTreeMap<(Instant, u64), Weak<Slot>>,
+    running: bool,
+    closed: bool,
+}
+
+impl Timer {
+    /// Wakes the slot's task at `deadline`.
+    ///
+    /// # Errors
+    /// [`ClientError::NoThread`].
+    pub(super) fn add(&self, deadline: Instant, call: u64, slot: &Arc<Slot>) -> Result<(), ClientError> {
+        let mut state = self.0.state.lock();
+        let first = state.deadlines.first_key_value().is_none_or(|(key, _)| deadline < key.0);
+        state.deadlines.insert((deadline, call), Arc::downgrade(slot));
+        let start = !std::mem::replace(&mut state.running, true);
+        drop(state);
+        if start {
+            let clock = Arc::clone(&self.0);
+            let thread = Builder::new().name("boneyard-client-timer".to_owned()).spawn(move || clock.run());
+            thread.map_err(|error| {
+                let mut state = self.0.state.lock();
+                state.running = false;
+                state.deadlines.remove(&(deadline, call));
+                ClientError::NoThread(error.kind())
+            })?;
+        } else if first {
+            self.0.changed.notify_one();
+        }
+        Ok(())
+    }
+
+    /// The call has ended.
+    pub(super) fn remove(&self, deadline: Instant, call: u64) {
+        self.0.state.lock().deadlines.remove(&(deadline, call));
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.0.state.lock().closed = true;
+        self.0.changed.notify_one();
+    }
+}
+
+impl Clock {
+    fn run(&self) {
+        let mut state = self.state.lock();
+        while !state.closed {
+            match state.deadlines.first_key_value().map(|(key, _)| key.0) {
+                None => self.changed.wait(&mut state),
+                Some(next) if Instant::now() < next => {
+                    self.changed.wait_until(&mut state, next);
+                }
+                Some(_) => {
+                    let slot = state.deadlines.pop_first().and_then(|(_, slot)| slot.upgrade());
+                    drop(state);
+                    if let Some(waker) = slot.and_then(|slot| slot.take_waker())
+                        && catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err()
+                    {
+                        log::error!("the waker of a pending call panicked");
+                    }
+                    state = self.state.lock();
+                }
+            }
+        }
+    }
+}

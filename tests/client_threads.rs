@@ -1,0 +1,37 @@
+//! Threads end with what they were started for. Alone in its binary, since it counts the threads of the process.
+#![cfg(all(feature = "client", target_os = "linux"))]
+
+mod hand_server;
+
+use boneyard::service::Bytes;
+use hand_server::{BODY_BYTES_MAX, DOUBLE, STORE, pair, wait_until};
+use std::pin::pin;
+use std::task::{Context, Waker};
+
+/// Names of the client library's threads that run now.
+fn threads() -> Vec<String> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok());
+    names.filter(|name| name.starts_with("boneyard-client")).collect()
+}
+
+#[test]
+fn the_last_client_and_pending_call_end_all_threads() {
+    for _ in 0..20 {
+        let (_server, client, mut peer) = pair();
+        wait_until("there is a reader and nothing else", || threads().len() == 1);
+        {
+            // A future's deadline needs the timer.
+            let mut future = pin!(client.start(DOUBLE, &1).unwrap());
+            assert!(future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            peer.call();
+            // A full socket needs the helper.
+            let large = Bytes::from(vec![1; BODY_BYTES_MAX as usize - 16]);
+            let _stuck = client.start(STORE, &large).unwrap();
+            wait_until("there are reader, timer and helper", || threads().len() == 3);
+            drop(client);
+        }
+        wait_until("all are gone, though the server has not closed", || threads().is_empty());
+        drop(peer);
+    }
+}

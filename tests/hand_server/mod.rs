@@ -1,0 +1,331 @@
+//! A server moved by hand: the test says what it answers, when, and whether it breaks the rules. What the client sends
+//! goes through the real server's half of the protocol, so a client that breaks it fails the test.
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
+
+use boneyard::client::{Client, ClientOptions};
+use boneyard::port::{self, Conversation, Intake, Reception, Work};
+use boneyard::service::{Bytes, Fault, Method, Refusal, Status};
+use boneyard::stats::PortStats;
+use boneyard::wire::body::MethodEntry;
+use boneyard::wire::{Codec, Flags, Header, Kind, ReplyPrelude};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+/// Longest wait for a condition. Only a failing test waits so long.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+pub const DOUBLE: Method<u32, u64> = Method::new("test.double");
+pub const STORE: Method<Bytes, ()> = Method::new("test.store");
+pub const MISSING: Method<(), ()> = Method::new("test.dobule");
+
+/// What the Welcome says a call may have.
+pub const BODY_BYTES_MAX: u32 = 32 << 20;
+
+/// Numbers are out of order and not from 1 on purpose: they mean what the Welcome says, not more.
+pub fn welcome() -> Vec<u8> {
+    welcome_with([(7, "test.double"), (3, "test.store")])
+}
+
+pub fn welcome_with<const N: usize>(methods: [(u16, &str); N]) -> Vec<u8> {
+    let methods = methods.map(|(number, name)| MethodEntry { number, name: name.to_owned() });
+    port::welcome("hand".to_owned(), BODY_BYTES_MAX, methods.into())
+}
+
+pub struct HandServer {
+    listener: TcpListener,
+}
+
+impl HandServer {
+    pub fn new() -> HandServer {
+        HandServer { listener: TcpListener::bind("127.0.0.1:0").unwrap() }
+    }
+
+    pub fn address(&self) -> String {
+        self.listener.local_addr().unwrap().to_string()
+    }
+
+    /// A client of this server. Calls wait so long that only a failing test sees a deadline.
+    pub fn client(&self) -> Client {
+        self.client_with(ClientOptions::default())
+    }
+
+    pub fn client_with(&self, options: ClientOptions) -> Client {
+        Client::connect_with(&self.address(), options.deadline(PATIENCE)).unwrap()
+    }
+
+    /// Has anybody connected who was not accepted yet? Hangs up on who has.
+    pub fn is_called(&self) -> bool {
+        self.try_accept().is_some()
+    }
+
+    /// A connection that waits to be accepted.
+    pub fn try_accept(&self) -> Option<TcpStream> {
+        self.listener.set_nonblocking(true).unwrap();
+        match self.listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(false).unwrap();
+                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                Some(stream)
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// The next connection, of which nothing was read.
+    pub fn accept_raw(&self) -> TcpStream {
+        let mut stream = None;
+        wait_until("somebody connects", || {
+            stream = self.try_accept();
+            stream.is_some()
+        });
+        stream.unwrap()
+    }
+
+    /// The next connection, to be greeted as soon as it is read from.
+    pub fn accept(&self) -> Peer {
+        self.accept_with(welcome())
+    }
+
+    pub fn accept_with(&self, welcome: Vec<u8>) -> Peer {
+        Peer::new(self.accept_raw(), welcome)
+    }
+}
+
+/// A client, connected and greeted, with its other end.
+pub fn pair() -> (HandServer, Client, Peer) {
+    pair_with(ClientOptions::default(), welcome())
+}
+
+pub fn pair_with(options: ClientOptions, welcome: Vec<u8>) -> (HandServer, Client, Peer) {
+    let server = HandServer::new();
+    let client = server.client_with(options);
+    let peer = std::thread::scope(|scope| {
+        let greeted = scope.spawn(|| client.methods().unwrap());
+        let mut peer = server.accept_with(welcome);
+        peer.greet();
+        greeted.join().unwrap();
+        peer
+    });
+    (server, client, peer)
+}
+
+/// One connection.
+pub struct Peer {
+    pub stream: TcpStream,
+    conversation: Conversation,
+    bytes: Vec<u8>,
+    greeted: bool,
+    heard: VecDeque<Heard>,
+    stats: PortStats,
+    welcome: Vec<u8>,
+}
+
+/// What the client said.
+#[derive(Debug)]
+pub enum Heard {
+    Call(Call),
+    Cancel(u64),
+    Closed,
+}
+
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub id: u64,
+    pub method: u16,
+    pub codec: Codec,
+    pub left: Option<Duration>,
+    pub arguments: Vec<u8>,
+}
+
+impl Call {
+    pub fn decode<T: DeserializeOwned>(&self) -> T {
+        self.codec.decode(&self.arguments).unwrap()
+    }
+}
+
+impl Peer {
+    pub fn new(stream: TcpStream, welcome: Vec<u8>) -> Peer {
+        Peer {
+            stream,
+            conversation: Conversation::default(),
+            bytes: Vec::new(),
+            greeted: false,
+            heard: VecDeque::new(),
+            stats: PortStats::default(),
+            welcome,
+        }
+    }
+
+    /// Reads the client's Hello and sends the Welcome.
+    pub fn greet(&mut self) {
+        while !self.greeted {
+            self.read();
+        }
+    }
+
+    /// The next thing the client says. Greets, and answers pings, by itself.
+    pub fn hear(&mut self) -> Heard {
+        loop {
+            if let Some(heard) = self.heard.pop_front() {
+                return heard;
+            }
+            if !self.read() {
+                return Heard::Closed;
+            }
+        }
+    }
+
+    /// One read; false at the end.
+    fn read(&mut self) -> bool {
+        let mut space = [0; 64 << 10];
+        match self.stream.read(&mut space) {
+            Ok(0) => false,
+            Ok(bytes) => {
+                self.receive(&space[..bytes]);
+                true
+            }
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            Err(error) => panic!("the client says nothing: {error}"),
+        }
+    }
+
+    fn receive(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        let now = Instant::now();
+        let reception = Reception {
+            welcome: &self.welcome,
+            body_bytes_max: BODY_BYTES_MAX as usize,
+            methods: 10,
+            draining: false,
+            queue_room: 10_000,
+            window_room: 10_000,
+            now,
+            stats: &self.stats,
+        };
+        let mut intake = Intake::default();
+        let used = self.conversation.receive(&self.bytes, &reception, &mut intake);
+        let used = used.unwrap_or_else(|leave| panic!("the client breaks the protocol: {leave:?}"));
+        let mut work = Work::new(now);
+        work.bytes.extend_from_slice(&self.bytes[..used]);
+        self.bytes.drain(..used);
+        for call in &intake.calls {
+            self.heard.push_back(Heard::Call(Call {
+                id: call.id,
+                method: call.method,
+                codec: call.codec,
+                left: call.deadline.map(|deadline| deadline - now),
+                arguments: work.arguments(call).to_vec(),
+            }));
+        }
+        self.heard.extend(intake.cancels.into_iter().map(Heard::Cancel));
+        self.raw(&intake.replies);
+        self.greeted |= !intake.replies.is_empty();
+    }
+
+    #[track_caller]
+    pub fn call(&mut self) -> Call {
+        match self.hear() {
+            Heard::Call(call) => call,
+            other => panic!("a call was expected, not {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    pub fn cancel(&mut self) -> u64 {
+        match self.hear() {
+            Heard::Cancel(call) => call,
+            other => panic!("a Cancel was expected, not {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    pub fn closed(&mut self) {
+        match self.hear() {
+            Heard::Closed => {}
+            other => panic!("the end was expected, not {other:?}"),
+        }
+    }
+
+    /// Sends bytes, whatever they are. A client that has gone already is no error.
+    pub fn raw(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).ok();
+    }
+
+    pub fn answer<T: Serialize>(&mut self, call: &Call, response: &T) {
+        let mut body = Vec::new();
+        call.codec.encode(response, &mut body).unwrap();
+        self.answer_bytes(call, Status::Ok.code(), &body);
+    }
+
+    /// Any status, any body.
+    pub fn answer_bytes(&mut self, call: &Call, status: u16, body: &[u8]) {
+        let times = ReplyPrelude { queue_wait_us: 1, permit_wait_us: 2, run_us: 3 };
+        let body = [&times.write()[..], body].concat();
+        let header = Header {
+            body_bytes: body.len() as u32,
+            kind: Kind::Reply,
+            flags: call.codec.flags(),
+            code: status,
+            call: call.id,
+        };
+        self.raw(&[&header.write()[..], &body].concat());
+    }
+
+    pub fn refuse(&mut self, call: &Call, status: Status, fault: Fault) {
+        let mut body = Vec::new();
+        call.codec.encode(&fault, &mut body).unwrap();
+        self.answer_bytes(call, status.code(), &body);
+    }
+
+    /// Refuses the calls that are there already.
+    pub fn refuse_waiting(&mut self, status: Status) {
+        self.stream.set_nonblocking(true).unwrap();
+        let mut space = [0; 4096];
+        if let Ok(bytes) = self.stream.read(&mut space) {
+            self.receive(&space[..bytes]);
+        }
+        self.stream.set_nonblocking(false).unwrap();
+        while let Some(heard) = self.heard.pop_front() {
+            if let Heard::Call(call) = heard {
+                self.refuse(&call, status, Fault { code: 0, retry_after_ms: 0, message: String::new() });
+            }
+        }
+    }
+
+    pub fn goaway(&mut self, status: Status) {
+        let mut bytes = Vec::new();
+        port::goaway(&Refusal::new(status, "bye"), &mut bytes);
+        self.raw(&bytes);
+    }
+
+    /// Answers doubles until the client has gone; returns how many.
+    pub fn serve(mut self) -> usize {
+        let mut answered = 0;
+        while let Heard::Call(call) = self.hear() {
+            let number: u32 = call.decode();
+            self.answer(&call, &(u64::from(number) * 2));
+            answered += 1;
+        }
+        answered
+    }
+}
+
+/// A frame that is nothing but a header.
+pub fn header(kind: Kind, body_bytes: u32, call: u64) -> Vec<u8> {
+    Header { body_bytes, kind, flags: Flags::NONE, code: 0, call }.write().to_vec()
+}
+
+/// Waits until `condition` holds.
+#[track_caller]
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
