@@ -50,6 +50,8 @@ pub(super) struct Guest {
     unread: Vec<u8>,
     /// May the socket hold bytes? Set by the poll, cleared when it has none.
     pub(super) readable: bool,
+    /// The poll has told of the peer's end, and tells of it once: reading goes on until it is seen.
+    pub(super) ended: bool,
     /// Why the connection is being closed; what still comes is thrown away.
     pub(super) leaving: Option<CloseReason>,
 }
@@ -57,7 +59,7 @@ pub(super) struct Guest {
 impl Guest {
     pub(super) fn new(connection: Arc<Connection>, transport: Arc<Transport>) -> Guest {
         let (conversation, unread) = (Conversation::default(), Vec::new());
-        Guest { connection, transport, conversation, unread, readable: false, leaving: None }
+        Guest { connection, transport, conversation, unread, readable: false, ended: false, leaving: None }
     }
 
     /// Reads once and queues the calls that were read.
@@ -133,10 +135,11 @@ impl Guest {
         if self.connection.window_room() == 0 {
             desk.port.stats.window_full.add(1);
             Reading::Paused
-        } else if more {
+        } else if more || self.ended && self.readable {
             Reading::More
         } else {
-            // A short read means that the socket was empty: the poll tells of what comes after it.
+            // A short read means that the socket was empty: the poll tells of what comes after it. An end that came
+            // with the bytes it has told of already, hence `ended`.
             self.readable = false;
             Reading::Drained
         }
