@@ -177,7 +177,9 @@ impl Listener {
         for id in self.doorbell.take_notes() {
             let Some(guest) = self.guests.get_mut(id) else { continue };
             if guest.connection.is_failed() {
-                self.close(id, CloseReason::SocketError);
+                // A reply that comes after the goodbye finds the socket shut; the reason is what came before.
+                let reason = guest.leaving.unwrap_or(CloseReason::SocketError);
+                self.close(id, reason);
             } else {
                 self.read(id);
             }
