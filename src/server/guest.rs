@@ -68,6 +68,11 @@ impl Guest {
             desk.port.stats.outbound_full.add(1);
             return Reading::Paused;
         }
+        // What is unread waits for the window; with more read behind it, it would grow for as long as the peer sends.
+        if !self.unread.is_empty() && self.connection.window_room() == 0 {
+            desk.port.stats.window_full.add(1);
+            return Reading::Paused;
+        }
         // Taken away, so that the guest can be borrowed beside it.
         let mut chunk = std::mem::take(&mut desk.chunk);
         let reading = self.read_chunk(desk, &mut chunk);
