@@ -5,7 +5,7 @@ mod common;
 
 use boneyard::Method;
 use boneyard::server::RunningServer;
-use boneyard::service::Status;
+use boneyard::service::{ApplicationError, Status};
 use boneyard::stats::CloseReason;
 use boneyard::wire::limits::*;
 use boneyard::wire::{CallPrelude, Flags, Header, Kind, Preface};
@@ -292,4 +292,45 @@ fn a_stream_of_noise_from_many_peers_harms_nobody() {
     assert_eq!(stats.closed.sum(), 200, "each for a reason");
     assert_eq!(bystander.call::<_, ()>("server.ping", &()), Ok(()));
     assert_eq!(stats.answered(Status::Panicked), 0);
+}
+
+#[test]
+fn the_bound_of_a_frame_is_exact_and_counts_the_header() {
+    let server = start("Server_Max_Frame_KB=2", &Arc::default());
+    let mut client = Raw::connect(server.address());
+    assert_eq!(client.welcome.body_bytes_max as usize, 2048 - HEADER_BYTES);
+    let (echo, ping) = (client.number("server.echo"), client.number("server.ping"));
+    let arguments = 2048 - HEADER_BYTES - REPLY_PRELUDE_BYTES;
+    for (size, status) in [(arguments, Status::Ok), (arguments + 1, Status::BadResponse)] {
+        client.stream.write_all(&call_frame(1, echo, Flags::NONE, 0, &vec![0; size])).unwrap();
+        let reply = client.read().expect("a reply");
+        assert_eq!(reply.status(), status, "{size} bytes");
+        assert!(reply.body.len() <= 2048 - HEADER_BYTES);
+    }
+    let arguments = 2048 - HEADER_BYTES - CALL_PRELUDE_BYTES;
+    for (size, status) in [(arguments, Status::BadRequest), (arguments + 1, Status::TooLarge)] {
+        client.stream.write_all(&call_frame(1, ping, Flags::NONE, 0, &vec![0; size])).unwrap();
+        assert_eq!(client.read().expect("a reply").status(), status, "{size} bytes");
+    }
+    assert_eq!(client.read().expect("a GoAway").status(), Status::TooLarge);
+}
+
+/// The JSON decoder puts a string of the wrong type into its message, whole.
+#[test]
+fn a_message_is_short_whatever_it_is_made_of() {
+    const TALK: Method<u32, ()> = Method::new("test.talk");
+    let server = server("")
+        .handle(TALK, |_, n| Err(ApplicationError::new(n, "\u{e9}".repeat(5 << 20))))
+        .start()
+        .unwrap();
+    let mut client = Raw::connect(server.address());
+    let talk = client.number("test.talk");
+    let text = format!("\"{}\"", "x".repeat(1 << 20));
+    for (arguments, status) in [(text.as_str(), Status::BadRequest), ("7", Status::Application)] {
+        client.stream.write_all(&call_frame(1, talk, Flags::JSON, 0, arguments.as_bytes())).unwrap();
+        let (found, fault) = client.read().expect("a reply").result::<()>().expect_err("a fault");
+        assert_eq!(found, status);
+        assert!(fault.message.len() <= FAULT_MESSAGE_BYTES_MAX, "{} bytes", fault.message.len());
+        assert!(fault.message.len() > FAULT_MESSAGE_BYTES_MAX / 2, "the beginning is kept");
+    }
 }
