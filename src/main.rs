@@ -1,1 +1,2 @@
+//! The ready server: see the `cli` of the library.
 fn main() {}

@@ -61,6 +61,8 @@ pub(super) struct Guest {
     held: bool,
     /// May the socket hold bytes? Set by the poll, cleared when it has none.
     pub(super) readable: bool,
+    /// The poll has told of the peer's end, and tells of it once: reading goes on until it is seen.
+    pub(super) ended: bool,
     /// Why the connection is being closed; what still comes is thrown away.
     pub(super) leaving: Option<CloseReason>,
 }
@@ -76,6 +78,7 @@ impl Guest {
             filled: 0,
             held: false,
             readable: false,
+            ended: false,
             leaving: None,
         }
     }
@@ -126,10 +129,11 @@ impl Guest {
         let reading = if self.held && self.connection.window_room() == 0 {
             desk.port.stats.window_full.add(1);
             Reading::Paused
-        } else if self.held || more {
+        } else if self.held || more || self.ended && self.readable {
             Reading::More
         } else {
-            // A short read means that the socket was empty: the poll tells of what comes after it.
+            // A short read means that the socket was empty: the poll tells of what comes after it. An end that came
+            // with the bytes it has told of already, hence `ended`.
             self.readable = false;
             Reading::Drained
         };
