@@ -8,8 +8,9 @@
 //! there is no lock order to keep (docs/ARCHITECTURE.md names the one exception).
 
 #[cfg(any(loom, shuttle))]
-#[path = "sync/modelled.rs"]
-mod primitives;
+mod modelled;
+#[cfg(any(loom, shuttle))]
+use modelled as primitives;
 #[cfg(not(any(loom, shuttle)))]
 mod primitives {
     pub(crate) use crossbeam_channel::{Receiver, Sender, bounded};

@@ -33,8 +33,8 @@ fn check(preemptions: usize, schedules: usize, model: impl Fn() + Send + Sync + 
     #[cfg(shuttle)]
     {
         let _ = preemptions;
-        let model = std::sync::Arc::new(model);
-        let again = std::sync::Arc::clone(&model);
+        let model = Arc::new(model);
+        let again = Arc::clone(&model);
         shuttle::check_random(move || model(), schedules);
         // Random orders seldom hold one thread back for long; PCT does.
         shuttle::check_pct(move || again(), schedules / 5, 3);
@@ -131,7 +131,7 @@ impl Model {
 fn services() -> Services {
     let mut builder = ServicesBuilder::default();
     builder.add_raw("model.run", Box::new(|_, _, _, _| Ok(())));
-    builder.build().expect("one name")
+    builder.build().expect("one name cannot be a duplicate")
 }
 
 #[test]
