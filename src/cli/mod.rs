@@ -3,7 +3,7 @@
 //! Knows words, exit codes and how to speak to people; what the words do is in the library below. A program with
 //! services of its own gets all of it from one call of [`main`].
 //!
-//! Invariant: every way out of a command is an [`Exit`], and every exit code is in the table [`EXITS`], from which
+//! Invariant: every way out of a command is an `Exit`, and every exit code is in the table `EXITS`, from which
 //! `--help` is made.
 
 mod call;
