@@ -1,16 +1,42 @@
 //! The one file that names locks, channels, atomics and threads, so that a model checker can take their place.
 //!
+//! With `--cfg loom` or `--cfg shuttle` the same names stand for the checker's, and `pool/` runs unchanged under
+//! it (see `pool/model.rs`). The channel is then a plain queue under a lock: what is checked is our protocol on top
+//! of a channel, not crossbeam's channel.
+//!
 //! Rules for its users: no lock is held across a call out of its file, and at most one is held at a time, so
-//! there is no lock order to keep.
+//! there is no lock order to keep (docs/ARCHITECTURE.md names the one exception).
 
-pub(crate) use crossbeam_channel::{Receiver, Sender, bounded};
-pub(crate) use parking_lot::{Condvar, Mutex};
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+#[cfg(any(loom, shuttle))]
+#[path = "sync/modelled.rs"]
+mod primitives;
+#[cfg(not(any(loom, shuttle)))]
+mod primitives {
+    pub(crate) use crossbeam_channel::{Receiver, Sender, bounded};
+    pub(crate) use parking_lot::{Condvar, Mutex};
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
+    pub(crate) use std::thread::{Thread, current, park, yield_now};
+    use std::time::Instant;
+
+    /// The clock. Stands still under a checker, which must come to the same decisions in every run.
+    pub(crate) fn now() -> Instant {
+        Instant::now()
+    }
+}
+
+pub(crate) use primitives::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
+pub(crate) use primitives::{Condvar, Mutex, Receiver, Sender, bounded, now, yield_now};
+pub(crate) use std::sync::atomic::Ordering;
 pub(crate) use std::sync::{Arc, Weak};
-pub(crate) use std::thread::yield_now;
 
+/// Atomics for counts and estimates that order nothing: the checkers do not look at them, which keeps the number of
+/// schedules small.
+pub(crate) mod unordered {
+    pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
+}
+
+use primitives::{Thread, current, park};
 use std::sync::OnceLock;
-use std::thread::Thread;
 
 /// Lets one thread sleep until another hands it a word.
 ///
@@ -25,11 +51,11 @@ pub(crate) struct Parker {
 impl Parker {
     /// Sleeps until a word other than 0 was handed over, and takes it. For the owning thread alone.
     pub(crate) fn park(&self) -> u32 {
-        self.thread.get_or_init(std::thread::current);
+        self.thread.get_or_init(current);
         loop {
             // SeqCst: pairs with the swap in `unpark`; either the word is seen here or the thread there.
             match self.word.swap(0, Ordering::SeqCst) {
-                0 => std::thread::park(),
+                0 => park(),
                 word => return word,
             }
         }
@@ -45,3 +71,20 @@ impl Parker {
         }
     }
 }
+
+/// Bugs that can be switched on in a model, which then must find them: a model that finds nothing proves nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Planted {
+    /// A worker that retires looks at the queue before it counts itself no longer awake.
+    LateLeave,
+    /// A freed permit is not handed to a port that starves.
+    KeptPermit,
+}
+
+/// Is a bug planted? Never, outside a model.
+#[cfg(not(any(loom, shuttle)))]
+pub(crate) const fn planted(_: Planted) -> bool {
+    false
+}
+#[cfg(any(loom, shuttle))]
+pub(crate) use primitives::planted;

@@ -103,3 +103,23 @@ fn pipelined_calls_are_each_answered_once() {
     sender.join().unwrap();
     assert_eq!(server.in_flight(), 0);
 }
+
+#[test]
+fn a_peer_that_calls_without_end_waits_in_its_own_socket() {
+    let server = load_server("");
+    let mut raw = Raw::connect(server.address());
+    let chunk: Vec<u8> = (0..4000).flat_map(|_| raw.frame("load.sleep", &600_000u64, 1000).1).collect();
+    // So long that a listener which still reads has emptied the socket meanwhile.
+    raw.stream.set_write_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
+    let (mut written, bound) = (0, 64 << 20);
+    while written < bound {
+        // A steady peer rather than a fast one: each piece finds the socket empty and rings the poll anew.
+        std::thread::sleep(std::time::Duration::from_micros(200));
+        match raw.stream.write(&chunk) {
+            Ok(bytes) => written += bytes,
+            Err(_) => break,
+        }
+    }
+    assert!(written < bound, "the server takes calls without end");
+    server.stop_within(std::time::Duration::ZERO);
+}

@@ -1,7 +1,8 @@
 //! Where a port listens: `host:port` as text, and the rules for writing it.
 //!
-//! Knows how addresses are written. Must not know sockets: nothing is resolved or bound here, a host name stays a name.
-//! Invariant: a [`ListenAddress`] read from a file has an IP address or a well-formed host name, IPv6 without its brackets.
+//! Knows how addresses are written. Must not know sockets: nothing is resolved or bound here, a host name
+//! stays a name. Invariant: a [`ListenAddress`] read from a file has an IP address or a well-formed host
+//! name, IPv6 without its brackets.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

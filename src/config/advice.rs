@@ -1,9 +1,9 @@
 //! What the settings mean together: sentences for whoever wrote them, each with a stable code.
 //!
-//! Knows a [`Config`] and the limits of a [`Machine`] as plain numbers. Must not know how those limits are read. Each sentence
-//! names the numbers it follows from and, where one thing would put it right, that thing. A server starts in spite of all
-//! of them. Nothing is said that is not so: a limit that is not known gives no sentence, and the defaults on a machine with
-//! room give none at all.
+//! Knows a [`Config`] and the limits of a [`Machine`] as plain numbers. Must not know how those limits are
+//! read. Each sentence names the numbers it follows from and, where one thing would put it right, that thing.
+//! A server starts in spite of all of them. Nothing is said that is not so: a limit that is not known gives
+//! no sentence, and the defaults on a machine with room give none at all.
 
 use super::sizing::{self, WORKERS_ADVISED_MAX};
 use super::{Config, Limit, plural};
@@ -43,8 +43,8 @@ pub struct Warning {
 
 /// Everything there is to say about `config` on `machine`, in a fixed order.
 ///
-/// Codes: `workers_wait`, `throttle_no_effect`, `throttle_alone`, `pool_alone`, `unlimited`, `many_workers`, `stack_memory`,
-/// `threads_limit`, `queue_limit`, `queue_memory`, `descriptors`.
+/// Codes: `workers_wait`, `throttle_no_effect`, `throttle_alone`, `pool_alone`, `unlimited`, `many_workers`,
+/// `stack_memory`, `threads_limit`, `queue_limit`, `queue_memory`, `descriptors`.
 pub fn advise(config: &Config, machine: &Machine) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let mut say = |code, message: Option<String>| {
@@ -236,7 +236,8 @@ fn descriptors(config: &Config, machine: &Machine) -> Option<String> {
     })
 }
 
-/// `40 MiB`: a whole number of the largest unit that leaves at least 10, rounded down, so that a limit is not overstated.
+/// `40 MiB`: a whole number of the largest unit that leaves at least 10, rounded down, so that a limit is not
+/// overstated.
 pub(super) fn bytes_in_words(bytes: u64) -> String {
     let units = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     let exact = units.iter().find(|(size, _)| bytes >= *size && bytes.is_multiple_of(*size));

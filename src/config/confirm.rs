@@ -1,9 +1,9 @@
 //! The second reading: the `ini` crate reads what the scanner accepted, and the two must agree.
 //!
-//! The values that settings are made of are the crate's; lines and the refusal of doubtful text are the scanner's. A
-//! difference is an error of the file, never a silent choice of one reading. Without the feature `server` the crate is not
-//! there and the scanner's values are taken: the rest of the package builds without it, and a test of the full build holds
-//! the two readings together.
+//! The values that settings are made of are the crate's; lines and the refusal of doubtful text are the
+//! scanner's. A difference is an error of the file, never a silent choice of one reading. Without the feature
+//! `server` the crate is not there and the scanner's values are taken: the rest of the package builds without
+//! it, and a test of the full build holds the two readings together.
 
 use super::error::ConfigError;
 use super::scan::Scan;

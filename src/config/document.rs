@@ -1,8 +1,8 @@
 //! The shipped `server.ini` and the table of `docs/SETTINGS.md`, written from the table of settings.
 //!
-//! Must not know any setting by itself, except which three lines the shipped file sets so that a reader sees a whole port.
-//! Invariant: the shipped file starts a server on 127.0.0.1:1352, and with every commented setting switched on it still
-//! means the same on a machine of 2 CPUs (tests hold both).
+//! Must not know any setting by itself, except which three lines the shipped file sets so that a reader sees
+//! a whole port. Invariant: the shipped file starts a server on 127.0.0.1:1352, and with every commented
+//! setting switched on it still means the same on a machine of 2 CPUs (tests hold both).
 
 use super::keys::{KEYS, Key};
 

@@ -200,7 +200,8 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// The first characters of a text from the file, the cut marked. What cannot be seen (a byte order mark, say) is escaped.
+/// The first characters of a text from the file, the cut marked. What cannot be seen (a byte order mark, say)
+/// is escaped.
 fn shorten(text: &str) -> String {
     let mut short = String::new();
     for (index, char) in text.chars().enumerate() {

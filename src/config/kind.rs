@@ -1,7 +1,7 @@
 //! Types of values: how each is written, read and described.
 //!
-//! A key of the table holds one of these, and with it the function that puts a value of that very type into place, so a key
-//! cannot be read as one type and stored as another. Must not know which keys exist.
+//! A key of the table holds one of these, and with it the function that puts a value of that very type into
+//! place, so a key cannot be read as one type and stored as another. Must not know which keys exist.
 
 use super::{Config, Limit, ListenAddress, PoolRule, PortConfig, Setting, Source, address};
 use log::LevelFilter;

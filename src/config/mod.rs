@@ -1,16 +1,17 @@
 //! Settings: what an administrator writes, checked and typed.
 //!
-//! A file goes through `scan` (lines, encoding, duplicates), `confirm` (a second reading by the `ini` crate), `parse`
-//! (values, ports, all errors together) and `sizing` (the rules that fill in what no line gives). The result is
-//! [`Config`]: every value in force, and for each the line or rule it came from. `advice` says what the values mean
-//! together, `report` prints that, and `document` writes `server.ini` and the table of `docs/SETTINGS.md`; parser, shipped
-//! file and docs are all made from the one table in `keys`.
+//! A file goes through `scan` (lines, encoding, duplicates), `confirm` (a second reading by the `ini` crate),
+//! `parse` (values, ports, all errors together) and `sizing` (the rules that fill in what no line gives). The
+//! result is [`Config`]: every value in force, and for each the line or rule it came from. `advice` says what
+//! the values mean together, `report` prints that, and `document` writes `server.ini` and the table of
+//! `docs/SETTINGS.md`; parser, shipped file and docs are all made from the one table in `keys`.
 //!
 //! Knows: text, numbers, addresses as text. Must not know: the rest of the crate, sockets, clocks, the environment, the
 //! machine (its limits come in as [`Machine`], its CPUs as a number).
 //!
-//! Invariants of a `Config` made here: at least one port and at most [`PORTS_MAX`]; port names unique without regard to case;
-//! no two enabled ports on one address; every pool between 1 and [`sizing::POOL_TASKS_MAX`] workers.
+//! Invariants of a `Config` made here: at least one port and at most [`PORTS_MAX`]; port names unique without
+//! regard to case; no two enabled ports on one address; every pool between 1 and [`sizing::POOL_TASKS_MAX`]
+//! workers.
 
 mod address;
 pub mod advice;
@@ -46,9 +47,9 @@ pub const FILE_BYTES_MAX: usize = 256 * 1024;
 
 /// Every setting in force, each with where it came from.
 ///
-/// Made by [`Config::load`] or [`Config::from_text`], or by [`Config::default_with`] and then changed through the public
-/// fields. Whoever changes fields keeps the invariants of this module; [`Config::set_limits`] keeps throttle and pools
-/// together.
+/// Made by [`Config::load`] or [`Config::from_text`], or by [`Config::default_with`] and then changed through
+/// the public fields. Whoever changes fields keeps the invariants of this module; [`Config::set_limits`]
+/// keeps throttle and pools together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {

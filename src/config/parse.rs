@@ -1,11 +1,11 @@
 //! From the lines of a file to a [`Config`], or to every error in it.
 //!
-//! Knows how the settings hang together: ports first, since they decide which per-port keys exist; then each value by its
-//! entry in the table; then addresses against each other; then the sizing rules for what no line gave. Must not know any
-//! setting that has no part in that order: those live in `keys` alone.
+//! Knows how the settings hang together: ports first, since they decide which per-port keys exist; then each
+//! value by its entry in the table; then addresses against each other; then the sizing rules for what no line
+//! gave. Must not know any setting that has no part in that order: those live in `keys` alone.
 //!
-//! Invariant: a value that is wrong is reported and its default stands in for it, so that the checks after it go on; the
-//! settings are handed out only when there was no error at all.
+//! Invariant: a value that is wrong is reported and its default stands in for it, so that the checks after it
+//! go on; the settings are handed out only when there was no error at all.
 
 use super::error::{ConfigError, ConfigErrors, Problem};
 use super::keys::{KEYS, Key, Slot, strip_suffix_ignoring_case};
@@ -33,7 +33,8 @@ pub(super) fn parse(bytes: &[u8], file: Option<&Path>, cpus: u32) -> Result<Conf
     }
 }
 
-/// A `Config` before the table's defaults are put into it; every field is overwritten by [`Reader::values`] or [`size`].
+/// A `Config` before the table's defaults are put into it; every field is overwritten by [`Reader::values`]
+/// or [`size`].
 fn blank(file: Option<&Path>) -> Config {
     fn unset<T>(value: T) -> Setting<T> {
         Setting { value, source: Source::Default }

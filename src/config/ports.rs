@@ -1,7 +1,7 @@
 //! Ports of a file: their names, and Domino's line that describes one.
 //!
-//! Must not know addresses or sizes. Invariant: a name that passes [`name_problem`] cannot be confused with a setting, alone
-//! or with any per-port ending behind it.
+//! Must not know addresses or sizes. Invariant: a name that passes [`name_problem`] cannot be confused with a
+//! setting, alone or with any per-port ending behind it.
 
 use super::keys;
 

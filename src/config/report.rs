@@ -1,8 +1,9 @@
 //! What `boneyard check` prints: every value in force with its line or rule, then what they mean together.
 //!
-//! Knows the result of reading a file and the advice on it. Must not read anything itself. Two forms of the same facts: text
-//! for people ([`Report::text`]) and JSON for programs (the `Serialize` of [`Report`]), whose names are stable.
-//! Invariant: a report either would start and has no errors, or has errors and no values.
+//! Knows the result of reading a file and the advice on it. Must not read anything itself. Two forms of the
+//! same facts: text for people ([`Report::text`]) and JSON for programs (the `Serialize` of [`Report`]),
+//! whose names are stable. Invariant: a report either would start and has no errors, or has errors and no
+//! values.
 
 use super::advice::{self, Machine, Warning};
 use super::keys::{KEYS, Shown, Slot};
@@ -49,8 +50,8 @@ pub struct PortReport {
 pub struct Value {
     /// The number.
     pub value: i64,
-    /// `file`: a line gives this very value. `rule`: a rule computed it from something the file says. `default`: no line
-    /// has a part in it. (`program` in a report on settings that a program made.)
+    /// `file`: a line gives this very value. `rule`: a rule computed it from something the file says.
+    /// `default`: no line has a part in it. (`program` in a report on settings that a program made.)
     pub source: &'static str,
     /// The line that gives the value or has a part in it.
     pub line: Option<u32>,

@@ -1,9 +1,10 @@
 //! The line scanner: bytes of a settings file into keys with line numbers.
 //!
-//! Knows lines, sections, comments and encoding. Must not know which keys exist or what their values mean. It stands before
-//! the `ini` crate because that crate has no line numbers, keeps the last of two equal keys, takes any line for a key,
-//! cuts a value at `;` or `#`, and reads a byte order mark as part of the first key; here each of these is an error with its
-//! line, or handled. What the scanner accepts both read the same way: `confirm` compares them at every start.
+//! Knows lines, sections, comments and encoding. Must not know which keys exist or what their values mean. It
+//! stands before the `ini` crate because that crate has no line numbers, keeps the last of two equal keys,
+//! takes any line for a key, cuts a value at `;` or `#`, and reads a byte order mark as part of the first
+//! key; here each of these is an error with its line, or handled. What the scanner accepts both read the same
+//! way: `confirm` compares them at every start.
 //!
 //! A file is UTF-8, with or without byte order mark; lines end in LF or CRLF; a line is blank, a comment (`;` or `#`
 //! first), `[Server]` or `[Notes]` (both mean the same), or `key=value`. Spaces around keys and values do not count.
@@ -143,7 +144,8 @@ fn clean(raw: &[u8]) -> Result<&str, (String, &'static str)> {
         let column = String::from_utf8_lossy(good).chars().count() + 1;
         (format!("byte 0x{:02X} in column {column} is not UTF-8", raw[good.len()]), "UTF-8 text")
     })?;
-    // A tab is white space; any other control character is invisible, and some steer a terminal when an error is printed.
+    // A tab is white space; any other control character is invisible, and some steer a terminal when an error
+    // is printed.
     match line.chars().enumerate().find(|(_, char)| char.is_control() && *char != '\t') {
         Some((index, char)) => {
             let code = u32::from(char);

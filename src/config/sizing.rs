@@ -1,11 +1,13 @@
 //! How throttle and pools are sized where no line gives them: Domino's rules as pure functions.
 //!
-//! Knows numbers. Must not know files, lines or the machine: the CPUs are a parameter. Sources of the rules: IBM technote
-//! 1207456 and the Domino wiki page on the two settings; where they disagree the technote holds, since two published
-//! `show server` outputs agree with it (20 and 20 on release 8.5, 80 and 80 on 9.0.1 with 4 CPUs).
+//! Knows numbers. Must not know files, lines or the machine: the CPUs are a parameter. Sources of the rules:
+//! IBM technote 1207456 and the Domino wiki page on the two settings; where they disagree the technote holds,
+//! since two published `show server` outputs agree with it (20 and 20 on release 8.5, 80 and 80 on 9.0.1 with
+//! 4 CPUs).
 //!
-//! Invariants: a pool is 1 to [`POOL_TASKS_MAX`] workers whatever goes in; a pool, once made, does not grow; an unlimited
-//! throttle never means an unlimited pool (releases 5 and 6 ran out of memory that way at about 1,800 threads).
+//! Invariants: a pool is 1 to [`POOL_TASKS_MAX`] workers whatever goes in; a pool, once made, does not grow;
+//! an unlimited throttle never means an unlimited pool (releases 5 and 6 ran out of memory that way at about
+//! 1,800 threads).
 
 use super::Limit;
 use std::fmt;

@@ -1,6 +1,7 @@
 //! How long each method usually runs: what decides whether calls may wait for one another.
 
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::Ordering;
+use crate::sync::unordered::AtomicU32;
 
 /// A method that usually runs no longer than this is short: calls behind it may wait for it, and its reply for
 /// theirs. In nanoseconds.

@@ -3,7 +3,7 @@
 use super::pace::Paces;
 use super::throttle::Throttle;
 use crate::port::Burst;
-use crate::sync::{AtomicU64, AtomicUsize, Condvar, Mutex, Ordering, Receiver, Sender, bounded};
+use crate::sync::{AtomicUsize, Condvar, Mutex, Ordering, Receiver, Sender, bounded, unordered};
 use std::time::{Duration, Instant};
 
 /// A worker is woken beside those awake when each of them has more than this before it, in nanoseconds: about
@@ -20,9 +20,9 @@ pub(crate) struct Queue {
     receiver: Receiver<(Burst, u64)>,
     calls_max: usize,
     /// Calls in the channel.
-    calls: AtomicUsize,
+    calls: unordered::AtomicUsize,
     /// Their likely cost.
-    cost_ns: AtomicU64,
+    cost_ns: unordered::AtomicU64,
     /// Workers of the port that hold a permit.
     awake: AtomicUsize,
     /// Those of them that were woken and have not found work yet.
@@ -46,8 +46,8 @@ impl Queue {
             sender,
             receiver,
             calls_max,
-            calls: AtomicUsize::new(0),
-            cost_ns: AtomicU64::new(0),
+            calls: unordered::AtomicUsize::new(0),
+            cost_ns: unordered::AtomicU64::new(0),
             awake: AtomicUsize::new(0),
             searching: AtomicUsize::new(0),
             engaged: AtomicUsize::new(0),
@@ -100,7 +100,7 @@ impl Queue {
     /// To be called when work was queued or taken: wakes one more worker if those awake are too few for what
     /// waits. One at a time: a worker that was woken asks again when it has found work.
     pub(crate) fn announce(&self, throttle: &Throttle, port: usize) {
-        // SeqCst, like the channel's own operations and the worker's decrement: see the proof in pool/mod.rs.
+        // SeqCst, like the channel's own operations and the worker's decrement: see the proof in docs/ARCHITECTURE.md.
         let awake = self.awake.load(Ordering::SeqCst);
         if awake == 0 {
             throttle.wake_one(port);
@@ -176,14 +176,14 @@ fn step(gauge: &AtomicUsize, change: isize) {
 #[derive(Debug)]
 pub(crate) struct PermitClock {
     epoch: Instant,
-    total_us: AtomicU64,
+    total_us: unordered::AtomicU64,
     /// When it was started, from the epoch, plus one; 0 while it stands.
-    since_us: AtomicU64,
+    since_us: unordered::AtomicU64,
 }
 
 impl PermitClock {
     fn new(epoch: Instant) -> PermitClock {
-        PermitClock { epoch, total_us: AtomicU64::new(0), since_us: AtomicU64::new(0) }
+        PermitClock { epoch, total_us: unordered::AtomicU64::new(0), since_us: unordered::AtomicU64::new(0) }
     }
 
     pub(super) fn start(&self, now: Instant) {

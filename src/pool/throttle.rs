@@ -9,9 +9,8 @@
 //! A freed permit goes round the ports whose starving bit is set, so that no port's flood can keep another waiting.
 
 use super::queue::Queue;
-use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Parker};
+use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Parker, Planted, now, planted};
 use std::num::NonZeroU32;
-use std::time::Instant;
 
 /// Word for a worker that is woken with a permit.
 pub(super) const PERMIT: u32 = 1;
@@ -111,9 +110,10 @@ impl Throttle {
     /// A worker found no work: it gives its permit back and goes to sleep, unless work has come meanwhile.
     pub(super) fn retire(&self, port: usize, worker: usize) -> Next {
         let mut state = self.state.lock();
-        // First no longer awake, then the look at the queue: see the proof in pool/mod.rs.
+        let seen_early = planted(Planted::LateLeave).then(|| self.seats[port].queue.is_empty());
+        // First no longer awake, then the look at the queue: see the proof in docs/ARCHITECTURE.md.
         self.leave(&mut state, port);
-        if !self.seats[port].queue.is_empty() {
+        if !seen_early.unwrap_or_else(|| self.seats[port].queue.is_empty()) {
             self.enter(&mut state, port);
             return Next::Go;
         }
@@ -142,6 +142,9 @@ impl Throttle {
 
     /// Gives a free permit to the next starving port.
     fn hand_over(&self, state: &mut State) -> Option<(usize, usize)> {
+        if planted(Planted::KeptPermit) {
+            return None;
+        }
         let port = self.next_in_turn(state, None)?;
         state.turn = (port + 1) % self.seats.len();
         self.grant(state, port)
@@ -196,13 +199,13 @@ impl Throttle {
 
     fn starve(&self, port: usize) {
         if self.starving.fetch_or(1 << port, Ordering::Relaxed) & (1 << port) == 0 {
-            self.seats[port].queue.permit_clock().start(Instant::now());
+            self.seats[port].queue.permit_clock().start(now());
         }
     }
 
     fn sated(&self, port: usize) {
         if self.starving.fetch_and(!(1 << port), Ordering::Relaxed) & (1 << port) != 0 {
-            self.seats[port].queue.permit_clock().stop(Instant::now());
+            self.seats[port].queue.permit_clock().stop(now());
         }
     }
 

@@ -7,7 +7,7 @@ use super::turn::{Held, Step};
 use super::{PortShared, Shared};
 use crate::port::{Burst, Call, Outlet, Work, reply};
 use crate::service::{Refusal, Status, Transaction};
-use crate::sync::{Arc, Ordering, Parker, yield_now};
+use crate::sync::{Arc, Ordering, Parker, now, yield_now};
 use crate::wire::ReplyPrelude;
 use std::time::{Duration, Instant};
 
@@ -80,7 +80,7 @@ impl Worker {
             } else if let Some(call) = burst.pop() {
                 // Nothing before it and nothing behind it: nothing to share.
                 drop(burst);
-                let end = self.run_paced(&work, &call, outlet.as_ref(), Instant::now());
+                let end = self.run_paced(&work, &call, outlet.as_ref(), now());
                 self.held.add(&mut self.reply, end);
                 self.held.send(outlet.as_ref(), &self.port.queue);
             }
@@ -93,7 +93,7 @@ impl Worker {
         let turn = &port.turns[self.id];
         port.queue.exposed(1);
         turn.begin(burst);
-        let mut now = Instant::now();
+        let mut now = now();
         while let Some(Step { call, due }) = turn.step(&mut self.reply, now, &port.queue, &self.shared.paces)
         {
             if due {
@@ -139,7 +139,7 @@ impl Worker {
                 }
                 None => {
                     let status = run(shared, work, call, outlet, out);
-                    end = Instant::now();
+                    end = now();
                     let ran = end.saturating_duration_since(start);
                     shared.paces.learn(call.method, ran.as_nanos() as u64);
                     times.run_us = micros(ran);

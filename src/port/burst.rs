@@ -33,7 +33,7 @@ pub struct Call {
 }
 
 impl Call {
-    pub(super) fn new(id: u64, method: u16, codec: Codec, session: u32, deadline: Option<Instant>) -> Call {
+    pub(crate) fn new(id: u64, method: u16, codec: Codec, session: u32, deadline: Option<Instant>) -> Call {
         Call { id, deadline, session, method, codec, arguments: (0, 0) }
     }
 

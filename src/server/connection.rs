@@ -147,12 +147,24 @@ impl Connection {
     fn write(&self, bytes: &mut Vec<u8>) {
         let mut outbound = self.outbound.lock();
         if let Some(transport) = &outbound.transport {
-            let (sent, alive) = if outbound.unsent() == 0 { send_all(transport, bytes) } else { (0, true) };
+            let (mut sent, mut alive) = (0, true);
+            if outbound.unsent() == 0 {
+                (sent, alive) = send_all(transport, bytes);
+                if alive && sent < bytes.len() {
+                    // The listener heeds a writable event only of a backlogged connection, and the one event may have
+                    // come and gone just now. So first the mark, then a second look at the socket.
+                    self.backlogged.store(true, Ordering::SeqCst);
+                    let (more, still_alive) = send_all(transport, &bytes[sent..]);
+                    (sent, alive) = (sent + more, still_alive);
+                    if sent == bytes.len() {
+                        self.backlogged.store(false, Ordering::SeqCst);
+                    }
+                }
+            }
             if !alive {
                 self.fail(&mut outbound);
             } else if sent < bytes.len() {
                 outbound.bytes.extend_from_slice(&bytes[sent..]);
-                self.backlogged.store(true, Ordering::SeqCst);
             }
         }
         drop(outbound);

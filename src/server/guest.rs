@@ -56,8 +56,13 @@ pub(super) struct Guest {
     /// room for. Without capacity while there are none, so that an idle guest holds no buffer.
     unread: Vec<u8>,
     filled: usize,
+    /// Does `unread` begin with frames that the window had no room for? Then nothing more is read from the socket
+    /// until they are consumed: a peer that calls faster than it is served waits in its own socket.
+    held: bool,
     /// May the socket hold bytes? Set by the poll, cleared when it has none.
     pub(super) readable: bool,
+    /// The poll has told of the peer's end, and tells of it once: reading goes on until it is seen.
+    pub(super) ended: bool,
     /// Why the connection is being closed; what still comes is thrown away.
     pub(super) leaving: Option<CloseReason>,
 }
@@ -65,13 +70,27 @@ pub(super) struct Guest {
 impl Guest {
     pub(super) fn new(connection: Arc<Connection>, transport: Arc<Transport>) -> Guest {
         let (conversation, unread) = (Conversation::default(), Vec::new());
-        Guest { connection, transport, conversation, unread, filled: 0, readable: false, leaving: None }
+        Guest {
+            connection,
+            transport,
+            conversation,
+            unread,
+            filled: 0,
+            held: false,
+            readable: false,
+            ended: false,
+            leaving: None,
+        }
     }
 
     /// Reads once and queues the calls that were read.
     pub(super) fn read(&mut self, desk: &mut Desk) -> Reading {
         if self.connection.is_clogged() {
             desk.port.stats.outbound_full.add(1);
+            return Reading::Paused;
+        }
+        if self.held && self.connection.window_room() == 0 {
+            desk.port.stats.window_full.add(1);
             return Reading::Paused;
         }
         let mut buffer = if self.filled > COPY_BYTES_MAX {
@@ -89,27 +108,32 @@ impl Guest {
     /// Reads behind the unread bytes, which `buffer` begins with, and has them consumed. Returns also where in the
     /// buffer the bytes not consumed begin. The buffer grows with what has come, not with what a header claims.
     fn read_into(&mut self, desk: &mut Desk, buffer: &mut Vec<u8>) -> (Reading, usize) {
-        if self.filled == buffer.len() {
-            buffer.resize(2 * self.filled, 0);
+        let mut more = self.readable;
+        if !self.held {
+            if self.filled == buffer.len() {
+                buffer.resize(2 * self.filled, 0);
+            }
+            match self.transport.receive(&mut buffer[self.filled..]) {
+                Ok(0) => return (Reading::Ended(self.conversation.hung_up(self.filled)), 0),
+                Ok(n) => self.filled += n,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
+                Err(_) => return (Reading::Ended(CloseReason::SocketError), 0),
+            }
+            more = self.readable && self.filled == buffer.len();
         }
-        match self.transport.receive(&mut buffer[self.filled..]) {
-            Ok(0) => return (Reading::Ended(self.conversation.hung_up(self.filled)), 0),
-            Ok(n) => self.filled += n,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
-            Err(_) => return (Reading::Ended(CloseReason::SocketError), 0),
-        }
-        let more = self.readable && self.filled == buffer.len();
         let used = match self.consume(desk, buffer) {
             Ok(used) => used,
             Err(Leave(reason)) => return (Reading::Leave(reason), 0),
         };
-        let reading = if self.connection.window_room() == 0 {
+        // What the window held back was seen without room; if there is room by now, nobody else would come back to it.
+        let reading = if self.held && self.connection.window_room() == 0 {
             desk.port.stats.window_full.add(1);
             Reading::Paused
-        } else if more {
+        } else if self.held || more || self.ended && self.readable {
             Reading::More
         } else {
-            // A short read means that the socket was empty: the poll tells of what comes after it.
+            // A short read means that the socket was empty: the poll tells of what comes after it. An end that came
+            // with the bytes it has told of already, hence `ended`.
             self.readable = false;
             Reading::Drained
         };
@@ -127,7 +151,8 @@ impl Guest {
         desk.give_back(buffer);
     }
 
-    /// Lets the conversation take what it will, as long as the window has room. Returns how much it took.
+    /// Lets the conversation take what it will, as long as the window has room. Returns how much it took, and notes
+    /// whether the window held the rest back.
     fn consume(&mut self, desk: &mut Desk, buffer: &mut Vec<u8>) -> Result<usize, Leave> {
         let mut used = 0;
         loop {
@@ -144,6 +169,7 @@ impl Guest {
                     desk.settle(&self.connection);
                     taken?;
                     // The rest moved to the front; it waits for more bytes or for room in the window.
+                    self.held = admitted >= window_room && self.filled > 0;
                     return Ok(0);
                 }
                 desk.queue_calls(&self.connection, now, |copy| {
@@ -154,6 +180,7 @@ impl Guest {
             desk.settle(&self.connection);
             used += taken?;
             if admitted < window_room || window_room == 0 {
+                self.held = window_room == 0 && used < self.filled;
                 return Ok(used);
             }
         }

@@ -86,8 +86,8 @@ impl Listener {
                     if event.is_writable() {
                         self.writable(Id::of(token));
                     }
-                    if event.is_readable() || event.is_error() {
-                        self.readable(Id::of(token));
+                    if event.is_readable() || event.is_error() || event.is_read_closed() {
+                        self.readable(Id::of(token), event.is_read_closed());
                     }
                 }
             }
@@ -103,9 +103,10 @@ impl Listener {
         self.look_for_the_stuck();
     }
 
-    fn readable(&mut self, id: Id) {
+    fn readable(&mut self, id: Id, ended: bool) {
         if let Some(guest) = self.guests.get_mut(id) {
             guest.readable = true;
+            guest.ended |= ended;
             self.read(id);
         }
     }
@@ -176,7 +177,9 @@ impl Listener {
         for id in self.doorbell.take_notes() {
             let Some(guest) = self.guests.get_mut(id) else { continue };
             if guest.connection.is_failed() {
-                self.close(id, CloseReason::SocketError);
+                // A reply that comes after the goodbye finds the socket shut; the reason is what came before.
+                let reason = guest.leaving.unwrap_or(CloseReason::SocketError);
+                self.close(id, reason);
             } else {
                 self.read(id);
             }

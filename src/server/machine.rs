@@ -1,7 +1,7 @@
 //! Reads the limits of this machine and process.
 //!
-//! The only place that asks the system for them; what they mean for the settings is `config::advice`. A limit that cannot be
-//! read is left out (`None`), never guessed and never an error: advice is then silent on it.
+//! The only place that asks the system for them; what they mean for the settings is `config::advice`. A limit
+//! that cannot be read is left out (`None`), never guessed and never an error: advice is then silent on it.
 
 use crate::config::Machine;
 use rustix::process::{Resource, getrlimit, getuid};
@@ -39,8 +39,8 @@ fn memory_available(meminfo: &str) -> Option<u64> {
 
 /// Files that may hold a limit of the groups of processes named in `/proc/self/cgroup`, for version 1 and version 2.
 ///
-/// The limit of any group above counts too. In a container the path is often that of the host and its files are missing;
-/// the root of the mount then shows the container's own group, so it is always in the list.
+/// The limit of any group above counts too. In a container the path is often that of the host and its files
+/// are missing; the root of the mount then shows the container's own group, so it is always in the list.
 fn limit_files(groups: &str, controller: &str, v1_file: &str, v2_file: &str) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for line in groups.lines() {

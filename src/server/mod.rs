@@ -25,6 +25,7 @@ use crate::service::{
 };
 use crate::stats::PortStats;
 use crate::sync::{Arc, Parker, bounded};
+use crate::wire::limits::{FRAME_BYTES_MIN, HEADER_BYTES, REPLY_PRELUDE_BYTES};
 use accept::Acceptor;
 use bind::Bound;
 use guest::{BUFFER_BYTES, Desk};
@@ -168,7 +169,8 @@ impl House {
             Limit::AtMost(limit) => Some(limit),
         };
         let throttle = Throttle::new(limit, seats);
-        let shared = Arc::new(Shared::new(services, throttle, config.max_frame_bytes.value as usize));
+        let shared =
+            Arc::new(Shared::new(services, throttle, body_bytes_max(config) as usize - REPLY_PRELUDE_BYTES));
         House { shared, ports }
     }
 
@@ -191,7 +193,7 @@ impl House {
             made.workers += parkers.len();
         }
         let welcome: Arc<[u8]> =
-            welcome(SERVER_NAME.to_owned(), config.max_frame_bytes.value, shared.services.table()).into();
+            welcome(SERVER_NAME.to_owned(), body_bytes_max(config), shared.services.table()).into();
         let (open, door) = bounded::<()>(ports.len());
         let mut handles = Vec::new();
         for (port, parkers, Bound { poll, socket, address, doorbell }) in ports {
@@ -199,7 +201,7 @@ impl House {
                 port: Arc::clone(&port),
                 shared: Arc::clone(&shared),
                 welcome: Arc::clone(&welcome),
-                body_bytes_max: config.max_frame_bytes.value as usize,
+                body_bytes_max: body_bytes_max(config) as usize,
                 draining: false,
                 intake: Intake::default(),
                 buffers: vec![vec![0; BUFFER_BYTES]],
@@ -221,6 +223,11 @@ impl House {
         std::mem::forget(made);
         Ok(RunningServer::new(shared, handles, config))
     }
+}
+
+/// Largest body of a Call or Reply: `Server_Max_Frame_KB` counts the header.
+fn body_bytes_max(config: &Config) -> u32 {
+    config.max_frame_bytes.value.max(FRAME_BYTES_MIN as u32) - HEADER_BYTES as u32
 }
 
 /// Ends the workers again if the start fails after they were made.

@@ -52,7 +52,8 @@ pub struct PortInfo {
     pub workers: u32,
 }
 
-/// Adds the four, after all others, since `server.methods` lists those there are; `info` is asked at each call of `server.info`.
+/// Adds the four, after all others, since `server.methods` lists those there are; `info` is asked at each
+/// call of `server.info`.
 pub(crate) fn add(builder: &mut ServicesBuilder, info: impl Fn() -> Info + Send + Sync + 'static) {
     builder.add(PING, |_, ()| Ok(()));
     builder.add_raw(ECHO.name(), Box::new(echo));

@@ -1,6 +1,7 @@
 //! From a closure over typed values to bytes in, bytes out.
 
 use super::{Fault, Status, Transaction};
+use crate::wire::limits::FAULT_MESSAGE_BYTES_MAX;
 use crate::wire::{Codec, WireError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -45,9 +46,17 @@ impl Refusal {
         Refusal { status, fault: Fault { code: 0, retry_after_ms: 0, message: message.into() } }
     }
 
-    /// Appends the details as the call's codec writes them.
+    /// Appends the details as the call's codec writes them, the message cut to its bound: a decoder's message may
+    /// hold all of what it could not decode, and a handler's whatever it likes.
     pub(crate) fn encode(&self, codec: Codec, out: &mut Vec<u8>) {
-        let encoded = codec.encode(&self.fault, out);
+        let message = &self.fault.message;
+        let within = |end: &usize| message.is_char_boundary(*end);
+        let end = (0..=message.len().min(FAULT_MESSAGE_BYTES_MAX)).rev().find(within).unwrap_or(0);
+        let encoded = if end == message.len() {
+            codec.encode(&self.fault, out)
+        } else {
+            codec.encode(&Fault { message: message[..end].to_owned(), ..self.fault }, out)
+        };
         debug_assert!(encoded.is_ok(), "numbers and text always encode");
     }
 }

@@ -3,7 +3,8 @@
 //! A [`Tally`] is one counter for each value of a closed enum, so that no refusal and no close goes uncounted.
 
 use crate::service::Status;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::Ordering;
+use crate::sync::unordered::AtomicU64;
 
 /// One counter. Adding is one relaxed atomic operation.
 #[derive(Debug, Default)]

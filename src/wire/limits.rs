@@ -21,6 +21,9 @@ pub const SIGNAL_BODY_BYTES_MAX: usize = 64;
 /// Largest body of a Welcome or GoAway that a client reads, in bytes (65,536 methods of 200-byte names).
 pub const CONTROL_BODY_BYTES_MAX: usize = 16 << 20;
 
+/// Longest message of a Fault, in bytes; what is longer is cut.
+pub const FAULT_MESSAGE_BYTES_MAX: usize = 4096;
+
 /// Largest body any build accepts, in bytes: what the decoder's limit is compiled for.
 pub const BODY_BYTES_MAX: usize = 64 << 20;
 

@@ -1,0 +1,160 @@
+//! Stand-ins for `sync.rs` under a model checker: the same names and the same use, over loom's or shuttle's
+//! primitives. Waits with a deadline wait without end: a checker explores order, not time.
+
+#[cfg(loom)]
+use loom as checker;
+#[cfg(shuttle)]
+use shuttle as checker;
+
+use super::{Arc, Planted};
+use checker::sync as model;
+use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
+use std::sync::OnceLock;
+use std::time::Instant;
+
+pub(crate) use checker::thread::{Thread, current, park, yield_now};
+pub(crate) use model::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
+
+/// parking_lot's lock: no poisoning.
+#[derive(Debug, Default)]
+pub(crate) struct Mutex<T>(model::Mutex<T>);
+
+/// Empty only while its owner waits on a condition.
+#[derive(Debug)]
+pub(crate) struct MutexGuard<'a, T>(Option<model::MutexGuard<'a, T>>);
+
+impl<T> Mutex<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Mutex(model::Mutex::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        MutexGuard(Some(self.0.lock().expect("no thread panics under a model's lock")))
+    }
+}
+
+impl<T> Deref for MutexGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.0.as_ref().expect("full but for the time of a wait")
+    }
+}
+
+impl<T> DerefMut for MutexGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.0.as_mut().expect("full but for the time of a wait")
+    }
+}
+
+/// parking_lot's condition variable: takes the guard by reference.
+#[derive(Debug, Default)]
+pub(crate) struct Condvar(model::Condvar);
+
+/// Whether a wait ended by its deadline; never.
+#[derive(Debug)]
+pub(crate) struct Waited;
+
+impl Waited {
+    pub(crate) fn timed_out(&self) -> bool {
+        false
+    }
+}
+
+impl Condvar {
+    pub(crate) fn new() -> Self {
+        Condvar(model::Condvar::new())
+    }
+
+    pub(crate) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
+        let inner = guard.0.take().expect("full but for the time of a wait");
+        guard.0 = Some(self.0.wait(inner).expect("no thread panics under a model's lock"));
+    }
+
+    pub(crate) fn wait_until<T>(&self, guard: &mut MutexGuard<'_, T>, _: Instant) -> Waited {
+        self.wait(guard);
+        Waited
+    }
+
+    pub(crate) fn notify_all(&self) {
+        self.0.notify_all();
+    }
+}
+
+/// A clock that stands still.
+pub(crate) fn now() -> Instant {
+    static EPOCH: OnceLock<Instant> = OnceLock::new();
+    *EPOCH.get_or_init(Instant::now)
+}
+
+#[derive(Debug)]
+struct Channel<T> {
+    items: Mutex<VecDeque<T>>,
+    capacity: usize,
+    came: Condvar,
+}
+
+/// crossbeam's sender, without disconnection.
+#[derive(Debug)]
+pub(crate) struct Sender<T>(Arc<Channel<T>>);
+
+/// crossbeam's receiver, without disconnection.
+#[derive(Debug)]
+pub(crate) struct Receiver<T>(Arc<Channel<T>>);
+
+/// There was no place, or nothing there.
+#[derive(Debug)]
+pub(crate) struct NotNow;
+
+pub(crate) fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+    let channel = Arc::new(Channel { items: Mutex::new(VecDeque::new()), capacity, came: Condvar::new() });
+    (Sender(Arc::clone(&channel)), Receiver(channel))
+}
+
+impl<T> Sender<T> {
+    pub(crate) fn try_send(&self, item: T) -> Result<(), NotNow> {
+        let mut items = self.0.items.lock();
+        if items.len() == self.0.capacity {
+            return Err(NotNow);
+        }
+        items.push_back(item);
+        self.0.came.notify_all();
+        Ok(())
+    }
+
+    pub(crate) fn send(&self, item: T) -> Result<(), NotNow> {
+        self.try_send(item)
+    }
+}
+
+impl<T> Receiver<T> {
+    pub(crate) fn try_recv(&self) -> Result<T, NotNow> {
+        self.0.items.lock().pop_front().ok_or(NotNow)
+    }
+
+    pub(crate) fn recv(&self) -> Result<T, NotNow> {
+        let mut items = self.0.items.lock();
+        loop {
+            match items.pop_front() {
+                Some(item) => return Ok(item),
+                None => self.0.came.wait(&mut items),
+            }
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.items.lock().is_empty()
+    }
+}
+
+impl<T> Clone for Receiver<T> {
+    fn clone(&self) -> Self {
+        Receiver(Arc::clone(&self.0))
+    }
+}
+
+/// The bug named by the environment variable `PLANTED`, if any.
+pub(crate) fn planted(bug: Planted) -> bool {
+    std::env::var("PLANTED").is_ok_and(|name| name == format!("{bug:?}"))
+}

@@ -1,0 +1,428 @@
+//! The limits mean exactly what they say, on a real server: permits, queue, deadlines, cancels, stops.
+//!
+//! Handlers wait at a gate and count themselves, so nothing here depends on how fast the machine is.
+
+mod common;
+
+use boneyard::Method;
+use boneyard::server::{RunningServer, Server, StartError};
+use boneyard::service::{ApplicationError, Status};
+use boneyard::stats::CloseReason;
+use boneyard::wire::Kind;
+use common::gate::{Gate, thread_names};
+use common::*;
+use std::io::Write;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Waits at the gate if the argument is not 0.
+const WAIT: Method<u32, u32> = Method::new("test.wait");
+/// Sleeps so many milliseconds.
+const SLOW: Method<u64, ()> = Method::new("test.slow");
+/// Counts itself and returns.
+const COUNT: Method<(), ()> = Method::new("test.count");
+/// Unwinds, without the noise of a panic's message.
+const UNWIND: Method<(), ()> = Method::new("test.unwind");
+
+/// A server with the four methods; the gates count the waiting and the counting ones.
+fn with_gates(lines: &str, gate: &Arc<Gate>, counted: &Arc<Gate>) -> Server {
+    let (gate, counted, slow) = (Arc::clone(gate), Arc::clone(counted), Arc::clone(counted));
+    server(lines)
+        .handle(WAIT, move |_, n| {
+            if n > 0 {
+                gate.pass();
+            }
+            Ok(n)
+        })
+        .handle(SLOW, move |_, ms| {
+            slow.enter();
+            std::thread::sleep(Duration::from_millis(ms));
+            slow.leave();
+            Ok(())
+        })
+        .handle(COUNT, move |_, ()| {
+            counted.enter();
+            counted.leave();
+            Ok(())
+        })
+        .handle(UNWIND, |_, ()| std::panic::resume_unwind(Box::new("on purpose")))
+}
+
+fn start(lines: &str) -> (RunningServer, Arc<Gate>, Arc<Gate>) {
+    let (gate, counted) = (Arc::<Gate>::default(), Arc::<Gate>::default());
+    let server = with_gates(lines, &gate, &counted).start().unwrap();
+    (server, gate, counted)
+}
+
+/// Several ports on free addresses of this machine.
+fn ports(names: &[&str]) -> String {
+    // Addresses must differ in the INI; `common::config` then has the system choose.
+    let addresses = names.iter().zip(1..).map(|(name, n)| format!("{name}_TCPIPAddress=127.0.0.1:{n}\n"));
+    format!("Ports={}\n{}", names.join(","), addresses.collect::<String>())
+}
+
+fn cancel(client: &mut Raw, call: u64) {
+    client.stream.write_all(&frame(Kind::Cancel, 0, call, b"")).unwrap();
+}
+
+/// All permits are home; workers give theirs back shortly after their last reply.
+fn wait_for_permits(server: &RunningServer) {
+    wait_until("all permits are home", || server.in_flight() == 0 && server.permits_out() == 0);
+}
+
+#[test]
+fn as_many_run_at_once_as_there_are_permits_and_never_more() {
+    for names in [&["A"][..], &["A", "B", "C"]] {
+        for permits in [1, 3, 20] {
+            let lines = format!(
+                "{}Server_Max_Concurrent_Trans={permits}\nServer_Pool_Tasks={}",
+                ports(names),
+                permits + 5
+            );
+            let (server, gate, counted) = start(&lines);
+            let mut clients: Vec<Raw> =
+                server.ports().iter().map(|port| Raw::connect(port.address())).collect();
+            let each = permits * 2;
+            for client in &mut clients {
+                for _ in 0..each {
+                    client.send("test.wait", &1u32);
+                }
+            }
+            wait_until("every permit is in use", || gate.inside() == permits);
+            gate.open();
+            for client in &mut clients {
+                for _ in 0..each {
+                    assert_eq!(client.read().expect("a reply").status(), Status::Ok);
+                }
+                for n in 0..500u64 {
+                    client.send("test.slow", &u64::from(n % 100 == 0));
+                }
+            }
+            for client in &mut clients {
+                for _ in 0..500 {
+                    assert_eq!(client.read().expect("a reply").status(), Status::Ok);
+                }
+            }
+            let place = format!("{permits} permits, {} ports", names.len());
+            assert_eq!((gate.peak(), server.permits_peak()), (permits, permits as u32), "{place}");
+            assert!(counted.peak() <= permits, "{place}: {} ran at once", counted.peak());
+            wait_for_permits(&server);
+        }
+    }
+}
+
+#[test]
+fn a_flooded_port_does_not_starve_another() {
+    for permits in [1, 2] {
+        let lines = format!(
+            "{}Server_Max_Concurrent_Trans={permits}\nServer_Pool_Tasks=4",
+            ports(&["Flood", "Other"])
+        );
+        let (server, ..) = start(&lines);
+        let (flood, other) = (&server.ports()[0], &server.ports()[1]);
+        let mut floods: Vec<Raw> = (0..3).map(|_| Raw::connect(flood.address())).collect();
+        for client in &mut floods {
+            for _ in 0..200 {
+                client.send("test.slow", &2u64);
+            }
+        }
+        wait_until("the flood is in", || flood.stats().calls.get() == 600);
+        let before = flood.stats().answered(Status::Ok);
+        let mut client = Raw::connect(other.address());
+        for _ in 0..20 {
+            client.send("test.slow", &2u64);
+        }
+        for _ in 0..20 {
+            assert_eq!(client.read().expect("a reply").status(), Status::Ok);
+        }
+        let meanwhile = flood.stats().answered(Status::Ok) - before;
+        assert!(meanwhile > 0, "{permits} permits: the flood goes on too");
+        assert!(
+            meanwhile < 200,
+            "{permits} permits: {meanwhile} calls of the flood went before 20 of the other port"
+        );
+        for client in &mut floods {
+            for _ in 0..200 {
+                assert_eq!(client.read().expect("a reply").status(), Status::Ok);
+            }
+        }
+        assert_eq!(server.permits_peak(), permits);
+    }
+}
+
+#[test]
+fn an_expired_call_is_answered_without_being_run() {
+    let (server, gate, counted) = start("Server_Pool_Tasks=1\nServer_Max_Concurrent_Trans=1");
+    let mut client = Raw::connect(server.address());
+    client.send("test.wait", &1u32);
+    wait_until("the worker is busy", || gate.inside() == 1);
+    let mut deadlines = std::collections::HashMap::new();
+    for ms in [1, 600_000, 0, 2] {
+        let (id, frame) = client.frame("test.count", &(), ms);
+        client.stream.write_all(&frame).unwrap();
+        deadlines.insert(id, ms);
+    }
+    let stats = server.ports()[0].stats();
+    wait_until("all are admitted", || stats.calls.get() == 5);
+    let read = Instant::now();
+    wait_until("the short deadlines are past", || read.elapsed() > Duration::from_millis(5));
+    gate.open();
+    assert_eq!(client.read().unwrap().result::<u32>(), Ok(1), "what runs is not interrupted");
+    for _ in 0..4 {
+        let frame = client.read().unwrap();
+        let expired = (1..=2).contains(&deadlines[&frame.header.call]);
+        let expected = if expired { Status::DeadlineExceeded } else { Status::Ok };
+        assert_eq!(frame.status(), expected);
+        assert!(!expired || (frame.times().run_us == 0 && frame.times().queue_wait_us > 0));
+    }
+    assert_eq!((counted.entered(), stats.answered(Status::DeadlineExceeded)), (2, 2));
+}
+
+#[test]
+fn exactly_what_exceeds_the_queue_is_refused() {
+    for at_once in [false, true] {
+        let (server, gate, _) =
+            start("Server_Queue_Limit=5\nServer_Pool_Tasks=1\nServer_Max_Concurrent_Trans=1");
+        let mut client = Raw::connect(server.address());
+        client.send("test.wait", &1u32);
+        wait_until("the worker is busy", || gate.inside() == 1);
+        let frames: Vec<Vec<u8>> = (0..12).map(|_| client.frame("test.wait", &1u32, 0).1).collect();
+        let frames = if at_once { vec![frames.concat()] } else { frames };
+        for bytes in frames {
+            client.stream.write_all(&bytes).unwrap();
+        }
+        for id in 7..=13 {
+            let frame = client.read().expect("a refusal");
+            assert_eq!((frame.header.call, frame.status()), (id, Status::QueueFull));
+        }
+        let port = &server.ports()[0];
+        assert_eq!((port.queued(), port.in_flight()), (5, 6));
+        // A queue that is full refuses others too, and takes them again when there is room.
+        let mut other = Raw::connect(server.address());
+        assert_eq!(other.call::<_, ()>("server.ping", &()).unwrap_err().0, Status::QueueFull);
+        gate.open();
+        for id in 1..=6 {
+            let frame = client.read().expect("a reply");
+            assert_eq!((frame.header.call, frame.status()), (id, Status::Ok), "first come, first served");
+        }
+        assert_eq!(other.call::<_, ()>("server.ping", &()), Ok(()));
+        assert_eq!((port.stats().answered(Status::QueueFull), gate.entered()), (8, 6));
+    }
+}
+
+#[test]
+fn a_cancelled_call_is_dropped_from_the_queue_and_a_running_one_is_told() {
+    const ASK: Method<(), bool> = Method::new("test.ask");
+    let (gate, counted) = (Arc::<Gate>::default(), Arc::<Gate>::default());
+    let server = with_gates("Server_Pool_Tasks=1\nServer_Max_Concurrent_Trans=1", &gate, &counted);
+    let inside = Arc::clone(&counted);
+    let server = server.handle(ASK, move |transaction, ()| {
+        inside.enter();
+        let deadline = Instant::now() + PATIENCE;
+        while !transaction.cancelled() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        inside.leave();
+        Ok(transaction.cancelled())
+    });
+    let server = server.start().unwrap();
+    let mut client = Raw::connect(server.address());
+    let asking = client.send("test.ask", &());
+    wait_until("the handler runs", || counted.inside() == 1);
+    let dropped = client.send("test.count", &());
+    let kept = client.send("test.wait", &0u32);
+    cancel(&mut client, dropped);
+    cancel(&mut client, asking);
+    let answers: Vec<_> = (0..3).map(|_| client.read().expect("a reply")).collect();
+    let find = |id| answers.iter().find(|frame| frame.header.call == id).expect("one answer each");
+    assert_eq!(find(asking).result::<bool>(), Ok(true));
+    assert_eq!(find(dropped).status(), Status::Cancelled);
+    assert_eq!(find(kept).result::<u32>(), Ok(0));
+    assert_eq!(counted.entered(), 1, "the dropped call was never run");
+    assert_eq!(server.ports()[0].stats().cancels.get(), 2);
+    cancel(&mut client, 999);
+    assert_eq!(client.call::<_, u32>("test.wait", &0u32), Ok(0), "a cancel of no call does nothing");
+}
+
+#[test]
+fn a_slow_call_holds_back_no_other_of_its_connection() {
+    for (method, learned) in
+        [("test.count", false), ("test.wait", false), ("test.count", true), ("test.wait", true)]
+    {
+        let (server, gate, _) = start("Server_Pool_Tasks=2\nServer_Max_Concurrent_Trans=2");
+        let mut client = Raw::connect(server.address());
+        if learned {
+            // So that the server takes the method for a short one, and the slow call comes as a surprise.
+            for _ in 0..300 {
+                assert_eq!(client.call::<_, u32>("test.wait", &0u32), Ok(0));
+            }
+        }
+        let short = |client: &mut Raw| match method {
+            "test.count" => client.frame(method, &(), 0).1,
+            _ => client.frame(method, &0u32, 0).1,
+        };
+        let mut bytes: Vec<u8> = (0..10).flat_map(|_| short(&mut client)).collect();
+        let (slow, frame) = client.frame("test.wait", &1u32, 0);
+        bytes.extend(frame);
+        bytes.extend((0..100).flat_map(|_| short(&mut client)).collect::<Vec<_>>());
+        client.stream.write_all(&bytes).unwrap();
+        for _ in 0..110 {
+            let frame = client.read().expect("a reply");
+            assert_ne!(frame.header.call, slow);
+            assert_eq!(frame.status(), Status::Ok);
+        }
+        assert_eq!(gate.inside(), 1, "{method}, learned: {learned}: all short calls came past the slow one");
+        gate.open();
+        assert_eq!(client.read().expect("a reply").header.call, slow);
+    }
+}
+
+#[test]
+fn a_sleeping_call_is_the_last_of_its_burst_to_be_answered() {
+    let server = load_server("Server_Pool_Tasks=4\nServer_Max_Concurrent_Trans=4");
+    let mut client = Raw::connect(server.address());
+    let (slow, mut bytes) = client.frame("load.sleep", &200u64, 0);
+    bytes.extend((0..100).flat_map(|_| client.frame("load.sleep", &0u64, 0).1).collect::<Vec<_>>());
+    client.stream.write_all(&bytes).unwrap();
+    let order: Vec<u64> = (0..101).map(|_| client.read().expect("a reply").header.call).collect();
+    assert_eq!(order.last(), Some(&slow));
+}
+
+#[test]
+fn panics_by_the_hundred_leave_all_permits_home() {
+    let (server, ..) = start("Server_Pool_Tasks=6\nServer_Max_Concurrent_Trans=3");
+    let mut clients: Vec<Raw> = (0..4).map(|_| Raw::connect(server.address())).collect();
+    for client in &mut clients {
+        let bytes: Vec<u8> = (0..100).flat_map(|_| client.frame("test.unwind", &(), 0).1).collect();
+        client.stream.write_all(&bytes).unwrap();
+    }
+    for client in &mut clients {
+        for _ in 0..100 {
+            assert_eq!(client.read().expect("a reply").status(), Status::Panicked);
+        }
+    }
+    wait_for_permits(&server);
+    assert_eq!(server.ports()[0].stats().answered(Status::Panicked), 400);
+    assert_eq!(clients[0].call::<_, u32>("test.wait", &0u32), Ok(0));
+    assert!(server.permits_peak() <= 3);
+    assert_eq!(server.stop().lost(), 0);
+}
+
+#[test]
+fn clients_that_vanish_in_a_call_leave_all_permits_home_and_their_queue_unrun() {
+    let (server, gate, counted) = start("Server_Pool_Tasks=3\nServer_Max_Concurrent_Trans=3");
+    let stats = server.ports()[0].stats();
+    let mut busy = Raw::connect(server.address());
+    for _ in 0..3 {
+        busy.send("test.wait", &1u32);
+    }
+    wait_until("all workers are busy", || gate.inside() == 3);
+    for _ in 0..50 {
+        let mut client = Raw::connect(server.address());
+        client.send("test.count", &());
+        client.send("test.count", &());
+    }
+    wait_until("all have come and gone", || stats.calls.get() == 103 && stats.open() == 1);
+    drop(busy);
+    wait_until("the busy one too", || stats.open() == 0);
+    gate.open();
+    wait_for_permits(&server);
+    assert_eq!((counted.entered(), stats.answered(Status::Cancelled)), (0, 100), "nobody waits for these");
+    assert_eq!(stats.closed_for(CloseReason::PeerClosed), 51);
+    let mut client = Raw::connect(server.address());
+    assert_eq!(client.call::<_, ()>("test.count", &()), Ok(()));
+}
+
+#[test]
+fn a_stop_finishes_what_runs_and_what_waits() {
+    let (server, gate, _) = start("Server_Pool_Tasks=2\nServer_Max_Concurrent_Trans=2");
+    let mut client = Raw::connect(server.address());
+    let mut ids: Vec<u64> = (0..10).map(|_| client.send("test.wait", &1u32)).collect();
+    wait_until("two run and eight wait", || gate.inside() == 2 && server.ports()[0].queued() == 8);
+    let address = server.address();
+    let stopping = std::thread::spawn(move || server.stop());
+    let goodbye = client.read().expect("a GoAway");
+    assert_eq!((goodbye.header.kind, goodbye.status()), (Kind::GoAway, Status::Draining));
+    let late = client.send("test.wait", &1u32);
+    let refused = client.read().expect("a refusal");
+    assert_eq!((refused.header.call, refused.status()), (late, Status::Draining));
+    wait_until("nobody is let in", || std::net::TcpStream::connect(address).is_err());
+    assert!(!stopping.is_finished(), "it waits for what was admitted");
+    gate.open();
+    for _ in 0..10 {
+        let frame = client.read().expect("a reply");
+        assert_eq!(frame.status(), Status::Ok);
+        ids.retain(|id| *id != frame.header.call);
+    }
+    assert!(ids.is_empty(), "each once");
+    assert!(client.read().is_none(), "and then the end");
+    assert_eq!(stopping.join().unwrap().lost(), 0);
+}
+
+#[test]
+fn a_stop_without_patience_says_what_it_left_behind() {
+    let (server, gate, counted) = start("Server_Pool_Tasks=2\nServer_Max_Concurrent_Trans=2");
+    let mut client = Raw::connect(server.address());
+    client.send("test.wait", &1u32);
+    wait_until("a handler is stuck", || gate.inside() == 1);
+    let stopped = server.stop_within(Duration::ZERO);
+    assert_eq!((stopped.unfinished, stopped.refused, stopped.lost()), (1, 0, 1));
+    assert_eq!(client.read().expect("a GoAway").status(), Status::Draining);
+    assert!(client.read().is_none(), "the connection does not outlive the server");
+    gate.open();
+    wait_until("the handler ends all the same", || gate.inside() == 0);
+    assert_eq!(counted.entered(), 0);
+}
+
+#[test]
+fn two_servers_in_one_process_share_nothing() {
+    let (one, gate_one, _) = start("Server_Pool_Tasks=1\nServer_Max_Concurrent_Trans=1");
+    let (two, gate_two, _) = start("Server_Pool_Tasks=1\nServer_Max_Concurrent_Trans=1");
+    let (mut first, mut second) = (Raw::connect(one.address()), Raw::connect(two.address()));
+    first.send("test.wait", &1u32);
+    second.send("test.wait", &1u32);
+    wait_until("both run, with one permit each", || gate_one.inside() == 1 && gate_two.inside() == 1);
+    gate_one.open();
+    assert_eq!(first.read().unwrap().status(), Status::Ok);
+    assert_eq!(one.stop().lost(), 0);
+    assert_eq!((gate_two.inside(), two.permits_out(), two.in_flight()), (1, 1, 1), "the other goes on");
+    gate_two.open();
+    assert_eq!(second.read().unwrap().status(), Status::Ok);
+    assert_eq!(second.call::<_, u32>("test.wait", &0u32), Ok(0));
+}
+
+#[test]
+fn a_port_that_cannot_be_had_fails_the_start_and_leaves_nothing() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let lines = format!("{}Server_Pool_Tasks=5", ports(&["Gnu", "Yak"]));
+    let mut config = config(&lines);
+    config.ports[0].address.port = free.port();
+    config.ports[1].address.port = taken.local_addr().unwrap().port();
+    let error = Server::new(config.clone()).start().expect_err("the second address is taken");
+    assert!(matches!(&error, StartError::Bind { port, .. } if port == "Yak"), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("Yak") && text.contains(&config.ports[1].address.to_string()), "{text}");
+    let ours = |name: &String| name.starts_with("Gnu") || name.starts_with("Yak");
+    assert_eq!(thread_names().into_iter().filter(ours).collect::<Vec<_>>(), [""; 0]);
+    TcpListener::bind(free).expect("the first address is free again");
+    drop(taken);
+    let server = Server::new(config).start().expect("now both can be had");
+    wait_until("all threads have their names", || {
+        thread_names().iter().filter(|name| ours(name)).count() == 12
+    });
+    assert_eq!(server.address(), free);
+    assert_eq!(server.stop().lost(), 0);
+    wait_until("no thread is left", || !thread_names().iter().any(ours));
+}
+
+#[test]
+fn an_application_error_is_no_failure_of_the_server() {
+    const REFUSE: Method<u32, ()> = Method::new("test.refuse");
+    let server = server("").handle(REFUSE, |_, code| Err(ApplicationError::new(code, "no"))).start().unwrap();
+    let mut client = Raw::connect(server.address());
+    let (status, fault) = client.call::<_, ()>("test.refuse", &42u32).unwrap_err();
+    assert_eq!((status, fault.code, fault.message.as_str()), (Status::Application, 42, "no"));
+    wait_for_permits(&server);
+}
