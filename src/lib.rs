@@ -4,6 +4,8 @@
 #![cfg_attr(not(feature = "server"), allow(dead_code, unused_imports))]
 #[cfg(feature = "cli")]
 pub mod bench;
+#[cfg(feature = "cli")]
+pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod config;

@@ -1,2 +1,7 @@
-//! The ready server: see the `cli` of the library.
-fn main() {}
+//! The ready server: the command line with no services but the built-in ones.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    boneyard::cli::main(|server| server)
+}

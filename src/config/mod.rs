@@ -292,7 +292,7 @@ impl fmt::Display for Source {
 }
 
 /// `1 port`, `3 ports`.
-fn plural(count: u32, what: &str) -> String {
+pub(crate) fn plural(count: u32, what: &str) -> String {
     let ending = if count == 1 { "" } else { "s" };
     format!("{count} {what}{ending}")
 }

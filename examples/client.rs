@@ -1,0 +1,38 @@
+//! A typed client of the notes server: `cargo run --example client -- 127.0.0.1:1352`.
+//!
+//! The methods are the constants the server uses, so a wrong type does not compile.
+
+mod api;
+
+use api::{CREATE, LIST, NO_SUCH_NOTE, Note, READ};
+use boneyard::{Client, ClientError};
+use std::time::Duration;
+
+fn main() -> Result<(), ClientError> {
+    let address = std::env::args().nth(1).unwrap_or("127.0.0.1".to_owned());
+    // One client serves a whole program: it may be shared by threads, and clones share its connection.
+    let client = Client::connect(&address)?;
+
+    let milk = Note { title: "Milk".to_owned(), text: "two bottles".to_owned() };
+    let number = client.call(CREATE, &milk)?;
+    let read = client.call(READ, &number)?;
+    println!("note {number}: {}, {}", read.title, read.text);
+
+    for (number, title) in client.with_deadline(Duration::from_secs(2)).call(LIST, &())? {
+        println!("{number:4} {title}");
+    }
+
+    // A handler's own error comes with its code; everything else says whose fault it is.
+    match client.call(READ, &u64::MAX) {
+        Err(ClientError::Application { code: NO_SUCH_NOTE, message }) => {
+            println!("as it should be: {message}")
+        }
+        Err(error) => return Err(error),
+        Ok(note) => println!("a note nobody wrote: {}", note.title),
+    }
+
+    let reply = client.call_timed(LIST, &())?;
+    let times = reply.times;
+    println!("waited {:?} in the queue, {:?} for a permit", times.queue_wait, times.permit_wait);
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! A service of one's own with the whole command line: notes, kept in memory.
+//!
+//! ```text
+//! cargo run --example notes -- serve server.ini
+//! cargo run --example notes -- call 127.0.0.1 notes.create '{"title": "Milk", "text": "two bottles"}'
+//! cargo run --example notes -- call 127.0.0.1 notes.list
+//! ```
+
+mod api;
+
+use api::{CREATE, LIST, NO_SUCH_NOTE, NO_TITLE, Note, READ};
+use boneyard::service::ApplicationError;
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Handlers run on many threads at once, so what they share is behind a lock, as in any blocking program.
+#[derive(Default)]
+struct Store(Mutex<BTreeMap<u64, Note>>);
+
+impl Store {
+    fn notes(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Note>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn create(&self, note: Note) -> Result<u64, ApplicationError> {
+        if note.title.is_empty() {
+            return Err(ApplicationError::new(NO_TITLE, "a note needs a title"));
+        }
+        let mut notes = self.notes();
+        let number = notes.last_key_value().map_or(1, |(last, _)| last + 1);
+        notes.insert(number, note);
+        Ok(number)
+    }
+
+    fn read(&self, number: u64) -> Result<Note, ApplicationError> {
+        let note = self.notes().get(&number).cloned();
+        note.ok_or_else(|| ApplicationError::new(NO_SUCH_NOTE, format!("there is no note {number}")))
+    }
+
+    fn list(&self) -> Vec<(u64, String)> {
+        self.notes().iter().map(|(number, note)| (*number, note.title.clone())).collect()
+    }
+}
+
+fn main() -> ExitCode {
+    let store = Arc::new(Store::default());
+    let (create, read, list) = (Arc::clone(&store), Arc::clone(&store), store);
+    boneyard::cli::main(|server| {
+        server
+            .handle(CREATE, move |_, note| create.create(note))
+            .handle(READ, move |_, number| read.read(number))
+            .handle(LIST, move |_, ()| Ok(list.list()))
+    })
+}

@@ -1,0 +1,69 @@
+//! Three ports with 40 workers each are 120 workers, and still only as many transactions run as the throttle lets.
+//!
+//! The classic mistake with such a server: ports and pools were raised, `Server_Max_Concurrent_Trans=20` was not.
+//! Then 100 of the 120 workers can only wait. Here 200 clients call at once while the handlers count how many of
+//! them run, first with a throttle of 20, then of 120: `cargo run --release --example three_ports -- 60` (seconds).
+
+use boneyard::config::{Config, advise};
+use boneyard::server::machine;
+use boneyard::{Client, Method, Server};
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+const WORK: Method<(), ()> = Method::new("demo.work");
+const CLIENTS: usize = 200;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let seconds = std::env::args().nth(1).map_or(Ok(2.0), |text| text.parse())?;
+    let duration = Duration::try_from_secs_f64(seconds)?;
+    let slow = flood(20, duration)?;
+    let fast = flood(120, duration)?;
+    println!("six times the throttle: {:.1} times the calls", fast as f64 / slow as f64);
+    Ok(())
+}
+
+/// Lets all clients call for so long and returns how many calls were answered.
+fn flood(throttle: u32, duration: Duration) -> Result<u64, Box<dyn Error>> {
+    let ini = format!(
+        "Ports=TCPIP,LAN2,LAN3\nServer_Pool_Tasks=40\nServer_Max_Concurrent_Trans={throttle}\n\
+         TCPIP_TCPIPAddress=0,127.0.0.1:0\nLAN2_TCPIPAddress=0,127.0.0.1:0\nLAN3_TCPIPAddress=0,127.0.0.1:0\n"
+    );
+    let config = Config::from_text(&ini, None, machine::cpus())?;
+    println!("throttle {throttle}, {} workers", config.total_workers());
+    for warning in advise(&config, &machine::read()) {
+        println!("  {}", warning.message);
+    }
+    // The handlers' own count of themselves, which owes nothing to the server's.
+    let (running, peak) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+    let most = Arc::clone(&peak);
+    let server = Server::new(config).handle(WORK, move |_, ()| {
+        most.fetch_max(running.fetch_add(1, SeqCst) + 1, SeqCst);
+        std::thread::sleep(Duration::from_millis(50)); // stands for a disk or a database
+        running.fetch_sub(1, SeqCst);
+        Ok(())
+    });
+    let server = server.start()?;
+    let addresses: Vec<String> = server.ports().iter().map(|port| port.address().to_string()).collect();
+
+    let (answered, end) = (AtomicU64::new(0), Instant::now() + duration);
+    std::thread::scope(|scope| {
+        for n in 0..CLIENTS {
+            let (address, answered) = (&addresses[n % addresses.len()], &answered);
+            scope.spawn(move || {
+                let client = Client::connect(address).expect("an address of the server's own");
+                while Instant::now() < end {
+                    client.call(WORK, &()).expect("200 calls fit into three queues");
+                    answered.fetch_add(1, SeqCst);
+                }
+            });
+        }
+    });
+    let (answered, peak) = (answered.into_inner(), peak.load(SeqCst));
+    println!("  {CLIENTS} clients, {answered} calls answered, at most {peak} ran at once");
+    assert_eq!(peak, throttle, "never more than the throttle, and all of it was used");
+    assert!(server.permits_peak() <= throttle);
+    assert_eq!(server.stop().lost(), 0);
+    Ok(answered)
+}

@@ -1,0 +1,151 @@
+//! `call` and `methods`: any method of a running server, by its name, in JSON. Nothing of it is compiled in.
+//!
+//! Knows the client library and how its errors read to a person: first whose fault it is, then what, then what to do.
+
+use super::{Exit, json, print, say, seconds};
+use crate::client::{Blame, Client, ClientError, ClientOptions, Times};
+use crate::wire::limits::BODY_BYTES_MAX;
+use clap::Args;
+use serde::de::IgnoredAny;
+use std::io::{self, Read};
+use std::time::Duration;
+
+/// Where a server is.
+#[derive(Debug, Args)]
+struct Server {
+    /// host, host:port or [IPv6]:port; the port is 1352 where it is left out.
+    #[arg(value_name = "ADDR")]
+    address: String,
+    /// How long to wait for the answer, connecting included.
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    timeout: Duration,
+}
+
+/// Arguments of `call`.
+#[derive(Debug, Args)]
+pub(super) struct Call {
+    #[command(flatten)]
+    server: Server,
+    /// service.method
+    method: String,
+    /// The method's arguments; `-` reads them from standard input.
+    #[arg(default_value = "null", allow_hyphen_values = true)]
+    json: String,
+    /// Say on standard error how long the call waited in the queue, waited for a permit, and ran.
+    #[arg(long)]
+    times: bool,
+    /// Each element of the result on a line of its own.
+    #[arg(long)]
+    pretty: bool,
+}
+
+/// Arguments of `methods`.
+#[derive(Debug, Args)]
+pub(super) struct Methods {
+    #[command(flatten)]
+    server: Server,
+    /// One JSON array instead.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Call {
+    pub(super) fn run(self, program: &str) -> Exit {
+        let arguments = match arguments(self.json) {
+            Ok(arguments) => arguments,
+            Err(exit) => return exit,
+        };
+        let pending = self.server.client().and_then(|client| client.start_json(&self.method, &arguments));
+        match pending.and_then(|pending| pending.wait_timed()) {
+            Ok(reply) => {
+                if self.times {
+                    say_times(reply.times);
+                }
+                let result = if self.pretty { json::pretty(&reply.response) } else { reply.response };
+                print(&format!("{result}\n"))
+            }
+            Err(error) => {
+                let exit = say_error(&error);
+                match &error {
+                    ClientError::BadRequest(message) => point(&arguments, message),
+                    ClientError::UnknownMethod { .. } => {
+                        say(&format!("`{program} methods {}` lists those it has", self.server.address));
+                    }
+                    _ => {}
+                }
+                exit
+            }
+        }
+    }
+}
+
+impl Methods {
+    pub(super) fn run(self, _: &str) -> Exit {
+        match self.server.client().and_then(|client| client.methods()) {
+            Ok(names) if self.json => print(&format!("{}\n", serde_json::json!(names))),
+            Ok(names) => print(&names.iter().map(|name| format!("{name}\n")).collect::<String>()),
+            Err(error) => say_error(&error),
+        }
+    }
+}
+
+impl Server {
+    fn client(&self) -> Result<Client, ClientError> {
+        let name = concat!("boneyard call ", env!("CARGO_PKG_VERSION"));
+        Client::connect_with(&self.address, ClientOptions::default().deadline(self.timeout).name(name))
+    }
+}
+
+/// The arguments as JSON text, read from where they are and known to be JSON: the server is not troubled with less.
+fn arguments(given: String) -> Result<String, Exit> {
+    let text = if given == "-" { read_standard_input()? } else { given };
+    match serde_json::from_str::<IgnoredAny>(&text) {
+        Ok(_) => Ok(text.trim().to_owned()),
+        Err(error) => {
+            let error = error.to_string();
+            say(&format!("the arguments are not JSON: {error}"));
+            point(&text, &error);
+            Err(Exit::Given)
+        }
+    }
+}
+
+fn read_standard_input() -> Result<String, Exit> {
+    let mut text = String::new();
+    // A byte more than any server takes, so that more is not read than is needed to see that it is too much.
+    match io::stdin().lock().take(BODY_BYTES_MAX as u64 + 1).read_to_string(&mut text) {
+        Ok(_) => Ok(text),
+        Err(error) => {
+            say(&format!("cannot read the arguments from standard input: {error}"));
+            Err(Exit::Surroundings)
+        }
+    }
+}
+
+fn point(json: &str, message: &str) {
+    if let Some(lines) = json::point_at(json, message) {
+        say(&lines);
+    }
+}
+
+fn say_times(Times { queue_wait, permit_wait, run }: Times) {
+    say(&format!("queue wait {queue_wait:?}, permit wait {permit_wait:?}, run {run:?}"));
+}
+
+/// Says whose fault it is and what happened.
+fn say_error(error: &ClientError) -> Exit {
+    let whose = match error.blame() {
+        Blame::Caller => "wrong call",
+        Blame::Server => "defect of the server",
+        Blame::Environment => "no answer",
+        Blame::Application => "the service says no",
+        Blame::Overload => "not now",
+    };
+    say(&format!("{whose}: {error}"));
+    match error.blame() {
+        Blame::Caller => Exit::Given,
+        Blame::Environment if error.never_started() => Exit::Surroundings,
+        Blame::Environment => Exit::NoAnswer,
+        Blame::Server | Blame::Application | Blame::Overload => Exit::Answer,
+    }
+}

@@ -1,0 +1,302 @@
+//! The log of a serving program: `env_logger` in front, a bounded channel behind it, one thread that writes.
+//!
+//! `env_logger` writes under a lock, so a standard error that nobody reads, or a slow disk, would stop every worker
+//! that has something to say. Here whoever logs leaves a line in the channel and goes on. A line for which there is
+//! no room is dropped and counted, and the count is written in the place of what is missing as soon as there is room.
+//!
+//! Knows log records and something to write to. Must not know servers.
+//!
+//! Invariants: logging never blocks and never fails; one record is one line; a line is written or counted; what a
+//! slow or full log holds in memory is at most [`LINES_MAX`] lines of [`LINE_CHARS_MAX`] characters.
+
+use crate::sync::{Arc, AtomicU64, Ordering, Receiver, Sender, bounded};
+use env_logger::fmt::Formatter;
+use log::{LevelFilter, Record};
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Lines that may wait to be written.
+const LINES_MAX: usize = 4096;
+
+/// Longest message; the rest is cut off.
+const LINE_CHARS_MAX: usize = 8192;
+
+/// The running log, for whoever ends the program.
+#[derive(Debug)]
+pub(super) struct Logger {
+    entries: Sender<Entry>,
+    to_file: bool,
+}
+
+/// What goes through the channel.
+#[derive(Debug)]
+enum Entry {
+    Line(Vec<u8>),
+    /// So many lines are missing here.
+    Dropped(u64),
+    /// All that came before is written: say so.
+    Flush(Sender<()>),
+}
+
+impl Logger {
+    /// Makes the log of this process. `RUST_LOG` wins over `level`. A file that cannot be opened is reported on
+    /// standard error, which then takes its place. A logger that the program has set before stays in force.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub(super) fn start(level: LevelFilter, file: Option<&Path>) -> io::Result<Logger> {
+        let opened = file.map(|path| (path, File::options().append(true).create(true).open(path)));
+        let (sink, name): (Box<dyn Write + Send>, _) = match opened {
+            Some((path, Ok(file))) => (Box::new(file), Some(path.display().to_string())),
+            Some((path, Err(error))) => {
+                complain(&format!(
+                    "cannot open the log file {}: {error}; logging to standard error",
+                    path.display()
+                ));
+                (Box::new(io::stderr()), None)
+            }
+            None => (Box::new(io::stderr()), None),
+        };
+        let to_file = name.is_some();
+        let (inlet, entries) = start_writer(sink, name, LINES_MAX)?;
+        let target = env_logger::Target::Pipe(Box::new(inlet));
+        let mut builder = env_logger::Builder::new();
+        builder.filter_level(level).parse_default_env().format(write_record).target(target);
+        // An error says that the program has a logger of its own.
+        builder.try_init().ok();
+        Ok(Logger { entries, to_file })
+    }
+
+    /// Does the log go to a file, where a person at the terminal does not see it?
+    pub(super) fn is_to_file(&self) -> bool {
+        self.to_file
+    }
+
+    /// Waits until all lines so far are written, at most so long.
+    pub(super) fn flush(&self, patience: Duration) {
+        flush(&self.entries, patience);
+    }
+}
+
+fn flush(entries: &Sender<Entry>, patience: Duration) {
+    let deadline = Instant::now() + patience;
+    let (done, written) = bounded(1);
+    if entries.send_timeout(Entry::Flush(done), patience).is_ok() {
+        // Late or not, the program ends.
+        written.recv_deadline(deadline).ok();
+    }
+}
+
+/// Makes the channel and the thread that empties it into `sink`.
+fn start_writer(
+    sink: Box<dyn Write + Send>,
+    name: Option<String>,
+    lines_max: usize,
+) -> io::Result<(Inlet, Sender<Entry>)> {
+    let (sender, entries) = bounded(lines_max);
+    let dropped = Arc::new(AtomicU64::new(0));
+    let writer = Writer { sink, name, entries, dropped: Arc::clone(&dropped), unwritten: 0 };
+    thread::Builder::new().name("log".to_owned()).spawn(move || writer.run())?;
+    Ok((Inlet { entries: sender.clone(), dropped }, sender))
+}
+
+/// What `env_logger` writes to: a whole record at a time, under its lock.
+#[derive(Debug)]
+struct Inlet {
+    entries: Sender<Entry>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Write for Inlet {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        // Relaxed: a count, which orders nothing.
+        let dropped = self.dropped.swap(0, Ordering::Relaxed);
+        if dropped > 0 && self.entries.try_send(Entry::Dropped(dropped)).is_err() {
+            self.dropped.fetch_add(dropped + 1, Ordering::Relaxed);
+        } else if self.entries.try_send(Entry::Line(line.to_vec())).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The thread that writes, and may block.
+struct Writer {
+    sink: Box<dyn Write + Send>,
+    /// The log file; `None` is standard error.
+    name: Option<String>,
+    entries: Receiver<Entry>,
+    dropped: Arc<AtomicU64>,
+    /// Lines the sink has refused since it last took one.
+    unwritten: u64,
+}
+
+impl Writer {
+    fn run(mut self) {
+        while let Ok(entry) = self.entries.recv() {
+            match entry {
+                Entry::Line(line) => self.write(&line),
+                Entry::Dropped(count) => self.note(count),
+                Entry::Flush(done) => {
+                    self.note_dropped();
+                    // Who asked may have gone.
+                    done.send(()).ok();
+                }
+            }
+            // Without this the count would wait for the next line, which may be long in coming.
+            if self.entries.is_empty() {
+                self.note_dropped();
+            }
+        }
+    }
+
+    fn note_dropped(&mut self) {
+        let count = self.dropped.swap(0, Ordering::Relaxed);
+        self.note(count);
+    }
+
+    fn note(&mut self, count: u64) {
+        if count > 0 {
+            let text = format!("{count} lines of the log were dropped here: they came faster than they go\n");
+            self.write(text.as_bytes());
+        }
+    }
+
+    fn write(&mut self, line: &[u8]) {
+        let taken = if self.unwritten == 0 {
+            self.sink.write_all(line)
+        } else {
+            // The refused line may have been taken in part.
+            let note = format!("\n{} lines of the log could not be written here\n", self.unwritten);
+            self.sink.write_all(&[note.as_bytes(), line].concat())
+        };
+        match (taken, &self.name) {
+            (Ok(()), _) => self.unwritten = 0,
+            (Err(error), name) => {
+                if let (0, Some(name)) = (self.unwritten, name) {
+                    complain(&format!(
+                        "cannot write the log file {name}: {error}; lines are lost until it can be written again"
+                    ));
+                }
+                self.unwritten += 1;
+            }
+        }
+    }
+}
+
+/// A line on standard error; that it cannot be written either is nobody's to hear.
+fn complain(message: &str) {
+    writeln!(io::stderr(), "{message}").ok();
+}
+
+/// `2026-01-31T12:00:00.000Z INFO  target: message`.
+fn write_record(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
+    let (time, level, target) = (out.timestamp_millis(), record.level(), record.target());
+    let message = one_line(&record.args().to_string());
+    writeln!(out, "{time} {level:5} {target}: {message}")
+}
+
+/// The text with control characters written out, so that no peer's text can pass for a line of the log.
+fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len().min(LINE_CHARS_MAX));
+    for (index, char) in text.chars().enumerate() {
+        if index == LINE_CHARS_MAX {
+            line.push_str(" [cut]");
+            break;
+        }
+        if char.is_control() { line.extend(char.escape_default()) } else { line.push(char) }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::Mutex;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// A sink that takes nothing until it is told to, and nothing but errors while `broken`.
+    #[derive(Clone, Default)]
+    struct Sink {
+        taken: Arc<Mutex<String>>,
+        refusals_left: Arc<AtomicU64>,
+        gate: Arc<Mutex<()>>,
+    }
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _open = self.gate.lock();
+            if self.refusals_left.load(Ordering::SeqCst) > 0 {
+                self.refusals_left.fetch_sub(1, Ordering::SeqCst);
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.taken.lock().push_str(std::str::from_utf8(bytes).unwrap());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Lines taken, and the sum of the counts in lines that say what is missing.
+    fn read(sink: &Sink) -> (Vec<usize>, u64) {
+        let text = sink.taken.lock().clone();
+        let (lines, notes): (Vec<_>, Vec<_>) = text
+            .lines()
+            .filter(|line| !line.is_empty())
+            .partition(|line| !line.contains(" lines of the log"));
+        let count = |note: &&str| note.split(' ').next().unwrap().parse::<u64>().unwrap();
+        (lines.iter().map(|line| line.parse().unwrap()).collect(), notes.iter().map(count).sum())
+    }
+
+    #[test]
+    fn a_blocked_writer_blocks_nobody_and_every_line_is_written_or_counted() {
+        let sink = Sink::default();
+        let (mut inlet, entries) = start_writer(Box::new(sink.clone()), None, 4).unwrap();
+        let closed = sink.gate.lock();
+        for n in 0..10 {
+            // That this returns, with nobody to open the gate, is the point.
+            inlet.write_all(format!("{n}\n").as_bytes()).unwrap();
+        }
+        flush(&entries, Duration::from_millis(1));
+        drop(closed);
+        flush(&entries, PATIENCE);
+        let (lines, dropped) = read(&sink);
+        assert_eq!(lines, (0..lines.len()).collect::<Vec<_>>(), "the first ones, in order");
+        assert!(
+            (4..=5).contains(&lines.len()),
+            "the channel's four, and one in the writer's hands: {lines:?}"
+        );
+        assert_eq!(lines.len() as u64 + dropped, 10);
+        inlet.write_all(b"10\n").unwrap();
+        flush(&entries, PATIENCE);
+        assert!(sink.taken.lock().ends_with("dropped here: they came faster than they go\n10\n"));
+    }
+
+    #[test]
+    fn a_full_disk_loses_lines_counts_them_and_is_written_again_when_there_is_room() {
+        let sink = Sink { refusals_left: Arc::new(AtomicU64::new(2)), ..Sink::default() };
+        let (mut inlet, entries) = start_writer(Box::new(sink.clone()), None, 4).unwrap();
+        for n in 0..4 {
+            inlet.write_all(format!("{n}\n").as_bytes()).unwrap();
+        }
+        flush(&entries, PATIENCE);
+        assert_eq!(read(&sink), (vec![2, 3], 2));
+    }
+
+    #[test]
+    fn a_record_is_one_line_of_bounded_length() {
+        assert_eq!(one_line("a\nb\r\u{1b}[0m ä"), "a\\nb\\r\\u{1b}[0m ä");
+        let long = one_line(&"x".repeat(LINE_CHARS_MAX + 1));
+        assert_eq!(long.len(), LINE_CHARS_MAX + " [cut]".len());
+    }
+}

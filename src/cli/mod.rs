@@ -1,0 +1,256 @@
+//! The command line: `serve`, `check`, `call`, `methods`, for the ready server and for a program's own.
+//!
+//! Knows words, exit codes and how to speak to people; what the words do is in the library below. A program with
+//! services of its own gets all of it from one call of [`main`].
+//!
+//! Invariant: every way out of a command is an `Exit`, and every exit code is in the table `EXITS`, from which
+//! `--help` is made.
+
+mod call;
+mod check;
+mod json;
+mod logger;
+mod serve;
+
+use crate::server::Server;
+use clap::{Parser, Subcommand};
+use std::error::Error;
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// The settings file where none is named.
+const FILE: &str = "server.ini";
+
+/// Exit codes in words, for `--help`.
+const EXITS: [(&str, &str); 6] = [
+    ("0", "done; for a server: it was stopped by SIGTERM or SIGINT, and said what was lost if anything was"),
+    (
+        "1",
+        "not done, because of the surroundings: a port is taken, no thread, no connection; a call was not started",
+    ),
+    (
+        "2",
+        "not done, because of what was given: a settings file with errors, a wrong option, an unknown method, arguments the method does not take",
+    ),
+    (
+        "3",
+        "the server answered with an error: the service's own, too busy, stopping, or a defect of the server",
+    ),
+    ("4", "no answer: the deadline passed or the connection was lost, and the call may have run"),
+    (
+        "130, 143",
+        "a second SIGINT, SIGTERM while the server was stopping: it ended at once, and what was in flight is lost",
+    ),
+];
+
+/// How a command ended. The numbers are part of what scripts rely on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    Done,
+    Surroundings,
+    Given,
+    Answer,
+    NoAnswer,
+    /// By this signal, at once.
+    Signal(i32),
+}
+
+impl Exit {
+    fn number(self) -> u8 {
+        match self {
+            Exit::Done => 0,
+            Exit::Surroundings => 1,
+            Exit::Given => 2,
+            Exit::Answer => 3,
+            Exit::NoAnswer => 4,
+            // What a shell reports for a program that the signal killed.
+            Exit::Signal(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
+        }
+    }
+}
+
+/// Thread-pool RPC server whose limits mean exactly what they say.
+///
+/// Without a command: serve with ./server.ini.
+#[derive(Debug, Parser)]
+#[command(name = "boneyard", version, after_help = exits_in_words())]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until SIGTERM or SIGINT.
+    ///
+    /// Then it takes no more calls, finishes those in flight within Server_Shutdown_Timeout, says what was lost, and
+    /// exits with 0. A second signal ends it at once.
+    Serve {
+        /// Settings file.
+        #[arg(default_value = FILE)]
+        file: PathBuf,
+    },
+    /// Say what a settings file means, or all that is wrong with it.
+    ///
+    /// Shows each value in force with its line or rule, and what they mean together. Opens no port. Exits with 0 when
+    /// a server would start with the file, with 2 when not.
+    Check {
+        /// Settings file.
+        #[arg(default_value = FILE)]
+        file: PathBuf,
+        /// The same as JSON, for programs.
+        #[arg(long)]
+        json: bool,
+        /// Check nothing: print a settings file with every key explained and at its default.
+        #[arg(long, conflicts_with_all = ["file", "json"])]
+        template: bool,
+    },
+    /// Call any method that a running server has: JSON in, JSON out.
+    Call(call::Call),
+    /// List the methods of a running server, one name a line.
+    Methods(call::Methods),
+}
+
+/// What the closure given to [`main`] may return: a [`Server`], or a `Result` of one.
+pub trait IntoServer {
+    /// The server, or why there is none.
+    ///
+    /// # Errors
+    /// The program's own.
+    fn into_server(self) -> Result<Server, Box<dyn Error>>;
+}
+
+impl IntoServer for Server {
+    fn into_server(self) -> Result<Server, Box<dyn Error>> {
+        Ok(self)
+    }
+}
+
+impl<E: Into<Box<dyn Error>>> IntoServer for Result<Server, E> {
+    fn into_server(self) -> Result<Server, Box<dyn Error>> {
+        self.map_err(Into::into)
+    }
+}
+
+/// The whole command line of a program that serves: reads the arguments of the process, does what they say, and
+/// returns the exit code for `main` to return.
+///
+/// `build` adds the program's services to a server with the settings of the file. It runs for `serve` only, after
+/// the settings were read and the log was started, before any port is opened. `serve` takes SIGTERM and SIGINT, sets
+/// the process's logger (unless the program has set one before) and has panics reported through the log.
+///
+/// ```no_run
+/// use boneyard::Method;
+/// const DOUBLE: Method<u32, u64> = Method::new("math.double");
+///
+/// fn main() -> std::process::ExitCode {
+///     boneyard::cli::main(|server| server.handle(DOUBLE, |_, n| Ok(u64::from(n) * 2)))
+/// }
+/// ```
+pub fn main<B: IntoServer>(build: impl FnOnce(Server) -> B) -> ExitCode {
+    let line = match CommandLine::try_parse() {
+        Ok(line) => line,
+        Err(error) => {
+            // Help that nobody reads is no failure.
+            error.print().ok();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Given.number()));
+        }
+    };
+    let program = program();
+    let exit = match line.command {
+        None => serve::run(&program, Path::new(FILE), build),
+        Some(Command::Serve { file }) => serve::run(&program, &file, build),
+        Some(Command::Check { template: true, .. }) => check::template(),
+        Some(Command::Check { file, json, .. }) => check::run(&program, &file, json),
+        Some(Command::Call(call)) => call.run(&program),
+        Some(Command::Methods(methods)) => methods.run(&program),
+    };
+    ExitCode::from(exit.number())
+}
+
+/// What the program is called, for advice on what to type.
+fn program() -> String {
+    let path = std::env::args_os().next().map(PathBuf::from);
+    let name = path.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
+    name.unwrap_or("boneyard").to_owned()
+}
+
+fn exits_in_words() -> String {
+    let mut text = "Exit codes:".to_owned();
+    for (number, words) in EXITS {
+        text.push_str(&format!("\n  {number:8}  {words}"));
+    }
+    text
+}
+
+/// Prints a result to standard output.
+fn print(text: &str) -> Exit {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Exit::Done,
+        // Whoever reads has read enough, as `head` does.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Surroundings,
+        Err(error) => {
+            say(&format!("cannot write to standard output: {error}"));
+            Exit::Surroundings
+        }
+    }
+}
+
+/// Tells a person something, on standard error.
+fn say(message: &str) {
+    // Without a standard error there is nobody to tell.
+    writeln!(io::stderr(), "{message}").ok();
+}
+
+/// A whole or broken number of seconds, more than 0.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let number: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
+    match Duration::try_from_secs_f64(number) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err("expected a number of seconds, more than 0".to_owned()),
+    }
+}
+
+/// Says how to get a settings file, if it is missing.
+fn say_how_to_get(program: &str, file: &Path) {
+    if matches!(file.try_exists(), Ok(false)) {
+        let file = file.display();
+        say(&format!(
+            "there is no {file}; `{program} check --template > {file}` writes one with every setting explained, and an \
+             empty file will do: it means the defaults"
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_holds_together() {
+        use clap::CommandFactory;
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn every_exit_is_in_the_table() {
+        let exits = [Exit::Done, Exit::Surroundings, Exit::Given, Exit::Answer, Exit::NoAnswer];
+        for (exit, (number, _)) in exits.into_iter().zip(EXITS) {
+            assert_eq!(exit.number().to_string(), number);
+        }
+        let signals = [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM];
+        assert_eq!(signals.map(|signal| Exit::Signal(signal).number()), [130, 143]);
+    }
+
+    #[test]
+    fn seconds_are_more_than_none() {
+        assert_eq!(seconds("10"), Ok(Duration::from_secs(10)));
+        assert_eq!(seconds("0.25"), Ok(Duration::from_millis(250)));
+        for wrong in ["", "0", "-1", "ten", "inf", "nan", "1e300"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+}

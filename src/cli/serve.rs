@@ -1,0 +1,182 @@
+//! `serve`: from a settings file to a server that serves, and from a signal to its orderly end.
+//!
+//! Knows the order of things: settings, log, services, signals, ports; then one signal, the stop, the verdict.
+//! Knows nothing of sockets and pools.
+//!
+//! Invariant: what the end needs (the signals, the thread that stops) is there before the first call is served, so
+//! that a server that serves can also be stopped.
+
+use super::logger::Logger;
+use super::{Exit, IntoServer, say, say_how_to_get};
+use crate::config::{Config, ConfigErrors, Limit, advise, plural};
+use crate::server::{RunningServer, SERVER_NAME, Server, StartError, Stopped, machine};
+use crate::sync::bounded;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::signal_name;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::error::Error;
+use std::io;
+use std::panic;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+use thiserror::Error;
+
+/// How long the end of the process waits for the log to be written.
+const FLUSH_MAX: Duration = Duration::from_secs(2);
+
+/// Why a server did not come to serve, or did not stop in order.
+#[derive(Debug, Error)]
+enum Failure {
+    #[error("the services cannot be made: {0}")]
+    Services(Box<dyn Error>),
+    #[error("cannot start: {0}")]
+    Start(#[from] StartError),
+    #[error("cannot take signals: {0}")]
+    Signals(io::Error),
+    #[error("cannot make a thread: {0}")]
+    Thread(io::Error),
+    #[error("the stop itself failed; the log says where")]
+    Stop,
+}
+
+impl Failure {
+    fn exit(&self) -> Exit {
+        match self {
+            Failure::Start(StartError::Config(_)) => Exit::Given,
+            _ => Exit::Surroundings,
+        }
+    }
+}
+
+/// Serves with the settings of `file` until a signal.
+pub(super) fn run<B: IntoServer>(program: &str, file: &Path, build: impl FnOnce(Server) -> B) -> Exit {
+    let server = match Server::from_ini(file) {
+        Ok(server) => server,
+        Err(errors) => return wrong_settings(program, file, &errors),
+    };
+    let config = server.config().clone();
+    let logger = match Logger::start(config.log_level.value, config.log_file.value.as_deref()) {
+        Ok(logger) => logger,
+        Err(error) => {
+            let failure = Failure::Thread(error);
+            say(&failure.to_string());
+            return failure.exit();
+        }
+    };
+    log_panics();
+    let built = build(server).into_server().map_err(Failure::Services);
+    let exit = built.and_then(|server| serve(server, &config)).unwrap_or_else(|failure| {
+        if logger.is_to_file() {
+            log::error!("{failure}");
+        }
+        say(&failure.to_string());
+        failure.exit()
+    });
+    logger.flush(FLUSH_MAX);
+    exit
+}
+
+fn wrong_settings(program: &str, file: &Path, errors: &ConfigErrors) -> Exit {
+    say(&errors.to_string());
+    let count = u32::try_from(errors.iter().count()).unwrap_or(u32::MAX);
+    say(&format!("{}: nothing was started", plural(count, "error")));
+    say_how_to_get(program, file);
+    Exit::Given
+}
+
+fn serve(server: Server, config: &Config) -> Result<Exit, Failure> {
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(Failure::Signals)?;
+    let (hand_over, handed) = bounded::<RunningServer>(1);
+    let watch = signals.handle();
+    let stop = move || {
+        let stopped = handed.recv().map(RunningServer::stop);
+        watch.close();
+        stopped
+    };
+    // Ends at once if the server does not start: then nothing is ever handed over.
+    let stopper = thread::Builder::new().name("stop".to_owned()).spawn(stop).map_err(Failure::Thread)?;
+    let running = server.start()?;
+    announce(&running, config);
+    let timeout = config.shutdown_timeout.value.as_secs();
+    if let Some(signal) = signals.forever().next() {
+        let in_flight = u32::try_from(running.in_flight()).unwrap_or(u32::MAX);
+        let in_flight = plural(in_flight, "transaction");
+        log::info!("{}: stopping; {in_flight} in flight, {timeout} s to finish", name(signal));
+    }
+    hand_over.send(running).map_err(|_| Failure::Stop)?;
+    for signal in signals.forever() {
+        if !stopper.is_finished() {
+            log::error!("{} while stopping: ends at once, what is in flight is lost", name(signal));
+            return Ok(Exit::Signal(signal));
+        }
+    }
+    match stopper.join() {
+        Ok(Ok(stopped)) => {
+            say_stopped(stopped, timeout);
+            Ok(Exit::Done)
+        }
+        _ => Err(Failure::Stop),
+    }
+}
+
+/// Logs what serves and how it is sized.
+fn announce(running: &RunningServer, config: &Config) {
+    let file = config.file.as_deref().unwrap_or(Path::new("the program"));
+    log::info!("{SERVER_NAME} with the settings of {}", file.display());
+    for port in running.ports() {
+        let workers = plural(u32::try_from(port.workers()).unwrap_or(u32::MAX), "worker");
+        log::info!("Listen for connect requests on {} at {}, {workers}", port.name(), port.address());
+    }
+    let source = &config.max_concurrent_trans.source;
+    match config.max_concurrent_trans.value {
+        Limit::AtMost(count) => {
+            let count = plural(count.get(), "transaction");
+            log::info!("Throttle: at most {count} at once over all ports ({source})");
+        }
+        Limit::Unlimited => {
+            let workers = plural(config.total_workers(), "worker");
+            log::info!("Throttle: none ({source}); {workers} over all ports");
+        }
+    }
+    for note in &config.notes {
+        log::info!("{note}");
+    }
+    for warning in advise(config, &machine::read()) {
+        log::warn!("{}: {}", warning.code, warning.message);
+    }
+}
+
+fn say_stopped(stopped: Stopped, timeout: u64) {
+    let Stopped { refused, unfinished } = stopped;
+    match stopped.lost() {
+        0 => log::info!("Stopped, 0 lost"),
+        lost => log::warn!(
+            "Stopped, {lost} lost after {timeout} s: {refused} refused in the queue, {unfinished} still running"
+        ),
+    }
+}
+
+fn name(signal: i32) -> &'static str {
+    signal_name(signal).unwrap_or("a signal")
+}
+
+/// Has panics reported through the log: the default report goes to standard error and would block there with it.
+///
+/// With `RUST_BACKTRACE` set the default report comes too, since it has the backtrace.
+fn log_panics() {
+    let default = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        let payload = info.payload();
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let message = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message");
+        let place = info.location().map_or("an unknown place".to_owned(), ToString::to_string);
+        let current = thread::current();
+        let thread = current.name().unwrap_or("without a name");
+        log::error!("thread {thread} panicked at {place}: {message}");
+        if Backtrace::capture().status() == BacktraceStatus::Captured {
+            default(info);
+        }
+    }));
+}

@@ -1,0 +1,314 @@
+//! The command line as its users meet it: real processes, real signals, exit codes.
+
+mod process;
+
+use boneyard::client::{Client, ClientError, Pending};
+use boneyard::service::builtin::{INFO, Info, PING};
+use process::*;
+use rustix::process::Signal;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+
+const BONEYARD: &str = env!("CARGO_BIN_EXE_boneyard");
+
+fn boneyard(arguments: &[&str]) -> Command {
+    let mut command = command(BONEYARD);
+    command.args(arguments);
+    command
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("test directories have plain names")
+}
+
+/// A server with the rehearsal service and these settings.
+fn serve(lines: &str) -> (Running, String, Directory) {
+    let directory = Directory::new();
+    let file = directory.file("server.ini", &on_free_port(&format!("Load_Service=1\n{lines}")));
+    let server = Running::start(&mut boneyard(&["serve", text(&file)]));
+    let address = server.address();
+    (server, address, directory)
+}
+
+fn call(address: &str, arguments: &[&str]) -> Said {
+    run(boneyard(&["call", address]).args(arguments))
+}
+
+fn info(address: &str) -> Info {
+    Client::connect(address).unwrap().call(INFO, &()).unwrap()
+}
+
+/// A call that has been admitted when this returns, and runs so long.
+fn sleep(address: &str, ms: u32) -> Pending<String> {
+    let client = Client::connect(address).unwrap().with_deadline(None);
+    let sleep = client.start_json("load.sleep", &ms.to_string()).unwrap();
+    // Calls of one connection are admitted in their order.
+    client.call(PING, &()).unwrap();
+    sleep
+}
+
+#[test]
+fn serve_says_where_it_listens_and_what_its_settings_mean() {
+    let lines = "Ports=TCPIP,LAN2\nLAN2_TCPIPAddress=0,127.0.0.1:0\nServer_Pool_Tasks=3\nLAN2_Pool_Tasks=1\n\
+                 Server_Max_Concurrent_Trans=2";
+    let (mut server, _, _directory) = serve(lines);
+    assert!(server.line("on TCPIP at 127.0.0.1:").ends_with(", 3 workers"));
+    assert!(server.line("on LAN2 at 127.0.0.1:").ends_with(", 1 worker"));
+    server.line("Throttle: at most 2 transactions at once over all ports (line 7)");
+    server.line("workers_wait: TCPIP 3 + LAN2 1 = 4 workers, 2 may run at once: 2 can only wait");
+    assert_eq!(server.stop(), Some(0));
+    server.line("SIGTERM: stopping; 0 transactions in flight");
+    server.line("Stopped, 0 lost");
+}
+
+#[test]
+fn without_arguments_it_serves_with_server_ini_of_the_directory() {
+    let directory = Directory::new();
+    let missing = run(boneyard(&[]).current_dir(directory.path()));
+    assert_eq!(missing.code, Some(2));
+    assert!(
+        missing.err.contains("there is no server.ini; `boneyard check --template > server.ini`"),
+        "{missing:?}"
+    );
+    directory.file("server.ini", &on_free_port(""));
+    let mut server = Running::start(boneyard(&[]).current_dir(directory.path()));
+    assert_eq!(call(&server.address(), &["server.ping"]).out, "null\n");
+    server.signal(Signal::INT);
+    assert_eq!(server.wait(), Some(0));
+    server.line("SIGINT: stopping");
+}
+
+#[test]
+fn a_file_with_errors_shows_all_of_them_and_starts_nothing() {
+    let directory = Directory::new();
+    let lines = "Server_Pool_Tasks=forty\nServer_Queue_Limt=5\njunk";
+    let file = directory.file("bad.ini", &on_free_port(lines));
+    let said = run(&mut boneyard(&["serve", text(&file)]));
+    assert_eq!(said.code, Some(2));
+    let found: Vec<_> = said.err.lines().collect();
+    assert!(found[0].contains("bad.ini:2: Server_Pool_Tasks=forty: "), "{said:?}");
+    assert!(
+        found[1].contains("bad.ini:3: ") && found[1].contains("did you mean Server_Queue_Limit?"),
+        "{said:?}"
+    );
+    assert!(found[2].contains("bad.ini:4: junk: "), "{said:?}");
+    assert_eq!(found[3..], ["3 errors: nothing was started"], "and nothing listens");
+}
+
+#[test]
+fn check_says_what_a_server_would_do() {
+    let directory = Directory::new();
+    let good = directory.file("good.ini", &on_free_port("Server_Pool_Tasks=7"));
+    let said = run(&mut boneyard(&["check", text(&good)]));
+    assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
+    assert!(said.out.contains("good.ini: a server would start") && said.out.contains("Server_Pool_Tasks=7"));
+
+    let bad = directory.file("bad.ini", "Server_Pool_Tasks=0\nnonsense=1");
+    let said = run(&mut boneyard(&["check", text(&bad)]));
+    assert_eq!(said.code, Some(2));
+    assert!(
+        said.out.contains("bad.ini:1: ") && said.out.ends_with("2 errors: a server would not start\n"),
+        "{said:?}"
+    );
+
+    for (file, code, errors) in [(&good, 0, 0), (&bad, 2, 2)] {
+        let said = run(&mut boneyard(&["check", "--json", text(file)]));
+        let report: serde_json::Value = serde_json::from_str(&said.out).expect("JSON");
+        assert_eq!(said.code, Some(code));
+        assert_eq!(report["errors"].as_array().unwrap().len(), errors);
+        assert_eq!(report["file"], text(file));
+    }
+
+    let said = run(&mut boneyard(&["check", text(&directory.path().join("none.ini"))]));
+    assert_eq!(said.code, Some(2));
+    assert!(said.out.contains("none.ini: cannot be read") && said.err.contains("there is no "), "{said:?}");
+}
+
+#[test]
+fn the_template_is_a_file_that_passes_the_check() {
+    let directory = Directory::new();
+    let said = run(&mut boneyard(&["check", "--template"]));
+    assert_eq!(said.code, Some(0));
+    let file = directory.file("server.ini", &said.out);
+    assert_eq!(run(&mut boneyard(&["check", text(&file)])).code, Some(0));
+}
+
+#[test]
+fn a_port_in_use_fails_the_start_and_leaves_nothing() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let directory = Directory::new();
+    let lines = format!("Ports=TCPIP,LAN2\nLAN2_TCPIPAddress=0,{}", taken.local_addr().unwrap());
+    let file = directory.file("server.ini", &on_free_port(&lines));
+    let said = run(&mut boneyard(&["serve", text(&file)]));
+    assert_eq!(said.code, Some(1));
+    let expected = format!("cannot start: port LAN2 cannot listen on {}: ", taken.local_addr().unwrap());
+    assert!(said.err.starts_with(&expected) && said.err.lines().count() == 1, "{said:?}");
+}
+
+#[test]
+fn any_method_of_a_server_can_be_called() {
+    let (_server, address, _directory) = serve("");
+    let said = run(&mut boneyard(&["methods", &address]));
+    let names = "load.echo\nload.sleep\nload.spin\nserver.echo\nserver.info\nserver.methods\nserver.ping\n";
+    assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (Some(0), names, ""));
+    let said = run(&mut boneyard(&["methods", &address, "--json"]));
+    let array: Vec<String> = serde_json::from_str(&said.out).expect("JSON");
+    assert_eq!(array.join("\n") + "\n", names);
+
+    let said = call(&address, &["server.info"]);
+    assert_eq!((said.code, said.out.lines().count()), (Some(0), 1));
+    assert_eq!(serde_json::from_str::<Info>(&said.out).unwrap().ports[0].address, address);
+    let pretty = call(&address, &["server.info", "--pretty"]).out;
+    assert!(
+        pretty.starts_with("{\n  \"server\": \"Boneyard") && serde_json::from_str::<Info>(&pretty).is_ok()
+    );
+
+    let said = call(&address, &["server.echo", "-1.50", "--times"]);
+    assert_eq!((said.code, said.out.as_str()), (Some(0), "-1.50\n"));
+    for part in ["queue wait ", ", permit wait ", ", run "] {
+        assert!(said.err.contains(part), "{said:?}");
+    }
+    let said = run_with_input(&mut boneyard(&["call", &address, "server.echo", "-"]), "[\"ä\"]\n");
+    assert_eq!((said.code, said.out.as_str()), (Some(0), "[\"ä\"]\n"));
+}
+
+#[test]
+fn what_is_wrong_with_a_call_is_said_by_whose_fault_it_is() {
+    let (_server, address, _directory) = serve("");
+    for (arguments, code, parts) in [
+        (
+            &["server.pign"][..],
+            2,
+            &["wrong call: ", "did you mean \"server.ping\"?", "`boneyard methods 127."][..],
+        ),
+        (
+            &["load.sleep", "\"x\""],
+            2,
+            &["wrong call: ", "expected u64 at line 1 column 3", "\n  \"x\"\n    ^\n"],
+        ),
+        (&["load.sleep"], 2, &["wrong call: ", "expected u64"]),
+        (&["load.sleep", "{1"], 2, &["the arguments are not JSON: ", "\n  {1\n   ^\n"]),
+        (&["load.sleep", "600001"], 3, &["the service says no: 600001 is over 600000 (code 1)"]),
+        (&["load.sleep", "3000", "--timeout", "0.05"], 4, &["no answer: deadline exceeded", "may have run"]),
+        (&["load.sleep", "1", "--timeout", "0"], 2, &["more than 0"]),
+        (&["load.sleep", "1", "--tiemout", "1"], 2, &["--timeout"]),
+    ] {
+        let said = call(&address, arguments);
+        assert_eq!((said.code, said.out.as_str()), (Some(code), ""), "{arguments:?} {said:?}");
+        for part in parts {
+            assert!(said.err.contains(part), "{part:?} of {arguments:?} in {said:?}");
+        }
+    }
+    assert_eq!(call("a:b", &["server.ping"]).code, Some(2));
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    for said in [call(&nobody, &["server.ping"]), run(&mut boneyard(&["methods", &nobody]))] {
+        assert_eq!(said.code, Some(1));
+        assert!(said.err.contains("no answer: cannot connect to 127.0.0.1:"), "{said:?}");
+    }
+}
+
+#[test]
+fn a_stop_waits_for_what_is_in_flight() {
+    let (mut server, address, _directory) = serve("");
+    let sleep = sleep(&address, 2000);
+    assert_eq!(server.stop(), Some(0));
+    assert!(!server.line("SIGTERM: stopping; ").contains("; 0 transactions in flight, 30 s to finish"));
+    server.line("Stopped, 0 lost");
+    assert_eq!(sleep.wait(), Ok("null".to_owned()));
+}
+
+#[test]
+fn a_stop_says_what_was_lost_when_the_time_is_over() {
+    let (mut server, address, _directory) = serve("Server_Shutdown_Timeout=1");
+    let sleep = sleep(&address, 600_000);
+    assert_eq!(server.stop(), Some(0));
+    server.line("Stopped, 1 lost after 1 s: 0 refused in the queue, 1 still running");
+    assert!(matches!(sleep.wait(), Err(ClientError::Disconnected { may_have_run: true, .. })));
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+        let (mut server, address, _directory) = serve("");
+        let _sleep = sleep(&address, 600_000);
+        server.signal(Signal::TERM);
+        server.line("SIGTERM: stopping; ");
+        server.signal(signal);
+        assert_eq!(server.wait(), Some(code));
+        server.line("while stopping: ends at once, what is in flight is lost");
+    }
+}
+
+#[test]
+fn a_client_that_is_killed_leaves_all_permits_home() {
+    let (mut server, address, _directory) = serve("Server_Max_Concurrent_Trans=8\nServer_Pool_Tasks=8");
+    let clients: Vec<_> =
+        (0..5).map(|_| Running::start(&mut boneyard(&["call", &address, "load.sleep", "1000"]))).collect();
+    wait_until("calls are in flight", || info(&address).in_flight > 2);
+    // Dropping one kills it: some wait for their answer, the last may be on its way to ask.
+    drop(clients);
+    wait_until("only the question itself is in flight", || info(&address).in_flight == 1);
+    wait_until("only the question itself runs", || info(&address).permits_out == 1);
+    assert_eq!(server.stop(), Some(0));
+    server.line("Stopped, 0 lost");
+}
+
+#[test]
+fn the_log_level_is_the_files_and_rust_log_wins() {
+    let (directory, host) = (Directory::new(), own_address(1));
+    let file = directory.file("server.ini", &format!("TCPIP_TCPIPAddress=0,{host}\nLog_Level=error\n"));
+    let mut server = Running::start(&mut boneyard(&["serve", text(&file)]));
+    wait_until("it answers", || call(&host, &["server.ping"]).code == Some(0));
+    assert_eq!((server.stop(), server.lines()), (Some(0), vec![]));
+    let mut server = Running::start(boneyard(&["serve", text(&file)]).env("RUST_LOG", "info"));
+    server.line("Listen for connect requests");
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn a_log_file_is_appended_to() {
+    let directory = Directory::new();
+    let log = directory.file("server.log", "what was there\n");
+    let file = directory.file("server.ini", &on_free_port(&format!("Log_File={}", text(&log))));
+    let mut server = Running::start(&mut boneyard(&["serve", text(&file)]));
+    let read = || std::fs::read_to_string(&log).unwrap_or_default();
+    wait_until("the log file says that it listens", || read().contains("Throttle: "));
+    assert_eq!((server.stop(), server.lines()), (Some(0), vec![]));
+    assert!(read().starts_with("what was there\n") && read().ends_with("Stopped, 0 lost\n"));
+}
+
+/// An address that no other test and no other run of this one listens on, with the default port.
+fn own_address(test: u8) -> String {
+    let [_, high, middle, low] = (std::process::id() % 0x3f_ffff + 1).to_be_bytes();
+    format!("127.{}.{middle}.{low}", high + test * 0x40)
+}
+
+#[test]
+fn a_log_that_cannot_be_written_is_reported_and_stops_nothing() {
+    if !Path::new("/dev/full").exists() {
+        return;
+    }
+    let (directory, host) = (Directory::new(), own_address(2));
+    let lines = format!("TCPIP_TCPIPAddress=0,{host}\nLog_File=/dev/full\n");
+    let mut server = Running::start(&mut boneyard(&["serve", text(&directory.file("server.ini", &lines))]));
+    server.line("cannot write the log file /dev/full: No space left on device");
+    // Without a port in the address, which is then 1352.
+    wait_until("it answers", || call(&host, &["server.ping"]).code == Some(0));
+    assert_eq!(server.stop(), Some(0));
+    assert_eq!(server.lines().len(), 1, "said once");
+}
+
+#[test]
+fn exit_codes_of_the_help_are_those_of_the_docs() {
+    let said = run(&mut boneyard(&["--help"]));
+    assert_eq!(said.code, Some(0));
+    let (_, table) = said.out.split_once("Exit codes:\n").expect("the help lists them");
+    let docs = include_str!("../docs/COMMANDS.md");
+    assert_eq!(table.lines().count(), 6);
+    for line in table.lines() {
+        let (number, words) = line.trim().split_once("  ").expect("a number and words");
+        let row = format!("| {} | {} |", number.trim(), words.trim());
+        assert!(docs.contains(&row), "docs/COMMANDS.md has no line\n{row}");
+    }
+}
