@@ -1,7 +1,26 @@
-//! Boneyard.
+//! Boneyard: a thread-pool RPC server and native client whose limits mean exactly what they say.
+//!
+//! Handlers are ordinary blocking code. Each port of the INI file gets one listener thread and a fixed pool of
+//! workers; one throttle over all ports caps what runs at once. Begin with [`Server`] and [`Client`], or with
+//! [`cli::main`] for a program that has the whole command line.
+//!
+//! ```text
+//! main.rs   examples/
+//! cli/                      the command line: arguments, signals, log
+//! server/  client/  bench/  shells: sockets, clocks
+//! pool/                     threads, no sockets: workers, throttle, queue
+//! port/                     protocol logic, sans-IO
+//! stats/  service/          counters; methods, statuses, handlers
+//! config/  wire/  sync.rs   settings and sizing; frames as bytes; locks, channels, threads
+//! ```
+//! Imports run downward only. `docs/ARCHITECTURE.md` has the threads and the way of one transaction.
+//!
+//! Cargo features, all on by default: `server`, `client` (neither needs the other) and `cli` (both, and the load
+//! generator). Without any, the protocol and the settings remain, which touch no socket.
 #![forbid(unsafe_code)]
 // The layers below the server are compiled without it too, and are then not used up.
 #![cfg_attr(not(feature = "server"), allow(dead_code, unused_imports))]
+
 #[cfg(feature = "cli")]
 pub mod bench;
 #[cfg(feature = "cli")]
@@ -18,8 +37,14 @@ pub mod service;
 pub mod stats;
 mod sync;
 pub mod wire;
+
 #[cfg(feature = "client")]
 pub use client::{Client, ClientError, Pending};
 #[cfg(feature = "server")]
-pub use server::Server;
-pub use service::Method;
+pub use server::{RunningServer, Server};
+pub use service::{ApplicationError, Method, Transaction};
+
+/// The programs of the README, compiled.
+#[cfg(all(doctest, feature = "cli"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,5 +1,6 @@
 //! Peers that break the rules: each gets a typed answer where one is possible, else a clean close whose reason is
 //! counted, and nobody else notices.
+#![cfg(feature = "server")]
 
 mod common;
 

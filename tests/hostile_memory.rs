@@ -1,5 +1,6 @@
 //! Peers that claim much, send much or read nothing: memory follows what was really sent, within bounds, and not
 //! what was claimed; others are served meanwhile; and a slow peer still gets every answer once.
+#![cfg(feature = "server")]
 
 mod common;
 

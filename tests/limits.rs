@@ -1,6 +1,7 @@
 //! The limits mean exactly what they say, on a real server: permits, queue, deadlines, cancels, stops.
 //!
 //! Handlers wait at a gate and count themselves, so nothing here depends on how fast the machine is.
+#![cfg(feature = "server")]
 
 mod common;
 

@@ -189,11 +189,13 @@ impl Conversation {
             Ok(split) => split,
             Err(error) => {
                 let refusal = Refusal::new(Status::BadRequest, error.to_string());
-                return Ok(refuse(header, &refusal, port, intake));
+                refuse(header, &refusal, port, intake);
+                return Ok(());
             }
         };
         if let Some(refusal) = admit(header, port, intake.calls.len()) {
-            return Ok(refuse(header, &refusal, port, intake));
+            refuse(header, &refusal, port, intake);
+            return Ok(());
         }
         let wait = Duration::from_millis(prelude.deadline_ms.into());
         let deadline = (prelude.deadline_ms > 0).then(|| port.now + wait);

@@ -230,13 +230,9 @@ impl Listener {
     }
 
     fn look_for_the_stuck(&mut self) {
-        if !self.desk.port.queue.needs_watch() {
-            self.watch = WATCH_MIN;
-        } else if self.desk.port.rescue(&self.desk.shared, Instant::now()) {
-            self.watch = WATCH_MIN;
-        } else {
-            self.watch = (self.watch * 2).min(WATCH_MAX);
-        }
+        let calm = !self.desk.port.queue.needs_watch();
+        let found = calm || self.desk.port.rescue(&self.desk.shared, Instant::now());
+        self.watch = if found { WATCH_MIN } else { (self.watch * 2).min(WATCH_MAX) };
     }
 
     fn timeout(&self) -> Option<Duration> {

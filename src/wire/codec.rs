@@ -70,9 +70,9 @@ fn decode_bincode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
     // memory is taken for it.
     match bytes.len() {
         0..=0x400 => decode_limited::<T, 0x400>(bytes),
-        ..=0x1_0000 => decode_limited::<T, 0x1_0000>(bytes),
-        ..=0x10_0000 => decode_limited::<T, 0x10_0000>(bytes),
-        ..=0x80_0000 => decode_limited::<T, 0x80_0000>(bytes),
+        0x401..=0x1_0000 => decode_limited::<T, 0x1_0000>(bytes),
+        0x1_0001..=0x10_0000 => decode_limited::<T, 0x10_0000>(bytes),
+        0x10_0001..=0x80_0000 => decode_limited::<T, 0x80_0000>(bytes),
         _ => decode_limited::<T, { super::limits::BODY_BYTES_MAX }>(bytes),
     }
 }
