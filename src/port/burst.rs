@@ -37,6 +37,11 @@ impl Call {
         Call { id, deadline, session, method, codec, arguments: (0, 0) }
     }
 
+    /// Its arguments in the bytes it was cut from.
+    pub fn arguments_in<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        &bytes[self.arguments.0 as usize..self.arguments.1 as usize]
+    }
+
     /// Where its arguments end in the bytes it was cut from.
     pub fn arguments_end(&self) -> usize {
         self.arguments.1 as usize
@@ -70,7 +75,7 @@ impl Work {
 
     /// The arguments of a call of this work.
     pub fn arguments(&self, call: &Call) -> &[u8] {
-        &self.bytes[call.arguments.0 as usize..call.arguments.1 as usize]
+        call.arguments_in(&self.bytes)
     }
 
     /// Ready to be used again: keeps no connection alive and no buffer above `bytes_kept`. The bytes stay, so that
