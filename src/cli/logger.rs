@@ -9,7 +9,8 @@
 //! Invariants: logging never blocks and never fails; one record is one line; a line is written or counted; what a
 //! slow or full log holds in memory is at most [`LINES_MAX`] lines of [`LINE_CHARS_MAX`] characters.
 
-use crate::sync::{Arc, AtomicU64, Ordering, Receiver, Sender, bounded};
+use crate::sync::unordered::AtomicU64;
+use crate::sync::{Arc, Ordering, Receiver, Sender, bounded};
 use env_logger::fmt::Formatter;
 use log::{LevelFilter, Record};
 use std::fs::File;
