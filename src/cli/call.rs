@@ -97,7 +97,7 @@ impl Server {
 }
 
 /// The arguments as JSON text, read from where they are and known to be JSON: the server is not troubled with less.
-fn arguments(given: String) -> Result<String, Exit> {
+pub(super) fn arguments(given: String) -> Result<String, Exit> {
     let text = if given == "-" { read_standard_input()? } else { given };
     match serde_json::from_str::<IgnoredAny>(&text) {
         Ok(_) => Ok(text.trim().to_owned()),

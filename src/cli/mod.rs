@@ -1,4 +1,4 @@
-//! The command line: `serve`, `check`, `call`, `methods`, for the ready server and for a program's own.
+//! The command line: `serve`, `check`, `call`, `methods`, `bench`, for the ready server and for a program's own.
 //!
 //! Knows words, exit codes and how to speak to people; what the words do is in the library below. A program with
 //! services of its own gets all of it from one call of [`main`].
@@ -6,6 +6,7 @@
 //! Invariant: every way out of a command is an `Exit`, and every exit code is in the table `EXITS`, from which
 //! `--help` is made.
 
+mod bench;
 mod call;
 mod check;
 mod json;
@@ -111,6 +112,11 @@ enum Command {
     Call(call::Call),
     /// List the methods of a running server, one name a line.
     Methods(call::Methods),
+    /// Press a running server with calls, and say how many it answered and how fast.
+    ///
+    /// A closed loop keeps a number of calls out on each connection; an open loop (--rate) calls at times of its own,
+    /// whether or not earlier calls were answered.
+    Bench(bench::Bench),
 }
 
 /// What the closure given to [`main`] may return: a [`Server`], or a `Result` of one.
@@ -166,6 +172,7 @@ pub fn main<B: IntoServer>(build: impl FnOnce(Server) -> B) -> ExitCode {
         Some(Command::Check { file, json, .. }) => check::run(&program, &file, json),
         Some(Command::Call(call)) => call.run(&program),
         Some(Command::Methods(methods)) => methods.run(&program),
+        Some(Command::Bench(bench)) => bench.run(),
     };
     ExitCode::from(exit.number())
 }

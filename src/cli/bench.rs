@@ -1,0 +1,140 @@
+//! `bench`: presses a server and says what it measured.
+//!
+//! Knows options and how a run is shown while it goes on; the load itself is `crate::bench`.
+
+use super::{Exit, call, print, say, seconds};
+use crate::bench::{self, BenchError, Pace, Plan, Target};
+use crate::client::PORT;
+use crate::wire::Codec;
+use crate::wire::limits::BODY_BYTES_MAX;
+use clap::{Args, value_parser};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Duration;
+
+/// Steps of the progress bar.
+const STEPS: u64 = 1000;
+
+/// Arguments of `bench`.
+#[derive(Debug, Args)]
+pub(super) struct Bench {
+    /// host, host:port or [IPv6]:port; the port is 1352 where it is left out.
+    #[arg(value_name = "ADDR")]
+    address: String,
+    /// What is called. The load.* methods need Load_Service=1.
+    #[arg(long, default_value = "load.echo")]
+    method: String,
+    /// Sends so many bytes as bincode bytes: what load.echo and server.echo take.
+    #[arg(long, default_value_t = 64, conflicts_with = "arguments", value_parser = value_parser!(u32).range(1..=(BODY_BYTES_MAX as i64 / 2)))]
+    bytes: u32,
+    /// Sends these arguments instead, as JSON text.
+    #[arg(long, value_name = "JSON")]
+    arguments: Option<String>,
+    /// Speaks no protocol: sends --bytes and expects as many back, as from a yardstick that echoes.
+    #[arg(long, conflicts_with_all = ["method", "arguments", "deadline"])]
+    raw: bool,
+    /// Connections, all driven by one thread.
+    #[arg(long, short, default_value_t = 64, value_parser = value_parser!(u32).range(1..=19_000))]
+    connections: u32,
+    /// Calls each connection keeps out: a closed loop. 0 leaves the connections idle.
+    #[arg(long, short = 'o', default_value_t = 1, value_parser = value_parser!(u32).range(0..=100_000))]
+    out: u32,
+    /// Calls a second over all connections, at random times: an open loop. Latency counts from when a call was due.
+    #[arg(long, conflicts_with = "out", value_parser = rate)]
+    rate: Option<f64>,
+    /// Deadline of each call in seconds, which the server is told. None by default.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    deadline: Option<Duration>,
+    /// Seconds before counting begins.
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    warm_up: Duration,
+    /// Seconds that are counted.
+    #[arg(long, short, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    duration: Duration,
+    /// Seed of the random times.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The outcome as JSON, for programs.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Bench {
+    pub(super) fn run(self) -> Exit {
+        let target = match self.target() {
+            Ok(target) => target,
+            Err(exit) => return exit,
+        };
+        let address = match resolve(&self.address) {
+            Ok(address) => address,
+            Err(error) => {
+                say(&format!("{}: {error}", self.address));
+                return Exit::Surroundings;
+            }
+        };
+        let plan = Plan {
+            address,
+            target,
+            connections: self.connections as usize,
+            pace: self.rate.map_or(Pace::Closed(self.out as usize), Pace::Open),
+            warm_up: self.warm_up,
+            duration: self.duration,
+            deadline: self.deadline,
+            seed: self.seed,
+        };
+        // Drawn on a terminal only; a program that reads standard error gets nothing of it.
+        let bar = ProgressBar::new(STEPS);
+        bar.set_style(
+            ProgressStyle::with_template("{bar:40} {percent:>3} %  {msg}").expect("the template is constant"),
+        );
+        let outcome = bench::run(&plan, |share, answered| {
+            bar.set_position((share * STEPS as f64) as u64);
+            bar.set_message(format!("{answered} answered"));
+        });
+        bar.finish_and_clear();
+        match outcome {
+            Ok(outcome) if self.json => match serde_json::to_string(&outcome) {
+                Ok(text) => print(&format!("{text}\n")),
+                Err(error) => {
+                    say(&error.to_string());
+                    Exit::Surroundings
+                }
+            },
+            Ok(outcome) => print(&format!("{outcome}\n")),
+            Err(error) => {
+                say(&error.to_string());
+                if matches!(error, BenchError::UnknownMethod(_)) { Exit::Given } else { Exit::Surroundings }
+            }
+        }
+    }
+
+    fn target(&self) -> Result<Target, Exit> {
+        let (codec, arguments) = match &self.arguments {
+            _ if self.raw => return Ok(Target::Raw { bytes: self.bytes as usize }),
+            Some(text) => (Codec::Json, call::arguments(text.clone())?.into_bytes()),
+            None => {
+                let mut bytes = u64::from(self.bytes).to_le_bytes().to_vec();
+                bytes.resize(bytes.len() + self.bytes as usize, b'x');
+                (Codec::Bincode, bytes)
+            }
+        };
+        Ok(Target::Method { name: self.method.clone(), codec, arguments })
+    }
+}
+
+/// The first address of a host; the port is 1352 where it is left out.
+fn resolve(text: &str) -> std::io::Result<SocketAddr> {
+    let first =
+        |mut found: std::vec::IntoIter<SocketAddr>| found.next().ok_or(std::io::ErrorKind::NotFound.into());
+    match text.to_socket_addrs() {
+        Ok(found) => first(found),
+        Err(_) => first((text.trim_matches(['[', ']']), PORT).to_socket_addrs()?),
+    }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (0.001..=1e7).contains(&rate) => Ok(rate),
+        _ => Err("expected calls a second, from 0.001 to 10000000".to_owned()),
+    }
+}
