@@ -202,10 +202,14 @@ fn exactly_what_exceeds_the_queue_is_refused() {
         let mut other = Raw::connect(server.address());
         assert_eq!(other.call::<_, ()>("server.ping", &()).unwrap_err().0, Status::QueueFull);
         gate.open();
-        for id in 1..=6 {
+        // In any order: what a worker gives back of a burst goes behind what came after it.
+        let mut admitted: Vec<u64> = (1..=6).collect();
+        for _ in 1..=6 {
             let frame = client.read().expect("a reply");
-            assert_eq!((frame.header.call, frame.status()), (id, Status::Ok), "first come, first served");
+            assert_eq!(frame.status(), Status::Ok);
+            admitted.retain(|id| *id != frame.header.call);
         }
+        assert!(admitted.is_empty(), "each once");
         assert_eq!(other.call::<_, ()>("server.ping", &()), Ok(()));
         assert_eq!((port.stats().answered(Status::QueueFull), gate.entered()), (8, 6));
     }
@@ -272,7 +276,8 @@ fn a_slow_call_holds_back_no_other_of_its_connection() {
             assert_ne!(frame.header.call, slow);
             assert_eq!(frame.status(), Status::Ok);
         }
-        assert_eq!(gate.inside(), 1, "{method}, learned: {learned}: all short calls came past the slow one");
+        // All short calls came past the slow one, which a worker has begun or soon will.
+        wait_until("the slow call runs", || gate.inside() == 1);
         gate.open();
         assert_eq!(client.read().expect("a reply").header.call, slow);
     }

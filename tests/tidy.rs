@@ -141,11 +141,11 @@ fn reachable(files: &BTreeMap<String, String>) -> BTreeMap<String, bool> {
                 continue;
             }
             let words: Vec<&str> = line.split_whitespace().collect();
-            if let [.., "mod", child] = words[..] {
-                if let Some(child) = child.strip_suffix(';') {
-                    open.push((format!("{folder}{child}.rs"), test || for_tests));
-                    open.push((format!("{folder}{child}/mod.rs"), test || for_tests));
-                }
+            if let [.., "mod", child] = words[..]
+                && let Some(child) = child.strip_suffix(';')
+            {
+                open.push((format!("{folder}{child}.rs"), test || for_tests));
+                open.push((format!("{folder}{child}/mod.rs"), test || for_tests));
             }
             for_tests = false;
         }
