@@ -111,7 +111,7 @@ impl Guest {
     /// with what was claimed.
     fn read_large(&mut self, desk: &mut Desk, mut kept: Vec<u8>, step: usize) -> Reading {
         let filled = kept.len();
-        kept.resize(filled + filled.max(step), 0);
+        kept.resize(filled + step, 0);
         let received = self.transport.receive(&mut kept[filled..]);
         let (n, more) = match received {
             Ok(0) => return Reading::Ended(self.conversation.hung_up(filled)),
