@@ -431,3 +431,17 @@ fn an_application_error_is_no_failure_of_the_server() {
     assert_eq!((status, fault.code, fault.message.as_str()), (Status::Application, 42, "no"));
     wait_for_permits(&server);
 }
+
+/// A handler may hold a database or a lock: it must go when its server goes.
+#[test]
+fn a_stopped_server_lets_go_of_its_handlers() {
+    const HOLD: Method<(), u64> = Method::new("test.hold");
+    let held = Arc::new(7u64);
+    let inner = Arc::clone(&held);
+    let server = server("Server_Pool_Tasks=3").handle(HOLD, move |_, ()| Ok(*inner)).start().unwrap();
+    let mut client = Raw::connect(server.address());
+    assert_eq!(client.call("test.hold", &()), Ok(7u64));
+    assert!(client.call::<_, boneyard::service::builtin::Info>("server.info", &()).is_ok());
+    assert_eq!(server.stop().lost(), 0);
+    wait_until("the handlers are dropped", || Arc::strong_count(&held) == 1);
+}
