@@ -30,7 +30,9 @@ fn every_built_in_method_answers() {
     assert_eq!(client.call::<_, ()>("load.sleep", &1u64), Ok(()));
     assert_eq!(client.call::<_, Vec<String>>("server.methods", &()).unwrap(), names);
     let info: boneyard::service::builtin::Info = client.call("server.info", &()).unwrap();
-    assert_eq!((info.in_flight, info.max_concurrent_trans, info.ports[0].workers), (1, 40, 40));
+    assert_eq!((info.max_concurrent_trans, info.ports[0].workers), (40, 40));
+    // A call ceases to be in flight just after its reply has left, so the one before may still count.
+    assert!((1..=2).contains(&info.in_flight), "{} in flight", info.in_flight);
     assert_eq!(info.ports[0].address, server.address().to_string());
 }
 
@@ -94,5 +96,5 @@ fn pipelined_calls_are_each_answered_once() {
         }
     }
     sender.join().unwrap();
-    assert_eq!(server.in_flight(), 0);
+    wait_until("nothing is in flight", || server.in_flight() == 0);
 }
