@@ -27,9 +27,7 @@ mod primitives {
 
 pub(crate) use primitives::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
 pub(crate) use primitives::{Condvar, Mutex, Receiver, Sender, bounded, now, yield_now};
-pub(crate) use std::sync::Arc;
-#[cfg(feature = "client")]
-pub(crate) use std::sync::Weak;
+pub(crate) use std::sync::{Arc, Weak};
 pub(crate) use std::sync::atomic::Ordering;
 
 /// Atomics for counts and estimates that order nothing: the checkers do not look at them, which keeps the number of

@@ -15,11 +15,13 @@ use std::time::{Duration, Instant};
 const METHODS: u16 = 3;
 const BODY_BYTES_MAX_HERE: usize = 2048;
 
+/// Id, method, codec, session, deadline in ms, arguments.
+type Admitted = (u64, u16, Codec, u32, Option<u64>, Vec<u8>);
+
 /// What a stream led to.
 #[derive(Debug, PartialEq, Eq, Default)]
 struct Outcome {
-    /// Id, method, codec, session, deadline in ms, arguments.
-    calls: Vec<(u64, u16, Codec, u32, Option<u64>, Vec<u8>)>,
+    calls: Vec<Admitted>,
     replies: Vec<u8>,
     cancels: Vec<u64>,
     left: Option<CloseReason>,
@@ -261,7 +263,7 @@ fn broken() -> Vec<Golden> {
         protocol("hello that does not decode", hello(&[1, 0, 0, 0, 0, 0, 0, 0, 0xff]), 0, vec![]),
         protocol("hello with more behind", hello(&[hello_body("x"), vec![0]].concat()), 0, vec![]),
         protocol("hello that claims gigabytes", hello(&[0, 0, 0, 0xff, 0, 0, 0, 0, b'x']), 0, vec![]),
-        large("oversized call", open(&[too_large.clone()]), vec![WELCOME, refused(Status::TooLarge, 9)]),
+        large("oversized call", open(&[too_large]), vec![WELCOME, refused(Status::TooLarge, 9)]),
         large(
             "call of 4 GiB before hello",
             [&Preface::OURS.write()[..], &claim(Kind::Call, Flags::NONE, 1, 9, u32::MAX)].concat(),

@@ -203,10 +203,14 @@ fn exactly_what_exceeds_the_queue_is_refused() {
         let mut other = Raw::connect(server.address());
         assert_eq!(other.call::<_, ()>("server.ping", &()).unwrap_err().0, Status::QueueFull);
         gate.open();
-        for id in 1..=6 {
+        // In any order: what a worker gives back of a burst goes behind what came after it.
+        let mut admitted: Vec<u64> = (1..=6).collect();
+        for _ in 1..=6 {
             let frame = client.read().expect("a reply");
-            assert_eq!((frame.header.call, frame.status()), (id, Status::Ok), "first come, first served");
+            assert_eq!(frame.status(), Status::Ok);
+            admitted.retain(|id| *id != frame.header.call);
         }
+        assert!(admitted.is_empty(), "each once");
         assert_eq!(other.call::<_, ()>("server.ping", &()), Ok(()));
         assert_eq!((port.stats().answered(Status::QueueFull), gate.entered()), (8, 6));
     }
@@ -273,7 +277,8 @@ fn a_slow_call_holds_back_no_other_of_its_connection() {
             assert_ne!(frame.header.call, slow);
             assert_eq!(frame.status(), Status::Ok);
         }
-        assert_eq!(gate.inside(), 1, "{method}, learned: {learned}: all short calls came past the slow one");
+        // All short calls came past the slow one, which a worker has begun or soon will.
+        wait_until("the slow call runs", || gate.inside() == 1);
         gate.open();
         assert_eq!(client.read().expect("a reply").header.call, slow);
     }
@@ -426,4 +431,18 @@ fn an_application_error_is_no_failure_of_the_server() {
     let (status, fault) = client.call::<_, ()>("test.refuse", &42u32).unwrap_err();
     assert_eq!((status, fault.code, fault.message.as_str()), (Status::Application, 42, "no"));
     wait_for_permits(&server);
+}
+
+/// A handler may hold a database or a lock: it must go when its server goes.
+#[test]
+fn a_stopped_server_lets_go_of_its_handlers() {
+    const HOLD: Method<(), u64> = Method::new("test.hold");
+    let held = Arc::new(7u64);
+    let inner = Arc::clone(&held);
+    let server = server("Server_Pool_Tasks=3").handle(HOLD, move |_, ()| Ok(*inner)).start().unwrap();
+    let mut client = Raw::connect(server.address());
+    assert_eq!(client.call("test.hold", &()), Ok(7u64));
+    assert!(client.call::<_, boneyard::service::builtin::Info>("server.info", &()).is_ok());
+    assert_eq!(server.stop().lost(), 0);
+    wait_until("the handlers are dropped", || Arc::strong_count(&held) == 1);
 }

@@ -101,7 +101,7 @@ fn pipelined_calls_are_each_answered_once() {
         }
     }
     sender.join().unwrap();
-    assert_eq!(server.in_flight(), 0);
+    wait_until("nothing is in flight", || server.in_flight() == 0);
 }
 
 #[test]

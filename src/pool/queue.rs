@@ -89,10 +89,15 @@ impl Queue {
         self.sender.try_send((burst, cost)).expect("the channel has a place for every burst that can be");
     }
 
-    /// Takes the first burst.
+    /// Takes the first burst. One of several calls counts as exposed from here on.
     pub(super) fn take(&self) -> Option<Burst> {
         let (burst, cost) = self.receiver.try_recv().ok()?;
-        self.calls.fetch_sub(burst.len(), Ordering::Relaxed);
+        if burst.len() > 1 {
+            self.exposed(1);
+        }
+        // After the line above, and SeqCst: the listener must see one of the two, or it would sleep without end while
+        // calls wait behind a slow one.
+        self.calls.fetch_sub(burst.len(), Ordering::SeqCst);
         self.cost_ns.fetch_sub(cost, Ordering::Relaxed);
         Some(burst)
     }
@@ -117,7 +122,7 @@ impl Queue {
 
     /// May something have to be rescued soon? Then the listener looks again within a millisecond or so.
     pub(crate) fn needs_watch(&self) -> bool {
-        !self.receiver.is_empty() || self.exposed.load(Ordering::SeqCst) > 0
+        self.calls.load(Ordering::SeqCst) > 0 || self.exposed.load(Ordering::SeqCst) > 0
     }
 
     /// Calls admitted and not yet answered.

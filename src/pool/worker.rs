@@ -91,7 +91,6 @@ impl Worker {
     fn serve_many(&mut self, work: &Work, outlet: &dyn Outlet, burst: Burst) {
         let port = Arc::clone(&self.port);
         let turn = &port.turns[self.id];
-        port.queue.exposed(1);
         turn.begin(burst);
         let mut now = now();
         while let Some(Step { call, due }) = turn.step(&mut self.reply, now, &port.queue, &self.shared.paces)

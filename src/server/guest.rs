@@ -16,6 +16,9 @@ pub(super) const BUFFER_BYTES: usize = 128 << 10;
 /// Fewer bytes than this are copied from one buffer to another; with more the buffers change places.
 const COPY_BYTES_MAX: usize = 16 << 10;
 
+/// Most bytes by which the buffer of a large frame grows at once; they are zeroed before they are read into.
+const GROWTH_BYTES_MAX: usize = 1 << 20;
+
 /// Read buffers a listener keeps for use again.
 const SPARE_BUFFERS: usize = 4;
 
@@ -111,7 +114,7 @@ impl Guest {
         let mut more = self.readable;
         if !self.held {
             if self.filled == buffer.len() {
-                buffer.resize(2 * self.filled, 0);
+                buffer.resize(self.filled + self.filled.min(GROWTH_BYTES_MAX), 0);
             }
             match self.transport.receive(&mut buffer[self.filled..]) {
                 Ok(0) => return (Reading::Ended(self.conversation.hung_up(self.filled)), 0),

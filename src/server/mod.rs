@@ -24,7 +24,7 @@ use crate::service::{
     ApplicationError, DuplicateMethod, Method, Services, ServicesBuilder, Transaction, load,
 };
 use crate::stats::PortStats;
-use crate::sync::{Arc, Parker, bounded};
+use crate::sync::{Arc, Parker, Weak, bounded};
 use crate::wire::limits::{FRAME_BYTES_MIN, HEADER_BYTES, REPLY_PRELUDE_BYTES};
 use accept::Acceptor;
 use bind::Bound;
@@ -177,7 +177,7 @@ impl House {
     /// Makes all threads. The listeners wait at the door until the last of them is there.
     fn open(self, config: &Config) -> Result<RunningServer, StartError> {
         let House { shared, ports } = self;
-        let mut made = Made { shared: Arc::clone(&shared), workers: 0 };
+        let mut made = Made { shared: Arc::clone(&shared), workers: 0, opened: false };
         for (port, parkers, _) in &ports {
             if let Err((count, error)) =
                 start_workers(&shared, port, parkers, config.thread_stack_bytes.value)
@@ -220,7 +220,7 @@ impl House {
         for _ in &handles {
             open.send(()).expect("the door has a place for each listener and this thread holds its far end");
         }
-        std::mem::forget(made);
+        made.opened = true;
         Ok(RunningServer::new(shared, handles, config))
     }
 }
@@ -234,10 +234,15 @@ fn body_bytes_max(config: &Config) -> u32 {
 struct Made {
     shared: Arc<Shared>,
     workers: usize,
+    /// The start has not failed.
+    opened: bool,
 }
 
 impl Drop for Made {
     fn drop(&mut self) {
+        if self.opened {
+            return;
+        }
         self.shared.throttle.close();
         let patience = Instant::now() + std::time::Duration::from_secs(10);
         self.shared.await_exits(self.workers, patience);
@@ -246,7 +251,8 @@ impl Drop for Made {
 
 /// What `server.info` is answered from.
 struct InfoSource {
-    shared: Arc<Shared>,
+    /// Weak: it is held by a handler, which is held by what this points to.
+    shared: Weak<Shared>,
     ports: Vec<(Arc<PortShared>, PortInfo)>,
     limit: i64,
     started: Instant,
@@ -254,7 +260,8 @@ struct InfoSource {
 
 impl InfoSource {
     fn info(&self) -> Info {
-        let (permits_out, permits_peak) = self.shared.throttle.permits();
+        let permits = self.shared.upgrade().map(|shared| shared.throttle.permits());
+        let (permits_out, permits_peak) = permits.unwrap_or_default();
         Info {
             server: SERVER_NAME.to_owned(),
             protocol: crate::wire::VERSION,

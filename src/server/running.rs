@@ -116,7 +116,7 @@ impl RunningServer {
             workers: port.workers as u32,
         };
         let ports = self.ports.iter().map(|port| (Arc::clone(&port.port), info(port))).collect();
-        InfoSource { shared: Arc::clone(&self.shared), ports, limit: self.limit, started: self.started }
+        InfoSource { shared: Arc::downgrade(&self.shared), ports, limit: self.limit, started: self.started }
     }
 
     /// The ports, in the order of the INI.
