@@ -27,8 +27,8 @@ mod primitives {
 
 pub(crate) use primitives::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
 pub(crate) use primitives::{Condvar, Mutex, Receiver, Sender, bounded, now, yield_now};
-pub(crate) use std::sync::{Arc, Weak};
 pub(crate) use std::sync::atomic::Ordering;
+pub(crate) use std::sync::{Arc, Weak};
 
 /// Atomics for counts and estimates that order nothing: the checkers do not look at them, which keeps the number of
 /// schedules small.
