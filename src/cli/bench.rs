@@ -12,6 +12,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
+/// Payloads, in bytes: with its length and preludes the largest still fits a frame.
+const BYTES: std::ops::RangeInclusive<i64> = 1..=(BODY_BYTES_MAX as i64 / 2);
+
 /// Steps of the progress bar.
 const STEPS: u64 = 1000;
 
@@ -25,7 +28,7 @@ pub(super) struct Bench {
     #[arg(long, default_value = "load.echo")]
     method: String,
     /// Sends so many bytes as bincode bytes: what load.echo and server.echo take.
-    #[arg(long, default_value_t = 64, conflicts_with = "arguments", value_parser = value_parser!(u32).range(1..=(BODY_BYTES_MAX as i64 / 2)))]
+    #[arg(long, default_value_t = 64, conflicts_with = "arguments", value_parser = value_parser!(u32).range(BYTES))]
     bytes: u32,
     /// Sends these arguments instead, as JSON text.
     #[arg(long, value_name = "JSON")]

@@ -4,6 +4,7 @@
 pub mod gate;
 
 use boneyard::config::Config;
+#[cfg(feature = "server")]
 use boneyard::server::{RunningServer, Server};
 use boneyard::service::{Fault, Status};
 use boneyard::wire::body::{Hello, Welcome};
@@ -38,11 +39,13 @@ pub fn config(lines: &str) -> Config {
 }
 
 /// A server with the rehearsal service.
+#[cfg(feature = "server")]
 pub fn load_server(lines: &str) -> RunningServer {
     server(lines).start().expect("starts")
 }
 
 /// The same, before it starts.
+#[cfg(feature = "server")]
 pub fn server(lines: &str) -> Server {
     Server::new(config(&format!("Load_Service=1\n{lines}")))
 }
