@@ -167,15 +167,16 @@ impl Guest {
                 stats: &desk.port.stats,
             };
             let taken = self.conversation.receive(&bytes[used..], &reception, &mut desk.intake);
+            // Before the calls are queued: a Welcome must not be overtaken by the reply to a call sent with the Hello.
+            if !desk.intake.replies.is_empty() {
+                self.connection.send(&mut desk.intake.replies, 0);
+            }
             let admitted = desk.intake.calls.len();
             if admitted > 0 {
                 desk.queue_calls(&self.connection, &bytes[used..], now);
             }
             for call in desk.intake.cancels.drain(..) {
                 self.connection.cancel(call);
-            }
-            if !desk.intake.replies.is_empty() {
-                self.connection.send(&mut desk.intake.replies, 0);
             }
             used += taken?;
             if admitted < window_room || window_room == 0 {
