@@ -198,7 +198,8 @@ fn exactly_what_exceeds_the_queue_is_refused() {
             assert_eq!((frame.header.call, frame.status()), (id, Status::QueueFull));
         }
         let port = &server.ports()[0];
-        assert_eq!((port.queued(), port.in_flight()), (5, 6));
+        // Refusals are sent before the calls of the same read are queued.
+        wait_until("five wait and one runs", || (port.queued(), port.in_flight()) == (5, 6));
         // A queue that is full refuses others too, and takes them again when there is room.
         let mut other = Raw::connect(server.address());
         assert_eq!(other.call::<_, ()>("server.ping", &()).unwrap_err().0, Status::QueueFull);

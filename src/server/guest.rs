@@ -163,13 +163,15 @@ impl Guest {
             let window_room = self.connection.window_room();
             let bytes = &buffer[used..self.filled];
             let taken = desk.receive(&mut self.conversation, bytes, window_room, now);
+            // Before the calls are queued: a Welcome must not be overtaken by the reply to a call sent with the Hello.
+            desk.send_replies(&self.connection);
             let admitted = desk.intake.calls.len();
             if admitted > 0 {
                 let end = used + desk.intake.calls.last().map_or(0, |call| call.arguments_end());
                 if used == 0 && end > COPY_BYTES_MAX {
                     let rest = taken.unwrap_or(self.filled);
                     self.queue_by_swap(desk, buffer, rest, now);
-                    desk.settle(&self.connection);
+                    desk.cancel_calls(&self.connection);
                     taken?;
                     // The rest moved to the front; it waits for more bytes or for room in the window.
                     self.held = admitted >= window_room && self.filled > 0;
@@ -180,7 +182,7 @@ impl Guest {
                     copy.extend_from_slice(&buffer[used..end]);
                 });
             }
-            desk.settle(&self.connection);
+            desk.cancel_calls(&self.connection);
             used += taken?;
             if admitted < window_room || window_room == 0 {
                 self.held = window_room == 0 && used < self.filled;
@@ -266,13 +268,17 @@ impl Desk {
         conversation.receive(bytes, &reception, &mut self.intake)
     }
 
-    /// Carries out what of the intake needs no worker.
-    fn settle(&mut self, connection: &Connection) {
-        for call in self.intake.cancels.drain(..) {
-            connection.cancel(call);
-        }
+    /// Sends what the intake has ready.
+    fn send_replies(&mut self, connection: &Connection) {
         if !self.intake.replies.is_empty() {
             connection.send(&mut self.intake.replies, 0);
+        }
+    }
+
+    /// Carries out the cancels in the intake, after its calls were admitted.
+    fn cancel_calls(&mut self, connection: &Connection) {
+        for call in self.intake.cancels.drain(..) {
+            connection.cancel(call);
         }
     }
 

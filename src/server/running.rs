@@ -76,7 +76,7 @@ impl PortHandle {
 /// How a server ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stopped {
-    /// Calls that were queued and were refused instead of run, because the time was over.
+    /// Calls that were queued and not run, because the time was over; refused, if a worker was free to say so.
     pub refused: usize,
     /// Calls whose handlers still ran when the time was over. Their threads go on until the process ends.
     pub unfinished: usize,
@@ -170,7 +170,10 @@ impl RunningServer {
         let mut stopped = Stopped::default();
         if late > 0 {
             self.shared.abandoned.store(true, Ordering::SeqCst);
-            stopped.unfinished = self.await_drained(Instant::now() + REFUSE_MAX);
+            let left = self.await_drained(Instant::now() + REFUSE_MAX);
+            // With every worker stuck nobody is left to refuse what is queued; it was not run all the same.
+            let queued: usize = self.ports.iter().map(PortHandle::queued).sum();
+            stopped.unfinished = left.saturating_sub(queued);
             stopped.refused = late.saturating_sub(stopped.unfinished);
         }
         self.shared.throttle.close();
