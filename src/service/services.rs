@@ -117,11 +117,13 @@ impl Services {
             }
             Ok(Err(refusal)) => refusal,
             Err(panic) => {
-                // A payload's own Drop may panic; forgetting it would leak, so it is dropped under a guard.
+                // A payload's own Drop may panic; forgetting it would leak, so it is dropped under a guard. The payload
+                // of that panic is forgotten: its Drop may panic too, and so on without end.
                 let message = panic_text(panic.as_ref()).to_owned();
                 let dropped = catch_unwind(AssertUnwindSafe(|| drop(panic)));
                 log::error!("{}: handler panicked: {message}", transaction.method);
-                if dropped.is_err() {
+                if let Err(another) = dropped {
+                    std::mem::forget(another);
                     log::error!("{}: and its panic payload panicked when dropped", transaction.method);
                 }
                 Refusal::new(Status::Panicked, "the handler panicked; the server's log says where")
@@ -224,6 +226,26 @@ mod tests {
         assert_eq!(run(5, Codec::Json, b"1").0, Status::UnknownMethod);
         assert_eq!(run(4, Codec::Json, b"98").0, Status::Ok);
         assert_eq!(run(4, Codec::Json, b"99").0, Status::BadResponse, "two quotes and 99 letters");
+    }
+
+    /// A panic's payload that panics when it is dropped, with a payload that does so too, so many times.
+    struct Bomb(u32);
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            if self.0 > 0 {
+                std::panic::resume_unwind(Box::new(Bomb(self.0 - 1)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_payload_that_panics_when_dropped_is_an_answer_too() {
+        let mut builder = ServicesBuilder::default();
+        builder.add(PANIC, |_, ()| std::panic::resume_unwind(Box::new(Bomb(3))));
+        let transaction = Transaction { caller: &Nobody, method: "m", call: 1, session: 0, deadline: None };
+        let services = builder.build().unwrap();
+        let status = services.run(1, &transaction, Codec::Json, b"null", 100, &mut Vec::new());
+        assert_eq!(status, Status::Panicked);
     }
 
     #[test]
