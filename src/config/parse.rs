@@ -226,7 +226,14 @@ impl Reader {
 
     /// Two enabled ports cannot listen on one address.
     fn addresses(&mut self) {
-        let ports = &self.config.ports;
+        // Where a line's address was wrong its default stands in for it, which nobody has asked for.
+        let key = |port: &PortConfig| format!("{}_TCPIPAddress", port.name);
+        let wrong = |port: &&PortConfig| {
+            let same = |found: &String| found.eq_ignore_ascii_case(&key(port));
+            let unread = |error: &ConfigError| error.problem != Problem::DuplicateKey;
+            self.errors.iter().any(|error| unread(error) && error.key.as_ref().is_some_and(same))
+        };
+        let ports: Vec<&PortConfig> = self.config.ports.iter().filter(|port| !wrong(port)).collect();
         for (index, port) in ports.iter().enumerate() {
             let Some(other) = ports[..index].iter().find(|other| other.address.overlaps(&port.address))
             else {
@@ -243,7 +250,7 @@ impl Reader {
             };
             let error =
                 ConfigError::at(0, Problem::AddressTaken, "an address of its own for each enabled port")
-                    .key(&format!("{}_TCPIPAddress", port.name))
+                    .key(&key(port))
                     .found(&format!("0,{}", port.address))
                     .wrong(format!("port {} has {} {how}", other.name, other.address));
             self.errors.push(ConfigError { line: place(port), ..error });

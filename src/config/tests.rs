@@ -198,6 +198,14 @@ fn a_wrong_list_of_ports_is_not_followed_by_unknown_ports() {
 }
 
 #[test]
+fn an_address_that_is_wrong_is_not_also_said_to_be_taken() {
+    for address in ["h:70000", "h:1;2"] {
+        let found = errors(&format!("Ports=A,B\nA_TCPIPAddress=0,{address}"));
+        assert!(found.len() == 1 && found[0].starts_with("server.ini:2: A_TCPIPAddress="), "{found:?}");
+    }
+}
+
+#[test]
 fn ports_are_limited() {
     let list = |count: u32| (0..count).map(|n| format!("P{n}")).collect::<Vec<_>>().join(",");
     let addresses: String = (0..64).map(|n| format!("P{n}_TCPIPAddress=h:{}\n", n + 1)).collect();
