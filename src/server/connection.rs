@@ -10,6 +10,7 @@ use super::transport::Transport;
 use crate::port::{Outlet, WINDOW_CALLS_MAX};
 use crate::service::Caller;
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, Ordering};
+use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 
@@ -32,7 +33,7 @@ pub(super) struct Connection {
     in_flight: AtomicUsize,
     /// The listener has stopped reading until fewer calls are out.
     paused: AtomicBool,
-    cancelled: Mutex<Vec<u64>>,
+    cancelled: Mutex<VecDeque<u64>>,
     /// Is there anything in `cancelled`?
     any_cancelled: AtomicBool,
     doorbell: Arc<Doorbell>,
@@ -103,11 +104,15 @@ impl Connection {
         self.gone.load(Ordering::SeqCst)
     }
 
-    /// The call is no longer wanted. Ids are kept only while calls are out, and no more of them than calls.
+    /// The call is no longer wanted. Ids are kept only while calls are out, and no more of them than can be out; the
+    /// first to be forgotten are the oldest, whose calls were most likely answered long ago.
     pub(super) fn cancel(&self, call: u64) {
         let mut cancelled = self.cancelled.lock();
-        if cancelled.len() < self.in_flight.load(Ordering::SeqCst) {
-            cancelled.push(call);
+        if self.in_flight.load(Ordering::SeqCst) > 0 {
+            if cancelled.len() == WINDOW_CALLS_MAX {
+                cancelled.pop_front();
+            }
+            cancelled.push_back(call);
             self.any_cancelled.store(true, Ordering::SeqCst);
         }
     }
@@ -116,13 +121,18 @@ impl Connection {
     pub(super) fn flush(&self) {
         let mut outbound = self.outbound.lock();
         let Outbound { transport: Some(transport), bytes, sent } = &mut *outbound else { return };
-        match send_all(transport, &bytes[*sent..]) {
-            (more, true) => *sent += more,
-            (_, false) => self.fail(&mut outbound),
+        let (more, alive) = send_all(transport, &bytes[*sent..]);
+        *sent += more;
+        if alive && outbound.unsent() > 0 {
+            outbound.forget_sent();
+            return;
         }
-        if outbound.unsent() == 0 {
-            outbound.empty();
-            self.backlogged.store(false, Ordering::SeqCst);
+        outbound.empty();
+        self.backlogged.store(false, Ordering::SeqCst);
+        if !alive {
+            self.fail(&mut outbound);
+            drop(outbound);
+            self.doorbell.ring(self.id);
         }
     }
 
@@ -135,19 +145,19 @@ impl Connection {
         self.backlogged.store(false, Ordering::SeqCst);
     }
 
-    /// The socket failed: nothing more goes to it, and the listener is asked to close it.
+    /// The socket failed: nothing more goes to it. The caller then asks the listener to close it, without the lock.
     fn fail(&self, outbound: &mut Outbound) {
         self.gone.store(true, Ordering::SeqCst);
         outbound.transport = None;
         outbound.empty();
-        self.doorbell.ring(self.id);
     }
 
     /// Sends at once what the socket takes and keeps the rest.
     fn write(&self, bytes: &mut Vec<u8>) {
         let mut outbound = self.outbound.lock();
+        let mut alive = true;
         if let Some(transport) = &outbound.transport {
-            let (mut sent, mut alive) = (0, true);
+            let mut sent = 0;
             if outbound.unsent() == 0 {
                 (sent, alive) = send_all(transport, bytes);
                 if alive && sent < bytes.len() {
@@ -169,6 +179,9 @@ impl Connection {
         }
         drop(outbound);
         bytes.clear();
+        if !alive {
+            self.doorbell.ring(self.id);
+        }
     }
 }
 
@@ -188,6 +201,15 @@ fn send_all(transport: &Transport, bytes: &[u8]) -> (usize, bool) {
 impl Outbound {
     fn unsent(&self) -> usize {
         self.bytes.len() - self.sent
+    }
+
+    /// Gives the room of bytes that were sent to those to come: a peer that is always a little behind would else make
+    /// the server keep all that was ever sent to it. Moves no more bytes than were sent since the last time.
+    fn forget_sent(&mut self) {
+        if self.sent > self.bytes.len() / 2 {
+            self.bytes.drain(..self.sent);
+            self.sent = 0;
+        }
     }
 
     fn empty(&mut self) {
@@ -218,7 +240,7 @@ impl Connection {
     fn forget_cancelled(&self) {
         let mut cancelled = self.cancelled.lock();
         if self.in_flight.load(Ordering::SeqCst) == 0 {
-            *cancelled = Vec::new();
+            *cancelled = VecDeque::new();
             self.any_cancelled.store(false, Ordering::SeqCst);
         }
     }
@@ -236,5 +258,44 @@ impl Caller for Connection {
     fn is_cancelled(&self, call: u64) -> bool {
         let asked = self.any_cancelled.load(Ordering::Relaxed) && self.cancelled.lock().contains(&call);
         asked || self.is_gone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mio::net::TcpStream;
+    use mio::{Poll, Token, Waker};
+    use std::io::Read;
+
+    const MIB: usize = 1 << 20;
+
+    #[test]
+    fn a_peer_that_is_always_behind_costs_what_it_is_behind() {
+        let poll = Poll::new().unwrap();
+        let doorbell = Arc::new(Doorbell::new(Waker::new(poll.registry(), Token(0)).unwrap()));
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, address) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let transport = Arc::new(Transport::Plain(TcpStream::from_std(stream)));
+        let connection = Connection::new(transport, address, Id::of(Token(1)), doorbell);
+        let mut given = 0;
+        // More than the system's own buffers ever take.
+        while connection.outbound.lock().unsent() < 32 * MIB {
+            connection.write(&mut vec![7; MIB]);
+            given += MIB;
+        }
+        let (mut taken, mut piece) = (0, vec![0; MIB]);
+        for _ in 0..100 {
+            connection.write(&mut vec![7; MIB]);
+            given += MIB;
+            peer.read_exact(&mut piece).unwrap();
+            taken += MIB;
+            connection.flush();
+            let outbound = connection.outbound.lock();
+            assert!(outbound.unsent() > 0, "{given} given, {taken} taken");
+            assert!(outbound.bytes.len() <= 2 * outbound.unsent() + MIB, "{} held", outbound.bytes.len());
+        }
     }
 }
