@@ -383,6 +383,63 @@ fn a_stop_without_patience_says_what_it_left_behind() {
 }
 
 #[test]
+fn a_stop_refuses_what_waits_behind_handlers_that_do_not_end() {
+    let (server, gate, counted) = start("Server_Pool_Tasks=1\nServer_Max_Concurrent_Trans=1");
+    let mut client = Raw::connect(server.address());
+    let stuck = client.send("test.wait", &1u32);
+    wait_until("the only worker is stuck", || gate.inside() == 1);
+    let mut waiting: Vec<u64> = (0..5).map(|_| client.send("test.count", &())).collect();
+    wait_until("five wait", || server.ports()[0].queued() == 5);
+    let stopped = server.stop_within(Duration::from_millis(20));
+    assert_eq!((stopped.refused, stopped.unfinished), (5, 1));
+    assert_eq!(client.read().expect("a GoAway").header.kind, Kind::GoAway);
+    while let Some(reply) = client.read() {
+        assert_eq!(reply.status(), Status::Draining);
+        assert_ne!(reply.header.call, stuck);
+        waiting.retain(|id| *id != reply.header.call);
+    }
+    assert_eq!(waiting, [0; 0], "each is told");
+    gate.open();
+    wait_until("the handler ends all the same", || gate.inside() == 0);
+    assert_eq!(counted.entered(), 0, "none was run");
+}
+
+#[test]
+fn what_ends_just_after_the_time_for_a_stop_is_not_lost() {
+    let (server, _, counted) = start("");
+    let mut client = Raw::connect(server.address());
+    client.send("test.slow", &50u64);
+    wait_until("it runs", || counted.inside() == 1);
+    assert_eq!(server.stop_within(Duration::ZERO).lost(), 0);
+    assert_eq!(client.read().expect("a GoAway").header.kind, Kind::GoAway);
+    assert_eq!(client.read().expect("a reply").status(), Status::Ok);
+}
+
+#[test]
+fn a_stop_may_be_given_all_the_time_there_is() {
+    let (server, ..) = start("");
+    assert_eq!(server.stop_within(Duration::MAX).lost(), 0);
+}
+
+#[test]
+fn cancels_that_came_too_late_do_not_use_up_those_to_come() {
+    let (server, gate, counted) = start("Server_Pool_Tasks=1\nServer_Max_Concurrent_Trans=1");
+    let mut client = Raw::connect(server.address());
+    client.send("test.wait", &1u32);
+    wait_until("the only worker is busy", || gate.inside() == 1);
+    let dropped = client.send("test.count", &());
+    for answered in 1_000..2_000 {
+        cancel(&mut client, answered);
+    }
+    cancel(&mut client, dropped);
+    wait_until("all cancels are read", || server.ports()[0].stats().cancels.get() == 1_001);
+    gate.open();
+    let replies = [client.read().expect("a reply"), client.read().expect("a reply")];
+    let reply = replies.iter().find(|reply| reply.header.call == dropped).expect("its one reply");
+    assert_eq!((reply.status(), counted.entered()), (Status::Cancelled, 0));
+}
+
+#[test]
 fn two_servers_in_one_process_share_nothing() {
     let (one, gate_one, _) = start("Server_Pool_Tasks=1\nServer_Max_Concurrent_Trans=1");
     let (two, gate_two, _) = start("Server_Pool_Tasks=1\nServer_Max_Concurrent_Trans=1");

@@ -25,7 +25,7 @@ pub(crate) use throttle::{Seat, Throttle};
 use crate::port::Work;
 use crate::service::Services;
 use crate::stats::PortStats;
-use crate::sync::{Arc, AtomicBool, Condvar, Mutex, Parker};
+use crate::sync::{Arc, AtomicBool, AtomicUsize, Condvar, Mutex, Parker};
 use pace::Paces;
 use std::time::Instant;
 use turn::Turn;
@@ -47,14 +47,16 @@ pub(crate) struct Shared {
     pub(crate) result_bytes_max: usize,
     /// Set when the time for an orderly stop is over: what has not started never will.
     pub(crate) abandoned: AtomicBool,
+    /// Calls that were admitted and then refused because of it.
+    pub(crate) refused: AtomicUsize,
     exits: Exits,
 }
 
 impl Shared {
     pub(crate) fn new(services: Services, throttle: Throttle, result_bytes_max: usize) -> Shared {
         let paces = Paces::new(services.len());
-        let abandoned = AtomicBool::new(false);
-        Shared { throttle, services, paces, result_bytes_max, abandoned, exits: Exits::default() }
+        let (abandoned, refused) = (AtomicBool::new(false), AtomicUsize::new(0));
+        Shared { throttle, services, paces, result_bytes_max, abandoned, refused, exits: Exits::default() }
     }
 
     /// Waits until no more than `left` workers of all pools are alive, or until `deadline`. Returns how many are.

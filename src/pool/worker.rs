@@ -133,6 +133,9 @@ impl Worker {
             let mut times = self.port.waits(work, start);
             status = match not_to_run(shared, call, outlet, start) {
                 Some(status) => {
+                    if status == Status::Draining {
+                        shared.refused.fetch_add(1, Ordering::Relaxed);
+                    }
                     Refusal::new(status, status.text()).encode(call.codec, out);
                     status
                 }
@@ -184,6 +187,30 @@ fn not_to_run(shared: &Shared, call: &Call, outlet: &dyn Outlet, now: Instant) -
 }
 
 impl PortShared {
+    /// Answers what is queued without running it, for a server that stops while its workers are stuck.
+    pub(crate) fn refuse_queued(&self, shared: &Shared) {
+        const STATUS: Status = Status::Draining;
+        let (mut frame, mut held) = (Vec::new(), Held::default());
+        while let Some(mut burst) = self.queue.take() {
+            if burst.len() > 1 {
+                self.queue.exposed(-1);
+            }
+            let (work, now) = (Arc::clone(burst.work()), now());
+            while let Some(call) = burst.pop() {
+                reply(call.id, call.codec, &mut frame, |out| {
+                    Refusal::new(STATUS, STATUS.text()).encode(call.codec, out);
+                    (STATUS, self.waits(&work, now))
+                });
+                held.add(&mut frame, now);
+                self.stats.answer(STATUS);
+                shared.refused.fetch_add(1, Ordering::Relaxed);
+            }
+            if let Some(outlet) = &work.outlet {
+                held.send(outlet.as_ref(), &self.queue);
+            }
+        }
+    }
+
     /// Where a call's time went before its start.
     fn waits(&self, work: &Work, start: Instant) -> ReplyPrelude {
         let waited = micros(start.saturating_duration_since(work.received));

@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 /// Once the time for an orderly stop is over, how long queued calls have to be told so.
 const REFUSE_MAX: Duration = Duration::from_millis(500);
 
+/// A longer time for a stop is this: the clock ends somewhere.
+const PATIENCE_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
 /// How long idle workers have to end.
 const EXIT_MAX: Duration = Duration::from_secs(5);
 
@@ -158,7 +161,7 @@ impl RunningServer {
 
     fn shut_down(&mut self, timeout: Duration) -> Stopped {
         self.stopped = true;
-        let deadline = Instant::now() + timeout;
+        let deadline = Instant::now() + timeout.min(PATIENCE_MAX);
         for port in &self.ports {
             port.doorbell.drain();
         }
@@ -170,11 +173,12 @@ impl RunningServer {
         let mut stopped = Stopped::default();
         if late > 0 {
             self.shared.abandoned.store(true, Ordering::SeqCst);
-            let left = self.await_drained(Instant::now() + REFUSE_MAX);
-            // With every worker stuck nobody is left to refuse what is queued; it was not run all the same.
-            let queued: usize = self.ports.iter().map(PortHandle::queued).sum();
-            stopped.unfinished = left.saturating_sub(queued);
-            stopped.refused = late.saturating_sub(stopped.unfinished);
+            self.refuse_queued();
+            self.await_drained(Instant::now() + REFUSE_MAX);
+            // What was kept back behind a handler that is stuck is in the queue by now.
+            self.refuse_queued();
+            stopped.unfinished = self.in_flight();
+            stopped.refused = self.shared.refused.load(Ordering::SeqCst);
         }
         self.shared.throttle.close();
         for port in &mut self.ports {
@@ -187,6 +191,13 @@ impl RunningServer {
         let patience = if stopped.unfinished > 0 { REFUSE_MAX } else { EXIT_MAX };
         self.shared.await_exits(workers, Instant::now() + patience);
         stopped
+    }
+
+    /// With every worker stuck in a handler nobody else is left to refuse what is queued.
+    fn refuse_queued(&self) {
+        for port in &self.ports {
+            port.port.refuse_queued(&self.shared);
+        }
     }
 
     fn await_drained(&self, deadline: Instant) -> usize {
