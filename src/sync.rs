@@ -1,4 +1,5 @@
-//! The one file that names locks, channels, atomics and threads, so that a model checker can take their place.
+//! The one file that names locks, channels, atomics and what puts a thread to sleep, so that a model checker can take
+//! their place.
 //!
 //! With `--cfg loom` or `--cfg shuttle` the same names stand for the checker's, and `pool/` runs unchanged under
 //! it (see `pool/model.rs`). The channel is then a plain queue under a lock: what is checked is our protocol on top

@@ -87,7 +87,7 @@ impl ClientOptions {
         ClientOptions { connect_timeout, ..self }
     }
 
-    /// What the client calls itself in the server's log; at most 256 bytes.
+    /// What the client tells the server it is called; at most 256 bytes.
     pub fn name(self, name: impl Into<String>) -> Self {
         ClientOptions { name: name.into(), ..self }
     }

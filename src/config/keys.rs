@@ -271,7 +271,7 @@ pub static KEYS: &[Key] = &[
         name: "Load_Service",
         unit: "",
         default: Standard::Value("0"),
-        doc: "Offers the rehearsal methods load.*, which work, sleep or fail on request. For trials, not for a server that \
+        doc: "Offers the rehearsal methods load.*, which echo, burn CPU time or sleep. For trials, not for a server that \
               others rely on.",
         slot: Slot::Server {
             kind: Kind::Switch { store: |c, s| c.load_service = s },
