@@ -114,6 +114,20 @@ fn as_many_run_at_once_as_there_are_permits_and_never_more() {
 }
 
 #[test]
+fn a_lone_call_wakes_one_worker() {
+    let (server, ..) = start("");
+    let mut client = Raw::connect(server.address());
+    let mut alone = 0;
+    for _ in 0..100 {
+        wait_for_permits(&server);
+        let info: boneyard::service::builtin::Info = client.call("server.info", &()).unwrap();
+        alone += u32::from(info.permits_out == 1);
+    }
+    // On a busy machine a worker may be so long in coming that the listener looks for another.
+    assert!(alone > 50, "{} of 100 calls woke more workers than one", 100 - alone);
+}
+
+#[test]
 fn a_flooded_port_does_not_starve_another() {
     for permits in [1, 2] {
         let lines = format!(
