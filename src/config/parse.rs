@@ -309,23 +309,10 @@ fn nearest(found: &str, known: Vec<String>) -> Option<String> {
 fn distance(one: &str, two: &str) -> usize {
     // A key longer than any name is near to none; this also bounds the work a hostile file can ask for.
     const LONGEST: usize = 64;
-    let (one, two) = (one.to_ascii_lowercase().into_bytes(), two.to_ascii_lowercase().into_bytes());
     if one.len() > LONGEST {
         return usize::MAX;
     }
-    let mut rows = vec![(0..=two.len()).collect::<Vec<usize>>()];
-    for (i, a) in one.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, b) in two.iter().enumerate() {
-            let mut steps = (rows[i][j + 1] + 1).min(row[j] + 1).min(rows[i][j] + usize::from(a != b));
-            if i > 0 && j > 0 && *a == two[j - 1] && one[i - 1] == *b {
-                steps = steps.min(rows[i - 1][j - 1] + 1);
-            }
-            row.push(steps);
-        }
-        rows.push(row);
-    }
-    rows[one.len()][two.len()]
+    strsim::osa_distance(&one.to_ascii_lowercase(), &two.to_ascii_lowercase())
 }
 
 #[cfg(test)]

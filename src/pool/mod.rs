@@ -126,13 +126,14 @@ impl PortShared {
     }
 
     /// For the listener, now and then while calls wait: takes what is kept back behind a handler that turned out
-    /// slow, and wakes a worker for it. Returns whether it found anything to do.
-    pub(crate) fn rescue(&self, shared: &Shared, now: Instant) -> bool {
+    /// slow, and wakes a worker for it, and for what stands in a queue that has not `moved` meanwhile. Returns
+    /// whether it found anything to do.
+    pub(crate) fn rescue(&self, shared: &Shared, moved: bool, now: Instant) -> bool {
         let mut found = false;
         for turn in &self.turns {
             found |= turn.rescue(&self.queue, &shared.paces, now);
         }
-        if !self.queue.is_empty() {
+        if (found || !moved) && !self.queue.is_empty() {
             found |= shared.throttle.wake_one(self.index);
         }
         found

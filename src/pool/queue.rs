@@ -21,7 +21,9 @@ pub(crate) struct Queue {
     calls_max: usize,
     /// Calls in the channel.
     calls: unordered::AtomicUsize,
-    /// Their likely cost.
+    /// Bursts taken since the start.
+    taken: unordered::AtomicU64,
+    /// Likely cost of the calls in the channel.
     cost_ns: unordered::AtomicU64,
     /// Workers of the port that hold a permit.
     awake: AtomicUsize,
@@ -47,6 +49,7 @@ impl Queue {
             receiver,
             calls_max,
             calls: unordered::AtomicUsize::new(0),
+            taken: unordered::AtomicU64::new(0),
             cost_ns: unordered::AtomicU64::new(0),
             awake: AtomicUsize::new(0),
             searching: AtomicUsize::new(0),
@@ -99,6 +102,7 @@ impl Queue {
         // calls wait behind a slow one.
         self.calls.fetch_sub(burst.len(), Ordering::SeqCst);
         self.cost_ns.fetch_sub(cost, Ordering::Relaxed);
+        self.taken.fetch_add(1, Ordering::Relaxed);
         Some(burst)
     }
 
@@ -118,6 +122,11 @@ impl Queue {
         if free == 0 || self.cost_ns.load(Ordering::Relaxed) > free * BACKLOG_NS_MAX {
             throttle.wake_one(port);
         }
+    }
+
+    /// Bursts taken since the start.
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
     }
 
     /// May something have to be rescued soon? Then the listener looks again within a millisecond or so.

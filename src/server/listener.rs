@@ -8,6 +8,7 @@ use super::doorbell::Doorbell;
 use super::guest::{Desk, Guest, Reading};
 use super::slots::{Id, Slots};
 use super::transport::Transport;
+use super::watch::Watch;
 use crate::port::{Outlet, goaway};
 use crate::service::{Refusal, Status};
 use crate::stats::CloseReason;
@@ -26,11 +27,6 @@ pub(super) const DOORBELL: Token = Token(usize::MAX - 1);
 /// Events taken from one poll.
 const EVENTS_MAX: usize = 1024;
 
-/// While calls wait, the listener looks this often whether one is stuck behind a slow handler; less often the
-/// longer there is nothing to do about it.
-const WATCH_MIN: Duration = Duration::from_millis(1);
-const WATCH_MAX: Duration = Duration::from_millis(64);
-
 /// How long a peer that is being closed may take to read its last replies and close too.
 const LEAVE_MAX: Duration = Duration::from_secs(1);
 
@@ -45,7 +41,7 @@ pub(super) struct Listener {
     ready: VecDeque<Id>,
     /// Guests being closed, the first to be given up in front.
     leaving: VecDeque<(Instant, Id)>,
-    watch: Duration,
+    watch: Watch,
     /// When the last peers are given up, once the server stops.
     end: Option<Instant>,
 }
@@ -53,7 +49,7 @@ pub(super) struct Listener {
 impl Listener {
     pub(super) fn new(poll: Poll, acceptor: Acceptor, doorbell: Arc<Doorbell>, desk: Desk) -> Listener {
         let (guests, ready, leaving) = (Slots::new(), VecDeque::new(), VecDeque::new());
-        Listener { poll, acceptor, doorbell, desk, guests, ready, leaving, watch: WATCH_MIN, end: None }
+        Listener { poll, acceptor, doorbell, desk, guests, ready, leaving, watch: Watch::new(), end: None }
     }
 
     /// Serves until the server stops.
@@ -100,7 +96,7 @@ impl Listener {
             }
         }
         self.give_up_the_late();
-        self.look_for_the_stuck();
+        self.watch.look(&self.desk.port, &self.desk.shared);
     }
 
     fn readable(&mut self, id: Id, ended: bool) {
@@ -229,19 +225,12 @@ impl Listener {
         }
     }
 
-    fn look_for_the_stuck(&mut self) {
-        let calm = !self.desk.port.queue.needs_watch();
-        let found = calm || self.desk.port.rescue(&self.desk.shared, Instant::now());
-        self.watch = if found { WATCH_MIN } else { (self.watch * 2).min(WATCH_MAX) };
-    }
-
     fn timeout(&self) -> Option<Duration> {
         if !self.ready.is_empty() || self.acceptor.is_ready() {
             return Some(Duration::ZERO);
         }
-        let watch = self.desk.port.queue.needs_watch().then_some(self.watch);
         let until = |at: Instant| at.saturating_duration_since(Instant::now());
-        let moments = [self.leaving.front().map(|late| until(late.0)), self.end.map(until)];
-        moments.into_iter().chain([watch, self.acceptor.retry_in()]).flatten().min()
+        let moments = [self.watch.next(), self.leaving.front().map(|late| late.0), self.end];
+        moments.into_iter().map(|at| at.map(until)).chain([self.acceptor.retry_in()]).flatten().min()
     }
 }

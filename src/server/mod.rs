@@ -13,6 +13,7 @@ pub mod machine;
 mod running;
 mod slots;
 mod transport;
+mod watch;
 
 pub use running::{PortHandle, RunningServer, Stopped};
 
