@@ -5,8 +5,8 @@
 use boneyard::port::{Call, Conversation, Intake, Reception, reply, welcome};
 use boneyard::service::Status;
 use boneyard::stats::PortStats;
-use boneyard::wire::body::MethodEntry;
 use boneyard::wire::ReplyPrelude;
+use boneyard::wire::body::MethodEntry;
 use parking_lot::{Condvar, Mutex};
 use std::io::{Read, Result, Write};
 use std::net::{TcpListener, TcpStream};
