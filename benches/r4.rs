@@ -5,8 +5,8 @@
 use boneyard::port::{Call, Conversation, Intake, Reception, reply, welcome};
 use boneyard::service::Status;
 use boneyard::stats::PortStats;
+use boneyard::wire::ReplyPrelude;
 use boneyard::wire::body::MethodEntry;
-use boneyard::wire::{Codec, ReplyPrelude};
 use parking_lot::{Condvar, Mutex};
 use std::io::{Read, Result, Write};
 use std::net::{TcpListener, TcpStream};
@@ -105,7 +105,7 @@ fn run(call: &Call, bytes: &[u8], replies: &mut Vec<u8>) {
     let start = Instant::now();
     let arguments = call.arguments_in(bytes);
     reply(call.id, call.codec, replies, |out| {
-        let number = || Codec::Bincode.decode::<u64>(arguments).unwrap_or(0);
+        let number = || call.codec.decode::<u64>(arguments).unwrap_or(0);
         match METHODS[usize::from(call.method) - 1] {
             "load.echo" => out.extend_from_slice(arguments),
             "load.sleep" => std::thread::sleep(Duration::from_millis(number())),

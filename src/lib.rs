@@ -38,6 +38,13 @@ pub mod stats;
 mod sync;
 pub mod wire;
 
+/// What the benches need of the pool. No part of the stable interface: it changes without notice.
+#[cfg(all(feature = "server", not(any(loom, shuttle))))]
+#[doc(hidden)]
+pub mod internal {
+    pub use crate::pool::{Rig, Turnstile};
+}
+
 #[cfg(feature = "client")]
 pub use client::{Client, ClientError, Pending};
 #[cfg(feature = "server")]

@@ -15,11 +15,15 @@
 mod model;
 mod pace;
 mod queue;
+#[cfg(not(any(loom, shuttle)))]
+mod rig;
 mod throttle;
 mod turn;
 mod worker;
 
 pub(crate) use queue::Queue;
+#[cfg(not(any(loom, shuttle)))]
+pub use rig::{Rig, Turnstile};
 pub(crate) use throttle::{Seat, Throttle};
 
 use crate::port::Work;

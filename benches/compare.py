@@ -1,0 +1,336 @@
+#!/usr/bin/env python3
+"""Measures Boneyard beside the floor (a bare epoll echo) and R4 (a thread for each session, under a throttle).
+
+    benches/compare.py                                 about nine minutes; Markdown on standard output
+    benches/compare.py --check                         ... and exit code 1 where a target is missed
+    benches/compare.py --write docs/PERFORMANCE.md     ... and the tables go into that page
+    benches/compare.py --smoke                         about half a minute: does it work? The figures mean nothing
+
+Each load is run A B A B: one round of every server, then the next round, a fresh server process for each run. Figures
+are medians over the rounds, save for the longest latency, which is the longest of all. Everything runs on this machine
+over loopback; nothing else should run meanwhile. Python 3.11 standard library only; Linux only.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from measure import (
+    CALL_BYTES, Failure, Server, build, free_port, idle, ini, machine, median, note, prepare, press, shown, table,
+    write_between,
+)  # fmt: skip
+
+SPIN_US = 20
+SLEEP_MS = 5
+SLEEPERS = 40
+SLEEP_CEILING = SLEEPERS * 1000 / SLEEP_MS
+
+
+@dataclass
+class Subject:
+    """A server that is measured."""
+
+    name: str
+    kind: str
+    throttle: int = 20
+
+    def start(self, place, core):
+        if self.kind == "boneyard":
+            path, ports = ini(place.folder, self.throttle)
+            return Server([place.programs / "boneyard", "serve", path], ports, core)
+        port = free_port()
+        command = [place.programs / "examples" / self.kind, f"127.0.0.1:{port}"]
+        return Server(command + ([self.throttle] if self.kind == "r4" else []), [port], core)
+
+
+FLOOR = Subject("floor", "floor")
+R4 = Subject("R4", "r4")
+BONEYARD = Subject("boneyard", "boneyard")
+R4_40 = Subject("R4, throttle 40", "r4", 40)
+BONEYARD_40 = Subject("boneyard, throttle 40", "boneyard", 40)
+NO_THROTTLE = Subject("boneyard, no throttle", "boneyard", -1)
+
+
+@dataclass
+class Load:
+    """A row of the comparison: the same load for each of its servers."""
+
+    key: str
+    title: str
+    connections: int
+    out: int = 1
+    payload: int = 64
+    core: int | None = None
+    method: list = field(default_factory=lambda: ["--method", "load.echo"])
+    subjects: list = field(default_factory=lambda: [FLOOR, R4, BONEYARD])
+
+    def command(self, place, subject, address, options):
+        what = [*self.method, "--bytes", self.payload] if self.is_echo() else self.method
+        if subject is FLOOR:
+            what = ["--raw", "--bytes", self.payload + CALL_BYTES]
+        size = ["-c", self.connections, "-o", self.out]
+        time_spent = ["--warm-up", options.warm_up, "-d", options.seconds]
+        return [place.programs / "boneyard", "bench", address, "--json", *what, *size, *time_spent]
+
+    def is_echo(self):
+        return "load.echo" in self.method
+
+    def run(self, place, subject, options):
+        with subject.start(place, self.core) as server:
+            if self.out == 0:
+                patient = argparse.Namespace(warm_up=0.1, seconds=options.idle_seconds + 120)
+                command = self.command(place, subject, server.address, patient)
+                return idle(server, command, self.connections, options.idle_seconds)
+            command = self.command(place, subject, server.address, options)
+            run = press(server, command, options.seconds, options.warm_up, self.core)
+        if run["ok"] == 0:
+            raise Failure(f"no call was answered: {run}")
+        run["megabytes_per_second"] = run["calls_per_second"] * self.payload / 1e6 if self.is_echo() else None
+        return run
+
+
+def calling(method, argument):
+    return ["--method", method, "--arguments", str(argument)]
+
+
+LOADS = [
+    Load("one", "1 x 1, one core for both", 1, core=0),
+    Load("many", "64 x 1", 64),
+    Load("deep", "8 x 32", 8, 32),
+    Load("large", "8 x 1, 64 KiB", 8, payload=64 << 10),
+    Load(
+        "sleep",
+        f"200 x 1, sleeping {SLEEP_MS} ms",
+        200,
+        method=calling("load.sleep", SLEEP_MS),
+        subjects=[R4_40, BONEYARD_40],
+    ),
+    Load(
+        "spin",
+        f"200 x 1, spinning {SPIN_US} us",
+        200,
+        method=calling("load.spin", SPIN_US),
+        subjects=[NO_THROTTLE, BONEYARD],
+    ),
+    Load("idle", "idle connections", 5000, out=0),
+]
+
+
+@dataclass
+class Place:
+    programs: Path
+    folder: str
+
+
+def measure(options):
+    """All raw runs, by load and server."""
+    chosen = [load for load in LOADS if not options.loads or load.key in options.loads]
+    if options.smoke:
+        for load in chosen:
+            load.connections = min(load.connections, 200)
+    each = sum(len(load.subjects) for load in chosen if load.out) * (options.seconds + options.warm_up + 0.4)
+    idling = sum(len(load.subjects) for load in chosen if not load.out) * (options.idle_seconds + 3)
+    note(f"about {options.rounds * (each + idling) / 60:.1f} minutes")
+    runs = {}
+    with tempfile.TemporaryDirectory() as folder:
+        place = Place(build(release=not options.smoke), folder)
+        for load in chosen:
+            runs[load.key] = {subject.name: [] for subject in load.subjects}
+            for turn in range(options.rounds):
+                for subject in load.subjects:
+                    run = load.run(place, subject, options)
+                    runs[load.key][subject.name].append(run)
+                    rate = run.get("calls_per_second")
+                    said = f"{rate:,.0f} calls/s" if rate else f"{run['rss_bytes_per_connection']:.0f} B each"
+                    note(f"{load.title}, round {turn + 1}, {subject.name}: {said}")
+    return {
+        "machine": machine(),
+        "when": time.strftime("%Y-%m-%d", time.gmtime()),
+        "rounds": options.rounds,
+        "seconds": options.seconds,
+        "smoke": options.smoke,
+        "runs": runs,
+    }
+
+
+class Figures:
+    """Medians of a record of runs."""
+
+    def __init__(self, record):
+        self.runs = record["runs"]
+
+    def has(self, load):
+        return load in self.runs
+
+    def of(self, load, subject, key):
+        return median(self.runs[load][subject.name], key)
+
+    def ratio(self, load, subject, key, to=FLOOR):
+        mine, base = self.of(load, subject, key), self.runs[load].get(to.name) and self.of(load, to, key)
+        return mine / base if mine is not None and base else None
+
+    def worst(self, load, subject):
+        return max(run["max_us"] for run in self.runs[load][subject.name])
+
+    def troubles(self):
+        """Runs with calls refused or connections lost."""
+        for load, subjects in self.runs.items():
+            for subject, runs in subjects.items():
+                for run in runs:
+                    if run.get("errors") or run.get("connections_lost"):
+                        yield f"{load}, {subject}: {run['errors']}, {run['connections_lost']} connections lost"
+
+
+def load_table(figures):
+    head = ["load", "server", "calls/s", "of floor", "MB/s", "p50 us", "of floor", "p99 us", "longest us"]
+    head += ["CPU us/call", "of floor", "switches/call"]
+    rows = []
+    for load in LOADS:
+        if not figures.has(load.key) or load.out == 0:
+            continue
+        for subject in load.subjects:
+            of = lambda key: figures.of(load.key, subject, key)
+            ratio = lambda key: shown(figures.ratio(load.key, subject, key), 2)
+            rows.append([
+                load.title,
+                subject.name,
+                shown(of("calls_per_second"), 0),
+                ratio("calls_per_second"),
+                shown(of("megabytes_per_second"), 0),
+                shown(of("p50_us")),
+                ratio("p50_us"),
+                shown(of("p99_us"), 0),
+                shown(figures.worst(load.key, subject), 0),
+                shown(of("cpu_us_per_call"), 2),
+                ratio("cpu_us_per_call"),
+                shown(of("switches_per_call"), 3),
+            ])  # fmt: skip
+    return table(head, rows) if rows else ""
+
+
+def idle_table(figures):
+    if not figures.has("idle"):
+        return ""
+    load = next(load for load in LOADS if load.key == "idle")
+    head = ["idle connections", "server", "memory of each, B", "CPU %", "switches/s", "threads"]
+    rows = []
+    for subject in load.subjects:
+        of = lambda key: figures.of("idle", subject, key)
+        rows.append([
+            f"{load.connections:,}",
+            subject.name,
+            shown(of("rss_bytes_per_connection"), 0),
+            shown(of("idle_cpu_percent"), 2),
+            shown(of("idle_switches_per_second")),
+            shown(of("threads"), 0),
+        ])  # fmt: skip
+    return table(head, rows)
+
+
+def targets(figures):
+    """Each target: what it says, its bound, the figure, and whether it is met."""
+    at_most = lambda what, value, bound, unit="": (what, f"at most {bound}{unit}", value, value <= bound)
+    at_least = lambda what, value, bound, unit="": (what, f"at least {bound}{unit}", value, value >= bound)
+    of, ratio, has = figures.of, figures.ratio, figures.has
+    if has("one"):
+        yield at_most("1 x 1 on one core: p50, of the floor's", ratio("one", BONEYARD, "p50_us"), 1.35)
+    if has("many"):
+        yield at_least("64 x 1: calls/s, of the floor's", ratio("many", BONEYARD, "calls_per_second"), 0.85)
+        yield at_most("64 x 1: CPU a call, of the floor's", ratio("many", BONEYARD, "cpu_us_per_call"), 1.4)
+        yield at_most("64 x 1: context switches a call", of("many", BONEYARD, "switches_per_call"), 0.5)
+    if has("deep"):
+        yield at_least("8 x 32: calls/s, of the floor's", ratio("deep", BONEYARD, "calls_per_second"), 0.5)
+        yield at_most("8 x 32: p99", of("deep", BONEYARD, "p99_us") / 1000, 2, " ms")
+        yield at_most("8 x 32: longest call", figures.worst("deep", BONEYARD) / 1000, 50, " ms")
+    if has("large"):
+        rate = ratio("large", BONEYARD, "megabytes_per_second")
+        yield at_least("8 x 64 KiB: MB/s, of the floor's", rate, 0.8)
+    if has("sleep"):
+        share = of("sleep", BONEYARD_40, "calls_per_second") / SLEEP_CEILING * 100
+        yield at_least(f"sleeping: share of {SLEEP_CEILING:,.0f} calls/s", share, 98, " %")
+        yield at_most("sleeping: p99", of("sleep", BONEYARD_40, "p99_us") / 1000, 28, " ms")
+    if has("spin"):
+        loss = 100 * (1 - ratio("spin", BONEYARD, "calls_per_second", NO_THROTTLE))
+        yield at_most("throttle saturated: loss of calls/s", loss, 3, " %")
+    if has("idle"):
+        yield at_most("idle: memory of a connection", of("idle", BONEYARD, "rss_bytes_per_connection"), 1024, " B")
+        yield at_most("idle: CPU", of("idle", BONEYARD, "idle_cpu_percent"), 0.1, " %")
+    yield from duels(figures)
+
+
+def duels(figures):
+    """R4 must be beaten in every row but 1 x 1."""
+    for load, key, title in [
+        ("many", "calls_per_second", "64 x 1: calls/s"),
+        ("deep", "calls_per_second", "8 x 32: calls/s"),
+        ("large", "megabytes_per_second", "8 x 64 KiB: MB/s"),
+    ]:
+        if figures.has(load):
+            value = figures.ratio(load, BONEYARD, key, R4)
+            yield f"{title}, of R4's", "over 1", value, value > 1
+    if figures.has("sleep"):
+        ratio = lambda key: figures.ratio("sleep", BONEYARD_40, key, R4_40)
+        yield "sleeping: calls/s, of R4's", "over 1", ratio("calls_per_second"), ratio("calls_per_second") > 1
+        yield "sleeping: p99, of R4's", "below 1", ratio("p99_us"), ratio("p99_us") < 1
+    if figures.has("idle"):
+        value = figures.ratio("idle", BONEYARD, "rss_bytes_per_connection", R4)
+        yield "idle: memory of a connection, of R4's", "below 1", value, value < 1
+
+
+def target_table(figures):
+    verdict = {True: "pass", False: "FAIL"}
+    rows = [[what, bound, shown(value, 2), verdict[met]] for what, bound, value, met in targets(figures)]
+    return table(["target", "bound", "measured", "verdict"], rows)
+
+
+def render(record):
+    figures = Figures(record)
+    head = f"{record['machine']}; {record['when']}; {record['rounds']} rounds of {record['seconds']:g} s."
+    if record["smoke"]:
+        head += " A smoke run of unoptimized programs: the figures mean nothing."
+    troubles = [f"- not all went well: {trouble}" for trouble in figures.troubles()]
+    verdicts = target_table(figures)
+    parts = [head, load_table(figures), idle_table(figures), "" if record["smoke"] else verdicts, "\n".join(troubles)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each load (5)")
+    parser.add_argument("--seconds", type=float, default=3, help="counted seconds of each run (3)")
+    parser.add_argument("--warm-up", type=float, default=1, help="seconds before counting begins (1)")
+    parser.add_argument("--idle-seconds", type=float, default=5, help="seconds of idleness (5)")
+    parser.add_argument("--loads", nargs="+", choices=[load.key for load in LOADS], help="only these loads")
+    parser.add_argument("--check", action="store_true", help="exit code 1 where a target is missed")
+    parser.add_argument("--smoke", action="store_true", help="one short round of debug builds: does it work?")
+    parser.add_argument("--json", metavar="FILE", help="write all raw runs there")
+    parser.add_argument("--read", metavar="FILE", help="measure nothing; take the raw runs from there")
+    parser.add_argument("--write", metavar="PAGE", help="put the tables between the page's <!-- figures --> markers")
+    options = parser.parse_args()
+    if options.smoke:
+        options.rounds, options.seconds, options.warm_up, options.idle_seconds = 1, 0.6, 0.3, 0.5
+    prepare()
+    try:
+        record = json.loads(Path(options.read).read_text()) if options.read else measure(options)
+    except Failure as failure:
+        raise SystemExit(f"compare.py: {failure}") from None
+    if options.json:
+        Path(options.json).write_text(json.dumps(record, indent=1) + "\n")
+    text = render(record)
+    print(text)
+    if options.write:
+        write_between(options.write, "figures", text)
+    figures = Figures(record)
+    if options.smoke and any(figures.troubles()):
+        return 1
+    met = all(met for *_, met in targets(figures)) and not any(figures.troubles())
+    return 1 if options.check and not met else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

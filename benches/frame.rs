@@ -1,0 +1,132 @@
+//! What the protocol costs without sockets: frames cut and made, values read and written.
+//!
+//! `cargo bench --bench frame`; times are for one operation, and for a whole read where the name says so.
+
+use boneyard::port::{Conversation, Intake, Reception, reply, welcome};
+use boneyard::service::Status;
+use boneyard::stats::PortStats;
+use boneyard::wire::body::{Hello, MethodEntry};
+use boneyard::wire::{CallPrelude, Codec, Flags, Header, Kind, Preface, ReplyPrelude, cut};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use serde::{Deserialize, Serialize};
+use std::hint::black_box;
+use std::time::Instant;
+
+const BODY_BYTES_MAX: usize = 4 << 20;
+
+/// An ordinary body: numbers, text, an optional field, a list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Note {
+    id: u64,
+    author: String,
+    subject: Option<String>,
+    tags: Vec<u32>,
+}
+
+fn note() -> Note {
+    Note { id: 7, author: "Ada".to_owned(), subject: Some("domino".to_owned()), tags: vec![1, 2, 3] }
+}
+
+/// Appends a Call of method 1 with these arguments, as a client does.
+fn call(id: u64, arguments: &[u8], out: &mut Vec<u8>) {
+    let prelude = CallPrelude { session: 0, deadline_ms: 0 }.write();
+    let body_bytes = (prelude.len() + arguments.len()) as u32;
+    let header = Header { body_bytes, kind: Kind::Call, flags: Flags::NONE, code: 1, call: id };
+    out.extend_from_slice(&header.write());
+    out.extend_from_slice(&prelude);
+    out.extend_from_slice(arguments);
+}
+
+fn frames(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("frame");
+    let mut bytes = Vec::new();
+    call(1, &[b'x'; 64], &mut bytes);
+    group.bench_function("cut", |bench| bench.iter(|| cut(black_box(&bytes), |_| BODY_BYTES_MAX)));
+    let mut out = Vec::new();
+    for (name, payload) in [("64 B", 64), ("64 KiB", 64 << 10)] {
+        let arguments = vec![b'x'; payload];
+        group.throughput(Throughput::Bytes(payload as u64));
+        group.bench_function(format!("encode a call, {name}"), |bench| {
+            bench.iter(|| {
+                out.clear();
+                call(black_box(1), black_box(&arguments), &mut out);
+            });
+        });
+        group.bench_function(format!("encode a reply, {name}"), |bench| {
+            bench.iter(|| {
+                out.clear();
+                reply(black_box(1), Codec::Bincode, &mut out, |out| {
+                    out.extend_from_slice(black_box(&arguments));
+                    (Status::Ok, ReplyPrelude::default())
+                });
+            });
+        });
+    }
+    group.finish();
+}
+
+/// What a listener does with one read: cut the frames, admit the calls.
+fn reads(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("read");
+    let stats = PortStats::default();
+    let welcome =
+        welcome("bench".to_owned(), 4 << 20, vec![MethodEntry { number: 1, name: "a.b".to_owned() }]);
+    let reception = Reception {
+        welcome: &welcome,
+        body_bytes_max: BODY_BYTES_MAX,
+        methods: 1,
+        draining: false,
+        queue_room: usize::MAX,
+        window_room: usize::MAX,
+        now: Instant::now(),
+        stats: &stats,
+    };
+    let (mut conversation, mut intake) = (Conversation::default(), Intake::default());
+    let greeting = greeting();
+    let used = conversation.receive(&greeting, &reception, &mut intake);
+    assert_eq!(used, Ok(greeting.len()), "the greeting is taken");
+    for calls in [1, 32, 512] {
+        let mut bytes = Vec::new();
+        (0..calls).for_each(|id| call(id, &[b'x'; 72], &mut bytes));
+        group.throughput(Throughput::Elements(calls));
+        group.bench_function(format!("{calls} calls"), |bench| {
+            bench.iter(|| {
+                intake.calls.clear();
+                conversation.receive(black_box(&bytes), &reception, &mut intake)
+            });
+        });
+        assert_eq!(intake.calls.len(), calls as usize, "all calls are cut");
+    }
+    group.finish();
+}
+
+fn greeting() -> Vec<u8> {
+    let mut body = Vec::new();
+    let hello = Hello { client: "bench".to_owned() };
+    Codec::Bincode.encode(&hello, &mut body).expect("text always encodes");
+    let body_bytes = body.len() as u32;
+    let header = Header { body_bytes, kind: Kind::Hello, flags: Flags::NONE, code: 0, call: 0 };
+    [&Preface::OURS.write()[..], &header.write()[..], &body[..]].concat()
+}
+
+fn codecs(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("codec");
+    for (name, codec) in [("bincode", Codec::Bincode), ("JSON", Codec::Json)] {
+        let (value, mut bytes) = (note(), Vec::new());
+        codec.encode(&value, &mut bytes).expect("a note encodes");
+        assert_eq!(codec.decode::<Note>(&bytes).as_ref(), Ok(&value), "what goes in comes out");
+        group.bench_function(format!("{name}, encode"), |bench| {
+            bench.iter(|| {
+                bytes.clear();
+                codec.encode(black_box(&value), &mut bytes)
+            });
+        });
+        group.bench_function(format!("{name}, decode"), |bench| {
+            bench.iter(|| codec.decode::<Note>(black_box(&bytes)));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, frames, reads, codecs);
+criterion_main!(benches);

@@ -1,0 +1,88 @@
+//! What the pool costs without sockets: a permit taken and given back, and the way of a call to a worker and back.
+//!
+//! `cargo bench --bench throttle`. Under `throttle` no thread sleeps, so what is timed is the lock and the lists; under
+//! `queue` it is mostly what the system takes to wake a thread.
+
+use boneyard::internal::{Rig, Turnstile};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+fn throttle(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("throttle");
+    let free = Turnstile::new(1, None);
+    group.bench_function("take and give, free", |bench| {
+        bench.iter(|| {
+            assert!(free.take(0), "there is no limit");
+            free.give(0);
+        });
+    });
+    for threads in [2, 4] {
+        group.bench_function(format!("take and give, {threads} threads"), |bench| {
+            bench.iter_custom(|rounds| contended(threads, rounds));
+        });
+    }
+    let spent = Turnstile::new(2, NonZeroU32::new(1));
+    assert!(spent.take(0), "the only permit is home");
+    group.bench_function("take, none left", |bench| bench.iter(|| spent.take(1)));
+    let saturated = Turnstile::new(2, NonZeroU32::new(1));
+    saturated.fill();
+    assert!(saturated.take(0) && !saturated.take(1), "port 0 has the only permit, port 1 waits for it");
+    group.bench_function("there and back between two ports, saturated", |bench| {
+        bench.iter(|| {
+            saturated.hand_over(0, 1);
+            saturated.hand_over(1, 0);
+        });
+    });
+    group.finish();
+}
+
+/// So many rounds in each thread, every thread at a port of its own under the one lock.
+fn contended(threads: usize, rounds: u64) -> Duration {
+    let turnstile = Turnstile::new(threads, None);
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for port in 0..threads {
+            let turnstile = &turnstile;
+            scope.spawn(move || {
+                for _ in 0..rounds {
+                    assert!(turnstile.take(port), "there is no limit");
+                    turnstile.give(port);
+                }
+            });
+        }
+    });
+    start.elapsed()
+}
+
+/// A read's calls to a worker, and their answers back.
+fn queue(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("queue");
+    let rig = Rig::start(40, NonZeroU32::new(20)).expect("40 threads can be made");
+    for calls in [1, 32, 512] {
+        group.throughput(Throughput::Elements(calls as u64));
+        group.bench_function(format!("{calls} calls there and back, asleep between"), |bench| {
+            bench.iter(|| {
+                rig.push(calls);
+                rig.await_answers();
+            });
+        });
+    }
+    // Always enough before the workers, so that none goes to sleep: the cost of the queue without that of waking.
+    for calls in [1, 32] {
+        group.throughput(Throughput::Elements(calls as u64));
+        group.bench_function(format!("{calls} calls, workers kept busy"), |bench| {
+            bench.iter(|| {
+                rig.push(calls);
+                while rig.in_flight() > 4096 {
+                    std::thread::yield_now();
+                }
+            });
+            rig.await_answers();
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, throttle, queue);
+criterion_main!(benches);
