@@ -43,12 +43,10 @@ def prepare():
 
 
 def build(release=True, folder=ROOT):
-    """Builds what is measured; returns the folder of the programs."""
+    """Builds the programs and examples of a package; returns the folder of the programs."""
     command = ["cargo", "build", "--quiet", "--bins", "--examples"] + (["--release"] if release else [])
-    if folder != ROOT:
-        command.remove("--examples")
     subprocess.run(command, cwd=folder, check=True, timeout=3600)
-    target = Path(os.environ.get("CARGO_TARGET_DIR", folder / "target"))
+    target = Path(os.environ.get("CARGO_TARGET_DIR", "target"))
     return folder / target / ("release" if release else "debug")
 
 
@@ -197,6 +195,7 @@ def merge(outcomes):
         "ok": total("ok"),
         "errors": errors,
         "connections_lost": total("connections_lost"),
+        "starved": total("starved"),
         "client_cpu_us_per_call": first.get("own_cpu_us_per_call"),
         **{key: worst(key) for key in ("p50_us", "p99_us", "max_us")},
     }
