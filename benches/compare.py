@@ -89,7 +89,7 @@ class Load:
                 command = subject.press(place, self, server.address, patient)
                 return idle(server, command, self.connections, options.idle_seconds)
             command = subject.press(place, self, server.address, options)
-            run = press(server, command, options.seconds, options.warm_up, self.core)
+            run = press(server, command, self.connections, options.seconds, options.warm_up, self.core)
         if run["ok"] == 0:
             raise Failure(f"no call was answered: {run}")
         run["megabytes_per_second"] = run["calls_per_second"] * self.payload / 1e6 if self.method == "echo" else None

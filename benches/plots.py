@@ -26,7 +26,7 @@ CONNECTIONS = 64
 PLOTS = {
     "connections": ("connections, one call out on each", [1, 4, 16, 64, 250, 1000]),
     "workers": (f"workers of the port, {CONNECTIONS} connections, throttle 20", [1, 2, 5, 10, 20, 40, 100, 250]),
-    "ports": (f"ports of 40 workers, {CONNECTIONS} connections over all of them", [1, 2, 4, 8]),
+    "ports": (f"ports of 40 workers, {CONNECTIONS} connections in all, a client for each port", [1, 2, 4, 8]),
     "payload": ("bytes of payload, 8 connections", [64, 512, 4 << 10, 32 << 10, 256 << 10, 1 << 20]),
 }
 
@@ -53,7 +53,7 @@ def run(programs, folder, plot, value, floor, options):
             + ["--warm-up", options.warm_up, "-d", options.seconds]
             for address in server.addresses
         ]
-        return press(server, loads, options.seconds, options.warm_up)
+        return press(server, loads, connections, options.seconds, options.warm_up)
 
 
 def measure(options):
@@ -97,12 +97,23 @@ def ticks(top):
     return [step * at for at in range(math.ceil(top / step) + 1)]
 
 
-def panel(left, title, values, lines):
-    """One plot over a logarithmic axis of `values`; `lines` are names and points."""
-    marks = ticks(max(max(points) for points in lines.values()) or 1)
+def decades(points):
+    """Powers of ten around the points, for a logarithmic axis."""
+    low, high = math.floor(math.log10(min(points))), math.ceil(math.log10(max(points)))
+    return [10.0**power for power in range(low, max(high, low + 1) + 1)]
+
+
+def panel(left, title, values, lines, steep):
+    """One plot over a logarithmic axis of `values`; `lines` are names and points, on a logarithmic axis if steep."""
+    points = [point for points in lines.values() for point in points]
+    marks = decades(points) if steep else ticks(max(points))
     low, high = math.log(values[0]), math.log(values[-1])
     x = lambda value: left + PANEL_WIDTH * (math.log(value) - low) / (high - low)
-    y = lambda value: TOP + PANEL_HEIGHT * (1 - value / marks[-1])
+    if steep:
+        height = lambda value: math.log(value / marks[0]) / math.log(marks[-1] / marks[0])
+    else:
+        height = lambda value: value / marks[-1]
+    y = lambda value: TOP + PANEL_HEIGHT * (1 - height(value))
     out = [f'<text x="{left}" y="{TOP - 14}" font-weight="bold">{escape(title)}</text>']
     for mark in marks:
         out.append(f'<path d="M{left} {y(mark):.1f}h{PANEL_WIDTH}" stroke="#e0e0e0"/>')
@@ -124,7 +135,7 @@ def draw(plot, record):
     values, lines = record["plots"][plot]["values"], record["plots"][plot]["lines"]
     series = lambda key: {name: [median(runs, key) for runs in points] for name, points in lines.items()}
     through = series("calls_per_second")
-    title = "calls a second"
+    title, steep = "calls a second", plot == "payload"
     if plot == "payload":
         title = "MB a second"
         through = {
@@ -136,8 +147,8 @@ def draw(plot, record):
         ' font-family="sans-serif" font-size="12" fill="#202020">',
         f"<title>{escape(plot)}</title>",
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
-        *panel(LEFT, title, values, through),
-        *panel(right, "server CPU, us a call", values, series("cpu_us_per_call")),
+        *panel(LEFT, title, values, through, steep),
+        *panel(right, "server CPU, us a call", values, series("cpu_us_per_call"), steep),
     ]
     for left in (LEFT, right):
         at = f'x="{left + PANEL_WIDTH / 2}" y="{TOP + PANEL_HEIGHT + 38}"'
