@@ -47,6 +47,18 @@ class Subject:
         command = [place.programs / "examples" / self.kind, f"127.0.0.1:{port}"]
         return Server(command + ([self.throttle] if self.kind == "r4" else []), [port], core)
 
+    def press(self, place, load, address, options):
+        """The command that presses it."""
+        if self.kind == "floor":
+            what = ["--raw", "--bytes", load.payload + CALL_BYTES]
+        elif load.method == "echo":
+            what = ["--method", "load.echo", "--bytes", load.payload]
+        else:
+            what = ["--method", f"load.{load.method}", "--arguments", load.argument]
+        size = ["-c", load.connections, "-o", load.out]
+        time_spent = ["--warm-up", options.warm_up, "-d", options.seconds]
+        return [place.programs / "boneyard", "bench", address, "--json", *what, *size, *time_spent]
+
 
 FLOOR = Subject("floor", "floor")
 R4 = Subject("R4", "r4")
@@ -66,59 +78,36 @@ class Load:
     out: int = 1
     payload: int = 64
     core: int | None = None
-    method: list = field(default_factory=lambda: ["--method", "load.echo"])
+    method: str = "echo"
+    argument: int | None = None
     subjects: list = field(default_factory=lambda: [FLOOR, R4, BONEYARD])
-
-    def command(self, place, subject, address, options):
-        what = [*self.method, "--bytes", self.payload] if self.is_echo() else self.method
-        if subject is FLOOR:
-            what = ["--raw", "--bytes", self.payload + CALL_BYTES]
-        size = ["-c", self.connections, "-o", self.out]
-        time_spent = ["--warm-up", options.warm_up, "-d", options.seconds]
-        return [place.programs / "boneyard", "bench", address, "--json", *what, *size, *time_spent]
-
-    def is_echo(self):
-        return "load.echo" in self.method
 
     def run(self, place, subject, options):
         with subject.start(place, self.core) as server:
             if self.out == 0:
                 patient = argparse.Namespace(warm_up=0.1, seconds=options.idle_seconds + 120)
-                command = self.command(place, subject, server.address, patient)
+                command = subject.press(place, self, server.address, patient)
                 return idle(server, command, self.connections, options.idle_seconds)
-            command = self.command(place, subject, server.address, options)
-            run = press(server, command, options.seconds, options.warm_up, self.core)
+            command = subject.press(place, self, server.address, options)
+            run = press(server, command, self.connections, options.seconds, options.warm_up, self.core)
         if run["ok"] == 0:
             raise Failure(f"no call was answered: {run}")
-        run["megabytes_per_second"] = run["calls_per_second"] * self.payload / 1e6 if self.is_echo() else None
+        run["megabytes_per_second"] = run["calls_per_second"] * self.payload / 1e6 if self.method == "echo" else None
         return run
 
 
-def calling(method, argument):
-    return ["--method", method, "--arguments", str(argument)]
-
-
-LOADS = [
-    Load("one", "1 x 1, one core for both", 1, core=0),
-    Load("many", "64 x 1", 64),
-    Load("deep", "8 x 32", 8, 32),
-    Load("large", "8 x 1, 64 KiB", 8, payload=64 << 10),
-    Load(
-        "sleep",
-        f"200 x 1, sleeping {SLEEP_MS} ms",
-        200,
-        method=calling("load.sleep", SLEEP_MS),
-        subjects=[R4_40, BONEYARD_40],
-    ),
-    Load(
-        "spin",
-        f"200 x 1, spinning {SPIN_US} us",
-        200,
-        method=calling("load.spin", SPIN_US),
-        subjects=[NO_THROTTLE, BONEYARD],
-    ),
-    Load("idle", "idle connections", 5000, out=0),
-]
+ONE = Load("one", "1 x 1, one core for both", 1, core=0)
+MANY = Load("many", "64 x 1", 64)
+DEEP = Load("deep", "8 x 32", 8, 32)
+LARGE = Load("large", "8 x 1, 64 KiB", 8, payload=64 << 10)
+SLEEP = Load(
+    "sleep", f"200 x 1, sleeping {SLEEP_MS} ms", 200, method="sleep", argument=SLEEP_MS, subjects=[R4_40, BONEYARD_40]
+)
+SPIN = Load(
+    "spin", f"200 x 1, spinning {SPIN_US} us", 200, method="spin", argument=SPIN_US, subjects=[NO_THROTTLE, BONEYARD]
+)
+IDLE = Load("idle", "idle connections", 5000, out=0)
+LOADS = [ONE, MANY, DEEP, LARGE, SLEEP, SPIN, IDLE]
 
 
 @dataclass
@@ -127,27 +116,22 @@ class Place:
     folder: str
 
 
-def measure(options):
+def measure(options, loads, place):
     """All raw runs, by load and server."""
-    chosen = [load for load in LOADS if not options.loads or load.key in options.loads]
-    if options.smoke:
-        for load in chosen:
-            load.connections = min(load.connections, 200)
-    each = sum(len(load.subjects) for load in chosen if load.out) * (options.seconds + options.warm_up + 0.4)
-    idling = sum(len(load.subjects) for load in chosen if not load.out) * (options.idle_seconds + 3)
-    note(f"about {options.rounds * (each + idling) / 60:.1f} minutes")
+    loads = [load for load in loads if not options.loads or load.key in options.loads]
+    each = lambda load: options.seconds + options.warm_up + 0.4 if load.out else options.idle_seconds + 3
+    total = options.rounds * sum(len(load.subjects) * each(load) for load in loads)
+    note(f"about {total / 60:.1f} minutes")
     runs = {}
-    with tempfile.TemporaryDirectory() as folder:
-        place = Place(build(release=not options.smoke), folder)
-        for load in chosen:
-            runs[load.key] = {subject.name: [] for subject in load.subjects}
-            for turn in range(options.rounds):
-                for subject in load.subjects:
-                    run = load.run(place, subject, options)
-                    runs[load.key][subject.name].append(run)
-                    rate = run.get("calls_per_second")
-                    said = f"{rate:,.0f} calls/s" if rate else f"{run['rss_bytes_per_connection']:.0f} B each"
-                    note(f"{load.title}, round {turn + 1}, {subject.name}: {said}")
+    for load in loads:
+        runs[load.key] = {subject.name: [] for subject in load.subjects}
+        for turn in range(options.rounds):
+            for subject in load.subjects:
+                run = load.run(place, subject, options)
+                runs[load.key][subject.name].append(run)
+                rate = run.get("calls_per_second")
+                said = f"{rate:,.0f} calls/s" if rate else f"{run['rss_bytes_per_connection']:.0f} B each"
+                note(f"{load.title}, round {turn + 1}, {subject.name}: {said}")
     return {
         "machine": machine(),
         "when": time.strftime("%Y-%m-%d", time.gmtime()),
@@ -186,11 +170,11 @@ class Figures:
                         yield f"{load}, {subject}: {run['errors']}, {run['connections_lost']} connections lost"
 
 
-def load_table(figures):
+def load_table(figures, loads):
     head = ["load", "server", "calls/s", "of floor", "MB/s", "p50 us", "of floor", "p99 us", "longest us"]
     head += ["CPU us/call", "of floor", "switches/call"]
     rows = []
-    for load in LOADS:
+    for load in loads:
         if not figures.has(load.key) or load.out == 0:
             continue
         for subject in load.subjects:
@@ -216,13 +200,12 @@ def load_table(figures):
 def idle_table(figures):
     if not figures.has("idle"):
         return ""
-    load = next(load for load in LOADS if load.key == "idle")
     head = ["idle connections", "server", "memory of each, B", "CPU %", "switches/s", "threads"]
     rows = []
-    for subject in load.subjects:
+    for subject in IDLE.subjects:
         of = lambda key: figures.of("idle", subject, key)
         rows.append([
-            f"{load.connections:,}",
+            f"{IDLE.connections:,}",
             subject.name,
             shown(of("rss_bytes_per_connection"), 0),
             shown(of("idle_cpu_percent"), 2),
@@ -288,46 +271,65 @@ def target_table(figures):
     return table(["target", "bound", "measured", "verdict"], rows)
 
 
+def heading(record):
+    text = f"{record['machine']}; {record['when']}; {record['rounds']} rounds of {record['seconds']:g} s."
+    return text + (" A smoke run: the figures mean nothing." if record["smoke"] else "")
+
+
 def render(record):
     figures = Figures(record)
-    head = f"{record['machine']}; {record['when']}; {record['rounds']} rounds of {record['seconds']:g} s."
-    if record["smoke"]:
-        head += " A smoke run of unoptimized programs: the figures mean nothing."
     troubles = [f"- not all went well: {trouble}" for trouble in figures.troubles()]
     verdicts = target_table(figures)
-    parts = [head, load_table(figures), idle_table(figures), "" if record["smoke"] else verdicts, "\n".join(troubles)]
+    parts = [heading(record), load_table(figures, LOADS), idle_table(figures)]
+    parts += ["" if record["smoke"] else verdicts, "\n".join(troubles)]
     return "\n\n".join(part for part in parts if part)
+
+
+def arguments(parser, loads):
+    """Options that every comparison has."""
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each load (5)")
+    parser.add_argument("--seconds", type=float, default=3, help="counted seconds of each run (3)")
+    parser.add_argument("--warm-up", type=float, default=1, help="seconds before counting begins (1)")
+    parser.add_argument("--loads", nargs="+", choices=[load.key for load in loads], help="only these loads")
+    parser.add_argument("--smoke", action="store_true", help="one short round of debug builds: does it work?")
+    parser.add_argument("--json", metavar="FILE", help="write all raw runs there")
+    parser.add_argument("--read", metavar="FILE", help="measure nothing; take the raw runs from there")
+    parser.add_argument("--write", metavar="PAGE", help="put the tables between the markers of that page")
+
+
+def record_of(options, loads, build_all):
+    """The record to show: read, or measured with what `build_all` built."""
+    if options.read:
+        return json.loads(Path(options.read).read_text())
+    if options.smoke:
+        options.rounds, options.seconds, options.warm_up, options.idle_seconds = 1, 0.6, 0.3, 0.5
+        for load in loads:
+            load.connections = min(load.connections, 200)
+    prepare()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            record = measure(options, loads, Place(build_all(not options.smoke), folder))
+    except Failure as failure:
+        raise SystemExit(f"{Path(sys.argv[0]).name}: {failure}") from None
+    if options.json:
+        Path(options.json).write_text(json.dumps(record, indent=1) + "\n")
+    return record
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of each load (5)")
-    parser.add_argument("--seconds", type=float, default=3, help="counted seconds of each run (3)")
-    parser.add_argument("--warm-up", type=float, default=1, help="seconds before counting begins (1)")
+    arguments(parser, LOADS)
     parser.add_argument("--idle-seconds", type=float, default=5, help="seconds of idleness (5)")
-    parser.add_argument("--loads", nargs="+", choices=[load.key for load in LOADS], help="only these loads")
     parser.add_argument("--check", action="store_true", help="exit code 1 where a target is missed")
-    parser.add_argument("--smoke", action="store_true", help="one short round of debug builds: does it work?")
-    parser.add_argument("--json", metavar="FILE", help="write all raw runs there")
-    parser.add_argument("--read", metavar="FILE", help="measure nothing; take the raw runs from there")
-    parser.add_argument("--write", metavar="PAGE", help="put the tables between the page's <!-- figures --> markers")
     options = parser.parse_args()
-    if options.smoke:
-        options.rounds, options.seconds, options.warm_up, options.idle_seconds = 1, 0.6, 0.3, 0.5
-    prepare()
-    try:
-        record = json.loads(Path(options.read).read_text()) if options.read else measure(options)
-    except Failure as failure:
-        raise SystemExit(f"compare.py: {failure}") from None
-    if options.json:
-        Path(options.json).write_text(json.dumps(record, indent=1) + "\n")
+    record = record_of(options, LOADS, build)
     text = render(record)
     print(text)
     if options.write:
         write_between(options.write, "figures", text)
     figures = Figures(record)
-    if options.smoke and any(figures.troubles()):
-        return 1
+    if options.smoke:
+        return 1 if any(figures.troubles()) else 0
     met = all(met for *_, met in targets(figures)) and not any(figures.troubles())
     return 1 if options.check and not met else 0
 

@@ -7,7 +7,7 @@ use boneyard::service::Status;
 use boneyard::stats::PortStats;
 use boneyard::wire::body::{Hello, MethodEntry};
 use boneyard::wire::{CallPrelude, Codec, Flags, Header, Kind, Preface, ReplyPrelude, cut};
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use serde::{Deserialize, Serialize};
 use std::hint::black_box;
 use std::time::Instant;
@@ -89,7 +89,7 @@ fn reads(criterion: &mut Criterion) {
         let mut bytes = Vec::new();
         (0..calls).for_each(|id| call(id, &[b'x'; 72], &mut bytes));
         group.throughput(Throughput::Elements(calls));
-        group.bench_function(format!("{calls} calls"), |bench| {
+        group.bench_function(BenchmarkId::new("calls", calls), |bench| {
             bench.iter(|| {
                 intake.calls.clear();
                 conversation.receive(black_box(&bytes), &reception, &mut intake)

@@ -43,12 +43,10 @@ def prepare():
 
 
 def build(release=True, folder=ROOT):
-    """Builds what is measured; returns the folder of the programs."""
+    """Builds the programs and examples of a package; returns the folder of the programs."""
     command = ["cargo", "build", "--quiet", "--bins", "--examples"] + (["--release"] if release else [])
-    if folder != ROOT:
-        command.remove("--examples")
     subprocess.run(command, cwd=folder, check=True, timeout=3600)
-    target = Path(os.environ.get("CARGO_TARGET_DIR", folder / "target"))
+    target = Path(os.environ.get("CARGO_TARGET_DIR", "target"))
     return folder / target / ("release" if release else "debug")
 
 
@@ -150,18 +148,25 @@ class Cost:
                 pass  # The thread has ended.
 
 
-def press(server, load, seconds, warm_up, core=None):
-    """Runs a load generator that prints JSON, and adds what the server spent for each call.
+def press(server, load, connections, seconds, warm_up, core=None):
+    """Runs a load generator that prints JSON, or several at once, and adds what the server spent for each call.
 
     The cost is read within the counted time, as a rate, and divided by the rate of calls: so neither the greeting nor
-    the warm-up is counted.
+    the warm-up is counted. The warm-up begins when the last connection is made.
     """
-    loads = load if isinstance(load[0], (list, tuple)) else [load]
+    loads = load if isinstance(load[0], list) else [load]
+    # One less: the connection that showed that the server is there may still be among those of the start.
+    complete = server.descriptors() + connections - 1
     started = [
         subprocess.Popen(command_on(core, command), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for command in loads
     ]
     try:
+        deadline = time.monotonic() + 60
+        while server.descriptors() < complete and all(process.poll() is None for process in started):
+            if time.monotonic() > deadline:
+                raise Failure(f"{connections} connections were not made within a minute")
+            time.sleep(0.005)
         time.sleep(warm_up + MARGIN)
         before = server.cost()
         time.sleep(max(seconds - 2 * MARGIN, MARGIN))
@@ -197,6 +202,7 @@ def merge(outcomes):
         "ok": total("ok"),
         "errors": errors,
         "connections_lost": total("connections_lost"),
+        "starved": total("starved"),
         "client_cpu_us_per_call": first.get("own_cpu_us_per_call"),
         **{key: worst(key) for key in ("p50_us", "p99_us", "max_us")},
     }
@@ -218,7 +224,7 @@ def idle(server, load, connections, seconds):
         while not complete():
             if time.monotonic() > deadline:
                 raise Failure(f"{connections} connections were not made within a minute")
-            time.sleep(0.05)
+            time.sleep(0.01)
         time.sleep(1)
         grown, before = server.rss() - rss, server.cost()
         time.sleep(seconds)

@@ -4,7 +4,7 @@
 //! `queue` it is mostly what the system takes to wake a thread.
 
 use boneyard::internal::{Rig, Turnstile};
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
@@ -61,7 +61,7 @@ fn queue(criterion: &mut Criterion) {
     let rig = Rig::start(40, NonZeroU32::new(20)).expect("40 threads can be made");
     for calls in [1, 32, 512] {
         group.throughput(Throughput::Elements(calls as u64));
-        group.bench_function(format!("{calls} calls there and back, asleep between"), |bench| {
+        group.bench_function(BenchmarkId::new("there and back, asleep between", calls), |bench| {
             bench.iter(|| {
                 rig.push(calls);
                 rig.await_answers();
@@ -71,7 +71,7 @@ fn queue(criterion: &mut Criterion) {
     // Always enough before the workers, so that none goes to sleep: the cost of the queue without that of waking.
     for calls in [1, 32] {
         group.throughput(Throughput::Elements(calls as u64));
-        group.bench_function(format!("{calls} calls, workers kept busy"), |bench| {
+        group.bench_function(BenchmarkId::new("workers kept busy", calls), |bench| {
             bench.iter(|| {
                 rig.push(calls);
                 while rig.in_flight() > 4096 {
