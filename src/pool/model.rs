@@ -75,7 +75,7 @@ struct Model {
 impl Model {
     fn start(ports: usize, workers: usize, permits: u32) -> Model {
         let start = now();
-        let queues: Vec<_> = (0..ports).map(|_| Arc::new(Queue::new(8, workers, start))).collect();
+        let queues: Vec<_> = (0..ports).map(|_| Arc::new(Queue::new(8, workers, 2, start))).collect();
         let parkers: Vec<Vec<_>> =
             (0..ports).map(|_| (0..workers).map(|_| Arc::new(Parker::default())).collect()).collect();
         let seat = |(queue, parkers): (&Arc<Queue>, &Vec<Arc<Parker>>)| Seat {

@@ -19,6 +19,9 @@ pub(crate) struct Queue {
     sender: Sender<(Burst, u64)>,
     receiver: Receiver<(Burst, u64)>,
     calls_max: usize,
+    /// Workers that can run at once. More of them are not woken for calls that are short: they would take the
+    /// processor from those awake.
+    cores: usize,
     /// Calls in the channel.
     calls: unordered::AtomicUsize,
     /// Bursts taken since the start.
@@ -41,13 +44,15 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// Room for `calls_max` calls; `workers` may give the rest of a burst back besides.
-    pub(crate) fn new(calls_max: usize, workers: usize, now: Instant) -> Queue {
+    /// Room for `calls_max` calls; `workers` may give the rest of a burst back besides. `cores` of them can run at
+    /// once.
+    pub(crate) fn new(calls_max: usize, workers: usize, cores: usize, now: Instant) -> Queue {
         let (sender, receiver) = bounded(calls_max + workers);
         Queue {
             sender,
             receiver,
             calls_max,
+            cores,
             calls: unordered::AtomicUsize::new(0),
             taken: unordered::AtomicU64::new(0),
             cost_ns: unordered::AtomicU64::new(0),
@@ -118,8 +123,9 @@ impl Queue {
         if self.searching.load(Ordering::Relaxed) > 0 || self.receiver.is_empty() {
             return;
         }
-        let free = awake.saturating_sub(self.engaged.load(Ordering::Relaxed)) as u64;
-        if free == 0 || self.cost_ns.load(Ordering::Relaxed) > free * BACKLOG_NS_MAX {
+        let free = awake.saturating_sub(self.engaged.load(Ordering::Relaxed));
+        let behind = self.cost_ns.load(Ordering::Relaxed) > free as u64 * BACKLOG_NS_MAX;
+        if free == 0 || behind && free < self.cores {
             throttle.wake_one(port);
         }
     }

@@ -44,7 +44,7 @@ impl Outlet for Nowhere {
 /// Ports of so many workers each, with what stands for their threads.
 fn seats(ports: usize, workers: usize, calls_max: usize) -> Vec<Seat> {
     let seat = |_| Seat {
-        queue: Arc::new(Queue::new(calls_max, workers, now())),
+        queue: Arc::new(Queue::new(calls_max, workers, 2, now())),
         parkers: (0..workers).map(|_| Arc::new(Parker::default())).collect(),
     };
     (0..ports).map(seat).collect()

@@ -155,11 +155,12 @@ struct House {
 impl House {
     fn build(config: &Config, services: Services, bound: Vec<Bound>) -> House {
         let now = Instant::now();
+        let cores = machine::cpus() as usize;
         let mut seats = Vec::new();
         let mut ports = Vec::new();
         for (index, (port, bound)) in config.ports.iter().zip(bound).enumerate() {
             let workers = port.pool_tasks.value as usize;
-            let queue = Arc::new(Queue::new(config.queue_limit.value as usize, workers, now));
+            let queue = Arc::new(Queue::new(config.queue_limit.value as usize, workers, cores, now));
             let parkers: Vec<_> = (0..workers).map(|_| Arc::new(Parker::default())).collect();
             seats.push(Seat { queue: Arc::clone(&queue), parkers: parkers.clone() });
             let shared = PortShared::new(index, port.name.clone(), queue, workers, PortStats::default());
