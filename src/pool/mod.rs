@@ -63,7 +63,7 @@ impl Shared {
         Shared { throttle, services, paces, result_bytes_max, abandoned, refused, exits: Exits::default() }
     }
 
-    /// Waits until no more than `left` workers of all pools are alive, or until `deadline`. Returns how many are.
+    /// Waits until all `workers` of all pools have ended, or until `deadline`. Returns how many have not.
     pub(crate) fn await_exits(&self, workers: usize, deadline: Instant) -> usize {
         self.exits.wait(workers, deadline)
     }
