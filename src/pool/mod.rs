@@ -135,7 +135,7 @@ impl PortShared {
     pub(crate) fn rescue(&self, shared: &Shared, moved: bool, now: Instant) -> bool {
         let mut found = false;
         for turn in &self.turns {
-            found |= turn.rescue(&self.queue, &shared.paces, now);
+            found |= turn.rescue(self, &shared.paces, now);
         }
         if (found || !moved) && !self.queue.is_empty() {
             found |= shared.throttle.wake_one(self.index);

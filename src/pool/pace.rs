@@ -10,6 +10,10 @@ const SHORT_NS: u32 = 50_000;
 /// What a method is taken for until it has run once, in nanoseconds.
 const UNKNOWN_NS: u32 = 1_000_000;
 
+/// A call is taken to last at least so long, in nanoseconds: about what the work around a handler costs. Finer
+/// averages would only change with every call, and their memory be handed from thread to thread.
+const RESOLUTION_NS: u32 = 250;
+
 /// Running averages by method number, quick to rise and slow to fall, so that a method that is slow now and then
 /// is not taken for short.
 ///
@@ -36,7 +40,8 @@ impl Paces {
     /// A call of this method ran so long, in nanoseconds.
     pub(crate) fn learn(&self, method: u16, ns: u64) {
         let pace = &self.0[usize::from(method)];
-        let (old, new) = (pace.load(Ordering::Relaxed), u32::try_from(ns).unwrap_or(u32::MAX));
+        let (old, new) =
+            (pace.load(Ordering::Relaxed), u32::try_from(ns).unwrap_or(u32::MAX).max(RESOLUTION_NS));
         let next = match old {
             UNKNOWN_NS => new,
             _ if new > old => old + (new - old) / 4,
@@ -75,5 +80,9 @@ mod tests {
             paces.learn(1, 700);
         }
         assert_eq!(paces.ns(1), 700);
+        for _ in 0..2000 {
+            paces.learn(1, 90);
+        }
+        assert_eq!(paces.ns(1), RESOLUTION_NS, "and no lower");
     }
 }

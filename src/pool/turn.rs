@@ -4,9 +4,11 @@
 //! slow, the listener comes and takes both: the rest for another worker, the replies for their client. So a wrong
 //! guess costs a millisecond or two, not the handler's time.
 
+use super::PortShared;
 use super::pace::Paces;
-use super::queue::Queue;
 use crate::port::{Burst, Call, Outlet, Work};
+use crate::service::Status;
+use crate::stats::Batch;
 use crate::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -34,39 +36,49 @@ struct State {
     started: Option<Instant>,
 }
 
-/// Replies not yet sent.
+/// The reply to one call; empty when there is none.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) bytes: Vec<u8>,
+    pub(super) status: Status,
+}
+
+/// Replies not yet sent, nor counted.
 #[derive(Debug, Default)]
 pub(super) struct Held {
     bytes: Vec<u8>,
     answers: usize,
-    since: Option<Instant>,
+    statuses: Batch<{ Status::ALL.len() }>,
+    /// When they must leave; `None` while there are none.
+    due: Option<Instant>,
 }
 
 impl Held {
-    /// Sends what is held, if anything.
-    pub(super) fn send(&mut self, outlet: &dyn Outlet, queue: &Queue) {
+    /// Sends what is held, if anything. Counted first: who has an answer finds it in the counts.
+    pub(super) fn send(&mut self, outlet: &dyn Outlet, port: &PortShared) {
         if self.answers > 0 {
+            port.stats.answers.add_all(&mut self.statuses);
             outlet.send(&mut self.bytes, self.answers);
-            queue.answered(self.answers);
+            port.queue.answered(self.answers);
             self.bytes.shrink_to(HELD_BYTES_KEPT);
-            (self.answers, self.since) = (0, None);
+            (self.answers, self.due) = (0, None);
         }
     }
 
     /// Takes a reply in, leaving `reply` empty.
-    pub(super) fn add(&mut self, reply: &mut Vec<u8>, now: Instant) {
+    pub(super) fn add(&mut self, reply: &mut Reply, now: Instant) {
         if self.bytes.is_empty() {
-            std::mem::swap(&mut self.bytes, reply);
+            std::mem::swap(&mut self.bytes, &mut reply.bytes);
         } else {
-            self.bytes.append(reply);
+            self.bytes.append(&mut reply.bytes);
         }
         self.answers += 1;
-        self.since.get_or_insert(now);
+        self.statuses.add(reply.status.index());
+        self.due.get_or_insert(now + HELD_AGE_MAX);
     }
 
     fn is_due(&self, now: Instant) -> bool {
-        let old = self.since.is_some_and(|since| now.saturating_duration_since(since) > HELD_AGE_MAX);
-        old || self.bytes.len() > HELD_BYTES_MAX
+        self.due.is_some_and(|due| now > due) || self.bytes.len() > HELD_BYTES_MAX
     }
 }
 
@@ -90,13 +102,13 @@ impl Turn {
     /// it, which are given back to the queue.
     pub(super) fn step(
         &self,
-        reply: &mut Vec<u8>,
+        reply: &mut Reply,
         now: Instant,
-        queue: &Queue,
+        port: &PortShared,
         paces: &Paces,
     ) -> Option<Step> {
         let mut state = self.0.lock();
-        if !reply.is_empty() {
+        if !reply.bytes.is_empty() {
             state.held.add(reply, now);
         }
         let call = state.burst.as_mut().and_then(Burst::pop);
@@ -107,7 +119,7 @@ impl Turn {
         let due = state.held.answers > 0 && (slow || state.held.is_due(now));
         drop(state);
         if let Some(rest) = rest {
-            queue.push(rest, paces);
+            port.queue.push(rest, paces);
         }
         Some(Step { call, due })
     }
@@ -126,7 +138,7 @@ impl Turn {
     }
 
     /// Called by the listener. See the head of this file.
-    pub(super) fn rescue(&self, queue: &Queue, paces: &Paces, now: Instant) -> bool {
+    pub(super) fn rescue(&self, port: &PortShared, paces: &Paces, now: Instant) -> bool {
         let mut state = self.0.lock();
         let patient = |started: Instant| now.saturating_duration_since(started) < PATIENCE;
         if state.started.is_none_or(patient) {
@@ -138,10 +150,10 @@ impl Turn {
         drop(state);
         let found = rest.is_some() || held.answers > 0;
         if let Some(rest) = rest {
-            queue.push(rest, paces);
+            port.queue.push(rest, paces);
         }
         if let Some(outlet) = outlet {
-            held.send(outlet.as_ref(), queue);
+            held.send(outlet.as_ref(), port);
         }
         found
     }

@@ -3,7 +3,7 @@
 //! Awake it holds a permit; asleep it holds nothing.
 
 use super::throttle::{Next, PERMIT};
-use super::turn::{Held, Step};
+use super::turn::{Held, Reply, Step};
 use super::{PortShared, Shared};
 use crate::port::{Burst, Call, Outlet, Work, reply};
 use crate::service::{Refusal, Status, Transaction};
@@ -18,14 +18,15 @@ pub(super) struct Worker {
     id: usize,
     parker: Arc<Parker>,
     /// The reply being made.
-    reply: Vec<u8>,
+    reply: Reply,
     /// The replies being sent.
     held: Held,
 }
 
 impl Worker {
     pub(super) fn new(shared: Arc<Shared>, port: Arc<PortShared>, id: usize, parker: Arc<Parker>) -> Worker {
-        Worker { shared, port, id, parker, reply: Vec::new(), held: Held::default() }
+        let reply = Reply { bytes: Vec::new(), status: Status::Ok };
+        Worker { shared, port, id, parker, reply, held: Held::default() }
     }
 
     /// Sleeps and works until the throttle closes.
@@ -82,7 +83,7 @@ impl Worker {
                 drop(burst);
                 let end = self.run_paced(&work, &call, outlet.as_ref(), now());
                 self.held.add(&mut self.reply, end);
-                self.held.send(outlet.as_ref(), &self.port.queue);
+                self.held.send(outlet.as_ref(), &self.port);
             }
         }
         self.port.recycle(work);
@@ -93,8 +94,7 @@ impl Worker {
         let turn = &port.turns[self.id];
         turn.begin(burst);
         let mut now = now();
-        while let Some(Step { call, due }) = turn.step(&mut self.reply, now, &port.queue, &self.shared.paces)
-        {
+        while let Some(Step { call, due }) = turn.step(&mut self.reply, now, &port, &self.shared.paces) {
             if due {
                 self.flush(outlet);
             }
@@ -107,7 +107,7 @@ impl Worker {
 
     fn flush(&mut self, outlet: &dyn Outlet) {
         self.port.turns[self.id].take_held(&mut self.held);
-        self.held.send(outlet, &self.port.queue);
+        self.held.send(outlet, &self.port);
     }
 
     /// Runs a call; one not known to be short is announced, so that others do not wait for it.
@@ -129,7 +129,7 @@ impl Worker {
         let shared = &*self.shared;
         let mut end = start;
         let mut status = Status::Ok;
-        reply(call.id, call.codec, &mut self.reply, |out| {
+        reply(call.id, call.codec, &mut self.reply.bytes, |out| {
             let mut times = self.port.waits(work, start);
             status = match not_to_run(shared, call, outlet, start) {
                 Some(status) => {
@@ -150,7 +150,7 @@ impl Worker {
             };
             (status, times)
         });
-        self.port.stats.answer(status);
+        self.reply.status = status;
         end
     }
 }
@@ -190,23 +190,22 @@ impl PortShared {
     /// Answers what is queued without running it, for a server that stops while its workers are stuck.
     pub(crate) fn refuse_queued(&self, shared: &Shared) {
         const STATUS: Status = Status::Draining;
-        let (mut frame, mut held) = (Vec::new(), Held::default());
+        let (mut answer, mut held) = (Reply { bytes: Vec::new(), status: STATUS }, Held::default());
         while let Some(mut burst) = self.queue.take() {
             if burst.len() > 1 {
                 self.queue.exposed(-1);
             }
             let (work, now) = (Arc::clone(burst.work()), now());
             while let Some(call) = burst.pop() {
-                reply(call.id, call.codec, &mut frame, |out| {
+                reply(call.id, call.codec, &mut answer.bytes, |out| {
                     Refusal::new(STATUS, STATUS.text()).encode(call.codec, out);
                     (STATUS, self.waits(&work, now))
                 });
-                held.add(&mut frame, now);
-                self.stats.answer(STATUS);
+                held.add(&mut answer, now);
                 shared.refused.fetch_add(1, Ordering::Relaxed);
             }
             if let Some(outlet) = &work.outlet {
-                held.send(outlet.as_ref(), &self.queue);
+                held.send(outlet.as_ref(), self);
             }
         }
     }

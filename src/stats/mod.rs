@@ -39,6 +39,15 @@ impl<const N: usize> Tally<N> {
         self.0[index].add(1);
     }
 
+    /// Adds what was gathered, leaving `batch` empty.
+    pub(crate) fn add_all(&self, batch: &mut Batch<N>) {
+        for (counter, count) in self.0.iter().zip(&mut batch.0) {
+            if *count > 0 {
+                counter.add(std::mem::take(count).into());
+            }
+        }
+    }
+
     /// The count of case `index`.
     pub fn get(&self, index: usize) -> u64 {
         self.0[index].get()
@@ -47,6 +56,24 @@ impl<const N: usize> Tally<N> {
     /// The count of all cases.
     pub fn sum(&self) -> u64 {
         self.0.iter().map(Counter::get).sum()
+    }
+}
+
+/// Cases gathered by one thread and added to a [`Tally`] together: threads that add to one counter for each call
+/// would hand its memory to and fro.
+#[derive(Debug)]
+pub(crate) struct Batch<const N: usize>([u32; N]);
+
+impl<const N: usize> Default for Batch<N> {
+    fn default() -> Self {
+        Batch([0; N])
+    }
+}
+
+impl<const N: usize> Batch<N> {
+    /// Gathers case `index` once more.
+    pub(crate) fn add(&mut self, index: usize) {
+        self.0[index] += 1;
     }
 }
 
