@@ -44,7 +44,7 @@ pub struct Warning {
 /// Everything there is to say about `config` on `machine`, in a fixed order.
 ///
 /// Codes: `workers_wait`, `throttle_no_effect`, `throttle_alone`, `pool_alone`, `unlimited`, `many_workers`,
-/// `stack_memory`, `threads_limit`, `queue_limit`, `queue_memory`, `descriptors`.
+/// `stack_memory`, `threads_limit`, `queue_limit`, `nested_reserve`, `queue_memory`, `descriptors`.
 pub fn advise(config: &Config, machine: &Machine) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let mut say = |code, message: Option<String>| {
@@ -60,6 +60,7 @@ pub fn advise(config: &Config, machine: &Machine) -> Vec<Warning> {
     say("threads_limit", threads_limit(config, machine));
     for (index, _) in config.ports.iter().enumerate() {
         say("queue_limit", queue_limit(config, index));
+        say("nested_reserve", nested_reserve(config, index));
     }
     say("queue_memory", queue_memory(config, machine));
     say("descriptors", descriptors(config, machine));
@@ -185,6 +186,15 @@ fn threads_limit(config: &Config, machine: &Machine) -> Option<String> {
              {limit}: not all can start; raise the limit or lower the pools",
             workers_in_words(config),
         )
+    })
+}
+
+fn nested_reserve(config: &Config, port: usize) -> Option<String> {
+    let (reserve, port) = (config.nested_reserve.value, &config.ports[port]);
+    let workers = port.pool_tasks.value;
+    (reserve > 0 && reserve >= workers).then(|| {
+        let most = workers - 1;
+        format!("{}: {most} of {workers} workers can be kept for nested calls, not {reserve}", port.name)
     })
 }
 

@@ -99,7 +99,7 @@ mod tests {
         let ports: Vec<_> =
             config.ports.iter().map(|p| (&p.name, p.address.to_string(), p.pool_tasks.value)).collect();
         format!(
-            "{ports:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+            "{ports:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
             config.disabled_ports.len(),
             config.max_concurrent_trans.value,
             config.pool_rule.value,
@@ -109,6 +109,7 @@ mod tests {
             config.codel_interval.value,
             config.codel_mode.value,
             config.long_transaction.value,
+            config.nested_reserve.value,
             config.max_frame_bytes.value,
             config.thread_stack_bytes.value,
             config.shutdown_timeout.value,

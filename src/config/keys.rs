@@ -301,6 +301,22 @@ pub static KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "Server_Nested_Reserve",
+        unit: "threads",
+        default: Standard::Value("0"),
+        doc: "Workers of each port that only run calls made by handlers of this very server, directly or through another. \
+              They keep a pool from waiting for itself: with calls nested once, 1 is enough. One worker at least is left \
+              for the other calls.",
+        slot: Slot::Server {
+            kind: Kind::Count {
+                min: 0,
+                max: super::sizing::POOL_TASKS_MAX - 1,
+                store: |c, s| c.nested_reserve = s,
+            },
+            show: |c| shown(c.nested_reserve.value, &c.nested_reserve.source),
+        },
+    },
+    Key {
         name: "Server_Max_Frame_KB",
         unit: "KiB",
         default: Standard::Value("4096"),

@@ -81,6 +81,9 @@ pub struct Config {
     pub codel_mode: Setting<CodelMode>,
     /// A transaction that runs longer is told of in the log. 1 s to one day, `None` for none; default one minute.
     pub long_transaction: Setting<Option<Duration>>,
+    /// Workers of each port kept for calls that handlers of this server make; one at least is left for the others.
+    /// 0 to 4095; default 0.
+    pub nested_reserve: Setting<u32>,
     /// Largest frame, header included, in bytes. 1 KiB to 64 MiB; default 4 MiB.
     pub max_frame_bytes: Setting<u32>,
     /// Stack of each worker thread, in bytes. 64 KiB to 64 MiB; default 1 MiB.

@@ -54,6 +54,7 @@ fn blank(file: Option<&Path>) -> Config {
         codel_interval: unset(Duration::ZERO),
         codel_mode: unset(CodelMode::Observe),
         long_transaction: unset(None),
+        nested_reserve: unset(0),
         max_frame_bytes: unset(0),
         thread_stack_bytes: unset(0),
         shutdown_timeout: unset(Duration::ZERO),

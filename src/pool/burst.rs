@@ -7,13 +7,14 @@ use super::Lane;
 use crate::port::Call;
 use crate::service::Caller;
 use crate::sync::Arc;
+use crate::wire::Chain;
 use std::ops::Range;
 use std::time::Instant;
 
 /// Where replies go: a connection as the pool sees it.
 pub(crate) trait Outlet: Caller {
-    /// Its place in the port's queue.
-    fn lane(&self) -> &Lane;
+    /// Its place in one of the port's lines: that of the calls that handlers of this server made, or of the others.
+    fn lane(&self, nested: bool) -> &Lane;
 
     /// Sends `replies`, which answer `answers` calls, and leaves the buffer empty. Does not block: what the
     /// socket does not take stays with the connection.
@@ -26,6 +27,10 @@ pub(crate) struct Work {
     pub(crate) bytes: Vec<u8>,
     /// The calls, in the order of their arrival.
     pub(crate) calls: Vec<Call>,
+    /// Chains of those calls that have one.
+    pub(crate) chains: Vec<Arc<Chain>>,
+    /// The first of the calls that handlers of this server made; those before it were made by clients.
+    pub(crate) nested_from: usize,
     /// The connection; `None` while the buffers wait to be used again.
     pub(crate) outlet: Option<Arc<dyn Outlet>>,
     /// When the last byte of the calls was read.
@@ -37,7 +42,15 @@ pub(crate) struct Work {
 impl Work {
     /// Empty buffers.
     pub(crate) fn new(now: Instant) -> Work {
-        Work { bytes: Vec::new(), calls: Vec::new(), outlet: None, received: now, permit_clock_us: 0 }
+        Work {
+            bytes: Vec::new(),
+            calls: Vec::new(),
+            chains: Vec::new(),
+            nested_from: usize::MAX,
+            outlet: None,
+            received: now,
+            permit_clock_us: 0,
+        }
     }
 
     /// The arguments of a call of this work.
@@ -45,11 +58,18 @@ impl Work {
         call.arguments_in(&self.bytes)
     }
 
+    /// The chain of a call of this work, if a handler made it.
+    pub(crate) fn chain(&self, call: &Call) -> Option<&Arc<Chain>> {
+        self.chains.get(call.chain()?)
+    }
+
     /// Ready to be used again: keeps no connection alive and no buffer above `bytes_kept`. The bytes stay, so that
     /// the buffer can be read into without being filled with zeros first.
     pub(crate) fn clear(&mut self, bytes_kept: usize) {
         self.outlet = None;
         self.calls.clear();
+        self.chains.clear();
+        self.nested_from = usize::MAX;
         if self.bytes.capacity() > bytes_kept {
             self.bytes = Vec::new();
         }
@@ -73,10 +93,16 @@ pub(crate) struct Burst {
 }
 
 impl Burst {
-    /// All calls of `work`; `None` when there are none.
-    pub(crate) fn new(work: Arc<Work>) -> Option<Burst> {
-        let calls = 0..work.calls.len();
-        (!calls.is_empty()).then_some(Burst { work, calls })
+    /// All calls of `work`: those that clients made, and those that handlers of this server made.
+    pub(crate) fn split_work(work: Arc<Work>) -> impl Iterator<Item = Burst> {
+        let (all, middle) = (work.calls.len(), work.nested_from.min(work.calls.len()));
+        let parts = [0..middle, middle..all].into_iter().filter(|calls| !calls.is_empty());
+        parts.map(move |calls| Burst { work: Arc::clone(&work), calls })
+    }
+
+    /// Were its calls made by handlers of this server?
+    pub(crate) fn is_nested(&self) -> bool {
+        self.calls.start >= self.work.nested_from
     }
 
     /// The shared part.

@@ -87,7 +87,7 @@ mod tests {
     fn burst(id: u64) -> Burst {
         let mut work = Work::new(Instant::now());
         work.calls.push(Call::new(id, 1, Codec::Bincode, 0, None));
-        Burst::new(Arc::new(work)).unwrap()
+        Burst::split_work(Arc::new(work)).next().unwrap()
     }
 
     #[test]

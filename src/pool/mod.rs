@@ -16,6 +16,7 @@ mod codel;
 mod lane;
 #[cfg(all(test, any(loom, shuttle)))]
 mod model;
+mod nested;
 mod queue;
 #[cfg(not(any(loom, shuttle)))]
 mod rig;
@@ -28,14 +29,17 @@ mod worker;
 pub(crate) use burst::{Burst, Outlet, Work};
 pub(crate) use codel::{Codel, CodelRules};
 pub(crate) use lane::Lane;
-pub(crate) use queue::Queue;
+pub(crate) use nested::{Nested, Queued, advice};
+pub(crate) use queue::{Measures, Queue};
 #[cfg(not(any(loom, shuttle)))]
 pub use rig::{Rig, Turnstile};
 pub(crate) use throttle::{Seat, Throttle};
 
+use crate::port::Call;
 use crate::service::Services;
 use crate::stats::{Paces, PortStats};
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Condvar, Mutex, Parker};
+use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 use turn::{Long, Turn};
 use worker::Worker;
@@ -52,6 +56,7 @@ pub(crate) struct Shared {
     pub(crate) throttle: Throttle,
     pub(crate) services: Services,
     pub(crate) paces: Paces,
+    pub(crate) nested: Nested,
     /// Largest result, in bytes.
     pub(crate) result_bytes_max: usize,
     /// Set when the time for an orderly stop is over: what has not started never will.
@@ -63,9 +68,21 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(services: Services, throttle: Throttle, result_bytes_max: usize) -> Shared {
+        // A hasher with keys of its own for each: as good as a random number, and no program can guess it.
+        let server = RandomState::new().hash_one("server").max(1);
         let paces = Paces::new(services.len());
         let (abandoned, refused) = (AtomicBool::new(false), AtomicUsize::new(0));
-        Shared { throttle, services, paces, result_bytes_max, abandoned, refused, exits: Exits::default() }
+        let nested = Nested::new(server);
+        Shared {
+            throttle,
+            services,
+            paces,
+            nested,
+            result_bytes_max,
+            abandoned,
+            refused,
+            exits: Exits::default(),
+        }
     }
 
     /// Waits until all `workers` of all pools have ended, or until `deadline`. Returns how many have not.
@@ -133,6 +150,21 @@ impl PortShared {
             let mut spare = self.spare.lock();
             if spare.len() < SPARE_WORKS {
                 spare.push(work);
+            }
+        }
+    }
+
+    /// For the listener, before it queues the calls of one read: puts those that handlers of this server made behind
+    /// the others, and has them watched for deadlocks.
+    pub(crate) fn sort_out_nested(&self, work: &mut Work, outlet: &Arc<dyn Outlet>, nested: &Nested) {
+        let Work { calls, chains, nested_from, .. } = work;
+        let chain = |call: &Call| chains.get(call.chain()?).filter(|chain| nested.concerns(chain));
+        calls.sort_by_key(|call| chain(call).is_some());
+        *nested_from = calls.partition_point(|call| chain(call).is_none());
+        for call in &calls[*nested_from..] {
+            if let Some(chain) = chain(call) {
+                let (chain, outlet) = (Arc::clone(chain), Arc::clone(outlet));
+                nested.queue(Queued { port: self.index, call: *call, chain, outlet });
             }
         }
     }

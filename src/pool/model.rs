@@ -5,7 +5,7 @@
 //! `benches/models.sh` runs them, and runs them again with each bug of [`crate::sync::Planted`], which must be found.
 
 use super::stand_in::StandIn;
-use super::{Burst, CodelRules, Outlet, PortShared, Queue, Seat, Shared, Throttle, Work, Worker};
+use super::{Burst, CodelRules, Measures, Outlet, PortShared, Queue, Seat, Shared, Throttle, Work, Worker};
 use crate::port::Call;
 use crate::service::{Services, ServicesBuilder};
 use crate::sync::{Arc, Parker, now};
@@ -50,7 +50,9 @@ struct Model {
 impl Model {
     fn start(ports: usize, workers: usize, permits: u32) -> Model {
         let start = now();
-        let queues: Vec<_> = (0..ports).map(|_| Arc::new(Queue::new(8, workers, 2, start))).collect();
+        let queues: Vec<_> = (0..ports)
+            .map(|_| Arc::new(Queue::new(Measures { calls_max: 8, workers, reserve: 0, cores: 2 }, start)))
+            .collect();
         let parkers: Vec<Vec<_>> =
             (0..ports).map(|_| (0..workers).map(|_| Arc::new(Parker::default())).collect()).collect();
         let seat = |(queue, parkers): (&Arc<Queue>, &Vec<Arc<Parker>>)| Seat {
@@ -82,8 +84,9 @@ impl Model {
         let mut work = Work::new(now());
         work.calls = (0..calls).map(|id| Call::new(id as u64, 1, Codec::Bincode, 0, None)).collect();
         work.outlet = Some(Arc::clone(&self.answers) as Arc<dyn Outlet>);
-        let burst = Burst::new(Arc::new(work)).expect("at least one call");
-        self.ports[port].queue.admit(burst, &self.shared.paces);
+        for burst in Burst::split_work(Arc::new(work)) {
+            self.ports[port].queue.admit(burst, &self.shared.paces);
+        }
         self.ports[port].queue.announce(&self.shared.throttle, port);
     }
 

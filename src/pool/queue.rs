@@ -20,9 +20,16 @@ const BURST_NS: u64 = 5_000;
 /// Calls that wait, and what they are likely to cost.
 #[derive(Debug)]
 pub(crate) struct Queue {
-    sender: Sender<Arc<dyn Outlet>>,
-    receiver: Receiver<Arc<dyn Outlet>>,
+    /// Connections with calls that clients made.
+    fresh: Line,
+    /// Connections with calls that handlers of this server made; they come first.
+    nested: Line,
     calls_max: usize,
+    /// Workers that fresh calls may have at once; the others are kept for nested calls.
+    fresh_max: usize,
+    /// Fresh bursts in progress; counted only where workers are kept.
+    begun: AtomicUsize,
+    workers: usize,
     /// Workers that can run at once. More of them are not woken for calls that are short: they would take the
     /// processor from those awake.
     cores: usize,
@@ -51,15 +58,57 @@ pub(crate) struct Queue {
     permit_clock: PermitClock,
 }
 
+/// Connections that wait, each with its bursts in one of its lanes.
+#[derive(Debug)]
+struct Line(Sender<Arc<dyn Outlet>>, Receiver<Arc<dyn Outlet>>);
+
+impl Line {
+    fn new(places: usize) -> Line {
+        let (sender, receiver) = bounded(places);
+        Line(sender, receiver)
+    }
+
+    fn join(&self, outlet: Arc<dyn Outlet>) {
+        // Each connection in the channel has a call that was admitted against `calls_max` or was given back by a
+        // worker, of which each gives back one: the channel has a place for all of them.
+        self.0.try_send(outlet).expect("the channel has a place for every connection with a burst");
+    }
+
+    fn next(&self) -> Option<Arc<dyn Outlet>> {
+        self.1.try_recv().ok()
+    }
+
+    fn len(&self) -> usize {
+        self.1.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.1.is_empty()
+    }
+}
+
+/// How large a queue is, and whom it serves.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Measures {
+    /// Calls that may wait. Workers may give the rest of a burst back besides.
+    pub(crate) calls_max: usize,
+    pub(crate) workers: usize,
+    /// Workers kept for nested calls; one at least is left for the others.
+    pub(crate) reserve: usize,
+    /// Workers that can run at once.
+    pub(crate) cores: usize,
+}
+
 impl Queue {
-    /// Room for `calls_max` calls; `workers` may give the rest of a burst back besides. `cores` of them can run at
-    /// once.
-    pub(crate) fn new(calls_max: usize, workers: usize, cores: usize, now: Instant) -> Queue {
-        let (sender, receiver) = bounded(calls_max + workers);
+    pub(crate) fn new(measures: Measures, now: Instant) -> Queue {
+        let Measures { calls_max, workers, reserve, cores } = measures;
         Queue {
-            sender,
-            receiver,
+            fresh: Line::new(calls_max + workers),
+            nested: Line::new(calls_max + workers),
             calls_max,
+            fresh_max: workers.saturating_sub(reserve).max(1),
+            begun: AtomicUsize::new(0),
+            workers,
             cores,
             calls: unordered::AtomicUsize::new(0),
             bursts: unordered::AtomicUsize::new(0),
@@ -87,7 +136,7 @@ impl Queue {
     }
 
     /// What is ahead of a connection's next call. `workers` may run at once.
-    pub(crate) fn forecast(&self, lane: &Lane, workers: usize) -> Forecast {
+    pub(crate) fn forecast(&self, outlet: &dyn Outlet, workers: usize) -> Forecast {
         let calls = self.calls.load(Ordering::Relaxed) as u64;
         if calls == 0 {
             return Forecast { workers: workers as u64, ..Forecast::default() };
@@ -96,20 +145,29 @@ impl Queue {
             queue_ns: self.cost_ns.load(Ordering::Relaxed),
             calls,
             bursts: self.bursts.load(Ordering::Relaxed) as u64,
-            lanes: self.receiver.len() as u64,
-            lane_ns: lane.cost_ns(),
+            lanes: (self.fresh.len() + self.nested.len()) as u64,
+            lane_ns: outlet.lane(false).cost_ns(),
             workers: workers as u64,
         }
     }
 
     /// Do other connections wait for their turn?
     pub(super) fn others_wait(&self) -> bool {
-        !self.receiver.is_empty()
+        !self.is_empty()
     }
 
-    /// Is there no burst?
+    /// Is there no burst that a worker might take?
     pub(crate) fn is_empty(&self) -> bool {
-        self.receiver.is_empty()
+        self.nested.is_empty() && (self.fresh.is_empty() || self.keeps_workers() && self.fresh_are_full())
+    }
+
+    /// Are some workers kept for nested calls?
+    fn keeps_workers(&self) -> bool {
+        self.fresh_max < self.workers
+    }
+
+    fn fresh_are_full(&self) -> bool {
+        self.begun.load(Ordering::SeqCst) >= self.fresh_max
     }
 
     /// Admits a burst: its calls are in flight until [`Queue::answered`].
@@ -136,26 +194,39 @@ impl Queue {
         self.cost_ns.fetch_add(cost, Ordering::Relaxed);
         let work = Arc::clone(burst.work());
         let outlet = work.outlet.as_ref().expect("the calls of a burst came from somewhere");
-        if push(outlet.lane(), burst, cost) {
-            self.line_up(Arc::clone(outlet));
+        let nested = burst.is_nested();
+        if push(outlet.lane(nested), burst, cost) {
+            self.line(nested).join(Arc::clone(outlet));
         }
     }
 
-    fn line_up(&self, outlet: Arc<dyn Outlet>) {
-        // Each connection in the channel has a call that was admitted against `calls_max` or was given back by a
-        // worker, of which each gives back one: the channel has a place for all of them.
-        self.sender.try_send(outlet).expect("the channel has a place for every connection with a burst");
+    fn line(&self, nested: bool) -> &Line {
+        if nested { &self.nested } else { &self.fresh }
     }
 
-    /// Takes a burst of the first connection, which goes to the end if it has more. One of several calls counts as
-    /// exposed from here on.
+    /// Takes a burst of the first connection in line, which goes to the end if it has more. One of several calls
+    /// counts as exposed from here on. To be followed by [`Queue::done`].
     pub(super) fn take(&self) -> Option<Burst> {
-        let outlet = self.receiver.try_recv().ok()?;
+        match self.nested.next() {
+            Some(outlet) => Some(self.take_of(outlet, true)),
+            None => self.next_fresh().map(|outlet| self.take_of(outlet, false)),
+        }
+    }
+
+    /// As [`Queue::take`], for bursts that are not going to be served: keeps no workers.
+    pub(super) fn take_to_refuse(&self) -> Option<Burst> {
+        match self.nested.next() {
+            Some(outlet) => Some(self.take_of(outlet, true)),
+            None => self.fresh.next().map(|outlet| self.take_of(outlet, false)),
+        }
+    }
+
+    fn take_of(&self, outlet: Arc<dyn Outlet>, nested: bool) -> Burst {
         let Popped { burst, cost_ns, more } =
-            outlet.lane().pop().expect("a connection in the queue has a burst");
+            outlet.lane(nested).pop().expect("a connection in line has a burst");
         if more {
             // Between the two the queue may look empty to others; this worker is awake and looks again.
-            self.line_up(outlet);
+            self.line(nested).join(outlet);
         }
         if burst.len() > 1 {
             self.exposed(1);
@@ -166,7 +237,28 @@ impl Queue {
         self.bursts.fetch_sub(1, Ordering::Relaxed);
         self.cost_ns.fetch_sub(cost_ns, Ordering::Relaxed);
         self.taken.fetch_add(1, Ordering::Relaxed);
-        Some(burst)
+        burst
+    }
+
+    fn next_fresh(&self) -> Option<Arc<dyn Outlet>> {
+        if !self.keeps_workers() {
+            return self.fresh.next();
+        }
+        // Counted first: of two workers that see the last place one gets it.
+        let outlet =
+            if self.begun.fetch_add(1, Ordering::SeqCst) < self.fresh_max { self.fresh.next() } else { None };
+        if outlet.is_none() {
+            self.done(false);
+        }
+        outlet
+    }
+
+    /// A burst that was taken is served. Its worker looks for more before it sleeps, so a place that comes free here
+    /// is not lost.
+    pub(super) fn done(&self, nested: bool) {
+        if self.keeps_workers() && !nested {
+            self.begun.fetch_sub(1, Ordering::SeqCst);
+        }
     }
 
     /// To be called when work was queued or taken: wakes one more worker if those awake are too few for what
@@ -178,7 +270,7 @@ impl Queue {
             throttle.wake_one(port);
             return;
         }
-        if self.searching.load(Ordering::Relaxed) > 0 || self.receiver.is_empty() {
+        if self.searching.load(Ordering::Relaxed) > 0 || self.is_empty() {
             return;
         }
         let free = awake.saturating_sub(self.engaged.load(Ordering::Relaxed));

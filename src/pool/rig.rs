@@ -5,7 +5,9 @@
 
 use super::stand_in::StandIn;
 use super::throttle::{Next, PERMIT};
-use super::{Burst, CodelRules, Outlet, PortShared, Queue, Seat, Shared, Throttle, Work, start_workers};
+use super::{
+    Burst, CodelRules, Measures, Outlet, PortShared, Queue, Seat, Shared, Throttle, Work, start_workers,
+};
 use crate::port::Call;
 use crate::service::ServicesBuilder;
 use crate::stats::Paces;
@@ -22,7 +24,7 @@ const METHOD: u16 = 1;
 /// Ports of so many workers each, with what stands for their threads.
 fn seats(ports: usize, workers: usize, calls_max: usize) -> Vec<Seat> {
     let seat = |_| Seat {
-        queue: Arc::new(Queue::new(calls_max, workers, 2, now())),
+        queue: Arc::new(Queue::new(Measures { calls_max, workers, reserve: 0, cores: 2 }, now())),
         parkers: (0..workers).map(|_| Arc::new(Parker::default())).collect(),
     };
     (0..ports).map(seat).collect()
@@ -64,7 +66,7 @@ impl Rig {
         work.calls.extend((0..calls as u64).map(|id| Call::new(id, METHOD, Codec::Bincode, 0, None)));
         work.outlet = Some(Arc::clone(&self.outlet) as Arc<dyn Outlet>);
         work.received = now;
-        if let Some(burst) = Burst::new(shelf) {
+        for burst in Burst::split_work(shelf) {
             self.port.queue.admit(burst, &self.shared.paces);
             self.port.queue.announce(&self.shared.throttle, 0);
         }
@@ -126,7 +128,7 @@ impl Turnstile {
             let mut work = Work::new(now());
             work.calls.push(Call::new(0, METHOD, Codec::Bincode, 0, None));
             work.outlet = Some(Arc::new(StandIn::default()));
-            queue.admit(Burst::new(Arc::new(work)).expect("one call is not none"), &paces);
+            Burst::split_work(Arc::new(work)).for_each(|burst| queue.admit(burst, &paces));
         }
     }
 

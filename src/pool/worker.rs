@@ -53,7 +53,9 @@ impl Worker {
             let next = match burst {
                 Some(burst) => {
                     port.queue.announce(&shared.throttle, port.index);
+                    let nested = burst.is_nested();
                     self.serve(burst);
+                    port.queue.done(nested);
                     yielded = false;
                     if shared.throttle.others_starve(port.index) {
                         shared.throttle.pass_on(port.index, self.id)
@@ -201,7 +203,7 @@ impl PortShared {
         if status != Status::Overloaded {
             return refusal;
         }
-        let forecast = self.queue.forecast(outlet.lane(), shared.throttle.may_run(self.index));
+        let forecast = self.queue.forecast(outlet, shared.throttle.may_run(self.index));
         refusal.retry_after(forecast.wait(0))
     }
 
@@ -209,7 +211,7 @@ impl PortShared {
     pub(crate) fn refuse_queued(&self, shared: &Shared) {
         const STATUS: Status = Status::Draining;
         let (mut answer, mut held) = (Reply { bytes: Vec::new(), status: STATUS }, Held::default());
-        while let Some(mut burst) = self.queue.take() {
+        while let Some(mut burst) = self.queue.take_to_refuse() {
             if burst.len() > 1 {
                 self.queue.exposed(-1);
             }

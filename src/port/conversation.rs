@@ -8,11 +8,9 @@ use super::call::Call;
 use super::frames;
 use crate::service::{Refusal, Status};
 use crate::stats::{CloseReason, PortStats};
-use crate::wire::body::Hello;
 use crate::sync::Arc;
-use crate::wire::limits::{
-    HEADER_BYTES, HELLO_BODY_BYTES_MAX, PREFACE_BYTES, SIGNAL_BODY_BYTES_MAX,
-};
+use crate::wire::body::Hello;
+use crate::wire::limits::{HEADER_BYTES, HELLO_BODY_BYTES_MAX, PREFACE_BYTES, SIGNAL_BODY_BYTES_MAX};
 use crate::wire::{CallPrelude, Chain, Codec, Flags, Header, Kind, Preface, WireError, cut};
 use std::time::{Duration, Instant};
 
@@ -206,7 +204,8 @@ impl Conversation {
             return Ok(());
         }
         intake.cost_ns += u64::from(port.admission.paces.mean_ns(header.code));
-        let mut call = Call::new(header.call, header.code, Codec::of(header.flags), prelude.session, deadline);
+        let mut call =
+            Call::new(header.call, header.code, Codec::of(header.flags), prelude.session, deadline);
         if let Some(chain) = chain {
             call = call.chained(intake.chains.len());
             intake.chains.push(Arc::new(chain));

@@ -37,8 +37,8 @@ pub(super) struct Connection {
     cancelled: Mutex<VecDeque<u64>>,
     /// Is there anything in `cancelled`?
     any_cancelled: AtomicBool,
-    /// What waits for a worker.
-    lane: Lane,
+    /// What waits for a worker: calls that clients made, and calls that handlers of this server made.
+    lanes: [Lane; 2],
     doorbell: Arc<Doorbell>,
 }
 
@@ -67,7 +67,7 @@ impl Connection {
             paused: AtomicBool::new(false),
             cancelled: Mutex::default(),
             any_cancelled: AtomicBool::new(false),
-            lane: Lane::default(),
+            lanes: Default::default(),
             doorbell,
         }
     }
@@ -229,8 +229,8 @@ impl Outbound {
 }
 
 impl Outlet for Connection {
-    fn lane(&self) -> &Lane {
-        &self.lane
+    fn lane(&self, nested: bool) -> &Lane {
+        &self.lanes[usize::from(nested)]
     }
 
     fn send(&self, replies: &mut Vec<u8>, answers: usize) {

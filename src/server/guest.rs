@@ -286,7 +286,7 @@ impl Desk {
             methods: shared.services.len() as u16,
             queue_room: port.queue.room(),
             session_room: self.session_calls_max.saturating_sub(connection.in_flight()),
-            forecast: port.queue.forecast(connection.lane(), shared.throttle.may_run(port.index)),
+            forecast: port.queue.forecast(connection, shared.throttle.may_run(port.index)),
             wait_max: port.codel.wait_max(),
             paces: &shared.paces,
         }
@@ -318,12 +318,17 @@ impl Desk {
         let mut shelf = port.spare_work(arrived);
         let work = Arc::get_mut(&mut shelf).expect("spare buffers have one owner");
         std::mem::swap(&mut work.calls, &mut self.intake.calls);
+        std::mem::swap(&mut work.chains, &mut self.intake.chains);
         fill(&mut work.bytes);
         work.outlet = Some(Arc::clone(connection) as Arc<dyn Outlet>);
         work.received = arrived;
         work.permit_clock_us = port.queue.permit_clock().read_us(arrived);
-        if let Some(burst) = Burst::new(shelf) {
-            connection.admitted(burst.len());
+        if !work.chains.is_empty() {
+            let outlet = Arc::clone(connection) as Arc<dyn Outlet>;
+            port.sort_out_nested(work, &outlet, &self.shared.nested);
+        }
+        connection.admitted(work.calls.len());
+        for burst in Burst::split_work(shelf) {
             port.queue.admit(burst, &self.shared.paces);
             port.queue.announce(&self.shared.throttle, port.index);
         }

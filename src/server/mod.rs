@@ -18,7 +18,7 @@ mod watch;
 pub use running::{PortHandle, RunningServer, Stopped};
 
 use crate::config::{CodelMode, Config, ConfigErrors, Limit};
-use crate::pool::{CodelRules, PortShared, Queue, Seat, Shared, Throttle, start_workers};
+use crate::pool::{CodelRules, Measures, PortShared, Queue, Seat, Shared, Throttle, start_workers};
 use crate::port::{Intake, welcome};
 use crate::service::builtin::{self, Info, PortInfo};
 use crate::service::{
@@ -160,7 +160,9 @@ impl House {
         let mut ports = Vec::new();
         for (index, (port, bound)) in config.ports.iter().zip(bound).enumerate() {
             let workers = port.pool_tasks.value as usize;
-            let queue = Arc::new(Queue::new(config.queue_limit.value as usize, workers, cores, now));
+            let (calls_max, reserve) =
+                (config.queue_limit.value as usize, config.nested_reserve.value as usize);
+            let queue = Arc::new(Queue::new(Measures { calls_max, workers, reserve, cores }, now));
             let parkers: Vec<_> = (0..workers).map(|_| Arc::new(Parker::default())).collect();
             seats.push(Seat { queue: Arc::clone(&queue), parkers: parkers.clone() });
             let shared = PortShared::new(index, port.name.clone(), queue, workers, codel_rules(config), now);

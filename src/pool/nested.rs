@@ -1,0 +1,237 @@
+//! Calls that handlers of this server made and that came back to it: which of them can never be answered.
+//!
+//! A worker whose handler waits for a call is *stuck* if that call, or one made for it, waits in the queue of a pool
+//! whose workers are all stuck. Then none of them will ever run it: a deadlock, however many servers lie between. What
+//! is found is certain; two pools of two servers that wait for one another by calls of different chains are not found,
+//! because neither server sees the other's half.
+//!
+//! Knows queued calls and waiting workers; knows no socket and no clock. Costs nothing to calls that are not nested.
+//!
+//! Invariant: a queued nested call leaves this list exactly once, by whoever answers it: its worker or
+//! [`Nested::break_deadlock`].
+
+use super::Outlet;
+use crate::port::Call;
+use crate::sync::unordered::AtomicUsize;
+use crate::sync::{Arc, Mutex, Ordering};
+use crate::wire::{Chain, Link};
+
+/// The nested calls of a server.
+#[derive(Debug)]
+pub(crate) struct Nested {
+    /// What the server calls itself in chains.
+    server: u64,
+    /// How many calls are queued; so that nobody takes the lock for nothing.
+    count: AtomicUsize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queued: Vec<Queued>,
+    waits: Vec<Wait>,
+}
+
+/// A call that waits for a worker, made for a transaction of this server.
+#[derive(Clone)]
+pub(crate) struct Queued {
+    /// The port in whose queue it is.
+    pub(crate) port: usize,
+    pub(crate) call: Call,
+    pub(crate) chain: Arc<Chain>,
+    pub(crate) outlet: Arc<dyn Outlet>,
+}
+
+/// A worker whose handler waits for a call it made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Wait {
+    port: usize,
+    worker: usize,
+    transaction: u64,
+    step: u32,
+}
+
+impl Nested {
+    /// For a server of this number, never 0.
+    pub(crate) fn new(server: u64) -> Nested {
+        Nested { server, count: AtomicUsize::new(0), state: Mutex::default() }
+    }
+
+    /// The server's number in chains.
+    pub(super) fn server(&self) -> u64 {
+        self.server
+    }
+
+    /// Was a call with this chain made for a transaction of this server?
+    pub(crate) fn concerns(&self, chain: &Chain) -> bool {
+        chain.links.iter().any(|link| link.server == self.server)
+    }
+
+    /// To be called before a call that [concerns](Nested::concerns) this server is queued.
+    pub(crate) fn queue(&self, queued: Queued) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.state.lock().queued.push(queued);
+    }
+
+    /// A worker has taken the call of this very chain. False: it is answered already.
+    pub(super) fn claim(&self, chain: &Arc<Chain>) -> bool {
+        let mut state = self.state.lock();
+        let found = state.queued.iter().position(|queued| Arc::ptr_eq(&queued.chain, chain));
+        if let Some(at) = found {
+            state.queued.swap_remove(at);
+            self.count.fetch_sub(1, Ordering::Relaxed);
+        }
+        found.is_some()
+    }
+
+    /// A worker's handler waits for the answer to a call it made.
+    pub(super) fn wait(&self, port: usize, worker: usize, transaction: u64, step: u32) {
+        self.state.lock().waits.push(Wait { port, worker, transaction, step });
+    }
+
+    /// It waits no longer.
+    pub(super) fn go_on(&self, port: usize, worker: usize) {
+        self.state.lock().waits.retain(|wait| (wait.port, wait.worker) != (port, worker));
+    }
+
+    /// Does a nested call wait for a worker?
+    pub(crate) fn any_queued(&self) -> bool {
+        self.count.load(Ordering::Relaxed) > 0
+    }
+
+    /// Takes the innermost call of a deadlock, for its caller to be told; `None` when there is no deadlock. `pools` are
+    /// the sizes of the ports' pools.
+    pub(crate) fn break_deadlock(&self, pools: &[usize]) -> Option<Queued> {
+        let mut state = self.state.lock();
+        let stuck = state.stuck_ports(self.server, pools);
+        let links = |at: &usize| state.queued[*at].chain.links.len();
+        let victim =
+            (0..state.queued.len()).filter(|at| stuck.contains(&state.queued[*at].port)).max_by_key(links)?;
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        Some(state.queued.swap_remove(victim))
+    }
+}
+
+impl State {
+    /// The ports whose workers are all stuck: first all whose workers all wait, then without those that have a worker
+    /// that somebody will answer, until only the stuck are left.
+    fn stuck_ports(&self, server: u64, pools: &[usize]) -> Vec<usize> {
+        let waits = |port: usize| self.waits.iter().filter(move |wait| wait.port == port);
+        let mut ports: Vec<usize> =
+            (0..pools.len()).filter(|port| waits(*port).count() == pools[*port]).collect();
+        loop {
+            let is_stuck = |wait: &Wait| {
+                let waited_for = |link: &Link| {
+                    (link.server, link.transaction, link.step) == (server, wait.transaction, wait.step)
+                };
+                let mut queued = self.queued.iter().filter(|queued| ports.contains(&queued.port));
+                queued.any(|queued| queued.chain.links.iter().any(waited_for))
+            };
+            let left: Vec<usize> = ports.iter().copied().filter(|port| waits(*port).all(is_stuck)).collect();
+            if left.len() == ports.len() {
+                return left;
+            }
+            ports = left;
+        }
+    }
+}
+
+impl std::fmt::Debug for Queued {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queued").field("port", &self.port).field("chain", &self.chain).finish_non_exhaustive()
+    }
+}
+
+/// The lines of the INI file that would have avoided a deadlock at a port: a reserve that always leaves a worker for
+/// the innermost of `depth` calls nested in a transaction.
+pub(crate) fn advice(port: &str, workers: usize, depth: usize) -> String {
+    // With one level, one worker that runs nothing else is enough: what it runs waits for nobody. With more, as many
+    // transactions may begin as can have all their calls run at once.
+    let reserve = if depth == 1 { 1 } else { workers - workers / (depth + 1) };
+    if reserve < workers {
+        format!("Server_Nested_Reserve={reserve}")
+    } else {
+        format!("{port}_Pool_Tasks={} with Server_Nested_Reserve={depth}", depth + 1)
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::super::stand_in::StandIn;
+    use super::*;
+    use crate::wire::Codec;
+
+    const SERVER: u64 = 9;
+
+    /// A call queued at `port` for these (transaction, step), outermost first.
+    fn queued(port: usize, links: &[(u64, u32)]) -> Queued {
+        let link = |&(transaction, step): &(u64, u32)| Link {
+            server: SERVER,
+            transaction,
+            step,
+            name: format!("m{transaction}"),
+        };
+        // A link of another server between means nothing.
+        let other = Link { server: 5, transaction: 1, step: 1, name: "other".to_owned() };
+        let chain = Arc::new(Chain { links: links.iter().map(link).chain([other]).collect() });
+        Queued {
+            port,
+            call: Call::new(1, 1, Codec::Bincode, 0, None),
+            chain,
+            outlet: Arc::new(StandIn::default()),
+        }
+    }
+
+    #[test]
+    fn a_full_pool_that_waits_for_its_own_queue_is_a_deadlock() {
+        let nested = Nested::new(SERVER);
+        nested.wait(0, 0, 10, 1);
+        nested.wait(0, 1, 11, 3);
+        nested.queue(queued(0, &[(10, 1)]));
+        assert!(nested.break_deadlock(&[2]).is_none(), "worker 1 may be answered");
+        nested.queue(queued(0, &[(11, 2)]));
+        assert!(nested.break_deadlock(&[2]).is_none(), "it waits for another of its calls");
+        let inner = queued(0, &[(10, 1), (11, 3)]);
+        nested.queue(inner.clone());
+        assert!(nested.break_deadlock(&[3]).is_none(), "a third worker can run it");
+        let victim = nested.break_deadlock(&[2]).expect("a deadlock");
+        assert!(Arc::ptr_eq(&victim.chain, &inner.chain), "the innermost");
+        assert!(!nested.claim(&inner.chain), "it is answered");
+        nested.go_on(0, 1);
+        assert!(nested.break_deadlock(&[2]).is_none(), "its caller goes on");
+        assert!(nested.any_queued());
+    }
+
+    #[test]
+    fn two_pools_that_wait_for_each_other_are_a_deadlock() {
+        let nested = Nested::new(SERVER);
+        nested.wait(0, 0, 10, 1);
+        nested.wait(1, 0, 20, 1);
+        nested.queue(queued(1, &[(10, 1)]));
+        assert!(nested.break_deadlock(&[1, 1]).is_none(), "port 1's worker waits for nothing of this server");
+        let back = queued(0, &[(20, 1)]);
+        nested.queue(back.clone());
+        assert!(nested.break_deadlock(&[1, 2]).is_none(), "port 1 has another worker");
+        assert!(nested.break_deadlock(&[1, 1]).is_some());
+        assert!(nested.break_deadlock(&[1, 1]).is_none(), "once is enough");
+    }
+
+    #[test]
+    fn a_claimed_call_is_no_longer_queued() {
+        let nested = Nested::new(SERVER);
+        let call = queued(0, &[(10, 1)]);
+        assert!(nested.concerns(&call.chain) && !Nested::new(5 + SERVER).concerns(&call.chain));
+        nested.queue(call.clone());
+        nested.wait(0, 0, 10, 1);
+        assert!(nested.claim(&call.chain));
+        assert!(!nested.any_queued() && nested.break_deadlock(&[1]).is_none());
+    }
+
+    #[test]
+    fn the_advice_leaves_a_worker_for_the_innermost_call() {
+        assert_eq!(advice("P", 4, 1), "Server_Nested_Reserve=1");
+        assert_eq!(advice("P", 6, 2), "Server_Nested_Reserve=4");
+        assert_eq!(advice("P", 2, 2), "P_Pool_Tasks=3 with Server_Nested_Reserve=2");
+        assert_eq!(advice("P", 1, 1), "P_Pool_Tasks=2 with Server_Nested_Reserve=1");
+    }
+}
