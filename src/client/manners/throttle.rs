@@ -14,8 +14,9 @@ const K: u64 = 2;
 /// With fewer calls in two minutes none is held back: a handful of refusals says little.
 const LEAST: u64 = 20;
 
-/// At least a tenth of the calls is sent. By the formula alone a client that was refused everything for two minutes
-/// sends about one call in the next two, and is a quarter of an hour behind when the server takes calls again.
+/// A tenth of the calls is sent whatever the formula says. By it alone, a client that makes a hundred calls a second
+/// and was refused all of them for two minutes sends one in the next two, and ten minutes pass from the server's
+/// recovery until all are sent again; so it is less than four, as a test shows.
 const HELD_BACK_MAX: f64 = 0.9;
 
 const SLOTS: usize = 12;
