@@ -19,8 +19,8 @@
 //! call goes that way as often (`attempts`) as is decent (`manners`). Threads: one reader a connection; one timer a
 //! client, once a future needs it; one helper while a socket takes no more bytes.
 //!
-//! This file knows types and names; it knows no sockets. Invariants: a call's number is used once in the
-//! life of a client, whatever the connection; a method's number is looked up anew on each connection.
+//! This file knows types and names; it knows no sockets. Invariants: a call's number is used once in the life of a
+//! client, whatever the connection; a method's number is looked up anew on each connection.
 
 mod attempts;
 mod connection;
@@ -65,10 +65,12 @@ type Write<'a> = dyn Fn(&mut Vec<u8>) -> Result<(), WireError> + 'a;
 /// Nothing is run twice by itself, unless the method is [idempotent](Method::idempotent). The blocking calls
 /// ([`Client::call`], [`Client::call_timed`], [`Client::call_json`]) are made again, after a short wait, when they were
 /// certainly not started: the server refused them for load or because it stops ([`Blame::Overload`]), or there was no
-/// connection to send them on. Those of an idempotent method are made again also when the connection was lost while
-/// they were out, and may be [hedged](ClientOptions::hedge_after). All of this ends with the call's deadline, after
-/// [`ClientOptions::retries`], and when the client's budget is spent: it makes one call in ten twice, and saves up ten.
-/// A call sent by [`Client::start`] is one attempt.
+/// connection to send them on, unless all of the connect timeout was spent on it. Those of an idempotent method are
+/// made again also when the connection was lost while they were out, and may be [hedged](ClientOptions::hedge_after).
+///
+/// All of this ends with the call's deadline, with [`ClientOptions::retries`], and with the budget that a client has
+/// for it: one repetition or hedge for every ten calls, and ten saved, with which it begins. A call sent by
+/// [`Client::start`] is one attempt.
 #[derive(Debug, Clone)]
 pub struct Client {
     shared: Arc<Shared>,

@@ -78,7 +78,7 @@ impl ClientOptions {
     /// Default `None`: never. A good value is what 19 of 20 calls take at most.
     ///
     /// The second call goes over the same connection: this helps where one call of many is slow in the server, not
-    /// where the network is.
+    /// where the network is. It comes out of the same budget as the calls that are made again; see [`super::Client`].
     pub fn hedge_after(self, hedge_after: impl Into<Option<Duration>>) -> Self {
         ClientOptions { hedge_after: hedge_after.into(), ..self }
     }

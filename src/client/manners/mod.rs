@@ -106,3 +106,55 @@ pub(super) fn may_repeat(error: &ClientError, idempotent: bool) -> bool {
         error => error.blame() == Blame::Overload && error.never_started(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connect(kind: ErrorKind) -> ClientError {
+        ClientError::Connect { address: String::new(), kind, message: String::new() }
+    }
+
+    fn lost(may_have_run: bool) -> ClientError {
+        ClientError::Disconnected { may_have_run, reason: String::new() }
+    }
+
+    const FULL: ClientError = ClientError::QueueFull { retry_after: None };
+    const STOPS: ClientError = ClientError::Draining { retry_after: None };
+
+    #[test]
+    fn only_what_cannot_have_run_is_repeated_unless_it_is_idempotent() {
+        for idempotent in [false, true] {
+            for error in [FULL, STOPS, connect(ErrorKind::ConnectionRefused), lost(false)] {
+                assert!(may_repeat(&error, idempotent), "{error:?}");
+            }
+            assert_eq!(may_repeat(&lost(true), idempotent), idempotent);
+            let never = [ClientError::Throttled, ClientError::late(false), connect(ErrorKind::TimedOut)];
+            for error in never {
+                assert!(!may_repeat(&error, idempotent), "{error:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn repetitions_end_with_their_number_with_time_and_with_the_budget() {
+        let manners = Manners::new(&ClientOptions::default().retries(3));
+        let soon = Some(Instant::now());
+        let numbers = (1..=5).map(|number| manners.wait(&FULL, number, false, None).is_some());
+        assert_eq!(numbers.collect::<Vec<_>>(), [true, true, true, false, false]);
+        assert_eq!(manners.wait(&FULL, 1, false, soon), None, "not in time, and not paid");
+        let left = std::iter::from_fn(|| manners.wait(&FULL, 1, false, None));
+        assert_eq!(left.count(), 7);
+    }
+
+    #[test]
+    fn a_server_that_stops_throttles_nobody_and_one_that_is_full_does() {
+        let held_back = |error: ClientError| {
+            let manners = Manners::new(&ClientOptions::default());
+            (0..1000).for_each(|_| manners.heard(&Err::<(), _>(error.clone())));
+            (0..1000).filter(|_| manners.admit().is_err()).count()
+        };
+        assert_eq!(held_back(STOPS), 0);
+        assert!(held_back(FULL) > 500);
+    }
+}
