@@ -147,6 +147,28 @@ pub enum ClientError {
         /// When the server suggests to try again.
         retry_after: Option<Duration>,
     },
+    /// By what waits before it, the call would be answered after its deadline. It was not started.
+    #[error("the server's queue is too long for the deadline{}", retry(*retry_after))]
+    WouldBeLate {
+        /// When the server suggests to try again.
+        retry_after: Option<Duration>,
+    },
+    /// The server's queue has been standing for too long. The call was not started.
+    #[error("the server is overloaded{}", retry(*retry_after))]
+    Overloaded {
+        /// When the server suggests to try again.
+        retry_after: Option<Duration>,
+    },
+    /// This session has as many calls out as the server allows one. The call was not started.
+    #[error("too many calls out{}", retry(*retry_after))]
+    SessionLimit {
+        /// When the server suggests to try again.
+        retry_after: Option<Duration>,
+    },
+    /// Every worker that could run the call waits for calls like it: to try again is to wait again. The call was not
+    /// started.
+    #[error("nested deadlock: {0}")]
+    NestedDeadlock(String),
 
     /// Nothing was sent: the server refused so many calls of this client lately that this one was held back.
     ///
@@ -192,9 +214,13 @@ impl ClientError {
             | ClientError::BadResponse(_)
             | ClientError::UnknownStatus(_)
             | ClientError::Protocol(_) => Blame::Server,
-            ClientError::QueueFull { .. } | ClientError::Draining { .. } | ClientError::Throttled => {
-                Blame::Overload
-            }
+            ClientError::QueueFull { .. }
+            | ClientError::Draining { .. }
+            | ClientError::WouldBeLate { .. }
+            | ClientError::Overloaded { .. }
+            | ClientError::SessionLimit { .. }
+            | ClientError::NestedDeadlock(_)
+            | ClientError::Throttled => Blame::Overload,
             ClientError::Application { .. } => Blame::Application,
         }
     }
@@ -212,6 +238,10 @@ impl ClientError {
             | ClientError::Connect { .. }
             | ClientError::QueueFull { .. }
             | ClientError::Draining { .. }
+            | ClientError::WouldBeLate { .. }
+            | ClientError::Overloaded { .. }
+            | ClientError::SessionLimit { .. }
+            | ClientError::NestedDeadlock(_)
             | ClientError::Throttled
             | ClientError::Cancelled => true,
             ClientError::Disconnected { may_have_run, .. }
@@ -229,7 +259,11 @@ impl ClientError {
     /// How long the server asks to wait before the call is made again, where it says so.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            ClientError::QueueFull { retry_after } | ClientError::Draining { retry_after } => *retry_after,
+            ClientError::QueueFull { retry_after }
+            | ClientError::Draining { retry_after }
+            | ClientError::WouldBeLate { retry_after }
+            | ClientError::Overloaded { retry_after }
+            | ClientError::SessionLimit { retry_after } => *retry_after,
             _ => None,
         }
     }
@@ -248,6 +282,10 @@ impl ClientError {
             }
             Status::QueueFull => ClientError::QueueFull { retry_after },
             Status::Draining => ClientError::Draining { retry_after },
+            Status::WouldBeLate => ClientError::WouldBeLate { retry_after },
+            Status::Overloaded => ClientError::Overloaded { retry_after },
+            Status::SessionLimit => ClientError::SessionLimit { retry_after },
+            Status::NestedDeadlock => ClientError::NestedDeadlock(message),
             Status::DeadlineExceeded => {
                 ClientError::DeadlineExceeded { noticed: Side::Server, may_have_run: false }
             }

@@ -4,14 +4,12 @@
 //! A lost wake-up shows as a deadlock: the threads of a model end only when every call was answered.
 //! `benches/models.sh` runs them, and runs them again with each bug of [`crate::sync::Planted`], which must be found.
 
-use super::{PortShared, Queue, Seat, Shared, Throttle, Worker};
-use crate::port::{Burst, Call, Outlet, Work};
-use crate::service::{Caller, Services, ServicesBuilder};
-use crate::stats::PortStats;
-use crate::sync::unordered::AtomicUsize;
-use crate::sync::{Arc, Ordering, Parker, now};
+use super::stand_in::StandIn;
+use super::{Burst, CodelRules, Outlet, PortShared, Queue, Seat, Shared, Throttle, Work, Worker};
+use crate::port::Call;
+use crate::service::{Services, ServicesBuilder};
+use crate::sync::{Arc, Parker, now};
 use crate::wire::Codec;
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
 #[cfg(loom)]
@@ -41,35 +39,12 @@ fn check(preemptions: usize, schedules: usize, model: impl Fn() + Send + Sync + 
     }
 }
 
-/// A connection that counts its answers.
-#[derive(Debug, Default)]
-struct Answers(AtomicUsize);
-
-impl Caller for Answers {
-    fn peer(&self) -> SocketAddr {
-        ([127, 0, 0, 1], 1).into()
-    }
-    fn is_gone(&self) -> bool {
-        false
-    }
-    fn is_cancelled(&self, _: u64) -> bool {
-        false
-    }
-}
-
-impl Outlet for Answers {
-    fn send(&self, replies: &mut Vec<u8>, answers: usize) {
-        replies.clear();
-        self.0.fetch_add(answers, Ordering::Relaxed);
-    }
-}
-
 /// A server without sockets: `ports` ports of `workers` workers each.
 struct Model {
     shared: Arc<Shared>,
     ports: Vec<Arc<PortShared>>,
     threads: Vec<thread::JoinHandle<()>>,
-    answers: Arc<Answers>,
+    answers: Arc<StandIn>,
 }
 
 impl Model {
@@ -89,7 +64,7 @@ impl Model {
             .into_iter()
             .enumerate()
             .map(|(index, queue)| {
-                Arc::new(PortShared::new(index, "P".into(), queue, workers, PortStats::default()))
+                Arc::new(PortShared::new(index, "P".into(), queue, workers, CodelRules::OFF, start))
             })
             .collect();
         let mut threads = Vec::new();
@@ -117,7 +92,7 @@ impl Model {
         for port in &self.ports {
             assert_eq!(port.queue.await_drained(now()), 0);
         }
-        assert_eq!(self.answers.0.load(Ordering::Relaxed), calls, "each call has one answer");
+        assert_eq!(self.answers.answers(), calls, "each call has one answer");
         self.shared.throttle.close();
         for thread in self.threads {
             thread.join().expect("no worker panics");

@@ -40,6 +40,7 @@ pub(super) enum Next {
 #[derive(Debug)]
 pub(crate) struct Throttle {
     seats: Vec<Seat>,
+    limit: Option<NonZeroU32>,
     state: Mutex<State>,
     /// Bit p: port p has queued work and an idle worker but got no permit. Written under the lock.
     starving: AtomicU64,
@@ -47,7 +48,6 @@ pub(crate) struct Throttle {
 
 #[derive(Debug)]
 struct State {
-    limit: Option<NonZeroU32>,
     out: u32,
     peak: u32,
     /// Idle workers of each port, the last to come on top.
@@ -63,8 +63,8 @@ impl Throttle {
         assert!(seats.len() <= 64, "one bit for each port");
         // Reversed, so that worker 0 is the first to be woken.
         let idle = seats.iter().map(|seat| (0..seat.parkers.len()).rev().collect()).collect();
-        let state = State { limit, out: 0, peak: 0, idle, turn: 0, closed: false };
-        Throttle { seats, state: Mutex::new(state), starving: AtomicU64::new(0) }
+        let state = State { out: 0, peak: 0, idle, turn: 0, closed: false };
+        Throttle { seats, limit, state: Mutex::new(state), starving: AtomicU64::new(0) }
     }
 
     /// Permits out now, and the most that ever were.
@@ -76,6 +76,15 @@ impl Throttle {
     /// Workers of a port that sleep.
     pub(crate) fn idle(&self, port: usize) -> usize {
         self.state.lock().idle[port].len()
+    }
+
+    /// How many workers of a port may run at once: its pool, or its share of the permits while other ports want
+    /// theirs, with those whose transaction has given its permit back for a while.
+    pub(crate) fn may_run(&self, port: usize) -> usize {
+        let (workers, queue) = (self.seats[port].parkers.len(), &self.seats[port].queue);
+        let wanting = 1 + (self.starving.load(Ordering::Relaxed) & !(1 << port)).count_ones();
+        let share = |limit: NonZeroU32| (limit.get() / wanting).max(1) as usize + queue.paused_now();
+        self.limit.map_or(workers, |limit| share(limit).min(workers))
     }
 
     /// Wakes a port's most recently idle worker with a permit, if there are both. Without a permit the port is
@@ -174,7 +183,7 @@ impl Throttle {
         if state.idle[port].is_empty() {
             return None;
         }
-        if state.limit.is_some_and(|limit| state.out >= limit.get()) {
+        if self.limit.is_some_and(|limit| state.out >= limit.get()) {
             self.starve(port);
             return None;
         }
@@ -188,7 +197,7 @@ impl Throttle {
     fn enter(&self, state: &mut State, port: usize) {
         state.out += 1;
         state.peak = state.peak.max(state.out);
-        debug_assert!(state.limit.is_none_or(|limit| state.out <= limit.get()));
+        debug_assert!(self.limit.is_none_or(|limit| state.out <= limit.get()));
         self.seats[port].queue.awake(1);
     }
 

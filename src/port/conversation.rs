@@ -3,7 +3,8 @@
 //! Preface -> Hello -> Open -> left. Everything that can be answered without a handler is answered here: the
 //! greeting, pings, calls that are refused. Step 3 of a transaction's way (see docs/ARCHITECTURE.md).
 
-use super::burst::Call;
+use super::admission::{Admission, Ahead};
+use super::call::Call;
 use super::frames;
 use crate::service::{Refusal, Status};
 use crate::stats::{CloseReason, PortStats};
@@ -21,15 +22,13 @@ pub struct Reception<'a> {
     pub welcome: &'a [u8],
     /// Largest body of a Call, in bytes.
     pub body_bytes_max: usize,
-    /// Highest method number.
-    pub methods: u16,
-    /// Is the server stopping?
-    pub draining: bool,
-    /// Calls the port's queue still takes.
-    pub queue_room: usize,
+    /// What of it is let in.
+    pub admission: Admission<'a>,
     /// Calls this connection may still have out. At 0 nothing more is consumed.
     pub window_room: usize,
-    /// When the bytes were read.
+    /// When the bytes were read: deadlines count from here.
+    pub arrived: Instant,
+    /// Later than that where they had to wait for the window.
     pub now: Instant,
     /// Where calls and refusals are counted.
     pub stats: &'a PortStats,
@@ -44,6 +43,8 @@ pub struct Intake {
     pub replies: Vec<u8>,
     /// Calls the peer no longer wants.
     pub cancels: Vec<u64>,
+    /// Likely cost of the calls admitted, in nanoseconds.
+    cost_ns: u64,
 }
 
 /// The connection must be closed, after the replies in the [`Intake`] were sent.
@@ -82,6 +83,7 @@ impl Conversation {
         intake: &mut Intake,
     ) -> Result<usize, Leave> {
         let mut used = 0;
+        intake.cost_ns = 0;
         while let Some(step) = self.step(&bytes[used..], used, port, intake)? {
             used += step;
         }
@@ -193,12 +195,14 @@ impl Conversation {
                 return Ok(());
             }
         };
-        if let Some(refusal) = admit(header, port, intake.calls.len()) {
+        let wait = Duration::from_millis(prelude.deadline_ms.into());
+        let deadline = (prelude.deadline_ms > 0).then(|| port.arrived + wait);
+        let ahead = Ahead { calls: intake.calls.len(), ns: intake.cost_ns };
+        if let Some(refusal) = port.admission.refusal(header, deadline, port.now, ahead) {
             refuse(header, &refusal, port, intake);
             return Ok(());
         }
-        let wait = Duration::from_millis(prelude.deadline_ms.into());
-        let deadline = (prelude.deadline_ms > 0).then(|| port.now + wait);
+        intake.cost_ns += u64::from(port.admission.paces.mean_ns(header.code));
         let call = Call::new(header.call, header.code, Codec::of(header.flags), prelude.session, deadline);
         intake.calls.push(call.at(at + CALL_PRELUDE_BYTES..at + body.len()));
         Ok(())
@@ -221,21 +225,6 @@ impl Conversation {
         frames::goaway(&refusal, &mut intake.replies);
         Leave(reason)
     }
-}
-
-/// Is there a reason to refuse this call now? `ahead` calls of the same read were admitted before it.
-fn admit(header: &Header, port: &Reception<'_>, ahead: usize) -> Option<Refusal> {
-    if port.draining {
-        return Some(Refusal::new(Status::Draining, Status::Draining.text()));
-    }
-    if header.code == 0 || header.code > port.methods {
-        let message = format!("no method has number {}; see the Welcome's table", header.code);
-        return Some(Refusal::new(Status::UnknownMethod, message));
-    }
-    if ahead >= port.queue_room {
-        return Some(Refusal::new(Status::QueueFull, "the port's queue is full (Server_Queue_Limit)"));
-    }
-    None
 }
 
 fn refuse(header: &Header, refusal: &Refusal, port: &Reception<'_>, intake: &mut Intake) {

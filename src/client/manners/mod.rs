@@ -57,6 +57,8 @@ impl Manners {
         let accepted = match answer {
             // A server that stops is not overloaded, and the one started after it has refused nobody.
             Err(ClientError::Draining { .. }) => return,
+            // Its settings are wrong, whatever its load.
+            Err(ClientError::NestedDeadlock(_)) => return,
             Err(error) => error.blame() != Blame::Overload,
             Ok(_) => true,
         };
@@ -99,6 +101,8 @@ pub(super) fn may_repeat(error: &ClientError, idempotent: bool) -> bool {
     match error {
         // Held back so that less is sent.
         ClientError::Throttled => false,
+        // It would wait for itself again.
+        ClientError::NestedDeadlock(_) => false,
         // Has had all the time an attempt may take.
         ClientError::Connect { kind: ErrorKind::TimedOut, .. } => false,
         ClientError::Connect { .. } => true,
@@ -129,8 +133,10 @@ mod tests {
                 assert!(may_repeat(&error, idempotent), "{error:?}");
             }
             assert_eq!(may_repeat(&lost(true), idempotent), idempotent);
-            let never = [ClientError::Throttled, ClientError::late(false), connect(ErrorKind::TimedOut)];
-            for error in never {
+            let nested = ClientError::NestedDeadlock(String::new());
+            for error in
+                [ClientError::Throttled, nested, ClientError::late(false), connect(ErrorKind::TimedOut)]
+            {
                 assert!(!may_repeat(&error, idempotent), "{error:?}");
             }
         }
@@ -148,13 +154,15 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_stops_throttles_nobody_and_one_that_is_full_does() {
+    fn refusals_for_load_throttle_and_others_do_not() {
         let held_back = |error: ClientError| {
             let manners = Manners::new(&ClientOptions::default());
             (0..1000).for_each(|_| manners.heard(&Err::<(), _>(error.clone())));
             (0..1000).filter(|_| manners.admit().is_err()).count()
         };
-        assert_eq!(held_back(STOPS), 0);
+        for other in [STOPS, ClientError::NestedDeadlock(String::new()), ClientError::Cancelled] {
+            assert_eq!(held_back(other.clone()), 0, "{other:?}");
+        }
         assert!(held_back(FULL) > 500);
     }
 }
