@@ -1,8 +1,8 @@
 //! One blocking call, made as often as [`super::manners`] allow: again when it was refused, twice at once when it is
 //! slow.
 //!
-//! Knows calls before they are sent and while they are out; knows no sockets. Invariants: two attempts of a call are out
-//! at once only where its method is idempotent. Where any attempt may have run, the error told says so.
+//! Knows calls before they are sent and while they are out; knows no sockets. Invariants: two attempts of a call are
+//! out at once only where its method is idempotent. Where any attempt may have run, the error told says so.
 
 use super::error::ClientError;
 use super::manners::may_repeat;

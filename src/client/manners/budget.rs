@@ -3,21 +3,21 @@
 //! Pure counting. Without it, calls made again multiply the load of a server that is already too busy.
 
 use crate::sync::Ordering;
-use crate::sync::unordered::AtomicU32;
+use crate::sync::unordered::AtomicU64;
 
 /// What a repetition costs, where each call pays in 1.
-const COST: u32 = 10;
+const COST: u64 = 10;
 
 /// The most that is saved, and what a client begins with: ten repetitions.
-const SAVED_MAX: u32 = 10 * COST;
+const SAVED_MAX: u64 = 10 * COST;
 
 /// One client's savings.
 #[derive(Debug)]
-pub(super) struct Budget(AtomicU32);
+pub(super) struct Budget(AtomicU64);
 
 impl Budget {
     pub(super) fn new() -> Budget {
-        Budget(AtomicU32::new(SAVED_MAX))
+        Budget(AtomicU64::new(SAVED_MAX))
     }
 
     /// A call begins.
@@ -30,7 +30,7 @@ impl Budget {
         self.change(|saved| saved.checked_sub(COST))
     }
 
-    fn change(&self, change: impl Fn(u32) -> Option<u32>) -> bool {
+    fn change(&self, change: impl Fn(u64) -> Option<u64>) -> bool {
         // Relaxed: the number orders nothing else.
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change).is_ok()
     }
