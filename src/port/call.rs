@@ -17,12 +17,14 @@ pub struct Call {
     pub method: u16,
     /// How arguments and result are written.
     pub codec: Codec,
+    /// Which of the read's chains is its own, from 1; 0 for a call that no handler made.
+    chain: u16,
     arguments: (u32, u32),
 }
 
 impl Call {
     pub(crate) fn new(id: u64, method: u16, codec: Codec, session: u32, deadline: Option<Instant>) -> Call {
-        Call { id, deadline, session, method, codec, arguments: (0, 0) }
+        Call { id, deadline, session, method, codec, chain: 0, arguments: (0, 0) }
     }
 
     /// Its arguments in the bytes it was cut from.
@@ -33,6 +35,15 @@ impl Call {
     /// Where its arguments end in the bytes it was cut from.
     pub fn arguments_end(&self) -> usize {
         self.arguments.1 as usize
+    }
+
+    /// Its place among the chains of the read it came with, if a handler made it.
+    pub fn chain(&self) -> Option<usize> {
+        usize::from(self.chain).checked_sub(1)
+    }
+
+    pub(super) fn chained(self, chain: usize) -> Call {
+        Call { chain: u16::try_from(chain + 1).expect("a read admits no more calls than a window"), ..self }
     }
 
     pub(super) fn at(self, arguments: Range<usize>) -> Call {

@@ -9,10 +9,11 @@ use super::frames;
 use crate::service::{Refusal, Status};
 use crate::stats::{CloseReason, PortStats};
 use crate::wire::body::Hello;
+use crate::sync::Arc;
 use crate::wire::limits::{
-    CALL_PRELUDE_BYTES, HEADER_BYTES, HELLO_BODY_BYTES_MAX, PREFACE_BYTES, SIGNAL_BODY_BYTES_MAX,
+    HEADER_BYTES, HELLO_BODY_BYTES_MAX, PREFACE_BYTES, SIGNAL_BODY_BYTES_MAX,
 };
-use crate::wire::{CallPrelude, Codec, Header, Kind, Preface, WireError, cut};
+use crate::wire::{CallPrelude, Chain, Codec, Flags, Header, Kind, Preface, WireError, cut};
 use std::time::{Duration, Instant};
 
 /// What a port knows when bytes arrive, and what it allows.
@@ -43,6 +44,8 @@ pub struct Intake {
     pub replies: Vec<u8>,
     /// Calls the peer no longer wants.
     pub cancels: Vec<u64>,
+    /// Chains of the admitted calls that have one.
+    pub chains: Vec<Arc<Chain>>,
     /// Likely cost of the calls admitted, in nanoseconds.
     cost_ns: u64,
 }
@@ -187,7 +190,7 @@ impl Conversation {
         intake: &mut Intake,
     ) -> Result<(), WireError> {
         port.stats.calls.add(1);
-        let (prelude, _) = match CallPrelude::split(body) {
+        let (prelude, chain, arguments) = match split(header, body) {
             Ok(split) => split,
             Err(error) => {
                 let refusal = Refusal::new(Status::BadRequest, error.to_string());
@@ -203,8 +206,13 @@ impl Conversation {
             return Ok(());
         }
         intake.cost_ns += u64::from(port.admission.paces.mean_ns(header.code));
-        let call = Call::new(header.call, header.code, Codec::of(header.flags), prelude.session, deadline);
-        intake.calls.push(call.at(at + CALL_PRELUDE_BYTES..at + body.len()));
+        let mut call = Call::new(header.call, header.code, Codec::of(header.flags), prelude.session, deadline);
+        if let Some(chain) = chain {
+            call = call.chained(intake.chains.len());
+            intake.chains.push(Arc::new(chain));
+        }
+        let end = at + body.len();
+        intake.calls.push(call.at(end - arguments.len()..end));
         Ok(())
     }
 
@@ -225,6 +233,16 @@ impl Conversation {
         frames::goaway(&refusal, &mut intake.replies);
         Leave(reason)
     }
+}
+
+/// What a Call's body is made of.
+fn split<'a>(header: &Header, body: &'a [u8]) -> Result<(CallPrelude, Option<Chain>, &'a [u8]), WireError> {
+    let (prelude, rest) = CallPrelude::split(body)?;
+    if !header.flags.has(Flags::NESTED) {
+        return Ok((prelude, None, rest));
+    }
+    let (chain, arguments) = Chain::split(rest)?;
+    Ok((prelude, Some(chain), arguments))
 }
 
 fn refuse(header: &Header, refusal: &Refusal, port: &Reception<'_>, intake: &mut Intake) {
