@@ -16,11 +16,11 @@ pub struct Note {
 /// Keeps a note and returns its number.
 pub const CREATE: Method<Note, u64> = Method::new("notes.create");
 
-/// The note of a number.
-pub const READ: Method<u64, Note> = Method::new("notes.read");
+/// The note of a number. Reading twice does no harm, so a client may call again what it lost sight of.
+pub const READ: Method<u64, Note> = Method::new("notes.read").idempotent();
 
 /// Numbers and titles of all notes.
-pub const LIST: Method<(), Vec<(u64, String)>> = Method::new("notes.list");
+pub const LIST: Method<(), Vec<(u64, String)>> = Method::new("notes.list").idempotent();
 
 /// Code of READ's error: there is no note of this number.
 pub const NO_SUCH_NOTE: u32 = 1;

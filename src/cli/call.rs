@@ -55,8 +55,8 @@ impl Call {
             Ok(arguments) => arguments,
             Err(exit) => return exit,
         };
-        let pending = self.server.client().and_then(|client| client.start_json(&self.method, &arguments));
-        match pending.and_then(|pending| pending.wait_timed()) {
+        let client = self.server.client();
+        match client.and_then(|client| client.call_json_timed(&self.method, &arguments)) {
             Ok(reply) => {
                 if self.times {
                     say_times(reply.times);

@@ -44,7 +44,7 @@ pub(super) struct Link(Arc<Core>);
 pub(super) enum NotSent {
     /// It takes no calls any more; another one may.
     Closed,
-    /// The deadline passed while the call waited for room.
+    /// The call waited for room in vain.
     Late,
 }
 
@@ -159,7 +159,7 @@ impl Link {
     }
 
     /// Registers a call and sends its frame, or sees to it that another thread does. The answer, or the error that
-    /// ends the connection, goes to `slot`. Blocks while too much waits to be written, at most until `deadline`.
+    /// ends the connection, goes to `slot`. Blocks while too much waits to be written, at most until `patience` ends.
     ///
     /// # Errors
     /// Nothing was sent.
@@ -169,15 +169,16 @@ impl Link {
         mut frame: Vec<u8>,
         slot: &Arc<Slot>,
         deadline: Option<Instant>,
+        patience: Option<Instant>,
     ) -> Result<(), NotSent> {
         let core = &self.0;
         let mut state = core.state.lock();
         while state.life == Life::Open && !state.has_room(frame.len()) {
-            match deadline {
+            match patience {
                 None => core.room.wait(&mut state),
-                Some(deadline) if Instant::now() >= deadline => return Err(NotSent::Late),
-                Some(deadline) => {
-                    core.room.wait_until(&mut state, deadline);
+                Some(patience) if Instant::now() >= patience => return Err(NotSent::Late),
+                Some(patience) => {
+                    core.room.wait_until(&mut state, patience);
                 }
             }
         }

@@ -57,6 +57,11 @@ impl Dialer {
         Ok(Dialer { target, options, line: Mutex::new(Line::default()), settled: Condvar::new() })
     }
 
+    /// The connection in use, if it seems to take calls.
+    pub(super) fn in_use(&self) -> Option<Arc<Link>> {
+        self.line.lock().link.clone().filter(|link| link.is_open())
+    }
+
     /// The connection in use, or a new one.
     ///
     /// # Errors

@@ -24,7 +24,7 @@ pub enum Blame {
     Environment,
     /// The handler ran and said no, on purpose.
     Application,
-    /// The server is too busy or is stopping; it said so before starting the call. Try later or elsewhere.
+    /// The server is too busy or is stopping, and the call was not started. Try later or elsewhere.
     Overload,
 }
 
@@ -170,6 +170,16 @@ pub enum ClientError {
     #[error("nested deadlock: {0}")]
     NestedDeadlock(String),
 
+    /// Nothing was sent: the server refused so many calls of this client lately that this one was held back.
+    ///
+    /// The client counts, over the last two minutes and all its clones, the calls that the server took, those that it
+    /// refused for load, and those held back. Where the server took fewer than half, further calls are held back at
+    /// random, so that it is sent about twice what it takes, and always a tenth of all, by which the client learns
+    /// that it takes more again. Fewer than 20 calls say too little, and refusals of a server that stops say nothing
+    /// about its load. [`super::ClientOptions::throttle`] turns this off.
+    #[error("the server refuses so many calls that the client holds some back, and this is one")]
+    Throttled,
+
     /// The handler's own "no".
     #[error("{message} (code {code})")]
     Application {
@@ -209,7 +219,8 @@ impl ClientError {
             | ClientError::WouldBeLate { .. }
             | ClientError::Overloaded { .. }
             | ClientError::SessionLimit { .. }
-            | ClientError::NestedDeadlock(_) => Blame::Overload,
+            | ClientError::NestedDeadlock(_)
+            | ClientError::Throttled => Blame::Overload,
             ClientError::Application { .. } => Blame::Application,
         }
     }
@@ -231,6 +242,7 @@ impl ClientError {
             | ClientError::Overloaded { .. }
             | ClientError::SessionLimit { .. }
             | ClientError::NestedDeadlock(_)
+            | ClientError::Throttled
             | ClientError::Cancelled => true,
             ClientError::Disconnected { may_have_run, .. }
             | ClientError::DeadlineExceeded { may_have_run, .. } => !may_have_run,
@@ -241,6 +253,18 @@ impl ClientError {
             | ClientError::UnknownStatus(_)
             | ClientError::Protocol(_)
             | ClientError::Application { .. } => false,
+        }
+    }
+
+    /// How long the server asks to wait before the call is made again, where it says so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            ClientError::QueueFull { retry_after }
+            | ClientError::Draining { retry_after }
+            | ClientError::WouldBeLate { retry_after }
+            | ClientError::Overloaded { retry_after }
+            | ClientError::SessionLimit { retry_after } => *retry_after,
+            _ => None,
         }
     }
 

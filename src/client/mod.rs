@@ -15,108 +15,62 @@
 //! ```
 //!
 //! The way of a call: [`Client`] encodes the arguments and finds the connection (`dial`), the connection writes the
-//! frame and its reader thread finds the answer's slot (`connection`), the caller decodes it (`pending`). Threads: one
-//! reader a connection; one timer a client, once a future needs it; one helper while a socket takes no more bytes.
+//! frame and its reader thread finds the answer's slot (`connection`), the caller decodes it (`pending`). A blocking
+//! call goes that way as often (`attempts`) as is decent (`manners`). Threads: one reader a connection; one timer a
+//! client, once a future needs it; one helper while a socket takes no more bytes.
 //!
-//! This file knows types, names and options; it knows no sockets. Invariants: a call's number is used once in the
-//! life of a client, whatever the connection; a method's number is looked up anew on each connection.
+//! This file knows types and names; it knows no sockets. Invariants: a call's number is used once in the life of a
+//! client, whatever the connection; a method's number is looked up anew on each connection.
 
+mod attempts;
 mod connection;
 mod dial;
 mod error;
 pub mod exchange;
+mod manners;
 mod nearest;
+mod options;
 mod pending;
 mod timer;
 
 pub use dial::PORT;
 pub use error::{Blame, ClientError, Side};
+pub use options::{ClientOptions, DEADLINE, NAME_BYTES_MAX, RETRIES};
 pub use pending::{Pending, Reply, Times};
 
 use crate::service::Method;
 use crate::sync::{Arc, AtomicU64, Ordering};
-use crate::wire::limits::{BODY_BYTES_MAX, REPLY_PRELUDE_BYTES};
 use crate::wire::{Codec, WireError};
+use attempts::Call;
 use connection::{Link, NotSent};
 use dial::Dialer;
-use pending::{Decode, Slot};
+use manners::Manners;
+use pending::Slot;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use std::time::{Duration, Instant};
 use timer::Timer;
 
-/// How long a call waits for its answer when nothing else is said.
-pub const DEADLINE: Duration = Duration::from_secs(10);
-
-/// Longest [`ClientOptions::name`], in bytes.
-pub const NAME_BYTES_MAX: usize = 256;
-
 /// Connections a call tries when each takes no more calls before this one is sent.
 const CONNECTIONS_TRIED_MAX: usize = 3;
 
-/// What a client can be told. The defaults are good for most.
-#[derive(Debug, Clone)]
-pub struct ClientOptions {
-    deadline: Option<Duration>,
-    connect_timeout: Duration,
-    name: String,
-    reply_bytes_max: usize,
-}
-
-impl Default for ClientOptions {
-    fn default() -> Self {
-        ClientOptions {
-            deadline: Some(DEADLINE),
-            connect_timeout: Duration::from_secs(5),
-            name: concat!("boneyard-client ", env!("CARGO_PKG_VERSION")).to_owned(),
-            reply_bytes_max: BODY_BYTES_MAX,
-        }
-    }
-}
-
-impl ClientOptions {
-    /// How long each call waits for its answer, connecting included; default 10 s. `None` waits without end. Zero
-    /// has passed already: every call fails at once.
-    pub fn deadline(self, deadline: impl Into<Option<Duration>>) -> Self {
-        ClientOptions { deadline: deadline.into(), ..self }
-    }
-
-    /// How long one attempt to connect may take, over all addresses of the host and with the greeting; default 5 s,
-    /// not 0. The shorter of this and the call's deadline holds. The system's name resolver keeps its own time.
-    pub fn connect_timeout(self, connect_timeout: Duration) -> Self {
-        ClientOptions { connect_timeout, ..self }
-    }
-
-    /// What the client tells the server it is called; at most 256 bytes.
-    pub fn name(self, name: impl Into<String>) -> Self {
-        ClientOptions { name: name.into(), ..self }
-    }
-
-    /// Largest body of a reply, in bytes, with the 12 of its times; default and most 64 MiB. A larger reply fails its
-    /// own call only. Bounds the memory that one reply takes while it arrives.
-    pub fn reply_bytes_max(self, reply_bytes_max: usize) -> Self {
-        ClientOptions { reply_bytes_max, ..self }
-    }
-
-    fn check(&self) -> Result<(), ClientError> {
-        let rules = [
-            (!self.connect_timeout.is_zero(), "connect_timeout is 0"),
-            (self.name.len() <= NAME_BYTES_MAX, "name is over 256 bytes"),
-            (self.reply_bytes_max >= REPLY_PRELUDE_BYTES, "reply_bytes_max is under 12"),
-            (self.reply_bytes_max <= BODY_BYTES_MAX, "reply_bytes_max is over 64 MiB"),
-        ];
-        match rules.into_iter().find(|(holds, _)| !holds) {
-            Some((_, rule)) => Err(ClientError::InvalidOption(rule)),
-            None => Ok(()),
-        }
-    }
-}
+/// Appends the arguments of a call to its frame.
+type Write<'a> = dyn Fn(&mut Vec<u8>) -> Result<(), WireError> + 'a;
 
 /// A server to call. Clones are cheap and share one connection.
 ///
 /// The connection is made by the first call, and made anew by the first call after it was lost. It is closed with the
-/// last clone and the last [`Pending`]. Nothing is called twice by itself: [`ClientError::never_started`] says when
-/// that would be safe.
+/// last clone and the last [`Pending`].
+///
+/// Nothing is run twice by itself, unless the method is [idempotent](Method::idempotent). The blocking calls
+/// ([`Client::call`], [`Client::call_timed`], [`Client::call_json`]) are made again, after a short wait, when they were
+/// certainly not started: the server refused them for load or because it stops ([`Blame::Overload`]), or there was no
+/// connection to send them on, unless all of the connect timeout was spent on it. Those of an idempotent method are
+/// made again also when the connection was lost while they were out, and may be [hedged](ClientOptions::hedge_after).
+///
+/// All of this ends with the call's deadline, with [`ClientOptions::retries`], and with the budget that a client has
+/// for it: one repetition or hedge for every ten calls, and ten saved, with which it begins. A call sent by
+/// [`Client::start`] is one attempt.
 #[derive(Debug, Clone)]
 pub struct Client {
     shared: Arc<Shared>,
@@ -128,6 +82,7 @@ pub struct Client {
 struct Shared {
     dialer: Dialer,
     timer: Timer,
+    manners: Manners,
     last_call: AtomicU64,
 }
 
@@ -147,9 +102,9 @@ impl Client {
     /// [`ClientError::InvalidAddress`], [`ClientError::InvalidOption`].
     pub fn connect_with(address: &str, options: ClientOptions) -> Result<Client, ClientError> {
         options.check()?;
-        let deadline = options.deadline;
+        let (deadline, manners) = (options.deadline, Manners::new(&options));
         let dialer = Dialer::new(address, options)?;
-        let shared = Shared { dialer, timer: Timer::default(), last_call: AtomicU64::new(0) };
+        let shared = Shared { dialer, timer: Timer::default(), manners, last_call: AtomicU64::new(0) };
         Ok(Client { shared: Arc::new(shared), deadline })
     }
 
@@ -162,7 +117,8 @@ impl Client {
     /// Calls a method and blocks until its response is there, at most until the deadline.
     ///
     /// # Errors
-    /// See [`ClientError`].
+    /// See [`ClientError`]. Of a call made more than once, that of the last attempt; of an earlier one where only that
+    /// may have run.
     pub fn call<Request, Response>(
         &self,
         method: Method<Request, Response>,
@@ -172,13 +128,13 @@ impl Client {
         Request: Serialize,
         Response: DeserializeOwned,
     {
-        self.start(method, request)?.wait()
+        self.call_timed(method, request).map(|reply| reply.response)
     }
 
-    /// As [`Client::call`], with the times of the transaction.
+    /// As [`Client::call`], with the times of the transaction: of the attempt that was answered.
     ///
     /// # Errors
-    /// See [`ClientError`].
+    /// See [`Client::call`].
     pub fn call_timed<Request, Response>(
         &self,
         method: Method<Request, Response>,
@@ -188,10 +144,10 @@ impl Client {
         Request: Serialize,
         Response: DeserializeOwned,
     {
-        self.start(method, request)?.wait_timed()
+        self.make(&self.typed(method, &|out| Codec::Bincode.encode(request, out))?)
     }
 
-    /// Sends a call and returns without its answer. The deadline counts from here, not from the wait.
+    /// Sends a call once and returns without its answer. The deadline counts from here, not from the wait.
     ///
     /// Blocks while the connection is made, and while more than 1 MiB of other calls waits to be written.
     ///
@@ -206,16 +162,24 @@ impl Client {
         Request: Serialize,
         Response: DeserializeOwned,
     {
-        let write = |out: &mut Vec<u8>| Codec::Bincode.encode(request, out);
-        self.send(method.name(), Codec::Bincode, write, |codec, bytes| codec.decode(bytes))
+        self.send(&self.typed(method, &|out| Codec::Bincode.encode(request, out))?)
     }
 
     /// Calls any method the server has: arguments and result are JSON text. A method without arguments takes `null`.
+    /// It is not taken for idempotent.
     ///
     /// # Errors
-    /// See [`ClientError`].
+    /// See [`Client::call`].
     pub fn call_json(&self, method: &str, json: &str) -> Result<String, ClientError> {
-        self.start_json(method, json)?.wait()
+        self.call_json_timed(method, json).map(|reply| reply.response)
+    }
+
+    /// As [`Client::call_json`], with the times of the transaction.
+    ///
+    /// # Errors
+    /// See [`Client::call`].
+    pub fn call_json_timed(&self, method: &str, json: &str) -> Result<Reply<String>, ClientError> {
+        self.make(&self.json(method, &write_text(json))?)
     }
 
     /// As [`Client::start`], in JSON.
@@ -223,11 +187,7 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub fn start_json(&self, method: &str, json: &str) -> Result<Pending<String>, ClientError> {
-        let write = |out: &mut Vec<u8>| {
-            out.extend_from_slice(json.as_bytes());
-            Ok(())
-        };
-        self.send(method, Codec::Json, write, json_text)
+        self.send(&self.json(method, &write_text(json))?)
     }
 
     /// Names of all methods of the server, sorted. Connects if there is no connection.
@@ -250,32 +210,70 @@ impl Client {
         }
     }
 
-    fn send<Response>(
+    /// A call of a typed method begins.
+    fn typed<'a, Request, Response: DeserializeOwned>(
         &self,
-        method: &str,
-        codec: Codec,
-        write: impl Fn(&mut Vec<u8>) -> Result<(), WireError>,
-        decode: Decode<Response>,
-    ) -> Result<Pending<Response>, ClientError> {
-        let deadline = self.due()?;
+        method: Method<Request, Response>,
+        write: &'a Write<'a>,
+    ) -> Result<Call<'a, Response>, ClientError> {
+        self.shared.manners.begin();
+        Ok(Call {
+            method: method.name(),
+            idempotent: method.is_idempotent(),
+            codec: Codec::Bincode,
+            write,
+            decode: |codec, bytes| codec.decode(bytes),
+            deadline: self.due()?,
+        })
+    }
+
+    /// A call in JSON begins.
+    fn json<'a>(&self, method: &'a str, write: &'a Write<'a>) -> Result<Call<'a, String>, ClientError> {
+        self.shared.manners.begin();
+        Ok(Call {
+            method,
+            idempotent: false,
+            codec: Codec::Json,
+            write,
+            decode: json_text,
+            deadline: self.due()?,
+        })
+    }
+
+    /// Sends a call, once, on the connection in use or a new one.
+    fn send<Response>(&self, call: &Call<'_, Response>) -> Result<Pending<Response>, ClientError> {
+        self.shared.manners.admit()?;
         for _ in 0..CONNECTIONS_TRIED_MAX {
-            let link = self.shared.dialer.link(deadline)?;
-            let number = link.method(method).ok_or_else(|| unknown(method, &link))?;
-            let frame = exchange::call(number, codec, link.call_bytes_max(), &write).map_err(unsendable)?;
-            // Relaxed: nothing but the number's being new matters.
-            let call = self.shared.last_call.fetch_add(1, Ordering::Relaxed) + 1;
-            let slot = Arc::new(Slot::default());
-            match link.send(call, frame, &slot, deadline) {
-                Ok(()) => {
-                    let parts = (Arc::clone(&self.shared), link, slot);
-                    return Ok(Pending::new(parts, (call, number), deadline, decode));
-                }
-                Err(NotSent::Late) => return Err(ClientError::late(false)),
-                Err(NotSent::Closed) => {}
+            let link = self.shared.dialer.link(call.deadline)?;
+            if let Some(pending) = self.send_on(&link, call, call.deadline)? {
+                return Ok(pending);
             }
         }
         let reason = "the server takes no calls on any connection".to_owned();
         Err(ClientError::Disconnected { may_have_run: false, reason })
+    }
+
+    /// Sends a call on this connection; `None` when that takes no calls any more. Waits for room until `patience` ends.
+    fn send_on<Response>(
+        &self,
+        link: &Arc<Link>,
+        call: &Call<'_, Response>,
+        patience: Option<Instant>,
+    ) -> Result<Option<Pending<Response>>, ClientError> {
+        let method = link.method(call.method).ok_or_else(|| unknown(call.method, link))?;
+        let frame =
+            exchange::call(method, call.codec, link.call_bytes_max(), call.write).map_err(unsendable)?;
+        // Relaxed: nothing but the number's being new matters.
+        let number = self.shared.last_call.fetch_add(1, Ordering::Relaxed) + 1;
+        let slot = Arc::new(Slot::default());
+        match link.send(number, frame, &slot, call.deadline, patience) {
+            Ok(()) => {
+                let parts = (Arc::clone(&self.shared), Arc::clone(link), slot);
+                Ok(Some(Pending::new(parts, (number, method), call.deadline, call.decode)))
+            }
+            Err(NotSent::Late) => Err(ClientError::late(false)),
+            Err(NotSent::Closed) => Ok(None),
+        }
     }
 }
 
@@ -289,6 +287,14 @@ fn unsendable(error: WireError) -> ClientError {
         WireError::TooLarge { bytes, limit } => ClientError::TooLarge { bytes, limit },
         WireError::Unencodable(message) => ClientError::Unencodable(message),
         other => ClientError::Unencodable(other.to_string()),
+    }
+}
+
+/// Arguments as the text they are.
+fn write_text(json: &str) -> impl Fn(&mut Vec<u8>) -> Result<(), WireError> {
+    |out| {
+        out.extend_from_slice(json.as_bytes());
+        Ok(())
     }
 }
 

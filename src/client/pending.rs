@@ -39,7 +39,7 @@ pub struct Reply<Response> {
 /// How a result's bytes become a response.
 pub(super) type Decode<Response> = fn(Codec, &[u8]) -> Result<Response, WireError>;
 
-/// A call that was sent and not yet waited for.
+/// A call that was sent and not yet waited for. It is sent once, and never made again by itself.
 ///
 /// Wait for it by [`Pending::wait`], or poll it: it is a `Future` that any executor can run, without a runtime of
 /// its own. Its deadline holds either way. Dropped before the answer came, it cancels the call: the server is told,
@@ -88,9 +88,31 @@ impl<Response> Pending<Response> {
         }
     }
 
+    /// As [`Pending::wait_timed`] for at most `patience`. `None` when it is not over by then.
+    pub(super) fn wait_for(&mut self, patience: Duration) -> Option<Result<Reply<Response>, ClientError>> {
+        let patience = Instant::now().checked_add(patience);
+        let until = [patience, self.deadline].into_iter().flatten().min();
+        match self.slot.wait(until) {
+            Some(outcome) => Some(self.finish(outcome)),
+            None if until == self.deadline => Some(Err(self.late())),
+            None => None,
+        }
+    }
+
+    /// The outcome if it is there; if not, keeps the waker. Does not look at the deadline.
+    pub(super) fn poll_outcome(&mut self, waker: &Waker) -> Option<Result<Reply<Response>, ClientError>> {
+        let outcome = self.slot.poll(waker)?;
+        Some(self.finish(outcome))
+    }
+
     fn finish(&mut self, outcome: Result<Answer, ClientError>) -> Result<Reply<Response>, ClientError> {
         self.done = true;
-        let answer = outcome?;
+        let result = self.read(outcome?);
+        self.shared.manners.heard(&result);
+        result
+    }
+
+    fn read(&self, answer: Answer) -> Result<Reply<Response>, ClientError> {
         let response = match Status::from_code(answer.status) {
             None => return Err(ClientError::UnknownStatus(answer.status)),
             Some(Status::Ok) => (self.decode)(answer.codec, &answer.body)
@@ -120,8 +142,8 @@ impl<Response> Future for Pending<Response> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         assert!(!this.done, "a future is not polled after it was ready");
-        if let Some(outcome) = this.slot.poll(context.waker()) {
-            return Poll::Ready(this.finish(outcome).map(|reply| reply.response));
+        if let Some(outcome) = this.poll_outcome(context.waker()) {
+            return Poll::Ready(outcome.map(|reply| reply.response));
         }
         let Some(deadline) = this.deadline else { return Poll::Pending };
         if Instant::now() >= deadline {

@@ -1,4 +1,4 @@
-//! Methods every server has: `server.ping`, `server.echo`, `server.info`, `server.methods`.
+//! Methods every server has: `server.ping`, `server.echo`, `server.info`, `server.methods`. All are idempotent.
 
 use super::services::ServicesBuilder;
 use super::{Bytes, Method, Refusal, Transaction};
@@ -7,16 +7,16 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 /// Nothing in, nothing out: is the server there?
-pub const PING: Method<(), ()> = Method::new("server.ping");
+pub const PING: Method<(), ()> = Method::new("server.ping").idempotent();
 
 /// Gives its arguments back, byte for byte, whatever they are; JSON arguments must be JSON.
-pub const ECHO: Method<Bytes, Bytes> = Method::new("server.echo");
+pub const ECHO: Method<Bytes, Bytes> = Method::new("server.echo").idempotent();
 
 /// What the server is and how it is sized.
-pub const INFO: Method<(), Info> = Method::new("server.info");
+pub const INFO: Method<(), Info> = Method::new("server.info").idempotent();
 
 /// Names of all methods, sorted.
-pub const METHODS: Method<(), Vec<String>> = Method::new("server.methods");
+pub const METHODS: Method<(), Vec<String>> = Method::new("server.methods").idempotent();
 
 /// Result of [`INFO`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -18,6 +18,7 @@ use thiserror::Error;
 #[derive(Debug)]
 pub struct Method<Request, Response> {
     name: &'static str,
+    idempotent: bool,
     types: PhantomData<fn(Request) -> Response>,
 }
 
@@ -31,7 +32,23 @@ impl<Request, Response> Method<Request, Response> {
             check_method_name(name).is_ok(),
             "a method's name is service.method, of letters, digits, _ and -"
         );
-        Method { name, types: PhantomData }
+        Method { name, idempotent: false, types: PhantomData }
+    }
+
+    /// The same method, which may run twice without harm: to read is idempotent, to add is not. A client then makes a
+    /// call again also where it may have run, and may hedge it. It changes nothing on the server.
+    ///
+    /// ```
+    /// # use boneyard::Method;
+    /// const READ: Method<u64, String> = Method::new("notes.read").idempotent();
+    /// ```
+    pub const fn idempotent(self) -> Self {
+        Method { name: self.name, idempotent: true, types: PhantomData }
+    }
+
+    /// May it run twice without harm?
+    pub const fn is_idempotent(&self) -> bool {
+        self.idempotent
     }
 
     /// `service.method`.

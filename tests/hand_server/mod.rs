@@ -48,9 +48,9 @@ impl HandServer {
         self.listener.local_addr().unwrap().to_string()
     }
 
-    /// A client of this server. Calls wait so long that only a failing test sees a deadline.
+    /// A client of this server that makes no call again. Calls wait so long that only a failing test sees a deadline.
     pub fn client(&self) -> Client {
-        self.client_with(ClientOptions::default())
+        self.client_with(ClientOptions::default().retries(0))
     }
 
     pub fn client_with(&self, options: ClientOptions) -> Client {
@@ -98,7 +98,7 @@ impl HandServer {
 
 /// A client, connected and greeted, with its other end.
 pub fn pair() -> (HandServer, Client, Peer) {
-    pair_with(ClientOptions::default(), welcome())
+    pair_with(ClientOptions::default().retries(0), welcome())
 }
 
 pub fn pair_with(options: ClientOptions, welcome: Vec<u8>) -> (HandServer, Client, Peer) {

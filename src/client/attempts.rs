@@ -1,0 +1,133 @@
+//! One blocking call, made as often as [`super::manners`] allow: again when it was refused, twice at once when it is
+//! slow.
+//!
+//! Knows calls before they are sent and while they are out; knows no sockets. Invariants: two attempts of a call are
+//! out at once only where its method is idempotent. Where any attempt may have run, the error told says so.
+
+use super::error::ClientError;
+use super::manners::may_repeat;
+use super::pending::{Decode, Pending, Reply};
+use super::{Client, Write};
+use crate::sync::{Arc, Condvar, Mutex};
+use crate::wire::Codec;
+use std::task::{Wake, Waker};
+use std::thread;
+use std::time::Instant;
+
+/// What to call, and until when: all that an attempt needs to be made again.
+pub(super) struct Call<'a, Response> {
+    pub(super) method: &'a str,
+    pub(super) idempotent: bool,
+    pub(super) codec: Codec,
+    /// Appends the arguments.
+    pub(super) write: &'a Write<'a>,
+    pub(super) decode: Decode<Response>,
+    pub(super) deadline: Option<Instant>,
+}
+
+impl Client {
+    /// Makes a call until it has an answer that counts.
+    pub(super) fn make<Response>(&self, call: &Call<'_, Response>) -> Result<Reply<Response>, ClientError> {
+        let (mut number, mut before) = (0, None);
+        loop {
+            let error = match self.attempt(call) {
+                Ok(reply) => return Ok(reply),
+                Err(error) => error,
+            };
+            number += 1;
+            let wait = self.shared.manners.wait(&error, number, call.idempotent, call.deadline);
+            let error = graver(before, error);
+            let Some(wait) = wait else { return Err(error) };
+            log::debug!("{} is called again in {wait:?}: {error}", call.method);
+            thread::sleep(wait);
+            before = Some(error);
+        }
+    }
+
+    /// Makes it once, or twice at once.
+    fn attempt<Response>(&self, call: &Call<'_, Response>) -> Result<Reply<Response>, ClientError> {
+        let mut first = self.send(call)?;
+        let Some(patience) = self.shared.manners.hedge_after(call.idempotent) else {
+            return first.wait_timed();
+        };
+        if let Some(outcome) = first.wait_for(patience) {
+            return outcome;
+        }
+        match self.hedge(call) {
+            Some(second) => race(first, second, call.deadline),
+            None => first.wait_timed(),
+        }
+    }
+
+    /// A second call of the same, if one can be sent at once.
+    fn hedge<Response>(&self, call: &Call<'_, Response>) -> Option<Pending<Response>> {
+        let link = self.shared.dialer.in_use()?;
+        if !self.shared.manners.spend() {
+            return None;
+        }
+        self.shared.manners.admit().ok()?;
+        self.send_on(&link, call, Some(Instant::now())).ok()?
+    }
+}
+
+/// The first outcome that counts; the other call is then dropped, which cancels it. An outcome after which the call
+/// could be made again does not count while the other is out.
+fn race<Response>(
+    mut first: Pending<Response>,
+    mut second: Pending<Response>,
+    deadline: Option<Instant>,
+) -> Result<Reply<Response>, ClientError> {
+    let bell = Arc::new(Bell::default());
+    let waker = Waker::from(Arc::clone(&bell));
+    loop {
+        let (outcome, other) = match first.poll_outcome(&waker) {
+            Some(outcome) => (outcome, second),
+            None => match second.poll_outcome(&waker) {
+                Some(outcome) => (outcome, first),
+                None if bell.wait(deadline) => continue,
+                // Both are late.
+                None => return first.wait_timed(),
+            },
+        };
+        return match outcome {
+            Err(error) if may_repeat(&error, true) => {
+                other.wait_timed().map_err(|last| graver(Some(error), last))
+            }
+            counts => counts,
+        };
+    }
+}
+
+/// The error that tells the truth about all attempts so far: the last, unless only one before it may have run.
+fn graver(before: Option<ClientError>, last: ClientError) -> ClientError {
+    before.filter(|before| last.never_started() && !before.never_started()).unwrap_or(last)
+}
+
+/// Wakes a thread that waits for either of two calls.
+#[derive(Default)]
+struct Bell {
+    rung: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        *self.rung.lock() = true;
+        self.changed.notify_one();
+    }
+}
+
+impl Bell {
+    /// False when nobody rang until the deadline.
+    fn wait(&self, deadline: Option<Instant>) -> bool {
+        let mut rung = self.rung.lock();
+        while !*rung {
+            match deadline {
+                None => self.changed.wait(&mut rung),
+                Some(deadline) if self.changed.wait_until(&mut rung, deadline).timed_out() => break,
+                Some(_) => {}
+            }
+        }
+        std::mem::take(&mut rung)
+    }
+}

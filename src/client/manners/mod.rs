@@ -1,0 +1,168 @@
+//! How a client treats a server that refuses: which calls are made again, when, how many, and which are not sent.
+//!
+//! Decides and counts; sends nothing and never sleeps. `backoff`, `budget` and `throttle` are pure, so that time and
+//! chance come in here. Knows errors; knows no connections. One for all clones of a client.
+
+mod backoff;
+mod budget;
+mod throttle;
+
+use super::error::{Blame, ClientError};
+use super::options::ClientOptions;
+use crate::sync::Mutex;
+use budget::Budget;
+use std::io::ErrorKind;
+use std::time::{Duration, Instant};
+use throttle::Throttle;
+
+/// One client's manners and what it remembers for them.
+#[derive(Debug)]
+pub(super) struct Manners {
+    retries: u32,
+    hedge_after: Option<Duration>,
+    budget: Budget,
+    /// `None` where the options say so.
+    throttle: Option<Mutex<Throttle>>,
+}
+
+impl Manners {
+    pub(super) fn new(options: &ClientOptions) -> Manners {
+        Manners {
+            retries: options.retries,
+            hedge_after: options.hedge_after,
+            budget: Budget::new(),
+            throttle: options.throttle.then(|| Mutex::new(Throttle::new(Instant::now()))),
+        }
+    }
+
+    /// A call begins: however often it is made, it comes here once.
+    pub(super) fn begin(&self) {
+        self.budget.pay_in();
+    }
+
+    /// Asked before anything is sent.
+    ///
+    /// # Errors
+    /// [`ClientError::Throttled`].
+    pub(super) fn admit(&self) -> Result<(), ClientError> {
+        let held_back = self
+            .throttle
+            .as_ref()
+            .is_some_and(|throttle| throttle.lock().holds_back(Instant::now(), fastrand::f64()));
+        if held_back { Err(ClientError::Throttled) } else { Ok(()) }
+    }
+
+    /// The server answered a call so.
+    pub(super) fn heard<T>(&self, answer: &Result<T, ClientError>) {
+        let accepted = match answer {
+            // A server that stops is not overloaded, and the one started after it has refused nobody.
+            Err(ClientError::Draining { .. }) => return,
+            // Its settings are wrong, whatever its load.
+            Err(ClientError::NestedDeadlock(_)) => return,
+            Err(error) => error.blame() != Blame::Overload,
+            Ok(_) => true,
+        };
+        if let Some(throttle) = &self.throttle {
+            throttle.lock().heard(Instant::now(), accepted);
+        }
+    }
+
+    /// How long to wait before a call that failed with `error` is made again, for the `number`th time, from 1. `None`
+    /// when it must not be, or cannot in time.
+    pub(super) fn wait(
+        &self,
+        error: &ClientError,
+        number: u32,
+        idempotent: bool,
+        deadline: Option<Instant>,
+    ) -> Option<Duration> {
+        if number > self.retries || !may_repeat(error, idempotent) {
+            return None;
+        }
+        let wait = backoff::wait(number, error.retry_after().unwrap_or_default(), fastrand::f64());
+        let in_time = deadline.is_none_or(|deadline| Instant::now() + wait < deadline);
+        (in_time && self.budget.spend()).then_some(wait)
+    }
+
+    /// How long a call waits for its answer before it is hedged, if ever.
+    pub(super) fn hedge_after(&self, idempotent: bool) -> Option<Duration> {
+        self.hedge_after.filter(|_| idempotent)
+    }
+
+    /// May a call be hedged now? Then that is paid.
+    pub(super) fn spend(&self) -> bool {
+        self.budget.spend()
+    }
+}
+
+/// May a call that failed so be made again, and may that help? Only what was refused for load or has lost its
+/// connection, and unless it is idempotent, only what no handler saw.
+pub(super) fn may_repeat(error: &ClientError, idempotent: bool) -> bool {
+    match error {
+        // Held back so that less is sent.
+        ClientError::Throttled => false,
+        // It would wait for itself again.
+        ClientError::NestedDeadlock(_) => false,
+        // Has had all the time an attempt may take.
+        ClientError::Connect { kind: ErrorKind::TimedOut, .. } => false,
+        ClientError::Connect { .. } => true,
+        ClientError::Disconnected { may_have_run, .. } => idempotent || !may_have_run,
+        error => error.blame() == Blame::Overload && error.never_started(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connect(kind: ErrorKind) -> ClientError {
+        ClientError::Connect { address: String::new(), kind, message: String::new() }
+    }
+
+    fn lost(may_have_run: bool) -> ClientError {
+        ClientError::Disconnected { may_have_run, reason: String::new() }
+    }
+
+    const FULL: ClientError = ClientError::QueueFull { retry_after: None };
+    const STOPS: ClientError = ClientError::Draining { retry_after: None };
+
+    #[test]
+    fn only_what_cannot_have_run_is_repeated_unless_it_is_idempotent() {
+        for idempotent in [false, true] {
+            for error in [FULL, STOPS, connect(ErrorKind::ConnectionRefused), lost(false)] {
+                assert!(may_repeat(&error, idempotent), "{error:?}");
+            }
+            assert_eq!(may_repeat(&lost(true), idempotent), idempotent);
+            let nested = ClientError::NestedDeadlock(String::new());
+            for error in
+                [ClientError::Throttled, nested, ClientError::late(false), connect(ErrorKind::TimedOut)]
+            {
+                assert!(!may_repeat(&error, idempotent), "{error:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn repetitions_end_with_their_number_with_time_and_with_the_budget() {
+        let manners = Manners::new(&ClientOptions::default().retries(3));
+        let soon = Some(Instant::now());
+        let numbers = (1..=5).map(|number| manners.wait(&FULL, number, false, None).is_some());
+        assert_eq!(numbers.collect::<Vec<_>>(), [true, true, true, false, false]);
+        assert_eq!(manners.wait(&FULL, 1, false, soon), None, "not in time, and not paid");
+        let left = std::iter::from_fn(|| manners.wait(&FULL, 1, false, None));
+        assert_eq!(left.count(), 7);
+    }
+
+    #[test]
+    fn refusals_for_load_throttle_and_others_do_not() {
+        let held_back = |error: ClientError| {
+            let manners = Manners::new(&ClientOptions::default());
+            (0..1000).for_each(|_| manners.heard(&Err::<(), _>(error.clone())));
+            (0..1000).filter(|_| manners.admit().is_err()).count()
+        };
+        for other in [STOPS, ClientError::NestedDeadlock(String::new()), ClientError::Cancelled] {
+            assert_eq!(held_back(other.clone()), 0, "{other:?}");
+        }
+        assert!(held_back(FULL) > 500);
+    }
+}
