@@ -29,19 +29,21 @@ mod worker;
 pub(crate) use burst::{Burst, Outlet, Work};
 pub(crate) use codel::{Codel, CodelRules};
 pub(crate) use lane::Lane;
-pub(crate) use nested::{Nested, Queued, advice};
+pub(crate) use nested::{Nested, Queued};
 pub(crate) use queue::{Measures, Queue};
 #[cfg(not(any(loom, shuttle)))]
 pub use rig::{Rig, Turnstile};
 pub(crate) use throttle::{Seat, Throttle};
 
-use crate::port::Call;
-use crate::service::Services;
+use crate::port::{Call, reply};
+use crate::service::{Refusal, Services, Status};
 use crate::stats::{Paces, PortStats};
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Condvar, Mutex, Parker};
+use crate::wire::ReplyPrelude;
+use nested::deadlock_in_words;
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
-use turn::{Long, Turn};
+use turn::{Held, Long, Reply, Turn};
 use worker::Worker;
 
 /// Buffers that wait to be used again, for each port. More would only keep memory after a peak.
@@ -157,16 +159,45 @@ impl PortShared {
     /// For the listener, before it queues the calls of one read: puts those that handlers of this server made behind
     /// the others, and has them watched for deadlocks.
     pub(crate) fn sort_out_nested(&self, work: &mut Work, outlet: &Arc<dyn Outlet>, nested: &Nested) {
-        let Work { calls, chains, nested_from, .. } = work;
+        let Work { calls, chains, nested_from, received, .. } = work;
         let chain = |call: &Call| chains.get(call.chain()?).filter(|chain| nested.concerns(chain));
         calls.sort_by_key(|call| chain(call).is_some());
         *nested_from = calls.partition_point(|call| chain(call).is_none());
         for call in &calls[*nested_from..] {
             if let Some(chain) = chain(call) {
+                let (port, call, since) = (self.index, *call, *received);
                 let (chain, outlet) = (Arc::clone(chain), Arc::clone(outlet));
-                nested.queue(Queued { port: self.index, call: *call, chain, outlet });
+                nested.queue(Queued { port, call, chain, outlet, since });
             }
         }
+    }
+
+    /// For the listener, now and then while nested calls wait: if this port is in a deadlock, its innermost call is
+    /// answered, and so the worker that waits for it is free.
+    pub(crate) fn break_deadlock(&self, shared: &Shared, now: Instant) {
+        let pools = shared.throttle.pools();
+        let Some(Queued { call, chain, outlet, since, .. }) =
+            shared.nested.break_deadlock(self.index, &pools)
+        else {
+            return;
+        };
+        let message = deadlock_in_words(
+            &chain.path(&format!("{} {}", self.name, shared.services.name(call.method))),
+            (&self.name, pools[self.index]),
+            shared.nested.depth(&chain),
+        );
+        log::error!("nested deadlock: {message}");
+        let refusal = Refusal::new(Status::NestedDeadlock, message);
+        let queue_wait_us =
+            u32::try_from(now.saturating_duration_since(since).as_micros()).unwrap_or(u32::MAX);
+        let mut answer = Reply { bytes: Vec::new(), status: refusal.status };
+        reply(call.id, call.codec, &mut answer.bytes, |out| {
+            refusal.encode(call.codec, out);
+            (refusal.status, ReplyPrelude { queue_wait_us, ..ReplyPrelude::default() })
+        });
+        let mut held = Held::default();
+        held.add(&mut answer, now);
+        held.send(outlet.as_ref(), self);
     }
 
     /// For the listener, now and then while calls run: tells the log, once each, of those that have run longer than

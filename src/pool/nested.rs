@@ -10,11 +10,12 @@
 //! Invariant: a queued nested call leaves this list exactly once, by whoever answers it: its worker or
 //! [`Nested::break_deadlock`].
 
-use super::Outlet;
+use super::{Outlet, Work};
 use crate::port::Call;
 use crate::sync::unordered::AtomicUsize;
 use crate::sync::{Arc, Mutex, Ordering};
 use crate::wire::{Chain, Link};
+use std::time::Instant;
 
 /// The nested calls of a server.
 #[derive(Debug)]
@@ -40,6 +41,8 @@ pub(crate) struct Queued {
     pub(crate) call: Call,
     pub(crate) chain: Arc<Chain>,
     pub(crate) outlet: Arc<dyn Outlet>,
+    /// When it was read.
+    pub(crate) since: Instant,
 }
 
 /// A worker whose handler waits for a call it made.
@@ -49,6 +52,14 @@ struct Wait {
     worker: usize,
     transaction: u64,
     step: u32,
+}
+
+impl Wait {
+    /// Does the worker wait for this call, or for one it was made for?
+    fn is_for(&self, server: u64, chain: &Chain) -> bool {
+        let own = (server, self.transaction, self.step);
+        chain.links.iter().any(|link| (link.server, link.transaction, link.step) == own)
+    }
 }
 
 impl Nested {
@@ -67,14 +78,25 @@ impl Nested {
         chain.links.iter().any(|link| link.server == self.server)
     }
 
+    /// How many of this server's transactions wait for a call with this chain.
+    pub(super) fn depth(&self, chain: &Chain) -> usize {
+        chain.links.iter().filter(|link| link.server == self.server).count()
+    }
+
     /// To be called before a call that [concerns](Nested::concerns) this server is queued.
     pub(crate) fn queue(&self, queued: Queued) {
         self.count.fetch_add(1, Ordering::Relaxed);
         self.state.lock().queued.push(queued);
     }
 
-    /// A worker has taken the call of this very chain. False: it is answered already.
-    pub(super) fn claim(&self, chain: &Arc<Chain>) -> bool {
+    /// A worker has taken this call. False: it is answered already.
+    pub(super) fn claims(&self, work: &Work, call: &Call) -> bool {
+        let chain = work.chain(call).filter(|chain| self.concerns(chain));
+        chain.is_none_or(|chain| self.claim(chain))
+    }
+
+    /// The same by the chain, of which each call has its own.
+    fn claim(&self, chain: &Arc<Chain>) -> bool {
         let mut state = self.state.lock();
         let found = state.queued.iter().position(|queued| Arc::ptr_eq(&queued.chain, chain));
         if let Some(at) = found {
@@ -99,14 +121,18 @@ impl Nested {
         self.count.load(Ordering::Relaxed) > 0
     }
 
-    /// Takes the innermost call of a deadlock, for its caller to be told; `None` when there is no deadlock. `pools` are
-    /// the sizes of the ports' pools.
-    pub(crate) fn break_deadlock(&self, pools: &[usize]) -> Option<Queued> {
+    /// Takes the innermost call in a deadlock from this port's queue, for its caller to be told; `None` when the port
+    /// is in no deadlock. `pools` are the sizes of all ports' pools.
+    pub(crate) fn break_deadlock(&self, port: usize, pools: &[usize]) -> Option<Queued> {
         let mut state = self.state.lock();
-        let stuck = state.stuck_ports(self.server, pools);
-        let links = |at: &usize| state.queued[*at].chain.links.len();
-        let victim =
-            (0..state.queued.len()).filter(|at| stuck.contains(&state.queued[*at].port)).max_by_key(links)?;
+        if !state.stuck_ports(self.server, pools).contains(&port) {
+            return None;
+        }
+        let is_in_it = |queued: &Queued| {
+            queued.port == port && state.waits.iter().any(|wait| wait.is_for(self.server, &queued.chain))
+        };
+        let depth = |at: &usize| state.queued[*at].chain.links.len();
+        let victim = (0..state.queued.len()).filter(|at| is_in_it(&state.queued[*at])).max_by_key(depth)?;
         self.count.fetch_sub(1, Ordering::Relaxed);
         Some(state.queued.swap_remove(victim))
     }
@@ -121,11 +147,8 @@ impl State {
             (0..pools.len()).filter(|port| waits(*port).count() == pools[*port]).collect();
         loop {
             let is_stuck = |wait: &Wait| {
-                let waited_for = |link: &Link| {
-                    (link.server, link.transaction, link.step) == (server, wait.transaction, wait.step)
-                };
                 let mut queued = self.queued.iter().filter(|queued| ports.contains(&queued.port));
-                queued.any(|queued| queued.chain.links.iter().any(waited_for))
+                queued.any(|queued| wait.is_for(server, &queued.chain))
             };
             let left: Vec<usize> = ports.iter().copied().filter(|port| waits(*port).all(is_stuck)).collect();
             if left.len() == ports.len() {
@@ -142,9 +165,15 @@ impl std::fmt::Debug for Queued {
     }
 }
 
+/// What the caller in a deadlock is told: the chain of calls, the pool, and the lines that would have avoided it.
+pub(super) fn deadlock_in_words(path: &str, (port, workers): (&str, usize), depth: usize) -> String {
+    let advice = advice(port, workers, depth);
+    format!("{path}: all {workers} workers of {port} wait for calls that wait for them; avoided by {advice}")
+}
+
 /// The lines of the INI file that would have avoided a deadlock at a port: a reserve that always leaves a worker for
 /// the innermost of `depth` calls nested in a transaction.
-pub(crate) fn advice(port: &str, workers: usize, depth: usize) -> String {
+fn advice(port: &str, workers: usize, depth: usize) -> String {
     // With one level, one worker that runs nothing else is enough: what it runs waits for nobody. With more, as many
     // transactions may begin as can have all their calls run at once.
     let reserve = if depth == 1 { 1 } else { workers - workers / (depth + 1) };
@@ -179,6 +208,7 @@ mod tests {
             call: Call::new(1, 1, Codec::Bincode, 0, None),
             chain,
             outlet: Arc::new(StandIn::default()),
+            since: Instant::now(),
         }
     }
 
@@ -188,17 +218,17 @@ mod tests {
         nested.wait(0, 0, 10, 1);
         nested.wait(0, 1, 11, 3);
         nested.queue(queued(0, &[(10, 1)]));
-        assert!(nested.break_deadlock(&[2]).is_none(), "worker 1 may be answered");
+        assert!(nested.break_deadlock(0, &[2]).is_none(), "worker 1 may be answered");
         nested.queue(queued(0, &[(11, 2)]));
-        assert!(nested.break_deadlock(&[2]).is_none(), "it waits for another of its calls");
+        assert!(nested.break_deadlock(0, &[2]).is_none(), "it waits for another of its calls");
         let inner = queued(0, &[(10, 1), (11, 3)]);
         nested.queue(inner.clone());
-        assert!(nested.break_deadlock(&[3]).is_none(), "a third worker can run it");
-        let victim = nested.break_deadlock(&[2]).expect("a deadlock");
+        assert!(nested.break_deadlock(0, &[3]).is_none(), "a third worker can run it");
+        let victim = nested.break_deadlock(0, &[2]).unwrap();
         assert!(Arc::ptr_eq(&victim.chain, &inner.chain), "the innermost");
         assert!(!nested.claim(&inner.chain), "it is answered");
         nested.go_on(0, 1);
-        assert!(nested.break_deadlock(&[2]).is_none(), "its caller goes on");
+        assert!(nested.break_deadlock(0, &[2]).is_none(), "its caller goes on");
         assert!(nested.any_queued());
     }
 
@@ -208,12 +238,17 @@ mod tests {
         nested.wait(0, 0, 10, 1);
         nested.wait(1, 0, 20, 1);
         nested.queue(queued(1, &[(10, 1)]));
-        assert!(nested.break_deadlock(&[1, 1]).is_none(), "port 1's worker waits for nothing of this server");
+        assert!(
+            nested.break_deadlock(0, &[1, 1]).is_none(),
+            "port 1's worker waits for nothing of this server"
+        );
         let back = queued(0, &[(20, 1)]);
         nested.queue(back.clone());
-        assert!(nested.break_deadlock(&[1, 2]).is_none(), "port 1 has another worker");
-        assert!(nested.break_deadlock(&[1, 1]).is_some());
-        assert!(nested.break_deadlock(&[1, 1]).is_none(), "once is enough");
+        assert!(nested.break_deadlock(0, &[1, 2]).is_none(), "port 1 has another worker");
+        assert!(
+            nested.break_deadlock(0, &[1, 1]).is_some_and(|victim| Arc::ptr_eq(&victim.chain, &back.chain))
+        );
+        assert!(nested.break_deadlock(1, &[1, 1]).is_none(), "once is enough");
     }
 
     #[test]
@@ -224,7 +259,7 @@ mod tests {
         nested.queue(call.clone());
         nested.wait(0, 0, 10, 1);
         assert!(nested.claim(&call.chain));
-        assert!(!nested.any_queued() && nested.break_deadlock(&[1]).is_none());
+        assert!(!nested.any_queued() && nested.break_deadlock(0, &[1]).is_none());
     }
 
     #[test]

@@ -78,6 +78,11 @@ impl Throttle {
         self.state.lock().idle[port].len()
     }
 
+    /// Sizes of the ports' pools.
+    pub(super) fn pools(&self) -> Vec<usize> {
+        self.seats.iter().map(|seat| seat.parkers.len()).collect()
+    }
+
     /// How many workers of a port may run at once: its pool, or its share of the permits while other ports want
     /// theirs, with those whose transaction has given its permit back for a while.
     pub(crate) fn may_run(&self, port: usize) -> usize {

@@ -133,9 +133,13 @@ impl Worker {
         end
     }
 
-    /// Makes the one reply to a call, by running its handler unless there is a reason not to.
+    /// Makes the one reply to a call, by running its handler unless there is a reason not to. None at all if the call
+    /// was in a deadlock and is answered already.
     fn answer(&mut self, work: &Work, call: &Call, outlet: &dyn Outlet, start: Instant) -> Instant {
         let shared = &*self.shared;
+        if !shared.nested.claims(work, call) {
+            return start;
+        }
         let mut end = start;
         let mut status = Status::Ok;
         reply(call.id, call.codec, &mut self.reply.bytes, |out| {
@@ -217,6 +221,9 @@ impl PortShared {
             }
             let (work, now) = (Arc::clone(burst.work()), now());
             while let Some(call) = burst.pop() {
+                if !shared.nested.claims(&work, &call) {
+                    continue;
+                }
                 reply(call.id, call.codec, &mut answer.bytes, |out| {
                     Refusal::new(STATUS, STATUS.text()).encode(call.codec, out);
                     (STATUS, self.waits(&work, now))

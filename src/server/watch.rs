@@ -1,5 +1,5 @@
-//! When a listener looks after the calls of its port: whether some are stuck behind a slow handler, which it can
-//! mend, and whether one runs for very long, which it can tell.
+//! When a listener looks after the calls of its port: whether some are stuck behind a slow handler or in a deadlock
+//! of nested calls, which it can mend, and whether one runs for very long, which it can tell.
 //!
 //! Only while something waits or runs; so an idle listener sleeps without end. For the stuck it looks first after a
 //! millisecond, then less often while there is nothing it could do; for the long each second or less often.
@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_millis(64);
+
+/// Between two looks for deadlocks: one is found within twice this.
+const NESTED_PAUSE: Duration = Duration::from_millis(40);
 
 /// Between two looks for long transactions. One is told of so late at most, or after an eighth of the limit more.
 const LONG_PAUSE_MIN: Duration = Duration::from_millis(125);
@@ -25,22 +28,38 @@ pub(super) struct Watch {
     long: Option<Duration>,
     /// When to look for long transactions; `None` while nothing runs.
     next_long: Option<Instant>,
+    /// When to look for deadlocks; `None` while no nested call waits.
+    next_nested: Option<Instant>,
 }
 
 impl Watch {
     pub(super) fn new(long: Option<Duration>) -> Watch {
-        Watch { next: None, pause: PAUSE_MIN, taken: 0, long, next_long: None }
+        Watch { next: None, pause: PAUSE_MIN, taken: 0, long, next_long: None, next_nested: None }
     }
 
     /// When the listener must not sleep on.
     pub(super) fn next(&self) -> Option<Instant> {
-        [self.next, self.next_long].into_iter().flatten().min()
+        [self.next, self.next_long, self.next_nested].into_iter().flatten().min()
     }
 
     /// Looks, if it is time to. To be called before the listener sleeps.
     pub(super) fn look(&mut self, port: &PortShared, shared: &Shared) {
         self.look_for_long(port, shared);
         self.look_for_stuck(port, shared);
+        self.look_for_deadlock(port, shared);
+    }
+
+    fn look_for_deadlock(&mut self, port: &PortShared, shared: &Shared) {
+        if !shared.nested.any_queued() {
+            self.next_nested = None;
+            return;
+        }
+        let now = Instant::now();
+        if self.next_nested.is_some_and(|next| now < next) {
+            return;
+        }
+        port.break_deadlock(shared, now);
+        self.next_nested = Some(now + NESTED_PAUSE);
     }
 
     fn look_for_long(&mut self, port: &PortShared, shared: &Shared) {
