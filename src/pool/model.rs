@@ -9,7 +9,7 @@ use crate::port::{Burst, Call, Outlet, Work};
 use crate::service::{Caller, Services, ServicesBuilder};
 use crate::stats::PortStats;
 use crate::sync::unordered::AtomicUsize;
-use crate::sync::{Arc, Ordering, Parker, now};
+use crate::sync::{Arc, Condvar, Mutex, Ordering, Parker, now};
 use crate::wire::Codec;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -64,12 +64,45 @@ impl Outlet for Answers {
     }
 }
 
+/// Handlers that count how many of them run at once.
+#[derive(Debug, Default)]
+struct Witness {
+    running: Mutex<usize>,
+    peak: AtomicUsize,
+    /// How many have come to the meeting.
+    met: Mutex<usize>,
+    all_met: Condvar,
+}
+
+impl Witness {
+    fn run(&self) {
+        let running = {
+            let mut running = self.running.lock();
+            *running += 1;
+            *running
+        };
+        self.peak.fetch_max(running, Ordering::Relaxed);
+        *self.running.lock() -= 1;
+    }
+
+    /// Waits until two handlers are here at once.
+    fn meet(&self) {
+        let mut met = self.met.lock();
+        *met += 1;
+        self.all_met.notify_all();
+        while *met < 2 {
+            self.all_met.wait(&mut met);
+        }
+    }
+}
+
 /// A server without sockets: `ports` ports of `workers` workers each.
 struct Model {
     shared: Arc<Shared>,
     ports: Vec<Arc<PortShared>>,
     threads: Vec<thread::JoinHandle<()>>,
     answers: Arc<Answers>,
+    witness: Arc<Witness>,
 }
 
 impl Model {
@@ -84,7 +117,8 @@ impl Model {
         };
         let throttle =
             Throttle::new(NonZeroU32::new(permits), queues.iter().zip(&parkers).map(seat).collect());
-        let shared = Arc::new(Shared::new(services(), throttle, 1024));
+        let witness = Arc::<Witness>::default();
+        let shared = Arc::new(Shared::new(services(&witness), throttle, 1024));
         let ports: Vec<_> = queues
             .into_iter()
             .enumerate()
@@ -95,17 +129,21 @@ impl Model {
         let mut threads = Vec::new();
         for (port, parkers) in ports.iter().zip(&parkers) {
             for (id, parker) in parkers.iter().enumerate() {
-                let worker = Worker::new(Arc::clone(&shared), Arc::clone(port), id, Arc::clone(parker));
-                threads.push(thread::spawn(move || worker.run()));
+                let (shared, port, parker) = (Arc::clone(&shared), Arc::clone(port), Arc::clone(parker));
+                threads.push(thread::spawn(move || Worker::new(shared, port, id, parker).run()));
             }
         }
-        Model { shared, ports, threads, answers: Arc::default() }
+        Model { shared, ports, threads, answers: Arc::default(), witness }
     }
 
     /// What a listener does with a read of `calls` calls.
     fn push(&self, port: usize, calls: usize) {
+        self.push_for(RUN, port, calls);
+    }
+
+    fn push_for(&self, method: u16, port: usize, calls: usize) {
         let mut work = Work::new(now());
-        work.calls = (0..calls).map(|id| Call::new(id as u64, 1, Codec::Bincode, 0, None)).collect();
+        work.calls = (0..calls).map(|id| Call::new(id as u64, method, Codec::Bincode, 0, None)).collect();
         work.outlet = Some(Arc::clone(&self.answers) as Arc<dyn Outlet>);
         let burst = Burst::new(Arc::new(work)).expect("at least one call");
         self.ports[port].queue.admit(burst, &self.shared.paces);
@@ -119,19 +157,47 @@ impl Model {
         }
         assert_eq!(self.answers.0.load(Ordering::Relaxed), calls, "each call has one answer");
         self.shared.throttle.close();
+        self.join();
+    }
+
+    /// Waits for the ends of all workers.
+    fn join(self) {
         for thread in self.threads {
             thread.join().expect("no worker panics");
         }
         let (out, _) = self.shared.throttle.permits();
         assert_eq!(out, 0, "all permits are home");
+        assert!(self.witness.peak.load(Ordering::Relaxed) <= 1, "no handler runs without a permit");
     }
 }
 
-/// One method, which checks what a permit promises.
-fn services() -> Services {
+/// Numbers of the methods: by name.
+const MEET: u16 = 1;
+const RUN: u16 = 2;
+const WAIT: u16 = 3;
+
+/// `model.run` does nothing. The others wait in their midst: `model.wait` for nothing, `model.meet` for another one.
+fn services(witness: &Arc<Witness>) -> Services {
+    let (one, other) = (Arc::clone(witness), Arc::clone(witness));
     let mut builder = ServicesBuilder::default();
     builder.add_raw("model.run", Box::new(|_, _, _, _| Ok(())));
-    builder.build().expect("one name cannot be a duplicate")
+    builder.add_raw(
+        "model.wait",
+        Box::new(move |transaction, _, _, _| {
+            one.run();
+            transaction.blocking(|| ());
+            one.run();
+            Ok(())
+        }),
+    );
+    builder.add_raw(
+        "model.meet",
+        Box::new(move |transaction, _, _, _| {
+            transaction.blocking(|| other.meet());
+            Ok(())
+        }),
+    );
+    builder.build().expect("three names are no duplicates")
 }
 
 #[test]
@@ -198,5 +264,50 @@ fn model_two_listeners_press_two_ports() {
         model.push(0, 2);
         listener.join().expect("a listener does not panic");
         Arc::into_inner(model).expect("the other listener has ended").finish(5);
+    });
+}
+
+#[test]
+fn model_two_handlers_that_wait_share_one_permit() {
+    check(2, 100_000, || {
+        let model = Model::start(1, 2, 1);
+        model.push_for(WAIT, 0, 1);
+        model.push_for(WAIT, 0, 1);
+        model.finish(2);
+    });
+}
+
+#[test]
+fn model_handlers_of_two_ports_wait_and_come_back() {
+    check(2, 100_000, || {
+        let model = Model::start(2, 1, 1);
+        model.push_for(WAIT, 0, 1);
+        model.push_for(WAIT, 1, 1);
+        model.finish(2);
+    });
+}
+
+#[test]
+fn model_a_handler_that_waits_holds_back_no_call() {
+    check(2, 100_000, || {
+        let model = Model::start(1, 2, 1);
+        // Taken for short, so that the second call is left to the worker that runs the first.
+        model.shared.paces.learn(MEET, 0);
+        model.push_for(MEET, 0, 1);
+        model.push_for(MEET, 0, 1);
+        model.finish(2);
+    });
+}
+
+#[test]
+fn model_a_close_comes_while_handlers_wait() {
+    check(2, 100_000, || {
+        let model = Model::start(1, 2, 1);
+        model.push_for(WAIT, 0, 1);
+        model.push_for(WAIT, 0, 1);
+        model.shared.throttle.close();
+        let answers = Arc::clone(&model.answers);
+        model.join();
+        assert_eq!(answers.0.load(Ordering::Relaxed), 2, "each call has one answer");
     });
 }

@@ -2,14 +2,17 @@
 //!
 //! A permit means "is awake and may run a handler". Invariants, true whenever the lock is free:
 //! - permits out = workers awake, over all ports, and never more than the limit;
-//! - each worker is either on its port's stack or awake or ended;
+//! - each worker is on its port's stack, or awake, or paused while its handler waits, or returning, or ended;
+//! - while a worker is returning no permit is free;
 //! - a port whose queue is not empty and whose stack is not empty has an awake worker, or its starving bit is set
 //!   and no permit is free.
 //!
-//! A freed permit goes round the ports whose starving bit is set, so that no port's flood can keep another waiting.
+//! A freed permit goes to the worker that has been returning longest, since what is begun is finished first; then
+//! round the ports whose starving bit is set, so that no port's flood can keep another waiting.
 
 use super::queue::Queue;
-use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Parker, Planted, now, planted};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Parker, Planted, now, planted};
+use std::collections::VecDeque;
 use std::num::NonZeroU32;
 
 /// Word for a worker that is woken with a permit.
@@ -43,6 +46,8 @@ pub(crate) struct Throttle {
     state: Mutex<State>,
     /// Bit p: port p has queued work and an idle worker but got no permit. Written under the lock.
     starving: AtomicU64,
+    /// Is any worker returning? Written under the lock.
+    crowded: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -52,9 +57,18 @@ struct State {
     peak: u32,
     /// Idle workers of each port, the last to come on top.
     idle: Vec<Vec<usize>>,
+    /// Workers whose handlers have waited and stand in line for a permit, with their ports; the first to come in front.
+    returning: VecDeque<(usize, usize)>,
     /// The port whose turn it is when a permit comes free.
     turn: usize,
     closed: bool,
+}
+
+impl State {
+    /// Is a permit free?
+    fn has_permit(&self) -> bool {
+        self.limit.is_none_or(|limit| self.out < limit.get())
+    }
 }
 
 impl Throttle {
@@ -63,8 +77,10 @@ impl Throttle {
         assert!(seats.len() <= 64, "one bit for each port");
         // Reversed, so that worker 0 is the first to be woken.
         let idle = seats.iter().map(|seat| (0..seat.parkers.len()).rev().collect()).collect();
-        let state = State { limit, out: 0, peak: 0, idle, turn: 0, closed: false };
-        Throttle { seats, state: Mutex::new(state), starving: AtomicU64::new(0) }
+        let state =
+            State { limit, out: 0, peak: 0, idle, returning: VecDeque::new(), turn: 0, closed: false };
+        let (starving, crowded) = (AtomicU64::new(0), AtomicBool::new(false));
+        Throttle { seats, state: Mutex::new(state), starving, crowded }
     }
 
     /// Permits out now, and the most that ever were.
@@ -85,15 +101,19 @@ impl Throttle {
         self.wake(woken)
     }
 
-    /// Does another port than this wait for a permit?
+    /// Does another port than this wait for a permit, or any worker that is returning?
     pub(super) fn others_starve(&self, port: usize) -> bool {
-        self.starving.load(Ordering::Relaxed) & !(1 << port) != 0
+        self.starving.load(Ordering::Relaxed) & !(1 << port) != 0 || self.crowded.load(Ordering::Relaxed)
     }
 
-    /// A worker ends its turn while others starve: its permit goes to the port whose turn it is.
+    /// A worker ends its turn while others starve: its permit goes to the one whose turn it is.
     pub(super) fn pass_on(&self, port: usize, worker: usize) -> Next {
         let mut state = self.state.lock();
-        if self.next_in_turn(&mut state, Some(port)).is_none_or(|next| next == port) {
+        // Once closed nobody goes to sleep any more: nobody would be woken. Its permit comes home when it ends.
+        let keep = state.closed
+            || state.returning.is_empty()
+                && self.next_in_turn(&mut state, Some(port)).is_none_or(|next| next == port);
+        if keep {
             return Next::Go;
         }
         self.leave(&mut state, port);
@@ -127,6 +147,30 @@ impl Throttle {
         next
     }
 
+    /// A worker's handler begins to wait: its permit goes to whoever is next. What its port's queue holds is to be
+    /// announced after this, not before: see the proof in docs/ARCHITECTURE.md.
+    pub(super) fn pause(&self, port: usize) {
+        let mut state = self.state.lock();
+        self.leave(&mut state, port);
+        let woken = self.hand_over(&mut state);
+        drop(state);
+        self.wake(woken);
+    }
+
+    /// A worker's handler has waited: it goes on with a permit, if one is free. Otherwise it stands in line from now
+    /// on, and gets one with the word [`PERMIT`], even if the throttle is closed meanwhile.
+    pub(super) fn resume(&self, port: usize, worker: usize) -> bool {
+        let mut state = self.state.lock();
+        let free = state.has_permit() || planted(Planted::FreeReturn);
+        if free {
+            self.enter(&mut state, port);
+        } else {
+            state.returning.push_back((port, worker));
+            self.crowded.store(true, Ordering::Relaxed);
+        }
+        free
+    }
+
     /// Ends idle workers now and the others when they find no more work.
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();
@@ -140,10 +184,15 @@ impl Throttle {
         }
     }
 
-    /// Gives a free permit to the next starving port.
+    /// Gives a permit that has come free to the first of those returning, or else to the next starving port.
     fn hand_over(&self, state: &mut State) -> Option<(usize, usize)> {
         if planted(Planted::KeptPermit) {
             return None;
+        }
+        if let Some((port, worker)) = state.returning.pop_front() {
+            self.crowded.store(!state.returning.is_empty(), Ordering::Relaxed);
+            self.enter(state, port);
+            return Some((port, worker));
         }
         let port = self.next_in_turn(state, None)?;
         state.turn = (port + 1) % self.seats.len();
@@ -174,7 +223,7 @@ impl Throttle {
         if state.idle[port].is_empty() {
             return None;
         }
-        if state.limit.is_some_and(|limit| state.out >= limit.get()) {
+        if !state.has_permit() {
             self.starve(port);
             return None;
         }

@@ -14,6 +14,7 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 pub(crate) use checker::thread::{Thread, current, park, yield_now};
+pub(crate) use checker::thread_local;
 pub(crate) use model::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
 
 /// parking_lot's lock: no poisoning.
