@@ -81,3 +81,45 @@ impl Host for Station {
         self.engage();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::{Queue, Seat, Throttle};
+    use crate::service::ServicesBuilder;
+    use crate::stats::PortStats;
+    use std::num::NonZeroU32;
+
+    #[test]
+    fn the_time_in_line_is_that_of_one_call() {
+        let queue = Arc::new(Queue::new(8, 2, 2, now()));
+        let parkers: Vec<_> = (0..2).map(|_| Arc::<Parker>::default()).collect();
+        let seat = Seat { queue: Arc::clone(&queue), parkers: parkers.clone() };
+        let throttle = Throttle::new(NonZeroU32::new(1), vec![seat]);
+        let services = ServicesBuilder::default().build().unwrap();
+        let shared = Arc::new(Shared::new(services, throttle, 1024));
+        let port = PortShared::new(0, "P".to_owned(), Arc::clone(&queue), 2, PortStats::default());
+        let station = Station::new(Arc::clone(&shared), Arc::new(port), 0, Arc::clone(&parkers[0]));
+        let throttle = &shared.throttle;
+
+        assert!(throttle.wake_one(0) && station.await_permit());
+        station.pause();
+        station.resume();
+        assert_eq!(station.take_stood(), Duration::ZERO, "there was a permit");
+        station.pause();
+        assert!(throttle.wake_one(0), "the permit goes to the other worker");
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !throttle.others_starve(0) {
+                    std::thread::yield_now();
+                }
+                throttle.retire(0, 1);
+            });
+            station.resume();
+        });
+        assert!(station.take_stood() > Duration::ZERO);
+        assert_eq!(station.take_stood(), Duration::ZERO, "taken");
+        station.disengage();
+        assert_eq!(throttle.permits(), (1, 1));
+    }
+}

@@ -263,3 +263,70 @@ impl Throttle {
         woken.map(|(port, worker)| self.seats[port].parkers[worker].unpark(PERMIT)).is_some()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ports of two workers each, without work and without threads: the words for the workers stay in their parkers.
+    fn throttle(ports: usize, permits: u32) -> Throttle {
+        let seat = |_| Seat {
+            queue: Arc::new(Queue::new(8, 2, 2, now())),
+            parkers: (0..2).map(|_| Arc::default()).collect(),
+        };
+        Throttle::new(NonZeroU32::new(permits), (0..ports).map(seat).collect())
+    }
+
+    /// The word that was handed to a worker. Without one this would wait for ever.
+    fn word(throttle: &Throttle, port: usize, worker: usize) -> u32 {
+        throttle.seats[port].parkers[worker].park()
+    }
+
+    #[test]
+    fn those_returning_go_on_in_the_order_of_their_coming_and_before_others() {
+        let throttle = throttle(2, 1);
+        for (port, worker) in [(0, 0), (0, 1), (1, 0)] {
+            assert!(throttle.wake_one(port), "the one before has given its permit back");
+            assert_eq!(word(&throttle, port, worker), PERMIT);
+            throttle.pause(port);
+        }
+        assert_eq!(throttle.permits(), (0, 1));
+        assert!(throttle.resume(0, 1), "a permit is free");
+        assert!(!throttle.resume(1, 0) && !throttle.resume(0, 0));
+        assert!(!throttle.wake_one(1), "nobody is woken past them");
+        assert!(throttle.others_starve(0) && throttle.others_starve(1), "of their own port too");
+        assert_eq!(throttle.pass_on(0, 1), Next::Park);
+        assert_eq!(word(&throttle, 1, 0), PERMIT);
+        throttle.pause(1);
+        assert_eq!(word(&throttle, 0, 0), PERMIT);
+        assert!(!throttle.others_starve(1));
+        assert_eq!(throttle.retire(0, 0), Next::Park);
+        assert_eq!(throttle.permits(), (0, 1));
+    }
+
+    #[test]
+    fn a_close_leaves_those_returning_in_line() {
+        let throttle = throttle(1, 1);
+        assert!(throttle.wake_one(0));
+        assert_eq!(word(&throttle, 0, 0), PERMIT);
+        throttle.pause(0);
+        assert!(throttle.wake_one(0));
+        assert_eq!(word(&throttle, 0, 1), PERMIT);
+        assert!(!throttle.resume(0, 0));
+        throttle.close();
+        assert_eq!(throttle.pass_on(0, 1), Next::Go, "nobody goes to sleep any more");
+        assert_eq!(throttle.retire(0, 1), Next::Exit);
+        assert_eq!(word(&throttle, 0, 0), PERMIT);
+        assert_eq!(throttle.retire(0, 0), Next::Exit);
+        assert_eq!(throttle.permits(), (0, 1));
+    }
+
+    #[test]
+    fn without_a_limit_nobody_stands_in_line() {
+        let throttle = throttle(1, 0);
+        assert!(throttle.wake_one(0) && throttle.wake_one(0));
+        throttle.pause(0);
+        assert!(throttle.resume(0, 0));
+        assert_eq!(throttle.permits(), (2, 2));
+    }
+}
