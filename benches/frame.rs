@@ -2,9 +2,9 @@
 //!
 //! `cargo bench --bench frame`; times are for one operation, and for a whole read where the name says so.
 
-use boneyard::port::{Conversation, Intake, Reception, reply, welcome};
+use boneyard::port::{Admission, Conversation, Intake, Reception, reply, welcome};
 use boneyard::service::Status;
-use boneyard::stats::PortStats;
+use boneyard::stats::{Paces, PortStats};
 use boneyard::wire::body::{Hello, MethodEntry};
 use boneyard::wire::{CallPrelude, Codec, Flags, Header, Kind, Preface, ReplyPrelude, cut};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -71,14 +71,14 @@ fn reads(criterion: &mut Criterion) {
     let stats = PortStats::default();
     let welcome =
         welcome("bench".to_owned(), 4 << 20, vec![MethodEntry { number: 1, name: "a.b".to_owned() }]);
+    let (paces, now) = (Paces::new(1), Instant::now());
     let reception = Reception {
         welcome: &welcome,
         body_bytes_max: BODY_BYTES_MAX,
-        methods: 1,
-        draining: false,
-        queue_room: usize::MAX,
+        admission: Admission::open(1, &paces),
         window_room: usize::MAX,
-        now: Instant::now(),
+        arrived: now,
+        now,
         stats: &stats,
     };
     let (mut conversation, mut intake) = (Conversation::default(), Intake::default());

@@ -2,9 +2,9 @@
 //! It speaks Boneyard's protocol and offers the rehearsal service, so that only the threads differ.
 //! Usage: `r4 ADDRESS [THROTTLE]`.
 
-use boneyard::port::{Call, Conversation, Intake, Reception, reply, welcome};
+use boneyard::port::{Admission, Call, Conversation, Intake, Reception, reply, welcome};
 use boneyard::service::Status;
-use boneyard::stats::PortStats;
+use boneyard::stats::{Paces, PortStats};
 use boneyard::wire::ReplyPrelude;
 use boneyard::wire::body::MethodEntry;
 use parking_lot::{Condvar, Mutex};
@@ -41,6 +41,7 @@ struct Server {
     throttle: Throttle,
     welcome: Vec<u8>,
     stats: PortStats,
+    paces: Paces,
 }
 
 fn main() -> Result<()> {
@@ -52,6 +53,7 @@ fn main() -> Result<()> {
         throttle: Throttle { free: Mutex::new(permits), changed: Condvar::new() },
         welcome: welcome("R4".to_owned(), 64 << 20, (1..).zip(METHODS).map(entry).collect()),
         stats: PortStats::default(),
+        paces: Paces::new(METHODS.len()),
     });
     for stream in TcpListener::bind(address)?.incoming() {
         let (stream, server) = (stream?, Arc::clone(&server));
@@ -75,14 +77,14 @@ impl Server {
                 0 => return Ok(()),
                 more => filled += more,
             }
+            let now = Instant::now();
             let port = Reception {
                 welcome: &self.welcome,
                 body_bytes_max: 64 << 20,
-                methods: METHODS.len() as u16,
-                draining: false,
-                queue_room: usize::MAX,
+                admission: Admission::open(METHODS.len() as u16, &self.paces),
                 window_room: usize::MAX,
-                now: Instant::now(),
+                arrived: now,
+                now,
                 stats: &self.stats,
             };
             let used = conversation

@@ -35,7 +35,7 @@ pub(crate) use std::sync::{Arc, Weak};
 /// Atomics for counts and estimates that order nothing: the checkers do not look at them, which keeps the number of
 /// schedules small.
 pub(crate) mod unordered {
-    pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 }
 
 use primitives::{Thread, current, park};

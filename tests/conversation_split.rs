@@ -3,9 +3,9 @@
 
 mod common;
 
-use boneyard::port::{Conversation, Intake, Leave, Reception, WINDOW_CALLS_MAX, welcome};
+use boneyard::port::{Admission, Conversation, Intake, Leave, Reception, WINDOW_CALLS_MAX, welcome};
 use boneyard::service::{Fault, Status};
-use boneyard::stats::{CloseReason, PortStats};
+use boneyard::stats::{CloseReason, Paces, PortStats};
 use boneyard::wire::body::{Hello, MethodEntry};
 use boneyard::wire::limits::*;
 use boneyard::wire::{Codec, Flags, Header, Kind, Preface, cut};
@@ -36,6 +36,7 @@ struct Port {
     window_room: usize,
     now: Instant,
     stats: PortStats,
+    paces: Paces,
 }
 
 impl Port {
@@ -49,6 +50,7 @@ impl Port {
             window_room: WINDOW_CALLS_MAX,
             now: Instant::now(),
             stats: PortStats::default(),
+            paces: Paces::new(METHODS.into()),
         }
     }
 
@@ -56,10 +58,13 @@ impl Port {
         Reception {
             welcome: &self.welcome,
             body_bytes_max: BODY_BYTES_MAX_HERE,
-            methods: METHODS,
-            draining: self.draining,
-            queue_room: self.queue_room.saturating_sub(admitted),
+            admission: Admission {
+                draining: self.draining,
+                queue_room: self.queue_room.saturating_sub(admitted),
+                ..Admission::open(METHODS, &self.paces)
+            },
             window_room: self.window_room.saturating_sub(admitted),
+            arrived: self.now,
             now: self.now,
             stats: &self.stats,
         }
@@ -86,10 +91,8 @@ impl Port {
         let taken = conversation.receive(bytes, &self.reception(outcome.calls.len()), &mut intake);
         for call in &intake.calls {
             assert!(call.arguments_end() <= bytes.len(), "arguments lie within the bytes");
-            let mut work = boneyard::port::Work::new(self.now);
-            work.bytes = bytes.to_vec();
             let deadline = call.deadline.map(|at| at.duration_since(self.now).as_millis() as u64);
-            let arguments = work.arguments(call).to_vec();
+            let arguments = call.arguments_in(bytes).to_vec();
             outcome.calls.push((call.id, call.method, call.codec, call.session, deadline, arguments));
         }
         outcome.replies.extend(intake.replies);

@@ -1,9 +1,9 @@
 //! `docs/PROTOCOL.md` is what the code does: its examples are decoded and made again with the crate's own code, and
 //! its tables list every kind, status and limit with the right number.
 
-use boneyard::port::{self, Conversation, Intake, Reception, WINDOW_CALLS_MAX};
+use boneyard::port::{self, Admission, Conversation, Intake, Reception, WINDOW_CALLS_MAX};
 use boneyard::service::{Fault, Refusal, Status};
-use boneyard::stats::PortStats;
+use boneyard::stats::{Paces, PortStats};
 use boneyard::wire::body::{Hello, MethodEntry, Welcome};
 use boneyard::wire::limits::*;
 use boneyard::wire::{CallPrelude, Codec, Flags, Header, Kind, Preface, ReplyPrelude, VERSION, cut};
@@ -160,14 +160,14 @@ fn the_server_makes_the_examples_of_its_frames() {
     let sent =
         ["preface", "hello", "call", "call-json", "cancel", "ping"].map(|name| &examples[name][..]).concat();
     let (stats, mut intake) = (PortStats::default(), Intake::default());
+    let (paces, now) = (Paces::new(2), Instant::now());
     let reception = Reception {
         welcome: &welcome,
         body_bytes_max: body_bytes_max as usize,
-        methods: 2,
-        draining: false,
-        queue_room: 10,
+        admission: Admission::open(2, &paces),
         window_room: WINDOW_CALLS_MAX,
-        now: Instant::now(),
+        arrived: now,
+        now,
         stats: &stats,
     };
     let used = Conversation::default().receive(&sent, &reception, &mut intake);

@@ -147,6 +147,28 @@ pub enum ClientError {
         /// When the server suggests to try again.
         retry_after: Option<Duration>,
     },
+    /// By what waits before it, the call would be answered after its deadline. It was not started.
+    #[error("the server's queue is too long for the deadline{}", retry(*retry_after))]
+    WouldBeLate {
+        /// When the server suggests to try again.
+        retry_after: Option<Duration>,
+    },
+    /// The server's queue has been standing for too long. The call was not started.
+    #[error("the server is overloaded{}", retry(*retry_after))]
+    Overloaded {
+        /// When the server suggests to try again.
+        retry_after: Option<Duration>,
+    },
+    /// This session has as many calls out as the server allows one. The call was not started.
+    #[error("too many calls out{}", retry(*retry_after))]
+    SessionLimit {
+        /// When the server suggests to try again.
+        retry_after: Option<Duration>,
+    },
+    /// Every worker that could run the call waits for calls like it: to try again is to wait again. The call was not
+    /// started.
+    #[error("nested deadlock: {0}")]
+    NestedDeadlock(String),
 
     /// The handler's own "no".
     #[error("{message} (code {code})")]
@@ -182,7 +204,12 @@ impl ClientError {
             | ClientError::BadResponse(_)
             | ClientError::UnknownStatus(_)
             | ClientError::Protocol(_) => Blame::Server,
-            ClientError::QueueFull { .. } | ClientError::Draining { .. } => Blame::Overload,
+            ClientError::QueueFull { .. }
+            | ClientError::Draining { .. }
+            | ClientError::WouldBeLate { .. }
+            | ClientError::Overloaded { .. }
+            | ClientError::SessionLimit { .. }
+            | ClientError::NestedDeadlock(_) => Blame::Overload,
             ClientError::Application { .. } => Blame::Application,
         }
     }
@@ -200,6 +227,10 @@ impl ClientError {
             | ClientError::Connect { .. }
             | ClientError::QueueFull { .. }
             | ClientError::Draining { .. }
+            | ClientError::WouldBeLate { .. }
+            | ClientError::Overloaded { .. }
+            | ClientError::SessionLimit { .. }
+            | ClientError::NestedDeadlock(_)
             | ClientError::Cancelled => true,
             ClientError::Disconnected { may_have_run, .. }
             | ClientError::DeadlineExceeded { may_have_run, .. } => !may_have_run,
@@ -227,6 +258,10 @@ impl ClientError {
             }
             Status::QueueFull => ClientError::QueueFull { retry_after },
             Status::Draining => ClientError::Draining { retry_after },
+            Status::WouldBeLate => ClientError::WouldBeLate { retry_after },
+            Status::Overloaded => ClientError::Overloaded { retry_after },
+            Status::SessionLimit => ClientError::SessionLimit { retry_after },
+            Status::NestedDeadlock => ClientError::NestedDeadlock(message),
             Status::DeadlineExceeded => {
                 ClientError::DeadlineExceeded { noticed: Side::Server, may_have_run: false }
             }

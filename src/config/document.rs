@@ -99,11 +99,16 @@ mod tests {
         let ports: Vec<_> =
             config.ports.iter().map(|p| (&p.name, p.address.to_string(), p.pool_tasks.value)).collect();
         format!(
-            "{ports:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+            "{ports:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
             config.disabled_ports.len(),
             config.max_concurrent_trans.value,
             config.pool_rule.value,
             config.queue_limit.value,
+            config.session_calls.value,
+            config.codel_target.value,
+            config.codel_interval.value,
+            config.codel_mode.value,
+            config.long_transaction.value,
             config.max_frame_bytes.value,
             config.thread_stack_bytes.value,
             config.shutdown_timeout.value,

@@ -3,7 +3,7 @@
 //! A key of the table holds one of these, and with it the function that puts a value of that very type into
 //! place, so a key cannot be read as one type and stored as another. Must not know which keys exist.
 
-use super::{Config, Limit, ListenAddress, PoolRule, PortConfig, Setting, Source, address};
+use super::{CodelMode, Config, Limit, ListenAddress, PoolRule, PortConfig, Setting, Source, address};
 use log::LevelFilter;
 use std::path::PathBuf;
 
@@ -22,6 +22,8 @@ pub(super) enum Kind {
     Switch { store: fn(&mut Config, Setting<bool>) },
     /// Name of a sizing rule.
     Rule { store: fn(&mut Config, Setting<PoolRule>) },
+    /// What CoDel does.
+    CodelMode { store: fn(&mut Config, Setting<CodelMode>) },
     /// Name of a log level.
     Level { store: fn(&mut Config, Setting<LevelFilter>) },
     /// Path of a file; empty for none.
@@ -49,6 +51,7 @@ impl Kind {
             Kind::Rule { .. } => {
                 "R5 (also R6, R7, 5, 6, 7), 8.0, 8.0.1, zOS (also OS390) or zLinux".to_owned()
             }
+            Kind::CodelMode { .. } => "observe or refuse".to_owned(),
             Kind::Level { .. } => "off, error, warn, info, debug or trace".to_owned(),
             Kind::Path { .. } => "a path, or nothing".to_owned(),
         }
@@ -78,6 +81,10 @@ impl Kind {
             }
             Kind::Rule { store } => {
                 let value = PoolRule::named(text).ok_or(NOTHING_MORE)?;
+                store(config, Setting { value, source });
+            }
+            Kind::CodelMode { store } => {
+                let value = CodelMode::named(text).ok_or(NOTHING_MORE)?;
                 store(config, Setting { value, source });
             }
             Kind::Level { store } => {

@@ -71,6 +71,16 @@ pub struct Config {
     pub pool_tasks: Setting<u32>,
     /// Transactions that may wait in one port's queue; one more is refused. 1 to 1,000,000; default 10,000.
     pub queue_limit: Setting<u32>,
+    /// Calls a session may have out before the next is refused. 1 to 512; `None`, the default, refuses none.
+    pub session_calls: Setting<Option<usize>>,
+    /// How long a call may well wait. Zero switches CoDel off. 0 to 10 s; default 5 ms.
+    pub codel_target: Setting<Duration>,
+    /// For how long calls may wait longer than that. 10 ms to 60 s; default 100 ms.
+    pub codel_interval: Setting<Duration>,
+    /// What becomes of calls after that. Default [`CodelMode::Observe`].
+    pub codel_mode: Setting<CodelMode>,
+    /// A transaction that runs longer is told of in the log. 1 s to one day, `None` for none; default one minute.
+    pub long_transaction: Setting<Option<Duration>>,
     /// Largest frame, header included, in bytes. 1 KiB to 64 MiB; default 4 MiB.
     pub max_frame_bytes: Setting<u32>,
     /// Stack of each worker thread, in bytes. 64 KiB to 64 MiB; default 1 MiB.
@@ -110,6 +120,34 @@ pub enum Limit {
     Unlimited,
     /// At most this many at once.
     AtMost(NonZeroU32),
+}
+
+/// What CoDel does about calls that wait too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CodelMode {
+    /// Counts and logs what it would refuse, and refuses nothing.
+    Observe,
+    /// Refuses.
+    Refuse,
+}
+
+impl CodelMode {
+    /// Both, as they are written.
+    const NAMES: [(&str, CodelMode); 2] = [("observe", CodelMode::Observe), ("refuse", CodelMode::Refuse)];
+
+    /// The mode of a name, in any letter case.
+    pub(crate) fn named(text: &str) -> Option<CodelMode> {
+        let found = CodelMode::NAMES.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
+        found.map(|(_, mode)| mode)
+    }
+
+    /// As it is written.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            CodelMode::Observe => "observe",
+            CodelMode::Refuse => "refuse",
+        }
+    }
 }
 
 /// A value in force and where it came from.

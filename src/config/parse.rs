@@ -11,7 +11,7 @@ use super::error::{ConfigError, ConfigErrors, Problem};
 use super::keys::{KEYS, Key, Slot, strip_suffix_ignoring_case};
 use super::kind::Kind;
 use super::scan::{self, Entry};
-use super::{Config, Limit, ListenAddress, PORTS_MAX, PoolRule, PortConfig, Setting, Source};
+use super::{CodelMode, Config, Limit, ListenAddress, PORTS_MAX, PoolRule, PortConfig, Setting, Source};
 use super::{confirm, plural, ports, sizing};
 use std::path::Path;
 use std::time::Duration;
@@ -49,6 +49,11 @@ fn blank(file: Option<&Path>) -> Config {
         max_concurrent_trans: unset(Limit::Unlimited),
         pool_tasks: unset(0),
         queue_limit: unset(0),
+        session_calls: unset(None),
+        codel_target: unset(Duration::ZERO),
+        codel_interval: unset(Duration::ZERO),
+        codel_mode: unset(CodelMode::Observe),
+        long_transaction: unset(None),
         max_frame_bytes: unset(0),
         thread_stack_bytes: unset(0),
         shutdown_timeout: unset(Duration::ZERO),

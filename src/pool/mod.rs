@@ -11,29 +11,34 @@
 //!
 //! Why no wake-up is lost is proved in docs/ARCHITECTURE.md and checked in `model.rs`.
 
+mod burst;
+mod codel;
+mod lane;
 #[cfg(all(test, any(loom, shuttle)))]
 mod model;
-mod pace;
 mod queue;
 #[cfg(not(any(loom, shuttle)))]
 mod rig;
+#[cfg(any(not(any(loom, shuttle)), test))]
+mod stand_in;
 mod station;
 mod throttle;
 mod turn;
 mod worker;
 
+pub(crate) use burst::{Burst, Outlet, Work};
+pub(crate) use codel::{Codel, CodelRules};
+pub(crate) use lane::Lane;
 pub(crate) use queue::Queue;
 #[cfg(not(any(loom, shuttle)))]
 pub use rig::{Rig, Turnstile};
 pub(crate) use throttle::{Seat, Throttle};
 
-use crate::port::Work;
 use crate::service::Services;
-use crate::stats::PortStats;
+use crate::stats::{Paces, PortStats};
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Condvar, Mutex, Parker};
-use pace::Paces;
-use std::time::Instant;
-use turn::Turn;
+use std::time::{Duration, Instant};
+use turn::{Long, Turn};
 use worker::Worker;
 
 /// Buffers that wait to be used again, for each port. More would only keep memory after a peak.
@@ -97,6 +102,7 @@ pub(crate) struct PortShared {
     pub(crate) name: String,
     pub(crate) queue: Arc<Queue>,
     pub(crate) stats: PortStats,
+    pub(crate) codel: Codel,
     turns: Vec<Turn>,
     /// The last to be given back is the first to be used again: its memory is warm.
     spare: Mutex<Vec<Arc<Work>>>,
@@ -108,10 +114,12 @@ impl PortShared {
         name: String,
         queue: Arc<Queue>,
         workers: usize,
-        stats: PortStats,
+        rules: CodelRules,
+        now: Instant,
     ) -> PortShared {
         let turns = (0..workers).map(|_| Turn::default()).collect();
-        PortShared { index, name, queue, stats, turns, spare: Mutex::default() }
+        let codel = Codel::new(rules, name.clone(), now);
+        PortShared { index, name, queue, stats: PortStats::default(), codel, turns, spare: Mutex::default() }
     }
 
     /// Empty buffers, used before if there are any.
@@ -127,6 +135,24 @@ impl PortShared {
             if spare.len() < SPARE_WORKS {
                 spare.push(work);
             }
+        }
+    }
+
+    /// For the listener, now and then while calls run: tells the log, once each, of those that have run longer than
+    /// `limit`.
+    pub(crate) fn tell_of_the_long(&self, shared: &Shared, limit: Duration, now: Instant) {
+        for (id, turn) in self.turns.iter().enumerate() {
+            let Some(Long { call, peer, ran }) = turn.long(limit, now) else { continue };
+            self.stats.long_transactions.add(1);
+            log::warn!(
+                "port {}: {} of {peer} (call {}) has run for {:.1} s on worker {} (Server_Long_Transaction={})",
+                self.name,
+                shared.services.name(call.method),
+                call.id,
+                ran.as_secs_f64(),
+                id + 1,
+                limit.as_secs(),
+            );
         }
     }
 

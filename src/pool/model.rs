@@ -4,14 +4,13 @@
 //! A lost wake-up shows as a deadlock: the threads of a model end only when every call was answered.
 //! `benches/models.sh` runs them, and runs them again with each bug of [`crate::sync::Planted`], which must be found.
 
-use super::{PortShared, Queue, Seat, Shared, Throttle, Worker};
-use crate::port::{Burst, Call, Outlet, Work};
-use crate::service::{Caller, Services, ServicesBuilder};
-use crate::stats::PortStats;
+use super::stand_in::StandIn;
+use super::{Burst, CodelRules, Outlet, PortShared, Queue, Seat, Shared, Throttle, Work, Worker};
+use crate::port::Call;
+use crate::service::{Services, ServicesBuilder};
 use crate::sync::unordered::AtomicUsize;
 use crate::sync::{Arc, Condvar, Mutex, Ordering, Parker, now};
 use crate::wire::Codec;
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
 #[cfg(loom)]
@@ -38,29 +37,6 @@ fn check(preemptions: usize, schedules: usize, model: impl Fn() + Send + Sync + 
         shuttle::check_random(move || model(), schedules);
         // Random orders seldom hold one thread back for long; PCT does.
         shuttle::check_pct(move || again(), schedules / 5, 3);
-    }
-}
-
-/// A connection that counts its answers.
-#[derive(Debug, Default)]
-struct Answers(AtomicUsize);
-
-impl Caller for Answers {
-    fn peer(&self) -> SocketAddr {
-        ([127, 0, 0, 1], 1).into()
-    }
-    fn is_gone(&self) -> bool {
-        false
-    }
-    fn is_cancelled(&self, _: u64) -> bool {
-        false
-    }
-}
-
-impl Outlet for Answers {
-    fn send(&self, replies: &mut Vec<u8>, answers: usize) {
-        replies.clear();
-        self.0.fetch_add(answers, Ordering::Relaxed);
     }
 }
 
@@ -101,7 +77,8 @@ struct Model {
     shared: Arc<Shared>,
     ports: Vec<Arc<PortShared>>,
     threads: Vec<thread::JoinHandle<()>>,
-    answers: Arc<Answers>,
+    /// One connection of each port.
+    connections: Vec<Arc<StandIn>>,
     witness: Arc<Witness>,
 }
 
@@ -123,7 +100,7 @@ impl Model {
             .into_iter()
             .enumerate()
             .map(|(index, queue)| {
-                Arc::new(PortShared::new(index, "P".into(), queue, workers, PortStats::default()))
+                Arc::new(PortShared::new(index, "P".into(), queue, workers, CodelRules::OFF, start))
             })
             .collect();
         let mut threads = Vec::new();
@@ -133,7 +110,8 @@ impl Model {
                 threads.push(thread::spawn(move || Worker::new(shared, port, id, parker).run()));
             }
         }
-        Model { shared, ports, threads, answers: Arc::default(), witness }
+        let connections = ports.iter().map(|_| Arc::default()).collect();
+        Model { shared, ports, threads, connections, witness }
     }
 
     /// What a listener does with a read of `calls` calls.
@@ -144,27 +122,28 @@ impl Model {
     fn push_for(&self, method: u16, port: usize, calls: usize) {
         let mut work = Work::new(now());
         work.calls = (0..calls).map(|id| Call::new(id as u64, method, Codec::Bincode, 0, None)).collect();
-        work.outlet = Some(Arc::clone(&self.answers) as Arc<dyn Outlet>);
+        work.outlet = Some(Arc::clone(&self.connections[port]) as Arc<dyn Outlet>);
         let burst = Burst::new(Arc::new(work)).expect("at least one call");
         self.ports[port].queue.admit(burst, &self.shared.paces);
         self.ports[port].queue.announce(&self.shared.throttle, port);
     }
 
-    /// Waits for all answers, closes, and checks that everything is home.
+    /// Waits until nothing is in flight, closes, and checks that everything is home.
     fn finish(self, calls: usize) {
         for port in &self.ports {
             assert_eq!(port.queue.await_drained(now()), 0);
         }
-        assert_eq!(self.answers.0.load(Ordering::Relaxed), calls, "each call has one answer");
         self.shared.throttle.close();
-        self.join();
+        self.join(calls);
     }
 
     /// Waits for the ends of all workers.
-    fn join(self) {
+    fn join(self, calls: usize) {
         for thread in self.threads {
             thread.join().expect("no worker panics");
         }
+        let answers: usize = self.connections.iter().map(|connection| connection.answers()).sum();
+        assert_eq!(answers, calls, "each call has one answer");
         let (out, _) = self.shared.throttle.permits();
         assert_eq!(out, 0, "all permits are home");
         assert!(self.witness.peak.load(Ordering::Relaxed) <= 1, "no handler runs without a permit");
@@ -306,8 +285,6 @@ fn model_a_close_comes_while_handlers_wait() {
         model.push_for(WAIT, 0, 1);
         model.push_for(WAIT, 0, 1);
         model.shared.throttle.close();
-        let answers = Arc::clone(&model.answers);
-        model.join();
-        assert_eq!(answers.0.load(Ordering::Relaxed), 2, "each call has one answer");
+        model.join(2);
     });
 }

@@ -1,9 +1,13 @@
 //! A port's bounded queue, and the gauges that decide whether to wake another worker.
+//!
+//! The channel holds connections, each with its bursts in its [`Lane`]: connections take turns.
 
-use super::pace::Paces;
+use super::lane::{Lane, Popped};
 use super::throttle::Throttle;
-use crate::port::Burst;
-use crate::sync::{AtomicUsize, Condvar, Mutex, Ordering, Receiver, Sender, bounded, unordered};
+use super::{Burst, Outlet};
+use crate::port::Forecast;
+use crate::stats::Paces;
+use crate::sync::{Arc, AtomicUsize, Condvar, Mutex, Ordering, Receiver, Sender, bounded, unordered};
 use std::time::{Duration, Instant};
 
 /// A worker is woken beside those awake when each of them has more than this before it, in nanoseconds: a few times
@@ -13,20 +17,22 @@ const BACKLOG_NS_MAX: u64 = 25_000;
 /// What a burst costs beside its handlers: taking it, and the system call that answers it. In nanoseconds.
 const BURST_NS: u64 = 5_000;
 
-/// Bursts that wait, with what they are likely to cost.
+/// Calls that wait, and what they are likely to cost.
 #[derive(Debug)]
 pub(crate) struct Queue {
-    sender: Sender<(Burst, u64)>,
-    receiver: Receiver<(Burst, u64)>,
+    sender: Sender<Arc<dyn Outlet>>,
+    receiver: Receiver<Arc<dyn Outlet>>,
     calls_max: usize,
     /// Workers that can run at once. More of them are not woken for calls that are short: they would take the
     /// processor from those awake.
     cores: usize,
-    /// Calls in the channel.
+    /// Calls that wait.
     calls: unordered::AtomicUsize,
+    /// Bursts that wait.
+    bursts: unordered::AtomicUsize,
     /// Bursts taken since the start.
     taken: unordered::AtomicU64,
-    /// Likely cost of the calls in the channel.
+    /// Likely cost of the calls that wait.
     cost_ns: unordered::AtomicU64,
     /// Workers of the port that hold a permit.
     awake: AtomicUsize,
@@ -34,6 +40,8 @@ pub(crate) struct Queue {
     searching: AtomicUsize,
     /// Those of them that run a call not known to be short.
     engaged: AtomicUsize,
+    /// Workers of the port whose transaction has given its permit back for a while.
+    paused: AtomicUsize,
     /// Turns with something kept back behind a running call: see [`super::Turn`].
     exposed: AtomicUsize,
     /// Calls admitted and not yet answered.
@@ -54,11 +62,13 @@ impl Queue {
             calls_max,
             cores,
             calls: unordered::AtomicUsize::new(0),
+            bursts: unordered::AtomicUsize::new(0),
             taken: unordered::AtomicU64::new(0),
             cost_ns: unordered::AtomicU64::new(0),
             awake: AtomicUsize::new(0),
             searching: AtomicUsize::new(0),
             engaged: AtomicUsize::new(0),
+            paused: AtomicUsize::new(0),
             exposed: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
             drained: (Mutex::new(false), Condvar::new()),
@@ -76,6 +86,27 @@ impl Queue {
         self.calls.load(Ordering::Relaxed)
     }
 
+    /// What is ahead of a connection's next call. `workers` may run at once.
+    pub(crate) fn forecast(&self, lane: &Lane, workers: usize) -> Forecast {
+        let calls = self.calls.load(Ordering::Relaxed) as u64;
+        if calls == 0 {
+            return Forecast { workers: workers as u64, ..Forecast::default() };
+        }
+        Forecast {
+            queue_ns: self.cost_ns.load(Ordering::Relaxed),
+            calls,
+            bursts: self.bursts.load(Ordering::Relaxed) as u64,
+            lanes: self.receiver.len() as u64,
+            lane_ns: lane.cost_ns(),
+            workers: workers as u64,
+        }
+    }
+
+    /// Do other connections wait for their turn?
+    pub(super) fn others_wait(&self) -> bool {
+        !self.receiver.is_empty()
+    }
+
     /// Is there no burst?
     pub(crate) fn is_empty(&self) -> bool {
         self.receiver.is_empty()
@@ -87,26 +118,53 @@ impl Queue {
         self.push(burst, paces);
     }
 
-    /// Puts a burst at the end of the queue.
-    pub(super) fn push(&self, burst: Burst, paces: &Paces) {
-        let cost = BURST_NS + burst.calls().iter().map(|call| u64::from(paces.ns(call.method))).sum::<u64>();
-        self.calls.fetch_add(burst.len(), Ordering::Relaxed);
-        self.cost_ns.fetch_add(cost, Ordering::Relaxed);
-        // Each burst in the channel holds a call that was admitted against `calls_max` or was given back by a
-        // worker, of which each gives back one: the channel has a place for all of them.
-        self.sender.try_send((burst, cost)).expect("the channel has a place for every burst that can be");
+    /// Puts a burst behind the others of its connection.
+    fn push(&self, burst: Burst, paces: &Paces) {
+        self.put(burst, paces, Lane::push);
     }
 
-    /// Takes the first burst. One of several calls counts as exposed from here on.
+    /// Gives the rest of a burst back: before the others of its connection, which has had its turn.
+    pub(super) fn give_back(&self, rest: Burst, paces: &Paces) {
+        self.put(rest, paces, Lane::push_front);
+    }
+
+    fn put(&self, burst: Burst, paces: &Paces, push: impl FnOnce(&Lane, Burst, u64) -> bool) {
+        let cost =
+            BURST_NS + burst.calls().iter().map(|call| u64::from(paces.mean_ns(call.method))).sum::<u64>();
+        self.calls.fetch_add(burst.len(), Ordering::Relaxed);
+        self.bursts.fetch_add(1, Ordering::Relaxed);
+        self.cost_ns.fetch_add(cost, Ordering::Relaxed);
+        let work = Arc::clone(burst.work());
+        let outlet = work.outlet.as_ref().expect("the calls of a burst came from somewhere");
+        if push(outlet.lane(), burst, cost) {
+            self.line_up(Arc::clone(outlet));
+        }
+    }
+
+    fn line_up(&self, outlet: Arc<dyn Outlet>) {
+        // Each connection in the channel has a call that was admitted against `calls_max` or was given back by a
+        // worker, of which each gives back one: the channel has a place for all of them.
+        self.sender.try_send(outlet).expect("the channel has a place for every connection with a burst");
+    }
+
+    /// Takes a burst of the first connection, which goes to the end if it has more. One of several calls counts as
+    /// exposed from here on.
     pub(super) fn take(&self) -> Option<Burst> {
-        let (burst, cost) = self.receiver.try_recv().ok()?;
+        let outlet = self.receiver.try_recv().ok()?;
+        let Popped { burst, cost_ns, more } =
+            outlet.lane().pop().expect("a connection in the queue has a burst");
+        if more {
+            // Between the two the queue may look empty to others; this worker is awake and looks again.
+            self.line_up(outlet);
+        }
         if burst.len() > 1 {
             self.exposed(1);
         }
         // After the line above, and SeqCst: the listener must see one of the two, or it would sleep without end while
         // calls wait behind a slow one.
         self.calls.fetch_sub(burst.len(), Ordering::SeqCst);
-        self.cost_ns.fetch_sub(cost, Ordering::Relaxed);
+        self.bursts.fetch_sub(1, Ordering::Relaxed);
+        self.cost_ns.fetch_sub(cost_ns, Ordering::Relaxed);
         self.taken.fetch_add(1, Ordering::Relaxed);
         Some(burst)
     }
@@ -178,6 +236,16 @@ impl Queue {
     /// One worker more or less runs a call not known to be short.
     pub(super) fn engaged(&self, change: isize) {
         step(&self.engaged, change);
+    }
+
+    /// Workers whose transaction has given its permit back for a while.
+    pub(crate) fn paused_now(&self) -> usize {
+        self.paused.load(Ordering::Relaxed)
+    }
+
+    /// One worker more or less has given its permit back for a while.
+    pub(super) fn paused(&self, change: isize) {
+        step(&self.paused, change);
     }
 
     /// One turn more or less has something kept back.

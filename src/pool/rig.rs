@@ -3,14 +3,14 @@
 //! What is timed is the pool's own code. A [`Rig`] is a port with its threads and a caller in the listener's place; a
 //! [`Turnstile`] is the throttle alone, whose caller plays the workers, so that no thread sleeps or wakes in it.
 
+use super::stand_in::StandIn;
 use super::throttle::{Next, PERMIT};
-use super::{PortShared, Queue, Seat, Shared, Throttle, start_workers};
-use crate::port::{Burst, Call, Outlet, Work};
-use crate::service::{Caller, ServicesBuilder};
-use crate::stats::PortStats;
+use super::{Burst, CodelRules, Outlet, PortShared, Queue, Seat, Shared, Throttle, Work, start_workers};
+use crate::port::Call;
+use crate::service::ServicesBuilder;
+use crate::stats::Paces;
 use crate::sync::{Arc, Parker, now};
 use crate::wire::Codec;
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -18,28 +18,6 @@ const STACK_BYTES: usize = 256 << 10;
 
 /// What the method `bench.nothing` is numbered.
 const METHOD: u16 = 1;
-
-/// A connection that throws its answers away.
-#[derive(Debug)]
-struct Nowhere;
-
-impl Caller for Nowhere {
-    fn peer(&self) -> SocketAddr {
-        ([127, 0, 0, 1], 1).into()
-    }
-    fn is_gone(&self) -> bool {
-        false
-    }
-    fn is_cancelled(&self, _: u64) -> bool {
-        false
-    }
-}
-
-impl Outlet for Nowhere {
-    fn send(&self, replies: &mut Vec<u8>, _: usize) {
-        replies.clear();
-    }
-}
 
 /// Ports of so many workers each, with what stands for their threads.
 fn seats(ports: usize, workers: usize, calls_max: usize) -> Vec<Seat> {
@@ -55,7 +33,7 @@ fn seats(ports: usize, workers: usize, calls_max: usize) -> Vec<Seat> {
 pub struct Rig {
     shared: Arc<Shared>,
     port: Arc<PortShared>,
-    outlet: Arc<Nowhere>,
+    outlet: Arc<StandIn>,
 }
 
 impl Rig {
@@ -70,8 +48,8 @@ impl Rig {
         let seats = seats(1, workers, 1 << 16);
         let (queue, parkers) = (Arc::clone(&seats[0].queue), seats[0].parkers.clone());
         let shared = Arc::new(Shared::new(services, Throttle::new(permits, seats), 1024));
-        let port = PortShared::new(0, "bench".to_owned(), queue, workers, PortStats::default());
-        let rig = Rig { shared, port: Arc::new(port), outlet: Arc::new(Nowhere) };
+        let port = PortShared::new(0, "bench".to_owned(), queue, workers, CodelRules::OFF, now());
+        let rig = Rig { shared, port: Arc::new(port), outlet: Arc::default() };
         match start_workers(&rig.shared, &rig.port, &parkers, STACK_BYTES) {
             Ok(()) => Ok(rig),
             Err((_, error)) => Err(error),
@@ -143,10 +121,11 @@ impl Turnstile {
 
     /// From now on there is work at every port, so whoever has no permit waits for one.
     pub fn fill(&self) {
-        let paces = super::pace::Paces::new(1);
+        let paces = Paces::new(1);
         for queue in &self.queues {
             let mut work = Work::new(now());
             work.calls.push(Call::new(0, METHOD, Codec::Bincode, 0, None));
+            work.outlet = Some(Arc::new(StandIn::default()));
             queue.admit(Burst::new(Arc::new(work)).expect("one call is not none"), &paces);
         }
     }

@@ -64,6 +64,7 @@ impl Host for Station {
         let seen_early = planted(Planted::LatePause).then(|| port.queue.is_empty());
         // First no longer awake, then the look at the queue: see the proof in docs/ARCHITECTURE.md.
         shared.throttle.pause(port.index);
+        port.queue.paused(1);
         if !seen_early.unwrap_or_else(|| port.queue.is_empty()) {
             port.queue.announce(&shared.throttle, port.index);
         }
@@ -77,6 +78,7 @@ impl Host for Station {
             debug_assert!(permitted, "who stands in line gets a permit in its turn");
             self.stood.set(self.stood.get() + now().saturating_duration_since(start));
         }
+        self.port.queue.paused(-1);
         // However short the method was taken to be: this call is not.
         self.engage();
     }
@@ -85,9 +87,8 @@ impl Host for Station {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::{Queue, Seat, Throttle};
+    use crate::pool::{CodelRules, Queue, Seat, Throttle};
     use crate::service::ServicesBuilder;
-    use crate::stats::PortStats;
     use std::num::NonZeroU32;
 
     #[test]
@@ -98,7 +99,7 @@ mod tests {
         let throttle = Throttle::new(NonZeroU32::new(1), vec![seat]);
         let services = ServicesBuilder::default().build().unwrap();
         let shared = Arc::new(Shared::new(services, throttle, 1024));
-        let port = PortShared::new(0, "P".to_owned(), Arc::clone(&queue), 2, PortStats::default());
+        let port = PortShared::new(0, "P".to_owned(), queue, 2, CodelRules::OFF, now());
         let station = Station::new(Arc::clone(&shared), Arc::new(port), 0, Arc::clone(&parkers[0]));
         let throttle = &shared.throttle;
 

@@ -43,6 +43,7 @@ pub(super) enum Next {
 #[derive(Debug)]
 pub(crate) struct Throttle {
     seats: Vec<Seat>,
+    limit: Option<NonZeroU32>,
     state: Mutex<State>,
     /// Bit p: port p has queued work and an idle worker but got no permit. Written under the lock.
     starving: AtomicU64,
@@ -52,7 +53,6 @@ pub(crate) struct Throttle {
 
 #[derive(Debug)]
 struct State {
-    limit: Option<NonZeroU32>,
     out: u32,
     peak: u32,
     /// Idle workers of each port, the last to come on top.
@@ -64,23 +64,15 @@ struct State {
     closed: bool,
 }
 
-impl State {
-    /// Is a permit free?
-    fn has_permit(&self) -> bool {
-        self.limit.is_none_or(|limit| self.out < limit.get())
-    }
-}
-
 impl Throttle {
     /// `limit` permits, `None` for as many as there are workers. All workers are idle at first.
     pub(crate) fn new(limit: Option<NonZeroU32>, seats: Vec<Seat>) -> Throttle {
         assert!(seats.len() <= 64, "one bit for each port");
         // Reversed, so that worker 0 is the first to be woken.
         let idle = seats.iter().map(|seat| (0..seat.parkers.len()).rev().collect()).collect();
-        let state =
-            State { limit, out: 0, peak: 0, idle, returning: VecDeque::new(), turn: 0, closed: false };
+        let state = State { out: 0, peak: 0, idle, returning: VecDeque::new(), turn: 0, closed: false };
         let (starving, crowded) = (AtomicU64::new(0), AtomicBool::new(false));
-        Throttle { seats, state: Mutex::new(state), starving, crowded }
+        Throttle { seats, limit, state: Mutex::new(state), starving, crowded }
     }
 
     /// Permits out now, and the most that ever were.
@@ -92,6 +84,15 @@ impl Throttle {
     /// Workers of a port that sleep.
     pub(crate) fn idle(&self, port: usize) -> usize {
         self.state.lock().idle[port].len()
+    }
+
+    /// How many workers of a port may run at once: its pool, or its share of the permits while other ports want
+    /// theirs, with those whose transaction has given its permit back for a while.
+    pub(crate) fn may_run(&self, port: usize) -> usize {
+        let (workers, queue) = (self.seats[port].parkers.len(), &self.seats[port].queue);
+        let wanting = 1 + (self.starving.load(Ordering::Relaxed) & !(1 << port)).count_ones();
+        let share = |limit: NonZeroU32| (limit.get() / wanting).max(1) as usize + queue.paused_now();
+        self.limit.map_or(workers, |limit| share(limit).min(workers))
     }
 
     /// Wakes a port's most recently idle worker with a permit, if there are both. Without a permit the port is
@@ -161,7 +162,7 @@ impl Throttle {
     /// on, and gets one with the word [`PERMIT`], even if the throttle is closed meanwhile.
     pub(super) fn resume(&self, port: usize, worker: usize) -> bool {
         let mut state = self.state.lock();
-        let free = state.has_permit() || planted(Planted::FreeReturn);
+        let free = self.has_permit(&state) || planted(Planted::FreeReturn);
         if free {
             self.enter(&mut state, port);
         } else {
@@ -223,7 +224,7 @@ impl Throttle {
         if state.idle[port].is_empty() {
             return None;
         }
-        if !state.has_permit() {
+        if !self.has_permit(state) {
             self.starve(port);
             return None;
         }
@@ -234,10 +235,15 @@ impl Throttle {
         Some((port, worker))
     }
 
+    /// Is a permit free?
+    fn has_permit(&self, state: &State) -> bool {
+        self.limit.is_none_or(|limit| state.out < limit.get())
+    }
+
     fn enter(&self, state: &mut State, port: usize) {
         state.out += 1;
         state.peak = state.peak.max(state.out);
-        debug_assert!(state.limit.is_none_or(|limit| state.out <= limit.get()));
+        debug_assert!(self.limit.is_none_or(|limit| state.out <= limit.get()));
         self.seats[port].queue.awake(1);
     }
 

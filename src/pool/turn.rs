@@ -5,12 +5,12 @@
 //! guess costs a millisecond or two, not the handler's time. A handler that says that it waits costs nobody anything:
 //! its worker gives both away before.
 
-use super::PortShared;
-use super::pace::Paces;
-use crate::port::{Burst, Call, Outlet, Work};
+use super::{Burst, Outlet, PortShared, Work};
+use crate::port::{Call, TURN_NS_MAX};
 use crate::service::Status;
-use crate::stats::Batch;
+use crate::stats::{Batch, Paces};
 use crate::sync::{Arc, Mutex};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// A call that runs longer than this is no longer waited for.
@@ -25,6 +25,9 @@ const HELD_BYTES_KEPT: usize = 128 << 10;
 /// Replies are sent when the first of them is this old, though more calls are at hand.
 const HELD_AGE_MAX: Duration = Duration::from_micros(50);
 
+/// A turn ends after this when others wait.
+const TURN_MAX: Duration = Duration::from_nanos(TURN_NS_MAX);
+
 /// Shared between its worker, call by call, and the listener, rarely.
 #[derive(Debug, Default)]
 pub(super) struct Turn(Mutex<State>);
@@ -33,8 +36,29 @@ pub(super) struct Turn(Mutex<State>);
 struct State {
     burst: Option<Burst>,
     held: Held,
-    /// When the running call was started.
-    started: Option<Instant>,
+    running: Option<Running>,
+    /// When others have their turn; set with the first call.
+    end: Option<Instant>,
+}
+
+/// The call that a worker runs.
+#[derive(Debug, Clone, Copy)]
+struct Running {
+    call: Call,
+    started: Instant,
+    /// It was told of as long.
+    told: bool,
+}
+
+/// A transaction that runs for long.
+#[derive(Debug)]
+pub(crate) struct Long {
+    /// Which call of its connection.
+    pub(crate) call: Call,
+    /// Whose.
+    pub(crate) peer: SocketAddr,
+    /// Since when.
+    pub(crate) ran: Duration,
 }
 
 /// The reply to one call; empty when there is none.
@@ -113,14 +137,16 @@ impl Turn {
             state.held.add(reply, now);
         }
         let call = state.burst.as_mut().and_then(Burst::pop);
-        state.started = call.is_some().then_some(now);
+        state.running = call.map(|call| Running { call, started: now, told: false });
         let call = call?;
         let slow = !paces.is_short(call.method);
-        let rest = if slow { state.burst.as_mut().and_then(Burst::split) } else { None };
+        let end = *state.end.get_or_insert(now + TURN_MAX);
+        let over = now > end && port.queue.others_wait();
+        let rest = if slow || over { state.burst.as_mut().and_then(Burst::split) } else { None };
         let due = state.held.answers > 0 && (slow || state.held.is_due(now));
         drop(state);
         if let Some(rest) = rest {
-            port.queue.push(rest, paces);
+            port.queue.give_back(rest, paces);
         }
         Some(Step { call, due })
     }
@@ -131,10 +157,20 @@ impl Turn {
         std::mem::swap(&mut self.0.lock().held, spare);
     }
 
+    /// The running call if it has run longer than `limit` and was not told of yet.
+    pub(super) fn long(&self, limit: Duration, now: Instant) -> Option<Long> {
+        let mut state = self.0.lock();
+        let peer = state.burst.as_ref()?.work().outlet.as_ref()?.peer();
+        let running = state.running.as_mut().filter(|running| !running.told)?;
+        let ran = now.saturating_duration_since(running.started);
+        running.told = ran > limit;
+        running.told.then_some(Long { call: running.call, peer, ran })
+    }
+
     /// Ends the turn: gives back what the burst shared.
     pub(super) fn end(&self) -> Option<Arc<Work>> {
         let mut state = self.0.lock();
-        state.started = None;
+        (state.running, state.end) = (None, None);
         state.burst.take().map(Burst::into_work)
     }
 
@@ -151,7 +187,7 @@ impl Turn {
     /// Gives both away if a call runs that was started at such a time. Returns whether there was anything.
     fn let_go_if(&self, port: &PortShared, paces: &Paces, due: impl FnOnce(Instant) -> bool) -> bool {
         let mut state = self.0.lock();
-        if !state.started.is_some_and(due) {
+        if !state.running.is_some_and(|running| due(running.started)) {
             return false;
         }
         let rest = state.burst.as_mut().and_then(Burst::split);
@@ -160,7 +196,7 @@ impl Turn {
         drop(state);
         let found = rest.is_some() || held.answers > 0;
         if let Some(rest) = rest {
-            port.queue.push(rest, paces);
+            port.queue.give_back(rest, paces);
         }
         if let Some(outlet) = outlet {
             held.send(outlet.as_ref(), port);

@@ -4,9 +4,9 @@
 
 use super::station::Station;
 use super::throttle::Next;
-use super::turn::{Held, Reply, Step};
-use super::{PortShared, Shared};
-use crate::port::{Burst, Call, Outlet, Work, reply};
+use super::turn::{Held, Reply, Step, Turn};
+use super::{Burst, Outlet, PortShared, Shared, Work};
+use crate::port::{Call, reply};
 use crate::service::{Host, Refusal, Status, Transaction, host};
 use crate::sync::{Arc, Ordering, Parker, now, yield_now};
 use crate::wire::ReplyPrelude;
@@ -23,6 +23,8 @@ pub(super) struct Worker {
     reply: Reply,
     /// The replies being sent.
     held: Held,
+    /// The burst in hand waited too long and is refused.
+    late: bool,
 }
 
 impl Worker {
@@ -30,7 +32,7 @@ impl Worker {
     pub(super) fn new(shared: Arc<Shared>, port: Arc<PortShared>, id: usize, parker: Arc<Parker>) -> Worker {
         let station = Rc::new(Station::new(Arc::clone(&shared), Arc::clone(&port), id, parker));
         let reply = Reply { bytes: Vec::new(), status: Status::Ok };
-        Worker { shared, port, id, station, reply, held: Held::default() }
+        Worker { shared, port, id, station, reply, held: Held::default(), late: false }
     }
 
     /// Sleeps and works until the throttle closes.
@@ -79,27 +81,20 @@ impl Worker {
         }
     }
 
-    fn serve(&mut self, mut burst: Burst) {
-        let work = Arc::clone(burst.work());
+    /// Runs a burst's calls, or as many of them as its turn has time for.
+    fn serve(&mut self, burst: Burst) {
+        let (port, work) = (Arc::clone(&self.port), Arc::clone(burst.work()));
         if let Some(outlet) = &work.outlet {
-            if burst.len() > 1 {
-                self.serve_many(&work, outlet.as_ref(), burst);
-            } else if let Some(call) = burst.pop() {
-                // Nothing before it and nothing behind it: nothing to share.
-                drop(burst);
-                let end = self.run_paced(&work, &call, outlet.as_ref(), now());
-                self.held.add(&mut self.reply, end);
-                self.held.send(outlet.as_ref(), &self.port);
-            }
+            self.serve_for(&work, outlet.as_ref(), &port.turns[self.id], burst);
         }
-        self.port.recycle(work);
+        port.recycle(work);
     }
 
-    fn serve_many(&mut self, work: &Work, outlet: &dyn Outlet, burst: Burst) {
-        let port = Arc::clone(&self.port);
-        let turn = &port.turns[self.id];
-        turn.begin(burst);
+    fn serve_for(&mut self, work: &Work, outlet: &dyn Outlet, turn: &Turn, burst: Burst) {
+        let (port, calls) = (Arc::clone(&self.port), burst.len());
         let mut now = now();
+        self.late = self.is_late(work, calls, now);
+        turn.begin(burst);
         while let Some(Step { call, due }) = turn.step(&mut self.reply, now, &port, &self.shared.paces) {
             if due {
                 self.flush(outlet);
@@ -108,7 +103,19 @@ impl Worker {
         }
         self.flush(outlet);
         drop(turn.end());
-        port.queue.exposed(-1);
+        if calls > 1 {
+            port.queue.exposed(-1);
+        }
+    }
+
+    /// Have the calls of this work waited too long, and are they refused for it?
+    fn is_late(&self, work: &Work, calls: usize, now: Instant) -> bool {
+        let wait = now.saturating_duration_since(work.received);
+        let late = self.port.codel.is_late(wait, calls, now);
+        if late && !self.port.codel.refuses() {
+            self.port.stats.would_refuse.add(calls as u64);
+        }
+        late && self.port.codel.refuses()
     }
 
     fn flush(&mut self, outlet: &dyn Outlet) {
@@ -133,12 +140,13 @@ impl Worker {
         let mut status = Status::Ok;
         reply(call.id, call.codec, &mut self.reply.bytes, |out| {
             let mut times = self.port.waits(work, start);
-            status = match not_to_run(shared, call, outlet, start) {
+            let reason = not_to_run(shared, call, outlet, start);
+            status = match reason.or(self.late.then_some(Status::Overloaded)) {
                 Some(status) => {
                     if status == Status::Draining {
                         shared.refused.fetch_add(1, Ordering::Relaxed);
                     }
-                    Refusal::new(status, status.text()).encode(call.codec, out);
+                    self.port.refusal(status, shared, outlet).encode(call.codec, out);
                     status
                 }
                 None => {
@@ -191,6 +199,16 @@ fn not_to_run(shared: &Shared, call: &Call, outlet: &dyn Outlet, now: Instant) -
 }
 
 impl PortShared {
+    /// The answer to a call that is not run.
+    fn refusal(&self, status: Status, shared: &Shared, outlet: &dyn Outlet) -> Refusal {
+        let refusal = Refusal::new(status, status.text());
+        if status != Status::Overloaded {
+            return refusal;
+        }
+        let forecast = self.queue.forecast(outlet.lane(), shared.throttle.may_run(self.index));
+        refusal.retry_after(forecast.wait(0))
+    }
+
     /// Answers what is queued without running it, for a server that stops while its workers are stuck.
     pub(crate) fn refuse_queued(&self, shared: &Shared) {
         const STATUS: Status = Status::Draining;

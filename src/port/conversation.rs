@@ -3,15 +3,15 @@
 //! Preface -> Hello -> Open -> left. Everything that can be answered without a handler is answered here: the
 //! greeting, pings, calls that are refused. Step 3 of a transaction's way (see docs/ARCHITECTURE.md).
 
-use super::burst::Call;
+use super::admission::{Admission, Ahead};
+use super::call::Call;
 use super::frames;
 use crate::service::{Refusal, Status};
 use crate::stats::{CloseReason, PortStats};
+use crate::sync::Arc;
 use crate::wire::body::Hello;
-use crate::wire::limits::{
-    CALL_PRELUDE_BYTES, HEADER_BYTES, HELLO_BODY_BYTES_MAX, PREFACE_BYTES, SIGNAL_BODY_BYTES_MAX,
-};
-use crate::wire::{CallPrelude, Codec, Header, Kind, Preface, WireError, cut};
+use crate::wire::limits::{HEADER_BYTES, HELLO_BODY_BYTES_MAX, PREFACE_BYTES, SIGNAL_BODY_BYTES_MAX};
+use crate::wire::{CallPrelude, Chain, Codec, Flags, Header, Kind, Preface, WireError, cut};
 use std::time::{Duration, Instant};
 
 /// What a port knows when bytes arrive, and what it allows.
@@ -21,15 +21,13 @@ pub struct Reception<'a> {
     pub welcome: &'a [u8],
     /// Largest body of a Call, in bytes.
     pub body_bytes_max: usize,
-    /// Highest method number.
-    pub methods: u16,
-    /// Is the server stopping?
-    pub draining: bool,
-    /// Calls the port's queue still takes.
-    pub queue_room: usize,
+    /// What of it is let in.
+    pub admission: Admission<'a>,
     /// Calls this connection may still have out. At 0 nothing more is consumed.
     pub window_room: usize,
-    /// When the bytes were read.
+    /// When the bytes were read: deadlines count from here.
+    pub arrived: Instant,
+    /// Later than that where they had to wait for the window.
     pub now: Instant,
     /// Where calls and refusals are counted.
     pub stats: &'a PortStats,
@@ -44,6 +42,10 @@ pub struct Intake {
     pub replies: Vec<u8>,
     /// Calls the peer no longer wants.
     pub cancels: Vec<u64>,
+    /// Chains of the admitted calls that have one.
+    pub chains: Vec<Arc<Chain>>,
+    /// Likely cost of the calls admitted, in nanoseconds.
+    cost_ns: u64,
 }
 
 /// The connection must be closed, after the replies in the [`Intake`] were sent.
@@ -82,6 +84,7 @@ impl Conversation {
         intake: &mut Intake,
     ) -> Result<usize, Leave> {
         let mut used = 0;
+        intake.cost_ns = 0;
         while let Some(step) = self.step(&bytes[used..], used, port, intake)? {
             used += step;
         }
@@ -185,7 +188,7 @@ impl Conversation {
         intake: &mut Intake,
     ) -> Result<(), WireError> {
         port.stats.calls.add(1);
-        let (prelude, _) = match CallPrelude::split(body) {
+        let (prelude, chain, arguments) = match split(header, body) {
             Ok(split) => split,
             Err(error) => {
                 let refusal = Refusal::new(Status::BadRequest, error.to_string());
@@ -193,14 +196,22 @@ impl Conversation {
                 return Ok(());
             }
         };
-        if let Some(refusal) = admit(header, port, intake.calls.len()) {
+        let wait = Duration::from_millis(prelude.deadline_ms.into());
+        let deadline = (prelude.deadline_ms > 0).then(|| port.arrived + wait);
+        let ahead = Ahead { calls: intake.calls.len(), ns: intake.cost_ns };
+        if let Some(refusal) = port.admission.refusal(header, deadline, port.now, ahead) {
             refuse(header, &refusal, port, intake);
             return Ok(());
         }
-        let wait = Duration::from_millis(prelude.deadline_ms.into());
-        let deadline = (prelude.deadline_ms > 0).then(|| port.now + wait);
-        let call = Call::new(header.call, header.code, Codec::of(header.flags), prelude.session, deadline);
-        intake.calls.push(call.at(at + CALL_PRELUDE_BYTES..at + body.len()));
+        intake.cost_ns += u64::from(port.admission.paces.mean_ns(header.code));
+        let mut call =
+            Call::new(header.call, header.code, Codec::of(header.flags), prelude.session, deadline);
+        if let Some(chain) = chain {
+            call = call.chained(intake.chains.len());
+            intake.chains.push(Arc::new(chain));
+        }
+        let end = at + body.len();
+        intake.calls.push(call.at(end - arguments.len()..end));
         Ok(())
     }
 
@@ -223,19 +234,14 @@ impl Conversation {
     }
 }
 
-/// Is there a reason to refuse this call now? `ahead` calls of the same read were admitted before it.
-fn admit(header: &Header, port: &Reception<'_>, ahead: usize) -> Option<Refusal> {
-    if port.draining {
-        return Some(Refusal::new(Status::Draining, Status::Draining.text()));
+/// What a Call's body is made of.
+fn split<'a>(header: &Header, body: &'a [u8]) -> Result<(CallPrelude, Option<Chain>, &'a [u8]), WireError> {
+    let (prelude, rest) = CallPrelude::split(body)?;
+    if !header.flags.has(Flags::NESTED) {
+        return Ok((prelude, None, rest));
     }
-    if header.code == 0 || header.code > port.methods {
-        let message = format!("no method has number {}; see the Welcome's table", header.code);
-        return Some(Refusal::new(Status::UnknownMethod, message));
-    }
-    if ahead >= port.queue_room {
-        return Some(Refusal::new(Status::QueueFull, "the port's queue is full (Server_Queue_Limit)"));
-    }
-    None
+    let (chain, arguments) = Chain::split(rest)?;
+    Ok((prelude, Some(chain), arguments))
 }
 
 fn refuse(header: &Header, refusal: &Refusal, port: &Reception<'_>, intake: &mut Intake) {

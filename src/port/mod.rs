@@ -1,15 +1,20 @@
 //! Protocol logic of a port, sans-IO: bytes and `now` in; calls, replies and reasons to close out.
 //!
 //! Knows no sockets, threads, locks or clock, so that it can be fuzzed, cut at every byte and simulated. A server
-//! drives it as follows: [`Conversation::receive`] with what was read; queue the calls it cut as one [`Burst`];
+//! drives it as follows: [`Conversation::receive`] with what was read; queue the calls it cut together;
 //! send the replies it made; keep the bytes it did not consume and offer them again with more.
 
-mod burst;
+mod admission;
+mod call;
 mod conversation;
+mod forecast;
 mod frames;
 
-pub use burst::{Burst, Call, Outlet, Work};
+pub use admission::Admission;
+pub use call::Call;
 pub use conversation::{Conversation, Intake, Leave, Reception};
+pub use forecast::Forecast;
+pub(crate) use forecast::TURN_NS_MAX;
 pub use frames::{goaway, reply, welcome};
 
 /// Calls one connection may have out at once; more wait in its socket, so that a connection with a thousand calls

@@ -7,7 +7,8 @@
 use super::doorbell::Doorbell;
 use super::slots::Id;
 use super::transport::Transport;
-use crate::port::{Outlet, WINDOW_CALLS_MAX};
+use crate::pool::{Lane, Outlet};
+use crate::port::WINDOW_CALLS_MAX;
 use crate::service::Caller;
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, Ordering};
 use std::collections::VecDeque;
@@ -36,6 +37,8 @@ pub(super) struct Connection {
     cancelled: Mutex<VecDeque<u64>>,
     /// Is there anything in `cancelled`?
     any_cancelled: AtomicBool,
+    /// What waits for a worker.
+    lane: Lane,
     doorbell: Arc<Doorbell>,
 }
 
@@ -64,6 +67,7 @@ impl Connection {
             paused: AtomicBool::new(false),
             cancelled: Mutex::default(),
             any_cancelled: AtomicBool::new(false),
+            lane: Lane::default(),
             doorbell,
         }
     }
@@ -92,6 +96,11 @@ impl Connection {
     /// Does the peer leave so many replies unread that nothing more should be read from it?
     pub(super) fn is_clogged(&self) -> bool {
         self.backlogged.load(Ordering::SeqCst) && self.outbound.lock().unsent() > OUTBOUND_HIGH_BYTES
+    }
+
+    /// Calls that are out.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::SeqCst)
     }
 
     /// Do bytes wait to be sent?
@@ -220,6 +229,10 @@ impl Outbound {
 }
 
 impl Outlet for Connection {
+    fn lane(&self) -> &Lane {
+        &self.lane
+    }
+
     fn send(&self, replies: &mut Vec<u8>, answers: usize) {
         self.write(replies);
         if answers == 0 {

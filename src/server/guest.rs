@@ -3,8 +3,8 @@
 
 use super::connection::Connection;
 use super::transport::Transport;
-use crate::pool::{PortShared, Shared};
-use crate::port::{Burst, Conversation, Intake, Leave, Outlet, Reception};
+use crate::pool::{Burst, Outlet, PortShared, Shared};
+use crate::port::{Admission, Conversation, Intake, Leave, Reception};
 use crate::stats::CloseReason;
 use crate::sync::Arc;
 use std::io::ErrorKind;
@@ -29,6 +29,8 @@ pub(super) struct Desk {
     pub(super) shared: Arc<Shared>,
     pub(super) welcome: Arc<[u8]>,
     pub(super) body_bytes_max: usize,
+    /// Calls a session may have out.
+    pub(super) session_calls_max: usize,
     pub(super) draining: bool,
     pub(super) intake: Intake,
     /// Read buffers at hand.
@@ -62,6 +64,8 @@ pub(super) struct Guest {
     /// Does `unread` begin with frames that the window had no room for? Then nothing more is read from the socket
     /// until they are consumed: a peer that calls faster than it is served waits in its own socket.
     held: bool,
+    /// When bytes were last read.
+    arrived: Instant,
     /// May the socket hold bytes? Set by the poll, cleared when it has none.
     pub(super) readable: bool,
     /// The poll has told of the peer's end, and tells of it once: reading goes on until it is seen.
@@ -80,6 +84,7 @@ impl Guest {
             unread,
             filled: 0,
             held: false,
+            arrived: Instant::now(),
             readable: false,
             ended: false,
             leaving: None,
@@ -118,7 +123,7 @@ impl Guest {
             }
             match self.transport.receive(&mut buffer[self.filled..]) {
                 Ok(0) => return (Reading::Ended(self.conversation.hung_up(self.filled)), 0),
-                Ok(n) => self.filled += n,
+                Ok(n) => (self.filled, self.arrived) = (self.filled + n, Instant::now()),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
                 Err(_) => return (Reading::Ended(CloseReason::SocketError), 0),
             }
@@ -158,11 +163,12 @@ impl Guest {
     /// whether the window held the rest back.
     fn consume(&mut self, desk: &mut Desk, buffer: &mut Vec<u8>) -> Result<usize, Leave> {
         let mut used = 0;
+        let now = if self.held { Instant::now() } else { self.arrived };
         loop {
-            let now = Instant::now();
             let window_room = self.connection.window_room();
             let bytes = &buffer[used..self.filled];
-            let taken = desk.receive(&mut self.conversation, bytes, window_room, now);
+            let times = (self.arrived, now);
+            let taken = desk.receive(&mut self.conversation, &self.connection, bytes, window_room, times);
             // Before the calls are queued: a Welcome must not be overtaken by the reply to a call sent with the Hello.
             desk.send_replies(&self.connection);
             let admitted = desk.intake.calls.len();
@@ -170,14 +176,14 @@ impl Guest {
                 let end = used + desk.intake.calls.last().map_or(0, |call| call.arguments_end());
                 if used == 0 && end > COPY_BYTES_MAX {
                     let rest = taken.unwrap_or(self.filled);
-                    self.queue_by_swap(desk, buffer, rest, now);
+                    self.queue_by_swap(desk, buffer, rest);
                     desk.cancel_calls(&self.connection);
                     taken?;
                     // The rest moved to the front; it waits for more bytes or for room in the window.
                     self.held = admitted >= window_room && self.filled > 0;
                     return Ok(0);
                 }
-                desk.queue_calls(&self.connection, now, |copy| {
+                desk.queue_calls(&self.connection, self.arrived, |copy| {
                     copy.clear();
                     copy.extend_from_slice(&buffer[used..end]);
                 });
@@ -193,7 +199,7 @@ impl Guest {
 
     /// Queues the calls in the intake together with the buffer they are in; the bytes from `rest` on move to the
     /// front of another.
-    fn queue_by_swap(&mut self, desk: &mut Desk, buffer: &mut Vec<u8>, rest: usize, now: Instant) {
+    fn queue_by_swap(&mut self, desk: &mut Desk, buffer: &mut Vec<u8>, rest: usize) {
         let mut next = desk.lend();
         let left = &buffer[rest..self.filled];
         if next.len() < left.len() {
@@ -201,7 +207,7 @@ impl Guest {
         }
         next[..left.len()].copy_from_slice(left);
         self.filled = left.len();
-        desk.queue_calls(&self.connection, now, |bytes| std::mem::swap(bytes, buffer));
+        desk.queue_calls(&self.connection, self.arrived, |bytes| std::mem::swap(bytes, buffer));
         desk.give_back(std::mem::replace(buffer, next));
     }
 
@@ -251,21 +257,39 @@ impl Desk {
     fn receive(
         &mut self,
         conversation: &mut Conversation,
+        connection: &Connection,
         bytes: &[u8],
         window_room: usize,
-        now: Instant,
+        (arrived, now): (Instant, Instant),
     ) -> Result<usize, Leave> {
+        // Out of the desk for a while, which the reception borrows.
+        let mut intake = std::mem::take(&mut self.intake);
         let reception = Reception {
             welcome: &self.welcome,
             body_bytes_max: self.body_bytes_max,
-            methods: self.shared.services.len() as u16,
-            draining: self.draining,
-            queue_room: self.port.queue.room(),
+            admission: self.admission(connection),
             window_room,
+            arrived,
             now,
             stats: &self.port.stats,
         };
-        conversation.receive(bytes, &reception, &mut self.intake)
+        let used = conversation.receive(bytes, &reception, &mut intake);
+        self.intake = intake;
+        used
+    }
+
+    /// What the port lets in now.
+    fn admission(&self, connection: &Connection) -> Admission<'_> {
+        let (port, shared) = (&self.port, &self.shared);
+        Admission {
+            draining: self.draining,
+            methods: shared.services.len() as u16,
+            queue_room: port.queue.room(),
+            session_room: self.session_calls_max.saturating_sub(connection.in_flight()),
+            forecast: port.queue.forecast(connection.lane(), shared.throttle.may_run(port.index)),
+            wait_max: port.codel.wait_max(),
+            paces: &shared.paces,
+        }
     }
 
     /// Sends what the intake has ready.
@@ -284,15 +308,20 @@ impl Desk {
 
     /// Puts the calls of one read into the port's queue, as one burst in recycled buffers; `fill` gives it their
     /// bytes.
-    fn queue_calls(&mut self, connection: &Arc<Connection>, now: Instant, fill: impl FnOnce(&mut Vec<u8>)) {
+    fn queue_calls(
+        &mut self,
+        connection: &Arc<Connection>,
+        arrived: Instant,
+        fill: impl FnOnce(&mut Vec<u8>),
+    ) {
         let port = &self.port;
-        let mut shelf = port.spare_work(now);
+        let mut shelf = port.spare_work(arrived);
         let work = Arc::get_mut(&mut shelf).expect("spare buffers have one owner");
         std::mem::swap(&mut work.calls, &mut self.intake.calls);
         fill(&mut work.bytes);
         work.outlet = Some(Arc::clone(connection) as Arc<dyn Outlet>);
-        work.received = now;
-        work.permit_clock_us = port.queue.permit_clock().read_us(now);
+        work.received = arrived;
+        work.permit_clock_us = port.queue.permit_clock().read_us(arrived);
         if let Some(burst) = Burst::new(shelf) {
             connection.admitted(burst.len());
             port.queue.admit(burst, &self.shared.paces);

@@ -9,7 +9,8 @@ use super::guest::{Desk, Guest, Reading};
 use super::slots::{Id, Slots};
 use super::transport::Transport;
 use super::watch::Watch;
-use crate::port::{Outlet, goaway};
+use crate::pool::Outlet;
+use crate::port::goaway;
 use crate::service::{Refusal, Status};
 use crate::stats::CloseReason;
 use crate::sync::Arc;
@@ -47,9 +48,15 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    pub(super) fn new(poll: Poll, acceptor: Acceptor, doorbell: Arc<Doorbell>, desk: Desk) -> Listener {
+    pub(super) fn new(
+        poll: Poll,
+        acceptor: Acceptor,
+        doorbell: Arc<Doorbell>,
+        desk: Desk,
+        watch: Watch,
+    ) -> Listener {
         let (guests, ready, leaving) = (Slots::new(), VecDeque::new(), VecDeque::new());
-        Listener { poll, acceptor, doorbell, desk, guests, ready, leaving, watch: Watch::new(), end: None }
+        Listener { poll, acceptor, doorbell, desk, guests, ready, leaving, watch, end: None }
     }
 
     /// Serves until the server stops.

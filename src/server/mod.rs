@@ -17,14 +17,13 @@ mod watch;
 
 pub use running::{PortHandle, RunningServer, Stopped};
 
-use crate::config::{Config, ConfigErrors, Limit};
-use crate::pool::{PortShared, Queue, Seat, Shared, Throttle, start_workers};
+use crate::config::{CodelMode, Config, ConfigErrors, Limit};
+use crate::pool::{CodelRules, PortShared, Queue, Seat, Shared, Throttle, start_workers};
 use crate::port::{Intake, welcome};
 use crate::service::builtin::{self, Info, PortInfo};
 use crate::service::{
     ApplicationError, DuplicateMethod, Method, Services, ServicesBuilder, Transaction, load,
 };
-use crate::stats::PortStats;
 use crate::sync::{Arc, Parker, Weak, bounded};
 use crate::wire::limits::{FRAME_BYTES_MIN, HEADER_BYTES, REPLY_PRELUDE_BYTES};
 use accept::Acceptor;
@@ -37,6 +36,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Instant;
 use thiserror::Error;
+use watch::Watch;
 
 /// What the server calls itself.
 pub const SERVER_NAME: &str = concat!("Boneyard ", env!("CARGO_PKG_VERSION"));
@@ -164,7 +164,7 @@ impl House {
             let queue = Arc::new(Queue::new(config.queue_limit.value as usize, workers, cores, now));
             let parkers: Vec<_> = (0..workers).map(|_| Arc::new(Parker::default())).collect();
             seats.push(Seat { queue: Arc::clone(&queue), parkers: parkers.clone() });
-            let shared = PortShared::new(index, port.name.clone(), queue, workers, PortStats::default());
+            let shared = PortShared::new(index, port.name.clone(), queue, workers, codel_rules(config), now);
             ports.push((Arc::new(shared), parkers, bound));
         }
         let limit = match config.max_concurrent_trans.value {
@@ -205,11 +205,13 @@ impl House {
                 shared: Arc::clone(&shared),
                 welcome: Arc::clone(&welcome),
                 body_bytes_max: body_bytes_max(config) as usize,
+                session_calls_max: config.session_calls.value.unwrap_or(usize::MAX),
                 draining: false,
                 intake: Intake::default(),
                 buffers: vec![vec![0; BUFFER_BYTES]],
             };
-            let listener = Listener::new(poll, Acceptor::new(socket), Arc::clone(&doorbell), desk);
+            let watch = Watch::new(config.long_transaction.value);
+            let listener = Listener::new(poll, Acceptor::new(socket), Arc::clone(&doorbell), desk, watch);
             let door = door.clone();
             let thread =
                 std::thread::Builder::new().name(format!("{}-listen", port.name)).spawn(move || {
@@ -225,6 +227,14 @@ impl House {
         }
         made.opened = true;
         Ok(RunningServer::new(shared, handles, config))
+    }
+}
+
+fn codel_rules(config: &Config) -> CodelRules {
+    CodelRules {
+        target: config.codel_target.value,
+        interval: config.codel_interval.value,
+        refuse: config.codel_mode.value == CodelMode::Refuse,
     }
 }
 

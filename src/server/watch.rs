@@ -1,11 +1,18 @@
-//! When a listener looks whether calls are stuck behind a slow handler: only while something waits, first after a
-//! millisecond, then less often while there is nothing it could do.
+//! When a listener looks after the calls of its port: whether some are stuck behind a slow handler, which it can
+//! mend, and whether one runs for very long, which it can tell.
+//!
+//! Only while something waits or runs; so an idle listener sleeps without end. For the stuck it looks first after a
+//! millisecond, then less often while there is nothing it could do; for the long each second or less often.
 
 use crate::pool::{PortShared, Shared};
 use std::time::{Duration, Instant};
 
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_millis(64);
+
+/// Between two looks for long transactions. One is told of so late at most, or after an eighth of the limit more.
+const LONG_PAUSE_MIN: Duration = Duration::from_millis(125);
+const LONG_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -14,20 +21,45 @@ pub(super) struct Watch {
     pause: Duration,
     /// Bursts taken from the queue when it looked last: if it grows, the queue is not stuck.
     taken: u64,
+    /// What is long; `None` for nobody to be told.
+    long: Option<Duration>,
+    /// When to look for long transactions; `None` while nothing runs.
+    next_long: Option<Instant>,
 }
 
 impl Watch {
-    pub(super) fn new() -> Watch {
-        Watch { next: None, pause: PAUSE_MIN, taken: 0 }
+    pub(super) fn new(long: Option<Duration>) -> Watch {
+        Watch { next: None, pause: PAUSE_MIN, taken: 0, long, next_long: None }
     }
 
     /// When the listener must not sleep on.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.next
+        [self.next, self.next_long].into_iter().flatten().min()
     }
 
     /// Looks, if it is time to. To be called before the listener sleeps.
     pub(super) fn look(&mut self, port: &PortShared, shared: &Shared) {
+        self.look_for_long(port, shared);
+        self.look_for_stuck(port, shared);
+    }
+
+    fn look_for_long(&mut self, port: &PortShared, shared: &Shared) {
+        let Some(limit) = self.long else { return };
+        if port.queue.in_flight() == 0 {
+            self.next_long = None;
+            return;
+        }
+        let now = Instant::now();
+        if self.next_long.is_some_and(|next| now < next) {
+            return;
+        }
+        if self.next_long.is_some() {
+            port.tell_of_the_long(shared, limit, now);
+        }
+        self.next_long = Some(now + (limit / 8).clamp(LONG_PAUSE_MIN, LONG_PAUSE_MAX));
+    }
+
+    fn look_for_stuck(&mut self, port: &PortShared, shared: &Shared) {
         if !port.queue.needs_watch() {
             (self.next, self.pause) = (None, PAUSE_MIN);
             return;

@@ -5,6 +5,7 @@ use crate::wire::limits::FAULT_MESSAGE_BYTES_MAX;
 use crate::wire::{Codec, WireError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::time::Duration;
 
 /// A handler's "no": reaches the client with its code and message.
 ///
@@ -44,6 +45,12 @@ impl Refusal {
     /// A refusal with a message.
     pub fn new(status: Status, message: impl Into<String>) -> Refusal {
         Refusal { status, fault: Fault { code: 0, retry_after_ms: 0, message: message.into() } }
+    }
+
+    /// The same with a hint when the call may be tried again, in whole milliseconds and at least one.
+    pub fn retry_after(mut self, after: Duration) -> Refusal {
+        self.fault.retry_after_ms = u32::try_from(after.as_millis()).unwrap_or(u32::MAX).max(1);
+        self
     }
 
     /// Appends the details as the call's codec writes them, the message cut to its bound: a decoder's message may

@@ -27,6 +27,14 @@ pub enum Status {
     QueueFull = 20,
     /// Refused before it was started: the server is stopping.
     Draining = 21,
+    /// Refused before it was started: by what waits before it, it would be answered after its deadline.
+    WouldBeLate = 22,
+    /// Refused before it was started: the queue has been standing for too long (CoDel).
+    Overloaded = 23,
+    /// Refused before it was started: the session has as many calls out as it may.
+    SessionLimit = 24,
+    /// Refused before it was started: every worker that could run it waits for calls like it.
+    NestedDeadlock = 25,
 
     /// Not started: the deadline had passed.
     DeadlineExceeded = 30,
@@ -41,7 +49,7 @@ pub enum Status {
 
 impl Status {
     /// Every status, in the order of its number.
-    pub const ALL: [Status; 13] = [
+    pub const ALL: [Status; 17] = [
         Status::Ok,
         Status::Application,
         Status::UnknownMethod,
@@ -51,6 +59,10 @@ impl Status {
         Status::ProtocolError,
         Status::QueueFull,
         Status::Draining,
+        Status::WouldBeLate,
+        Status::Overloaded,
+        Status::SessionLimit,
+        Status::NestedDeadlock,
         Status::DeadlineExceeded,
         Status::Cancelled,
         Status::Panicked,
@@ -92,6 +104,10 @@ impl Status {
             Status::ProtocolError => "the bytes are not the protocol's",
             Status::QueueFull => "the port's queue is full",
             Status::Draining => "the server is stopping",
+            Status::WouldBeLate => "the queue is too long for the deadline",
+            Status::Overloaded => "the server is overloaded: calls have waited too long for too long",
+            Status::SessionLimit => "the session has too many calls out (Server_Session_Calls)",
+            Status::NestedDeadlock => "every worker that could run the call waits for calls like it",
             Status::DeadlineExceeded => "the deadline passed before the call was started",
             Status::Cancelled => "cancelled before it was started",
             Status::Panicked => "the handler panicked",

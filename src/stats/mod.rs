@@ -1,6 +1,10 @@
-//! Counters: exact, lock-free, handed down and never looked up.
+//! Counters and running averages: lock-free, handed down and never looked up. Counters are exact.
 //!
 //! A [`Tally`] is one counter for each value of a closed enum, so that no refusal and no close goes uncounted.
+
+mod pace;
+
+pub use pace::Paces;
 
 use crate::service::Status;
 use crate::sync::Ordering;
@@ -88,6 +92,10 @@ pub struct PortStats {
     pub calls: Counter,
     /// Answers made, by [`Status::index`]; those for a connection that has gone meanwhile included.
     pub answers: Tally<{ Status::ALL.len() }>,
+    /// Calls that were run although CoDel would have refused them (`Server_CoDel_Mode=observe`).
+    pub would_refuse: Counter,
+    /// Calls that ran longer than `Server_Long_Transaction`.
+    pub long_transactions: Counter,
     /// Cancels that arrived.
     pub cancels: Counter,
     /// Times a connection's reading was put off because it had its window of calls out.

@@ -3,7 +3,7 @@
 //! ```text
 //! preface   0 "BNYD"  4 lowest version u16  6 highest version u16
 //! header    0 body length u32  4 kind u8  5 flags u8  6 code u16  8 call id u64
-//! Call      header, 0 session u32  4 deadline ms u32, arguments
+//! Call      header, 0 session u32  4 deadline ms u32, [chain], arguments
 //! Reply     header, 0 queue wait us u32  4 permit wait us u32  8 run time us u32, result
 //! ```
 //! `code` is a method number in a Call, a status in a Reply or GoAway, the version in a Welcome, else 0.
@@ -59,8 +59,15 @@ pub struct Flags(u8);
 impl Flags {
     /// The arguments or result are JSON text rather than bincode.
     pub const JSON: Flags = Flags(0x01);
+    /// The call was made by a handler: its prelude is followed by a [`Chain`](super::Chain). Of a Call only.
+    pub const NESTED: Flags = Flags(0x02);
     /// No flag.
     pub const NONE: Flags = Flags(0);
+
+    /// These flags and `other`'s.
+    pub fn with(self, other: Flags) -> Flags {
+        Flags(self.0 | other.0)
+    }
 
     /// Are all of `other`'s bits set?
     pub fn has(self, other: Flags) -> bool {
@@ -90,7 +97,8 @@ impl Header {
     /// [`WireError::UnknownKind`], [`WireError::ReservedFlags`].
     pub fn read(bytes: &[u8; HEADER_BYTES]) -> Result<Header, WireError> {
         let [l0, l1, l2, l3, kind, flags, c0, c1, call @ ..] = *bytes;
-        if flags & !Flags::JSON.0 != 0 {
+        let nested = if kind == Kind::Call as u8 { Flags::NESTED } else { Flags::NONE };
+        if flags & !Flags::JSON.with(nested).0 != 0 {
             return Err(WireError::ReservedFlags(flags));
         }
         Ok(Header {

@@ -9,6 +9,12 @@ pub const HEADER_BYTES: usize = 16;
 /// Bytes between a Call's header and its arguments: session and deadline.
 pub const CALL_PRELUDE_BYTES: usize = 8;
 
+/// Largest chain of a nested Call, in bytes: 16 links of the longest names.
+pub const CHAIN_BYTES_MAX: usize = 4096;
+
+/// Calls that may be nested in one another.
+pub const CHAIN_LINKS_MAX: usize = 16;
+
 /// Bytes between a Reply's header and its result: the three parts of the transaction's time.
 pub const REPLY_PRELUDE_BYTES: usize = 12;
 

@@ -6,11 +6,13 @@
 //! Both sides begin with the client's [`Preface`]; after it everything is a [`Header`] of 16 bytes and a body.
 
 pub mod body;
+mod chain;
 pub mod codec;
 mod error;
 mod header;
 pub mod limits;
 
+pub use chain::{Chain, Link};
 pub use codec::Codec;
 pub use error::WireError;
 pub use header::{CallPrelude, Flags, Header, Kind, Preface, ReplyPrelude, cut};

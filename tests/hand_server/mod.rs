@@ -3,9 +3,9 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
 use boneyard::client::{Client, ClientOptions};
-use boneyard::port::{self, Conversation, Intake, Reception, Work};
+use boneyard::port::{self, Admission, Conversation, Intake, Reception};
 use boneyard::service::{Bytes, Fault, Method, Refusal, Status};
-use boneyard::stats::PortStats;
+use boneyard::stats::{Paces, PortStats};
 use boneyard::wire::body::MethodEntry;
 use boneyard::wire::{Codec, Flags, Header, Kind, ReplyPrelude};
 use serde::Serialize;
@@ -122,6 +122,7 @@ pub struct Peer {
     greeted: bool,
     heard: VecDeque<Heard>,
     stats: PortStats,
+    paces: Paces,
     welcome: Vec<u8>,
 }
 
@@ -157,6 +158,7 @@ impl Peer {
             greeted: false,
             heard: VecDeque::new(),
             stats: PortStats::default(),
+            paces: Paces::new(10),
             welcome,
         }
     }
@@ -200,26 +202,23 @@ impl Peer {
         let reception = Reception {
             welcome: &self.welcome,
             body_bytes_max: BODY_BYTES_MAX as usize,
-            methods: 10,
-            draining: false,
-            queue_room: 10_000,
+            admission: Admission::open(10, &self.paces),
             window_room: 10_000,
+            arrived: now,
             now,
             stats: &self.stats,
         };
         let mut intake = Intake::default();
         let used = self.conversation.receive(&self.bytes, &reception, &mut intake);
         let used = used.unwrap_or_else(|leave| panic!("the client breaks the protocol: {leave:?}"));
-        let mut work = Work::new(now);
-        work.bytes.extend_from_slice(&self.bytes[..used]);
-        self.bytes.drain(..used);
+        let bytes: Vec<u8> = self.bytes.drain(..used).collect();
         for call in &intake.calls {
             self.heard.push_back(Heard::Call(Call {
                 id: call.id,
                 method: call.method,
                 codec: call.codec,
                 left: call.deadline.map(|deadline| deadline - now),
-                arguments: work.arguments(call).to_vec(),
+                arguments: call.arguments_in(&bytes).to_vec(),
             }));
         }
         self.heard.extend(intake.cancels.into_iter().map(Heard::Cancel));

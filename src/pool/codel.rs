@@ -1,0 +1,215 @@
+//! CoDel: tells a queue that stands from one that is only a burst, and what to do with the calls of the first kind.
+//!
+//! After Nichols and Jacobson, "Controlling Queue Delay" (2012), as adapted to servers by Maurer, "Fail at Scale"
+//! (2015) and folly's `Codel`: if even the call that waited least within an interval waited longer than the target,
+//! the port is overloaded, and calls that waited more than twice the target are refused. A wait counts from the read of
+//! the call's last byte and contains the wait for a permit.
+//!
+//! Observing only, it says in the log and in a counter what it would have refused.
+
+use crate::sync::unordered::AtomicBool;
+use crate::sync::{Mutex, Ordering};
+use std::time::{Duration, Instant};
+
+/// The log tells of no more than one overload within this time; the counters know them all.
+const LOG_PAUSE: Duration = Duration::from_secs(60);
+
+/// How a port's queue is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CodelRules {
+    /// A call may well wait so long. Zero: nobody watches.
+    pub(crate) target: Duration,
+    /// How long the queue may stand.
+    pub(crate) interval: Duration,
+    /// Refuse, or only say so?
+    pub(crate) refuse: bool,
+}
+
+impl CodelRules {
+    /// Nobody watches.
+    pub(crate) const OFF: CodelRules =
+        CodelRules { target: Duration::ZERO, interval: Duration::ZERO, refuse: false };
+}
+
+/// Watches the waits of one port's calls.
+#[derive(Debug)]
+pub(crate) struct Codel {
+    rules: CodelRules,
+    port: String,
+    overloaded: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// When the present interval ends.
+    end: Instant,
+    /// Least wait within it.
+    least: Duration,
+    /// Since when the port is overloaded.
+    since: Option<Instant>,
+    /// When the log may tell of the next overload.
+    log_from: Instant,
+    /// The log has told of this one.
+    logged: bool,
+    /// Calls of this overload that had waited too long.
+    late: u64,
+}
+
+impl Codel {
+    pub(crate) fn new(rules: CodelRules, port: String, now: Instant) -> Codel {
+        let state =
+            State { end: now, least: Duration::ZERO, since: None, log_from: now, logged: false, late: 0 };
+        Codel { rules, port, overloaded: AtomicBool::new(false), state: Mutex::new(state) }
+    }
+
+    /// `calls` were taken together after such a wait. Did they wait too long?
+    pub(super) fn is_late(&self, wait: Duration, calls: usize, now: Instant) -> bool {
+        if self.rules.target.is_zero() {
+            return false;
+        }
+        let mut state = self.state.lock();
+        if now >= state.end {
+            // An interval without a call says nothing about this one.
+            let stands = state.least > self.rules.target && now < state.end + self.rules.interval;
+            self.judge(&mut state, stands, now);
+            state.end = now + self.rules.interval;
+            state.least = wait;
+            // The first of an interval always runs: one call alone is no queue.
+            return false;
+        }
+        state.least = state.least.min(wait);
+        let late = state.since.is_some() && wait > 2 * self.rules.target;
+        if late {
+            state.late += calls as u64;
+        }
+        late
+    }
+
+    /// Are late calls refused?
+    pub(super) fn refuses(&self) -> bool {
+        self.rules.refuse
+    }
+
+    /// While the port is overloaded and refuses: the longest wait that a call is let in for.
+    pub(crate) fn wait_max(&self) -> Option<Duration> {
+        (self.rules.refuse && self.overloaded.load(Ordering::Relaxed)).then(|| 2 * self.rules.target)
+    }
+
+    fn judge(&self, state: &mut State, stands: bool, now: Instant) {
+        self.overloaded.store(stands, Ordering::Relaxed);
+        match (state.since, stands) {
+            (None, true) => self.begin(state, now),
+            (Some(since), false) => self.end(state, now.saturating_duration_since(since)),
+            _ => {}
+        }
+    }
+
+    fn begin(&self, state: &mut State, now: Instant) {
+        (state.since, state.late, state.logged) = (Some(now), 0, now >= state.log_from);
+        if state.logged {
+            state.log_from = now + LOG_PAUSE;
+            let CodelRules { target, interval, refuse } = self.rules;
+            let what =
+                if refuse { "calls that wait over twice that are refused" } else { "nothing is refused" };
+            log::warn!(
+                "port {}: overloaded: for {} ms no call waited less than {} ms, above {} ms \
+                 (Server_CoDel_Target); {what}",
+                self.port,
+                interval.as_millis(),
+                state.least.as_millis(),
+                target.as_millis(),
+            );
+        }
+    }
+
+    fn end(&self, state: &mut State, lasted: Duration) {
+        state.since = None;
+        if state.logged {
+            let (verb, hint) = if self.rules.refuse {
+                ("were refused by workers", "")
+            } else {
+                ("would have been refused", " (Server_CoDel_Mode=refuse does it)")
+            };
+            log::warn!(
+                "port {}: the overload ended after {:.1} s; {} calls {verb}{hint}",
+                self.port,
+                lasted.as_secs_f64(),
+                state.late,
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// A queue watched from `begin` on; takes one call each millisecond after the wait given.
+    struct Port {
+        codel: Codel,
+        now: Instant,
+    }
+
+    impl Port {
+        fn new(target: u64, refuse: bool) -> Port {
+            let now = Instant::now();
+            let rules = CodelRules { target: ms(target), interval: ms(100), refuse };
+            Port { codel: Codel::new(rules, "P".to_owned(), now), now }
+        }
+
+        /// Calls found late among `calls`.
+        fn take(&mut self, calls: u64, wait: u64) -> u64 {
+            let mut late = 0;
+            for _ in 0..calls {
+                self.now += ms(1);
+                late += u64::from(self.codel.is_late(ms(wait), 1, self.now));
+            }
+            late
+        }
+    }
+
+    #[test]
+    fn a_queue_that_stands_is_found_after_an_interval() {
+        let mut port = Port::new(5, true);
+        assert_eq!(port.take(100, 20), 0, "the first interval only looks");
+        assert_eq!(port.codel.wait_max(), None);
+        assert_eq!(port.take(100, 20), 99, "and the first call of the next always runs");
+        assert_eq!(port.codel.wait_max(), Some(ms(10)));
+        assert_eq!(port.take(50, 10), 0, "not over twice the target");
+        assert_eq!(port.take(1, 5), 0, "one that waited no longer than the target ends it");
+        port.take(100, 5);
+        assert_eq!(port.take(100, 20), 0);
+        assert_eq!(port.codel.wait_max(), None);
+    }
+
+    #[test]
+    fn a_burst_is_no_overload() {
+        let mut port = Port::new(5, true);
+        for _ in 0..10 {
+            assert_eq!(port.take(90, 50), 0);
+            assert_eq!(port.take(10, 1), 0);
+        }
+    }
+
+    #[test]
+    fn an_old_interval_says_nothing() {
+        let mut port = Port::new(5, true);
+        port.take(150, 50);
+        port.now += ms(1000);
+        assert_eq!(port.take(100, 50), 0, "it begins anew");
+    }
+
+    #[test]
+    fn observing_counts_and_refuses_nothing_and_zero_is_off() {
+        let mut port = Port::new(5, false);
+        port.take(100, 20);
+        assert_eq!(port.take(100, 20), 99);
+        assert!(!port.codel.refuses() && port.codel.wait_max().is_none());
+        assert_eq!(Port::new(0, true).take(1000, 500), 0);
+    }
+}

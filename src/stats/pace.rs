@@ -1,0 +1,130 @@
+//! How long each method usually runs: what decides whether calls may wait for one another, and how long a queue is.
+
+use crate::sync::Ordering;
+use crate::sync::unordered::AtomicU64;
+
+/// A method that usually runs no longer than this is short: calls behind it may wait for it, and its reply for
+/// theirs. In nanoseconds.
+const SHORT_NS: u32 = 50_000;
+
+/// What a method is warily taken for until it has run once, in nanoseconds.
+const UNKNOWN_NS: u32 = 1_000_000;
+
+/// A call is taken to last at least so long, in nanoseconds: about what the work around a handler costs. Finer
+/// averages would change with every call, and their memory be handed from thread to thread.
+const RESOLUTION_NS: u32 = 250;
+
+/// One call moves the mean as if it had lasted at most so many times as long: the one slow call of a thousand must not
+/// make a queue of the others look long.
+const OUTLIER: u32 = 8;
+
+/// Running averages by method number.
+///
+/// Workers write without agreeing on an order: a lost sample changes nothing that matters.
+#[derive(Debug)]
+pub struct Paces(Vec<AtomicU64>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Pace {
+    /// Quick to rise and slow to fall, so that a method that is slow now and then is not taken for short.
+    wary_ns: u32,
+    /// As quick in both directions; 0 until the method has run once.
+    mean_ns: u32,
+}
+
+impl Pace {
+    fn of(word: u64) -> Pace {
+        Pace { wary_ns: (word >> 32) as u32, mean_ns: word as u32 }
+    }
+
+    fn word(self) -> u64 {
+        u64::from(self.wary_ns) << 32 | u64::from(self.mean_ns)
+    }
+
+    fn after(self, ns: u32) -> Pace {
+        if self.mean_ns == 0 {
+            return Pace { wary_ns: ns, mean_ns: ns };
+        }
+        let wary = self.wary_ns;
+        // At least one step down, or a fall of less than 16 ns would never end.
+        let fall = |old: u32, new: u32| old - ((old - new) / 16).max(u32::from(old > new));
+        let wary_ns = if ns > wary { wary + (ns - wary) / 4 } else { fall(wary, ns) };
+        let (mean, ns) = (self.mean_ns, ns.min(self.mean_ns.saturating_mul(OUTLIER)));
+        let mean_ns = if ns > mean { mean + (ns - mean) / 16 } else { fall(mean, ns) };
+        Pace { wary_ns, mean_ns }
+    }
+}
+
+impl Paces {
+    /// For methods 1 to `methods`.
+    pub fn new(methods: usize) -> Paces {
+        let unknown = Pace { wary_ns: UNKNOWN_NS, mean_ns: 0 };
+        Paces((0..=methods).map(|_| AtomicU64::new(unknown.word())).collect())
+    }
+
+    fn pace(&self, method: u16) -> Pace {
+        Pace::of(self.0[usize::from(method)].load(Ordering::Relaxed))
+    }
+
+    /// What a call of this method costs on average, in nanoseconds; 0 while nothing is known.
+    pub fn mean_ns(&self, method: u16) -> u32 {
+        self.pace(method).mean_ns
+    }
+
+    /// Is the method usually short?
+    pub(crate) fn is_short(&self, method: u16) -> bool {
+        self.pace(method).wary_ns <= SHORT_NS
+    }
+
+    /// A call of this method ran so long, in nanoseconds.
+    pub(crate) fn learn(&self, method: u16, ns: u64) {
+        let (old, ns) = (self.pace(method), u32::try_from(ns).unwrap_or(u32::MAX).max(RESOLUTION_NS));
+        let new = old.after(ns);
+        if new != old {
+            self.0[usize::from(method)].store(new.word(), Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_method_is_short_once_it_has_been_seen_to_be() {
+        let paces = Paces::new(2);
+        assert!(!paces.is_short(1), "unknown");
+        paces.learn(1, 400);
+        assert!(paces.is_short(1));
+        paces.learn(1, 100_000_000);
+        assert!(!paces.is_short(1), "one slow call is enough");
+        for _ in 0..200 {
+            paces.learn(1, 400);
+        }
+        assert!(paces.is_short(1), "and is forgotten");
+        assert_eq!(paces.mean_ns(2), 0, "each method has its own");
+    }
+
+    #[test]
+    fn averages_settle_at_a_steady_cost() {
+        let paces = Paces::new(1);
+        let after = |ns: u64| {
+            (0..2000).for_each(|_| paces.learn(1, ns));
+            paces.mean_ns(1)
+        };
+        assert_eq!(after(700), 700);
+        assert_eq!(after(90), RESOLUTION_NS, "and no lower");
+        // A rise stops where a sixteenth of what is missing is less than a nanosecond.
+        assert!((2_000_000 - 16..=2_000_000).contains(&after(2_000_000)));
+    }
+
+    #[test]
+    fn one_slow_call_does_not_make_the_others_look_slow() {
+        let paces = Paces::new(1);
+        (0..100).for_each(|_| paces.learn(1, 1_000_000));
+        paces.learn(1, 4_000_000_000);
+        assert!(paces.mean_ns(1) < 1_500_000);
+        (0..100).for_each(|_| paces.learn(1, 50_000_000));
+        assert!(paces.mean_ns(1) > 40_000_000, "many do");
+    }
+}

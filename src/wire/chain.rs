@@ -1,0 +1,109 @@
+//! Who called whom: what a call that was made by a handler carries of the calls it is made for.
+//!
+//! ```text
+//! Call with flag 0x02   header, prelude, 0 length of the chain u16, chain (bincode), arguments
+//! ```
+//! A server recognizes its own links by its number, which it draws anew at each start; nobody else's mean anything to
+//! it, and it passes them on.
+
+use super::limits::{CHAIN_BYTES_MAX, CHAIN_LINKS_MAX};
+use super::{Codec, WireError};
+use serde::{Deserialize, Serialize};
+
+/// Bytes before the chain that say how long it is.
+const LENGTH_BYTES: usize = 2;
+
+/// The transactions a call is made for, the first in front.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Chain {
+    /// At most 16.
+    pub links: Vec<Link>,
+}
+
+/// A transaction that waits for what it called.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// Number of the server it runs on.
+    pub server: u64,
+    /// Its number there.
+    pub transaction: u64,
+    /// Which of its calls this is, from 1.
+    pub step: u32,
+    /// Port and method, for people.
+    pub name: String,
+}
+
+impl Chain {
+    /// Splits what follows a nested Call's prelude into the chain and the arguments.
+    ///
+    /// # Errors
+    /// [`WireError::Truncated`], or the chain is not one or too long.
+    pub fn split(body: &[u8]) -> Result<(Chain, &[u8]), WireError> {
+        let (length, rest) = body.split_first_chunk::<LENGTH_BYTES>().ok_or(WireError::Truncated)?;
+        let length = usize::from(u16::from_le_bytes(*length));
+        let (bytes, arguments) = rest.split_at_checked(length).ok_or(WireError::Truncated)?;
+        if length > CHAIN_BYTES_MAX {
+            return Err(WireError::TooLarge { bytes: length as u64, limit: CHAIN_BYTES_MAX as u64 });
+        }
+        let chain: Chain = Codec::Bincode.decode(bytes)?;
+        if chain.links.len() > CHAIN_LINKS_MAX {
+            let calls = chain.links.len();
+            return Err(WireError::Undecodable(format!("{calls} calls nested in one another; 16 may be")));
+        }
+        Ok((chain, arguments))
+    }
+
+    /// Appends the chain as it stands in a Call.
+    ///
+    /// # Errors
+    /// [`WireError::TooLarge`]; nothing is appended.
+    pub fn write(&self, out: &mut Vec<u8>) -> Result<(), WireError> {
+        let mut bytes = Vec::new();
+        Codec::Bincode.encode(self, &mut bytes)?;
+        let too_large = WireError::TooLarge { bytes: bytes.len() as u64, limit: CHAIN_BYTES_MAX as u64 };
+        if bytes.len() > CHAIN_BYTES_MAX {
+            return Err(too_large);
+        }
+        let length = u16::try_from(bytes.len()).map_err(|_| too_large)?;
+        out.extend_from_slice(&length.to_le_bytes());
+        out.append(&mut bytes);
+        Ok(())
+    }
+
+    /// The names of its links and of what is called last, in order.
+    pub fn path(&self, last: &str) -> String {
+        let names = self.links.iter().map(|link| link.name.as_str()).chain([last]);
+        names.collect::<Vec<_>>().join(" -> ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chain(links: usize) -> Chain {
+        let link = |n: usize| Link { server: 7, transaction: n as u64, step: 1, name: format!("P a.m{n}") };
+        Chain { links: (0..links).map(link).collect() }
+    }
+
+    #[test]
+    fn a_chain_comes_back_with_the_arguments_behind_it() {
+        let mut bytes = Vec::new();
+        chain(16).write(&mut bytes).unwrap();
+        bytes.extend_from_slice(b"arguments");
+        assert_eq!(Chain::split(&bytes), Ok((chain(16), &b"arguments"[..])));
+        for cut in 0..bytes.len() - 9 {
+            assert!(Chain::split(&bytes[..cut]).is_err(), "{cut}");
+        }
+        assert_eq!(chain(2).path("P a.b"), "P a.m0 -> P a.m1 -> P a.b");
+    }
+
+    #[test]
+    fn a_chain_has_its_bounds() {
+        let mut bytes = Vec::new();
+        chain(17).write(&mut bytes).unwrap();
+        assert!(matches!(Chain::split(&bytes), Err(WireError::Undecodable(_))), "too many links");
+        assert!(matches!(chain(400).write(&mut bytes), Err(WireError::TooLarge { .. })));
+        assert!(matches!(Chain::split(&[0xFF; 70_000]), Err(WireError::TooLarge { .. })));
+    }
+}
