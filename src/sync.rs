@@ -18,6 +18,7 @@ mod primitives {
     pub(crate) use parking_lot::{Condvar, Mutex};
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
     pub(crate) use std::thread::{Thread, current, park, yield_now};
+    pub(crate) use std::thread_local;
     use std::time::Instant;
 
     /// The clock. Stands still under a checker, which must come to the same decisions in every run.
@@ -27,7 +28,7 @@ mod primitives {
 }
 
 pub(crate) use primitives::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
-pub(crate) use primitives::{Condvar, Mutex, Receiver, Sender, bounded, now, yield_now};
+pub(crate) use primitives::{Condvar, Mutex, Receiver, Sender, bounded, now, thread_local, yield_now};
 pub(crate) use std::sync::atomic::Ordering;
 pub(crate) use std::sync::{Arc, Weak};
 
@@ -81,6 +82,10 @@ pub(crate) enum Planted {
     LateLeave,
     /// A freed permit is not handed to a port that starves.
     KeptPermit,
+    /// A worker whose handler has waited goes on without a look at the limit.
+    FreeReturn,
+    /// A worker whose handler begins to wait looks at the queue before it counts itself no longer awake.
+    LatePause,
 }
 
 /// Is a bug planted? Never, outside a model.

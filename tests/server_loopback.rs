@@ -15,6 +15,7 @@ fn every_built_in_method_answers() {
     let mut client = Raw::connect(server.address());
     let names: Vec<_> = client.welcome.methods.iter().map(|entry| entry.name.clone()).collect();
     let expected = [
+        "load.block",
         "load.echo",
         "load.sleep",
         "load.spin",
@@ -30,6 +31,7 @@ fn every_built_in_method_answers() {
     assert_eq!(client.call("load.echo", &bytes), Ok(bytes));
     assert!(client.call::<_, u64>("load.spin", &50u64).unwrap() >= 50);
     assert_eq!(client.call::<_, ()>("load.sleep", &1u64), Ok(()));
+    assert_eq!(client.call::<_, ()>("load.block", &1u64), Ok(()));
     assert_eq!(client.call::<_, Vec<String>>("server.methods", &()).unwrap(), names);
     let mut info: Info = client.call("server.info", &()).unwrap();
     // The call before counts as in flight until its reply is out, which this client may see a little earlier.

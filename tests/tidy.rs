@@ -12,7 +12,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
     ("sync", &[]),
     ("wire", &[]),
     ("config", &[]),
-    ("service", &["wire"]),
+    ("service", &["sync", "wire"]),
     ("stats", &["service", "sync"]),
     ("port", &["wire", "service", "stats", "sync"]),
     ("pool", &["port", "service", "stats", "sync", "wire"]),

@@ -15,6 +15,7 @@
 use super::error::ClientError;
 use super::exchange::{self, Answer, Event, Exchange};
 use super::pending::Slot;
+use crate::service::blocking;
 use crate::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering};
 use crate::wire::Kind;
 use crate::wire::body::Welcome;
@@ -174,13 +175,9 @@ impl Link {
         let core = &self.0;
         let mut state = core.state.lock();
         while state.life == Life::Open && !state.has_room(frame.len()) {
-            match patience {
-                None => core.room.wait(&mut state),
-                Some(patience) if Instant::now() >= patience => return Err(NotSent::Late),
-                Some(patience) => {
-                    core.room.wait_until(&mut state, patience);
-                }
-            }
+            drop(state);
+            blocking(|| core.await_room(frame.len(), patience))?;
+            state = core.state.lock();
         }
         if state.life != Life::Open {
             return Err(NotSent::Closed);
@@ -223,6 +220,21 @@ impl Drop for Link {
 }
 
 impl Core {
+    /// Waits until so many bytes have room, or the connection takes no calls any more.
+    fn await_room(&self, bytes: usize, patience: Option<Instant>) -> Result<(), NotSent> {
+        let mut state = self.state.lock();
+        while state.life == Life::Open && !state.has_room(bytes) {
+            match patience {
+                None => self.room.wait(&mut state),
+                Some(patience) if Instant::now() >= patience => return Err(NotSent::Late),
+                Some(patience) => {
+                    self.room.wait_until(&mut state, patience);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Ends both threads' I/O; the reader then ends the connection. An error means that it has ended already.
     fn shut(&self) {
         self.stream.shutdown(Shutdown::Both).ok();

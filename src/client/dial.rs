@@ -10,7 +10,7 @@ use super::ClientOptions;
 use super::connection::{Link, WRITE_SLICE};
 use super::error::ClientError;
 use super::exchange::{self, Event, Exchange};
-use crate::service::Status;
+use crate::service::{Status, blocking};
 use crate::sync::{Arc, Condvar, Mutex};
 use crate::wire::body::Welcome;
 use std::io::{self, ErrorKind, Read, Write};
@@ -67,6 +67,11 @@ impl Dialer {
     /// # Errors
     /// There is none to be had, or not by `deadline`.
     pub(super) fn link(&self, deadline: Option<Instant>) -> Result<Arc<Link>, ClientError> {
+        let in_use = self.line.lock().link.as_ref().filter(|link| link.is_open()).map(Arc::clone);
+        in_use.map_or_else(|| blocking(|| self.await_link(deadline)), Ok)
+    }
+
+    fn await_link(&self, deadline: Option<Instant>) -> Result<Arc<Link>, ClientError> {
         let mut line = self.line.lock();
         loop {
             if line.dialing {

@@ -9,7 +9,7 @@ use super::Shared;
 use super::connection::Link;
 use super::error::ClientError;
 use super::exchange::Answer;
-use crate::service::Status;
+use crate::service::{Status, blocking};
 use crate::sync::{Arc, Condvar, Mutex};
 use crate::wire::{Codec, ReplyPrelude, WireError};
 use std::pin::Pin;
@@ -19,11 +19,12 @@ use std::time::{Duration, Instant};
 /// Where a transaction's time went on the server. The three do not overlap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Times {
-    /// From the read of the call's last byte to its start, less the permit wait.
+    /// From the read of the call's last byte to its start, less what of that is permit wait.
     pub queue_wait: Duration,
-    /// While a worker was idle for it and no permit was free.
+    /// While a worker was idle for it and no permit was free; and after its handler's waits inside `blocking`, until
+    /// there was a permit to go on with.
     pub permit_wait: Duration,
-    /// In decoding, handler and encoding.
+    /// In decoding, handler and encoding, less what of that is permit wait.
     pub run: Duration,
 }
 
@@ -82,7 +83,8 @@ impl<Response> Pending<Response> {
     /// # Errors
     /// See [`ClientError`].
     pub fn wait_timed(mut self) -> Result<Reply<Response>, ClientError> {
-        match self.slot.wait(self.deadline) {
+        let waited = || blocking(|| self.slot.wait(self.deadline));
+        match self.slot.take().or_else(waited) {
             Some(outcome) => self.finish(outcome),
             None => Err(self.late()),
         }
@@ -222,6 +224,11 @@ impl Slot {
     /// The waker of the task that polls, to tell it that its deadline passed.
     pub(super) fn take_waker(&self) -> Option<Waker> {
         self.cell.lock().waker.take()
+    }
+
+    /// The outcome, if it is there.
+    fn take(&self) -> Option<Result<Answer, ClientError>> {
+        self.cell.lock().outcome.take()
     }
 
     fn wait(&self, deadline: Option<Instant>) -> Option<Result<Answer, ClientError>> {

@@ -22,6 +22,7 @@ mod queue;
 mod rig;
 #[cfg(any(not(any(loom, shuttle)), test))]
 mod stand_in;
+mod station;
 mod throttle;
 mod turn;
 mod worker;
@@ -244,10 +245,10 @@ pub(crate) fn start_workers(
     stack_bytes: usize,
 ) -> Result<(), (usize, std::io::Error)> {
     for (id, parker) in parkers.iter().enumerate() {
-        let worker = Worker::new(Arc::clone(shared), Arc::clone(port), id, Arc::clone(parker));
         let name = format!("{}-{}", port.name, id + 1);
-        let spawned =
-            std::thread::Builder::new().name(name).stack_size(stack_bytes).spawn(move || worker.run());
+        let (shared, port, parker) = (Arc::clone(shared), Arc::clone(port), Arc::clone(parker));
+        let run = move || Worker::new(shared, port, id, parker).run();
+        let spawned = std::thread::Builder::new().name(name).stack_size(stack_bytes).spawn(run);
         // The handle is let go: a handler that never returns must not hold up the server's end.
         spawned.map(drop).map_err(|error| (id, error))?;
     }

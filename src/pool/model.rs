@@ -8,7 +8,8 @@ use super::stand_in::StandIn;
 use super::{Burst, CodelRules, Measures, Outlet, PortShared, Queue, Seat, Shared, Throttle, Work, Worker};
 use crate::port::Call;
 use crate::service::{Services, ServicesBuilder};
-use crate::sync::{Arc, Parker, now};
+use crate::sync::unordered::AtomicUsize;
+use crate::sync::{Arc, Condvar, Mutex, Ordering, Parker, now};
 use crate::wire::Codec;
 use std::num::NonZeroU32;
 
@@ -39,12 +40,46 @@ fn check(preemptions: usize, schedules: usize, model: impl Fn() + Send + Sync + 
     }
 }
 
+/// Handlers that count how many of them run at once.
+#[derive(Debug, Default)]
+struct Witness {
+    running: Mutex<usize>,
+    peak: AtomicUsize,
+    /// How many have come to the meeting.
+    met: Mutex<usize>,
+    all_met: Condvar,
+}
+
+impl Witness {
+    fn run(&self) {
+        let running = {
+            let mut running = self.running.lock();
+            *running += 1;
+            *running
+        };
+        self.peak.fetch_max(running, Ordering::Relaxed);
+        *self.running.lock() -= 1;
+    }
+
+    /// Waits until two handlers are here at once.
+    fn meet(&self) {
+        let mut met = self.met.lock();
+        *met += 1;
+        self.all_met.notify_all();
+        while *met < 2 {
+            self.all_met.wait(&mut met);
+        }
+    }
+}
+
 /// A server without sockets: `ports` ports of `workers` workers each.
 struct Model {
     shared: Arc<Shared>,
     ports: Vec<Arc<PortShared>>,
     threads: Vec<thread::JoinHandle<()>>,
-    answers: Arc<StandIn>,
+    /// One connection of each port.
+    connections: Vec<Arc<StandIn>>,
+    witness: Arc<Witness>,
 }
 
 impl Model {
@@ -61,7 +96,8 @@ impl Model {
         };
         let throttle =
             Throttle::new(NonZeroU32::new(permits), queues.iter().zip(&parkers).map(seat).collect());
-        let shared = Arc::new(Shared::new(services(), throttle, 1024));
+        let witness = Arc::<Witness>::default();
+        let shared = Arc::new(Shared::new(services(&witness), throttle, 1024));
         let ports: Vec<_> = queues
             .into_iter()
             .enumerate()
@@ -72,44 +108,78 @@ impl Model {
         let mut threads = Vec::new();
         for (port, parkers) in ports.iter().zip(&parkers) {
             for (id, parker) in parkers.iter().enumerate() {
-                let worker = Worker::new(Arc::clone(&shared), Arc::clone(port), id, Arc::clone(parker));
-                threads.push(thread::spawn(move || worker.run()));
+                let (shared, port, parker) = (Arc::clone(&shared), Arc::clone(port), Arc::clone(parker));
+                threads.push(thread::spawn(move || Worker::new(shared, port, id, parker).run()));
             }
         }
-        Model { shared, ports, threads, answers: Arc::default() }
+        let connections = ports.iter().map(|_| Arc::default()).collect();
+        Model { shared, ports, threads, connections, witness }
     }
 
     /// What a listener does with a read of `calls` calls.
     fn push(&self, port: usize, calls: usize) {
+        self.push_for(RUN, port, calls);
+    }
+
+    fn push_for(&self, method: u16, port: usize, calls: usize) {
         let mut work = Work::new(now());
-        work.calls = (0..calls).map(|id| Call::new(id as u64, 1, Codec::Bincode, 0, None)).collect();
-        work.outlet = Some(Arc::clone(&self.answers) as Arc<dyn Outlet>);
+        work.calls = (0..calls).map(|id| Call::new(id as u64, method, Codec::Bincode, 0, None)).collect();
+        work.outlet = Some(Arc::clone(&self.connections[port]) as Arc<dyn Outlet>);
         for burst in Burst::split_work(Arc::new(work)) {
             self.ports[port].queue.admit(burst, &self.shared.paces);
         }
         self.ports[port].queue.announce(&self.shared.throttle, port);
     }
 
-    /// Waits for all answers, closes, and checks that everything is home.
+    /// Waits until nothing is in flight, closes, and checks that everything is home.
     fn finish(self, calls: usize) {
         for port in &self.ports {
             assert_eq!(port.queue.await_drained(now()), 0);
         }
-        assert_eq!(self.answers.answers(), calls, "each call has one answer");
         self.shared.throttle.close();
+        self.join(calls);
+    }
+
+    /// Waits for the ends of all workers.
+    fn join(self, calls: usize) {
         for thread in self.threads {
             thread.join().expect("no worker panics");
         }
+        let answers: usize = self.connections.iter().map(|connection| connection.answers()).sum();
+        assert_eq!(answers, calls, "each call has one answer");
         let (out, _) = self.shared.throttle.permits();
         assert_eq!(out, 0, "all permits are home");
+        assert!(self.witness.peak.load(Ordering::Relaxed) <= 1, "no handler runs without a permit");
     }
 }
 
-/// One method, which checks what a permit promises.
-fn services() -> Services {
+/// Numbers of the methods: by name.
+const MEET: u16 = 1;
+const RUN: u16 = 2;
+const WAIT: u16 = 3;
+
+/// `model.run` does nothing. The others wait in their midst: `model.wait` for nothing, `model.meet` for another one.
+fn services(witness: &Arc<Witness>) -> Services {
+    let (one, other) = (Arc::clone(witness), Arc::clone(witness));
     let mut builder = ServicesBuilder::default();
     builder.add_raw("model.run", Box::new(|_, _, _, _| Ok(())));
-    builder.build().expect("one name cannot be a duplicate")
+    builder.add_raw(
+        "model.wait",
+        Box::new(move |transaction, _, _, _| {
+            one.run();
+            transaction.blocking(|| ());
+            one.run();
+            Ok(())
+        }),
+    );
+    builder.add_raw(
+        "model.meet",
+        Box::new(move |transaction, _, _, _| {
+            transaction.blocking(|| other.meet());
+            Ok(())
+        }),
+    );
+    builder.build().expect("three names are no duplicates")
 }
 
 #[test]
@@ -176,5 +246,48 @@ fn model_two_listeners_press_two_ports() {
         model.push(0, 2);
         listener.join().expect("a listener does not panic");
         Arc::into_inner(model).expect("the other listener has ended").finish(5);
+    });
+}
+
+#[test]
+fn model_two_handlers_that_wait_share_one_permit() {
+    check(2, 100_000, || {
+        let model = Model::start(1, 2, 1);
+        model.push_for(WAIT, 0, 1);
+        model.push_for(WAIT, 0, 1);
+        model.finish(2);
+    });
+}
+
+#[test]
+fn model_handlers_of_two_ports_wait_and_come_back() {
+    check(2, 100_000, || {
+        let model = Model::start(2, 1, 1);
+        model.push_for(WAIT, 0, 1);
+        model.push_for(WAIT, 1, 1);
+        model.finish(2);
+    });
+}
+
+#[test]
+fn model_a_handler_that_waits_holds_back_no_call() {
+    check(2, 100_000, || {
+        let model = Model::start(1, 2, 1);
+        // Taken for short, so that the second call is left to the worker that runs the first.
+        model.shared.paces.learn(MEET, 0);
+        model.push_for(MEET, 0, 1);
+        model.push_for(MEET, 0, 1);
+        model.finish(2);
+    });
+}
+
+#[test]
+fn model_a_close_comes_while_handlers_wait() {
+    check(2, 100_000, || {
+        let model = Model::start(1, 2, 1);
+        model.push_for(WAIT, 0, 1);
+        model.push_for(WAIT, 0, 1);
+        model.shared.throttle.close();
+        model.join(2);
     });
 }

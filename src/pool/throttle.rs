@@ -2,14 +2,17 @@
 //!
 //! A permit means "is awake and may run a handler". Invariants, true whenever the lock is free:
 //! - permits out = workers awake, over all ports, and never more than the limit;
-//! - each worker is either on its port's stack or awake or ended;
+//! - each worker is on its port's stack, or awake, or paused while its handler waits, or returning, or ended;
+//! - while a worker is returning no permit is free;
 //! - a port whose queue is not empty and whose stack is not empty has an awake worker, or its starving bit is set
 //!   and no permit is free.
 //!
-//! A freed permit goes round the ports whose starving bit is set, so that no port's flood can keep another waiting.
+//! A freed permit goes to the worker that has been returning longest, since what is begun is finished first; then
+//! round the ports whose starving bit is set, so that no port's flood can keep another waiting.
 
 use super::queue::Queue;
-use crate::sync::{Arc, AtomicU64, Mutex, Ordering, Parker, Planted, now, planted};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Parker, Planted, now, planted};
+use std::collections::VecDeque;
 use std::num::NonZeroU32;
 
 /// Word for a worker that is woken with a permit.
@@ -44,6 +47,8 @@ pub(crate) struct Throttle {
     state: Mutex<State>,
     /// Bit p: port p has queued work and an idle worker but got no permit. Written under the lock.
     starving: AtomicU64,
+    /// Is any worker returning? Written under the lock.
+    crowded: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -52,6 +57,8 @@ struct State {
     peak: u32,
     /// Idle workers of each port, the last to come on top.
     idle: Vec<Vec<usize>>,
+    /// Workers whose handlers have waited and stand in line for a permit, with their ports; the first to come in front.
+    returning: VecDeque<(usize, usize)>,
     /// The port whose turn it is when a permit comes free.
     turn: usize,
     closed: bool,
@@ -63,8 +70,9 @@ impl Throttle {
         assert!(seats.len() <= 64, "one bit for each port");
         // Reversed, so that worker 0 is the first to be woken.
         let idle = seats.iter().map(|seat| (0..seat.parkers.len()).rev().collect()).collect();
-        let state = State { out: 0, peak: 0, idle, turn: 0, closed: false };
-        Throttle { seats, limit, state: Mutex::new(state), starving: AtomicU64::new(0) }
+        let state = State { out: 0, peak: 0, idle, returning: VecDeque::new(), turn: 0, closed: false };
+        let (starving, crowded) = (AtomicU64::new(0), AtomicBool::new(false));
+        Throttle { seats, limit, state: Mutex::new(state), starving, crowded }
     }
 
     /// Permits out now, and the most that ever were.
@@ -99,15 +107,19 @@ impl Throttle {
         self.wake(woken)
     }
 
-    /// Does another port than this wait for a permit?
+    /// Does another port than this wait for a permit, or any worker that is returning?
     pub(super) fn others_starve(&self, port: usize) -> bool {
-        self.starving.load(Ordering::Relaxed) & !(1 << port) != 0
+        self.starving.load(Ordering::Relaxed) & !(1 << port) != 0 || self.crowded.load(Ordering::Relaxed)
     }
 
-    /// A worker ends its turn while others starve: its permit goes to the port whose turn it is.
+    /// A worker ends its turn while others starve: its permit goes to the one whose turn it is.
     pub(super) fn pass_on(&self, port: usize, worker: usize) -> Next {
         let mut state = self.state.lock();
-        if self.next_in_turn(&mut state, Some(port)).is_none_or(|next| next == port) {
+        // Once closed nobody goes to sleep any more: nobody would be woken. Its permit comes home when it ends.
+        let keep = state.closed
+            || state.returning.is_empty()
+                && self.next_in_turn(&mut state, Some(port)).is_none_or(|next| next == port);
+        if keep {
             return Next::Go;
         }
         self.leave(&mut state, port);
@@ -141,6 +153,30 @@ impl Throttle {
         next
     }
 
+    /// A worker's handler begins to wait: its permit goes to whoever is next. What its port's queue holds is to be
+    /// announced after this, not before: see the proof in docs/ARCHITECTURE.md.
+    pub(super) fn pause(&self, port: usize) {
+        let mut state = self.state.lock();
+        self.leave(&mut state, port);
+        let woken = self.hand_over(&mut state);
+        drop(state);
+        self.wake(woken);
+    }
+
+    /// A worker's handler has waited: it goes on with a permit, if one is free. Otherwise it stands in line from now
+    /// on, and gets one with the word [`PERMIT`], even if the throttle is closed meanwhile.
+    pub(super) fn resume(&self, port: usize, worker: usize) -> bool {
+        let mut state = self.state.lock();
+        let free = self.has_permit(&state) || planted(Planted::FreeReturn);
+        if free {
+            self.enter(&mut state, port);
+        } else {
+            state.returning.push_back((port, worker));
+            self.crowded.store(true, Ordering::Relaxed);
+        }
+        free
+    }
+
     /// Ends idle workers now and the others when they find no more work.
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();
@@ -154,10 +190,15 @@ impl Throttle {
         }
     }
 
-    /// Gives a free permit to the next starving port.
+    /// Gives a permit that has come free to the first of those returning, or else to the next starving port.
     fn hand_over(&self, state: &mut State) -> Option<(usize, usize)> {
         if planted(Planted::KeptPermit) {
             return None;
+        }
+        if let Some((port, worker)) = state.returning.pop_front() {
+            self.crowded.store(!state.returning.is_empty(), Ordering::Relaxed);
+            self.enter(state, port);
+            return Some((port, worker));
         }
         let port = self.next_in_turn(state, None)?;
         state.turn = (port + 1) % self.seats.len();
@@ -188,7 +229,7 @@ impl Throttle {
         if state.idle[port].is_empty() {
             return None;
         }
-        if self.limit.is_some_and(|limit| state.out >= limit.get()) {
+        if !self.has_permit(state) {
             self.starve(port);
             return None;
         }
@@ -197,6 +238,11 @@ impl Throttle {
         let worker = state.idle[port].pop().expect("checked above, under the lock");
         self.sated(port);
         Some((port, worker))
+    }
+
+    /// Is a permit free?
+    fn has_permit(&self, state: &State) -> bool {
+        self.limit.is_none_or(|limit| state.out < limit.get())
     }
 
     fn enter(&self, state: &mut State, port: usize) {
@@ -226,5 +272,72 @@ impl Throttle {
     /// Outside the lock: waking is a system call.
     fn wake(&self, woken: Option<(usize, usize)>) -> bool {
         woken.map(|(port, worker)| self.seats[port].parkers[worker].unpark(PERMIT)).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ports of two workers each, without work and without threads: the words for the workers stay in their parkers.
+    fn throttle(ports: usize, permits: u32) -> Throttle {
+        let seat = |_| Seat {
+            queue: Arc::new(Queue::new(8, 2, 2, now())),
+            parkers: (0..2).map(|_| Arc::default()).collect(),
+        };
+        Throttle::new(NonZeroU32::new(permits), (0..ports).map(seat).collect())
+    }
+
+    /// The word that was handed to a worker. Without one this would wait for ever.
+    fn word(throttle: &Throttle, port: usize, worker: usize) -> u32 {
+        throttle.seats[port].parkers[worker].park()
+    }
+
+    #[test]
+    fn those_returning_go_on_in_the_order_of_their_coming_and_before_others() {
+        let throttle = throttle(2, 1);
+        for (port, worker) in [(0, 0), (0, 1), (1, 0)] {
+            assert!(throttle.wake_one(port), "the one before has given its permit back");
+            assert_eq!(word(&throttle, port, worker), PERMIT);
+            throttle.pause(port);
+        }
+        assert_eq!(throttle.permits(), (0, 1));
+        assert!(throttle.resume(0, 1), "a permit is free");
+        assert!(!throttle.resume(1, 0) && !throttle.resume(0, 0));
+        assert!(!throttle.wake_one(1), "nobody is woken past them");
+        assert!(throttle.others_starve(0) && throttle.others_starve(1), "of their own port too");
+        assert_eq!(throttle.pass_on(0, 1), Next::Park);
+        assert_eq!(word(&throttle, 1, 0), PERMIT);
+        throttle.pause(1);
+        assert_eq!(word(&throttle, 0, 0), PERMIT);
+        assert!(!throttle.others_starve(1));
+        assert_eq!(throttle.retire(0, 0), Next::Park);
+        assert_eq!(throttle.permits(), (0, 1));
+    }
+
+    #[test]
+    fn a_close_leaves_those_returning_in_line() {
+        let throttle = throttle(1, 1);
+        assert!(throttle.wake_one(0));
+        assert_eq!(word(&throttle, 0, 0), PERMIT);
+        throttle.pause(0);
+        assert!(throttle.wake_one(0));
+        assert_eq!(word(&throttle, 0, 1), PERMIT);
+        assert!(!throttle.resume(0, 0));
+        throttle.close();
+        assert_eq!(throttle.pass_on(0, 1), Next::Go, "nobody goes to sleep any more");
+        assert_eq!(throttle.retire(0, 1), Next::Exit);
+        assert_eq!(word(&throttle, 0, 0), PERMIT);
+        assert_eq!(throttle.retire(0, 0), Next::Exit);
+        assert_eq!(throttle.permits(), (0, 1));
+    }
+
+    #[test]
+    fn without_a_limit_nobody_stands_in_line() {
+        let throttle = throttle(1, 0);
+        assert!(throttle.wake_one(0) && throttle.wake_one(0));
+        throttle.pause(0);
+        assert!(throttle.resume(0, 0));
+        assert_eq!(throttle.permits(), (2, 2));
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A worker keeps both back only while it expects to be done with all of them at once. Should a handler turn out
 //! slow, the listener comes and takes both: the rest for another worker, the replies for their client. So a wrong
-//! guess costs a millisecond or two, not the handler's time.
+//! guess costs a millisecond or two, not the handler's time. A handler that says that it waits costs nobody anything:
+//! its worker gives both away before.
 
 use super::{Burst, Outlet, PortShared, Work};
 use crate::port::{Call, TURN_NS_MAX};
@@ -175,9 +176,18 @@ impl Turn {
 
     /// Called by the listener. See the head of this file.
     pub(super) fn rescue(&self, port: &PortShared, paces: &Paces, now: Instant) -> bool {
+        self.let_go_if(port, paces, |started| now.saturating_duration_since(started) >= PATIENCE)
+    }
+
+    /// Called by the worker whose handler is about to wait: nothing is to wait with it.
+    pub(super) fn let_go(&self, port: &PortShared, paces: &Paces) {
+        self.let_go_if(port, paces, |_| true);
+    }
+
+    /// Gives both away if a call runs that was started at such a time. Returns whether there was anything.
+    fn let_go_if(&self, port: &PortShared, paces: &Paces, due: impl FnOnce(Instant) -> bool) -> bool {
         let mut state = self.0.lock();
-        let patient = |running: Running| now.saturating_duration_since(running.started) < PATIENCE;
-        if state.running.is_none_or(patient) {
+        if !state.running.is_some_and(|running| due(running.started)) {
             return false;
         }
         let rest = state.burst.as_mut().and_then(Burst::split);

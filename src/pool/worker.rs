@@ -2,13 +2,15 @@
 //!
 //! Awake it holds a permit; asleep it holds nothing.
 
-use super::throttle::{Next, PERMIT};
+use super::station::Station;
+use super::throttle::Next;
 use super::turn::{Held, Reply, Step, Turn};
 use super::{Burst, Outlet, PortShared, Shared, Work};
 use crate::port::{Call, reply};
-use crate::service::{Refusal, Status, Transaction};
+use crate::service::{Host, Refusal, Status, Transaction, host};
 use crate::sync::{Arc, Ordering, Parker, now, yield_now};
 use crate::wire::ReplyPrelude;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 #[derive(Debug)]
@@ -16,7 +18,7 @@ pub(super) struct Worker {
     shared: Arc<Shared>,
     port: Arc<PortShared>,
     id: usize,
-    parker: Arc<Parker>,
+    station: Rc<Station>,
     /// The reply being made.
     reply: Reply,
     /// The replies being sent.
@@ -26,18 +28,22 @@ pub(super) struct Worker {
 }
 
 impl Worker {
+    /// To be made on its own thread.
     pub(super) fn new(shared: Arc<Shared>, port: Arc<PortShared>, id: usize, parker: Arc<Parker>) -> Worker {
+        let station = Rc::new(Station::new(Arc::clone(&shared), Arc::clone(&port), id, parker));
         let reply = Reply { bytes: Vec::new(), status: Status::Ok };
-        Worker { shared, port, id, parker, reply, held: Held::default(), late: false }
+        Worker { shared, port, id, station, reply, held: Held::default(), late: false }
     }
 
     /// Sleeps and works until the throttle closes.
     pub(super) fn run(mut self) {
-        while self.parker.park() == PERMIT {
+        host::set(Some(Rc::clone(&self.station) as Rc<dyn Host>));
+        while self.station.await_permit() {
             if self.work() == Next::Exit {
                 break;
             }
         }
+        host::set(None);
         self.shared.exits.add();
     }
 
@@ -121,15 +127,11 @@ impl Worker {
 
     /// Runs a call; one not known to be short is announced, so that others do not wait for it.
     fn run_paced(&mut self, work: &Work, call: &Call, outlet: &dyn Outlet, start: Instant) -> Instant {
-        let slow = !self.shared.paces.is_short(call.method);
-        if slow {
-            self.port.queue.engaged(1);
-            self.port.queue.announce(&self.shared.throttle, self.port.index);
+        if !self.shared.paces.is_short(call.method) {
+            self.station.engage();
         }
         let end = self.answer(work, call, outlet, start);
-        if slow {
-            self.port.queue.engaged(-1);
-        }
+        self.station.disengage();
         end
     }
 
@@ -158,7 +160,9 @@ impl Worker {
                     end = now();
                     let ran = end.saturating_duration_since(start);
                     shared.paces.learn(call.method, ran.as_nanos() as u64);
-                    times.run_us = micros(ran);
+                    let stood = self.station.take_stood();
+                    times.permit_wait_us = times.permit_wait_us.saturating_add(micros(stood));
+                    times.run_us = micros(ran.saturating_sub(stood));
                     status
                 }
             };

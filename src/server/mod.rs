@@ -113,7 +113,8 @@ impl Server {
     }
 
     /// Adds a method. `run` is ordinary blocking code; it is called on a worker thread while that holds a permit,
-    /// by as many workers at once as the settings allow. A panic in it answers the call and harms nothing else.
+    /// by as many workers at once as the settings allow; a handler that waits can give its permit back meanwhile, see
+    /// [`Transaction::blocking`]. A panic in it answers the call and harms nothing else.
     /// A second handler for the same method is an error of [`Server::start`].
     pub fn handle<Request, Response, F>(mut self, method: Method<Request, Response>, run: F) -> Server
     where

@@ -31,7 +31,7 @@ pub struct Info {
     pub max_concurrent_trans: i64,
     /// Transactions admitted and not yet answered, this one included.
     pub in_flight: u64,
-    /// Permits out now: transactions that run, and workers between two of them.
+    /// Permits out now: transactions that run, and workers between two of them. Who waits inside `blocking` has none.
     pub permits_out: u32,
     /// Most permits that were ever out at once.
     pub permits_peak: u32,

@@ -12,8 +12,11 @@ pub const ECHO: Method<Bytes, Bytes> = Method::new("load.echo");
 /// Burns so many microseconds of CPU, at most [`SPIN_US_MAX`], and returns how many it burnt.
 pub const SPIN: Method<u64, u64> = Method::new("load.spin");
 
-/// Sleeps so many milliseconds, at most [`SLEEP_MS_MAX`].
+/// Sleeps so many milliseconds, at most [`SLEEP_MS_MAX`], and keeps its permit.
 pub const SLEEP: Method<u64, ()> = Method::new("load.sleep");
+
+/// As [`SLEEP`], but gives its permit back meanwhile.
+pub const BLOCK: Method<u64, ()> = Method::new("load.block");
 
 /// Longest spin, in microseconds: 10 s.
 pub const SPIN_US_MAX: u64 = 10_000_000;
@@ -28,10 +31,13 @@ pub const TOO_MUCH: u32 = 1;
 pub(crate) fn add(builder: &mut ServicesBuilder) {
     builder.add_raw(ECHO.name(), Box::new(builtin::echo));
     builder.add(SPIN, |_, us| spin(bounded(us, SPIN_US_MAX)?));
-    builder.add(SLEEP, |_, ms| {
-        std::thread::sleep(Duration::from_millis(bounded(ms, SLEEP_MS_MAX)?));
-        Ok(())
-    });
+    builder.add(SLEEP, |_, ms| sleep(ms));
+    builder.add(BLOCK, |transaction, ms| transaction.blocking(|| sleep(ms)));
+}
+
+fn sleep(ms: u64) -> Result<(), ApplicationError> {
+    std::thread::sleep(Duration::from_millis(bounded(ms, SLEEP_MS_MAX)?));
+    Ok(())
 }
 
 fn bounded(value: u64, most: u64) -> Result<u64, ApplicationError> {

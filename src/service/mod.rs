@@ -1,9 +1,11 @@
 //! Meaning: what can be called, what a call may answer, and how a handler of ordinary blocking code becomes one.
 //!
-//! Shared by client, server and examples. Knows bytes and codecs; knows no sockets, threads or settings.
+//! Shared by client, server and examples. Knows bytes and codecs; knows no sockets, threads or settings, save that a
+//! thread may have a host (`host.rs`).
 
 pub mod builtin;
 mod handler;
+pub(crate) mod host;
 #[cfg(feature = "server")]
 pub mod load;
 mod method;
@@ -12,6 +14,8 @@ mod status;
 mod transaction;
 
 pub use handler::{ApplicationError, Refusal};
+pub(crate) use host::Host;
+pub use host::blocking;
 pub use method::{InvalidMethodName, Method, check_method_name};
 pub(crate) use services::ServicesBuilder;
 pub use services::{DuplicateMethod, Services};

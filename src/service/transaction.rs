@@ -1,5 +1,6 @@
 //! What a handler may ask about the call it serves.
 
+use super::host;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,23 @@ impl Transaction<'_> {
     /// handler asks now and then and returns early. Costs about as much as reading the clock.
     pub fn cancelled(&self) -> bool {
         self.caller.is_cancelled(self.call) || self.time_left().is_some_and(|left| left.is_zero())
+    }
+
+    /// Runs `wait`, which only waits (for a disk, a lock, another server), and gives this transaction's permit back
+    /// meanwhile, so that another may run. The client library's calls do so by themselves.
+    ///
+    /// Blocks, after `wait`, until there is a permit again; whoever comes back stands in line before all calls that
+    /// are not begun. So hold nothing across it that a handler outside `blocking` may wait for, such as a lock: that
+    /// handler may have the very permit. It costs two to four passages of a lock that all workers share: not for waits
+    /// of a few microseconds.
+    ///
+    /// The permit belongs to the thread that the handler was called on. On threads that a handler makes `wait` just
+    /// runs, as it does within another `blocking`.
+    ///
+    /// # Panics
+    /// With `wait`, once the permit is there again.
+    pub fn blocking<R>(&self, wait: impl FnOnce() -> R) -> R {
+        host::blocking(wait)
     }
 }
 

@@ -14,6 +14,7 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 pub(crate) use checker::thread::{Thread, current, park, yield_now};
+pub(crate) use checker::thread_local;
 pub(crate) use model::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
 
 /// parking_lot's lock: no poisoning.
@@ -88,7 +89,6 @@ pub(crate) fn now() -> Instant {
     *EPOCH.get_or_init(Instant::now)
 }
 
-#[derive(Debug)]
 struct Channel<T> {
     items: Mutex<VecDeque<T>>,
     capacity: usize,
@@ -96,11 +96,9 @@ struct Channel<T> {
 }
 
 /// crossbeam's sender, without disconnection.
-#[derive(Debug)]
 pub(crate) struct Sender<T>(Arc<Channel<T>>);
 
 /// crossbeam's receiver, without disconnection.
-#[derive(Debug)]
 pub(crate) struct Receiver<T>(Arc<Channel<T>>);
 
 /// There was no place, or nothing there.
@@ -110,6 +108,19 @@ pub(crate) struct NotNow;
 pub(crate) fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let channel = Arc::new(Channel { items: Mutex::new(VecDeque::new()), capacity, came: Condvar::new() });
     (Sender(Arc::clone(&channel)), Receiver(channel))
+}
+
+// As in crossbeam: whatever travels in the channel.
+impl<T> std::fmt::Debug for Sender<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sender { .. }")
+    }
+}
+
+impl<T> std::fmt::Debug for Receiver<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Receiver { .. }")
+    }
 }
 
 impl<T> Sender<T> {
@@ -145,6 +156,10 @@ impl<T> Receiver<T> {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.items.lock().is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.items.lock().len()
     }
 }
 

@@ -1,0 +1,126 @@
+//! A worker as the handler it runs meets it: takes the permit from the handler that waits, and brings it back.
+//!
+//! Before a pause nothing may be kept back behind the handler, which may wait for long: the replies before it go to
+//! their client, the calls behind it to the queue. Knows the worker's turn, gauges and place at the throttle; knows
+//! neither what a handler does nor why it waits. For the worker's own thread alone.
+//!
+//! Invariants: `engaged` is in the port's gauge exactly while it is set here, and never while the permit is given
+//! back: who is not awake cannot be counted out of those awake.
+
+use super::throttle::PERMIT;
+use super::{PortShared, Shared};
+use crate::service::Host;
+use crate::sync::{Arc, Parker, Planted, now, planted};
+use std::cell::Cell;
+use std::time::Duration;
+
+#[derive(Debug)]
+pub(super) struct Station {
+    shared: Arc<Shared>,
+    port: Arc<PortShared>,
+    id: usize,
+    parker: Arc<Parker>,
+    /// Is this worker counted among those that run a call not known to be short?
+    engaged: Cell<bool>,
+    /// How long the running call has stood in line for a permit after its waits.
+    stood: Cell<Duration>,
+}
+
+impl Station {
+    pub(super) fn new(shared: Arc<Shared>, port: Arc<PortShared>, id: usize, parker: Arc<Parker>) -> Station {
+        Station { shared, port, id, parker, engaged: Cell::default(), stood: Cell::default() }
+    }
+
+    /// Sleeps until this worker is woken. Returns whether with a permit; otherwise it is to end.
+    pub(super) fn await_permit(&self) -> bool {
+        self.parker.park() == PERMIT
+    }
+
+    /// The running call is not known to be short: others must not wait for it.
+    pub(super) fn engage(&self) {
+        self.engaged.set(true);
+        self.port.queue.engaged(1);
+        self.port.queue.announce(&self.shared.throttle, self.port.index);
+    }
+
+    /// The call has ended, or waits.
+    pub(super) fn disengage(&self) {
+        if self.engaged.take() {
+            self.port.queue.engaged(-1);
+        }
+    }
+
+    /// How long the call stood in line for a permit; 0 from here on, for the next call.
+    pub(super) fn take_stood(&self) -> Duration {
+        self.stood.take()
+    }
+}
+
+impl Host for Station {
+    fn pause(&self) {
+        let (shared, port) = (&*self.shared, &*self.port);
+        port.turns[self.id].let_go(port, &shared.paces);
+        self.disengage();
+        let seen_early = planted(Planted::LatePause).then(|| port.queue.is_empty());
+        // First no longer awake, then the look at the queue: see the proof in docs/ARCHITECTURE.md.
+        shared.throttle.pause(port.index);
+        port.queue.paused(1);
+        if !seen_early.unwrap_or_else(|| port.queue.is_empty()) {
+            port.queue.announce(&shared.throttle, port.index);
+        }
+    }
+
+    fn resume(&self) {
+        if !self.shared.throttle.resume(self.port.index, self.id) {
+            let start = now();
+            // No other word can come: only workers on the stack of idle ones are told to end.
+            let permitted = self.await_permit();
+            debug_assert!(permitted, "who stands in line gets a permit in its turn");
+            self.stood.set(self.stood.get() + now().saturating_duration_since(start));
+        }
+        self.port.queue.paused(-1);
+        // However short the method was taken to be: this call is not.
+        self.engage();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::{CodelRules, Queue, Seat, Throttle};
+    use crate::service::ServicesBuilder;
+    use std::num::NonZeroU32;
+
+    #[test]
+    fn the_time_in_line_is_that_of_one_call() {
+        let queue = Arc::new(Queue::new(8, 2, 2, now()));
+        let parkers: Vec<_> = (0..2).map(|_| Arc::<Parker>::default()).collect();
+        let seat = Seat { queue: Arc::clone(&queue), parkers: parkers.clone() };
+        let throttle = Throttle::new(NonZeroU32::new(1), vec![seat]);
+        let services = ServicesBuilder::default().build().unwrap();
+        let shared = Arc::new(Shared::new(services, throttle, 1024));
+        let port = PortShared::new(0, "P".to_owned(), queue, 2, CodelRules::OFF, now());
+        let station = Station::new(Arc::clone(&shared), Arc::new(port), 0, Arc::clone(&parkers[0]));
+        let throttle = &shared.throttle;
+
+        assert!(throttle.wake_one(0) && station.await_permit());
+        station.pause();
+        station.resume();
+        assert_eq!(station.take_stood(), Duration::ZERO, "there was a permit");
+        station.pause();
+        assert!(throttle.wake_one(0), "the permit goes to the other worker");
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !throttle.others_starve(0) {
+                    std::thread::yield_now();
+                }
+                throttle.retire(0, 1);
+            });
+            station.resume();
+        });
+        assert!(station.take_stood() > Duration::ZERO);
+        assert_eq!(station.take_stood(), Duration::ZERO, "taken");
+        station.disengage();
+        assert_eq!(throttle.permits(), (1, 1));
+    }
+}
