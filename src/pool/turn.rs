@@ -50,15 +50,23 @@ struct Running {
     told: bool,
 }
 
-/// A transaction that runs for long.
+/// A transaction that runs.
 #[derive(Debug)]
-pub(crate) struct Long {
+pub(super) struct Progress {
     /// Which call of its connection.
-    pub(crate) call: Call,
+    pub(super) call: Call,
     /// Whose.
-    pub(crate) peer: SocketAddr,
+    pub(super) peer: SocketAddr,
     /// Since when.
-    pub(crate) ran: Duration,
+    pub(super) ran: Duration,
+}
+
+impl State {
+    fn progress(&self, now: Instant) -> Option<Progress> {
+        let Running { call, started, .. } = self.running?;
+        let peer = self.burst.as_ref()?.work().outlet.as_ref()?.peer();
+        Some(Progress { call, peer, ran: now.saturating_duration_since(started) })
+    }
 }
 
 /// The reply to one call; empty when there is none.
@@ -157,14 +165,18 @@ impl Turn {
         std::mem::swap(&mut self.0.lock().held, spare);
     }
 
+    /// The running call.
+    pub(super) fn progress(&self, now: Instant) -> Option<Progress> {
+        self.0.lock().progress(now)
+    }
+
     /// The running call if it has run longer than `limit` and was not told of yet.
-    pub(super) fn long(&self, limit: Duration, now: Instant) -> Option<Long> {
+    pub(super) fn long(&self, limit: Duration, now: Instant) -> Option<Progress> {
         let mut state = self.0.lock();
-        let peer = state.burst.as_ref()?.work().outlet.as_ref()?.peer();
+        let long = state.progress(now).filter(|progress| progress.ran > limit)?;
         let running = state.running.as_mut().filter(|running| !running.told)?;
-        let ran = now.saturating_duration_since(running.started);
-        running.told = ran > limit;
-        running.told.then_some(Long { call: running.call, peer, ran })
+        running.told = true;
+        Some(long)
     }
 
     /// Ends the turn: gives back what the burst shared.
