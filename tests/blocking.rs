@@ -59,18 +59,6 @@ impl Drop for Inside<'_> {
     }
 }
 
-/// xorshift64*: small, and the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % end
-    }
-}
-
 /// A handler that runs, waits, waits within waits and panics at random, and counts itself while it runs.
 fn at_random(tx: &Transaction<'_>, running: &Gate, seed: u64) {
     let mut random = Random(seed | 1);
@@ -115,7 +103,7 @@ fn whatever_handlers_do_no_more_run_than_there_are_permits() {
             for client in &mut clients {
                 let mut bytes = Vec::new();
                 for _ in 0..100 {
-                    let (call, frame) = client.frame("test.mix", &random.below(u64::MAX), 0);
+                    let (call, frame) = client.frame("test.mix", &random.next(), 0);
                     bytes.extend(frame);
                     if random.below(8) == 0 {
                         bytes.extend(common::frame(Kind::Cancel, 0, call, b""));

@@ -9,7 +9,7 @@ use boneyard::stats::{CloseReason, Paces, PortStats};
 use boneyard::wire::body::{Hello, MethodEntry};
 use boneyard::wire::limits::*;
 use boneyard::wire::{Codec, Flags, Header, Kind, Preface, cut};
-use common::{call_frame, frame, greeting};
+use common::{Random, call_frame, frame, greeting};
 use std::time::{Duration, Instant};
 
 const METHODS: u16 = 3;
@@ -431,26 +431,6 @@ fn a_peer_that_hangs_up_is_counted_by_what_it_left() {
     let conversation = Conversation::default();
     assert_eq!(conversation.hung_up(0), CloseReason::PeerClosed);
     assert_eq!(conversation.hung_up(1), CloseReason::PeerClosedMidFrame);
-}
-
-/// xorshift64*: small, and the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound.max(1) as u64) as usize
-    }
-
-    fn bytes(&mut self, count: usize) -> Vec<u8> {
-        (0..count).map(|_| self.next() as u8).collect()
-    }
 }
 
 /// A stream that may be good, damaged, or noise.

@@ -6,7 +6,9 @@ use boneyard::service::{Fault, Refusal, Status};
 use boneyard::stats::{Paces, PortStats};
 use boneyard::wire::body::{Hello, MethodEntry, Welcome};
 use boneyard::wire::limits::*;
-use boneyard::wire::{CallPrelude, Codec, Flags, Header, Kind, Preface, ReplyPrelude, VERSION, cut};
+use boneyard::wire::{
+    CallPrelude, Chain, Codec, Flags, Header, Kind, Link, Preface, ReplyPrelude, VERSION, cut,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -87,6 +89,19 @@ fn expected(name: &str) -> Expected {
         "welcome" => frame(Kind::Welcome, VERSION, 0, encoded(bincode, example_welcome())),
         "call" => frame(Kind::Call, 1, 7, call(10_000, encoded(bincode, (2u32, 3u32)))),
         "call-json" => json(Kind::Call, 1, 8, call(0, encoded(Codec::Json, (2u32, 3u32)))),
+        "call-nested" => {
+            let link = Link {
+                server: 0x1122_3344_5566_7788,
+                transaction: 5,
+                step: 1,
+                name: "TCPIP math.sum".to_owned(),
+            };
+            let mut rest = Vec::new();
+            Chain { links: vec![link] }.write(&mut rest).unwrap();
+            rest.extend(encoded(bincode, (2u32, 3u32)));
+            let body = call(0, rest);
+            Expected { kind: Kind::Call, flags: Flags::NESTED, code: 1, call: 9, body }
+        }
         "reply" => frame(Kind::Reply, 0, 7, reply([12, 0, 5], encoded(bincode, 5u32))),
         "reply-json" => json(Kind::Reply, 0, 8, reply([12, 0, 5], encoded(Codec::Json, 5u32))),
         "reply-queue-full" => {
@@ -157,8 +172,9 @@ fn the_server_makes_the_examples_of_its_frames() {
         assert_eq!(out, examples[name]);
     }
     // And takes those of a client, in the order a client sends them.
-    let sent =
-        ["preface", "hello", "call", "call-json", "cancel", "ping"].map(|name| &examples[name][..]).concat();
+    let sent = ["preface", "hello", "call", "call-json", "call-nested", "cancel", "ping"]
+        .map(|name| &examples[name][..])
+        .concat();
     let (stats, mut intake) = (PortStats::default(), Intake::default());
     let (paces, now) = (Paces::new(2), Instant::now());
     let reception = Reception {
@@ -173,7 +189,8 @@ fn the_server_makes_the_examples_of_its_frames() {
     let used = Conversation::default().receive(&sent, &reception, &mut intake);
     assert_eq!(used, Ok(sent.len()));
     let calls: Vec<_> = intake.calls.iter().map(|call| (call.id, call.method, call.codec)).collect();
-    assert_eq!(calls, [(7, 1, Codec::Bincode), (8, 1, Codec::Json)]);
+    assert_eq!(calls, [(7, 1, Codec::Bincode), (8, 1, Codec::Json), (9, 1, Codec::Bincode)]);
+    assert_eq!(intake.chains.len(), 1);
     assert_eq!((intake.replies, intake.cancels), ([&welcome[..], &examples["pong"]].concat(), vec![7]));
 }
 
@@ -210,6 +227,8 @@ fn every_limit_is_the_codes() {
         ("header", HEADER_BYTES),
         ("call prelude", CALL_PRELUDE_BYTES),
         ("reply prelude", REPLY_PRELUDE_BYTES),
+        ("chain of a nested Call, at most", CHAIN_BYTES_MAX),
+        ("links of a chain, at most (links, not bytes)", CHAIN_LINKS_MAX),
         ("body of a Hello", HELLO_BODY_BYTES_MAX),
         ("body of a Cancel or Ping", SIGNAL_BODY_BYTES_MAX),
         ("body of a Welcome or GoAway", CONTROL_BODY_BYTES_MAX),

@@ -8,6 +8,7 @@ use super::error::ClientError;
 use super::manners::may_repeat;
 use super::pending::{Decode, Pending, Reply};
 use super::{Client, Write};
+use crate::service::blocking;
 use crate::sync::{Arc, Condvar, Mutex};
 use crate::wire::Codec;
 use std::task::{Wake, Waker};
@@ -39,7 +40,7 @@ impl Client {
             let error = graver(before, error);
             let Some(wait) = wait else { return Err(error) };
             log::debug!("{} is called again in {wait:?}: {error}", call.method);
-            thread::sleep(wait);
+            blocking(|| thread::sleep(wait));
             before = Some(error);
         }
     }
@@ -84,7 +85,7 @@ fn race<Response>(
             Some(outcome) => (outcome, second),
             None => match second.poll_outcome(&waker) {
                 Some(outcome) => (outcome, first),
-                None if bell.wait(deadline) => continue,
+                None if blocking(|| bell.wait(deadline)) => continue,
                 // Both are late.
                 None => return first.wait_timed(),
             },

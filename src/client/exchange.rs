@@ -13,7 +13,9 @@ use crate::wire::body::{Hello, Welcome};
 use crate::wire::limits::{
     BODY_BYTES_MAX, CALL_PRELUDE_BYTES, CONTROL_BODY_BYTES_MAX, HEADER_BYTES, SIGNAL_BODY_BYTES_MAX,
 };
-use crate::wire::{CallPrelude, Codec, Flags, Header, Kind, Preface, ReplyPrelude, VERSION, WireError, cut};
+use crate::wire::{
+    CallPrelude, Chain, Codec, Flags, Header, Kind, Preface, ReplyPrelude, VERSION, WireError, cut,
+};
 
 /// Bytes of the buffer while no large frame is on its way.
 const SPACE_BYTES: usize = 32 << 10;
@@ -225,11 +227,15 @@ pub fn greeting(client: &str) -> Vec<u8> {
 pub fn call(
     method: u16,
     codec: Codec,
+    chain: Option<&Chain>,
     bytes_max: usize,
     write: impl FnOnce(&mut Vec<u8>) -> Result<(), WireError>,
 ) -> Result<Vec<u8>, WireError> {
     let mut frame = Vec::with_capacity(128);
     frame.resize(HEADER_BYTES + CALL_PRELUDE_BYTES, 0);
+    if let Some(chain) = chain {
+        chain.write(&mut frame)?;
+    }
     write(&mut frame)?;
     let bytes = frame.len() - HEADER_BYTES;
     let too_large = WireError::TooLarge { bytes: bytes as u64, limit: bytes_max as u64 };
@@ -237,7 +243,9 @@ pub fn call(
     if bytes > bytes_max {
         return Err(too_large);
     }
-    let header = Header { body_bytes, kind: Kind::Call, flags: codec.flags(), code: method, call: 0 };
+    let nested = if chain.is_some() { Flags::NESTED } else { Flags::NONE };
+    let flags = codec.flags().with(nested);
+    let header = Header { body_bytes, kind: Kind::Call, flags, code: method, call: 0 };
     frame[..HEADER_BYTES].copy_from_slice(&header.write());
     Ok(frame)
 }
@@ -410,7 +418,7 @@ mod tests {
     #[test]
     fn arguments_over_the_bound_make_no_frame() {
         let args = |n: usize| {
-            call(1, Codec::Json, 20, |out| {
+            call(1, Codec::Json, None, 20, |out: &mut Vec<u8>| {
                 out.extend(vec![b' '; n]);
                 Ok(())
             })

@@ -38,7 +38,7 @@ pub use error::{Blame, ClientError, Side};
 pub use options::{ClientOptions, DEADLINE, NAME_BYTES_MAX, RETRIES};
 pub use pending::{Pending, Reply, Times};
 
-use crate::service::Method;
+use crate::service::{Method, host};
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::wire::{Codec, WireError};
 use attempts::Call;
@@ -205,8 +205,11 @@ impl Client {
     fn due(&self) -> Result<Option<Instant>, ClientError> {
         match self.deadline {
             Some(Duration::ZERO) => Err(ClientError::late(false)),
-            // A deadline beyond the clock's end is none.
-            deadline => Ok(deadline.and_then(|deadline| Instant::now().checked_add(deadline))),
+            // A deadline beyond the clock's end is none. A handler's call is waited for no longer than the handler.
+            deadline => {
+                let own = deadline.and_then(|deadline| Instant::now().checked_add(deadline));
+                Ok(own.into_iter().chain(host::deadline()).min())
+            }
         }
     }
 
@@ -261,15 +264,18 @@ impl Client {
         patience: Option<Instant>,
     ) -> Result<Option<Pending<Response>>, ClientError> {
         let method = link.method(call.method).ok_or_else(|| unknown(call.method, link))?;
-        let frame =
-            exchange::call(method, call.codec, link.call_bytes_max(), call.write).map_err(unsendable)?;
+        let origin = host::origin();
+        let chain = origin.as_ref().map(|origin| &origin.chain);
+        let frame = exchange::call(method, call.codec, chain, link.call_bytes_max(), call.write)
+            .map_err(unsendable)?;
         // Relaxed: nothing but the number's being new matters.
         let number = self.shared.last_call.fetch_add(1, Ordering::Relaxed) + 1;
         let slot = Arc::new(Slot::default());
         match link.send(number, frame, &slot, call.deadline, patience) {
             Ok(()) => {
                 let parts = (Arc::clone(&self.shared), Arc::clone(link), slot);
-                Ok(Some(Pending::new(parts, (number, method), call.deadline, call.decode)))
+                let ticket = origin.map(|origin| origin.ticket);
+                Ok(Some(Pending::new(parts, (number, method), ticket, call.deadline, call.decode)))
             }
             Err(NotSent::Late) => Err(ClientError::late(false)),
             Err(NotSent::Closed) => Ok(None),

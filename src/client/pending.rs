@@ -9,7 +9,8 @@ use super::Shared;
 use super::connection::Link;
 use super::error::ClientError;
 use super::exchange::Answer;
-use crate::service::{Status, blocking};
+use crate::service::Status;
+use crate::service::host::{Ticket, awaiting};
 use crate::sync::{Arc, Condvar, Mutex};
 use crate::wire::{Codec, ReplyPrelude, WireError};
 use std::pin::Pin;
@@ -52,6 +53,8 @@ pub struct Pending<Response> {
     slot: Arc<Slot>,
     call: u64,
     method: u16,
+    /// Which call of which transaction it is, if a handler made it.
+    ticket: Option<Ticket>,
     deadline: Option<Instant>,
     decode: Decode<Response>,
     /// Does the timer know of the deadline?
@@ -64,10 +67,11 @@ impl<Response> Pending<Response> {
     pub(super) fn new(
         (shared, link, slot): (Arc<Shared>, Arc<Link>, Arc<Slot>),
         (call, method): (u64, u16),
+        ticket: Option<Ticket>,
         deadline: Option<Instant>,
         decode: Decode<Response>,
     ) -> Self {
-        Pending { shared, link, slot, call, method, deadline, decode, timed: false, done: false }
+        Pending { shared, link, slot, call, method, ticket, deadline, decode, timed: false, done: false }
     }
 
     /// Blocks until the response is there, or the call failed, or its deadline passed.
@@ -83,7 +87,7 @@ impl<Response> Pending<Response> {
     /// # Errors
     /// See [`ClientError`].
     pub fn wait_timed(mut self) -> Result<Reply<Response>, ClientError> {
-        let waited = || blocking(|| self.slot.wait(self.deadline));
+        let waited = || awaiting(self.ticket, || self.slot.wait(self.deadline));
         match self.slot.take().or_else(waited) {
             Some(outcome) => self.finish(outcome),
             None => Err(self.late()),
@@ -94,7 +98,7 @@ impl<Response> Pending<Response> {
     pub(super) fn wait_for(&mut self, patience: Duration) -> Option<Result<Reply<Response>, ClientError>> {
         let patience = Instant::now().checked_add(patience);
         let until = [patience, self.deadline].into_iter().flatten().min();
-        match self.slot.wait(until) {
+        match awaiting(self.ticket, || self.slot.wait(until)) {
             Some(outcome) => Some(self.finish(outcome)),
             None if until == self.deadline => Some(Err(self.late())),
             None => None,

@@ -12,9 +12,10 @@
 
 use super::{Outlet, Work};
 use crate::port::Call;
+use crate::service::host::Ticket;
 use crate::sync::unordered::AtomicUsize;
 use crate::sync::{Arc, Mutex, Ordering};
-use crate::wire::{Chain, Link};
+use crate::wire::Chain;
 use std::time::Instant;
 
 /// The nested calls of a server.
@@ -50,15 +51,17 @@ pub(crate) struct Queued {
 struct Wait {
     port: usize,
     worker: usize,
-    transaction: u64,
-    step: u32,
+    call: Ticket,
 }
 
 impl Wait {
     /// Does the worker wait for this call, or for one it was made for?
     fn is_for(&self, server: u64, chain: &Chain) -> bool {
-        let own = (server, self.transaction, self.step);
-        chain.links.iter().any(|link| (link.server, link.transaction, link.step) == own)
+        let Ticket { transaction, step } = self.call;
+        chain
+            .links
+            .iter()
+            .any(|link| (link.server, link.transaction, link.step) == (server, transaction, step))
     }
 }
 
@@ -107,8 +110,8 @@ impl Nested {
     }
 
     /// A worker's handler waits for the answer to a call it made.
-    pub(super) fn wait(&self, port: usize, worker: usize, transaction: u64, step: u32) {
-        self.state.lock().waits.push(Wait { port, worker, transaction, step });
+    pub(super) fn wait(&self, port: usize, worker: usize, call: Ticket) {
+        self.state.lock().waits.push(Wait { port, worker, call });
     }
 
     /// It waits no longer.
@@ -184,11 +187,11 @@ fn advice(port: &str, workers: usize, depth: usize) -> String {
     }
 }
 
-#[cfg(all(test, not(any(loom, shuttle))))]
+#[cfg(test)]
 mod tests {
     use super::super::stand_in::StandIn;
     use super::*;
-    use crate::wire::Codec;
+    use crate::wire::{Codec, Link};
 
     const SERVER: u64 = 9;
 
@@ -215,8 +218,8 @@ mod tests {
     #[test]
     fn a_full_pool_that_waits_for_its_own_queue_is_a_deadlock() {
         let nested = Nested::new(SERVER);
-        nested.wait(0, 0, 10, 1);
-        nested.wait(0, 1, 11, 3);
+        nested.wait(0, 0, Ticket { transaction: 10, step: 1 });
+        nested.wait(0, 1, Ticket { transaction: 11, step: 3 });
         nested.queue(queued(0, &[(10, 1)]));
         assert!(nested.break_deadlock(0, &[2]).is_none(), "worker 1 may be answered");
         nested.queue(queued(0, &[(11, 2)]));
@@ -235,8 +238,8 @@ mod tests {
     #[test]
     fn two_pools_that_wait_for_each_other_are_a_deadlock() {
         let nested = Nested::new(SERVER);
-        nested.wait(0, 0, 10, 1);
-        nested.wait(1, 0, 20, 1);
+        nested.wait(0, 0, Ticket { transaction: 10, step: 1 });
+        nested.wait(1, 0, Ticket { transaction: 20, step: 1 });
         nested.queue(queued(1, &[(10, 1)]));
         assert!(
             nested.break_deadlock(0, &[1, 1]).is_none(),
@@ -257,7 +260,7 @@ mod tests {
         let call = queued(0, &[(10, 1)]);
         assert!(nested.concerns(&call.chain) && !Nested::new(5 + SERVER).concerns(&call.chain));
         nested.queue(call.clone());
-        nested.wait(0, 0, 10, 1);
+        nested.wait(0, 0, Ticket { transaction: 10, step: 1 });
         assert!(nested.claim(&call.chain));
         assert!(!nested.any_queued() && nested.break_deadlock(0, &[1]).is_none());
     }

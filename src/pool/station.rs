@@ -9,10 +9,12 @@
 
 use super::throttle::PERMIT;
 use super::{PortShared, Shared};
-use crate::service::Host;
+use crate::port::Call;
+use crate::service::host::{Host, Origin, Ticket};
 use crate::sync::{Arc, Parker, Planted, now, planted};
-use std::cell::Cell;
-use std::time::Duration;
+use crate::wire::{Chain, Link};
+use std::cell::{Cell, RefCell};
+use std::time::{Duration, Instant};
 
 #[derive(Debug)]
 pub(super) struct Station {
@@ -24,16 +26,45 @@ pub(super) struct Station {
     engaged: Cell<bool>,
     /// How long the running call has stood in line for a permit after its waits.
     stood: Cell<Duration>,
+    running: RefCell<Running>,
+}
+
+/// The transaction whose handler runs.
+#[derive(Debug, Default)]
+struct Running {
+    /// How many ran here before it, and it.
+    number: u64,
+    method: u16,
+    deadline: Option<Instant>,
+    /// What it was called with, if another handler called it.
+    chain: Option<Arc<Chain>>,
+    /// Calls it has made.
+    calls: u32,
 }
 
 impl Station {
     pub(super) fn new(shared: Arc<Shared>, port: Arc<PortShared>, id: usize, parker: Arc<Parker>) -> Station {
-        Station { shared, port, id, parker, engaged: Cell::default(), stood: Cell::default() }
+        Station {
+            shared,
+            port,
+            id,
+            parker,
+            engaged: Cell::default(),
+            stood: Cell::default(),
+            running: RefCell::default(),
+        }
     }
 
     /// Sleeps until this worker is woken. Returns whether with a permit; otherwise it is to end.
     pub(super) fn await_permit(&self) -> bool {
         self.parker.park() == PERMIT
+    }
+
+    /// A transaction begins.
+    pub(super) fn begin(&self, call: &Call, chain: Option<&Arc<Chain>>) {
+        let mut running = self.running.borrow_mut();
+        let (number, method, deadline) = (running.number + 1, call.method, call.deadline);
+        *running = Running { number, method, deadline, chain: chain.map(Arc::clone), calls: 0 };
     }
 
     /// The running call is not known to be short: others must not wait for it.
@@ -82,18 +113,43 @@ impl Host for Station {
         // However short the method was taken to be: this call is not.
         self.engage();
     }
+
+    fn origin(&self) -> Origin {
+        let mut running = self.running.borrow_mut();
+        running.calls += 1;
+        // A place for each port and worker that can be, and room for so many transactions that they do not come again.
+        let transaction = (self.port.index as u64) << 56 | (self.id as u64) << 40 | running.number;
+        let name = format!("{} {}", self.port.name, self.shared.services.name(running.method));
+        let step = running.calls;
+        let link = Link { server: self.shared.nested.server(), transaction, step, name };
+        let outer = running.chain.as_ref().map_or(&[][..], |chain| &chain.links);
+        let chain = Chain { links: outer.iter().cloned().chain([link]).collect() };
+        Origin { chain, ticket: Ticket { transaction, step } }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.running.borrow().deadline
+    }
+
+    fn awaits(&self, call: Option<Ticket>) {
+        let (nested, port) = (&self.shared.nested, self.port.index);
+        match call {
+            Some(call) => nested.wait(port, self.id, call),
+            None => nested.go_on(port, self.id),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::{CodelRules, Queue, Seat, Throttle};
+    use crate::pool::{CodelRules, Measures, Queue, Seat, Throttle};
     use crate::service::ServicesBuilder;
     use std::num::NonZeroU32;
 
     #[test]
     fn the_time_in_line_is_that_of_one_call() {
-        let queue = Arc::new(Queue::new(8, 2, 2, now()));
+        let queue = Arc::new(Queue::new(Measures { calls_max: 8, workers: 2, reserve: 0, cores: 2 }, now()));
         let parkers: Vec<_> = (0..2).map(|_| Arc::<Parker>::default()).collect();
         let seat = Seat { queue: Arc::clone(&queue), parkers: parkers.clone() };
         let throttle = Throttle::new(NonZeroU32::new(1), vec![seat]);

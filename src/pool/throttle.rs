@@ -282,7 +282,10 @@ mod tests {
     /// Ports of two workers each, without work and without threads: the words for the workers stay in their parkers.
     fn throttle(ports: usize, permits: u32) -> Throttle {
         let seat = |_| Seat {
-            queue: Arc::new(Queue::new(8, 2, 2, now())),
+            queue: Arc::new(Queue::new(
+                crate::pool::Measures { calls_max: 8, workers: 2, reserve: 0, cores: 2 },
+                now(),
+            )),
             parkers: (0..2).map(|_| Arc::default()).collect(),
         };
         Throttle::new(NonZeroU32::new(permits), (0..ports).map(seat).collect())

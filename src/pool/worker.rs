@@ -156,6 +156,7 @@ impl Worker {
                     status
                 }
                 None => {
+                    self.station.begin(call, work.chain(call));
                     let status = run(shared, work, call, outlet, out);
                     end = now();
                     let ran = end.saturating_duration_since(start);

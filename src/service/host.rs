@@ -1,15 +1,18 @@
-//! `blocking`: a handler that only waits gives its permit back meanwhile.
+//! The worker under a handler: it takes the permit back while the handler only waits (`blocking`), and knows the
+//! transaction that the handler's own calls are made for.
 //!
 //! A permit means "runs now", and a worker's thread holds it. That worker is known here as the thread's [`Host`]. It is
 //! found through the thread, so code far below a handler (the client library too) needs no transaction at hand, and a
 //! call that never waits pays nothing. Knows no pool, and neither how many permits there are nor who has them.
 //!
-//! Invariant: a host is in its place exactly while its permit is held. So a wait within a wait finds none and just
+//! Invariant: [`PERMITTED`] has the host exactly while its permit is held. So a wait within a wait finds none and just
 //! runs.
 
 use crate::sync::thread_local;
+use crate::wire::Chain;
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Instant;
 
 /// The worker that runs a transaction, as the layers without threads see it. For its own thread alone.
 pub(crate) trait Host {
@@ -17,16 +20,84 @@ pub(crate) trait Host {
     fn pause(&self);
     /// Blocks until the permit is there again. Does not panic.
     fn resume(&self);
+    /// What a call that the running transaction makes now is made for.
+    fn origin(&self) -> Origin;
+    /// Until when somebody waits for the running transaction.
+    fn deadline(&self) -> Option<Instant>;
+    /// The handler waits for the answer to this call; `None`: no longer.
+    fn awaits(&self, call: Option<Ticket>);
+}
+
+/// A transaction and one of the calls it makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    /// Its number on its server.
+    pub(crate) transaction: u64,
+    /// Which of its calls, from 1.
+    pub(crate) step: u32,
+}
+
+/// Where a call comes from that a handler makes.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    /// The transactions it is made for; the last is the one that makes it.
+    pub(crate) chain: Chain,
+    pub(crate) ticket: Ticket,
 }
 
 thread_local! {
     /// Empty on threads that run no transactions, and while the permit is given back.
+    static PERMITTED: Cell<Option<Rc<dyn Host>>> = Cell::default();
+    /// Empty on threads that run no transactions.
     static HERE: Cell<Option<Rc<dyn Host>>> = Cell::default();
 }
 
 /// From here on this thread's transactions run under `host`; under none once the thread runs no more.
 pub(crate) fn set(host: Option<Rc<dyn Host>>) {
-    HERE.with(|here| here.set(host));
+    HERE.with(|here| here.set(host.clone()));
+    PERMITTED.with(|here| here.set(host));
+}
+
+/// Asks the host, if this thread runs a transaction.
+fn ask<R>(question: impl FnOnce(&dyn Host) -> R) -> Option<R> {
+    // A thread that is being destroyed has lost its place: it runs no transaction.
+    let host = HERE.try_with(Cell::take).ok()??;
+    let answer = question(host.as_ref());
+    HERE.with(|here| here.set(Some(host)));
+    Some(answer)
+}
+
+/// What a call made now by this thread is made for; `None` when no handler makes it.
+pub(crate) fn origin() -> Option<Origin> {
+    ask(|host| host.origin())
+}
+
+/// Until when somebody waits for what this thread does, if anybody does.
+pub(crate) fn deadline() -> Option<Instant> {
+    ask(|host| host.deadline())?
+}
+
+/// As [`blocking`], while the handler waits for the answer to a call it made.
+pub(crate) fn awaiting<R>(call: Option<Ticket>, wait: impl FnOnce() -> R) -> R {
+    let Some(call) = call else { return blocking(wait) };
+    let _awaiting = Awaiting::begin(call);
+    blocking(wait)
+}
+
+/// The time in which the host knows what is waited for. A panic ends it too.
+struct Awaiting;
+
+impl Awaiting {
+    fn begin(call: Ticket) -> Awaiting {
+        ask(|host| host.awaits(Some(call)));
+        Awaiting
+    }
+}
+
+impl Drop for Awaiting {
+    fn drop(&mut self) {
+        ask(|host| host.awaits(None));
+    }
 }
 
 /// [`Transaction::blocking`](super::Transaction::blocking) for code that has no transaction at hand, such as a
@@ -42,7 +113,7 @@ struct Pause(Option<Rc<dyn Host>>);
 impl Pause {
     fn begin() -> Pause {
         // A thread that is being destroyed has lost its place: it runs no transaction.
-        let host = HERE.try_with(Cell::take).unwrap_or_default();
+        let host = PERMITTED.try_with(Cell::take).unwrap_or_default();
         if let Some(host) = &host {
             host.pause();
         }
@@ -54,7 +125,7 @@ impl Drop for Pause {
     fn drop(&mut self) {
         if let Some(host) = self.0.take() {
             host.resume();
-            set(Some(host));
+            PERMITTED.with(|here| here.set(Some(host)));
         }
     }
 }
@@ -66,7 +137,7 @@ mod tests {
 
     /// Says when the permit comes and goes.
     #[derive(Default)]
-    struct Scribe(Cell<u32>, Cell<u32>);
+    struct Scribe(Cell<u32>, Cell<u32>, Cell<Option<Ticket>>);
 
     impl Scribe {
         fn pauses_and_resumes(&self) -> (u32, u32) {
@@ -80,6 +151,15 @@ mod tests {
         }
         fn resume(&self) {
             self.1.set(self.1.get() + 1);
+        }
+        fn origin(&self) -> Origin {
+            Origin { chain: Chain::default(), ticket: Ticket { transaction: 7, step: 1 } }
+        }
+        fn deadline(&self) -> Option<Instant> {
+            None
+        }
+        fn awaits(&self, call: Option<Ticket>) {
+            self.2.set(call);
         }
     }
 
@@ -111,6 +191,20 @@ mod tests {
         assert_eq!(scribe.pauses_and_resumes(), (1, 1));
         blocking(|| ());
         assert_eq!(scribe.pauses_and_resumes(), (2, 2));
+    }
+
+    #[test]
+    fn within_a_wait_the_transaction_is_still_known() {
+        let scribe = scribe();
+        let ticket = Ticket { transaction: 7, step: 1 };
+        let seen = blocking(|| {
+            assert_eq!(origin().map(|origin| origin.ticket), Some(ticket));
+            awaiting(Some(ticket), || scribe.2.get())
+        });
+        assert_eq!((seen, scribe.2.get()), (Some(ticket), None));
+        assert_eq!(scribe.pauses_and_resumes(), (1, 1));
+        set(None);
+        assert!(origin().is_none());
     }
 
     #[test]
