@@ -16,6 +16,9 @@ const REFUSE_MAX: Duration = Duration::from_millis(500);
 /// A longer time for a stop is this: the clock ends somewhere.
 const PATIENCE_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
+/// How long peers have to close by themselves, having been told and having had their answers.
+const FAREWELL_MAX: Duration = Duration::from_millis(250);
+
 /// How long idle workers have to end.
 const EXIT_MAX: Duration = Duration::from_secs(5);
 
@@ -186,8 +189,11 @@ impl RunningServer {
             stopped.refused = self.shared.refused.load(Ordering::SeqCst);
         }
         self.shared.throttle.close();
+        let closing = deadline.min(Instant::now() + FAREWELL_MAX);
+        for port in &self.ports {
+            port.doorbell.close_at(closing);
+        }
         for port in &mut self.ports {
-            port.doorbell.stop();
             if let Some(Err(_)) = port.thread.take().map(JoinHandle::join) {
                 log::error!("port {}: its listener had panicked", port.port.name);
             }
