@@ -1,11 +1,16 @@
 //! What servers with pools, limits and queues fall to. Each test has the name of a hazard, and holds that it does not
 //! come to pass.
 //!
-//! Handlers wait at gates and count themselves, so nothing here depends on how fast the machine is. The nested calls'
-//! hazard is in nested.rs beside them.
+//! Handlers wait at gates and count themselves, so nothing here depends on how fast the machine is.
 
 mod common;
+#[path = "hazards/lack.rs"]
+mod lack;
+#[path = "hazards/nested.rs"]
+mod nested;
 mod process;
+#[path = "hazards/stop.rs"]
+mod stop;
 
 use boneyard::bench::{self, Pace, Plan, Target};
 use boneyard::client::ClientOptions;
@@ -16,12 +21,10 @@ use boneyard::{Client, Method};
 use common::gate::{Gate, thread_names};
 use common::ledger::{Answers, Ledger};
 use common::*;
-use std::collections::HashMap;
 use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
@@ -381,159 +384,4 @@ fn idle_connections_eat_workers() {
     assert!(grown < 100, "{grown} threads more for {count} connections");
     drop(idle);
     wait_until("all are gone", || server.ports()[0].stats().open() == 1);
-}
-
-#[test]
-fn a_shutdown_hangs() {
-    let lines = format!(
-        "{}Server_Pool_Tasks=1\nServer_Max_Concurrent_Trans=2\nServer_Shutdown_Timeout=1",
-        ports(&["A", "B"])
-    );
-    let (server, gate) = start(&lines);
-    let mut clients: Vec<Raw> = server.ports().iter().map(|port| Raw::connect(port.address())).collect();
-    let calls = [clients[0].send("test.wait", &()), clients[1].send("test.block", &())];
-    wait_until("both workers are stuck", || gate.inside() == 2);
-    for client in &mut clients {
-        client.send("test.wait", &());
-    }
-    wait_until("a call waits at each port", || server.ports().iter().all(|port| port.queued() == 1));
-    let stopped = server.stop();
-    assert_eq!((stopped.unfinished, stopped.refused, gate.inside()), (2, 2, 2), "nobody opened the gate");
-    let expected = [("A", "test.wait"), ("B", "test.block")];
-    assert_eq!(stopped.held_by.len(), 2, "{stopped:?}");
-    for (held, ((port, method), (client, call))) in
-        stopped.held_by.iter().zip(expected.into_iter().zip(clients.iter().zip(calls)))
-    {
-        assert_eq!(
-            (held.port.as_str(), held.method.as_str(), held.call, held.worker),
-            (port, method, call, 1)
-        );
-        assert_eq!(held.peer, client.stream.local_addr().unwrap());
-        let words = format!("port {port}: {method} of {} (call {call}) has run for ", held.peer);
-        assert!(held.to_string().starts_with(&words), "{held}");
-    }
-    for client in &mut clients {
-        assert_eq!(client.read().expect("a GoAway").header.kind, Kind::GoAway);
-        assert_eq!(client.read().expect("a refusal").status(), Status::Draining);
-        assert!(client.read().is_none(), "the connection does not outlive the server");
-    }
-    gate.open();
-    wait_until("the handlers end all the same", || gate.inside() == 0);
-}
-
-/// What handlers were asked to do, by number, over all servers of a test.
-type Log = Arc<Mutex<HashMap<u64, usize>>>;
-
-/// Logs its number.
-const ONCE: Method<u64, ()> = Method::new("test.once");
-/// As [`ONCE`], and may run twice.
-const AGAIN: Method<u64, ()> = Method::new("test.again").idempotent();
-
-/// A server on this address, on one that the system chooses where it is `None`.
-fn logging(address: Option<SocketAddr>, log: &Log) -> RunningServer {
-    let mut config = config("Server_Pool_Tasks=4\nServer_Max_Concurrent_Trans=4");
-    config.ports[0].address.port = address.map_or(0, |address| address.port());
-    let note = |log: &Log| {
-        let log = Arc::clone(log);
-        move |number| *log.lock().unwrap().entry(number).or_default() += 1
-    };
-    let (once, again) = (note(log), note(log));
-    Server::new(config)
-        .handle(ONCE, move |_, number| {
-            once(number);
-            Ok(())
-        })
-        .handle(AGAIN, move |_, number| {
-            again(number);
-            Ok(())
-        })
-        .start()
-        .expect("the address is free")
-}
-
-/// A restart under load loses no call and runs none twice, whether or not its method is idempotent: what a stopping
-/// server has taken it answers, and what it has not it refuses or its client knows not to have been sent.
-#[test]
-fn a_drain_race_loses_a_call_or_runs_it_twice() {
-    const CALLERS: u64 = 4;
-    const RESTARTS: u64 = 5;
-    let log = Log::default();
-    let mut server = logging(None, &log);
-    let address = server.address();
-    let (over, next) = (AtomicBool::new(false), AtomicU64::new(0));
-    let failed = Mutex::new(Vec::new());
-    // The last server goes when the callers have gone.
-    drop(thread::scope(|scope| {
-        for caller in 0..CALLERS {
-            let options = ClientOptions::default().deadline(PATIENCE).retries(20);
-            let client = Client::connect_with(&address.to_string(), options).unwrap();
-            let (over, next, failed) = (&over, &next, &failed);
-            scope.spawn(move || {
-                while !over.load(Ordering::SeqCst) {
-                    let number = next.fetch_add(1, Ordering::SeqCst);
-                    let method = if caller % 2 == 0 { ONCE } else { AGAIN };
-                    if let Err(error) = client.call(method, &number) {
-                        failed.lock().unwrap().push((number, error));
-                    }
-                }
-            });
-        }
-        for _ in 0..RESTARTS {
-            wait_until("calls come", || server.ports()[0].stats().answers.sum() > 500);
-            assert_eq!(server.stop().lost(), 0);
-            server = logging(Some(address), &log);
-        }
-        wait_until("calls come", || server.ports()[0].stats().answers.sum() > 500);
-        over.store(true, Ordering::SeqCst);
-        server
-    }));
-    let (failed, calls) = (failed.into_inner().unwrap(), next.into_inner());
-    assert!(failed.is_empty(), "{} of {calls} calls failed: {failed:?}", failed.len());
-    let log = log.lock().unwrap();
-    let twice: Vec<_> = log.iter().filter(|(_, times)| **times != 1).collect();
-    assert!(twice.is_empty(), "{twice:?}");
-    assert_eq!(log.len() as u64, calls, "each ran");
-}
-
-const BONEYARD: &str = env!("CARGO_BIN_EXE_boneyard");
-
-/// The command that serves with these settings after the shell has lowered a limit.
-fn serve_within(limit: &str, directory: &process::Directory, lines: &str) -> std::process::Command {
-    let file = directory.file("server.ini", &process::on_free_port(lines));
-    let mut shell = process::command("sh");
-    shell.args(["-c", &format!("ulimit {limit} && exec \"$0\" serve \"$1\""), BONEYARD]).arg(file);
-    shell
-}
-
-#[test]
-fn a_lack_of_descriptors_ends_the_listener() {
-    let directory = process::Directory::new();
-    let mut server = process::Running::start(&mut serve_within("-n 50", &directory, "Server_Pool_Tasks=2"));
-    let address: SocketAddr = server.address().parse().unwrap();
-    let mut early = Raw::connect(address);
-    let mut others: Vec<TcpStream> = (0..60).map(|_| connect(address)).collect();
-    server.line("connections cannot be accepted for now");
-    assert_eq!(early.call::<_, ()>("server.ping", &()), Ok(()), "who is there is served");
-    let last = others.pop().unwrap();
-    drop(others);
-    // It waits in the backlog and is found there.
-    let mut last = Raw::greet(last);
-    assert_eq!(last.call::<_, ()>("server.ping", &()), Ok(()));
-    server.line("connections are accepted again");
-    assert_eq!(Raw::connect(address).call::<_, ()>("server.ping", &()), Ok(()));
-    assert_eq!(server.stop(), Some(0));
-}
-
-#[test]
-fn a_lack_of_threads_starts_half_a_server() {
-    let directory = process::Directory::new();
-    // A hundred stacks of 64 MiB do not fit into 2 GiB.
-    let lines = "Server_Pool_Tasks=100\nServer_Thread_Stack_KB=65536";
-    let said = process::run(&mut serve_within("-v 2097152", &directory, lines));
-    assert_eq!(said.code, Some(1), "{said:?}");
-    assert!(said.err.starts_with("cannot start: port TCPIP: only "), "{said:?}");
-    assert!(
-        said.err.contains(" of 100 workers could be made: ") && said.err.lines().count() == 1,
-        "{said:?}"
-    );
 }
