@@ -18,8 +18,8 @@
 //! Cargo features, all on by default: `server`, `client` (neither needs the other) and `cli` (both, and the load
 //! generator). Without any, the protocol and the settings remain, which touch no socket.
 #![forbid(unsafe_code)]
-// The layers below the server are compiled without it too, and are then not used up.
-#![cfg_attr(not(feature = "server"), allow(dead_code, unused_imports))]
+// The layers below server and client are compiled without them too, and are then not used up.
+#![cfg_attr(not(all(feature = "server", feature = "client")), allow(dead_code, unused_imports))]
 
 #[cfg(feature = "cli")]
 pub mod bench;

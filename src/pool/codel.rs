@@ -7,7 +7,7 @@
 //!
 //! Observing only, it says in the log and in a counter what it would have refused.
 
-use crate::sync::unordered::AtomicBool;
+use crate::sync::unordered::{AtomicBool, AtomicU64};
 use crate::sync::{Mutex, Ordering};
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,8 @@ pub(crate) struct Codel {
     rules: CodelRules,
     port: String,
     overloaded: AtomicBool,
+    /// Late calls of this overload.
+    late: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -52,19 +54,17 @@ struct State {
     log_from: Instant,
     /// The log has told of this one.
     logged: bool,
-    /// Calls of this overload that had waited too long.
-    late: u64,
 }
 
 impl Codel {
     pub(crate) fn new(rules: CodelRules, port: String, now: Instant) -> Codel {
-        let state =
-            State { end: now, least: Duration::ZERO, since: None, log_from: now, logged: false, late: 0 };
-        Codel { rules, port, overloaded: AtomicBool::new(false), state: Mutex::new(state) }
+        let state = State { end: now, least: Duration::ZERO, since: None, log_from: now, logged: false };
+        let (overloaded, late) = (AtomicBool::new(false), AtomicU64::new(0));
+        Codel { rules, port, overloaded, late, state: Mutex::new(state) }
     }
 
-    /// `calls` were taken together after such a wait. Did they wait too long?
-    pub(super) fn is_late(&self, wait: Duration, calls: usize, now: Instant) -> bool {
+    /// Calls were taken together after such a wait. Did they wait too long?
+    pub(super) fn is_late(&self, wait: Duration, now: Instant) -> bool {
         if self.rules.target.is_zero() {
             return false;
         }
@@ -79,15 +79,12 @@ impl Codel {
             return false;
         }
         state.least = state.least.min(wait);
-        let late = state.since.is_some() && wait > 2 * self.rules.target;
-        if late {
-            state.late += calls as u64;
-        }
-        late
+        state.since.is_some() && wait > 2 * self.rules.target
     }
 
-    /// Are late calls refused?
-    pub(super) fn refuses(&self) -> bool {
+    /// One of the late calls is about to be run. Is it refused?
+    pub(super) fn refuses_late(&self) -> bool {
+        self.late.fetch_add(1, Ordering::Relaxed);
         self.rules.refuse
     }
 
@@ -106,7 +103,8 @@ impl Codel {
     }
 
     fn begin(&self, state: &mut State, now: Instant) {
-        (state.since, state.late, state.logged) = (Some(now), 0, now >= state.log_from);
+        (state.since, state.logged) = (Some(now), now >= state.log_from);
+        self.late.store(0, Ordering::Relaxed);
         if state.logged {
             state.log_from = now + LOG_PAUSE;
             let CodelRules { target, interval, refuse } = self.rules;
@@ -135,7 +133,7 @@ impl Codel {
                 "port {}: the overload ended after {:.1} s; {} calls {verb}{hint}",
                 self.port,
                 lasted.as_secs_f64(),
-                state.late,
+                self.late.load(Ordering::Relaxed),
             );
         }
     }
@@ -167,7 +165,7 @@ mod tests {
             let mut late = 0;
             for _ in 0..calls {
                 self.now += ms(1);
-                late += u64::from(self.codel.is_late(ms(wait), 1, self.now));
+                late += u64::from(self.codel.is_late(ms(wait), self.now));
             }
             late
         }
@@ -209,7 +207,7 @@ mod tests {
         let mut port = Port::new(5, false);
         port.take(100, 20);
         assert_eq!(port.take(100, 20), 99);
-        assert!(!port.codel.refuses() && port.codel.wait_max().is_none());
+        assert!(!port.codel.refuses_late() && port.codel.wait_max().is_none());
         assert_eq!(Port::new(0, true).take(1000, 500), 0);
     }
 }

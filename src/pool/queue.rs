@@ -207,17 +207,18 @@ impl Queue {
     /// Takes a burst of the first connection in line, which goes to the end if it has more. One of several calls
     /// counts as exposed from here on. To be followed by [`Queue::done`].
     pub(super) fn take(&self) -> Option<Burst> {
-        match self.nested.next() {
-            Some(outlet) => Some(self.take_of(outlet, true)),
-            None => self.next_fresh().map(|outlet| self.take_of(outlet, false)),
-        }
+        self.take_with(Queue::next_fresh)
     }
 
     /// As [`Queue::take`], for bursts that are not going to be served: keeps no workers.
     pub(super) fn take_to_refuse(&self) -> Option<Burst> {
+        self.take_with(|queue| queue.fresh.next())
+    }
+
+    fn take_with(&self, next_fresh: impl FnOnce(&Queue) -> Option<Arc<dyn Outlet>>) -> Option<Burst> {
         match self.nested.next() {
             Some(outlet) => Some(self.take_of(outlet, true)),
-            None => self.fresh.next().map(|outlet| self.take_of(outlet, false)),
+            None => next_fresh(self).map(|outlet| self.take_of(outlet, false)),
         }
     }
 

@@ -23,7 +23,7 @@ pub(super) struct Worker {
     reply: Reply,
     /// The replies being sent.
     held: Held,
-    /// The burst in hand waited too long and is refused.
+    /// The burst in hand waited longer than CoDel allows.
     late: bool,
 }
 
@@ -95,7 +95,7 @@ impl Worker {
     fn serve_for(&mut self, work: &Work, outlet: &dyn Outlet, turn: &Turn, burst: Burst) {
         let (port, calls) = (Arc::clone(&self.port), burst.len());
         let mut now = now();
-        self.late = self.is_late(work, calls, now);
+        self.late = port.codel.is_late(now.saturating_duration_since(work.received), now);
         turn.begin(burst);
         while let Some(Step { call, due }) = turn.step(&mut self.reply, now, &port, &self.shared) {
             if due {
@@ -108,16 +108,6 @@ impl Worker {
         if calls > 1 {
             port.queue.exposed(-1);
         }
-    }
-
-    /// Have the calls of this work waited too long, and are they refused for it?
-    fn is_late(&self, work: &Work, calls: usize, now: Instant) -> bool {
-        let wait = now.saturating_duration_since(work.received);
-        let late = self.port.codel.is_late(wait, calls, now);
-        if late && !self.port.codel.refuses() {
-            self.port.stats.would_refuse.add(calls as u64);
-        }
-        late && self.port.codel.refuses()
     }
 
     fn flush(&mut self, outlet: &dyn Outlet) {
@@ -135,6 +125,18 @@ impl Worker {
         end
     }
 
+    /// The status of a call of the burst in hand if it is refused for having waited too long.
+    fn late(&self) -> Option<Status> {
+        if !self.late {
+            return None;
+        }
+        if self.port.codel.refuses_late() {
+            return Some(Status::Overloaded);
+        }
+        self.port.stats.would_refuse.add(1);
+        None
+    }
+
     /// Makes the one reply to a call, by running its handler unless there is a reason not to. None at all if the call
     /// was in a deadlock and is answered already.
     fn answer(&mut self, work: &Work, call: &Call, outlet: &dyn Outlet, start: Instant) -> Instant {
@@ -142,12 +144,12 @@ impl Worker {
         if !shared.nested.claims(work, call) {
             return start;
         }
+        let reason = not_to_run(shared, call, outlet, start).or_else(|| self.late());
         let mut end = start;
         let mut status = Status::Ok;
         reply(call.id, call.codec, &mut self.reply.bytes, |out| {
             let mut times = self.port.waits(work, start);
-            let reason = not_to_run(shared, call, outlet, start);
-            status = match reason.or(self.late.then_some(Status::Overloaded)) {
+            status = match reason {
                 Some(status) => {
                     if status == Status::Draining {
                         shared.refused.fetch_add(1, Ordering::Relaxed);

@@ -63,11 +63,10 @@ impl<'a> Admission<'a> {
             return Some(Refusal::new(Status::UnknownMethod, message));
         }
         let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
-        if left.is_some_and(|left| left.is_zero()) {
-            return Some(refusal(Status::DeadlineExceeded));
-        }
         let wait = self.forecast.wait(ahead.ns);
-        let status = if ahead.calls >= self.session_room {
+        let status = if left.is_some_and(|left| left.is_zero()) {
+            Status::DeadlineExceeded
+        } else if ahead.calls >= self.session_room {
             Status::SessionLimit
         } else if ahead.calls >= self.queue_room {
             Status::QueueFull
@@ -87,4 +86,63 @@ impl<'a> Admission<'a> {
 
 fn refusal(status: Status) -> Refusal {
     Refusal::new(status, status.text())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Flags, Kind};
+
+    const MS: u64 = 1_000_000;
+
+    /// What a call of method 1 is told that has so much time left, where `change` has been made to a port that has
+    /// 40 ms of work before it.
+    fn told(
+        left_ms: Option<u64>,
+        ahead: Ahead,
+        change: impl Fn(&mut Admission<'_>),
+    ) -> Option<(Status, u32)> {
+        let paces = Paces::new(1);
+        (0..100).for_each(|_| paces.learn(1, 2 * MS));
+        let forecast =
+            Forecast { queue_ns: 80 * MS, calls: 40, bursts: 40, lanes: 40, lane_ns: 0, workers: 2 };
+        let mut admission = Admission { forecast, ..Admission::open(1, &paces) };
+        change(&mut admission);
+        let header = Header { body_bytes: 8, kind: Kind::Call, flags: Flags::NONE, code: 1, call: 7 };
+        let now = Instant::now();
+        let deadline = left_ms.map(|ms| now + Duration::from_millis(ms));
+        let refusal = admission.refusal(&header, deadline, now, ahead)?;
+        Some((refusal.status, refusal.fault.retry_after_ms))
+    }
+
+    #[test]
+    fn each_reason_has_its_status_and_says_when_to_come_again() {
+        let none = Ahead::default();
+        let two = Ahead { calls: 2, ns: 4 * MS };
+        assert_eq!(told(None, none, |_| ()), None, "who sets no deadline waits");
+        assert_eq!(told(Some(100), none, |_| ()), None, "40 of 98 ms");
+        assert_eq!(told(Some(54), none, |_| ()), Some((Status::WouldBeLate, 40)));
+        assert_eq!(
+            told(Some(56), two, |_| ()),
+            Some((Status::WouldBeLate, 42)),
+            "with those of the same read"
+        );
+        assert_eq!(told(Some(0), none, |_| ()), Some((Status::DeadlineExceeded, 40)));
+        assert_eq!(
+            told(Some(1), none, |port| port.forecast = Forecast::default()),
+            None,
+            "nothing to wait for"
+        );
+        let full = |port: &mut Admission<'_>| port.queue_room = 2;
+        assert_eq!((told(None, none, full), told(None, two, full)), (None, Some((Status::QueueFull, 42))));
+        let busy = |port: &mut Admission<'_>| port.session_room = 2;
+        assert_eq!((told(None, none, busy), told(None, two, busy)), (None, Some((Status::SessionLimit, 42))));
+        let codel = |ms| move |port: &mut Admission<'_>| port.wait_max = Some(Duration::from_millis(ms));
+        assert_eq!(
+            (told(None, none, codel(40)), told(None, none, codel(39))),
+            (None, Some((Status::Overloaded, 40)))
+        );
+        assert_eq!(told(Some(0), two, |port| port.draining = true), Some((Status::Draining, 1000)));
+        assert_eq!(told(None, none, |port| port.methods = 0), Some((Status::UnknownMethod, 0)));
+    }
 }
