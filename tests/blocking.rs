@@ -38,11 +38,6 @@ fn start(lines: &str) -> (boneyard::RunningServer, Arc<Gate>, Arc<Gate>) {
     (server.start().unwrap(), waiting, holding)
 }
 
-/// All permits are home; workers give theirs back shortly after their last reply.
-fn wait_for_permits(server: &boneyard::RunningServer) {
-    wait_until("all permits are home", || server.in_flight() == 0 && server.permits_out() == 0);
-}
-
 /// Counts a handler while it runs, however it ends.
 struct Inside<'a>(&'a Gate);
 

@@ -224,6 +224,7 @@ fn a_stop_says_what_was_lost_when_the_time_is_over() {
     let sleep = sleep(&address, 600_000);
     assert_eq!(server.stop(), Some(0));
     server.line("Stopped, 1 lost after 1 s: 0 refused in the queue, 1 still running");
+    server.line("port TCPIP: load.sleep of 127.0.0.1:");
     assert!(matches!(sleep.wait(), Err(ClientError::Disconnected { may_have_run: true, .. })));
 }
 

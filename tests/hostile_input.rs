@@ -12,7 +12,6 @@ use boneyard::wire::limits::*;
 use boneyard::wire::{CallPrelude, Flags, Header, Kind, Preface};
 use common::gate::Gate;
 use common::*;
-use socket2::SockRef;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
@@ -206,12 +205,6 @@ fn a_byte_at_a_time_is_served() {
     }
     assert_eq!(read_frame(&mut stream).unwrap().header.kind, Kind::Welcome);
     assert_eq!(read_frame(&mut stream).unwrap().result::<u64>(), Ok(5));
-}
-
-/// Resets a connection: what is under way is lost, and the server's next look at it is an error.
-fn reset(stream: TcpStream) {
-    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
-    drop(stream);
 }
 
 #[test]

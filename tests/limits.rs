@@ -56,61 +56,8 @@ fn start(lines: &str) -> (RunningServer, Arc<Gate>, Arc<Gate>) {
     (server, gate, counted)
 }
 
-/// Several ports on free addresses of this machine.
-fn ports(names: &[&str]) -> String {
-    // Addresses must differ in the INI; `common::config` then has the system choose.
-    let addresses = names.iter().zip(1..).map(|(name, n)| format!("{name}_TCPIPAddress=127.0.0.1:{n}\n"));
-    format!("Ports={}\n{}", names.join(","), addresses.collect::<String>())
-}
-
 fn cancel(client: &mut Raw, call: u64) {
     client.stream.write_all(&frame(Kind::Cancel, 0, call, b"")).unwrap();
-}
-
-/// All permits are home; workers give theirs back shortly after their last reply.
-fn wait_for_permits(server: &RunningServer) {
-    wait_until("all permits are home", || server.in_flight() == 0 && server.permits_out() == 0);
-}
-
-#[test]
-fn as_many_run_at_once_as_there_are_permits_and_never_more() {
-    for names in [&["A"][..], &["A", "B", "C"]] {
-        for permits in [1, 3, 20] {
-            let lines = format!(
-                "{}Server_Max_Concurrent_Trans={permits}\nServer_Pool_Tasks={}",
-                ports(names),
-                permits + 5
-            );
-            let (server, gate, counted) = start(&lines);
-            let mut clients: Vec<Raw> =
-                server.ports().iter().map(|port| Raw::connect(port.address())).collect();
-            let each = permits * 2;
-            for client in &mut clients {
-                for _ in 0..each {
-                    client.send("test.wait", &1u32);
-                }
-            }
-            wait_until("every permit is in use", || gate.inside() == permits);
-            gate.open();
-            for client in &mut clients {
-                for _ in 0..each {
-                    assert_eq!(client.read().expect("a reply").status(), Status::Ok);
-                }
-                for n in 0..500u64 {
-                    client.send("test.slow", &u64::from(n % 100 == 0));
-                }
-            }
-            for client in &mut clients {
-                for _ in 0..500 {
-                    assert_eq!(client.read().expect("a reply").status(), Status::Ok);
-                }
-            }
-            let place = format!("{permits} permits, {} ports", names.len());
-            assert_eq!((gate.peak(), server.permits_peak()), (permits, permits as u32), "{place}");
-            assert!(counted.peak() <= permits, "{place}: {} ran at once", counted.peak());
-            wait_for_permits(&server);
-        }
-    }
 }
 
 #[test]
@@ -125,45 +72,6 @@ fn a_lone_call_wakes_one_worker() {
     }
     // On a busy machine a worker may be so long in coming that the listener looks for another.
     assert!(alone > 50, "{} of 100 calls woke more workers than one", 100 - alone);
-}
-
-#[test]
-fn a_flooded_port_does_not_starve_another() {
-    for permits in [1, 2] {
-        let lines = format!(
-            "{}Server_Max_Concurrent_Trans={permits}\nServer_Pool_Tasks=4",
-            ports(&["Flood", "Other"])
-        );
-        let (server, ..) = start(&lines);
-        let (flood, other) = (&server.ports()[0], &server.ports()[1]);
-        let mut floods: Vec<Raw> = (0..3).map(|_| Raw::connect(flood.address())).collect();
-        for client in &mut floods {
-            for _ in 0..200 {
-                client.send("test.slow", &2u64);
-            }
-        }
-        wait_until("the flood is in", || flood.stats().calls.get() == 600);
-        let before = flood.stats().answered(Status::Ok);
-        let mut client = Raw::connect(other.address());
-        for _ in 0..20 {
-            client.send("test.slow", &2u64);
-        }
-        for _ in 0..20 {
-            assert_eq!(client.read().expect("a reply").status(), Status::Ok);
-        }
-        let meanwhile = flood.stats().answered(Status::Ok) - before;
-        assert!(meanwhile > 0, "{permits} permits: the flood goes on too");
-        assert!(
-            meanwhile < 200,
-            "{permits} permits: {meanwhile} calls of the flood went before 20 of the other port"
-        );
-        for client in &mut floods {
-            for _ in 0..200 {
-                assert_eq!(client.read().expect("a reply").status(), Status::Ok);
-            }
-        }
-        assert_eq!(server.permits_peak(), permits);
-    }
 }
 
 #[test]
@@ -229,6 +137,26 @@ fn exactly_what_exceeds_the_queue_is_refused() {
         assert_eq!(other.call::<_, ()>("server.ping", &()), Ok(()));
         assert_eq!((port.stats().answered(Status::QueueFull), gate.entered()), (8, 6));
     }
+}
+
+#[test]
+fn a_session_may_have_as_many_calls_out_as_its_limit_again_and_again_and_not_one_more() {
+    const LIMIT: usize = 4;
+    let (server, gate, _) =
+        start("Server_Session_Calls=4\nServer_Pool_Tasks=5\nServer_Max_Concurrent_Trans=5");
+    let mut client = Raw::connect(server.address());
+    (0..LIMIT).for_each(|_| assert!(client.send("test.wait", &1u32) > 0));
+    wait_until("the limit is reached", || gate.inside() == LIMIT);
+    assert_eq!(client.call::<_, u32>("test.wait", &0u32).unwrap_err().0, Status::SessionLimit);
+    let mut other = Raw::connect(server.address());
+    assert_eq!(other.call::<_, u32>("test.wait", &0u32), Ok(0), "another session has its own");
+    gate.open();
+    for _ in 0..3_000 {
+        assert_eq!(client.read().expect("a reply").status(), Status::Ok);
+        client.send("test.wait", &0u32);
+    }
+    (0..LIMIT).for_each(|_| assert_eq!(client.read().expect("a reply").status(), Status::Ok));
+    assert_eq!(server.ports()[0].stats().answered(Status::SessionLimit), 1);
 }
 
 #[test]

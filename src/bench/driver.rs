@@ -73,7 +73,7 @@ impl<'a> Driver<'a> {
     pub(super) fn run(mut self, mut progress: impl FnMut(f64, u64)) -> Result<Outcome, BenchError> {
         let begin = Instant::now();
         let (counting, end) = (begin + self.plan.warm_up, begin + self.plan.warm_up + self.plan.duration);
-        let mut count = Count::new();
+        let mut count = Count::new(counting);
         let mut arrivals = match self.plan.pace {
             Pace::Open(rate) => Some(Arrivals::new(rate, begin, self.plan.seed)),
             Pace::Closed(depth) => {

@@ -129,7 +129,7 @@ impl Lane {
         let Some(due) = due else { return self.dead = true };
         self.free.push(slot);
         if let Some(count) = count {
-            count.reply(code, now.saturating_duration_since(due));
+            count.reply(code, due, now);
         }
     }
 

@@ -4,7 +4,7 @@ use crate::service::Status;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::Instant;
 
 /// Longest latency told apart, in nanoseconds: 10 minutes.
 const LATENCY_NS_MAX: u64 = 600_000_000_000;
@@ -26,6 +26,8 @@ pub struct Outcome {
     pub unanswered: u64,
     /// Connections lost on the way.
     pub connections_lost: u64,
+    /// Ok calls in each whole second.
+    pub ok_by_second: Vec<u64>,
     /// Ok calls a second.
     pub calls_per_second: f64,
     /// Argument bytes of Ok calls a second, in millions.
@@ -69,7 +71,9 @@ impl Latency {
 /// Counts while a run goes on.
 #[derive(Debug)]
 pub(super) struct Count {
+    begin: Instant,
     ok: Histogram<u64>,
+    ok_by_second: Vec<u64>,
     refused: Histogram<u64>,
     errors: BTreeMap<u16, u64>,
     pub(super) due: u64,
@@ -77,16 +81,24 @@ pub(super) struct Count {
 }
 
 impl Count {
-    pub(super) fn new() -> Count {
+    /// Counts what is answered from `begin` on.
+    pub(super) fn new(begin: Instant) -> Count {
         let histogram =
             || Histogram::new_with_max(LATENCY_NS_MAX, 3).expect("the bounds are constants that fit");
-        Count { ok: histogram(), refused: histogram(), errors: BTreeMap::new(), due: 0, lost: 0 }
+        let (ok, refused, ok_by_second) = (histogram(), histogram(), Vec::new());
+        Count { begin, ok, ok_by_second, refused, errors: BTreeMap::new(), due: 0, lost: 0 }
     }
 
-    pub(super) fn reply(&mut self, code: u16, latency: Duration) {
-        let ns = latency.as_nanos() as u64;
+    /// A call that was due at `due` was answered at `now`.
+    pub(super) fn reply(&mut self, code: u16, due: Instant, now: Instant) {
+        let ns = now.saturating_duration_since(due).as_nanos() as u64;
         if code == Status::Ok.code() {
             self.ok.saturating_record(ns);
+            let second = now.saturating_duration_since(self.begin).as_secs() as usize;
+            if second >= self.ok_by_second.len() {
+                self.ok_by_second.resize(second + 1, 0);
+            }
+            self.ok_by_second[second] += 1;
         } else {
             self.refused.saturating_record(ns);
             *self.errors.entry(code).or_default() += 1;
@@ -98,7 +110,7 @@ impl Count {
     }
 
     pub(super) fn finish(
-        self,
+        mut self,
         seconds: f64,
         connections: usize,
         bytes: usize,
@@ -109,6 +121,7 @@ impl Count {
             Status::from_code(code).map_or_else(|| format!("status {code}"), |s| format!("{s:?}"))
         };
         let (ok, answered) = (self.ok.len(), self.answered());
+        self.ok_by_second.resize(seconds as usize, 0);
         Outcome {
             connections,
             seconds,
@@ -117,6 +130,7 @@ impl Count {
             due: self.due,
             unanswered,
             connections_lost: self.lost,
+            ok_by_second: self.ok_by_second,
             calls_per_second: ok as f64 / seconds,
             megabytes_per_second: ok as f64 * bytes as f64 / seconds / 1e6,
             latency: Latency::of(&self.ok),

@@ -114,7 +114,7 @@ fn serve(server: Server, config: &Config) -> Result<Exit, Failure> {
     }
     match stopper.join() {
         Ok(Ok(stopped)) => {
-            say_stopped(stopped, timeout);
+            say_stopped(&stopped, timeout);
             Ok(Exit::Done)
         }
         _ => Err(Failure::Stop),
@@ -148,13 +148,16 @@ fn announce(running: &RunningServer, config: &Config) {
     }
 }
 
-fn say_stopped(stopped: Stopped, timeout: u64) {
-    let Stopped { refused, unfinished } = stopped;
+fn say_stopped(stopped: &Stopped, timeout: u64) {
+    let Stopped { refused, unfinished, held_by } = stopped;
     match stopped.lost() {
         0 => log::info!("Stopped, 0 lost"),
         lost => log::warn!(
             "Stopped, {lost} lost after {timeout} s: {refused} refused in the queue, {unfinished} still running"
         ),
+    }
+    for unfinished in held_by {
+        log::warn!("{unfinished}; it ends with the process");
     }
 }
 

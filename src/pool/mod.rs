@@ -43,8 +43,9 @@ use crate::sync::{Arc, AtomicBool, AtomicUsize, Condvar, Mutex, Parker};
 use crate::wire::ReplyPrelude;
 use nested::deadlock_in_words;
 use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use turn::{Held, Long, Reply, Turn};
+use turn::{Held, Progress, Reply, Turn};
 use worker::Worker;
 
 /// Buffers that wait to be used again, for each port. More would only keep memory after a peak.
@@ -111,6 +112,34 @@ impl Exits {
         let mut count = self.count.lock();
         while *count < of && !self.changed.wait_until(&mut count, deadline).timed_out() {}
         of - *count
+    }
+}
+
+/// A transaction that runs: what a log and a stopped server say of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Name of its port.
+    pub port: String,
+    /// `service.method`.
+    pub method: String,
+    /// Whose call it is.
+    pub peer: SocketAddr,
+    /// The caller's number for it.
+    pub call: u64,
+    /// Number of its worker, from 1.
+    pub worker: usize,
+    /// For how long it has run, its waits included.
+    pub ran: Duration,
+}
+
+impl std::fmt::Display for Unfinished {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Unfinished { port, method, peer, call, worker, ran } = self;
+        let seconds = ran.as_secs_f64();
+        write!(
+            f,
+            "port {port}: {method} of {peer} (call {call}) has run for {seconds:.1} s on worker {worker}"
+        )
     }
 }
 
@@ -204,19 +233,27 @@ impl PortShared {
     /// For the listener, now and then while calls run: tells the log, once each, of those that have run longer than
     /// `limit`.
     pub(crate) fn tell_of_the_long(&self, shared: &Shared, limit: Duration, now: Instant) {
-        for (id, turn) in self.turns.iter().enumerate() {
-            let Some(Long { call, peer, ran }) = turn.long(limit, now) else { continue };
+        for long in self.progress(shared, |turn| turn.long(limit, now)) {
             self.stats.long_transactions.add(1);
-            log::warn!(
-                "port {}: {} of {peer} (call {}) has run for {:.1} s on worker {} (Server_Long_Transaction={})",
-                self.name,
-                shared.services.name(call.method),
-                call.id,
-                ran.as_secs_f64(),
-                id + 1,
-                limit.as_secs(),
-            );
+            log::warn!("{long} (Server_Long_Transaction={})", limit.as_secs());
         }
+    }
+
+    /// What runs now.
+    pub(crate) fn unfinished(&self, shared: &Shared, now: Instant) -> Vec<Unfinished> {
+        self.progress(shared, |turn| turn.progress(now)).collect()
+    }
+
+    fn progress(
+        &self,
+        shared: &Shared,
+        of: impl Fn(&Turn) -> Option<Progress>,
+    ) -> impl Iterator<Item = Unfinished> {
+        self.turns.iter().zip(1..).filter_map(move |(turn, worker)| {
+            let Progress { call, peer, ran } = of(turn)?;
+            let (port, method) = (self.name.clone(), shared.services.name(call.method).to_owned());
+            Some(Unfinished { port, method, peer, call: call.id, worker, ran })
+        })
     }
 
     /// For the listener, now and then while calls wait: takes what is kept back behind a handler that turned out

@@ -5,7 +5,7 @@
 //! guess costs a millisecond or two, not the handler's time. A handler that says that it waits costs nobody anything:
 //! its worker gives both away before.
 
-use super::{Burst, Outlet, PortShared, Work};
+use super::{Burst, Outlet, PortShared, Shared, Work};
 use crate::port::{Call, TURN_NS_MAX};
 use crate::service::Status;
 use crate::stats::{Batch, Paces};
@@ -25,7 +25,7 @@ const HELD_BYTES_KEPT: usize = 128 << 10;
 /// Replies are sent when the first of them is this old, though more calls are at hand.
 const HELD_AGE_MAX: Duration = Duration::from_micros(50);
 
-/// A turn ends after this when others wait.
+/// A turn ends after this when others wait: for this port's workers, or for a permit.
 const TURN_MAX: Duration = Duration::from_nanos(TURN_NS_MAX);
 
 /// Shared between its worker, call by call, and the listener, rarely.
@@ -50,15 +50,23 @@ struct Running {
     told: bool,
 }
 
-/// A transaction that runs for long.
+/// A transaction that runs.
 #[derive(Debug)]
-pub(crate) struct Long {
+pub(super) struct Progress {
     /// Which call of its connection.
-    pub(crate) call: Call,
+    pub(super) call: Call,
     /// Whose.
-    pub(crate) peer: SocketAddr,
+    pub(super) peer: SocketAddr,
     /// Since when.
-    pub(crate) ran: Duration,
+    pub(super) ran: Duration,
+}
+
+impl State {
+    fn progress(&self, now: Instant) -> Option<Progress> {
+        let Running { call, started, .. } = self.running?;
+        let peer = self.burst.as_ref()?.work().outlet.as_ref()?.peer();
+        Some(Progress { call, peer, ran: now.saturating_duration_since(started) })
+    }
 }
 
 /// The reply to one call; empty when there is none.
@@ -130,7 +138,7 @@ impl Turn {
         reply: &mut Reply,
         now: Instant,
         port: &PortShared,
-        paces: &Paces,
+        shared: &Shared,
     ) -> Option<Step> {
         let mut state = self.0.lock();
         if !reply.bytes.is_empty() {
@@ -139,14 +147,14 @@ impl Turn {
         let call = state.burst.as_mut().and_then(Burst::pop);
         state.running = call.map(|call| Running { call, started: now, told: false });
         let call = call?;
-        let slow = !paces.is_short(call.method);
+        let slow = !shared.paces.is_short(call.method);
         let end = *state.end.get_or_insert(now + TURN_MAX);
-        let over = now > end && port.queue.others_wait();
+        let over = now > end && (port.queue.others_wait() || shared.throttle.others_starve(port.index));
         let rest = if slow || over { state.burst.as_mut().and_then(Burst::split) } else { None };
         let due = state.held.answers > 0 && (slow || state.held.is_due(now));
         drop(state);
         if let Some(rest) = rest {
-            port.queue.give_back(rest, paces);
+            port.queue.give_back(rest, &shared.paces);
         }
         Some(Step { call, due })
     }
@@ -157,14 +165,18 @@ impl Turn {
         std::mem::swap(&mut self.0.lock().held, spare);
     }
 
+    /// The running call.
+    pub(super) fn progress(&self, now: Instant) -> Option<Progress> {
+        self.0.lock().progress(now)
+    }
+
     /// The running call if it has run longer than `limit` and was not told of yet.
-    pub(super) fn long(&self, limit: Duration, now: Instant) -> Option<Long> {
+    pub(super) fn long(&self, limit: Duration, now: Instant) -> Option<Progress> {
         let mut state = self.0.lock();
-        let peer = state.burst.as_ref()?.work().outlet.as_ref()?.peer();
+        let long = state.progress(now).filter(|progress| progress.ran > limit)?;
         let running = state.running.as_mut().filter(|running| !running.told)?;
-        let ran = now.saturating_duration_since(running.started);
-        running.told = ran > limit;
-        running.told.then_some(Long { call: running.call, peer, ran })
+        running.told = true;
+        Some(long)
     }
 
     /// Ends the turn: gives back what the burst shared.

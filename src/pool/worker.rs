@@ -97,7 +97,7 @@ impl Worker {
         let mut now = now();
         self.late = port.codel.is_late(now.saturating_duration_since(work.received), now);
         turn.begin(burst);
-        while let Some(Step { call, due }) = turn.step(&mut self.reply, now, &port, &self.shared.paces) {
+        while let Some(Step { call, due }) = turn.step(&mut self.reply, now, &port, &self.shared) {
             if due {
                 self.flush(outlet);
             }

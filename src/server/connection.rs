@@ -234,10 +234,17 @@ impl Outlet for Connection {
     }
 
     fn send(&self, replies: &mut Vec<u8>, answers: usize) {
-        self.write(replies);
-        if answers == 0 {
-            return;
+        // Counted before they leave: who has an answer may call again, and must find its place free.
+        if answers > 0 {
+            self.answered(answers);
         }
+        self.write(replies);
+    }
+}
+
+impl Connection {
+    /// So many calls are answered.
+    fn answered(&self, answers: usize) {
         let before = self.in_flight.fetch_sub(answers, Ordering::SeqCst);
         if before == answers && self.any_cancelled.load(Ordering::SeqCst) {
             self.forget_cancelled();
@@ -246,9 +253,7 @@ impl Outlet for Connection {
             self.doorbell.ring(self.id);
         }
     }
-}
 
-impl Connection {
     /// No call is out, so no id can be meant. Looks again under the lock, since a call may have come meanwhile.
     fn forget_cancelled(&self) {
         let mut cancelled = self.cancelled.lock();

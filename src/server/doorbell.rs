@@ -13,16 +13,17 @@ pub(super) struct Doorbell {
     notes: Mutex<Vec<Id>>,
     /// Take no new connections and no new calls.
     draining: AtomicBool,
-    /// Close what is open and end.
-    stopping: AtomicBool,
+    /// Nothing is in flight any more: when to close what is open then, and end.
+    closing: Mutex<Option<Instant>>,
     /// The listener takes no more calls.
     drain_seen: (Mutex<bool>, Condvar),
 }
 
 impl Doorbell {
     pub(super) fn new(waker: Waker) -> Doorbell {
-        let (draining, stopping) = (AtomicBool::new(false), AtomicBool::new(false));
-        Doorbell { waker, notes: Mutex::default(), draining, stopping, drain_seen: Default::default() }
+        let draining = AtomicBool::new(false);
+        let (notes, closing, drain_seen) = Default::default();
+        Doorbell { waker, notes, draining, closing, drain_seen }
     }
 
     /// Asks the listener to look at a connection.
@@ -53,8 +54,9 @@ impl Doorbell {
         while !*seen && !self.drain_seen.1.wait_until(&mut seen, deadline).timed_out() {}
     }
 
-    pub(super) fn stop(&self) {
-        self.stopping.store(true, Ordering::SeqCst);
+    /// Ends the listener: once its peers have closed, or at this time.
+    pub(super) fn close_at(&self, time: Instant) {
+        *self.closing.lock() = Some(time);
         self.wake();
     }
 
@@ -62,8 +64,8 @@ impl Doorbell {
         self.draining.load(Ordering::SeqCst)
     }
 
-    pub(super) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::SeqCst)
+    pub(super) fn closing(&self) -> Option<Instant> {
+        *self.closing.lock()
     }
 
     /// For the listener: the notes left since it last looked.

@@ -43,7 +43,9 @@ pub(super) struct Listener {
     /// Guests being closed, the first to be given up in front.
     leaving: VecDeque<(Instant, Id)>,
     watch: Watch,
-    /// When the last peers are given up, once the server stops.
+    /// Once nothing is in flight in a server that stops: when peers are closed that have not done so themselves.
+    closing: Option<Instant>,
+    /// When those are given up, too, that do not take their last replies.
     end: Option<Instant>,
 }
 
@@ -56,7 +58,7 @@ impl Listener {
         watch: Watch,
     ) -> Listener {
         let (guests, ready, leaving) = (Slots::new(), VecDeque::new(), VecDeque::new());
-        Listener { poll, acceptor, doorbell, desk, guests, ready, leaving, watch, end: None }
+        Listener { poll, acceptor, doorbell, desk, guests, ready, leaving, watch, closing: None, end: None }
     }
 
     /// Serves until the server stops.
@@ -190,9 +192,7 @@ impl Listener {
         if self.doorbell.is_draining() && !self.desk.draining {
             self.drain();
         }
-        if self.doorbell.is_stopping() && self.end.is_none() {
-            self.end = Some(Instant::now() + LEAVE_MAX);
-        }
+        self.closing = self.doorbell.closing();
     }
 
     /// Takes no more connections and tells those there are to send no more calls.
@@ -209,15 +209,22 @@ impl Listener {
         }
     }
 
-    /// Has the server stopped, and does every peer have its replies or its time is over?
+    /// Has the server stopped, and every peer gone, or had its replies, or had its time?
+    ///
+    /// What a peer sent before it heard of the stop is read and refused meanwhile: closed upon at once, it would not
+    /// know whether its call was run.
     fn is_over(&mut self) -> bool {
-        let Some(end) = self.end else { return false };
-        for id in self.guests.ids() {
-            if self.guests.get_mut(id).is_some_and(|guest| !guest.connection.is_backlogged()) {
-                self.close(id, CloseReason::ServerStopped);
+        let Some(closing) = self.closing else { return false };
+        let now = Instant::now();
+        if now >= closing {
+            self.end.get_or_insert(now + LEAVE_MAX);
+            for id in self.guests.ids() {
+                if self.guests.get_mut(id).is_some_and(|guest| !guest.connection.is_backlogged()) {
+                    self.close(id, CloseReason::ServerStopped);
+                }
             }
         }
-        self.guests.len() == 0 || Instant::now() >= end
+        self.guests.len() == 0 || self.end.is_some_and(|end| now >= end)
     }
 
     fn give_up_the_late(&mut self) {
@@ -237,7 +244,7 @@ impl Listener {
             return Some(Duration::ZERO);
         }
         let until = |at: Instant| at.saturating_duration_since(Instant::now());
-        let moments = [self.watch.next(), self.leaving.front().map(|late| late.0), self.end];
+        let moments = [self.watch.next(), self.leaving.front().map(|late| late.0), self.end.or(self.closing)];
         moments.into_iter().map(|at| at.map(until)).chain([self.acceptor.retry_in()]).flatten().min()
     }
 }

@@ -15,6 +15,7 @@ mod slots;
 mod transport;
 mod watch;
 
+pub use crate::pool::Unfinished;
 pub use running::{PortHandle, RunningServer, Stopped};
 
 use crate::config::{CodelMode, Config, ConfigErrors, Limit};

@@ -3,7 +3,7 @@
 use super::doorbell::Doorbell;
 use super::{InfoSource, PortInfo};
 use crate::config::Config;
-use crate::pool::{PortShared, Shared};
+use crate::pool::{PortShared, Shared, Unfinished};
 use crate::stats::PortStats;
 use crate::sync::{Arc, Ordering};
 use std::net::SocketAddr;
@@ -15,6 +15,9 @@ const REFUSE_MAX: Duration = Duration::from_millis(500);
 
 /// A longer time for a stop is this: the clock ends somewhere.
 const PATIENCE_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// How long peers have to close by themselves, having been told and having had their answers.
+const FAREWELL_MAX: Duration = Duration::from_millis(250);
 
 /// How long idle workers have to end.
 const EXIT_MAX: Duration = Duration::from_secs(5);
@@ -77,12 +80,14 @@ impl PortHandle {
 }
 
 /// How a server ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Stopped {
     /// Calls that were queued and not run, because the time was over; refused, if a worker was free to say so.
     pub refused: usize,
     /// Calls whose handlers still ran when the time was over. Their threads go on until the process ends.
     pub unfinished: usize,
+    /// Which calls those are, save for any that ended just then.
+    pub held_by: Vec<Unfinished>,
 }
 
 impl Stopped {
@@ -178,11 +183,17 @@ impl RunningServer {
             // What was kept back behind a handler that is stuck is in the queue by now.
             self.refuse_queued();
             stopped.unfinished = self.in_flight();
+            let now = Instant::now();
+            stopped.held_by =
+                self.ports.iter().flat_map(|port| port.port.unfinished(&self.shared, now)).collect();
             stopped.refused = self.shared.refused.load(Ordering::SeqCst);
         }
         self.shared.throttle.close();
+        let closing = deadline.min(Instant::now() + FAREWELL_MAX);
+        for port in &self.ports {
+            port.doorbell.close_at(closing);
+        }
         for port in &mut self.ports {
-            port.doorbell.stop();
             if let Some(Err(_)) = port.thread.take().map(JoinHandle::join) {
                 log::error!("port {}: its listener had panicked", port.port.name);
             }

@@ -2,6 +2,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
 pub mod gate;
+#[cfg(feature = "server")]
+pub mod ledger;
 
 use boneyard::config::Config;
 #[cfg(feature = "server")]
@@ -38,6 +40,13 @@ pub fn config(lines: &str) -> Config {
     config
 }
 
+/// Lines of several ports on free addresses of this machine.
+pub fn ports(names: &[&str]) -> String {
+    // Addresses must differ in the INI; `config` then has the system choose.
+    let addresses = names.iter().zip(1..).map(|(name, n)| format!("{name}_TCPIPAddress=127.0.0.1:{n}\n"));
+    format!("Ports={}\n{}", names.join(","), addresses.collect::<String>())
+}
+
 /// A server with the rehearsal service.
 #[cfg(feature = "server")]
 pub fn load_server(lines: &str) -> RunningServer {
@@ -48,6 +57,13 @@ pub fn load_server(lines: &str) -> RunningServer {
 #[cfg(feature = "server")]
 pub fn server(lines: &str) -> Server {
     Server::new(config(&format!("Load_Service=1\n{lines}")))
+}
+
+/// Waits until nothing is in flight and all permits are home; workers give theirs back shortly after their last reply.
+#[cfg(feature = "server")]
+#[track_caller]
+pub fn wait_for_permits(server: &RunningServer) {
+    wait_until("all permits are home", || server.in_flight() == 0 && server.permits_out() == 0);
 }
 
 /// A client of raw frames.
@@ -67,7 +83,11 @@ pub struct Frame {
 impl Raw {
     /// Connects and is welcomed.
     pub fn connect(address: SocketAddr) -> Raw {
-        let mut stream = connect(address);
+        Raw::greet(connect(address))
+    }
+
+    /// Greets on a connection and is welcomed.
+    pub fn greet(mut stream: TcpStream) -> Raw {
         stream.write_all(&greeting()).unwrap();
         let frame = read_frame(&mut stream).expect("a Welcome");
         assert_eq!(frame.header.kind, Kind::Welcome);
@@ -128,6 +148,13 @@ impl Frame {
             status => Err((status, Codec::of(self.header.flags).decode(body).expect("a fault"))),
         }
     }
+}
+
+/// Resets a connection: what is under way is lost, and the server's next look at it is an error.
+#[cfg(feature = "server")]
+pub fn reset(stream: TcpStream) {
+    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(stream);
 }
 
 pub fn connect(address: SocketAddr) -> TcpStream {
