@@ -151,9 +151,10 @@ impl Queue {
         }
     }
 
-    /// Do other connections wait for their turn?
+    /// Do other connections wait for their turn? Those too that only this worker may take next, because the others are
+    /// kept for nested calls.
     pub(super) fn others_wait(&self) -> bool {
-        !self.is_empty()
+        !(self.nested.is_empty() && self.fresh.is_empty())
     }
 
     /// Is there no burst that a worker might take?
@@ -392,7 +393,32 @@ impl PermitClock {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Work;
+    use super::super::stand_in::StandIn;
     use super::*;
+    use crate::port::Call;
+    use crate::wire::Codec;
+
+    /// A call of another connection is queued.
+    fn queue_one(queue: &Queue) {
+        let mut work = Work::new(Instant::now());
+        work.calls.push(Call::new(1, 1, Codec::Bincode, 0, None));
+        work.outlet = Some(Arc::new(StandIn::default()));
+        Burst::split_work(Arc::new(work)).for_each(|burst| queue.admit(burst, &Paces::new(1)));
+    }
+
+    #[test]
+    fn who_serves_while_workers_are_kept_sees_others_wait() {
+        let queue = Queue::new(Measures { calls_max: 8, workers: 2, reserve: 1, cores: 2 }, Instant::now());
+        queue_one(&queue);
+        let burst = queue.take().unwrap();
+        assert!(!queue.others_wait());
+        queue_one(&queue);
+        assert!(queue.is_empty() && queue.take().is_none(), "the other worker is kept");
+        assert!(queue.others_wait(), "for this one to end its turn");
+        queue.done(burst.is_nested());
+        assert!(!queue.is_empty());
+    }
 
     #[test]
     fn the_permit_clock_runs_only_while_started() {
