@@ -41,6 +41,9 @@ pub(crate) struct Queue {
     taken: unordered::AtomicU64,
     /// Likely cost of the calls that wait.
     cost_ns: unordered::AtomicU64,
+    /// Of them, those that handlers of this server made, and their likely cost.
+    nested_calls: unordered::AtomicUsize,
+    nested_ns: unordered::AtomicU64,
     /// Workers of the port that hold a permit.
     awake: AtomicUsize,
     /// Those of them that were woken and have not found work yet.
@@ -114,6 +117,8 @@ impl Queue {
             bursts: unordered::AtomicUsize::new(0),
             taken: unordered::AtomicU64::new(0),
             cost_ns: unordered::AtomicU64::new(0),
+            nested_calls: unordered::AtomicUsize::new(0),
+            nested_ns: unordered::AtomicU64::new(0),
             awake: AtomicUsize::new(0),
             searching: AtomicUsize::new(0),
             engaged: AtomicUsize::new(0),
@@ -135,8 +140,9 @@ impl Queue {
         self.calls.load(Ordering::Relaxed)
     }
 
-    /// What is ahead of a connection's next call. `workers` may run at once.
+    /// What is ahead of a connection's next call that a client made. `workers` may run at once.
     pub(crate) fn forecast(&self, outlet: &dyn Outlet, workers: usize) -> Forecast {
+        let workers = workers.min(self.fresh_max);
         let calls = self.calls.load(Ordering::Relaxed) as u64;
         if calls == 0 {
             return Forecast { workers: workers as u64, ..Forecast::default() };
@@ -149,6 +155,17 @@ impl Queue {
             lane_ns: outlet.lane(false).cost_ns(),
             workers: workers as u64,
         }
+    }
+
+    /// What is ahead of a connection's next call that a handler of this server made: others like it, which come first.
+    pub(crate) fn forecast_nested(&self, outlet: &dyn Outlet, workers: usize) -> Forecast {
+        let (workers, calls) = (workers as u64, self.nested_calls.load(Ordering::Relaxed) as u64);
+        if calls == 0 {
+            return Forecast { workers, ..Forecast::default() };
+        }
+        let queue_ns = self.nested_ns.load(Ordering::Relaxed);
+        let (lanes, lane_ns) = (self.nested.len() as u64, outlet.lane(true).cost_ns());
+        Forecast { queue_ns, calls, bursts: calls, lanes, lane_ns, workers }
     }
 
     /// Do other connections wait for their turn? Those too that only this worker may take next, because the others are
@@ -196,6 +213,10 @@ impl Queue {
         let work = Arc::clone(burst.work());
         let outlet = work.outlet.as_ref().expect("the calls of a burst came from somewhere");
         let nested = burst.is_nested();
+        if nested {
+            self.nested_calls.fetch_add(burst.len(), Ordering::Relaxed);
+            self.nested_ns.fetch_add(cost, Ordering::Relaxed);
+        }
         if push(outlet.lane(nested), burst, cost) {
             self.line(nested).join(Arc::clone(outlet));
         }
@@ -238,6 +259,10 @@ impl Queue {
         self.calls.fetch_sub(burst.len(), Ordering::SeqCst);
         self.bursts.fetch_sub(1, Ordering::Relaxed);
         self.cost_ns.fetch_sub(cost_ns, Ordering::Relaxed);
+        if nested {
+            self.nested_calls.fetch_sub(burst.len(), Ordering::Relaxed);
+            self.nested_ns.fetch_sub(cost_ns, Ordering::Relaxed);
+        }
         self.taken.fetch_add(1, Ordering::Relaxed);
         burst
     }
