@@ -13,9 +13,8 @@ use boneyard::wire::{CallPrelude, Flags, Header, Kind, Preface};
 use common::gate::Gate;
 use common::*;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::sync::Arc;
-use std::time::Duration;
 
 const LENGTH: Method<String, u64> = Method::new("test.length");
 const WAIT: Method<(), ()> = Method::new("test.wait");

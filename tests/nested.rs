@@ -102,12 +102,13 @@ fn the_advice_of_the_message_avoids_the_deadlock() {
     let (server, gate, client) =
         one_server("Server_Pool_Tasks=4\nServer_Max_Concurrent_Trans=4\nServer_Nested_Reserve=1", 1);
     let out: Vec<_> = (0..12).map(|_| client.start(DEEP, &1).unwrap()).collect();
-    wait_until("no more begin than may", || gate.inside() == 3);
-    assert_eq!(server.ports()[0].stats().calls.get(), 12);
+    wait_until("all have come", || server.ports()[0].stats().calls.get() == 12);
+    wait_until("as many begin as may", || gate.inside() == 3);
     gate.open();
     for end in out {
         assert_eq!(end.wait(), Ok(1));
     }
+    assert_eq!(gate.peak(), 3, "and no more ever did at once");
     assert_eq!(server.ports()[0].stats().answered(Status::NestedDeadlock), 0);
 }
 

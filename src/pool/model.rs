@@ -282,6 +282,16 @@ fn model_a_handler_that_waits_holds_back_no_call() {
 }
 
 #[test]
+fn model_a_handler_that_waits_holds_back_no_call_of_its_burst() {
+    check(2, 100_000, || {
+        let model = Model::start(1, 2, 1);
+        model.shared.paces.learn(MEET, 0);
+        model.push_for(MEET, 0, 2);
+        model.finish(2);
+    });
+}
+
+#[test]
 fn model_a_close_comes_while_handlers_wait() {
     check(2, 100_000, || {
         let model = Model::start(1, 2, 1);
