@@ -1,4 +1,5 @@
-"""Starts servers, presses them, and reads from /proc what they cost. Shared by compare.py, plots.py, peers/run.py.
+"""Starts servers, presses them, and reads from /proc what they cost. Shared by compare.py, overload.py,
+plots.py, peers/run.py.
 
 Python 3.11 standard library only; Linux only.
 """
