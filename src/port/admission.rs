@@ -127,7 +127,7 @@ mod tests {
         let header = Header { body_bytes: 8, kind: Kind::Call, flags: Flags::NONE, code: 1, call: 7 };
         let now = Instant::now();
         let deadline = left_ms.map(|ms| now + Duration::from_millis(ms));
-        let refusal = admission.refusal(&header, deadline, now, ahead)?;
+        let refusal = admission.refusal(&header, None, deadline, now, ahead)?;
         Some((refusal.status, refusal.fault.retry_after_ms))
     }
 
