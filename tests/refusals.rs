@@ -61,7 +61,6 @@ fn a_handlers_call_does_not_wait_behind_the_calls_of_clients_and_is_not_refused_
 }
 
 #[test]
-#[ignore = "the forecast counts the permits of workers that only wait"]
 fn handlers_that_wait_make_no_queue_look_long() {
     // Twenty workers wait at once, and each needs one of two permits for a moment.
     let server = load_server("Server_Pool_Tasks=20\nServer_Max_Concurrent_Trans=2");

@@ -6,7 +6,7 @@ use super::lane::{Lane, Popped};
 use super::throttle::Throttle;
 use super::{Burst, Outlet};
 use crate::port::Forecast;
-use crate::stats::Paces;
+use crate::stats::{Holding, Paces};
 use crate::sync::{Arc, AtomicUsize, Condvar, Mutex, Ordering, Receiver, Sender, bounded, unordered};
 use std::time::{Duration, Instant};
 
@@ -50,8 +50,8 @@ pub(crate) struct Queue {
     searching: AtomicUsize,
     /// Those of them that run a call not known to be short.
     engaged: AtomicUsize,
-    /// Workers of the port whose transaction has given its permit back for a while.
-    paused: AtomicUsize,
+    /// How much of their time the port's transactions hold a permit.
+    pub(super) holding: Holding,
     /// Turns with something kept back behind a running call: see [`super::Turn`].
     exposed: AtomicUsize,
     /// Calls admitted and not yet answered.
@@ -122,7 +122,7 @@ impl Queue {
             awake: AtomicUsize::new(0),
             searching: AtomicUsize::new(0),
             engaged: AtomicUsize::new(0),
-            paused: AtomicUsize::new(0),
+            holding: Holding::default(),
             exposed: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
             drained: (Mutex::new(false), Condvar::new()),
@@ -355,16 +355,6 @@ impl Queue {
     /// One worker more or less runs a call not known to be short.
     pub(super) fn engaged(&self, change: isize) {
         step(&self.engaged, change);
-    }
-
-    /// Workers whose transaction has given its permit back for a while.
-    pub(crate) fn paused_now(&self) -> usize {
-        self.paused.load(Ordering::Relaxed)
-    }
-
-    /// One worker more or less has given its permit back for a while.
-    pub(super) fn paused(&self, change: isize) {
-        step(&self.paused, change);
     }
 
     /// One turn more or less has something kept back.
