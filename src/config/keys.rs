@@ -234,7 +234,7 @@ pub static KEYS: &[Key] = &[
         slot: Slot::Server {
             kind: Kind::Count {
                 min: 0,
-                max: 512,
+                max: 511,
                 store: |c, s| c.session_calls = s.map(|calls| (calls > 0).then_some(calls as usize)),
             },
             show: |c| shown(c.session_calls.value.unwrap_or(0), &c.session_calls.source),

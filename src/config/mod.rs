@@ -71,7 +71,7 @@ pub struct Config {
     pub pool_tasks: Setting<u32>,
     /// Transactions that may wait in one port's queue; one more is refused. 1 to 1,000,000; default 10,000.
     pub queue_limit: Setting<u32>,
-    /// Calls a session may have out before the next is refused. 1 to 512; `None`, the default, refuses none.
+    /// Calls a session may have out before the next is refused. 1 to 511; `None`, the default, refuses none.
     pub session_calls: Setting<Option<usize>>,
     /// How long a call may well wait. Zero switches CoDel off. 0 to 10 s; default 5 ms.
     pub codel_target: Setting<Duration>,

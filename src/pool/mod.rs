@@ -213,7 +213,7 @@ impl PortShared {
         };
         let message = deadlock_in_words(
             &chain.path(&format!("{} {}", self.name, shared.services.name(call.method))),
-            (&self.name, pools[self.index]),
+            (&self.name, pools[self.index], self.queue.kept()),
             shared.nested.depth(&chain),
         );
         log::error!("nested deadlock: {message}");

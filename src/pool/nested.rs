@@ -134,7 +134,7 @@ impl Nested {
         let is_in_it = |queued: &Queued| {
             queued.port == port && state.waits.iter().any(|wait| wait.is_for(self.server, &queued.chain))
         };
-        let depth = |at: &usize| state.queued[*at].chain.links.len();
+        let depth = |at: &usize| self.depth(&state.queued[*at].chain);
         let victim = (0..state.queued.len()).filter(|at| is_in_it(&state.queued[*at])).max_by_key(depth)?;
         self.count.fetch_sub(1, Ordering::Relaxed);
         Some(state.queued.swap_remove(victim))
@@ -169,21 +169,28 @@ impl std::fmt::Debug for Queued {
 }
 
 /// What the caller in a deadlock is told: the chain of calls, the pool, and the lines that would have avoided it.
-pub(super) fn deadlock_in_words(path: &str, (port, workers): (&str, usize), depth: usize) -> String {
-    let advice = advice(port, workers, depth);
+/// `kept` workers of the pool are kept for such calls already.
+pub(super) fn deadlock_in_words(
+    path: &str,
+    (port, workers, kept): (&str, usize, usize),
+    depth: usize,
+) -> String {
+    let advice = advice(port, workers, kept, depth);
     format!("{path}: all {workers} workers of {port} wait for calls that wait for them; avoided by {advice}")
 }
 
 /// The lines of the INI file that would have avoided a deadlock at a port: a reserve that always leaves a worker for
 /// the innermost of `depth` calls nested in a transaction.
-fn advice(port: &str, workers: usize, depth: usize) -> String {
+fn advice(port: &str, workers: usize, kept: usize, depth: usize) -> String {
     // With one level, one worker that runs nothing else is enough: what it runs waits for nobody. With more, as many
     // transactions may begin as can have all their calls run at once.
-    let reserve = if depth == 1 { 1 } else { workers - workers / (depth + 1) };
+    let reserve = if depth == 1 { 1 } else { workers - workers / (depth + 1) }.max(kept + 1);
     if reserve < workers {
         format!("Server_Nested_Reserve={reserve}")
     } else {
-        format!("{port}_Pool_Tasks={} with Server_Nested_Reserve={depth}", depth + 1)
+        // One transaction at a time, with a worker for each call within it.
+        let reserve = depth.max(kept + 1);
+        format!("{port}_Pool_Tasks={} with Server_Nested_Reserve={reserve}", reserve + 1)
     }
 }
 
@@ -267,9 +274,11 @@ mod tests {
 
     #[test]
     fn the_advice_leaves_a_worker_for_the_innermost_call() {
-        assert_eq!(advice("P", 4, 1), "Server_Nested_Reserve=1");
-        assert_eq!(advice("P", 6, 2), "Server_Nested_Reserve=4");
-        assert_eq!(advice("P", 2, 2), "P_Pool_Tasks=3 with Server_Nested_Reserve=2");
-        assert_eq!(advice("P", 1, 1), "P_Pool_Tasks=2 with Server_Nested_Reserve=1");
+        assert_eq!(advice("P", 4, 0, 1), "Server_Nested_Reserve=1");
+        assert_eq!(advice("P", 6, 0, 2), "Server_Nested_Reserve=4");
+        assert_eq!(advice("P", 2, 0, 2), "P_Pool_Tasks=3 with Server_Nested_Reserve=2");
+        assert_eq!(advice("P", 4, 1, 1), "Server_Nested_Reserve=2", "what is set was not enough");
+        assert_eq!(advice("P", 2, 1, 1), "P_Pool_Tasks=3 with Server_Nested_Reserve=2");
+        assert_eq!(advice("P", 1, 0, 1), "P_Pool_Tasks=2 with Server_Nested_Reserve=1");
     }
 }

@@ -179,6 +179,11 @@ impl Queue {
         self.nested.is_empty() && (self.fresh.is_empty() || self.keeps_workers() && self.fresh_are_full())
     }
 
+    /// How many workers are kept for nested calls.
+    pub(super) fn kept(&self) -> usize {
+        self.workers - self.fresh_max
+    }
+
     /// Are some workers kept for nested calls?
     fn keeps_workers(&self) -> bool {
         self.fresh_max < self.workers

@@ -75,10 +75,11 @@ impl Chain {
         self.links.iter().any(|link| link.server == server)
     }
 
-    /// The names of its links and of what is called last, in order.
+    /// The names of its links and of what is called last, in order. Others' names come as they came, save what would
+    /// spoil a log's line.
     pub fn path(&self, last: &str) -> String {
-        let names = self.links.iter().map(|link| link.name.as_str()).chain([last]);
-        names.collect::<Vec<_>>().join(" -> ")
+        let names = self.links.iter().map(|link| link.name.escape_debug().to_string());
+        names.chain([last.to_owned()]).collect::<Vec<_>>().join(" -> ")
     }
 }
 

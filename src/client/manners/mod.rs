@@ -70,7 +70,7 @@ impl Manners {
     }
 
     /// How long to wait before a call that failed with `error` is made again, for the `number`th time, from 1. `None`
-    /// when it must not be, or cannot in time.
+    /// when it must not be, or cannot in time, or the server asks for much patience.
     pub(super) fn wait(
         &self,
         error: &ClientError,
@@ -79,6 +79,9 @@ impl Manners {
         deadline: Option<Instant>,
     ) -> Option<Duration> {
         if number > self.retries || !may_repeat(error, idempotent) {
+            return None;
+        }
+        if error.retry_after().is_some_and(|after| after > RETRY_AFTER_MAX) {
             return None;
         }
         let wait = backoff::wait(number, error.retry_after().unwrap_or_default(), fastrand::f64());
@@ -96,6 +99,9 @@ impl Manners {
         self.budget.spend()
     }
 }
+
+/// A server that asks a client to wait longer than this is left to the caller.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 
 /// May a call that failed so be made again, and may that help? Only what was refused for load or has lost its
 /// connection, and unless it is idempotent, only what no handler saw.
