@@ -106,7 +106,7 @@ fn a_permit_or_a_counter_leaks_or_underflows() {
             let mut ledger = Ledger::default();
             let calls: Vec<_> = (0..30)
                 .map(|_| {
-                    let how = [0, 0, 1, REFUSES, PANICS, PANICS_BLOCKED][random.below(6) as usize];
+                    let how = [0, 0, 1, REFUSES, PANICS, PANICS_BLOCKED][random.below(6)];
                     client.frame("test.end", &how, random.below(3) as u32)
                 })
                 .collect();
