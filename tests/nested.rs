@@ -187,3 +187,35 @@ fn a_handlers_call_waits_no_longer_than_its_own_caller() {
     gate.open();
     wait_until("all is home", || server.in_flight() == 0 && server.permits_out() == 0);
 }
+
+#[test]
+#[ignore = "calls in the socket are not seen, so their callers do not count as stuck"]
+fn a_deadlock_is_found_also_when_its_calls_exceed_a_window() {
+    const FAN: Method<u32, u32> = Method::new("test.fan");
+    for each in [10, 20] {
+        let (gate, next) = (Arc::<Gate>::default(), Address::default());
+        let (pass, own) = (Arc::clone(&gate), Arc::clone(&next));
+        let lines = "Server_Pool_Tasks=40\nServer_Max_Concurrent_Trans=40";
+        let server = deep(server(lines), &gate, &next, 99)
+            .handle(FAN, move |tx, each| {
+                tx.blocking(|| pass.pass());
+                let client = own.get().expect("it is set before").with_deadline(Duration::from_secs(5));
+                let calls: Result<Vec<_>, _> = (0..each).map(|_| client.start(DEEP, &0)).collect();
+                let mut sum = 0;
+                for call in calls.map_err(outwards)? {
+                    sum += call.wait().map_err(outwards)?;
+                }
+                Ok(sum)
+            })
+            .start()
+            .unwrap();
+        next.set(client(server.address())).expect("it is set once");
+        let client = client(server.address());
+        let out: Vec<_> = (0..40).map(|_| client.start(FAN, &each).unwrap()).collect();
+        wait_until("all have begun", || gate.inside() == 40);
+        gate.open();
+        out.into_iter().for_each(|end| drop(end.wait()));
+        let found = server.ports()[0].stats().answered(Status::NestedDeadlock);
+        assert!(found > 0, "of {} calls", 40 * each);
+    }
+}

@@ -72,9 +72,13 @@ impl Codel {
         if now >= state.end {
             // An interval without a call says nothing about this one.
             let stands = state.least > self.rules.target && now < state.end + self.rules.interval;
-            self.judge(&mut state, stands, now);
+            let news = self.judge(&mut state, stands, now);
             state.end = now + self.rules.interval;
             state.least = wait;
+            drop(state);
+            if let Some(news) = news {
+                log::warn!("port {}: {news}", self.port);
+            }
             // The first of an interval always runs: one call alone is no queue.
             return false;
         }
@@ -93,49 +97,47 @@ impl Codel {
         (self.rules.refuse && self.overloaded.load(Ordering::Relaxed)).then(|| 2 * self.rules.target)
     }
 
-    fn judge(&self, state: &mut State, stands: bool, now: Instant) {
+    /// Begins or ends an overload. Returns what the log is to be told, without the lock.
+    fn judge(&self, state: &mut State, stands: bool, now: Instant) -> Option<String> {
         self.overloaded.store(stands, Ordering::Relaxed);
         match (state.since, stands) {
             (None, true) => self.begin(state, now),
             (Some(since), false) => self.end(state, now.saturating_duration_since(since)),
-            _ => {}
+            _ => None,
         }
     }
 
-    fn begin(&self, state: &mut State, now: Instant) {
-        (state.since, state.logged) = (Some(now), now >= state.log_from);
+    fn begin(&self, state: &mut State, now: Instant) -> Option<String> {
         self.late.store(0, Ordering::Relaxed);
-        if state.logged {
-            state.log_from = now + LOG_PAUSE;
-            let CodelRules { target, interval, refuse } = self.rules;
-            let what =
-                if refuse { "calls that wait over twice that are refused" } else { "nothing is refused" };
-            log::warn!(
-                "port {}: overloaded: for {} ms no call waited less than {} ms, above {} ms \
-                 (Server_CoDel_Target); {what}",
-                self.port,
-                interval.as_millis(),
-                state.least.as_millis(),
-                target.as_millis(),
-            );
+        (state.since, state.logged) = (Some(now), now >= state.log_from);
+        if !state.logged {
+            return None;
         }
+        state.log_from = now + LOG_PAUSE;
+        let CodelRules { target, interval, refuse } = self.rules;
+        let what = if refuse { "calls that wait over twice that are refused" } else { "nothing is refused" };
+        Some(format!(
+            "overloaded: for {} ms no call waited less than {} ms, above {} ms (Server_CoDel_Target); {what}",
+            interval.as_millis(),
+            state.least.as_millis(),
+            target.as_millis(),
+        ))
     }
 
-    fn end(&self, state: &mut State, lasted: Duration) {
+    fn end(&self, state: &mut State, lasted: Duration) -> Option<String> {
         state.since = None;
-        if state.logged {
-            let (verb, hint) = if self.rules.refuse {
-                ("were refused by workers", "")
-            } else {
-                ("would have been refused", " (Server_CoDel_Mode=refuse does it)")
-            };
-            log::warn!(
-                "port {}: the overload ended after {:.1} s; {} calls {verb}{hint}",
-                self.port,
+        let (verb, hint) = if self.rules.refuse {
+            ("were refused by workers", "")
+        } else {
+            ("would have been refused", " (Server_CoDel_Mode=refuse does it)")
+        };
+        state.logged.then(|| {
+            format!(
+                "the overload ended after {:.1} s; {} calls {verb}{hint}",
                 lasted.as_secs_f64(),
                 self.late.load(Ordering::Relaxed),
-            );
-        }
+            )
+        })
     }
 }
 

@@ -72,13 +72,13 @@ impl Nested {
     }
 
     /// The server's number in chains.
-    pub(super) fn server(&self) -> u64 {
+    pub(crate) fn server(&self) -> u64 {
         self.server
     }
 
     /// Was a call with this chain made for a transaction of this server?
     pub(crate) fn concerns(&self, chain: &Chain) -> bool {
-        chain.links.iter().any(|link| link.server == self.server)
+        chain.concerns(self.server)
     }
 
     /// How many of this server's transactions wait for a call with this chain.

@@ -6,7 +6,7 @@ use super::lane::{Lane, Popped};
 use super::throttle::Throttle;
 use super::{Burst, Outlet};
 use crate::port::Forecast;
-use crate::stats::Paces;
+use crate::stats::{Holding, Paces};
 use crate::sync::{Arc, AtomicUsize, Condvar, Mutex, Ordering, Receiver, Sender, bounded, unordered};
 use std::time::{Duration, Instant};
 
@@ -41,14 +41,17 @@ pub(crate) struct Queue {
     taken: unordered::AtomicU64,
     /// Likely cost of the calls that wait.
     cost_ns: unordered::AtomicU64,
+    /// Of them, those that handlers of this server made, and their likely cost.
+    nested_calls: unordered::AtomicUsize,
+    nested_ns: unordered::AtomicU64,
     /// Workers of the port that hold a permit.
     awake: AtomicUsize,
     /// Those of them that were woken and have not found work yet.
     searching: AtomicUsize,
     /// Those of them that run a call not known to be short.
     engaged: AtomicUsize,
-    /// Workers of the port whose transaction has given its permit back for a while.
-    paused: AtomicUsize,
+    /// How much of their time the port's transactions hold a permit.
+    pub(super) holding: Holding,
     /// Turns with something kept back behind a running call: see [`super::Turn`].
     exposed: AtomicUsize,
     /// Calls admitted and not yet answered.
@@ -114,10 +117,12 @@ impl Queue {
             bursts: unordered::AtomicUsize::new(0),
             taken: unordered::AtomicU64::new(0),
             cost_ns: unordered::AtomicU64::new(0),
+            nested_calls: unordered::AtomicUsize::new(0),
+            nested_ns: unordered::AtomicU64::new(0),
             awake: AtomicUsize::new(0),
             searching: AtomicUsize::new(0),
             engaged: AtomicUsize::new(0),
-            paused: AtomicUsize::new(0),
+            holding: Holding::default(),
             exposed: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
             drained: (Mutex::new(false), Condvar::new()),
@@ -135,8 +140,9 @@ impl Queue {
         self.calls.load(Ordering::Relaxed)
     }
 
-    /// What is ahead of a connection's next call. `workers` may run at once.
+    /// What is ahead of a connection's next call that a client made. `workers` may run at once.
     pub(crate) fn forecast(&self, outlet: &dyn Outlet, workers: usize) -> Forecast {
+        let workers = workers.min(self.fresh_max);
         let calls = self.calls.load(Ordering::Relaxed) as u64;
         if calls == 0 {
             return Forecast { workers: workers as u64, ..Forecast::default() };
@@ -151,9 +157,21 @@ impl Queue {
         }
     }
 
-    /// Do other connections wait for their turn?
+    /// What is ahead of a connection's next call that a handler of this server made: others like it, which come first.
+    pub(crate) fn forecast_nested(&self, outlet: &dyn Outlet, workers: usize) -> Forecast {
+        let (workers, calls) = (workers as u64, self.nested_calls.load(Ordering::Relaxed) as u64);
+        if calls == 0 {
+            return Forecast { workers, ..Forecast::default() };
+        }
+        let queue_ns = self.nested_ns.load(Ordering::Relaxed);
+        let (lanes, lane_ns) = (self.nested.len() as u64, outlet.lane(true).cost_ns());
+        Forecast { queue_ns, calls, bursts: calls, lanes, lane_ns, workers }
+    }
+
+    /// Do other connections wait for their turn? Those too that only this worker may take next, because the others are
+    /// kept for nested calls.
     pub(super) fn others_wait(&self) -> bool {
-        !self.is_empty()
+        !(self.nested.is_empty() && self.fresh.is_empty())
     }
 
     /// Is there no burst that a worker might take?
@@ -195,6 +213,10 @@ impl Queue {
         let work = Arc::clone(burst.work());
         let outlet = work.outlet.as_ref().expect("the calls of a burst came from somewhere");
         let nested = burst.is_nested();
+        if nested {
+            self.nested_calls.fetch_add(burst.len(), Ordering::Relaxed);
+            self.nested_ns.fetch_add(cost, Ordering::Relaxed);
+        }
         if push(outlet.lane(nested), burst, cost) {
             self.line(nested).join(Arc::clone(outlet));
         }
@@ -237,6 +259,10 @@ impl Queue {
         self.calls.fetch_sub(burst.len(), Ordering::SeqCst);
         self.bursts.fetch_sub(1, Ordering::Relaxed);
         self.cost_ns.fetch_sub(cost_ns, Ordering::Relaxed);
+        if nested {
+            self.nested_calls.fetch_sub(burst.len(), Ordering::Relaxed);
+            self.nested_ns.fetch_sub(cost_ns, Ordering::Relaxed);
+        }
         self.taken.fetch_add(1, Ordering::Relaxed);
         burst
     }
@@ -331,16 +357,6 @@ impl Queue {
         step(&self.engaged, change);
     }
 
-    /// Workers whose transaction has given its permit back for a while.
-    pub(crate) fn paused_now(&self) -> usize {
-        self.paused.load(Ordering::Relaxed)
-    }
-
-    /// One worker more or less has given its permit back for a while.
-    pub(super) fn paused(&self, change: isize) {
-        step(&self.paused, change);
-    }
-
     /// One turn more or less has something kept back.
     pub(super) fn exposed(&self, change: isize) {
         step(&self.exposed, change);
@@ -392,7 +408,32 @@ impl PermitClock {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Work;
+    use super::super::stand_in::StandIn;
     use super::*;
+    use crate::port::Call;
+    use crate::wire::Codec;
+
+    /// A call of another connection is queued.
+    fn queue_one(queue: &Queue) {
+        let mut work = Work::new(Instant::now());
+        work.calls.push(Call::new(1, 1, Codec::Bincode, 0, None));
+        work.outlet = Some(Arc::new(StandIn::default()));
+        Burst::split_work(Arc::new(work)).for_each(|burst| queue.admit(burst, &Paces::new(1)));
+    }
+
+    #[test]
+    fn who_serves_while_workers_are_kept_sees_others_wait() {
+        let queue = Queue::new(Measures { calls_max: 8, workers: 2, reserve: 1, cores: 2 }, Instant::now());
+        queue_one(&queue);
+        let burst = queue.take().unwrap();
+        assert!(!queue.others_wait());
+        queue_one(&queue);
+        assert!(queue.is_empty() && queue.take().is_none(), "the other worker is kept");
+        assert!(queue.others_wait(), "for this one to end its turn");
+        queue.done(burst.is_nested());
+        assert!(!queue.is_empty());
+    }
 
     #[test]
     fn the_permit_clock_runs_only_while_started() {

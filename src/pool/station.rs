@@ -26,6 +26,9 @@ pub(super) struct Station {
     engaged: Cell<bool>,
     /// How long the running call has stood in line for a permit after its waits.
     stood: Cell<Duration>,
+    /// How long it has been without one, that included.
+    waited: Cell<Duration>,
+    paused: Cell<Option<Instant>>,
     running: RefCell<Running>,
 }
 
@@ -51,6 +54,8 @@ impl Station {
             parker,
             engaged: Cell::default(),
             stood: Cell::default(),
+            waited: Cell::default(),
+            paused: Cell::default(),
             running: RefCell::default(),
         }
     }
@@ -85,6 +90,11 @@ impl Station {
     pub(super) fn take_stood(&self) -> Duration {
         self.stood.take()
     }
+
+    /// How long the call was without a permit; 0 from here on, for the next call.
+    pub(super) fn take_waited(&self) -> Duration {
+        self.waited.take()
+    }
 }
 
 impl Host for Station {
@@ -95,7 +105,7 @@ impl Host for Station {
         let seen_early = planted(Planted::LatePause).then(|| port.queue.is_empty());
         // First no longer awake, then the look at the queue: see the proof in docs/ARCHITECTURE.md.
         shared.throttle.pause(port.index);
-        port.queue.paused(1);
+        self.paused.set(Some(now()));
         if !seen_early.unwrap_or_else(|| port.queue.is_empty()) {
             port.queue.announce(&shared.throttle, port.index);
         }
@@ -109,7 +119,9 @@ impl Host for Station {
             debug_assert!(permitted, "who stands in line gets a permit in its turn");
             self.stood.set(self.stood.get() + now().saturating_duration_since(start));
         }
-        self.port.queue.paused(-1);
+        if let Some(paused) = self.paused.take() {
+            self.waited.set(self.waited.get() + now().saturating_duration_since(paused));
+        }
         // However short the method was taken to be: this call is not.
         self.engage();
     }

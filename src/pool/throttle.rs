@@ -91,12 +91,12 @@ impl Throttle {
         self.seats.iter().map(|seat| seat.parkers.len()).collect()
     }
 
-    /// How many workers of a port may run at once: its pool, or its share of the permits while other ports want
-    /// theirs, with those whose transaction has given its permit back for a while.
+    /// How many workers of a port may be busy at once: its pool, or as many as its permits keep busy, of which it has a
+    /// share while other ports want theirs.
     pub(crate) fn may_run(&self, port: usize) -> usize {
         let (workers, queue) = (self.seats[port].parkers.len(), &self.seats[port].queue);
         let wanting = 1 + (self.starving.load(Ordering::Relaxed) & !(1 << port)).count_ones();
-        let share = |limit: NonZeroU32| (limit.get() / wanting).max(1) as usize + queue.paused_now();
+        let share = |limit: NonZeroU32| queue.holding.workers((limit.get() / wanting).max(1) as usize);
         self.limit.map_or(workers, |limit| share(limit).min(workers))
     }
 

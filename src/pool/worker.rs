@@ -163,7 +163,10 @@ impl Worker {
                     end = now();
                     let ran = end.saturating_duration_since(start);
                     shared.paces.learn(call.method, ran.as_nanos() as u64);
-                    let stood = self.station.take_stood();
+                    let (stood, waited) = (self.station.take_stood(), self.station.take_waited());
+                    if !shared.paces.is_short(call.method) {
+                        self.port.queue.holding.learn(ran, ran.saturating_sub(waited));
+                    }
                     times.permit_wait_us = times.permit_wait_us.saturating_add(micros(stood));
                     times.run_us = micros(ran.saturating_sub(stood));
                     status

@@ -7,7 +7,7 @@
 use super::forecast::{Forecast, would_be_late};
 use crate::service::{Refusal, Status};
 use crate::stats::Paces;
-use crate::wire::Header;
+use crate::wire::{Chain, Header};
 use std::time::{Duration, Instant};
 
 /// When a caller may find a server again that is stopping: it is most likely being started anew.
@@ -26,6 +26,10 @@ pub struct Admission<'a> {
     pub session_room: usize,
     /// What is ahead of the next call.
     pub forecast: Forecast,
+    /// What is ahead of the next call that a handler of this server made: those of clients are behind it.
+    pub nested: Forecast,
+    /// The server's number in chains; 0 is nobody's.
+    pub server: u64,
     /// While the queue stands: the longest wait a call is let in for.
     pub wait_max: Option<Duration>,
     /// What each method costs.
@@ -44,13 +48,24 @@ impl<'a> Admission<'a> {
     pub fn open(methods: u16, paces: &'a Paces) -> Admission<'a> {
         let forecast = Forecast::default();
         let (queue_room, session_room) = (usize::MAX, usize::MAX);
-        Admission { draining: false, methods, queue_room, session_room, forecast, wait_max: None, paces }
+        Admission {
+            draining: false,
+            methods,
+            queue_room,
+            session_room,
+            forecast,
+            nested: forecast,
+            server: 0,
+            wait_max: None,
+            paces,
+        }
     }
 
     /// Is there a reason to refuse this call now?
     pub(super) fn refusal(
         &self,
         header: &Header,
+        chain: Option<&Chain>,
         deadline: Option<Instant>,
         now: Instant,
         ahead: Ahead,
@@ -63,7 +78,8 @@ impl<'a> Admission<'a> {
             return Some(Refusal::new(Status::UnknownMethod, message));
         }
         let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
-        let wait = self.forecast.wait(ahead.ns);
+        let nested = chain.is_some_and(|chain| chain.concerns(self.server));
+        let wait = if nested { self.nested } else { self.forecast }.wait(ahead.ns);
         let status = if left.is_some_and(|left| left.is_zero()) {
             Status::DeadlineExceeded
         } else if ahead.calls >= self.session_room {
@@ -111,7 +127,7 @@ mod tests {
         let header = Header { body_bytes: 8, kind: Kind::Call, flags: Flags::NONE, code: 1, call: 7 };
         let now = Instant::now();
         let deadline = left_ms.map(|ms| now + Duration::from_millis(ms));
-        let refusal = admission.refusal(&header, deadline, now, ahead)?;
+        let refusal = admission.refusal(&header, None, deadline, now, ahead)?;
         Some((refusal.status, refusal.fault.retry_after_ms))
     }
 

@@ -199,7 +199,7 @@ impl Conversation {
         let wait = Duration::from_millis(prelude.deadline_ms.into());
         let deadline = (prelude.deadline_ms > 0).then(|| port.arrived + wait);
         let ahead = Ahead { calls: intake.calls.len(), ns: intake.cost_ns };
-        if let Some(refusal) = port.admission.refusal(header, deadline, port.now, ahead) {
+        if let Some(refusal) = port.admission.refusal(header, chain.as_ref(), deadline, port.now, ahead) {
             refuse(header, &refusal, port, intake);
             return Ok(());
         }

@@ -281,12 +281,15 @@ impl Desk {
     /// What the port lets in now.
     fn admission(&self, connection: &Connection) -> Admission<'_> {
         let (port, shared) = (&self.port, &self.shared);
+        let workers = shared.throttle.may_run(port.index);
         Admission {
             draining: self.draining,
             methods: shared.services.len() as u16,
             queue_room: port.queue.room(),
             session_room: self.session_calls_max.saturating_sub(connection.in_flight()),
-            forecast: port.queue.forecast(connection, shared.throttle.may_run(port.index)),
+            forecast: port.queue.forecast(connection, workers),
+            nested: port.queue.forecast_nested(connection, workers),
+            server: shared.nested.server(),
             wait_max: port.codel.wait_max(),
             paces: &shared.paces,
         }

@@ -80,8 +80,11 @@ pub(crate) fn deadline() -> Option<Instant> {
 /// As [`blocking`], while the handler waits for the answer to a call it made.
 pub(crate) fn awaiting<R>(call: Option<Ticket>, wait: impl FnOnce() -> R) -> R {
     let Some(call) = call else { return blocking(wait) };
-    let _awaiting = Awaiting::begin(call);
-    blocking(wait)
+    // Within the pause: whoever is answered and stands in line for a permit waits for the call no longer.
+    blocking(|| {
+        let _awaiting = Awaiting::begin(call);
+        wait()
+    })
 }
 
 /// The time in which the host knows what is waited for. A panic ends it too.
@@ -150,6 +153,7 @@ mod tests {
             self.0.set(self.0.get() + 1);
         }
         fn resume(&self) {
+            assert_eq!(self.2.get(), None, "who stands in line for a permit waits for no call");
             self.1.set(self.1.get() + 1);
         }
         fn origin(&self) -> Origin {
@@ -203,6 +207,8 @@ mod tests {
         });
         assert_eq!((seen, scribe.2.get()), (Some(ticket), None));
         assert_eq!(scribe.pauses_and_resumes(), (1, 1));
+        assert_eq!(awaiting(Some(ticket), || scribe.2.get()), Some(ticket), "and in a wait of its own");
+        assert_eq!(scribe.pauses_and_resumes(), (2, 2));
         set(None);
         assert!(origin().is_none());
     }

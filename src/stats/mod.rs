@@ -4,6 +4,7 @@
 
 mod pace;
 
+pub(crate) use pace::Holding;
 pub use pace::Paces;
 
 use crate::service::Status;

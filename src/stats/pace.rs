@@ -2,6 +2,7 @@
 
 use crate::sync::Ordering;
 use crate::sync::unordered::AtomicU64;
+use std::time::Duration;
 
 /// A method that usually runs no longer than this is short: calls behind it may wait for it, and its reply for
 /// theirs. In nanoseconds.
@@ -86,9 +87,43 @@ impl Paces {
     }
 }
 
+/// How much of their time a port's transactions hold a permit: running averages over those that are not short.
+#[derive(Debug, Default)]
+pub(crate) struct Holding(AtomicU64);
+
+impl Holding {
+    /// A transaction ran so long, and held a permit for `held` of it.
+    pub(crate) fn learn(&self, ran: Duration, held: Duration) {
+        let word = self.0.load(Ordering::Relaxed);
+        let us = |time: Duration| u32::try_from(time.as_micros()).unwrap_or(u32::MAX).max(1);
+        let mean = |old: u32, new: u32| {
+            if old == 0 { new } else { (old as i64 + (new as i64 - old as i64) / 16) as u32 }
+        };
+        let new = (mean((word >> 32) as u32, us(ran)), mean(word as u32, us(held)));
+        self.0.store(u64::from(new.0) << 32 | u64::from(new.1), Ordering::Relaxed);
+    }
+
+    /// How many workers so many permits keep busy, where transactions give theirs back while they wait.
+    pub(crate) fn workers(&self, permits: usize) -> usize {
+        let word = self.0.load(Ordering::Relaxed);
+        let (ran, held) = (word >> 32, u64::from(word as u32).max(1));
+        (permits as u64 * ran.max(held) / held) as usize
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn permits_go_further_where_transactions_wait_without_them() {
+        let (holding, ms) = (Holding::default(), Duration::from_millis);
+        assert_eq!(holding.workers(4), 4, "nothing is known");
+        holding.learn(ms(5), ms(5));
+        assert_eq!(holding.workers(4), 4);
+        (0..200).for_each(|_| holding.learn(ms(5), ms(1)));
+        assert!((18..=20).contains(&holding.workers(4)), "{}", holding.workers(4));
+    }
 
     #[test]
     fn a_method_is_short_once_it_has_been_seen_to_be() {

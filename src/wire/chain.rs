@@ -70,6 +70,11 @@ impl Chain {
         Ok(())
     }
 
+    /// Was the call made for a transaction of this server?
+    pub fn concerns(&self, server: u64) -> bool {
+        self.links.iter().any(|link| link.server == server)
+    }
+
     /// The names of its links and of what is called last, in order.
     pub fn path(&self, last: &str) -> String {
         let names = self.links.iter().map(|link| link.name.as_str()).chain([last]);

@@ -59,6 +59,8 @@ impl Manners {
             Err(ClientError::Draining { .. }) => return,
             // Its settings are wrong, whatever its load.
             Err(ClientError::NestedDeadlock(_)) => return,
+            // It was taken in and not run: neither served nor refused.
+            Err(ClientError::DeadlineExceeded { .. }) => return,
             Err(error) => error.blame() != Blame::Overload,
             Ok(_) => true,
         };
@@ -113,6 +115,7 @@ pub(super) fn may_repeat(error: &ClientError, idempotent: bool) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::error::Side;
     use super::*;
 
     fn connect(kind: ErrorKind) -> ClientError {
@@ -164,5 +167,17 @@ mod tests {
             assert_eq!(held_back(other.clone()), 0, "{other:?}");
         }
         assert!(held_back(FULL) > 500);
+    }
+
+    #[test]
+    fn calls_that_the_server_finds_late_are_not_taken_for_served() {
+        let manners = Manners::new(&ClientOptions::default());
+        let late = ClientError::DeadlineExceeded { noticed: Side::Server, may_have_run: false };
+        for _ in 0..1000 {
+            manners.heard(&Err::<(), _>(FULL));
+            manners.heard(&Err::<(), _>(late.clone()));
+        }
+        let held_back = (0..1000).filter(|_| manners.admit().is_err()).count();
+        assert!(held_back > 500, "{held_back}");
     }
 }
