@@ -14,7 +14,7 @@ mod stop;
 
 use boneyard::bench::{self, Pace, Plan, Target};
 use boneyard::client::ClientOptions;
-use boneyard::server::{RunningServer, Server};
+use boneyard::server::RunningServer;
 use boneyard::service::{ApplicationError, Bytes, Status};
 use boneyard::wire::{Codec, Flags, Kind};
 use boneyard::{Client, Method};
@@ -32,7 +32,7 @@ use std::time::Duration;
 const WAIT: Method<(), ()> = Method::new("test.wait");
 /// As [`WAIT`], without its permit.
 const BLOCK: Method<(), ()> = Method::new("test.block");
-/// Ends in the way of this number, or sleeps so many milliseconds; see [`end`].
+/// Ends in the way that the number names, or sleeps so many milliseconds, half of them without its permit.
 const END: Method<u64, Bytes> = Method::new("test.end");
 
 const REFUSES: u64 = 1_000;
@@ -43,12 +43,8 @@ const SAYS_TOO_MUCH: u64 = 1_003;
 /// A server whose handlers wait at the gate, or end in whatever way their caller wants.
 fn start(lines: &str) -> (RunningServer, Arc<Gate>) {
     let gate = Arc::<Gate>::default();
-    (with_gate(lines, &gate).start().expect("starts"), gate)
-}
-
-fn with_gate(lines: &str, gate: &Arc<Gate>) -> Server {
-    let (wait, block) = (Arc::clone(gate), Arc::clone(gate));
-    server(lines)
+    let (wait, block) = (Arc::clone(&gate), Arc::clone(&gate));
+    let server = server(lines)
         .handle(WAIT, move |_, ()| {
             wait.pass();
             Ok(())
@@ -67,7 +63,8 @@ fn with_gate(lines: &str, gate: &Arc<Gate>) -> Server {
                 thread::sleep(Duration::from_millis(ms.div_ceil(2)));
                 Ok(Bytes::default())
             }
-        })
+        });
+    (server.start().expect("starts"), gate)
 }
 
 fn cancel(client: &mut Raw, call: u64) {
@@ -261,7 +258,7 @@ fn health_is_behind_the_same_limit_as_the_calls() {
 fn busy(lines: &str) -> (RunningServer, Arc<Gate>, Raw, Ledger) {
     let (server, gate) = start(&format!("{lines}Server_Pool_Tasks=1\nServer_Max_Concurrent_Trans=1"));
     let (mut client, mut ledger) = (Raw::connect(server.address()), Ledger::default());
-    // What a call of test.end costs is known from here on: 40 ms.
+    // From here on it is known what a call of test.end costs: 40 ms, half of them with the permit.
     ledger.call(&mut client, "test.end", &40u64, 0);
     ledger.settle(&mut client);
     ledger.call(&mut client, "test.wait", &(), 0);
@@ -323,7 +320,7 @@ fn a_call_is_rejected_without_a_reply() {
         ledger.calls(client, 9, "server.ping", &());
     }));
     seen.add(refused_by("", |server, client, ledger| {
-        // The first finds the queue empty; later ones find 40 ms for each call before them.
+        // The first finds the queue empty; the last finds five calls of test.end before it.
         ledger.call(client, "server.ping", &(), 1);
         ledger.calls(client, 4, "test.end", &0u64);
         let dropped = ledger.call(client, "test.end", &0u64, 0);

@@ -1,8 +1,9 @@
 //! The end of a server: a stop that does not come to one, and a restart that loses or repeats what is under way.
 
 use super::common::*;
-use super::{Client, ClientOptions, RunningServer, Server, start};
+use super::{Client, ClientOptions, RunningServer, start};
 use boneyard::Method;
+use boneyard::server::Server;
 use boneyard::service::Status;
 use boneyard::wire::Kind;
 use std::collections::HashMap;
@@ -79,8 +80,9 @@ fn logging(address: Option<SocketAddr>, log: &Log) -> RunningServer {
         .expect("the address is free")
 }
 
-/// A restart under load loses no call and runs none twice, whether or not its method is idempotent: what a stopping
-/// server has taken it answers, and what it has not it refuses or its client knows not to have been sent.
+/// What is promised: a restart under load loses no call of a client that makes refused ones again, and runs none twice,
+/// whether or not its method is idempotent. What a stopping server has taken it answers; what it has not it refuses, or
+/// its client knows that it was not sent.
 #[test]
 fn a_drain_race_loses_a_call_or_runs_it_twice() {
     const CALLERS: u64 = 4;
