@@ -191,7 +191,8 @@ def waits_table(record):
 
 
 def quiet_table(record):
-    head = ["the loud callers are at", "they call", "calls/s", "quiet: p50 ms alone", "beside", "p99 ms alone", "beside"]
+    head = ["the loud callers are at", "they call", "calls/s"]
+    head += ["quiet: p50 ms alone", "beside", "p99 ms alone", "beside"]
     rows = []
     for row in record["quiet"]:
         figures = [shown(row[when][key], 2) for key in ("p50_ms", "p99_ms") for when in ("alone", "beside")]
