@@ -79,7 +79,9 @@ impl<'a> Admission<'a> {
         }
         let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
         let nested = chain.is_some_and(|chain| chain.concerns(self.server));
-        let wait = if nested { self.nested } else { self.forecast }.wait(ahead.ns);
+        let forecast = if nested { &self.nested } else { &self.forecast };
+        // Only where it matters: most calls are let in without it.
+        let wait = || forecast.wait(ahead.ns);
         let status = if left.is_some_and(|left| left.is_zero()) {
             Status::DeadlineExceeded
         } else if ahead.calls >= self.session_room {
@@ -87,16 +89,16 @@ impl<'a> Admission<'a> {
         } else if ahead.calls >= self.queue_room {
             Status::QueueFull
         } else {
-            let run = Duration::from_nanos(self.paces.mean_ns(header.code).into());
-            if left.is_some_and(|left| would_be_late(wait, run, left)) {
+            let run = || Duration::from_nanos(self.paces.mean_ns(header.code).into());
+            if left.is_some_and(|left| would_be_late(wait(), run(), left)) {
                 Status::WouldBeLate
-            } else if self.wait_max.is_some_and(|most| wait > most) {
+            } else if self.wait_max.is_some_and(|most| wait() > most) {
                 Status::Overloaded
             } else {
                 return None;
             }
         };
-        Some(refusal(status).retry_after(wait))
+        Some(refusal(status).retry_after(wait()))
     }
 }
 

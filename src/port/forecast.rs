@@ -28,6 +28,9 @@ pub struct Forecast {
 impl Forecast {
     /// The likely wait of a call before which its connection sends `ahead_ns` worth of others just now.
     pub fn wait(&self, ahead_ns: u64) -> Duration {
+        if self.queue_ns + ahead_ns == 0 {
+            return Duration::ZERO;
+        }
         let own_ns = self.lane_ns + ahead_ns;
         let lanes = self.lanes.max(1) + u64::from(self.lane_ns == 0 && self.lanes > 0);
         let fair_ns = (own_ns + self.turn_ns()).saturating_mul(lanes);
