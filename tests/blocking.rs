@@ -8,7 +8,7 @@ mod common;
 use boneyard::service::{Status, blocking};
 use boneyard::wire::Kind;
 use boneyard::{Method, Transaction};
-use common::gate::{Gate, thread_names};
+use common::gate::{Gate, Inside, thread_names};
 use common::*;
 use std::io::Write;
 use std::panic::resume_unwind;
@@ -36,22 +36,6 @@ fn start(lines: &str) -> (boneyard::RunningServer, Arc<Gate>, Arc<Gate>) {
             Ok(())
         });
     (server.start().unwrap(), waiting, holding)
-}
-
-/// Counts a handler while it runs, however it ends.
-struct Inside<'a>(&'a Gate);
-
-impl<'a> Inside<'a> {
-    fn new(gate: &'a Gate) -> Inside<'a> {
-        gate.enter();
-        Inside(gate)
-    }
-}
-
-impl Drop for Inside<'_> {
-    fn drop(&mut self) {
-        self.0.leave();
-    }
 }
 
 /// A handler that runs, waits, waits within waits and panics at random, and counts itself while it runs.

@@ -11,7 +11,7 @@ use boneyard::server::RunningServer;
 use boneyard::service::{ApplicationError, Status};
 use boneyard::wire::Kind;
 use boneyard::{Method, Transaction};
-use common::gate::Gate;
+use common::gate::{Gate, Inside};
 use common::ledger::{Answers, Ledger};
 use common::*;
 use std::collections::HashMap;
@@ -37,22 +37,6 @@ type Begun = Mutex<HashMap<u64, usize>>;
 struct Sight {
     running: Gate,
     begun: Begun,
-}
-
-/// Counts a handler while it runs, however it ends.
-struct Inside<'a>(&'a Gate);
-
-impl<'a> Inside<'a> {
-    fn new(gate: &'a Gate) -> Inside<'a> {
-        gate.enter();
-        Inside(gate)
-    }
-}
-
-impl Drop for Inside<'_> {
-    fn drop(&mut self) {
-        self.0.leave();
-    }
 }
 
 fn task(tx: &Transaction<'_>, sight: &Sight, number: u64, seed: u64) -> Result<(), ApplicationError> {

@@ -56,6 +56,22 @@ impl Gate {
     }
 }
 
+/// Counts a handler while it runs, however it ends.
+pub struct Inside<'a>(&'a Gate);
+
+impl<'a> Inside<'a> {
+    pub fn new(gate: &'a Gate) -> Inside<'a> {
+        gate.enter();
+        Inside(gate)
+    }
+}
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
 /// Memory of this process that is in use, in bytes.
 pub fn resident_bytes() -> usize {
     let text = std::fs::read_to_string("/proc/self/statm").expect("Linux");
