@@ -44,46 +44,40 @@ impl Watch {
 
     /// Looks, if it is time to. To be called before the listener sleeps.
     pub(super) fn look(&mut self, port: &PortShared, shared: &Shared) {
-        self.look_for_long(port, shared);
-        self.look_for_stuck(port, shared);
-        self.look_for_deadlock(port, shared);
+        if port.queue.in_flight() == 0 {
+            (self.next, self.pause, self.next_long, self.next_nested) = (None, PAUSE_MIN, None, None);
+            return;
+        }
+        let now = Instant::now();
+        self.look_for_long(port, shared, now);
+        self.look_for_stuck(port, shared, now);
+        self.look_for_deadlock(port, shared, now);
     }
 
-    fn look_for_deadlock(&mut self, port: &PortShared, shared: &Shared) {
+    fn look_for_deadlock(&mut self, port: &PortShared, shared: &Shared, now: Instant) {
         if !shared.nested.any_queued() {
             self.next_nested = None;
-            return;
+        } else if self.next_nested.is_none_or(|next| now >= next) {
+            port.break_deadlock(shared, now);
+            self.next_nested = Some(now + NESTED_PAUSE);
         }
-        let now = Instant::now();
-        if self.next_nested.is_some_and(|next| now < next) {
-            return;
-        }
-        port.break_deadlock(shared, now);
-        self.next_nested = Some(now + NESTED_PAUSE);
     }
 
-    fn look_for_long(&mut self, port: &PortShared, shared: &Shared) {
+    fn look_for_long(&mut self, port: &PortShared, shared: &Shared, now: Instant) {
         let Some(limit) = self.long else { return };
-        if port.queue.in_flight() == 0 {
-            self.next_long = None;
-            return;
-        }
-        let now = Instant::now();
-        if self.next_long.is_some_and(|next| now < next) {
-            return;
-        }
-        if self.next_long.is_some() {
-            port.tell_of_the_long(shared, limit, now);
+        match self.next_long {
+            Some(next) if now < next => return,
+            Some(_) => port.tell_of_the_long(shared, limit, now),
+            None => {}
         }
         self.next_long = Some(now + (limit / 8).clamp(LONG_PAUSE_MIN, LONG_PAUSE_MAX));
     }
 
-    fn look_for_stuck(&mut self, port: &PortShared, shared: &Shared) {
+    fn look_for_stuck(&mut self, port: &PortShared, shared: &Shared, now: Instant) {
         if !port.queue.needs_watch() {
             (self.next, self.pause) = (None, PAUSE_MIN);
             return;
         }
-        let now = Instant::now();
         match self.next {
             None => self.taken = port.queue.taken(),
             Some(next) if now < next => return,
