@@ -63,6 +63,11 @@ impl Work {
         self.chains.get(call.chain()?)
     }
 
+    /// Its connection's place in one of the port's lines. Not for buffers that wait to be used again.
+    pub(super) fn lane(&self, nested: bool) -> &Lane {
+        self.outlet.as_ref().expect("the calls of a burst came from somewhere").lane(nested)
+    }
+
     /// Ready to be used again: keeps no connection alive and no buffer above `bytes_kept`. The bytes stay, so that
     /// the buffer can be read into without being filled with zeros first.
     pub(crate) fn clear(&mut self, bytes_kept: usize) {
@@ -115,9 +120,9 @@ impl Burst {
         self.calls.len()
     }
 
-    /// Takes the first call.
-    pub(crate) fn pop(&mut self) -> Option<Call> {
-        self.calls.next().map(|at| self.work.calls[at])
+    /// Takes the first call: its place among those of the [`Work`].
+    pub(crate) fn pop(&mut self) -> Option<usize> {
+        self.calls.next()
     }
 
     /// The calls left.
@@ -129,10 +134,5 @@ impl Burst {
     pub(crate) fn split(&mut self) -> Option<Burst> {
         let rest = std::mem::replace(&mut self.calls, 0..0);
         (!rest.is_empty()).then(|| Burst { work: Arc::clone(&self.work), calls: rest })
-    }
-
-    /// The shared part, of which this may have been the last user.
-    pub(crate) fn into_work(self) -> Arc<Work> {
-        self.work
     }
 }

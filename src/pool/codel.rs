@@ -32,10 +32,19 @@ impl CodelRules {
 }
 
 /// Watches the waits of one port's calls.
+///
+/// Workers ask with each burst, so what they look at is seldom written to: the least wait, and what changes with the
+/// interval.
 #[derive(Debug)]
 pub(crate) struct Codel {
     rules: CodelRules,
     port: String,
+    epoch: Instant,
+    /// When the present interval ends, in nanoseconds from the epoch. Written under the lock.
+    end_ns: AtomicU64,
+    /// Least wait within it.
+    least_ns: AtomicU64,
+    /// Written under the lock.
     overloaded: AtomicBool,
     /// Late calls of this overload.
     late: AtomicU64,
@@ -44,10 +53,6 @@ pub(crate) struct Codel {
 
 #[derive(Debug)]
 struct State {
-    /// When the present interval ends.
-    end: Instant,
-    /// Least wait within it.
-    least: Duration,
     /// Since when the port is overloaded.
     since: Option<Instant>,
     /// When the log may tell of the next overload.
@@ -58,9 +63,18 @@ struct State {
 
 impl Codel {
     pub(crate) fn new(rules: CodelRules, port: String, now: Instant) -> Codel {
-        let state = State { end: now, least: Duration::ZERO, since: None, log_from: now, logged: false };
-        let (overloaded, late) = (AtomicBool::new(false), AtomicU64::new(0));
-        Codel { rules, port, overloaded, late, state: Mutex::new(state) }
+        let state = State { since: None, log_from: now, logged: false };
+        let zero = || AtomicU64::new(0);
+        Codel {
+            rules,
+            port,
+            epoch: now,
+            end_ns: zero(),
+            least_ns: zero(),
+            overloaded: AtomicBool::new(false),
+            late: zero(),
+            state: Mutex::new(state),
+        }
     }
 
     /// Calls were taken together after such a wait. Did they wait too long?
@@ -68,22 +82,36 @@ impl Codel {
         if self.rules.target.is_zero() {
             return false;
         }
-        let mut state = self.state.lock();
-        if now >= state.end {
-            // An interval without a call says nothing about this one.
-            let stands = state.least > self.rules.target && now < state.end + self.rules.interval;
-            let news = self.judge(&mut state, stands, now);
-            state.end = now + self.rules.interval;
-            state.least = wait;
-            drop(state);
-            if let Some(news) = news {
-                log::warn!("port {}: {news}", self.port);
-            }
+        let wait_ns = nanos(wait);
+        if nanos(now.saturating_duration_since(self.epoch)) >= self.end_ns.load(Ordering::Relaxed) {
+            self.begin_interval(wait_ns, now);
             // The first of an interval always runs: one call alone is no queue.
             return false;
         }
-        state.least = state.least.min(wait);
-        state.since.is_some() && wait > 2 * self.rules.target
+        if wait_ns < self.least_ns.load(Ordering::Relaxed) {
+            self.least_ns.fetch_min(wait_ns, Ordering::Relaxed);
+        }
+        self.overloaded.load(Ordering::Relaxed) && wait > 2 * self.rules.target
+    }
+
+    fn begin_interval(&self, wait_ns: u64, now: Instant) {
+        let mut state = self.state.lock();
+        let (at, end) =
+            (nanos(now.saturating_duration_since(self.epoch)), self.end_ns.load(Ordering::Relaxed));
+        if at < end {
+            // Another worker was quicker.
+            return;
+        }
+        let least = Duration::from_nanos(self.least_ns.load(Ordering::Relaxed));
+        // An interval without a call says nothing about this one.
+        let stands = least > self.rules.target && at < end + nanos(self.rules.interval);
+        let news = self.judge(&mut state, least, stands, now);
+        self.least_ns.store(wait_ns, Ordering::Relaxed);
+        self.end_ns.store(at + nanos(self.rules.interval), Ordering::Relaxed);
+        drop(state);
+        if let Some(news) = news {
+            log::warn!("port {}: {news}", self.port);
+        }
     }
 
     /// One of the late calls is about to be run. Is it refused?
@@ -98,16 +126,16 @@ impl Codel {
     }
 
     /// Begins or ends an overload. Returns what the log is to be told, without the lock.
-    fn judge(&self, state: &mut State, stands: bool, now: Instant) -> Option<String> {
+    fn judge(&self, state: &mut State, least: Duration, stands: bool, now: Instant) -> Option<String> {
         self.overloaded.store(stands, Ordering::Relaxed);
         match (state.since, stands) {
-            (None, true) => self.begin(state, now),
+            (None, true) => self.begin(state, least, now),
             (Some(since), false) => self.end(state, now.saturating_duration_since(since)),
             _ => None,
         }
     }
 
-    fn begin(&self, state: &mut State, now: Instant) -> Option<String> {
+    fn begin(&self, state: &mut State, least: Duration, now: Instant) -> Option<String> {
         self.late.store(0, Ordering::Relaxed);
         (state.since, state.logged) = (Some(now), now >= state.log_from);
         if !state.logged {
@@ -119,7 +147,7 @@ impl Codel {
         Some(format!(
             "overloaded: for {} ms no call waited less than {} ms, above {} ms (Server_CoDel_Target); {what}",
             interval.as_millis(),
-            state.least.as_millis(),
+            least.as_millis(),
             target.as_millis(),
         ))
     }
@@ -139,6 +167,10 @@ impl Codel {
             )
         })
     }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

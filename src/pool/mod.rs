@@ -36,7 +36,7 @@ pub(crate) use queue::{Measures, Queue};
 pub use rig::{Rig, Turnstile};
 pub(crate) use throttle::{Seat, Throttle};
 
-use crate::port::{Call, reply};
+use crate::port::{Call, Forecast, reply};
 use crate::service::{Refusal, Services, Status};
 use crate::stats::{Paces, PortStats};
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Condvar, Mutex, Parker};
@@ -170,6 +170,12 @@ impl PortShared {
         PortShared { index, name, queue, stats: PortStats::default(), codel, turns, spare: Mutex::default() }
     }
 
+    /// What is ahead of a connection's next call: of one that a client makes, or of one that a handler of this server
+    /// makes.
+    pub(crate) fn forecast(&self, shared: &Shared, outlet: &dyn Outlet, nested: bool) -> Forecast {
+        self.queue.forecast(outlet, shared.throttle.may_run(self.index), nested)
+    }
+
     /// Empty buffers, used before if there are any.
     pub(crate) fn spare_work(&self, now: Instant) -> Arc<Work> {
         self.spare.lock().pop().unwrap_or_else(|| Arc::new(Work::new(now)))
@@ -262,7 +268,7 @@ impl PortShared {
     pub(crate) fn rescue(&self, shared: &Shared, moved: bool, now: Instant) -> bool {
         let mut found = false;
         for turn in &self.turns {
-            found |= turn.rescue(self, &shared.paces, now);
+            found |= turn.rescue(self, shared, now);
         }
         if (found || !moved) && !self.queue.is_empty() {
             found |= shared.throttle.wake_one(self.index);

@@ -274,7 +274,7 @@ fn model_a_handler_that_waits_holds_back_no_call() {
     check(2, 100_000, || {
         let model = Model::start(1, 2, 1);
         // Taken for short, so that the second call is left to the worker that runs the first.
-        model.shared.paces.learn(MEET, 0);
+        model.shared.paces.learn(MEET, 1, 0);
         model.push_for(MEET, 0, 1);
         model.push_for(MEET, 0, 1);
         model.finish(2);
@@ -285,7 +285,7 @@ fn model_a_handler_that_waits_holds_back_no_call() {
 fn model_a_handler_that_waits_holds_back_no_call_of_its_burst() {
     check(2, 100_000, || {
         let model = Model::start(1, 2, 1);
-        model.shared.paces.learn(MEET, 0);
+        model.shared.paces.learn(MEET, 1, 0);
         model.push_for(MEET, 0, 2);
         model.finish(2);
     });

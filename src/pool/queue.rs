@@ -1,8 +1,8 @@
 //! A port's bounded queue, and the gauges that decide whether to wake another worker.
 //!
-//! The channel holds connections, each with its bursts in its [`Lane`]: connections take turns.
+//! The channel holds one burst of each connection, the others wait in its [`Lane`]: connections take turns.
 
-use super::lane::{Lane, Popped};
+use super::lane::{Lane, Waiting};
 use super::throttle::Throttle;
 use super::{Burst, Outlet};
 use crate::port::Forecast;
@@ -20,19 +20,31 @@ const BURST_NS: u64 = 5_000;
 /// Calls that wait, and what they are likely to cost.
 #[derive(Debug)]
 pub(crate) struct Queue {
-    /// Connections with calls that clients made.
+    /// Of each connection a burst of calls that clients made.
     fresh: Line,
-    /// Connections with calls that handlers of this server made; they come first.
+    /// Of each connection a burst of calls that handlers of this server made; they come first.
     nested: Line,
     calls_max: usize,
     /// Workers that fresh calls may have at once; the others are kept for nested calls.
     fresh_max: usize,
-    /// Fresh bursts in progress; counted only where workers are kept.
-    begun: AtomicUsize,
     workers: usize,
     /// Workers that can run at once. More of them are not woken for calls that are short: they would take the
     /// processor from those awake.
     cores: usize,
+    flow: Flow,
+    crew: Crew,
+    /// How much of their time the port's transactions hold a permit.
+    pub(super) holding: Holding,
+    /// Somebody waits until nothing is in flight.
+    drained: (Mutex<bool>, Condvar),
+    permit_clock: PermitClock,
+}
+
+/// What listener and workers change with each burst. Alone on its lines of memory, so that one transfer between
+/// processors brings it all.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Flow {
     /// Calls that wait.
     calls: unordered::AtomicUsize,
     /// Bursts that wait.
@@ -44,26 +56,29 @@ pub(crate) struct Queue {
     /// Of them, those that handlers of this server made, and their likely cost.
     nested_calls: unordered::AtomicUsize,
     nested_ns: unordered::AtomicU64,
-    /// Workers of the port that hold a permit.
+    /// Calls admitted and not yet answered.
+    in_flight: AtomicUsize,
+    /// Turns with something kept back behind a running call: see [`super::Turn`].
+    exposed: AtomicUsize,
+}
+
+/// What the port's workers do: asked with each burst, changed seldom.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Crew {
+    /// Those that hold a permit.
     awake: AtomicUsize,
     /// Those of them that were woken and have not found work yet.
     searching: AtomicUsize,
     /// Those of them that run a call not known to be short.
     engaged: AtomicUsize,
-    /// How much of their time the port's transactions hold a permit.
-    pub(super) holding: Holding,
-    /// Turns with something kept back behind a running call: see [`super::Turn`].
-    exposed: AtomicUsize,
-    /// Calls admitted and not yet answered.
-    in_flight: AtomicUsize,
-    /// Somebody waits for `in_flight` to reach zero.
-    drained: (Mutex<bool>, Condvar),
-    permit_clock: PermitClock,
+    /// Fresh bursts in progress; counted only where workers are kept.
+    begun: AtomicUsize,
 }
 
-/// Connections that wait, each with its bursts in one of its lanes.
+/// Bursts that wait, of each connection one.
 #[derive(Debug)]
-struct Line(Sender<Arc<dyn Outlet>>, Receiver<Arc<dyn Outlet>>);
+struct Line(Sender<Waiting>, Receiver<Waiting>);
 
 impl Line {
     fn new(places: usize) -> Line {
@@ -71,13 +86,13 @@ impl Line {
         Line(sender, receiver)
     }
 
-    fn join(&self, outlet: Arc<dyn Outlet>) {
-        // Each connection in the channel has a call that was admitted against `calls_max` or was given back by a
-        // worker, of which each gives back one: the channel has a place for all of them.
-        self.0.try_send(outlet).expect("the channel has a place for every connection with a burst");
+    fn join(&self, waiting: Waiting) {
+        // Each burst in the channel has a call that was admitted against `calls_max` or was given back by a worker, of
+        // which each gives back one: the channel has a place for all of them.
+        self.0.try_send(waiting).expect("the channel has a place for every burst");
     }
 
-    fn next(&self) -> Option<Arc<dyn Outlet>> {
+    fn next(&self) -> Option<Waiting> {
         self.1.try_recv().ok()
     }
 
@@ -110,21 +125,11 @@ impl Queue {
             nested: Line::new(calls_max + workers),
             calls_max,
             fresh_max: workers.saturating_sub(reserve).max(1),
-            begun: AtomicUsize::new(0),
             workers,
             cores,
-            calls: unordered::AtomicUsize::new(0),
-            bursts: unordered::AtomicUsize::new(0),
-            taken: unordered::AtomicU64::new(0),
-            cost_ns: unordered::AtomicU64::new(0),
-            nested_calls: unordered::AtomicUsize::new(0),
-            nested_ns: unordered::AtomicU64::new(0),
-            awake: AtomicUsize::new(0),
-            searching: AtomicUsize::new(0),
-            engaged: AtomicUsize::new(0),
+            flow: Flow::default(),
+            crew: Crew::default(),
             holding: Holding::default(),
-            exposed: AtomicUsize::new(0),
-            in_flight: AtomicUsize::new(0),
             drained: (Mutex::new(false), Condvar::new()),
             permit_clock: PermitClock::new(now),
         }
@@ -132,40 +137,31 @@ impl Queue {
 
     /// Calls that may still be admitted. Only the listener admits, so what it is told stays true until it pushes.
     pub(crate) fn room(&self) -> usize {
-        self.calls_max.saturating_sub(self.calls.load(Ordering::Relaxed))
+        self.calls_max.saturating_sub(self.flow.calls.load(Ordering::Relaxed))
     }
 
     /// Calls that wait.
     pub(crate) fn len(&self) -> usize {
-        self.calls.load(Ordering::Relaxed)
+        self.flow.calls.load(Ordering::Relaxed)
     }
 
-    /// What is ahead of a connection's next call that a client made. `workers` may run at once.
-    pub(crate) fn forecast(&self, outlet: &dyn Outlet, workers: usize) -> Forecast {
-        let workers = workers.min(self.fresh_max);
-        let calls = self.calls.load(Ordering::Relaxed) as u64;
+    /// What is ahead of a connection's next call, of those that clients made or of the `nested` ones, which come first.
+    /// `workers` may run at once.
+    pub(super) fn forecast(&self, outlet: &dyn Outlet, workers: usize, nested: bool) -> Forecast {
+        let flow = &self.flow;
+        let workers = if nested { workers } else { workers.min(self.fresh_max) } as u64;
+        let calls = if nested { &flow.nested_calls } else { &flow.calls }.load(Ordering::Relaxed) as u64;
         if calls == 0 {
-            return Forecast { workers: workers as u64, ..Forecast::default() };
+            return Forecast { workers, ..Forecast::NONE };
         }
-        Forecast {
-            queue_ns: self.cost_ns.load(Ordering::Relaxed),
-            calls,
-            bursts: self.bursts.load(Ordering::Relaxed) as u64,
-            lanes: (self.fresh.len() + self.nested.len()) as u64,
-            lane_ns: outlet.lane(false).cost_ns(),
-            workers: workers as u64,
+        let lane_ns = outlet.lane(nested).cost_ns();
+        if nested {
+            let (queue_ns, lanes) = (flow.nested_ns.load(Ordering::Relaxed), self.nested.len() as u64);
+            return Forecast { queue_ns, calls, bursts: calls, lanes, lane_ns, workers };
         }
-    }
-
-    /// What is ahead of a connection's next call that a handler of this server made: others like it, which come first.
-    pub(crate) fn forecast_nested(&self, outlet: &dyn Outlet, workers: usize) -> Forecast {
-        let (workers, calls) = (workers as u64, self.nested_calls.load(Ordering::Relaxed) as u64);
-        if calls == 0 {
-            return Forecast { workers, ..Forecast::default() };
-        }
-        let queue_ns = self.nested_ns.load(Ordering::Relaxed);
-        let (lanes, lane_ns) = (self.nested.len() as u64, outlet.lane(true).cost_ns());
-        Forecast { queue_ns, calls, bursts: calls, lanes, lane_ns, workers }
+        let (queue_ns, bursts) = (flow.cost_ns.load(Ordering::Relaxed), flow.bursts.load(Ordering::Relaxed));
+        let lanes = self.fresh.len() + self.nested.len();
+        Forecast { queue_ns, calls, bursts: bursts as u64, lanes: lanes as u64, lane_ns, workers }
     }
 
     /// Do other connections wait for their turn? Those too that only this worker may take next, because the others are
@@ -190,12 +186,12 @@ impl Queue {
     }
 
     fn fresh_are_full(&self) -> bool {
-        self.begun.load(Ordering::SeqCst) >= self.fresh_max
+        self.crew.begun.load(Ordering::SeqCst) >= self.fresh_max
     }
 
     /// Admits a burst: its calls are in flight until [`Queue::answered`].
     pub(crate) fn admit(&self, burst: Burst, paces: &Paces) {
-        self.in_flight.fetch_add(burst.len(), Ordering::SeqCst);
+        self.flow.in_flight.fetch_add(burst.len(), Ordering::SeqCst);
         self.push(burst, paces);
     }
 
@@ -204,26 +200,27 @@ impl Queue {
         self.put(burst, paces, Lane::push);
     }
 
-    /// Gives the rest of a burst back: before the others of its connection, which has had its turn.
+    /// Gives the rest of a burst back: before the others of its connection that have not come into the line yet, for
+    /// it has had its turn.
     pub(super) fn give_back(&self, rest: Burst, paces: &Paces) {
         self.put(rest, paces, Lane::push_front);
     }
 
-    fn put(&self, burst: Burst, paces: &Paces, push: impl FnOnce(&Lane, Burst, u64) -> bool) {
-        let cost =
+    fn put(&self, burst: Burst, paces: &Paces, push: impl FnOnce(&Lane, Waiting) -> Option<Waiting>) {
+        let calls = burst.len();
+        let cost_ns =
             BURST_NS + burst.calls().iter().map(|call| u64::from(paces.mean_ns(call.method))).sum::<u64>();
-        self.calls.fetch_add(burst.len(), Ordering::Relaxed);
-        self.bursts.fetch_add(1, Ordering::Relaxed);
-        self.cost_ns.fetch_add(cost, Ordering::Relaxed);
-        let work = Arc::clone(burst.work());
-        let outlet = work.outlet.as_ref().expect("the calls of a burst came from somewhere");
+        self.flow.calls.fetch_add(calls, Ordering::Relaxed);
+        self.flow.bursts.fetch_add(1, Ordering::Relaxed);
+        self.flow.cost_ns.fetch_add(cost_ns, Ordering::Relaxed);
         let nested = burst.is_nested();
         if nested {
-            self.nested_calls.fetch_add(burst.len(), Ordering::Relaxed);
-            self.nested_ns.fetch_add(cost, Ordering::Relaxed);
+            self.flow.nested_calls.fetch_add(calls, Ordering::Relaxed);
+            self.flow.nested_ns.fetch_add(cost_ns, Ordering::Relaxed);
         }
-        if push(outlet.lane(nested), burst, cost) {
-            self.line(nested).join(Arc::clone(outlet));
+        let work = Arc::clone(burst.work());
+        if let Some(waiting) = push(work.lane(nested), Waiting { burst, cost_ns }) {
+            self.line(nested).join(waiting);
         }
     }
 
@@ -242,54 +239,58 @@ impl Queue {
         self.take_with(|queue| queue.fresh.next())
     }
 
-    fn take_with(&self, next_fresh: impl FnOnce(&Queue) -> Option<Arc<dyn Outlet>>) -> Option<Burst> {
-        match self.nested.next() {
-            Some(outlet) => Some(self.take_of(outlet, true)),
-            None => next_fresh(self).map(|outlet| self.take_of(outlet, false)),
+    fn take_with(&self, next_fresh: impl FnOnce(&Queue) -> Option<Waiting>) -> Option<Burst> {
+        // Asked first: to try in vain costs more, and there are seldom any.
+        let nested = if self.nested.is_empty() { None } else { self.nested.next() };
+        match nested {
+            Some(waiting) => Some(self.taken(waiting, true)),
+            None => next_fresh(self).map(|waiting| self.taken(waiting, false)),
         }
     }
 
-    fn take_of(&self, outlet: Arc<dyn Outlet>, nested: bool) -> Burst {
-        let Popped { burst, cost_ns, more } =
-            outlet.lane(nested).pop().expect("a connection in line has a burst");
-        if more {
+    fn taken(&self, waiting: Waiting, nested: bool) -> Burst {
+        let Waiting { burst, cost_ns } = waiting;
+        if let Some(next) = burst.work().lane(nested).next(cost_ns) {
             // Between the two the queue may look empty to others; this worker is awake and looks again.
-            self.line(nested).join(outlet);
+            self.line(nested).join(next);
         }
         if burst.len() > 1 {
             self.exposed(1);
         }
         // After the line above, and SeqCst: the listener must see one of the two, or it would sleep without end while
         // calls wait behind a slow one.
-        self.calls.fetch_sub(burst.len(), Ordering::SeqCst);
-        self.bursts.fetch_sub(1, Ordering::Relaxed);
-        self.cost_ns.fetch_sub(cost_ns, Ordering::Relaxed);
+        self.flow.calls.fetch_sub(burst.len(), Ordering::SeqCst);
+        self.flow.bursts.fetch_sub(1, Ordering::Relaxed);
+        self.flow.cost_ns.fetch_sub(cost_ns, Ordering::Relaxed);
         if nested {
-            self.nested_calls.fetch_sub(burst.len(), Ordering::Relaxed);
-            self.nested_ns.fetch_sub(cost_ns, Ordering::Relaxed);
+            self.flow.nested_calls.fetch_sub(burst.len(), Ordering::Relaxed);
+            self.flow.nested_ns.fetch_sub(cost_ns, Ordering::Relaxed);
         }
-        self.taken.fetch_add(1, Ordering::Relaxed);
+        self.flow.taken.fetch_add(1, Ordering::Relaxed);
         burst
     }
 
-    fn next_fresh(&self) -> Option<Arc<dyn Outlet>> {
+    fn next_fresh(&self) -> Option<Waiting> {
         if !self.keeps_workers() {
             return self.fresh.next();
         }
         // Counted first: of two workers that see the last place one gets it.
-        let outlet =
-            if self.begun.fetch_add(1, Ordering::SeqCst) < self.fresh_max { self.fresh.next() } else { None };
-        if outlet.is_none() {
+        let waiting = if self.crew.begun.fetch_add(1, Ordering::SeqCst) < self.fresh_max {
+            self.fresh.next()
+        } else {
+            None
+        };
+        if waiting.is_none() {
             self.done(false);
         }
-        outlet
+        waiting
     }
 
     /// A burst that was taken is served. Its worker looks for more before it sleeps, so a place that comes free here
     /// is not lost.
     pub(super) fn done(&self, nested: bool) {
         if self.keeps_workers() && !nested {
-            self.begun.fetch_sub(1, Ordering::SeqCst);
+            self.crew.begun.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
@@ -297,39 +298,39 @@ impl Queue {
     /// waits. One at a time: a worker that was woken asks again when it has found work.
     pub(crate) fn announce(&self, throttle: &Throttle, port: usize) {
         // SeqCst, like the channel's own operations and the worker's decrement: see the proof in docs/ARCHITECTURE.md.
-        let awake = self.awake.load(Ordering::SeqCst);
+        let awake = self.crew.awake.load(Ordering::SeqCst);
         if awake == 0 {
             throttle.wake_one(port);
             return;
         }
-        if self.searching.load(Ordering::Relaxed) > 0 || self.is_empty() {
+        if self.crew.searching.load(Ordering::Relaxed) > 0 || self.is_empty() {
             return;
         }
-        let free = awake.saturating_sub(self.engaged.load(Ordering::Relaxed));
-        let behind = self.cost_ns.load(Ordering::Relaxed) > free as u64 * BACKLOG_NS_MAX;
+        let free = awake.saturating_sub(self.crew.engaged.load(Ordering::Relaxed));
+        let behind = self.flow.cost_ns.load(Ordering::Relaxed) > free as u64 * BACKLOG_NS_MAX;
         if free == 0 || behind && free < self.cores {
             throttle.wake_one(port);
         }
     }
 
     /// Bursts taken since the start.
-    pub(crate) fn taken(&self) -> u64 {
-        self.taken.load(Ordering::Relaxed)
+    pub(crate) fn bursts_taken(&self) -> u64 {
+        self.flow.taken.load(Ordering::Relaxed)
     }
 
     /// May something have to be rescued soon? Then the listener looks again within a millisecond or so.
     pub(crate) fn needs_watch(&self) -> bool {
-        self.calls.load(Ordering::SeqCst) > 0 || self.exposed.load(Ordering::SeqCst) > 0
+        self.flow.calls.load(Ordering::SeqCst) > 0 || self.flow.exposed.load(Ordering::SeqCst) > 0
     }
 
     /// Calls admitted and not yet answered.
     pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::SeqCst)
+        self.flow.in_flight.load(Ordering::SeqCst)
     }
 
     /// So many calls were answered or dropped.
     pub(super) fn answered(&self, calls: usize) {
-        if self.in_flight.fetch_sub(calls, Ordering::SeqCst) == calls && *self.drained.0.lock() {
+        if self.flow.in_flight.fetch_sub(calls, Ordering::SeqCst) == calls && *self.drained.0.lock() {
             self.drained.1.notify_all();
         }
     }
@@ -349,22 +350,22 @@ impl Queue {
 
     /// One worker more or less holds a permit.
     pub(super) fn awake(&self, change: isize) {
-        step(&self.awake, change);
+        step(&self.crew.awake, change);
     }
 
     /// One worker more or less looks for work.
     pub(super) fn searching(&self, change: isize) {
-        step(&self.searching, change);
+        step(&self.crew.searching, change);
     }
 
     /// One worker more or less runs a call not known to be short.
     pub(super) fn engaged(&self, change: isize) {
-        step(&self.engaged, change);
+        step(&self.crew.engaged, change);
     }
 
     /// One turn more or less has something kept back.
     pub(super) fn exposed(&self, change: isize) {
-        step(&self.exposed, change);
+        step(&self.flow.exposed, change);
     }
 }
 

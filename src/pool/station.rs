@@ -24,12 +24,19 @@ pub(super) struct Station {
     parker: Arc<Parker>,
     /// Is this worker counted among those that run a call not known to be short?
     engaged: Cell<bool>,
-    /// How long the running call has stood in line for a permit after its waits.
-    stood: Cell<Duration>,
-    /// How long it has been without one, that included.
-    waited: Cell<Duration>,
+    /// Of the running call.
+    waits: Cell<Option<Waits>>,
     paused: Cell<Option<Instant>>,
     running: RefCell<Running>,
+}
+
+/// The time of a transaction in which it had no permit.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Waits {
+    /// For a permit, after its handler had waited.
+    pub(super) in_line: Duration,
+    /// All of it.
+    pub(super) permitless: Duration,
 }
 
 /// The transaction whose handler runs.
@@ -53,8 +60,7 @@ impl Station {
             id,
             parker,
             engaged: Cell::default(),
-            stood: Cell::default(),
-            waited: Cell::default(),
+            waits: Cell::default(),
             paused: Cell::default(),
             running: RefCell::default(),
         }
@@ -86,21 +92,16 @@ impl Station {
         }
     }
 
-    /// How long the call stood in line for a permit; 0 from here on, for the next call.
-    pub(super) fn take_stood(&self) -> Duration {
-        self.stood.take()
-    }
-
-    /// How long the call was without a permit; 0 from here on, for the next call.
-    pub(super) fn take_waited(&self) -> Duration {
-        self.waited.take()
+    /// The call's waits; none from here on, for the next call.
+    pub(super) fn take_waits(&self) -> Waits {
+        self.waits.take().unwrap_or_default()
     }
 }
 
 impl Host for Station {
     fn pause(&self) {
         let (shared, port) = (&*self.shared, &*self.port);
-        port.turns[self.id].let_go(port, &shared.paces);
+        port.turns[self.id].let_go(port, shared);
         self.disengage();
         let seen_early = planted(Planted::LatePause).then(|| port.queue.is_empty());
         // First no longer awake, then the look at the queue: see the proof in docs/ARCHITECTURE.md.
@@ -112,16 +113,18 @@ impl Host for Station {
     }
 
     fn resume(&self) {
+        let mut waits = self.take_waits();
         if !self.shared.throttle.resume(self.port.index, self.id) {
             let start = now();
             // No other word can come: only workers on the stack of idle ones are told to end.
             let permitted = self.await_permit();
             debug_assert!(permitted, "who stands in line gets a permit in its turn");
-            self.stood.set(self.stood.get() + now().saturating_duration_since(start));
+            waits.in_line += now().saturating_duration_since(start);
         }
         if let Some(paused) = self.paused.take() {
-            self.waited.set(self.waited.get() + now().saturating_duration_since(paused));
+            waits.permitless += now().saturating_duration_since(paused);
         }
+        self.waits.set(Some(waits));
         // However short the method was taken to be: this call is not.
         self.engage();
     }
@@ -174,7 +177,7 @@ mod tests {
         assert!(throttle.wake_one(0) && station.await_permit());
         station.pause();
         station.resume();
-        assert_eq!(station.take_stood(), Duration::ZERO, "there was a permit");
+        assert_eq!(station.take_waits().in_line, Duration::ZERO, "there was a permit");
         station.pause();
         assert!(throttle.wake_one(0), "the permit goes to the other worker");
         std::thread::scope(|scope| {
@@ -186,8 +189,8 @@ mod tests {
             });
             station.resume();
         });
-        assert!(station.take_stood() > Duration::ZERO);
-        assert_eq!(station.take_stood(), Duration::ZERO, "taken");
+        assert!(station.take_waits().in_line > Duration::ZERO);
+        assert_eq!(station.take_waits().permitless, Duration::ZERO, "taken");
         station.disengage();
         assert_eq!(throttle.permits(), (1, 1));
     }

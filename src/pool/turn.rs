@@ -8,8 +8,8 @@
 use super::{Burst, Outlet, PortShared, Shared, Work};
 use crate::port::{Call, TURN_NS_MAX};
 use crate::service::Status;
-use crate::stats::{Batch, Paces};
-use crate::sync::{Arc, Mutex};
+use crate::stats::Batch;
+use crate::sync::Mutex;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -28,8 +28,10 @@ const HELD_AGE_MAX: Duration = Duration::from_micros(50);
 /// A turn ends after this when others wait: for this port's workers, or for a permit.
 const TURN_MAX: Duration = Duration::from_nanos(TURN_NS_MAX);
 
-/// Shared between its worker, call by call, and the listener, rarely.
+/// Shared between its worker, call by call, and the listener, rarely. Aligned, so that no two workers write to one line
+/// of memory (of which processors fetch two at once).
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub(super) struct Turn(Mutex<State>);
 
 #[derive(Debug, Default)]
@@ -37,14 +39,15 @@ struct State {
     burst: Option<Burst>,
     held: Held,
     running: Option<Running>,
-    /// When others have their turn; set with the first call.
+    /// When others have their turn.
     end: Option<Instant>,
 }
 
 /// The call that a worker runs.
 #[derive(Debug, Clone, Copy)]
 struct Running {
-    call: Call,
+    /// Which of its work's.
+    call: usize,
     started: Instant,
     /// It was told of as long.
     told: bool,
@@ -62,9 +65,28 @@ pub(super) struct Progress {
 }
 
 impl State {
+    /// The next call, and the calls behind it if they are not to wait for it.
+    fn next(
+        &mut self,
+        work: &Work,
+        now: Instant,
+        port: &PortShared,
+        shared: &Shared,
+    ) -> Option<(Step, Option<Burst>)> {
+        let burst = self.burst.as_mut()?;
+        let call = burst.pop()?;
+        let slow = !shared.paces.is_short(work.calls[call].method);
+        let over = self.end.is_some_and(|end| now > end)
+            && (port.queue.others_wait() || shared.throttle.others_starve(port.index));
+        let rest = if slow || over { burst.split() } else { None };
+        self.running = Some(Running { call, started: now, told: false });
+        let due = self.held.answers > 0 && (slow || self.held.is_due(now));
+        Some((Step { call, slow, due }, rest))
+    }
+
     fn progress(&self, now: Instant) -> Option<Progress> {
-        let Running { call, started, .. } = self.running?;
-        let peer = self.burst.as_ref()?.work().outlet.as_ref()?.peer();
+        let (Running { call, started, .. }, work) = (self.running?, self.burst.as_ref()?.work());
+        let (call, peer) = (work.calls[call], work.outlet.as_ref()?.peer());
         Some(Progress { call, peer, ran: now.saturating_duration_since(started) })
     }
 }
@@ -107,7 +129,7 @@ impl Held {
         }
         self.answers += 1;
         self.statuses.add(reply.status.index());
-        self.due.get_or_insert(now + HELD_AGE_MAX);
+        self.due.get_or_insert_with(|| now + HELD_AGE_MAX);
     }
 
     fn is_due(&self, now: Instant) -> bool {
@@ -117,25 +139,42 @@ impl Held {
 
 /// The next call of a turn.
 pub(super) struct Step {
-    pub(super) call: Call,
+    /// Which of its work's.
+    pub(super) call: usize,
+    /// It is not known to be short.
+    pub(super) slow: bool,
     /// Replies to be sent before it is run.
     pub(super) due: bool,
 }
 
 impl Turn {
-    /// Begins with a burst.
-    pub(super) fn begin(&self, burst: Burst) {
-        self.0.lock().burst = Some(burst);
+    /// Begins with a burst of `work`, whose first call it gives.
+    pub(super) fn begin(
+        &self,
+        burst: Burst,
+        work: &Work,
+        now: Instant,
+        port: &PortShared,
+        shared: &Shared,
+    ) -> Option<Step> {
+        let mut state = self.0.lock();
+        (state.burst, state.end) = (Some(burst), Some(now + TURN_MAX));
+        let (step, rest) = state.next(work, now, port, shared)?;
+        drop(state);
+        give_back(rest, port, shared);
+        Some(step)
     }
 
-    /// Takes in the reply to the call before (if any) and gives the next one, `None` at the end of the burst or
-    /// when the rest was taken away.
+    /// Takes in the reply to the call before and gives the next one of `work`, which this turn began with. `None` at
+    /// the end of the burst or when the rest was taken away: the turn has ended, and all replies not yet sent are in
+    /// `last`.
     ///
     /// A call not known to be short makes what waits around it due: the replies before it, and the calls behind
     /// it, which are given back to the queue.
     pub(super) fn step(
         &self,
-        reply: &mut Reply,
+        work: &Work,
+        (reply, last): (&mut Reply, &mut Held),
         now: Instant,
         port: &PortShared,
         shared: &Shared,
@@ -144,19 +183,15 @@ impl Turn {
         if !reply.bytes.is_empty() {
             state.held.add(reply, now);
         }
-        let call = state.burst.as_mut().and_then(Burst::pop);
-        state.running = call.map(|call| Running { call, started: now, told: false });
-        let call = call?;
-        let slow = !shared.paces.is_short(call.method);
-        let end = *state.end.get_or_insert(now + TURN_MAX);
-        let over = now > end && (port.queue.others_wait() || shared.throttle.others_starve(port.index));
-        let rest = if slow || over { state.burst.as_mut().and_then(Burst::split) } else { None };
-        let due = state.held.answers > 0 && (slow || state.held.is_due(now));
+        let Some((step, rest)) = state.next(work, now, port, shared) else {
+            debug_assert!(last.answers == 0 && last.bytes.is_empty());
+            std::mem::swap(&mut state.held, last);
+            (state.running, state.burst) = (None, None);
+            return None;
+        };
         drop(state);
-        if let Some(rest) = rest {
-            port.queue.give_back(rest, &shared.paces);
-        }
-        Some(Step { call, due })
+        give_back(rest, port, shared);
+        Some(step)
     }
 
     /// Takes the held replies, leaving `spare` in their place.
@@ -179,25 +214,18 @@ impl Turn {
         Some(long)
     }
 
-    /// Ends the turn: gives back what the burst shared.
-    pub(super) fn end(&self) -> Option<Arc<Work>> {
-        let mut state = self.0.lock();
-        (state.running, state.end) = (None, None);
-        state.burst.take().map(Burst::into_work)
-    }
-
     /// Called by the listener. See the head of this file.
-    pub(super) fn rescue(&self, port: &PortShared, paces: &Paces, now: Instant) -> bool {
-        self.let_go_if(port, paces, |started| now.saturating_duration_since(started) >= PATIENCE)
+    pub(super) fn rescue(&self, port: &PortShared, shared: &Shared, now: Instant) -> bool {
+        self.let_go_if(port, shared, |started| now.saturating_duration_since(started) >= PATIENCE)
     }
 
     /// Called by the worker whose handler is about to wait: nothing is to wait with it.
-    pub(super) fn let_go(&self, port: &PortShared, paces: &Paces) {
-        self.let_go_if(port, paces, |_| true);
+    pub(super) fn let_go(&self, port: &PortShared, shared: &Shared) {
+        self.let_go_if(port, shared, |_| true);
     }
 
     /// Gives both away if a call runs that was started at such a time. Returns whether there was anything.
-    fn let_go_if(&self, port: &PortShared, paces: &Paces, due: impl FnOnce(Instant) -> bool) -> bool {
+    fn let_go_if(&self, port: &PortShared, shared: &Shared, due: impl FnOnce(Instant) -> bool) -> bool {
         let mut state = self.0.lock();
         if !state.running.is_some_and(|running| due(running.started)) {
             return false;
@@ -207,12 +235,16 @@ impl Turn {
         let outlet = state.burst.as_ref().and_then(|burst| burst.work().outlet.clone());
         drop(state);
         let found = rest.is_some() || held.answers > 0;
-        if let Some(rest) = rest {
-            port.queue.give_back(rest, paces);
-        }
+        give_back(rest, port, shared);
         if let Some(outlet) = outlet {
             held.send(outlet.as_ref(), port);
         }
         found
+    }
+}
+
+fn give_back(rest: Option<Burst>, port: &PortShared, shared: &Shared) {
+    if let Some(rest) = rest {
+        port.queue.give_back(rest, &shared.paces);
     }
 }

@@ -8,6 +8,7 @@ use super::turn::{Held, Reply, Step, Turn};
 use super::{Burst, Outlet, PortShared, Shared, Work};
 use crate::port::{Call, reply};
 use crate::service::{Host, Refusal, Status, Transaction, host};
+use crate::stats::Samples;
 use crate::sync::{Arc, Ordering, Parker, now, yield_now};
 use crate::wire::ReplyPrelude;
 use std::rc::Rc;
@@ -23,6 +24,8 @@ pub(super) struct Worker {
     reply: Reply,
     /// The replies being sent.
     held: Held,
+    /// How long its last calls ran.
+    samples: Samples,
     /// The burst in hand waited longer than CoDel allows.
     late: bool,
 }
@@ -32,7 +35,16 @@ impl Worker {
     pub(super) fn new(shared: Arc<Shared>, port: Arc<PortShared>, id: usize, parker: Arc<Parker>) -> Worker {
         let station = Rc::new(Station::new(Arc::clone(&shared), Arc::clone(&port), id, parker));
         let reply = Reply { bytes: Vec::new(), status: Status::Ok };
-        Worker { shared, port, id, station, reply, held: Held::default(), late: false }
+        Worker {
+            shared,
+            port,
+            id,
+            station,
+            reply,
+            held: Held::default(),
+            samples: Samples::default(),
+            late: false,
+        }
     }
 
     /// Sleeps and works until the throttle closes.
@@ -96,15 +108,20 @@ impl Worker {
         let (port, calls) = (Arc::clone(&self.port), burst.len());
         let mut now = now();
         self.late = port.codel.is_late(now.saturating_duration_since(work.received), now);
-        turn.begin(burst);
-        while let Some(Step { call, due }) = turn.step(&mut self.reply, now, &port, &self.shared) {
+        let mut step = turn.begin(burst, work, now, &port, &self.shared);
+        while let Some(Step { call, slow, due }) = step {
             if due {
                 self.flush(outlet);
             }
-            now = self.run_paced(work, &call, outlet, now);
+            // A call not known to be short is announced, so that others do not wait for it.
+            if slow {
+                self.station.engage();
+            }
+            now = self.answer(work, &work.calls[call], outlet, now);
+            self.station.disengage();
+            step = turn.step(work, (&mut self.reply, &mut self.held), now, &port, &self.shared);
         }
-        self.flush(outlet);
-        drop(turn.end());
+        self.held.send(outlet, &port);
         if calls > 1 {
             port.queue.exposed(-1);
         }
@@ -113,16 +130,6 @@ impl Worker {
     fn flush(&mut self, outlet: &dyn Outlet) {
         self.port.turns[self.id].take_held(&mut self.held);
         self.held.send(outlet, &self.port);
-    }
-
-    /// Runs a call; one not known to be short is announced, so that others do not wait for it.
-    fn run_paced(&mut self, work: &Work, call: &Call, outlet: &dyn Outlet, start: Instant) -> Instant {
-        if !self.shared.paces.is_short(call.method) {
-            self.station.engage();
-        }
-        let end = self.answer(work, call, outlet, start);
-        self.station.disengage();
-        end
     }
 
     /// The status of a call of the burst in hand if it is refused for having waited too long.
@@ -162,13 +169,12 @@ impl Worker {
                     let status = run(shared, work, call, outlet, out);
                     end = now();
                     let ran = end.saturating_duration_since(start);
-                    shared.paces.learn(call.method, ran.as_nanos() as u64);
-                    let (stood, waited) = (self.station.take_stood(), self.station.take_waited());
-                    if !shared.paces.is_short(call.method) {
-                        self.port.queue.holding.learn(ran, ran.saturating_sub(waited));
+                    let waits = self.station.take_waits();
+                    if !self.samples.add(call.method, ran.as_nanos() as u64, &shared.paces) {
+                        self.port.queue.holding.learn(ran, ran.saturating_sub(waits.permitless));
                     }
-                    times.permit_wait_us = times.permit_wait_us.saturating_add(micros(stood));
-                    times.run_us = micros(ran.saturating_sub(stood));
+                    times.permit_wait_us = times.permit_wait_us.saturating_add(micros(waits.in_line));
+                    times.run_us = micros(ran.saturating_sub(waits.in_line));
                     status
                 }
             };
@@ -217,8 +223,7 @@ impl PortShared {
         if status != Status::Overloaded {
             return refusal;
         }
-        let forecast = self.queue.forecast(outlet, shared.throttle.may_run(self.index));
-        refusal.retry_after(forecast.wait(0))
+        refusal.retry_after(self.forecast(shared, outlet, false).wait(0))
     }
 
     /// Answers what is queued without running it, for a server that stops while its workers are stuck.
@@ -230,8 +235,8 @@ impl PortShared {
                 self.queue.exposed(-1);
             }
             let (work, now) = (Arc::clone(burst.work()), now());
-            while let Some(call) = burst.pop() {
-                if !shared.nested.claims(&work, &call) {
+            while let Some(call) = burst.pop().map(|call| &work.calls[call]) {
+                if !shared.nested.claims(&work, call) {
                     continue;
                 }
                 reply(call.id, call.codec, &mut answer.bytes, |out| {

@@ -4,7 +4,7 @@
 //! Knows what the queue, the session and the server are like now; knows no sockets and no clock. Nothing is let in
 //! that is certain or likely to be answered too late: what a busy server cannot do it says at once.
 
-use super::forecast::{Forecast, would_be_late};
+use super::forecast::{Forecast, Outlook, would_be_late};
 use crate::service::{Refusal, Status};
 use crate::stats::Paces;
 use crate::wire::{Chain, Header};
@@ -25,9 +25,7 @@ pub struct Admission<'a> {
     /// Calls this session may still have out before the next is refused.
     pub session_room: usize,
     /// What is ahead of the next call.
-    pub forecast: Forecast,
-    /// What is ahead of the next call that a handler of this server made: those of clients are behind it.
-    pub nested: Forecast,
+    pub outlook: &'a dyn Outlook,
     /// The server's number in chains; 0 is nobody's.
     pub server: u64,
     /// While the queue stands: the longest wait a call is let in for.
@@ -46,15 +44,13 @@ pub(super) struct Ahead {
 impl<'a> Admission<'a> {
     /// Lets everything in that names one of the methods.
     pub fn open(methods: u16, paces: &'a Paces) -> Admission<'a> {
-        let forecast = Forecast::default();
         let (queue_room, session_room) = (usize::MAX, usize::MAX);
         Admission {
             draining: false,
             methods,
             queue_room,
             session_room,
-            forecast,
-            nested: forecast,
+            outlook: &Forecast::NONE,
             server: 0,
             wait_max: None,
             paces,
@@ -78,10 +74,8 @@ impl<'a> Admission<'a> {
             return Some(Refusal::new(Status::UnknownMethod, message));
         }
         let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
-        let nested = chain.is_some_and(|chain| chain.concerns(self.server));
-        let forecast = if nested { &self.nested } else { &self.forecast };
-        // Only where it matters: most calls are let in without it.
-        let wait = || forecast.wait(ahead.ns);
+        let nested = || chain.is_some_and(|chain| chain.concerns(self.server));
+        let wait = || self.outlook.forecast(nested()).wait(ahead.ns);
         let status = if left.is_some_and(|left| left.is_zero()) {
             Status::DeadlineExceeded
         } else if ahead.calls >= self.session_room {
@@ -121,10 +115,10 @@ mod tests {
         change: impl Fn(&mut Admission<'_>),
     ) -> Option<(Status, u32)> {
         let paces = Paces::new(1);
-        (0..100).for_each(|_| paces.learn(1, 2 * MS));
+        (0..100).for_each(|_| paces.learn(1, 1, 2 * MS));
         let forecast =
             Forecast { queue_ns: 80 * MS, calls: 40, bursts: 40, lanes: 40, lane_ns: 0, workers: 2 };
-        let mut admission = Admission { forecast, ..Admission::open(1, &paces) };
+        let mut admission = Admission { outlook: &forecast, ..Admission::open(1, &paces) };
         change(&mut admission);
         let header = Header { body_bytes: 8, kind: Kind::Call, flags: Flags::NONE, code: 1, call: 7 };
         let now = Instant::now();
@@ -146,11 +140,7 @@ mod tests {
             "with those of the same read"
         );
         assert_eq!(told(Some(0), none, |_| ()), Some((Status::DeadlineExceeded, 40)));
-        assert_eq!(
-            told(Some(1), none, |port| port.forecast = Forecast::default()),
-            None,
-            "nothing to wait for"
-        );
+        assert_eq!(told(Some(1), none, |port| port.outlook = &Forecast::NONE), None, "nothing to wait for");
         let full = |port: &mut Admission<'_>| port.queue_room = 2;
         assert_eq!((told(None, none, full), told(None, two, full)), (None, Some((Status::QueueFull, 42))));
         let busy = |port: &mut Admission<'_>| port.session_room = 2;

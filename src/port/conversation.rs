@@ -7,7 +7,7 @@ use super::admission::{Admission, Ahead};
 use super::call::Call;
 use super::frames;
 use crate::service::{Refusal, Status};
-use crate::stats::{CloseReason, PortStats};
+use crate::stats::{Batch, CloseReason, PortStats};
 use crate::sync::Arc;
 use crate::wire::body::Hello;
 use crate::wire::limits::{HEADER_BYTES, HELLO_BODY_BYTES_MAX, PREFACE_BYTES, SIGNAL_BODY_BYTES_MAX};
@@ -46,6 +46,25 @@ pub struct Intake {
     pub chains: Vec<Arc<Chain>>,
     /// Likely cost of the calls admitted, in nanoseconds.
     cost_ns: u64,
+    /// Not yet in the port's counters.
+    counts: Counts,
+}
+
+/// Calls that arrived whole, and those of them that were refused: counted together once for each read.
+#[derive(Debug, Default)]
+struct Counts {
+    calls: u64,
+    refusals: Batch<{ Status::ALL.len() }>,
+}
+
+impl Counts {
+    /// Calls first: no one sees more answers than calls.
+    fn hand_over(&mut self, stats: &PortStats) {
+        if self.calls > 0 {
+            stats.calls.add(std::mem::take(&mut self.calls));
+            stats.answers.add_all(&mut self.refusals);
+        }
+    }
 }
 
 /// The connection must be closed, after the replies in the [`Intake`] were sent.
@@ -83,12 +102,18 @@ impl Conversation {
         port: &Reception<'_>,
         intake: &mut Intake,
     ) -> Result<usize, Leave> {
-        let mut used = 0;
         intake.cost_ns = 0;
+        let used = self.steps(bytes, port, intake);
+        intake.counts.hand_over(port.stats);
+        debug_assert!(intake.calls.len() <= port.window_room);
+        used
+    }
+
+    fn steps(&mut self, bytes: &[u8], port: &Reception<'_>, intake: &mut Intake) -> Result<usize, Leave> {
+        let mut used = 0;
         while let Some(step) = self.step(&bytes[used..], used, port, intake)? {
             used += step;
         }
-        debug_assert!(used <= bytes.len() && intake.calls.len() <= port.window_room);
         Ok(used)
     }
 
@@ -143,8 +168,8 @@ impl Conversation {
             Err((error, header)) => {
                 let call = header.filter(|header| header.kind == Kind::Call && self.state == State::Open);
                 if let Some(header) = call {
-                    port.stats.calls.add(1);
-                    refuse(&header, &Refusal::from(error.clone()), port, intake);
+                    intake.counts.calls += 1;
+                    refuse(&header, &Refusal::from(error.clone()), intake);
                 }
                 return Err(self.leave(error, header, intake));
             }
@@ -187,12 +212,12 @@ impl Conversation {
         port: &Reception<'_>,
         intake: &mut Intake,
     ) -> Result<(), WireError> {
-        port.stats.calls.add(1);
+        intake.counts.calls += 1;
         let (prelude, chain, arguments) = match split(header, body) {
             Ok(split) => split,
             Err(error) => {
                 let refusal = Refusal::new(Status::BadRequest, error.to_string());
-                refuse(header, &refusal, port, intake);
+                refuse(header, &refusal, intake);
                 return Ok(());
             }
         };
@@ -200,7 +225,7 @@ impl Conversation {
         let deadline = (prelude.deadline_ms > 0).then(|| port.arrived + wait);
         let ahead = Ahead { calls: intake.calls.len(), ns: intake.cost_ns };
         if let Some(refusal) = port.admission.refusal(header, chain.as_ref(), deadline, port.now, ahead) {
-            refuse(header, &refusal, port, intake);
+            refuse(header, &refusal, intake);
             return Ok(());
         }
         intake.cost_ns += u64::from(port.admission.paces.mean_ns(header.code));
@@ -244,7 +269,7 @@ fn split<'a>(header: &Header, body: &'a [u8]) -> Result<(CallPrelude, Option<Cha
     Ok((prelude, Some(chain), arguments))
 }
 
-fn refuse(header: &Header, refusal: &Refusal, port: &Reception<'_>, intake: &mut Intake) {
-    port.stats.answer(refusal.status);
+fn refuse(header: &Header, refusal: &Refusal, intake: &mut Intake) {
+    intake.counts.refusals.add(refusal.status.index());
     frames::refusal(header.call, Codec::of(header.flags), refusal, &mut intake.replies);
 }

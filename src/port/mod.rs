@@ -13,8 +13,8 @@ mod frames;
 pub use admission::Admission;
 pub use call::Call;
 pub use conversation::{Conversation, Intake, Leave, Reception};
-pub use forecast::Forecast;
 pub(crate) use forecast::TURN_NS_MAX;
+pub use forecast::{Forecast, Outlook};
 pub use frames::{goaway, reply, welcome};
 
 /// Calls one connection may have out at once; more wait in its socket, so that a connection with a thousand calls

@@ -4,9 +4,10 @@
 use super::connection::Connection;
 use super::transport::Transport;
 use crate::pool::{Burst, Outlet, PortShared, Shared};
-use crate::port::{Admission, Conversation, Intake, Leave, Reception};
+use crate::port::{Admission, Conversation, Forecast, Intake, Leave, Outlook, Reception};
 use crate::stats::CloseReason;
 use crate::sync::Arc;
+use std::cell::OnceCell;
 use std::io::ErrorKind;
 use std::time::Instant;
 
@@ -241,6 +242,29 @@ impl Guest {
     }
 }
 
+/// What is ahead of a connection's next call: found out at most once for each read.
+#[derive(Debug)]
+struct Ahead<'a> {
+    port: &'a PortShared,
+    shared: &'a Shared,
+    connection: &'a Connection,
+    /// Of clients' calls, and of nested ones.
+    forecasts: [OnceCell<Forecast>; 2],
+}
+
+impl<'a> Ahead<'a> {
+    fn of(desk: &'a Desk, connection: &'a Connection) -> Ahead<'a> {
+        Ahead { port: &desk.port, shared: &desk.shared, connection, forecasts: Default::default() }
+    }
+}
+
+impl Outlook for Ahead<'_> {
+    fn forecast(&self, nested: bool) -> Forecast {
+        let forecast = || self.port.forecast(self.shared, self.connection, nested);
+        *self.forecasts[usize::from(nested)].get_or_init(forecast)
+    }
+}
+
 impl Desk {
     /// A buffer of [`BUFFER_BYTES`] or more.
     fn lend(&mut self) -> Vec<u8> {
@@ -264,10 +288,11 @@ impl Desk {
     ) -> Result<usize, Leave> {
         // Out of the desk for a while, which the reception borrows.
         let mut intake = std::mem::take(&mut self.intake);
+        let outlook = Ahead::of(self, connection);
         let reception = Reception {
             welcome: &self.welcome,
             body_bytes_max: self.body_bytes_max,
-            admission: self.admission(connection),
+            admission: self.admission(connection, &outlook),
             window_room,
             arrived,
             now,
@@ -279,16 +304,14 @@ impl Desk {
     }
 
     /// What the port lets in now.
-    fn admission(&self, connection: &Connection) -> Admission<'_> {
+    fn admission<'a>(&'a self, connection: &Connection, outlook: &'a Ahead<'_>) -> Admission<'a> {
         let (port, shared) = (&self.port, &self.shared);
-        let workers = shared.throttle.may_run(port.index);
         Admission {
             draining: self.draining,
             methods: shared.services.len() as u16,
             queue_room: port.queue.room(),
             session_room: self.session_calls_max.saturating_sub(connection.in_flight()),
-            forecast: port.queue.forecast(connection, workers),
-            nested: port.queue.forecast_nested(connection, workers),
+            outlook,
             server: shared.nested.server(),
             wait_max: port.codel.wait_max(),
             paces: &shared.paces,

@@ -79,12 +79,12 @@ impl Watch {
             return;
         }
         match self.next {
-            None => self.taken = port.queue.taken(),
+            None => self.taken = port.queue.bursts_taken(),
             Some(next) if now < next => return,
             Some(_) => {
-                let moved = self.taken != port.queue.taken();
+                let moved = self.taken != port.queue.bursts_taken();
                 let found = port.rescue(shared, moved, now);
-                self.taken = port.queue.taken();
+                self.taken = port.queue.bursts_taken();
                 self.pause = if found || moved { PAUSE_MIN } else { (self.pause * 2).min(PAUSE_MAX) };
             }
         }

@@ -11,9 +11,11 @@ const SHORT_NS: u32 = 50_000;
 /// What a method is warily taken for until it has run once, in nanoseconds.
 const UNKNOWN_NS: u32 = 1_000_000;
 
-/// A call is taken to last at least so long, in nanoseconds: about what the work around a handler costs. Finer
-/// averages would change with every call, and their memory be handed from thread to thread.
+/// A call is taken to last at least so long, in nanoseconds: about what the work around a handler costs.
 const RESOLUTION_NS: u32 = 250;
+
+/// So many calls of a short method are learned from together.
+const SAMPLES_MAX: u32 = 16;
 
 /// One call moves the mean as if it had lasted at most so many times as long: the one slow call of a thousand must not
 /// make a queue of the others look long.
@@ -77,12 +79,44 @@ impl Paces {
         self.pace(method).wary_ns <= SHORT_NS
     }
 
-    /// A call of this method ran so long, in nanoseconds.
-    pub(crate) fn learn(&self, method: u16, ns: u64) {
+    /// So many calls of this method ran so long each, in nanoseconds.
+    pub(crate) fn learn(&self, method: u16, calls: u32, ns: u64) {
         let (old, ns) = (self.pace(method), u32::try_from(ns).unwrap_or(u32::MAX).max(RESOLUTION_NS));
-        let new = old.after(ns);
+        let new = (0..calls).fold(old, |pace, _| pace.after(ns));
         if new != old {
             self.0[usize::from(method)].store(new.word(), Ordering::Relaxed);
+        }
+    }
+}
+
+/// What one worker has measured and not yet handed to [`Paces`]: several short calls of one method. Workers that write
+/// to one word with every call would hand its memory to and fro.
+#[derive(Debug, Default)]
+pub(crate) struct Samples {
+    method: u16,
+    calls: u32,
+    sum_ns: u64,
+}
+
+impl Samples {
+    /// A call of this method ran so long, in nanoseconds. Whatever is not short is handed on at once. Returns whether
+    /// it was short.
+    pub(crate) fn add(&mut self, method: u16, ns: u64, paces: &Paces) -> bool {
+        if ns > SHORT_NS.into() || !paces.is_short(method) {
+            paces.learn(method, 1, ns);
+            return false;
+        }
+        if method != self.method || self.calls == SAMPLES_MAX {
+            self.hand_over(paces);
+        }
+        *self = Samples { method, calls: self.calls + 1, sum_ns: self.sum_ns + ns };
+        true
+    }
+
+    fn hand_over(&mut self, paces: &Paces) {
+        let Samples { method, calls, sum_ns } = std::mem::take(self);
+        if calls > 0 {
+            paces.learn(method, calls, sum_ns / u64::from(calls));
         }
     }
 }
@@ -129,12 +163,12 @@ mod tests {
     fn a_method_is_short_once_it_has_been_seen_to_be() {
         let paces = Paces::new(2);
         assert!(!paces.is_short(1), "unknown");
-        paces.learn(1, 400);
+        paces.learn(1, 1, 400);
         assert!(paces.is_short(1));
-        paces.learn(1, 100_000_000);
+        paces.learn(1, 1, 100_000_000);
         assert!(!paces.is_short(1), "one slow call is enough");
         for _ in 0..200 {
-            paces.learn(1, 400);
+            paces.learn(1, 1, 400);
         }
         assert!(paces.is_short(1), "and is forgotten");
         assert_eq!(paces.mean_ns(2), 0, "each method has its own");
@@ -144,7 +178,7 @@ mod tests {
     fn averages_settle_at_a_steady_cost() {
         let paces = Paces::new(1);
         let after = |ns: u64| {
-            (0..2000).for_each(|_| paces.learn(1, ns));
+            (0..2000).for_each(|_| paces.learn(1, 1, ns));
             paces.mean_ns(1)
         };
         assert_eq!(after(700), 700);
@@ -154,12 +188,28 @@ mod tests {
     }
 
     #[test]
+    fn short_calls_are_learned_from_together_and_slow_ones_at_once() {
+        let (paces, mut samples) = (Paces::new(2), Samples::default());
+        assert!(!samples.add(1, 1_000, &paces), "of an unknown method");
+        assert_eq!(paces.mean_ns(1), 1_000);
+        assert!((0..SAMPLES_MAX).all(|_| samples.add(1, 5_000, &paces)));
+        assert_eq!(paces.mean_ns(1), 1_000);
+        assert!(samples.add(1, 5_000, &paces));
+        assert!(paces.mean_ns(1) > 3_000, "as many calls as there were");
+        let before = paces.mean_ns(1);
+        assert!(!samples.add(2, 700, &paces) && samples.add(2, 700, &paces));
+        assert!(paces.mean_ns(1) > before, "the rest, when another method's turn comes");
+        assert!(!samples.add(2, 1_000_000, &paces));
+        assert!(!paces.is_short(2));
+    }
+
+    #[test]
     fn one_slow_call_does_not_make_the_others_look_slow() {
         let paces = Paces::new(1);
-        (0..100).for_each(|_| paces.learn(1, 1_000_000));
-        paces.learn(1, 4_000_000_000);
+        (0..100).for_each(|_| paces.learn(1, 1, 1_000_000));
+        paces.learn(1, 1, 4_000_000_000);
         assert!(paces.mean_ns(1) < 1_500_000);
-        (0..100).for_each(|_| paces.learn(1, 50_000_000));
+        (0..100).for_each(|_| paces.learn(1, 1, 50_000_000));
         assert!(paces.mean_ns(1) > 40_000_000, "many do");
     }
 }
