@@ -252,12 +252,6 @@ struct Ahead<'a> {
     forecasts: [OnceCell<Forecast>; 2],
 }
 
-impl<'a> Ahead<'a> {
-    fn of(desk: &'a Desk, connection: &'a Connection) -> Ahead<'a> {
-        Ahead { port: &desk.port, shared: &desk.shared, connection, forecasts: Default::default() }
-    }
-}
-
 impl Outlook for Ahead<'_> {
     fn forecast(&self, nested: bool) -> Forecast {
         let forecast = || self.port.forecast(self.shared, self.connection, nested);
@@ -286,36 +280,21 @@ impl Desk {
         window_room: usize,
         (arrived, now): (Instant, Instant),
     ) -> Result<usize, Leave> {
-        // Out of the desk for a while, which the reception borrows.
-        let mut intake = std::mem::take(&mut self.intake);
-        let outlook = Ahead::of(self, connection);
-        let reception = Reception {
-            welcome: &self.welcome,
-            body_bytes_max: self.body_bytes_max,
-            admission: self.admission(connection, &outlook),
-            window_room,
-            arrived,
-            now,
-            stats: &self.port.stats,
-        };
-        let used = conversation.receive(bytes, &reception, &mut intake);
-        self.intake = intake;
-        used
-    }
-
-    /// What the port lets in now.
-    fn admission<'a>(&'a self, connection: &Connection, outlook: &'a Ahead<'_>) -> Admission<'a> {
-        let (port, shared) = (&self.port, &self.shared);
-        Admission {
+        let Desk { port, shared, welcome, intake, .. } = self;
+        let outlook = Ahead { port, shared, connection, forecasts: Default::default() };
+        let admission = Admission {
             draining: self.draining,
             methods: shared.services.len() as u16,
             queue_room: port.queue.room(),
             session_room: self.session_calls_max.saturating_sub(connection.in_flight()),
-            outlook,
+            outlook: &outlook,
             server: shared.nested.server(),
             wait_max: port.codel.wait_max(),
             paces: &shared.paces,
-        }
+        };
+        let (stats, body_bytes_max) = (&port.stats, self.body_bytes_max);
+        let reception = Reception { welcome, body_bytes_max, admission, window_room, arrived, now, stats };
+        conversation.receive(bytes, &reception, intake)
     }
 
     /// Sends what the intake has ready.
