@@ -82,7 +82,8 @@ pub enum ClientError {
         /// The option's value.
         limit: u64,
     },
-    /// The server says that this side breaks the protocol: `UnsupportedVersion`, `ProtocolError` or `TooLarge`.
+    /// The server says that this side breaks the protocol: `UnsupportedVersion`, `ProtocolError`, `TooLarge` or
+    /// `TooSlow`.
     #[error("the server rejects this client: {status:?}: {message}")]
     Rejected {
         /// What the server calls it.
@@ -170,6 +171,22 @@ pub enum ClientError {
     #[error("nested deadlock: {0}")]
     NestedDeadlock(String),
 
+    /// The session is closed, or not attached to the connection in use. The call was not started.
+    #[error("no such session; it may have been closed")]
+    UnknownSession,
+    /// The server takes no new session or connection now, has closed this one to make room, or has no memory left for
+    /// the call: `MaxUsers`, `Restricted`, `NoDescriptors`, `ConnectLimit`, `SessionClosed` or `BuffersFull`. The call
+    /// was not started.
+    #[error("{message}{}", retry(*retry_after))]
+    Unavailable {
+        /// Which of them.
+        status: Status,
+        /// The server's words.
+        message: String,
+        /// When the server suggests to try again.
+        retry_after: Option<Duration>,
+    },
+
     /// Nothing was sent: the server refused so many calls of this client lately that this one was held back.
     ///
     /// The client counts, over the last two minutes and all its clones, the calls that the server took, those that it
@@ -205,6 +222,7 @@ impl ClientError {
             | ClientError::Unencodable(_)
             | ClientError::ReplyTooLarge { .. }
             | ClientError::Rejected { .. }
+            | ClientError::UnknownSession
             | ClientError::Cancelled => Blame::Caller,
             ClientError::Connect { .. }
             | ClientError::Disconnected { .. }
@@ -220,6 +238,7 @@ impl ClientError {
             | ClientError::Overloaded { .. }
             | ClientError::SessionLimit { .. }
             | ClientError::NestedDeadlock(_)
+            | ClientError::Unavailable { .. }
             | ClientError::Throttled => Blame::Overload,
             ClientError::Application { .. } => Blame::Application,
         }
@@ -242,6 +261,8 @@ impl ClientError {
             | ClientError::Overloaded { .. }
             | ClientError::SessionLimit { .. }
             | ClientError::NestedDeadlock(_)
+            | ClientError::UnknownSession
+            | ClientError::Unavailable { .. }
             | ClientError::Throttled
             | ClientError::Cancelled => true,
             ClientError::Disconnected { may_have_run, .. }
@@ -263,7 +284,8 @@ impl ClientError {
             | ClientError::Draining { retry_after }
             | ClientError::WouldBeLate { retry_after }
             | ClientError::Overloaded { retry_after }
-            | ClientError::SessionLimit { retry_after } => *retry_after,
+            | ClientError::SessionLimit { retry_after }
+            | ClientError::Unavailable { retry_after, .. } => *retry_after,
             _ => None,
         }
     }
@@ -277,7 +299,7 @@ impl ClientError {
             Status::Application => ClientError::Application { code, message },
             Status::UnknownMethod => ClientError::UnknownMethod { name: name.to_owned(), nearest: None },
             Status::BadRequest => ClientError::BadRequest(message),
-            Status::TooLarge | Status::UnsupportedVersion | Status::ProtocolError => {
+            Status::TooLarge | Status::UnsupportedVersion | Status::ProtocolError | Status::TooSlow => {
                 ClientError::Rejected { status, message }
             }
             Status::QueueFull => ClientError::QueueFull { retry_after },
@@ -286,6 +308,13 @@ impl ClientError {
             Status::Overloaded => ClientError::Overloaded { retry_after },
             Status::SessionLimit => ClientError::SessionLimit { retry_after },
             Status::NestedDeadlock => ClientError::NestedDeadlock(message),
+            Status::UnknownSession => ClientError::UnknownSession,
+            Status::MaxUsers
+            | Status::Restricted
+            | Status::NoDescriptors
+            | Status::ConnectLimit
+            | Status::SessionClosed
+            | Status::BuffersFull => ClientError::Unavailable { status, message, retry_after },
             Status::DeadlineExceeded => {
                 ClientError::DeadlineExceeded { noticed: Side::Server, may_have_run: false }
             }
@@ -338,7 +367,7 @@ mod tests {
             let expected = match status.code() {
                 1 => Blame::Application,
                 10..20 | 31 => Blame::Caller,
-                20..30 => Blame::Overload,
+                20..30 | 32 | 33 => Blame::Overload,
                 30 => Blame::Environment,
                 _ => Blame::Server,
             };

@@ -4,7 +4,7 @@
 //! a whole port. Invariant: the shipped file starts a server on 127.0.0.1:1352, and with every commented
 //! setting switched on it still means the same on a machine of 2 CPUs (tests hold both).
 
-use super::keys::{KEYS, Key};
+use super::keys::{self, Key};
 
 /// Line before the generated table in `docs/SETTINGS.md`.
 pub const TABLE_BEGINS: &str = "<!-- table of settings: generated, do not edit -->";
@@ -24,7 +24,7 @@ const SET: [&str; 3] = ["Ports", "<Port>", "<Port>_TCPIPAddress"];
 /// Text of the shipped `server.ini`, lines ended by LF.
 pub fn server_ini() -> String {
     let mut text = String::from(
-        "# Settings of a Boneyard server. This file is made from the table in src/config/keys.rs.\n\
+        "# Settings of a Boneyard server. This file is made from the table in src/config/keys.\n\
          #\n\
          # A line is key=value or a comment; a comment begins with # or ; at the start of its line.\n\
          # Here # begins an explanation and ; a setting that is switched off and shown at its default\n\
@@ -34,7 +34,7 @@ pub fn server_ini() -> String {
          \n\
          [Server]\n",
     );
-    for key in KEYS {
+    for key in keys::all() {
         text.push('\n');
         for line in wrap(key.doc(), WIDTH - 2) {
             text.push_str(&format!("# {line}\n"));
@@ -53,7 +53,7 @@ pub fn server_ini() -> String {
 /// The table of `docs/SETTINGS.md` with its marker lines, lines ended by LF.
 pub fn settings_table() -> String {
     let mut text = format!("{TABLE_BEGINS}\n| Key | Value | Default | Meaning |\n|---|---|---|---|\n");
-    for key in KEYS {
+    for key in keys::all() {
         let default = match (key.default(), key.fixed_default()) {
             ("", _) => "empty".to_owned(),
             (default, Some(_)) => format!("`{default}`"),
@@ -93,30 +93,22 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::config::Config;
+    use crate::config::keys::Slot;
 
-    /// Everything but the lines that settings came from.
-    fn meaning(config: &Config) -> String {
-        let ports: Vec<_> =
-            config.ports.iter().map(|p| (&p.name, p.address.to_string(), p.pool_tasks.value)).collect();
-        format!(
-            "{ports:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
-            config.disabled_ports.len(),
-            config.max_concurrent_trans.value,
-            config.pool_rule.value,
-            config.queue_limit.value,
-            config.session_calls.value,
-            config.codel_target.value,
-            config.codel_interval.value,
-            config.codel_mode.value,
-            config.long_transaction.value,
-            config.nested_reserve.value,
-            config.max_frame_bytes.value,
-            config.thread_stack_bytes.value,
-            config.shutdown_timeout.value,
-            config.load_service.value,
-            config.log_level.value,
-            config.log_file.value,
-        )
+    /// Everything but the lines that settings came from: each key's value as it would be written.
+    fn meaning(config: &Config) -> Vec<String> {
+        let ports = config.ports.iter().chain(&config.disabled_ports);
+        let of_ports = ports.flat_map(|port| {
+            keys::all().filter_map(move |key| match &key.slot {
+                Slot::Port { show, .. } => Some(show(port).value),
+                Slot::Server { .. } => None,
+            })
+        });
+        let of_server = keys::all().filter_map(|key| match &key.slot {
+            Slot::Server { show, .. } => Some(show(config).value),
+            Slot::Port { .. } => None,
+        });
+        of_ports.chain(of_server).collect()
     }
 
     #[test]

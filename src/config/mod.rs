@@ -84,6 +84,34 @@ pub struct Config {
     /// Workers of each port kept for calls that handlers of this server make; one at least is left for the others.
     /// 0 to 4095; default 0.
     pub nested_reserve: Setting<u32>,
+    /// A session that makes no call for so long is closed. 1 minute to 30 days; default 4 hours.
+    pub session_timeout: Setting<Duration>,
+    /// Soft limit of sessions. `None`, the default, is none.
+    pub max_sessions: Setting<Option<u32>>,
+    /// Hard limit of sessions. `None`, the default, is none.
+    pub max_users: Setting<Option<u32>>,
+    /// `Server_Restricted`: 0, 1 or 2; default 0.
+    pub restricted: Setting<u32>,
+    /// Whether the log tells of sessions. Default no.
+    pub log_sessions: Setting<bool>,
+    /// Connections that one address may make in a minute. `None`, the default, is no limit.
+    pub max_connects: Setting<Option<u32>>,
+    /// Unsent replies of one connection, in bytes. 1 MiB to 1 GiB; default 16 MiB.
+    pub send_buffer_bytes: Setting<usize>,
+    /// Messages of all connections together, in bytes. 16 MiB to 1 TiB; default 1 GiB.
+    pub buffer_memory_bytes: Setting<usize>,
+    /// How long a new connection may take to say Hello. `None` is without end; default 10 s.
+    pub hello_timeout: Setting<Option<Duration>>,
+    /// How long a message may take to arrive. `None` is without end; default 60 s.
+    pub frame_timeout: Setting<Option<Duration>>,
+    /// How long a client may take none of its replies. `None` is without end; default 60 s.
+    pub send_timeout: Setting<Option<Duration>>,
+    /// Silence after which the system asks for the peer. `None` never asks; default 60 s.
+    pub keepalive: Setting<Option<Duration>>,
+    /// Descriptors that one connection needs. 1 to 64; default 1.
+    pub descriptors_per_session: Setting<u32>,
+    /// Descriptors kept for other things than connections. 16 to 100,000; default 64.
+    pub descriptor_reserve: Setting<u32>,
     /// Largest frame, header included, in bytes. 1 KiB to 64 MiB; default 4 MiB.
     pub max_frame_bytes: Setting<u32>,
     /// Stack of each worker thread, in bytes. 64 KiB to 64 MiB; default 1 MiB.

@@ -8,7 +8,7 @@
 //! go on; the settings are handed out only when there was no error at all.
 
 use super::error::{ConfigError, ConfigErrors, Problem};
-use super::keys::{KEYS, Key, Slot, strip_suffix_ignoring_case};
+use super::keys::{self, Key, Slot, strip_suffix_ignoring_case};
 use super::kind::Kind;
 use super::scan::{self, Entry};
 use super::{CodelMode, Config, Limit, ListenAddress, PORTS_MAX, PoolRule, PortConfig, Setting, Source};
@@ -55,6 +55,20 @@ fn blank(file: Option<&Path>) -> Config {
         codel_mode: unset(CodelMode::Observe),
         long_transaction: unset(None),
         nested_reserve: unset(0),
+        session_timeout: unset(Duration::ZERO),
+        max_sessions: unset(None),
+        max_users: unset(None),
+        restricted: unset(0),
+        log_sessions: unset(false),
+        max_connects: unset(None),
+        send_buffer_bytes: unset(0),
+        buffer_memory_bytes: unset(0),
+        hello_timeout: unset(None),
+        frame_timeout: unset(None),
+        send_timeout: unset(None),
+        keepalive: unset(None),
+        descriptors_per_session: unset(0),
+        descriptor_reserve: unset(0),
         max_frame_bytes: unset(0),
         thread_stack_bytes: unset(0),
         shutdown_timeout: unset(Duration::ZERO),
@@ -84,7 +98,7 @@ impl Reader {
     /// Reads the two lists and makes the ports, disabled ones last.
     fn ports(&mut self, entries: &[Entry]) {
         let before = self.errors.len();
-        for key in KEYS {
+        for key in keys::all() {
             if !matches!(key.slot, Slot::Server { kind: Kind::PortNames, .. }) {
                 continue;
             }
@@ -146,7 +160,7 @@ impl Reader {
 
     /// Puts the defaults into place, then what the lines say.
     fn values(&mut self, entries: &[Entry]) {
-        for key in KEYS {
+        for key in keys::all() {
             if let (Slot::Server { kind, .. }, Some(text)) = (&key.slot, key.fixed_default()) {
                 let stored = kind.apply(text, Source::Default, &mut self.config);
                 stored.expect("a default is a value of its own type: the tests of the key table hold it");
@@ -198,11 +212,11 @@ impl Reader {
     fn target(&self, entry: &Entry) -> Target {
         let key = entry.key.as_str();
         let same = |found: &&Key| !found.is_per_port() && found.name().eq_ignore_ascii_case(key);
-        if let Some(found) = KEYS.iter().find(same) {
+        if let Some(found) = keys::all().find(same) {
             return Target::Server(found);
         }
         let mut no_port = Target::Nothing;
-        for found in KEYS {
+        for found in keys::all() {
             let Some(suffix) = found.suffix() else { continue };
             let Some(name) = strip_suffix_ignoring_case(key, suffix) else { continue };
             if let Some(index) = self.port_names().position(|port| port.eq_ignore_ascii_case(name)) {
@@ -224,7 +238,7 @@ impl Reader {
 
     /// Every key that could stand in this file.
     fn known(&self) -> Vec<String> {
-        let (per_port, server): (Vec<&Key>, Vec<&Key>) = KEYS.iter().partition(|key| key.is_per_port());
+        let (per_port, server): (Vec<&Key>, Vec<&Key>) = keys::all().partition(|key| key.is_per_port());
         let server = server.into_iter().map(|key| key.name().to_owned());
         let per_port = per_port.into_iter().flat_map(|key| self.port_names().map(|port| key.name_for(port)));
         server.chain(per_port).collect()

@@ -34,7 +34,7 @@ pub(super) fn name_problem(name: &str) -> Option<String> {
         return Some(format!("{name:?} has the character {bad:?}"));
     }
     // `Server` would make Server_Pool_Tasks mean two things, `A_Pool_Tasks` beside `A` likewise.
-    let clash = keys::KEYS.iter().find(|key| match key.suffix() {
+    let clash = keys::all().find(|key| match key.suffix() {
         Some(suffix) => !suffix.is_empty() && keys::strip_suffix_ignoring_case(name, suffix).is_some(),
         None => {
             keys::port_suffixes().any(|suffix| format!("{name}{suffix}").eq_ignore_ascii_case(key.name()))

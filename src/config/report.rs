@@ -6,7 +6,7 @@
 //! values.
 
 use super::advice::{self, Machine, Warning};
-use super::keys::{KEYS, Shown, Slot};
+use super::keys::{self, Shown, Slot};
 use super::{Config, ConfigError, ConfigErrors, Setting, Source, advise, plural};
 use serde::Serialize;
 use std::fmt::Write;
@@ -178,7 +178,7 @@ fn settings_text(config: &Config, warnings: &[Warning]) -> String {
 /// Each setting as it would be written, with where it came from: the table's order, each port's beneath.
 fn rows(config: &Config) -> Vec<(String, Source)> {
     let mut rows = Vec::new();
-    for key in KEYS {
+    for key in keys::all() {
         let mut row =
             |name: String, shown: Shown| rows.push((format!("{name}={}", shown.value), shown.source));
         match &key.slot {

@@ -136,7 +136,7 @@ fn unknown_keys_name_the_nearest() {
             "LAN2_PoolTasks=4",
             "unknown key, expected a key of docs/SETTINGS.md; did you mean LAN2_Pool_Tasks?",
         ),
-        ("Server_MaxSessions=40", "unknown key, expected a key of docs/SETTINGS.md"),
+        ("Replication_Time_Limit=40", "unknown key, expected a key of docs/SETTINGS.md"),
         (
             "LAN9_Pool_Tasks=40",
             "no port LAN9 in Ports or DisabledPorts, expected the name of a listed port; did you mean LAN2_Pool_Tasks?",

@@ -22,6 +22,10 @@ pub enum Status {
     UnsupportedVersion = 13,
     /// Caller's fault: the bytes are not the protocol.
     ProtocolError = 14,
+    /// Caller's fault: too slow to say Hello, to finish a frame or to read its replies.
+    TooSlow = 15,
+    /// Refused before it was started: the connection carries no such session; it may have been closed.
+    UnknownSession = 16,
 
     /// Refused before it was started: the port's queue is full.
     QueueFull = 20,
@@ -35,11 +39,23 @@ pub enum Status {
     SessionLimit = 24,
     /// Refused before it was started: every worker that could run it waits for calls like it.
     NestedDeadlock = 25,
+    /// Refused: the server has as many sessions as it may have (`Server_MaxUsers`).
+    MaxUsers = 26,
+    /// Refused: an administrator lets no new sessions in (`Server_Restricted`).
+    Restricted = 27,
+    /// Refused: the server has no descriptor left for another connection.
+    NoDescriptors = 28,
+    /// Refused before it was started: the server's buffers are full (`Server_Buffer_Memory_MB`).
+    BuffersFull = 29,
 
     /// Not started: the deadline had passed.
     DeadlineExceeded = 30,
     /// Not started: the caller had cancelled it.
     Cancelled = 31,
+    /// Refused: the address connects too often (`Server_Max_Connects_Per_Minute`).
+    ConnectLimit = 32,
+    /// Closed by the server: idle for too long, or idle while another needed its place.
+    SessionClosed = 33,
 
     /// Server's fault: the handler panicked; the worker goes on.
     Panicked = 40,
@@ -49,7 +65,7 @@ pub enum Status {
 
 impl Status {
     /// Every status, in the order of its number.
-    pub const ALL: [Status; 17] = [
+    pub const ALL: [Status; 25] = [
         Status::Ok,
         Status::Application,
         Status::UnknownMethod,
@@ -57,14 +73,22 @@ impl Status {
         Status::TooLarge,
         Status::UnsupportedVersion,
         Status::ProtocolError,
+        Status::TooSlow,
+        Status::UnknownSession,
         Status::QueueFull,
         Status::Draining,
         Status::WouldBeLate,
         Status::Overloaded,
         Status::SessionLimit,
         Status::NestedDeadlock,
+        Status::MaxUsers,
+        Status::Restricted,
+        Status::NoDescriptors,
+        Status::BuffersFull,
         Status::DeadlineExceeded,
         Status::Cancelled,
+        Status::ConnectLimit,
+        Status::SessionClosed,
         Status::Panicked,
         Status::BadResponse,
     ];
@@ -102,14 +126,24 @@ impl Status {
             Status::TooLarge => "the call is larger than the server takes",
             Status::UnsupportedVersion => "the server speaks another version of the protocol",
             Status::ProtocolError => "the bytes are not the protocol's",
+            Status::TooSlow => "the peer was too slow",
             Status::QueueFull => "the port's queue is full",
             Status::Draining => "the server is stopping",
             Status::WouldBeLate => "the queue is too long for the deadline",
             Status::Overloaded => "the server is overloaded: calls have waited too long for too long",
             Status::SessionLimit => "the session has too many calls out (Server_Session_Calls)",
             Status::NestedDeadlock => "every worker that could run the call waits for calls like it",
+            Status::UnknownSession => "no such session on this connection; it may have been closed",
+            Status::MaxUsers => "the server has as many users as it may have (Server_MaxUsers)",
+            Status::Restricted => {
+                "access to the server has been restricted by the administrator (Server_Restricted)"
+            }
+            Status::NoDescriptors => "the server has as many connections as its descriptors allow",
             Status::DeadlineExceeded => "the deadline passed before the call was started",
             Status::Cancelled => "cancelled before it was started",
+            Status::ConnectLimit => "this address connects too often (Server_Max_Connects_Per_Minute)",
+            Status::SessionClosed => "the session was idle and has been closed",
+            Status::BuffersFull => "the server's buffers are full (Server_Buffer_Memory_MB)",
             Status::Panicked => "the handler panicked",
             Status::BadResponse => "the result cannot be sent",
         }

@@ -114,6 +114,10 @@ pub struct PortStats {
     pub outbound_full: Counter,
     /// Times accepting failed, by lack of descriptors or otherwise.
     pub accept_failed: Counter,
+    /// Connections answered with a refusal instead of a Welcome for want of descriptors; not among those accepted.
+    pub refused_descriptors: Counter,
+    /// Connections refused because their address connects too often; not among those accepted.
+    pub refused_connects: Counter,
 }
 
 /// Why a connection ended. One counter each.
@@ -136,11 +140,29 @@ pub enum CloseReason {
     ProtocolError,
     /// The server stopped.
     ServerStopped,
+    /// The peer did not say Hello in time (`Server_Hello_Timeout`).
+    SlowHello,
+    /// The peer did not finish a frame in time (`Server_Frame_Timeout`).
+    SlowFrame,
+    /// The peer did not read its replies in time (`Server_Send_Timeout`).
+    SlowReader,
+    /// The peer left more replies unread than a connection may hold (`Server_Send_Buffer_KB`).
+    OutboundFull,
+    /// The peer held the most when the server's buffers were full (`Server_Buffer_Memory_MB`).
+    BuffersFull,
+    /// The peer called and cancelled too often.
+    Abusive,
+    /// No session for the peer: `Server_MaxUsers`.
+    MaxUsers,
+    /// No session for the peer: `Server_Restricted`.
+    Restricted,
+    /// Idle, and another needed its place (`Server_MaxSessions`) or for too long (`Server_Session_Timeout`).
+    Idle,
 }
 
 impl CloseReason {
     /// Every reason, in the order of its index.
-    pub const ALL: [CloseReason; 8] = [
+    pub const ALL: [CloseReason; 17] = [
         CloseReason::PeerClosed,
         CloseReason::PeerClosedMidFrame,
         CloseReason::SocketError,
@@ -149,6 +171,15 @@ impl CloseReason {
         CloseReason::FrameTooLarge,
         CloseReason::ProtocolError,
         CloseReason::ServerStopped,
+        CloseReason::SlowHello,
+        CloseReason::SlowFrame,
+        CloseReason::SlowReader,
+        CloseReason::OutboundFull,
+        CloseReason::BuffersFull,
+        CloseReason::Abusive,
+        CloseReason::MaxUsers,
+        CloseReason::Restricted,
+        CloseReason::Idle,
     ];
 
     /// Its place in [`CloseReason::ALL`].

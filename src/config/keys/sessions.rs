@@ -1,0 +1,83 @@
+//! Who is let in, and for how long.
+
+use super::{Key, Slot, Standard, shown};
+use crate::config::kind::Kind;
+use std::time::Duration;
+
+pub(super) static KEYS: &[Key] = &[
+    Key {
+        name: "Server_Session_Timeout",
+        unit: "minutes",
+        default: Standard::Value("240"),
+        doc: "A session that makes no call for so long is closed. A session survives the end of its connection for as \
+              long. A connection without a session of its own making is left alone.",
+        slot: Slot::Server {
+            kind: Kind::Count {
+                min: 1,
+                max: 43_200,
+                store: |c, s| {
+                    c.session_timeout = s.map(|minutes| Duration::from_secs(60 * u64::from(minutes)))
+                },
+            },
+            show: |c| shown(c.session_timeout.value.as_secs() / 60, &c.session_timeout.source),
+        },
+    },
+    Key {
+        name: "Server_MaxSessions",
+        unit: "sessions",
+        default: Standard::Value("0"),
+        doc: "With more sessions than this the one that has been idle longest is closed, if it has been for a minute. \
+              Refuses nobody. Each connection has a session of its own, and those it opened besides. 0 is no limit.",
+        slot: Slot::Server {
+            kind: Kind::Count { min: 0, max: 10_000_000, store: |c, s| c.max_sessions = s.map(some) },
+            show: |c| shown(c.max_sessions.value.unwrap_or(0), &c.max_sessions.source),
+        },
+    },
+    Key {
+        name: "Server_MaxUsers",
+        unit: "sessions",
+        default: Standard::Value("0"),
+        doc: "With so many sessions new ones are refused. Counted as by Server_MaxSessions. 0 is no limit.",
+        slot: Slot::Server {
+            kind: Kind::Count { min: 0, max: 10_000_000, store: |c, s| c.max_users = s.map(some) },
+            show: |c| shown(c.max_users.value.unwrap_or(0), &c.max_users.source),
+        },
+    },
+    Key {
+        name: "Server_Restricted",
+        unit: "",
+        default: Standard::Value("0"),
+        doc: "Whether new sessions are refused; those there are go on. 0: no. 1: until the server is started again, so in \
+              this file it means no. 2: until this line is changed.",
+        slot: Slot::Server {
+            kind: Kind::Count { min: 0, max: 2, store: |c, s| c.restricted = s },
+            show: |c| shown(c.restricted.value, &c.restricted.source),
+        },
+    },
+    Key {
+        name: "Log_Sessions",
+        unit: "",
+        default: Standard::Value("0"),
+        doc: "Writes to the log when a session is opened and closed, with its client and how many calls it made.",
+        slot: Slot::Server {
+            kind: Kind::Switch { store: |c, s| c.log_sessions = s },
+            show: |c| shown(u8::from(c.log_sessions.value), &c.log_sessions.source),
+        },
+    },
+    Key {
+        name: "Server_Max_Connects_Per_Minute",
+        unit: "connections",
+        default: Standard::Value("0"),
+        doc: "Connections that one address may make in a minute; the next are refused. The log names who connects often \
+              in any case. 0 is no limit.",
+        slot: Slot::Server {
+            kind: Kind::Count { min: 0, max: 1_000_000, store: |c, s| c.max_connects = s.map(some) },
+            show: |c| shown(c.max_connects.value.unwrap_or(0), &c.max_connects.source),
+        },
+    },
+];
+
+/// 0 is no limit.
+fn some(limit: u32) -> Option<u32> {
+    (limit > 0).then_some(limit)
+}
