@@ -37,7 +37,8 @@ fn fault(retry_after_ms: u32) -> Fault {
 
 /// Does the status say that the call may be let in a little later?
 fn is_for_load(status: &Status) -> bool {
-    (20..30).contains(&status.code()) && *status != Status::NestedDeadlock
+    let vain = [Status::NestedDeadlock, Status::Restricted];
+    (20..30).contains(&status.code()) && !vain.contains(status) || *status == Status::SessionClosed
 }
 
 /// A call by another thread, so that this one can play the server.

@@ -9,6 +9,7 @@ mod throttle;
 
 use super::error::{Blame, ClientError};
 use super::options::ClientOptions;
+use crate::service::Status;
 use crate::sync::Mutex;
 use budget::Budget;
 use std::io::ErrorKind;
@@ -111,6 +112,8 @@ pub(super) fn may_repeat(error: &ClientError, idempotent: bool) -> bool {
         ClientError::Throttled => false,
         // It would wait for itself again.
         ClientError::NestedDeadlock(_) => false,
+        // Neither passes within a call's time.
+        ClientError::Unavailable { status: Status::Restricted | Status::ConnectLimit, .. } => false,
         // Has had all the time an attempt may take.
         ClientError::Connect { kind: ErrorKind::TimedOut, .. } => false,
         ClientError::Connect { .. } => true,

@@ -1,7 +1,7 @@
 //! The one table of settings: the parser, `server.ini`, `boneyard check` and the docs are made from it.
 //!
-//! A new setting is one entry in a group of keys and one field of [`Config`]. The entry says how the value is written, what it
-//! means, where it goes and how it is shown; nothing else has to learn of it.
+//! A new setting is one entry in a group of keys and one field of [`Config`]. The entry says how the value is written,
+//! what it means, where it goes and how it is shown; nothing else has to learn of it.
 //!
 //! Must not know lines or files. Invariants: names are unique without regard to case; a per-port name begins with
 //! `<Port>`; each fixed default is a value that its own type accepts (tests hold all three).
