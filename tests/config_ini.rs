@@ -96,7 +96,7 @@ fn json_has_exactly_the_documented_names() {
     };
     assert_eq!(
         names(&value),
-        "effective_concurrency errors file max_concurrent_trans notes ports total_workers warnings"
+        "connections_max effective_concurrency errors file max_concurrent_trans notes ports total_workers warnings"
     );
     assert_eq!(names(&value["ports"][0]), "address name pool_tasks");
     assert_eq!(names(&value["ports"][0]["pool_tasks"]), "line source value");

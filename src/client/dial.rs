@@ -165,8 +165,8 @@ impl Dialer {
         limit: Option<Instant>,
     ) -> Result<Welcome, ClientError> {
         let hello = exchange::greeting(&self.options.name);
-        let sent = stream.set_nodelay(true).and_then(|()| stream.write_all(&hello));
-        sent.map_err(|error| self.failed(&error))?;
+        // A server that refuses has perhaps closed by now, and yet said why.
+        let unsent = stream.set_nodelay(true).and_then(|()| stream.write_all(&hello)).err();
         loop {
             match exchange.next_event()? {
                 Some(Event::Welcome(welcome)) => return Ok(welcome),
@@ -179,7 +179,8 @@ impl Dialer {
                 Some(_) => unreachable!("an exchange lets nothing else come first"),
                 None => {}
             }
-            let read = read(stream, exchange.space(), limit).map_err(|error| self.failed(&error))?;
+            let read = read(stream, exchange.space(), limit);
+            let read = read.map_err(|error| self.failed(unsent.as_ref().unwrap_or(&error)))?;
             exchange.filled(read);
         }
     }

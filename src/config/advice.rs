@@ -8,12 +8,6 @@
 use super::sizing::{self, WORKERS_ADVISED_MAX};
 use super::{Config, Limit, plural};
 
-/// Descriptors a process holds whatever its settings: the standard streams, the log, signals, some to spare.
-const DESCRIPTORS_BASE: u64 = 32;
-
-/// Descriptors of one port beside its connections: socket, poll, waker, one in reserve.
-const DESCRIPTORS_PER_PORT: u64 = 4;
-
 /// Threads of a process beside workers and listeners: main, signals, log, some to spare.
 const THREADS_BASE: u64 = 8;
 
@@ -26,7 +20,7 @@ pub struct Machine {
     pub memory_available_bytes: Option<u64>,
     /// Virtual memory this process may map, in bytes.
     pub address_space_bytes: Option<u64>,
-    /// Descriptors this process may hold open.
+    /// Descriptors a server in this process can have: it raises its own limit as far as it goes.
     pub descriptors: Option<u64>,
     /// Threads this user or group of processes may have.
     pub threads: Option<u64>,
@@ -235,12 +229,11 @@ fn queue_memory(config: &Config, machine: &Machine) -> Option<String> {
 
 fn descriptors(config: &Config, machine: &Machine) -> Option<String> {
     let limit = machine.descriptors?;
-    let own = DESCRIPTORS_BASE + DESCRIPTORS_PER_PORT * config.ports.len() as u64;
-    let connections = limit.saturating_sub(own);
+    let connections = config.connections_max(limit);
     (connections < u64::from(config.effective_concurrency())).then(|| {
         format!(
-            "this process may hold {limit} descriptors, which leaves room for about {connections} connections, fewer than the \
-             {} that may run at once; raise the limit (ulimit -n)",
+            "this process may hold {limit} descriptors, which leaves room for {connections} connections, fewer than the {} that \
+             may run at once; raise the limit (ulimit -n -H) or lower Server_Descriptor_Reserve",
             plural(config.effective_concurrency(), "transaction"),
         )
     })

@@ -258,6 +258,13 @@ impl Config {
         sizing::effective_concurrency(self.max_concurrent_trans.value, self.total_workers())
     }
 
+    /// Connections over all ports for which `descriptors` are enough, those of the ports and the reserve taken off.
+    pub fn connections_max(&self, descriptors: u64) -> u64 {
+        let ports = sizing::DESCRIPTORS_PER_PORT * self.ports.len() as u64;
+        let kept = ports + u64::from(self.descriptor_reserve.value);
+        descriptors.saturating_sub(kept) / u64::from(self.descriptors_per_session.value.max(1))
+    }
+
     /// Sets the throttle and the pool of every port together, as a program would.
     ///
     /// # Panics

@@ -24,6 +24,8 @@ pub struct Report {
     pub total_workers: Option<u32>,
     /// Transactions that can really run at once; null when the file has errors.
     pub effective_concurrency: Option<u32>,
+    /// Connections there can be at once over all ports; null when the file has errors or the limit is not known.
+    pub connections_max: Option<u64>,
     /// What the settings mean together.
     pub warnings: Vec<Warning>,
     /// What is wrong with the file.
@@ -111,7 +113,8 @@ impl Report {
             )),
             total_workers: Some(config.total_workers()),
             effective_concurrency: Some(config.effective_concurrency()),
-            text: settings_text(config, &warnings),
+            connections_max: machine.descriptors.map(|limit| config.connections_max(limit)),
+            text: settings_text(config, machine, &warnings),
             warnings,
             errors: Vec::new(),
             notes: config.notes.clone(),
@@ -132,6 +135,7 @@ impl Report {
             max_concurrent_trans: None,
             total_workers: None,
             effective_concurrency: None,
+            connections_max: None,
             warnings: Vec::new(),
             errors: errors.iter().map(error).collect(),
             notes: Vec::new(),
@@ -145,7 +149,7 @@ fn value<T>(setting: &Setting<T>, number: i64) -> Value {
 }
 
 /// The whole text for a file without errors.
-fn settings_text(config: &Config, warnings: &[Warning]) -> String {
+fn settings_text(config: &Config, machine: &Machine, warnings: &[Warning]) -> String {
     let file = config.file.as_ref().map_or("settings".to_owned(), |file| file.display().to_string());
     let mut text = format!("{file}: a server would start\n\nIn force\n");
     let rows = rows(config);
@@ -160,6 +164,10 @@ fn settings_text(config: &Config, warnings: &[Warning]) -> String {
     put(&mut text, format_args!("  stacks of the workers: {stacks} of virtual memory\n"));
     let queues = advice::bytes_in_words(advice::queue_bytes(config));
     put(&mut text, format_args!("  queues: {queues} if they were full of messages of the largest size\n"));
+    if let Some(limit) = machine.descriptors {
+        let connections = config.connections_max(limit);
+        put(&mut text, format_args!("  descriptors: {limit}, which is room for {connections} connections\n"));
+    }
     if !config.notes.is_empty() {
         text.push_str("\nNotes\n");
     }

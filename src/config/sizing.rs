@@ -21,6 +21,9 @@ pub const RULE_MAX: u32 = 100;
 /// Most workers in all, and highest throttle, that the technote advises.
 pub const WORKERS_ADVISED_MAX: u32 = 120;
 
+/// Descriptors of one port beside its connections: socket, poll, waker, one to spare.
+pub const DESCRIPTORS_PER_PORT: u64 = 4;
+
 /// Which release's rule sizes throttle and pools. Default [`PoolRule::R8_0_1`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PoolRule {

@@ -399,14 +399,25 @@ fn sentences_name_the_limits_of_the_machine() {
         ),
         (
             "",
-            Machine { descriptors: Some(64), ..ROOMY },
+            Machine { descriptors: Some(100), ..ROOMY },
             "descriptors",
-            "this process may hold 64 descriptors, which leaves room for about 28 connections, fewer than the 40 transactions \
-             that may run at once; raise the limit (ulimit -n)",
+            "this process may hold 100 descriptors, which leaves room for 32 connections, fewer than the 40 transactions that \
+             may run at once; raise the limit (ulimit -n -H) or lower Server_Descriptor_Reserve",
         ),
     ] {
         assert_eq!(message(text, &machine, code), expected);
     }
+}
+
+#[test]
+fn connections_are_what_the_ports_and_the_reserve_leave() {
+    let room =
+        |text: &str, descriptors| Config::from_text(text, None, 2).unwrap().connections_max(descriptors);
+    assert_eq!(room("", 20_000), 20_000 - 64 - 4);
+    assert_eq!(room("", 69), 1);
+    assert_eq!((room("", 68), room("", 0)), (0, 0));
+    assert_eq!(room("Ports=A,B\nA_TCPIPAddress=127.0.0.1:1\nServer_Descriptor_Reserve=20", 128), 100);
+    assert_eq!(room("Server_Descriptors_Per_Session=3", 68 + 302), 100);
 }
 
 /// Too little memory for the default queue full of the largest messages.

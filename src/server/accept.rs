@@ -1,17 +1,34 @@
 //! Accepting, and what to do when the system will not let us.
+//!
+//! One descriptor is kept to spare. When there is no other it is given up for the next client, who can so be told that
+//! there is none for it, instead of waiting in the backlog for an answer that does not come.
 
 use crate::pool::PortShared;
 use mio::net::{TcpListener, TcpStream};
-use std::io::ErrorKind;
+use rustix::io::Errno;
+use std::fs::File;
+use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// Connections accepted in one turn; then those already there are served.
 const ACCEPTS_MAX: usize = 64;
 
-/// After a failure for want of descriptors or memory. An edge-triggered poll does not tell again of clients left
-/// in the backlog, so they are looked for.
+/// After a failure for want of memory, or of descriptors when even the spare one is gone. An edge-triggered poll does
+/// not tell again of clients left in the backlog, so they are looked for.
 const RETRY: Duration = Duration::from_millis(50);
+
+/// After so long without a failure it is over.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// A client that was in the backlog.
+#[derive(Debug)]
+pub(super) enum Arrival {
+    /// With a descriptor of its own.
+    Client(TcpStream, SocketAddr),
+    /// With the spare one, which is needed back at once.
+    Surplus(TcpStream),
+}
 
 #[derive(Debug)]
 pub(super) struct Acceptor {
@@ -19,13 +36,30 @@ pub(super) struct Acceptor {
     /// May the backlog hold clients?
     ready: bool,
     accepted: usize,
-    /// Accepting failed; when to try again.
+    /// Accepting failed, and nothing is known to end that; when to try again.
     retry: Option<Instant>,
+    spare: Option<File>,
+    /// Accepting fails, or failed not long ago.
+    failing: Option<Failing>,
+}
+
+/// A time in which accepting failed.
+#[derive(Debug)]
+struct Failing {
+    last: Instant,
+    failures: u64,
 }
 
 impl Acceptor {
     pub(super) fn new(socket: TcpListener) -> Acceptor {
-        Acceptor { socket: Some(socket), ready: false, accepted: 0, retry: None }
+        Acceptor {
+            socket: Some(socket),
+            ready: false,
+            accepted: 0,
+            retry: None,
+            spare: spare(),
+            failing: None,
+        }
     }
 
     /// The poll says there are clients.
@@ -45,43 +79,93 @@ impl Acceptor {
 
     /// Takes no more connections.
     pub(super) fn close(&mut self) {
-        (self.socket, self.ready, self.retry) = (None, false, None);
+        (self.socket, self.ready, self.retry, self.spare) = (None, false, None, None);
     }
 
-    /// The next client; `None` when there is none, or for this turn enough.
-    pub(super) fn accept(&mut self, port: &PortShared) -> Option<(TcpStream, SocketAddr)> {
+    /// The next client; `None` when there is none, or for this turn enough. A [`Arrival::Surplus`] must be closed
+    /// before the next.
+    pub(super) fn accept(&mut self, port: &PortShared) -> Option<Arrival> {
+        if !self.ready {
+            return None;
+        }
         let due = self.retry.is_none_or(|at| at <= Instant::now());
         while self.ready && due && self.accepted < ACCEPTS_MAX {
             let socket = self.socket.as_ref()?;
+            self.spare = self.spare.take().or_else(spare);
             match socket.accept() {
-                Ok(client) => {
+                Ok((stream, peer)) => {
                     self.recovered(port);
                     self.accepted += 1;
-                    return Some(client);
+                    return Some(Arrival::Client(stream, peer));
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.recovered(port);
-                    self.ready = false;
-                }
-                // The client gave up before it was accepted; the next one may be there.
-                Err(error)
-                    if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
-                Err(error) => {
-                    port.stats.accept_failed.add(1);
-                    if self.retry.replace(Instant::now() + RETRY).is_none() {
-                        log::warn!("port {}: connections cannot be accepted for now: {error}", port.name);
+                Err(error) if is_nobody(&error) => (self.ready, self.retry) = (false, None),
+                Err(error) if is_lost(&error) => {}
+                // The system looks for a descriptor before it looks for a client, so perhaps there is none.
+                Err(error) if lacks_descriptors(&error) && self.spare.take().is_some() => {
+                    match socket.accept() {
+                        Ok((stream, _)) => {
+                            self.failed(port, &error);
+                            self.retry = None;
+                            self.accepted += 1;
+                            return Some(Arrival::Surplus(stream));
+                        }
+                        Err(error) if is_nobody(&error) => (self.ready, self.retry) = (false, None),
+                        Err(error) if is_lost(&error) => {}
+                        Err(error) => return self.wait(port, &error),
                     }
-                    break;
                 }
+                Err(error) => return self.wait(port, &error),
             }
         }
+        self.spare = self.spare.take().or_else(spare);
         self.accepted = 0;
         None
     }
 
+    /// Nothing can be done but to try again.
+    fn wait(&mut self, port: &PortShared, error: &Error) -> Option<Arrival> {
+        self.failed(port, error);
+        self.retry = Some(Instant::now() + RETRY);
+        self.accepted = 0;
+        None
+    }
+
+    fn failed(&mut self, port: &PortShared, error: &Error) {
+        port.stats.accept_failed.add(1);
+        let now = Instant::now();
+        let failing = self.failing.get_or_insert_with(|| {
+            log::warn!("port {}: connections cannot be accepted for now: {error}", port.name);
+            Failing { last: now, failures: 0 }
+        });
+        (failing.last, failing.failures) = (now, failing.failures + 1);
+    }
+
     fn recovered(&mut self, port: &PortShared) {
-        if self.retry.take().is_some() {
-            log::info!("port {}: connections are accepted again", port.name);
+        self.retry = None;
+        if let Some(Failing { failures, .. }) =
+            self.failing.take_if(|failing| failing.last.elapsed() >= QUIET)
+        {
+            log::info!("port {}: connections are accepted again; that failed {failures} times", port.name);
         }
     }
+}
+
+/// Nobody is in the backlog.
+fn is_nobody(error: &Error) -> bool {
+    error.kind() == ErrorKind::WouldBlock
+}
+
+/// The client gave up before it was accepted; the next one may be there.
+fn is_lost(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted)
+}
+
+/// The process has no descriptor left, or the whole system has none.
+fn lacks_descriptors(error: &Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
+}
+
+/// A descriptor that serves for nothing but to be given up.
+fn spare() -> Option<File> {
+    File::open("/dev/null").ok()
 }

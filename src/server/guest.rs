@@ -2,6 +2,7 @@
 //! Steps 1 to 4 of a transaction's way (see docs/ARCHITECTURE.md).
 
 use super::connection::Connection;
+use super::door::Pass;
 use super::transport::Transport;
 use crate::pool::{Burst, Outlet, PortShared, Shared};
 use crate::port::{Admission, Conversation, Forecast, Intake, Leave, Outlook, Reception};
@@ -73,10 +74,12 @@ pub(super) struct Guest {
     pub(super) ended: bool,
     /// Why the connection is being closed; what still comes is thrown away.
     pub(super) leaving: Option<CloseReason>,
+    /// The last to go: its place is free when the socket is closed.
+    _pass: Pass,
 }
 
 impl Guest {
-    pub(super) fn new(connection: Arc<Connection>, transport: Arc<Transport>) -> Guest {
+    pub(super) fn new(connection: Arc<Connection>, transport: Arc<Transport>, pass: Pass) -> Guest {
         let (conversation, unread) = (Conversation::default(), Vec::new());
         Guest {
             connection,
@@ -89,6 +92,7 @@ impl Guest {
             readable: false,
             ended: false,
             leaving: None,
+            _pass: pass,
         }
     }
 

@@ -2,9 +2,11 @@
 //!
 //! It never blocks but in its poll, and sleeps there without end when nothing is under way.
 
-use super::accept::Acceptor;
+use super::accept::{Acceptor, Arrival};
 use super::connection::Connection;
+use super::door::{Door, Pass, no_descriptors};
 use super::doorbell::Doorbell;
+use super::farewell::{FAREWELL, Farewell};
 use super::guest::{Desk, Guest, Reading};
 use super::slots::{Id, Slots};
 use super::transport::Transport;
@@ -35,6 +37,8 @@ const LEAVE_MAX: Duration = Duration::from_secs(1);
 pub(super) struct Listener {
     poll: Poll,
     acceptor: Acceptor,
+    door: Arc<Door>,
+    farewell: Farewell,
     doorbell: Arc<Doorbell>,
     desk: Desk,
     guests: Slots<Guest>,
@@ -53,12 +57,26 @@ impl Listener {
     pub(super) fn new(
         poll: Poll,
         acceptor: Acceptor,
+        (door, farewell): (Arc<Door>, Farewell),
         doorbell: Arc<Doorbell>,
         desk: Desk,
         watch: Watch,
     ) -> Listener {
         let (guests, ready, leaving) = (Slots::new(), VecDeque::new(), VecDeque::new());
-        Listener { poll, acceptor, doorbell, desk, guests, ready, leaving, watch, closing: None, end: None }
+        Listener {
+            poll,
+            acceptor,
+            door,
+            farewell,
+            doorbell,
+            desk,
+            guests,
+            ready,
+            leaving,
+            watch,
+            closing: None,
+            end: None,
+        }
     }
 
     /// Serves until the server stops.
@@ -87,6 +105,7 @@ impl Listener {
             match event.token() {
                 ACCEPT => self.acceptor.set_ready(),
                 DOORBELL => {}
+                FAREWELL => self.farewell.look(),
                 token => {
                     if event.is_writable() {
                         self.writable(Id::of(token));
@@ -105,6 +124,7 @@ impl Listener {
             }
         }
         self.give_up_the_late();
+        self.farewell.give_up_the_late();
         self.watch.look(&self.desk.port, &self.desk.shared);
     }
 
@@ -157,22 +177,40 @@ impl Listener {
     }
 
     fn accept(&mut self) {
-        while let Some((stream, peer)) = self.acceptor.accept(&self.desk.port) {
-            if let Err(error) = self.welcome_in(stream, peer) {
-                self.desk.port.stats.accept_failed.add(1);
-                log::warn!("port {}: {peer} could not be taken in: {error}", self.desk.port.name);
+        while let Some(arrival) = self.acceptor.accept(&self.desk.port) {
+            let stats = &self.desk.port.stats;
+            match arrival {
+                Arrival::Client(stream, peer) => self.receive(stream, peer, Instant::now()),
+                Arrival::Surplus(stream) => {
+                    stats.refused_descriptors.add(1);
+                    Farewell::dismiss(stream, &no_descriptors());
+                }
             }
         }
     }
 
-    fn welcome_in(&mut self, mut stream: TcpStream, peer: SocketAddr) -> std::io::Result<()> {
+    fn receive(&mut self, stream: TcpStream, peer: SocketAddr, now: Instant) {
+        let port = &self.desk.port;
+        match self.door.knock(peer.ip(), now, &port.stats) {
+            Err(refusal) => self.farewell.refuse(stream, &refusal, self.poll.registry(), now),
+            Ok(pass) => {
+                if let Err(error) = self.welcome_in(stream, peer, pass) {
+                    let port = &self.desk.port;
+                    port.stats.accept_failed.add(1);
+                    log::warn!("port {}: {peer} could not be taken in: {error}", port.name);
+                }
+            }
+        }
+    }
+
+    fn welcome_in(&mut self, mut stream: TcpStream, peer: SocketAddr, pass: Pass) -> std::io::Result<()> {
         stream.set_nodelay(true)?;
         let (registry, doorbell) = (self.poll.registry(), &self.doorbell);
         self.guests.insert(|id| {
             registry.register(&mut stream, id.token(), Interest::READABLE | Interest::WRITABLE)?;
             let transport = Arc::new(Transport::Plain(stream));
             let connection = Connection::new(Arc::clone(&transport), peer, id, Arc::clone(doorbell));
-            std::io::Result::Ok(Guest::new(Arc::new(connection), transport))
+            std::io::Result::Ok(Guest::new(Arc::new(connection), transport, pass))
         })?;
         self.desk.port.stats.accepted.add(1);
         Ok(())
@@ -244,7 +282,8 @@ impl Listener {
             return Some(Duration::ZERO);
         }
         let until = |at: Instant| at.saturating_duration_since(Instant::now());
-        let moments = [self.watch.next(), self.leaving.front().map(|late| late.0), self.end.or(self.closing)];
+        let leaving = self.leaving.front().map(|late| late.0);
+        let moments = [self.watch.next(), leaving, self.farewell.next(), self.end.or(self.closing)];
         moments.into_iter().map(|at| at.map(until)).chain([self.acceptor.retry_in()]).flatten().min()
     }
 }

@@ -1,10 +1,11 @@
 //! Reads the limits of this machine and process.
 //!
-//! The only place that asks the system for them; what they mean for the settings is `config::advice`. A limit
-//! that cannot be read is left out (`None`), never guessed and never an error: advice is then silent on it.
+//! The only place that asks the system for them, and raises the one that a server can raise; what they mean for the
+//! settings is `config::advice`. A limit that cannot be read is left out (`None`), never guessed and never an error:
+//! advice is then silent on it.
 
 use crate::config::Machine;
-use rustix::process::{Resource, getrlimit, getuid};
+use rustix::process::{Resource, Rlimit, getrlimit, getuid, setrlimit};
 use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
 
@@ -20,7 +21,7 @@ pub fn read() -> Machine {
         cpus: cpus(),
         memory_available_bytes: [memory, share].into_iter().flatten().min(),
         address_space_bytes: getrlimit(Resource::As).current,
-        descriptors: getrlimit(Resource::Nofile).current,
+        descriptors: descriptors_reachable(),
         threads: [processes, pids].into_iter().flatten().min(),
     }
 }
@@ -28,6 +29,33 @@ pub fn read() -> Machine {
 /// CPUs this process may use, affinity and CPU quota considered; 1 when the system does not say.
 pub fn cpus() -> u32 {
     std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX))
+}
+
+/// Raises the soft limit of descriptors as far as it goes. Returns the limit in force then; `None` is no limit.
+///
+/// The limit is of the whole process, and of the processes it starts from then on.
+pub(super) fn raise_descriptors() -> Option<u64> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let reachable = descriptors_reachable();
+    if reachable != current {
+        // Not allowed to, or not by this system: then what is in force stays.
+        setrlimit(Resource::Nofile, Rlimit { current: reachable, maximum }).ok();
+    }
+    getrlimit(Resource::Nofile).current
+}
+
+fn descriptors_reachable() -> Option<u64> {
+    let number = |path: &str| read_to_string(path).ok()?.trim().parse().ok();
+    let hard = getrlimit(Resource::Nofile).maximum;
+    below_the_systems(hard, number("/proc/sys/fs/nr_open"), number("/proc/sys/fs/file-max"))
+}
+
+/// The hard limit, or what one process may have; but a twentieth less than the whole system has, so that it is not this
+/// process that leaves the others none.
+fn below_the_systems(hard: Option<u64>, process: Option<u64>, system: Option<u64>) -> Option<u64> {
+    let most = [hard, process].into_iter().flatten().min();
+    let polite = system.map(|system| system - system / 20);
+    [most, polite].into_iter().flatten().min()
 }
 
 /// `MemAvailable` of `/proc/meminfo`, in bytes.
@@ -85,6 +113,15 @@ mod tests {
         let expected = ["memory/a/b/v1", "memory/a/v1", "memory/v1", "c/v2", "v2"];
         assert_eq!(files, expected.map(|file| Path::new("/sys/fs/cgroup").join(file)));
         assert!(limit_files("8:pids:/\n", "memory", "v1", "v2").is_empty());
+    }
+
+    #[test]
+    fn descriptors_go_as_far_as_the_hard_limit_and_leave_the_system_some() {
+        assert_eq!(below_the_systems(Some(4096), Some(1 << 20), Some(1 << 40)), Some(4096));
+        assert_eq!(below_the_systems(None, Some(1 << 20), Some(1 << 40)), Some(1 << 20));
+        assert_eq!(below_the_systems(Some(1000), Some(1 << 20), Some(1000)), Some(950));
+        assert_eq!(below_the_systems(Some(7), None, None), Some(7));
+        assert_eq!(below_the_systems(None, None, None), None);
     }
 
     #[test]

@@ -6,7 +6,10 @@
 mod accept;
 mod bind;
 mod connection;
+mod connects;
+mod door;
 mod doorbell;
+mod farewell;
 mod guest;
 mod listener;
 pub mod machine;
@@ -29,6 +32,8 @@ use crate::sync::{Arc, Parker, Weak, bounded};
 use crate::wire::limits::{FRAME_BYTES_MIN, HEADER_BYTES, REPLY_PRELUDE_BYTES};
 use accept::Acceptor;
 use bind::Bound;
+use door::Door;
+use farewell::Farewell;
 use guest::{BUFFER_BYTES, Desk};
 use listener::Listener;
 use serde::Serialize;
@@ -70,6 +75,15 @@ pub enum StartError {
         wanted: usize,
         /// What the system says.
         error: std::io::Error,
+    },
+    /// The process may have so few descriptors that there would be none for a connection.
+    #[error(
+        "the process may hold {limit} descriptors, which leaves none for connections; raise the limit (ulimit -n -H) or \
+         lower Server_Descriptor_Reserve"
+    )]
+    Descriptors {
+        /// The limit, as far as it could be raised.
+        limit: u64,
     },
     /// Two handlers for one method.
     #[error(transparent)]
@@ -129,6 +143,8 @@ impl Server {
 
     /// Binds all ports, makes all threads, and serves.
     ///
+    /// Raises the soft limit of this process's descriptors as far as the hard limit allows.
+    ///
     /// # Errors
     /// [`StartError`]; nothing is left running.
     pub fn start(self) -> Result<RunningServer, StartError> {
@@ -139,9 +155,17 @@ impl Server {
         let source = Arc::new(OnceLock::<InfoSource>::new());
         let asked = Arc::clone(&source);
         builtin::add(&mut services, move || asked.get().map(InfoSource::info).unwrap_or_default());
+        let descriptors = machine::raise_descriptors();
+        let door = Arc::new(Door::new(&config, connections_max(&config, descriptors)?));
         let bound = config.ports.iter().map(bind::bind).collect::<Result<Vec<_>, _>>()?;
-        let house = House::build(&config, services.build()?, bound);
+        let house = House::build(&config, services.build()?, bound, door);
         let running = house.open(&config)?;
+        if let Some(limit) = descriptors {
+            let connections = running.connections_max();
+            log::info!(
+                "Descriptors: {limit} for this process, room for {connections} connections over all ports"
+            );
+        }
         // Nobody else sets it.
         source.set(running.info_source()).ok();
         Ok(running)
@@ -151,11 +175,12 @@ impl Server {
 /// A server with its sockets bound and its shared parts made, before it has threads.
 struct House {
     shared: Arc<Shared>,
+    door: Arc<Door>,
     ports: Vec<(Arc<PortShared>, Vec<Arc<Parker>>, Bound)>,
 }
 
 impl House {
-    fn build(config: &Config, services: Services, bound: Vec<Bound>) -> House {
+    fn build(config: &Config, services: Services, bound: Vec<Bound>, door: Arc<Door>) -> House {
         let now = Instant::now();
         let cores = machine::cpus() as usize;
         let mut seats = Vec::new();
@@ -177,12 +202,12 @@ impl House {
         let throttle = Throttle::new(limit, seats);
         let shared =
             Arc::new(Shared::new(services, throttle, body_bytes_max(config) as usize - REPLY_PRELUDE_BYTES));
-        House { shared, ports }
+        House { shared, door, ports }
     }
 
-    /// Makes all threads. The listeners wait at the door until the last of them is there.
+    /// Makes all threads. The listeners wait at the gate until the last of them is there.
     fn open(self, config: &Config) -> Result<RunningServer, StartError> {
-        let House { shared, ports } = self;
+        let House { shared, door, ports } = self;
         let mut made = Made { shared: Arc::clone(&shared), workers: 0, opened: false };
         for (port, parkers, _) in &ports {
             if let Err((count, error)) =
@@ -200,7 +225,7 @@ impl House {
         }
         let welcome: Arc<[u8]> =
             welcome(SERVER_NAME.to_owned(), body_bytes_max(config), shared.services.table()).into();
-        let (open, door) = bounded::<()>(ports.len());
+        let (open, gate) = bounded::<()>(ports.len());
         let mut handles = Vec::new();
         for (port, parkers, Bound { poll, socket, address, doorbell }) in ports {
             let desk = Desk {
@@ -214,22 +239,24 @@ impl House {
                 buffers: vec![vec![0; BUFFER_BYTES]],
             };
             let watch = Watch::new(config.long_transaction.value);
-            let listener = Listener::new(poll, Acceptor::new(socket), Arc::clone(&doorbell), desk, watch);
-            let door = door.clone();
+            let entrance = (Arc::clone(&door), Farewell::new(farewell_places(config)));
+            let listener =
+                Listener::new(poll, Acceptor::new(socket), entrance, Arc::clone(&doorbell), desk, watch);
+            let gate = gate.clone();
             let thread =
                 std::thread::Builder::new().name(format!("{}-listen", port.name)).spawn(move || {
                     // An error means that the start failed after all: then this ends without having served.
-                    if door.recv().is_ok() {
+                    if gate.recv().is_ok() {
                         listener.run();
                     }
                 })?;
             handles.push(PortHandle::new(port, address, parkers.len(), doorbell, thread));
         }
         for _ in &handles {
-            open.send(()).expect("the door has a place for each listener and this thread holds its far end");
+            open.send(()).expect("the gate has a place for each listener and this thread holds its far end");
         }
         made.opened = true;
-        Ok(RunningServer::new(shared, handles, config))
+        Ok(RunningServer::new(shared, door, handles, config))
     }
 }
 
@@ -244,6 +271,20 @@ fn codel_rules(config: &Config) -> CodelRules {
 /// Largest body of a Call or Reply: `Server_Max_Frame_KB` counts the header.
 fn body_bytes_max(config: &Config) -> u32 {
     config.max_frame_bytes.value.max(FRAME_BYTES_MIN as u32) - HEADER_BYTES as u32
+}
+
+/// Connections there can be, over all ports.
+fn connections_max(config: &Config, descriptors: Option<u64>) -> Result<usize, StartError> {
+    let Some(limit) = descriptors else { return Ok(usize::MAX) };
+    match config.connections_max(limit) {
+        0 => Err(StartError::Descriptors { limit }),
+        connections => Ok(usize::try_from(connections).unwrap_or(usize::MAX)),
+    }
+}
+
+/// Refused connections that one port may keep for a moment: half the reserve for all ports together.
+fn farewell_places(config: &Config) -> usize {
+    config.descriptor_reserve.value as usize / 2 / config.ports.len()
 }
 
 /// Ends the workers again if the start fails after they were made.

@@ -1,5 +1,6 @@
 //! A server that serves: what can be asked of it, and how it stops.
 
+use super::door::Door;
 use super::doorbell::Doorbell;
 use super::{InfoSource, PortInfo};
 use crate::config::Config;
@@ -103,6 +104,7 @@ impl Stopped {
 #[derive(Debug)]
 pub struct RunningServer {
     shared: Arc<Shared>,
+    door: Arc<Door>,
     ports: Vec<PortHandle>,
     limit: i64,
     shutdown_timeout: Duration,
@@ -111,10 +113,23 @@ pub struct RunningServer {
 }
 
 impl RunningServer {
-    pub(super) fn new(shared: Arc<Shared>, ports: Vec<PortHandle>, config: &Config) -> RunningServer {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        door: Arc<Door>,
+        ports: Vec<PortHandle>,
+        config: &Config,
+    ) -> RunningServer {
         let limit = config.max_concurrent_trans.value.number();
         let shutdown_timeout = config.shutdown_timeout.value;
-        RunningServer { shared, ports, limit, shutdown_timeout, started: Instant::now(), stopped: false }
+        RunningServer {
+            shared,
+            door,
+            ports,
+            limit,
+            shutdown_timeout,
+            started: Instant::now(),
+            stopped: false,
+        }
     }
 
     pub(super) fn info_source(&self) -> InfoSource {
@@ -135,6 +150,12 @@ impl RunningServer {
     /// Address of the first port.
     pub fn address(&self) -> SocketAddr {
         self.ports[0].address
+    }
+
+    /// Connections there can be at once over all ports, by the descriptors that this process may hold; the next is
+    /// refused. `usize::MAX` where there is no limit.
+    pub fn connections_max(&self) -> usize {
+        self.door.connections_max()
     }
 
     /// Permits out now: handlers that run, and workers that have just ended one or are about to begin one.

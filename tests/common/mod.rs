@@ -89,8 +89,18 @@ impl Raw {
     /// Greets on a connection and is welcomed.
     pub fn greet(mut stream: TcpStream) -> Raw {
         stream.write_all(&greeting()).unwrap();
+        Raw::hear_welcome(stream)
+    }
+
+    /// Is welcomed on a connection that has greeted.
+    pub fn hear_welcome(mut stream: TcpStream) -> Raw {
         let frame = read_frame(&mut stream).expect("a Welcome");
         assert_eq!(frame.header.kind, Kind::Welcome);
+        Raw::welcomed(stream, &frame)
+    }
+
+    /// A connection that has been welcomed by this frame.
+    pub fn welcomed(stream: TcpStream, frame: &Frame) -> Raw {
         let welcome = Codec::Bincode.decode(&frame.body).expect("a Welcome's body");
         Raw { stream, welcome, next: 1 }
     }

@@ -2,7 +2,16 @@
 
 use super::common::*;
 use super::process;
+use super::{Client, ClientOptions};
+use boneyard::client::ClientError;
+use boneyard::service::Status;
+use boneyard::service::builtin::PING;
+use boneyard::wire::Kind;
+use rustix::process::{Resource, Rlimit, prlimit};
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 const BONEYARD: &str = env!("CARGO_BIN_EXE_boneyard");
 
@@ -14,23 +23,159 @@ fn serve_within(limit: &str, directory: &process::Directory, lines: &str) -> std
     shell
 }
 
+/// A descriptor limit that leaves room for so many connections.
+fn limit_for(connections: usize) -> usize {
+    // The reserve, and four of the port.
+    16 + 4 + connections
+}
+
+/// What a client is told that cannot be taken in, without having said a word.
+fn refused(address: SocketAddr) -> Status {
+    let mut stream = connect(address);
+    let frame = read_frame(&mut stream).expect("a GoAway");
+    assert_eq!((frame.header.kind, frame.header.call), (Kind::GoAway, 0));
+    frame.status()
+}
+
+/// A connection that is made as soon as the server has a place, and how long that took.
+fn taken_in(address: SocketAddr) -> (Raw, Duration) {
+    let begin = Instant::now();
+    loop {
+        let mut stream = connect(address);
+        // What does not wait to be welcomed may be reset.
+        stream.write_all(&greeting()).ok();
+        match read_frame(&mut stream) {
+            Some(frame) if frame.header.kind == Kind::Welcome => {
+                return (Raw::welcomed(stream, &frame), begin.elapsed());
+            }
+            Some(frame) => assert_eq!(frame.status(), Status::NoDescriptors),
+            None => {}
+        }
+        assert!(begin.elapsed() < PATIENCE, "never taken in");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn all_are_served(clients: &mut [Raw]) {
+    clients.iter_mut().for_each(|client| assert_eq!(client.call::<_, ()>("server.ping", &()), Ok(())));
+}
+
+#[test]
+fn connections_use_up_the_descriptors_of_everything_else() {
+    const PLACES: usize = 10;
+    let directory = process::Directory::new();
+    // The soft limit is too low to start with; it is raised.
+    let limit = format!("-S -n 20 && ulimit -H -n {}", limit_for(PLACES));
+    let lines = "Server_Pool_Tasks=2\nServer_Descriptor_Reserve=16";
+    let mut server = process::Running::start(&mut serve_within(&limit, &directory, lines));
+    let address: SocketAddr = server.address().parse().unwrap();
+    server.line(&format!("{} for this process, room for {PLACES} connections", limit_for(PLACES)));
+    let mut clients: Vec<Raw> = (0..PLACES).map(|_| Raw::connect(address)).collect();
+    for _ in 0..20 {
+        assert_eq!(refused(address), Status::NoDescriptors);
+    }
+    let options = ClientOptions::default().retries(0);
+    let client = Client::connect_with(&address.to_string(), options).unwrap();
+    let error = client.call(PING, &()).expect_err("there is no place");
+    let ClientError::Unavailable { status, retry_after, .. } = error else { panic!("{error:?}") };
+    assert_eq!((status, retry_after), (Status::NoDescriptors, Some(Duration::from_secs(1))));
+    all_are_served(&mut clients);
+    drop(clients.pop());
+    clients.push(taken_in(address).0);
+    assert_eq!(refused(address), Status::NoDescriptors, "only one place was free");
+    all_are_served(&mut clients);
+    drop(clients);
+    server.line("there is room for connections again; ");
+    assert_eq!(Raw::connect(address).call::<_, ()>("server.ping", &()), Ok(()));
+    assert_eq!(server.stop(), Some(0));
+    let told = |text: &str| server.lines().iter().filter(|line| line.contains(text)).count();
+    assert_eq!((told("are taken: further ones are refused"), told("cannot be accepted")), (2, 0));
+}
+
+/// Sets the soft limit of another process.
+fn limit_descriptors(server: &process::Running, limit: u64) {
+    let new = Rlimit { current: Some(limit), maximum: Some(100) };
+    prlimit(Some(server.pid()), Resource::Nofile, new).expect("it is our child");
+}
+
+/// The lowest number that no descriptor of a process has: its next one would have it.
+fn next_descriptor(server: &process::Running) -> u64 {
+    let directory = format!("/proc/{}/fd", server.pid().as_raw_nonzero());
+    (0..).find(|number| !Path::new(&directory).join(number.to_string()).exists()).expect("they are few")
+}
+
+/// The limit is lowered below what the server counts upon, as if handlers had opened too many files.
 #[test]
 fn a_lack_of_descriptors_ends_the_listener() {
     let directory = process::Directory::new();
-    let mut server = process::Running::start(&mut serve_within("-n 50", &directory, "Server_Pool_Tasks=2"));
+    let lines = "Server_Pool_Tasks=2\nServer_Descriptor_Reserve=16";
+    let mut server = process::Running::start(&mut serve_within("-n 100", &directory, lines));
     let address: SocketAddr = server.address().parse().unwrap();
-    let mut early = Raw::connect(address);
-    let mut others: Vec<TcpStream> = (0..60).map(|_| connect(address)).collect();
+    let mut clients: Vec<Raw> = (0..5).map(|_| Raw::connect(address)).collect();
+    limit_descriptors(&server, next_descriptor(&server));
+    for _ in 0..20 {
+        assert_eq!(refused(address), Status::NoDescriptors, "by means of the spare one");
+    }
     server.line("connections cannot be accepted for now");
-    assert_eq!(early.call::<_, ()>("server.ping", &()), Ok(()), "who is there is served");
-    let last = others.pop().unwrap();
-    drop(others);
-    // It waits in the backlog and is found there.
-    let mut last = Raw::greet(last);
-    assert_eq!(last.call::<_, ()>("server.ping", &()), Ok(()));
-    server.line("connections are accepted again");
-    assert_eq!(Raw::connect(address).call::<_, ()>("server.ping", &()), Ok(()));
+    all_are_served(&mut clients);
+    drop(clients.pop());
+    let (client, took) = taken_in(address);
+    clients.push(client);
+    assert!(took < Duration::from_secs(1), "{took:?} to find that a descriptor is free");
+    // Now not even the spare one is of use: clients wait in the backlog.
+    limit_descriptors(&server, 3);
+    let begin = Instant::now();
+    let mut waiting: Vec<TcpStream> = (0..10).map(|_| connect(address)).collect();
+    waiting.iter_mut().for_each(|stream| stream.write_all(&greeting()).unwrap());
+    wait_until("they have waited", || {
+        all_are_served(&mut clients);
+        begin.elapsed() > Duration::from_millis(300)
+    });
+    limit_descriptors(&server, 100);
+    let (lack, begin) = (begin.elapsed(), Instant::now());
+    clients.extend(waiting.into_iter().map(Raw::hear_welcome));
+    assert!(begin.elapsed() < Duration::from_secs(1), "{:?} to find those in the backlog", begin.elapsed());
+    all_are_served(&mut clients);
+    wait_until("it is over", || {
+        std::thread::sleep(Duration::from_millis(20));
+        Raw::connect(address);
+        server.lines().iter().any(|line| line.contains("connections are accepted again"))
+    });
+    let line = server.line("connections are accepted again");
+    let failures: u128 = line.split(' ').rev().nth(1).unwrap().parse().expect("a number");
+    // Some were refused while one descriptor was just not yet free.
+    assert!((20..60 + lack.as_millis() / 25).contains(&failures), "{failures} failures in {lack:?}");
     assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn a_server_starts_that_could_take_nobody_in() {
+    let directory = process::Directory::new();
+    let said = process::run(&mut serve_within("-n 68", &directory, ""));
+    let expected = "cannot start: the process may hold 68 descriptors, which leaves none for connections; ";
+    assert!(said.code == Some(1) && said.err.starts_with(expected), "{said:?}");
+}
+
+#[test]
+fn nobody_knows_who_connects_again_and_again() {
+    let directory = process::Directory::new();
+    for (limit, told) in [(0, "61 times in "), (3, "4 times in ")] {
+        let lines = format!("Server_Pool_Tasks=2\nServer_Max_Connects_Per_Minute={limit}");
+        let mut server = process::Running::start(&mut serve_within("-n 200", &directory, &lines));
+        let address: SocketAddr = server.address().parse().unwrap();
+        for n in 1..=130 {
+            let mut stream = connect(address);
+            stream.write_all(&greeting()).ok();
+            let welcomed = read_frame(&mut stream).expect("an answer").header.kind == Kind::Welcome;
+            assert_eq!(welcomed, limit == 0 || n <= limit, "connection {n} of {limit}");
+        }
+        assert_eq!(server.stop(), Some(0));
+        let lines = server.lines();
+        let often: Vec<_> = lines.iter().filter(|line| line.contains("connects too often")).collect();
+        assert_eq!(often.len(), 1, "{lines:#?}");
+        assert!(often[0].contains(told) && often[0].contains("should keep one connection open"), "{often:?}");
+        assert_eq!(often[0].contains("Server_Max_Connects_Per_Minute=3"), limit == 3, "{often:?}");
+    }
 }
 
 #[test]

@@ -118,6 +118,11 @@ impl Running {
         rest.split_once(", ").expect("and workers").0.to_owned()
     }
 
+    /// Its number.
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);

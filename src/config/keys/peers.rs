@@ -103,7 +103,8 @@ pub(super) static KEYS: &[Key] = &[
         name: "Server_Descriptor_Reserve",
         unit: "descriptors",
         default: Standard::Value("64"),
-        doc: "Descriptors kept for other things than connections: the log, the ports, what handlers open now and then.",
+        doc: "Descriptors kept for other things than connections: the log, connections just being refused, what handlers open \
+              now and then.",
         slot: Slot::Server {
             kind: Kind::Count { min: 16, max: 100000, store: |c, s| c.descriptor_reserve = s },
             show: |c| shown(c.descriptor_reserve.value, &c.descriptor_reserve.source),

@@ -1,0 +1,157 @@
+//! Who is let in: one door for all ports.
+//!
+//! Knows how many connections there are, how many there may be, and who connects how often; a connection that is let in
+//! holds a [`Pass`]. Knows no sockets: what becomes of those it refuses is for `farewell`.
+//!
+//! Invariant: there are never more passes than [`Door::connections_max`].
+
+use super::connects::{Connects, Verdict};
+use crate::config::Config;
+use crate::service::{Refusal, Status};
+use crate::stats::PortStats;
+use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+/// When a connection refused for want of descriptors may be tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(super) struct Door {
+    connections_max: usize,
+    connections: AtomicUsize,
+    /// Connections refused since all places were taken; 0 when that is over.
+    refused: AtomicU64,
+    connects: Mutex<Connects>,
+    connects_max: Option<u32>,
+}
+
+/// Leave to be connected. Dropping it frees the place, so it goes after the socket.
+#[derive(Debug)]
+pub(super) struct Pass(Arc<Door>);
+
+impl Door {
+    pub(super) fn new(config: &Config, connections_max: usize) -> Door {
+        let connects_max = config.max_connects.value;
+        Door {
+            connections_max,
+            connections: AtomicUsize::new(0),
+            refused: AtomicU64::new(0),
+            connects: Mutex::new(Connects::new(connects_max)),
+            connects_max,
+        }
+    }
+
+    /// Connections there can be at once, over all ports.
+    pub(super) fn connections_max(&self) -> usize {
+        self.connections_max
+    }
+
+    /// Somebody has connected to a port: lets him in, or counts and says why not.
+    pub(super) fn knock(
+        self: &Arc<Door>,
+        peer: IpAddr,
+        now: Instant,
+        stats: &PortStats,
+    ) -> Result<Pass, Refusal> {
+        let Verdict { refused_for, often } = self.connects.lock().connect(peer, now);
+        if let Some((count, within)) = often {
+            self.tell_of_often(peer, count, within, refused_for);
+        }
+        if let Some(time) = refused_for {
+            stats.refused_connects.add(1);
+            return Err(Refusal::new(Status::ConnectLimit, Status::ConnectLimit.text()).retry_after(time));
+        }
+        let room = |connections: usize| (connections < self.connections_max).then_some(connections + 1);
+        if self.connections.fetch_update(Ordering::SeqCst, Ordering::SeqCst, room).is_err() {
+            stats.refused_descriptors.add(1);
+            if self.refused.fetch_add(1, Ordering::SeqCst) == 0 {
+                let max = self.connections_max;
+                log::warn!(
+                    "all {max} connections that the descriptors allow are taken: further ones are refused"
+                );
+            }
+            return Err(no_descriptors());
+        }
+        Ok(Pass(Arc::clone(self)))
+    }
+
+    fn leave(&self) {
+        let connections = self.connections.fetch_sub(1, Ordering::SeqCst) - 1;
+        // A sixteenth must be free: where one goes and another comes, it is not over.
+        let over = connections < self.connections_max - self.connections_max / 16;
+        if over && self.refused.load(Ordering::SeqCst) > 0 {
+            let refused = self.refused.swap(0, Ordering::SeqCst);
+            if refused > 0 {
+                log::info!("there is room for connections again; {refused} were refused");
+            }
+        }
+    }
+
+    fn tell_of_often(&self, peer: IpAddr, count: u32, within: Duration, refused_for: Option<Duration>) {
+        let seconds = within.as_secs_f64();
+        let peer = peer.to_canonical();
+        let (refused, limit) = match (refused_for, self.connects_max) {
+            (Some(time), Some(limit)) => (
+                format!("; the next {:.0} s it is refused", time.as_secs_f64()),
+                format!(" (Server_Max_Connects_Per_Minute={limit})"),
+            ),
+            _ => Default::default(),
+        };
+        log::warn!(
+            "{peer} connects too often: {count} times in {seconds:.1} s{refused}{limit}; a client should keep one connection \
+             open, and carry all its sessions on it"
+        );
+    }
+}
+
+/// The answer to a connection for which there is no descriptor.
+pub(super) fn no_descriptors() -> Refusal {
+    Refusal::new(Status::NoDescriptors, Status::NoDescriptors.text()).retry_after(RETRY_AFTER)
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    fn status(knock: Result<Pass, Refusal>) -> Result<Pass, Status> {
+        knock.map_err(|refusal| refusal.status)
+    }
+
+    #[test]
+    fn there_are_as_many_passes_as_places_and_not_one_more() {
+        let door = Arc::new(Door::new(&Config::default_with(2), 3));
+        let (now, stats) = (Instant::now(), PortStats::default());
+        let mut passes: Vec<Pass> = (0..3).map(|_| door.knock(PEER, now, &stats).unwrap()).collect();
+        let refused = door.knock(PEER, now, &stats).unwrap_err();
+        assert_eq!((refused.status, refused.fault.retry_after_ms), (Status::NoDescriptors, 1000));
+        assert_eq!((stats.refused_descriptors.get(), door.refused.load(Ordering::SeqCst)), (1, 1));
+        passes.pop();
+        assert_eq!(door.refused.load(Ordering::SeqCst), 0, "it is over");
+        passes.push(door.knock(PEER, now, &stats).unwrap());
+        assert_eq!(status(door.knock(PEER, now, &stats)).unwrap_err(), Status::NoDescriptors);
+        drop(passes);
+        assert_eq!(door.connections.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn who_connects_too_often_is_told_for_how_long_and_takes_no_place() {
+        let mut config = Config::default_with(2);
+        config.max_connects.value = Some(2);
+        let door = Arc::new(Door::new(&config, 10));
+        let (now, stats) = (Instant::now(), PortStats::default());
+        (0..2).for_each(|_| drop(door.knock(PEER, now, &stats).unwrap()));
+        let refused = door.knock(PEER, now + Duration::from_secs(20), &stats).unwrap_err();
+        assert_eq!((refused.status, refused.fault.retry_after_ms), (Status::ConnectLimit, 40_000));
+        assert_eq!((stats.refused_connects.get(), door.connections.load(Ordering::SeqCst)), (1, 0));
+    }
+}

@@ -1,0 +1,101 @@
+//! Clients that connect often: who keeps the TIME_WAIT, who is told, who is refused.
+#![cfg(all(feature = "server", feature = "client"))]
+
+mod common;
+
+use boneyard::Client;
+use boneyard::client::{ClientError, ClientOptions};
+use boneyard::server::RunningServer;
+use boneyard::service::Status;
+use boneyard::service::builtin::PING;
+use common::*;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+fn client(address: SocketAddr) -> Client {
+    Client::connect_with(&address.to_string(), ClientOptions::default().retries(0)).unwrap()
+}
+
+/// Calls once over a connection of its own.
+fn round(address: SocketAddr) -> Result<(), ClientError> {
+    client(address).call(PING, &())
+}
+
+fn open(server: &RunningServer) -> u64 {
+    server.ports().iter().map(|port| port.stats().open()).sum()
+}
+
+fn refused_connects(server: &RunningServer) -> Vec<u64> {
+    server.ports().iter().map(|port| port.stats().refused_connects.get()).collect()
+}
+
+/// The state of every socket of this machine, with its near and its far TCP port.
+#[cfg(target_os = "linux")]
+fn sockets() -> Vec<(String, u16, u16)> {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let port = |address: &str| u16::from_str_radix(address.split_once(':').unwrap().1, 16).unwrap();
+    let socket = |line: &str| {
+        let row: Vec<&str> = line.split_whitespace().collect();
+        (row[3].to_owned(), port(row[1]), port(row[2]))
+    };
+    table.lines().skip(1).map(socket).collect()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_client_closes_first_so_that_the_server_gathers_no_time_wait() {
+    const ROUNDS: u64 = 50;
+    const REFUSED: u64 = 20;
+    const LISTEN: &str = "0A";
+    const TIME_WAIT: &str = "06";
+    let server = load_server(&format!("Server_Max_Connects_Per_Minute={ROUNDS}"));
+    let address = server.address();
+    (0..ROUNDS).for_each(|_| assert_eq!(round(address), Ok(())));
+    for _ in 0..REFUSED {
+        assert!(matches!(round(address), Err(ClientError::Unavailable { status: Status::ConnectLimit, .. })));
+    }
+    assert_eq!(refused_connects(&server), [REFUSED]);
+    let near = |state: &str| sockets().iter().filter(|it| it.0 == state && it.1 == address.port()).count();
+    wait_until("all of the server's are closed", || {
+        let over = |it: &(String, u16, u16)| it.1 != address.port() || it.0 == LISTEN || it.0 == TIME_WAIT;
+        open(&server) == 0 && sockets().iter().all(over)
+    });
+    assert_eq!((near(LISTEN), near(TIME_WAIT)), (1, 0));
+    let clients = sockets().iter().filter(|it| it.0 == TIME_WAIT && it.2 == address.port()).count();
+    assert!(clients > 0, "none at all: the table does not show them");
+}
+
+#[test]
+fn an_address_connects_as_often_as_it_may_over_all_ports_and_not_once_more() {
+    let lines = format!("{}Server_Max_Connects_Per_Minute=6", ports(&["A", "B"]));
+    let server = load_server(&lines);
+    let addresses: Vec<SocketAddr> = server.ports().iter().map(|port| port.address()).collect();
+    let mut clients: Vec<Raw> = (0..6).map(|n| Raw::connect(addresses[n % 2])).collect();
+    for address in addresses {
+        let error = round(address).expect_err("the limit is reached");
+        let ClientError::Unavailable { status, retry_after: Some(after), .. } = error else {
+            panic!("{error:?}")
+        };
+        assert_eq!(status, Status::ConnectLimit);
+        assert!(after > Duration::ZERO && after <= Duration::from_secs(60), "{after:?}");
+    }
+    assert_eq!(refused_connects(&server), [1, 1]);
+    assert_eq!((open(&server), server.ports()[0].stats().refused_descriptors.get()), (6, 0));
+    for client in &mut clients {
+        assert_eq!(client.call::<_, ()>("server.ping", &()), Ok(()), "who is there is served");
+    }
+}
+
+#[test]
+fn who_is_refused_and_does_not_close_is_closed_upon() {
+    let server = load_server("Server_Max_Connects_Per_Minute=1");
+    let mut client = Raw::connect(server.address());
+    // More than are waited for.
+    let mut refused: Vec<_> = (0..100).map(|_| connect(server.address())).collect();
+    for stream in &mut refused {
+        assert_eq!(read_frame(stream).expect("a GoAway").status(), Status::ConnectLimit);
+        assert!(read_frame(stream).is_none(), "and then its end");
+    }
+    assert_eq!(refused_connects(&server), [100]);
+    assert_eq!(client.call::<_, ()>("server.ping", &()), Ok(()));
+}
