@@ -5,10 +5,11 @@ mod common;
 
 use boneyard::Client;
 use boneyard::client::{ClientError, ClientOptions};
-use boneyard::server::RunningServer;
+use boneyard::server::{RunningServer, Server};
 use boneyard::service::Status;
 use boneyard::service::builtin::PING;
 use common::*;
+use rustix::process::{Resource, getrlimit};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -63,6 +64,15 @@ fn the_client_closes_first_so_that_the_server_gathers_no_time_wait() {
     assert_eq!((near(LISTEN), near(TIME_WAIT)), (1, 0));
     let clients = sockets().iter().filter(|it| it.0 == TIME_WAIT && it.2 == address.port()).count();
     assert!(clients > 0, "none at all: the table does not show them");
+}
+
+#[test]
+fn a_program_sees_how_many_connections_its_descriptors_allow() {
+    let mut settings = config("Server_Descriptor_Reserve=100");
+    settings.descriptors_per_session.value = 3;
+    let server = Server::new(settings).start().unwrap();
+    let descriptors = getrlimit(Resource::Nofile).current.expect("there is a limit on this system");
+    assert_eq!(server.connections_max() as u64, (descriptors - 100 - 4) / 3);
 }
 
 #[test]

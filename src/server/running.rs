@@ -153,7 +153,8 @@ impl RunningServer {
     }
 
     /// Connections there can be at once over all ports, by the descriptors that this process may hold; the next is
-    /// refused. `usize::MAX` where there is no limit.
+    /// refused. `usize::MAX` where there is no limit. What else this process opens, other servers in it included, is
+    /// not counted: `Server_Descriptor_Reserve` is for that.
     pub fn connections_max(&self) -> usize {
         self.door.connections_max()
     }

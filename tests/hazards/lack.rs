@@ -143,8 +143,8 @@ fn a_lack_of_descriptors_ends_the_listener() {
     });
     let line = server.line("connections are accepted again");
     let failures: u128 = line.split(' ').rev().nth(1).unwrap().parse().expect("a number");
-    // Some were refused while one descriptor was just not yet free.
-    assert!((20..60 + lack.as_millis() / 25).contains(&failures), "{failures} failures in {lack:?}");
+    // Some more were refused while the one descriptor was not yet free. A spin would fail by the ten thousand.
+    assert!((20..300 + lack.as_millis() / 25).contains(&failures), "{failures} failures in {lack:?}");
     assert_eq!(server.stop(), Some(0));
 }
 
