@@ -30,14 +30,15 @@ fn refused_connects(server: &RunningServer) -> Vec<u64> {
     server.ports().iter().map(|port| port.stats().refused_connects.get()).collect()
 }
 
-/// The state of every socket of this machine, with its near and its far TCP port.
+/// Every socket of this machine: its state, its near and its far end.
 #[cfg(target_os = "linux")]
-fn sockets() -> Vec<(String, u16, u16)> {
+fn sockets() -> Vec<(String, String, String)> {
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-    let port = |address: &str| u16::from_str_radix(address.split_once(':').unwrap().1, 16).unwrap();
     let socket = |line: &str| {
-        let row: Vec<&str> = line.split_whitespace().collect();
-        (row[3].to_owned(), port(row[1]), port(row[2]))
+        let mut row = line.split_whitespace().skip(1).map(str::to_owned);
+        let mut next = || row.next().unwrap();
+        let (near, far) = (next(), next());
+        (next(), near, far)
     };
     table.lines().skip(1).map(socket).collect()
 }
@@ -49,20 +50,24 @@ fn the_client_closes_first_so_that_the_server_gathers_no_time_wait() {
     const REFUSED: u64 = 20;
     const LISTEN: &str = "0A";
     const TIME_WAIT: &str = "06";
-    let server = load_server(&format!("Server_Max_Connects_Per_Minute={ROUNDS}"));
+    // An address of its own: at the usual one, clients of other tests may have had the same port before.
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let host = std::net::Ipv4Addr::new(127, 1 + high % 250, low, 77);
+    let lines = format!("TCPIP_TCPIPAddress=0,{host}:1\nServer_Max_Connects_Per_Minute={ROUNDS}");
+    let server = load_server(&lines);
     let address = server.address();
     (0..ROUNDS).for_each(|_| assert_eq!(round(address), Ok(())));
     for _ in 0..REFUSED {
         assert!(matches!(round(address), Err(ClientError::Unavailable { status: Status::ConnectLimit, .. })));
     }
     assert_eq!(refused_connects(&server), [REFUSED]);
-    let near = |state: &str| sockets().iter().filter(|it| it.0 == state && it.1 == address.port()).count();
+    let end = format!("{:08X}:{:04X}", u32::from_ne_bytes(host.octets()), address.port());
+    let near = |state: &str| sockets().iter().filter(|it| it.0 == state && it.1 == end).count();
     wait_until("all of the server's are closed", || {
-        let over = |it: &(String, u16, u16)| it.1 != address.port() || it.0 == LISTEN || it.0 == TIME_WAIT;
-        open(&server) == 0 && sockets().iter().all(over)
+        open(&server) == 0 && sockets().iter().all(|it| it.1 != end || it.0 == LISTEN || it.0 == TIME_WAIT)
     });
     assert_eq!((near(LISTEN), near(TIME_WAIT)), (1, 0));
-    let clients = sockets().iter().filter(|it| it.0 == TIME_WAIT && it.2 == address.port()).count();
+    let clients = sockets().iter().filter(|it| it.0 == TIME_WAIT && it.2 == end).count();
     assert!(clients > 0, "none at all: the table does not show them");
 }
 

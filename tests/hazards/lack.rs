@@ -88,6 +88,7 @@ fn connections_use_up_the_descriptors_of_everything_else() {
     server.line("there is room for connections again; ");
     assert_eq!(Raw::connect(address).call::<_, ()>("server.ping", &()), Ok(()));
     assert_eq!(server.stop(), Some(0));
+    server.line("Stopped, 0 lost");
     let told = |text: &str| server.lines().iter().filter(|line| line.contains(text)).count();
     assert_eq!((told("are taken: further ones are refused"), told("cannot be accepted")), (2, 0));
 }
@@ -108,9 +109,11 @@ fn next_descriptor(server: &process::Running) -> u64 {
 #[test]
 fn a_lack_of_descriptors_ends_the_listener() {
     let directory = process::Directory::new();
-    let lines = "Server_Pool_Tasks=2\nServer_Descriptor_Reserve=16";
+    let lines = "Server_Pool_Tasks=2\nServer_Max_Concurrent_Trans=3\nServer_Descriptor_Reserve=16";
     let mut server = process::Running::start(&mut serve_within("-n 100", &directory, lines));
     let address: SocketAddr = server.address().parse().unwrap();
+    // The last thing it says before it opens nothing more but connections.
+    server.line("throttle_no_effect");
     let mut clients: Vec<Raw> = (0..5).map(|_| Raw::connect(address)).collect();
     limit_descriptors(&server, next_descriptor(&server));
     for _ in 0..20 {
@@ -170,6 +173,7 @@ fn nobody_knows_who_connects_again_and_again() {
             assert_eq!(welcomed, limit == 0 || n <= limit, "connection {n} of {limit}");
         }
         assert_eq!(server.stop(), Some(0));
+        server.line("Stopped, 0 lost");
         let lines = server.lines();
         let often: Vec<_> = lines.iter().filter(|line| line.contains("connects too often")).collect();
         assert_eq!(often.len(), 1, "{lines:#?}");
