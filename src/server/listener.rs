@@ -178,11 +178,10 @@ impl Listener {
 
     fn accept(&mut self) {
         while let Some(arrival) = self.acceptor.accept(&self.desk.port) {
-            let stats = &self.desk.port.stats;
             match arrival {
                 Arrival::Client(stream, peer) => self.receive(stream, peer, Instant::now()),
                 Arrival::Surplus(stream) => {
-                    stats.refused_descriptors.add(1);
+                    self.desk.port.stats.refused_descriptors.add(1);
                     Farewell::dismiss(stream, &no_descriptors());
                 }
             }

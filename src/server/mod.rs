@@ -160,14 +160,14 @@ impl Server {
         let bound = config.ports.iter().map(bind::bind).collect::<Result<Vec<_>, _>>()?;
         let house = House::build(&config, services.build()?, bound, door);
         let running = house.open(&config)?;
+        // Nobody else sets it.
+        source.set(running.info_source()).ok();
         if let Some(limit) = descriptors {
             let connections = running.connections_max();
             log::info!(
                 "Descriptors: {limit} for this process, room for {connections} connections over all ports"
             );
         }
-        // Nobody else sets it.
-        source.set(running.info_source()).ok();
         Ok(running)
     }
 }
