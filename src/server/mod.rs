@@ -60,13 +60,13 @@ pub enum StartError {
         error: std::io::Error,
     },
     /// The system will not make the threads.
-    #[error("port {port}: only {made} of {wanted} workers could be made: {error}")]
+    #[error("port {port}: only {made} of {wanted} threads could be made: {error}")]
     Threads {
         /// Name of the port.
         port: String,
         /// Threads of that port that were made.
         made: usize,
-        /// Its pool.
+        /// Its pool and its listener.
         wanted: usize,
         /// What the system says.
         error: std::io::Error,
@@ -74,7 +74,7 @@ pub enum StartError {
     /// Two handlers for one method.
     #[error(transparent)]
     Method(#[from] DuplicateMethod),
-    /// The system refused something else: a poll, a listener's thread.
+    /// The system refused something else: a poll.
     #[error("{0}")]
     System(#[from] std::io::Error),
 }
@@ -192,7 +192,7 @@ impl House {
                 return Err(StartError::Threads {
                     port: port.name.clone(),
                     made: count,
-                    wanted: parkers.len(),
+                    wanted: parkers.len() + 1,
                     error,
                 });
             }
@@ -216,13 +216,18 @@ impl House {
             let watch = Watch::new(config.long_transaction.value);
             let listener = Listener::new(poll, Acceptor::new(socket), Arc::clone(&doorbell), desk, watch);
             let door = door.clone();
-            let thread =
-                std::thread::Builder::new().name(format!("{}-listen", port.name)).spawn(move || {
-                    // An error means that the start failed after all: then this ends without having served.
-                    if door.recv().is_ok() {
-                        listener.run();
-                    }
-                })?;
+            let thread = std::thread::Builder::new().name(format!("{}-listen", port.name)).spawn(move || {
+                // An error means that the start failed after all: then this ends without having served.
+                if door.recv().is_ok() {
+                    listener.run();
+                }
+            });
+            let thread = thread.map_err(|error| StartError::Threads {
+                port: port.name.clone(),
+                made: parkers.len(),
+                wanted: parkers.len() + 1,
+                error,
+            })?;
             handles.push(PortHandle::new(port, address, parkers.len(), doorbell, thread));
         }
         for _ in &handles {
