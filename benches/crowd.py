@@ -42,10 +42,10 @@ class Refused(OSError):
 class Peer:
     """A connection, greeted unless that is put off."""
 
-    def __init__(self, address, source="127.0.0.1", greeted=True, receive_buffer=None):
+    def __init__(self, address, source="127.0.0.1", greeted=True, receive_buffer=None, patience=PATIENCE):
         host, port = address.rsplit(":", 1)
         self.socket = socket.socket()
-        self.socket.settimeout(PATIENCE)
+        self.socket.settimeout(patience)
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         try:
@@ -162,13 +162,13 @@ class Crowd:
             while len(slow) < self.count and (peer := self.peer(greeted=False)):
                 peer.socket.setblocking(False)
                 slow.append((peer, iter(greeting() + frame(CALL, 1, 1, bytes(1000)))))
+                self.done += 1
             left = []
             for peer, rest in slow:
                 try:
                     byte = next(rest, None)
                     if byte is None:
                         peer.reset()
-                        self.done += 1
                     else:
                         peer.socket.send(bytes([byte]))
                         left.append((peer, rest))
@@ -251,7 +251,9 @@ class Crowd:
     def press(self):
         """Connect, for a moment, with more peers than there are descriptors for."""
         while self.go_on(2):
-            peers = [peer for _ in range(self.count) if not self.ended.is_set() and (peer := self.peer())]
+            peers = []
+            while len(peers) < self.count and not self.ended.is_set() and (peer := self.peer(patience=1)):
+                peers.append(peer)
             self.done += len(peers)
             for peer in peers:
                 peer.reset()
