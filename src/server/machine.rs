@@ -118,6 +118,27 @@ mod tests {
     }
 
     #[test]
+    fn a_file_without_a_number_is_no_limit() {
+        let directory = std::env::temp_dir().join(format!("boneyard-machine-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let write = |name: &str, text: &str| {
+            let file = directory.join(name);
+            std::fs::write(&file, text).unwrap();
+            file
+        };
+        let group = write("group", "max\n");
+        let above = write("above", "4096\n");
+        let unlimited = write("v1", "9223372036854771712\n");
+        let found = [
+            lowest(&[group.clone()]),
+            lowest(&[group, directory.join("none"), unlimited, above]),
+            lowest(&[directory.join("none")]),
+        ];
+        std::fs::remove_dir_all(&directory).unwrap();
+        assert_eq!(found, [None, Some(4096), None]);
+    }
+
+    #[test]
     fn the_least_limit_counts_and_keeps_its_name() {
         assert_eq!(least([(None, "a"), (None, "b")]), None);
         assert_eq!(
