@@ -1,9 +1,10 @@
-"""Starts servers, presses them, and reads from /proc what they cost. Shared by compare.py, overload.py,
-plots.py, peers/run.py.
+"""Starts servers, presses them, and reads from /proc what they cost. Shared by compare.py, overload.py, idle.py,
+soak.py, plots.py, peers/run.py.
 
 Python 3.11 standard library only; Linux only.
 """
 
+import contextlib
 import json
 import os
 import platform
@@ -209,16 +210,23 @@ def merge(outcomes):
     }
 
 
-def idle(server, load, connections, seconds):
-    """Memory for each idle connection, and the CPU that all of them cost."""
-    time.sleep(0.3)  # The connection that showed that the server is there has to go.
-    rss, descriptors = server.rss(), server.descriptors()
-    process = subprocess.Popen(command_on(None, load), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+@contextlib.contextmanager
+def crowd(server, commands, connections):
+    """Processes that make so many connections together, from the last connection to the end of the `with` block."""
+    before = server.descriptors()
+    started = [
+        subprocess.Popen(
+            command_on(None, command), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        for command in commands
+    ]
 
     def complete():
-        if process.poll() is not None:
-            raise Failure(f"{process.args} ended early: {process.stderr.read().decode(errors='replace').strip()}")
-        return server.descriptors() - descriptors >= connections
+        for process in started:
+            if process.poll() is not None:
+                said = process.stderr.read().decode(errors="replace").strip()
+                raise Failure(f"{process.args} ended early: {said}")
+        return server.descriptors() - before >= connections
 
     try:
         deadline = time.monotonic() + 60
@@ -226,20 +234,35 @@ def idle(server, load, connections, seconds):
             if time.monotonic() > deadline:
                 raise Failure(f"{connections} connections were not made within a minute")
             time.sleep(0.01)
-        time.sleep(1)
-        grown, before = server.rss() - rss, server.cost()
-        time.sleep(seconds)
-        after, threads = server.cost(), server.threads()
-        complete()
+        yield
+        if not complete():
+            raise Failure(f"some of {connections} connections were lost")
     finally:
-        process.kill()
-        process.wait()
+        for process in started:
+            process.kill()
+            process.communicate()
+
+
+def at_rest(server, seconds):
+    """What a server costs that has nothing to do."""
+    before = server.cost()
+    time.sleep(seconds)
+    after, threads = server.cost(), server.threads()
     return {
-        "rss_bytes_per_connection": grown / connections,
         "idle_cpu_percent": 100 * (after.cpu - before.cpu) / (after.when - before.when),
         "idle_switches_per_second": (after.switches - before.switches) / (after.when - before.when),
         "threads": threads,
     }
+
+
+def idle(server, load, connections, seconds):
+    """Memory for each idle connection, and the CPU that all of them cost."""
+    time.sleep(0.3)  # The connection that showed that the server is there has to go.
+    rss = server.rss()
+    with crowd(server, [load], connections):
+        time.sleep(1)
+        grown = server.rss() - rss
+        return {"rss_bytes_per_connection": grown / connections, **at_rest(server, seconds)}
 
 
 def median(runs, key):
@@ -281,8 +304,8 @@ def write_between(path, name, text):
     Path(path).write_text(f"{head}{begin}\n{text}\n{end}{tail}")
 
 
-def ini(folder, throttle, workers=40, ports=1):
-    """Writes the settings of a server with the rehearsal service; returns the file and its ports."""
+def ini(folder, throttle, workers=40, ports=1, lines=()):
+    """Writes the settings of a server with the rehearsal service and these lines; returns the file and its ports."""
     numbers = [free_port() for _ in range(ports)]
     names = [f"P{index}" for index in range(ports)]
     lines = [
@@ -293,7 +316,7 @@ def ini(folder, throttle, workers=40, ports=1):
         f"Server_Pool_Tasks={workers}",
         f"Server_Max_Concurrent_Trans={throttle}",
         "Load_Service=1",
-        "Log_Level=warn",
+        *(lines or ["Log_Level=warn"]),
     ]
     path = Path(folder) / f"{numbers[0]}.ini"
     path.write_text("\n".join(lines) + "\n")

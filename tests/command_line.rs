@@ -279,27 +279,6 @@ fn a_log_file_is_appended_to() {
     assert!(read().starts_with("what was there\n") && read().ends_with("Stopped, 0 lost\n"));
 }
 
-/// An address that no other test and no other run of this one listens on, with the default port.
-fn own_address(test: u8) -> String {
-    let [_, high, middle, low] = (std::process::id() % 0x3f_ffff + 1).to_be_bytes();
-    format!("127.{}.{middle}.{low}", high + test * 0x40)
-}
-
-#[test]
-fn a_log_that_cannot_be_written_is_reported_and_stops_nothing() {
-    if !Path::new("/dev/full").exists() {
-        return;
-    }
-    let (directory, host) = (Directory::new(), own_address(2));
-    let lines = format!("TCPIP_TCPIPAddress=0,{host}\nLog_File=/dev/full\n");
-    let mut server = Running::start(&mut boneyard(&["serve", text(&directory.file("server.ini", &lines))]));
-    server.line("cannot write the log file /dev/full: No space left on device");
-    // Without a port in the address, which is then 1352.
-    wait_until("it answers", || call(&host, &["server.ping"]).code == Some(0));
-    assert_eq!(server.stop(), Some(0));
-    assert_eq!(server.lines().len(), 1, "said once");
-}
-
 #[test]
 fn exit_codes_of_the_help_are_those_of_the_docs() {
     let said = run(&mut boneyard(&["--help"]));

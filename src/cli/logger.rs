@@ -9,13 +9,16 @@
 //! Invariants: logging never blocks and never fails; one record is one line; a line is written or counted; what a
 //! slow or full log holds in memory is at most [`LINES_MAX`] lines of [`LINE_CHARS_MAX`] characters.
 
-use crate::sync::unordered::AtomicU64;
+use crate::sync::unordered::{AtomicBool, AtomicU64};
 use crate::sync::{Arc, Ordering, Receiver, Sender, bounded};
 use env_logger::fmt::Formatter;
 use log::{LevelFilter, Record};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use signal_hook::{consts::SIGXFSZ, flag};
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -49,14 +52,15 @@ impl Logger {
     /// # Errors
     /// The system gives no thread.
     pub(super) fn start(level: LevelFilter, file: Option<&Path>) -> io::Result<Logger> {
-        let opened = file.map(|path| (path, File::options().append(true).create(true).open(path)));
-        let (sink, name): (Box<dyn Write + Send>, _) = match opened {
-            Some((path, Ok(file))) => (Box::new(file), Some(path.display().to_string())),
-            Some((path, Err(error))) => {
-                complain(&format!(
-                    "cannot open the log file {}: {error}; logging to standard error",
-                    path.display()
-                ));
+        // A log that reaches `ulimit -f` must not end the process: with the signal taken, the write fails instead.
+        flag::register(SIGXFSZ, Arc::new(AtomicBool::default()))?;
+        let (sink, name): (Box<dyn Write + Send>, _) = match file.map(LogFile::open) {
+            Some(Ok(file)) => {
+                let name = file.path.display().to_string();
+                (Box::new(file), Some(name))
+            }
+            Some(Err(message)) => {
+                complain(&format!("{message}; logging to standard error"));
                 (Box::new(io::stderr()), None)
             }
             None => (Box::new(io::stderr()), None),
@@ -99,7 +103,7 @@ fn start_writer(
 ) -> io::Result<(Inlet, Sender<Entry>)> {
     let (sender, entries) = bounded(lines_max);
     let dropped = Arc::new(AtomicU64::new(0));
-    let writer = Writer { sink, name, entries, dropped: Arc::clone(&dropped), unwritten: 0 };
+    let writer = Writer { sink, name, entries, dropped: Arc::clone(&dropped), lost: None };
     thread::Builder::new().name("log".to_owned()).spawn(move || writer.run())?;
     Ok((Inlet { entries: sender.clone(), dropped }, sender))
 }
@@ -128,6 +132,41 @@ impl Write for Inlet {
     }
 }
 
+/// The log file, made anew at its path once it has been deleted. A file that was only renamed is written on.
+#[derive(Debug)]
+struct LogFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl LogFile {
+    fn open(path: &Path) -> Result<LogFile, String> {
+        let opened = LogFile::append_to(path);
+        opened
+            .map(|file| LogFile { path: path.to_owned(), file })
+            .map_err(|error| format!("cannot open the log file {}: {error}", path.display()))
+    }
+
+    /// Follows symbolic links, and makes the file that a dangling one points to.
+    fn append_to(path: &Path) -> io::Result<File> {
+        File::options().append(true).create(true).open(path)
+    }
+}
+
+impl Write for LogFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // What is written to a deleted file is gone, and the system calls it a success.
+        if self.file.metadata()?.nlink() == 0 {
+            self.file = LogFile::append_to(&self.path)?;
+        }
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// The thread that writes, and may block.
 struct Writer {
     sink: Box<dyn Write + Send>,
@@ -135,15 +174,15 @@ struct Writer {
     name: Option<String>,
     entries: Receiver<Entry>,
     dropped: Arc<AtomicU64>,
-    /// Lines the sink has refused since it last took one.
-    unwritten: u64,
+    /// Lines that are missing since the sink last took one, and what it said to the last of them.
+    lost: Option<(u64, io::Error)>,
 }
 
 impl Writer {
     fn run(mut self) {
         while let Ok(entry) = self.entries.recv() {
             match entry {
-                Entry::Line(line) => self.write(&line),
+                Entry::Line(line) => self.write(&line, 1),
                 Entry::Dropped(count) => self.note(count),
                 Entry::Flush(done) => {
                     self.note_dropped();
@@ -166,35 +205,44 @@ impl Writer {
     fn note(&mut self, count: u64) {
         if count > 0 {
             let text = format!("{count} lines of the log were dropped here: they came faster than they go\n");
-            self.write(text.as_bytes());
+            self.write(text.as_bytes(), count);
         }
     }
 
-    fn write(&mut self, line: &[u8]) {
-        let taken = if self.unwritten == 0 {
-            self.sink.write_all(line)
-        } else {
-            // The refused line may have been taken in part.
-            let note = format!("\n{} lines of the log could not be written here\n", self.unwritten);
-            self.sink.write_all(&[note.as_bytes(), line].concat())
-        };
-        match (taken, &self.name) {
-            (Ok(()), _) => self.unwritten = 0,
-            (Err(error), name) => {
-                if let (0, Some(name)) = (self.unwritten, name) {
-                    complain(&format!(
-                        "cannot write the log file {name}: {error}; lines are lost until it can be written again"
-                    ));
-                }
-                self.unwritten += 1;
+    /// Writes text that stands for so many lines of the log.
+    fn write(&mut self, text: &[u8], lines: u64) {
+        let taken = match &self.lost {
+            None => self.sink.write_all(text),
+            Some((lost, error)) => {
+                // The first of them may have been taken in part.
+                let note = format!("\n{lost} lines of the log were lost here: {error}\n");
+                self.sink.write_all(&[note.as_bytes(), text].concat())
             }
+        };
+        let Err(error) = taken else {
+            self.lost = None;
+            return;
+        };
+        if let (None, Some(name)) = (&self.lost, &self.name) {
+            complain(&format!(
+                "cannot write the log file {name}: {error}; lines are lost until it can be written again"
+            ));
         }
+        let before = self.lost.take().map_or(0, |(lost, _)| lost);
+        self.lost = Some((before + lines, error));
     }
 }
 
-/// A line on standard error; that it cannot be written either is nobody's to hear.
+/// A line on standard error, unless that would block or is closed: then it is nobody's to hear.
 fn complain(message: &str) {
-    writeln!(io::stderr(), "{message}").ok();
+    let mut line = message.to_owned();
+    line.push('\n');
+    let error = io::stderr();
+    let mut ends = [PollFd::new(&error, PollFlags::OUT)];
+    // A pipe that can be written takes 4 KiB at once.
+    if line.len() <= 4096 && poll(&mut ends, Some(&Timespec::default())) == Ok(1) {
+        error.lock().write_all(line.as_bytes()).ok();
+    }
 }
 
 /// `2026-01-31T12:00:00.000Z INFO  target: message`.
@@ -292,6 +340,25 @@ mod tests {
         }
         flush(&entries, PATIENCE);
         assert_eq!(read(&sink), (vec![2, 3], 2));
+        let text = sink.taken.lock().clone();
+        assert!(text.starts_with("\n2 lines of the log were lost here: no storage space\n2\n"), "{text}");
+    }
+
+    #[test]
+    fn lines_dropped_before_a_full_disk_are_counted_all_the_same() {
+        let sink = Sink { refusals_left: Arc::new(AtomicU64::new(6)), ..Sink::default() };
+        let (mut inlet, entries) = start_writer(Box::new(sink.clone()), None, 4).unwrap();
+        let closed = sink.gate.lock();
+        for n in 0..10 {
+            inlet.write_all(format!("{n}\n").as_bytes()).unwrap();
+        }
+        drop(closed);
+        // Four or five lines, and the note of what was dropped: none of them is taken.
+        flush(&entries, PATIENCE);
+        sink.refusals_left.store(0, Ordering::SeqCst);
+        inlet.write_all(b"10\n").unwrap();
+        flush(&entries, PATIENCE);
+        assert_eq!(read(&sink), (vec![10], 10));
     }
 
     #[test]

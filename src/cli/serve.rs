@@ -8,7 +8,7 @@
 
 use super::logger::Logger;
 use super::{Exit, IntoServer, say, say_how_to_get};
-use crate::config::{Config, ConfigErrors, Limit, advise, plural};
+use crate::config::{Config, ConfigErrors, Limit, advise, footprint, plural};
 use crate::server::{RunningServer, SERVER_NAME, Server, StartError, Stopped, machine};
 use crate::sync::bounded;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -33,6 +33,8 @@ enum Failure {
     Services(Box<dyn Error>),
     #[error("cannot start: {0}")]
     Start(#[from] StartError),
+    #[error("cannot start the log: {0}")]
+    Log(io::Error),
     #[error("cannot take signals: {0}")]
     Signals(io::Error),
     #[error("cannot make a thread: {0}")]
@@ -60,7 +62,7 @@ pub(super) fn run<B: IntoServer>(program: &str, file: &Path, build: impl FnOnce(
     let logger = match Logger::start(config.log_level.value, config.log_file.value.as_deref()) {
         Ok(logger) => logger,
         Err(error) => {
-            let failure = Failure::Thread(error);
+            let failure = Failure::Log(error);
             say(&failure.to_string());
             return failure.exit();
         }
@@ -72,6 +74,10 @@ pub(super) fn run<B: IntoServer>(program: &str, file: &Path, build: impl FnOnce(
             log::error!("{failure}");
         }
         say(&failure.to_string());
+        if matches!(failure, Failure::Start(StartError::Threads { .. })) {
+            // Which limit it was, as far as that can be known.
+            footprint::advise(&config, &machine::read()).iter().for_each(|warning| say(&warning.message));
+        }
         failure.exit()
     });
     logger.flush(FLUSH_MAX);
@@ -165,11 +171,9 @@ fn name(signal: i32) -> &'static str {
     signal_name(signal).unwrap_or("a signal")
 }
 
-/// Has panics reported through the log: the default report goes to standard error and would block there with it.
-///
-/// With `RUST_BACKTRACE` set the default report comes too, since it has the backtrace.
+/// Has panics reported through the log, with the backtrace where `RUST_BACKTRACE` asks for it: the default report goes
+/// to standard error and would block there with it.
 fn log_panics() {
-    let default = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         let payload = info.payload();
         let text = payload.downcast_ref::<String>().map(String::as_str);
@@ -178,8 +182,9 @@ fn log_panics() {
         let current = thread::current();
         let thread = current.name().unwrap_or("without a name");
         log::error!("thread {thread} panicked at {place}: {message}");
-        if Backtrace::capture().status() == BacktraceStatus::Captured {
-            default(info);
+        let backtrace = Backtrace::capture();
+        if backtrace.status() == BacktraceStatus::Captured {
+            backtrace.to_string().lines().for_each(|line| log::error!("{line}"));
         }
     }));
 }

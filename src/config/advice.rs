@@ -6,10 +6,7 @@
 //! no sentence, and the defaults on a machine with room give none at all.
 
 use super::sizing::{self, WORKERS_ADVISED_MAX};
-use super::{Config, Limit, plural};
-
-/// Threads of a process beside workers and listeners: main, signals, log, some to spare.
-const THREADS_BASE: u64 = 8;
+use super::{Config, Limit, footprint, plural};
 
 /// Limits of the machine and of this process; `None` is unlimited or not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -17,13 +14,24 @@ pub struct Machine {
     /// CPUs this process may use. 0 counts as 1.
     pub cpus: u32,
     /// Memory that can still be had, in bytes: the machine's, or this process's share of it where that is less.
-    pub memory_available_bytes: Option<u64>,
+    pub memory: Option<Ceiling>,
     /// Virtual memory this process may map, in bytes.
-    pub address_space_bytes: Option<u64>,
+    pub address_space: Option<Ceiling>,
     /// Descriptors a server in this process can have: it raises its own limit as far as it goes.
     pub descriptors: Option<u64>,
-    /// Threads this user or group of processes may have.
-    pub threads: Option<u64>,
+    /// Threads there may be: the least of what this user, this group of processes and the machine may have.
+    pub threads: Option<Ceiling>,
+    /// Mappings of memory this process may have.
+    pub mappings: Option<Ceiling>,
+}
+
+/// A limit that is set outside of the settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ceiling {
+    /// No more than this.
+    pub most: u64,
+    /// What sets it, in the words of those who do: `ulimit -u`.
+    pub set_by: &'static str,
 }
 
 /// A sentence about the settings.
@@ -38,7 +46,7 @@ pub struct Warning {
 /// Everything there is to say about `config` on `machine`, in a fixed order.
 ///
 /// Codes: `workers_wait`, `throttle_no_effect`, `throttle_alone`, `pool_alone`, `unlimited`, `many_workers`,
-/// `stack_memory`, `threads_limit`, `queue_limit`, `nested_reserve`, `queue_memory`, `descriptors`.
+/// those of [`footprint::advise`], `queue_limit`, `nested_reserve`, `descriptors`.
 pub fn advise(config: &Config, machine: &Machine) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let mut say = |code, message: Option<String>| {
@@ -50,13 +58,13 @@ pub fn advise(config: &Config, machine: &Machine) -> Vec<Warning> {
     say("pool_alone", pool_alone(config));
     say("unlimited", unlimited(config));
     say("many_workers", many_workers(config));
-    say("stack_memory", stack_memory(config, machine));
-    say("threads_limit", threads_limit(config, machine));
+    for Warning { code, message } in footprint::advise(config, machine) {
+        say(code, Some(message));
+    }
     for (index, _) in config.ports.iter().enumerate() {
         say("queue_limit", queue_limit(config, index));
         say("nested_reserve", nested_reserve(config, index));
     }
-    say("queue_memory", queue_memory(config, machine));
     say("descriptors", descriptors(config, machine));
     warnings
 }
@@ -146,43 +154,6 @@ fn many_workers(config: &Config) -> Option<String> {
     })
 }
 
-/// Stacks of all workers, in bytes of virtual memory.
-pub(super) fn stack_bytes(config: &Config) -> u64 {
-    u64::from(config.total_workers()).saturating_mul(config.thread_stack_bytes.value as u64)
-}
-
-fn stack_memory(config: &Config, machine: &Machine) -> Option<String> {
-    let needed = stack_bytes(config);
-    let (limit, what) = match (machine.address_space_bytes, machine.memory_available_bytes) {
-        (Some(limit), _) if needed > limit => {
-            (limit, "the virtual memory this process may map: not all can start")
-        }
-        (_, Some(limit)) if needed > limit => {
-            (limit, "the memory there is: deep calls in all of them would not fit")
-        }
-        _ => return None,
-    };
-    Some(format!(
-        "{} with {} of stack each may use {}, more than the {} of {what}; lower Server_Thread_Stack_KB or the pools",
-        plural(config.total_workers(), "worker"),
-        bytes_in_words(config.thread_stack_bytes.value as u64),
-        bytes_in_words(needed),
-        bytes_in_words(limit),
-    ))
-}
-
-fn threads_limit(config: &Config, machine: &Machine) -> Option<String> {
-    let limit = machine.threads?;
-    let needed = u64::from(config.total_workers()) + config.ports.len() as u64 + THREADS_BASE;
-    (needed > limit).then(|| {
-        format!(
-            "the server needs about {needed} threads ({}, a listener for each port, {THREADS_BASE} others) and may have \
-             {limit}: not all can start; raise the limit or lower the pools",
-            workers_in_words(config),
-        )
-    })
-}
-
 fn nested_reserve(config: &Config, port: usize) -> Option<String> {
     let (reserve, port) = (config.nested_reserve.value, &config.ports[port]);
     let workers = port.pool_tasks.value;
@@ -199,30 +170,6 @@ fn queue_limit(config: &Config, port: usize) -> Option<String> {
             "Server_Queue_Limit={limit} is below the {} of port {}: calls are refused while workers are idle; raise it",
             plural(port.pool_tasks.value, "worker"),
             port.name,
-        )
-    })
-}
-
-/// Most that the queues of all ports may hold, in bytes, every waiting message being of the largest size.
-pub(super) fn queue_bytes(config: &Config) -> u64 {
-    (config.ports.len() as u64)
-        .saturating_mul(config.queue_limit.value.into())
-        .saturating_mul(config.max_frame_bytes.value.into())
-}
-
-/// Said only to who chose one of the two settings: the defaults bound a number of calls, not the memory of giants.
-fn queue_memory(config: &Config, machine: &Machine) -> Option<String> {
-    let (memory, needed) = (machine.memory_available_bytes?, queue_bytes(config));
-    let chosen = config.queue_limit.source.is_given() || config.max_frame_bytes.source.is_given();
-    (chosen && needed > memory).then(|| {
-        format!(
-            "{} x {} waiting transactions x {} = {} if every message were of the largest size, more than the {} of memory \
-             there is; lower Server_Queue_Limit or Server_Max_Frame_KB",
-            plural(config.ports.len() as u32, "port"),
-            config.queue_limit.value,
-            bytes_in_words(config.max_frame_bytes.value.into()),
-            bytes_in_words(needed),
-            bytes_in_words(memory),
         )
     })
 }

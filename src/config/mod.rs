@@ -3,8 +3,9 @@
 //! A file goes through `scan` (lines, encoding, duplicates), `confirm` (a second reading by the `ini` crate),
 //! `parse` (values, ports, all errors together) and `sizing` (the rules that fill in what no line gives). The
 //! result is [`Config`]: every value in force, and for each the line or rule it came from. `advice` says what
-//! the values mean together, `report` prints that, and `document` writes `server.ini` and the table of
-//! `docs/SETTINGS.md`; parser, shipped file and docs are all made from the one table in `keys`.
+//! the values mean together, `footprint` what they take of the machine; `report` prints that, and `document` writes
+//! `server.ini` and the table of `docs/SETTINGS.md`; parser, shipped file and docs are all made from the one table in
+//! `keys`.
 //!
 //! Knows: text, numbers, addresses as text. Must not know: the rest of the crate, sockets, clocks, the environment, the
 //! machine (its limits come in as [`Machine`], its CPUs as a number).
@@ -18,6 +19,7 @@ pub mod advice;
 mod confirm;
 pub mod document;
 mod error;
+pub mod footprint;
 pub mod keys;
 mod kind;
 mod parse;
@@ -29,7 +31,7 @@ pub mod sizing;
 mod tests;
 
 pub use address::{DEFAULT_PORT, ListenAddress};
-pub use advice::{Machine, Warning, advise};
+pub use advice::{Ceiling, Machine, Warning, advise};
 pub use error::{ConfigError, ConfigErrors, Problem};
 pub use report::Report;
 pub use sizing::PoolRule;

@@ -6,6 +6,7 @@
 //! values.
 
 use super::advice::{self, Machine, Warning};
+use super::footprint;
 use super::keys::{self, Shown, Slot};
 use super::{Config, ConfigError, ConfigErrors, Setting, Source, advise, plural};
 use serde::Serialize;
@@ -160,10 +161,10 @@ fn settings_text(config: &Config, machine: &Machine, warnings: &[Warning]) -> St
     put(&mut text, format_args!("\nTogether\n"));
     let running = plural(config.effective_concurrency(), "transaction");
     put(&mut text, format_args!("  {}; {running} can run at once\n", advice::workers_in_words(config)));
-    let stacks = advice::bytes_in_words(advice::stack_bytes(config));
+    let stacks = advice::bytes_in_words(footprint::stack_bytes(config));
     put(&mut text, format_args!("  stacks of the workers: {stacks} of virtual memory\n"));
-    let queues = advice::bytes_in_words(advice::queue_bytes(config));
-    put(&mut text, format_args!("  queues: {queues} if they were full of messages of the largest size\n"));
+    let buffers = advice::bytes_in_words(config.buffer_memory_bytes.value as u64);
+    put(&mut text, format_args!("  messages of all connections: {buffers} at most\n"));
     if let Some(limit) = machine.descriptors {
         let connections = config.connections_max(limit);
         put(&mut text, format_args!("  descriptors: {limit}, which is room for {connections} connections\n"));

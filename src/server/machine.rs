@@ -4,7 +4,7 @@
 //! settings is `config::advice`. A limit that cannot be read is left out (`None`), never guessed and never an error:
 //! advice is then silent on it.
 
-use crate::config::Machine;
+use crate::config::{Ceiling, Machine};
 use rustix::process::{Resource, Rlimit, getrlimit, getuid, setrlimit};
 use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
@@ -15,15 +15,32 @@ pub fn read() -> Machine {
     let memory = read_to_string("/proc/meminfo").ok().and_then(|text| memory_available(&text));
     let share = lowest(&limit_files(&groups, "memory", "memory.limit_in_bytes", "memory.max"));
     let pids = lowest(&limit_files(&groups, "pids", "pids.max", "pids.max"));
-    // The superuser is exempt from the limit on processes, but not from that of the group.
+    // The superuser is exempt from the limit on processes, but not from the others.
     let processes = if getuid().is_root() { None } else { getrlimit(Resource::Nproc).current };
     Machine {
         cpus: cpus(),
-        memory_available_bytes: [memory, share].into_iter().flatten().min(),
-        address_space_bytes: getrlimit(Resource::As).current,
+        memory: least([(memory, "free memory of the machine"), (share, "memory.max of the cgroup")]),
+        address_space: least([(getrlimit(Resource::As).current, "ulimit -v")]),
         descriptors: descriptors_reachable(),
-        threads: [processes, pids].into_iter().flatten().min(),
+        threads: least([
+            (processes, "ulimit -u"),
+            (pids, "pids.max of the cgroup"),
+            (system("kernel/threads-max"), "sysctl kernel.threads-max"),
+            (system("kernel/pid_max"), "sysctl kernel.pid_max"),
+        ]),
+        mappings: least([(system("vm/max_map_count"), "sysctl vm.max_map_count")]),
     }
+}
+
+/// The lowest of those that are known, under its name.
+fn least<const N: usize>(limits: [(Option<u64>, &'static str); N]) -> Option<Ceiling> {
+    let known = limits.into_iter().filter_map(|(most, set_by)| Some(Ceiling { most: most?, set_by }));
+    known.min_by_key(|limit| limit.most)
+}
+
+/// A number under `/proc/sys`.
+fn system(name: &str) -> Option<u64> {
+    lowest(&[Path::new("/proc/sys").join(name)])
 }
 
 /// CPUs this process may use, affinity and CPU quota considered; 1 when the system does not say.
@@ -90,7 +107,7 @@ fn limit_files(groups: &str, controller: &str, v1_file: &str, v2_file: &str) -> 
     files
 }
 
-/// The lowest limit in those of the files that exist and hold a number; `max` is no limit.
+/// The lowest number in those of the files that exist and hold one; `max` is no limit.
 fn lowest(files: &[PathBuf]) -> Option<u64> {
     files.iter().filter_map(|file| read_to_string(file).ok()?.trim().parse().ok()).min()
 }
@@ -129,6 +146,41 @@ mod tests {
         let machine = read();
         assert!(machine.cpus >= 1);
         assert!(machine.descriptors.is_none_or(|count| count > 3), "{machine:?}");
-        assert!(machine.memory_available_bytes.is_none_or(|bytes| bytes > 1 << 20), "{machine:?}");
+        assert!(machine.memory.is_none_or(|memory| memory.most > 1 << 20), "{machine:?}");
+        assert!(machine.threads.is_none_or(|threads| threads.most > 1), "{machine:?}");
+        if cfg!(target_os = "linux") {
+            let mappings = machine.mappings.expect("every Linux has the limit");
+            assert!(mappings.most > 100 && mappings.set_by == "sysctl vm.max_map_count", "{machine:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_number_is_no_limit() {
+        let directory = std::env::temp_dir().join(format!("boneyard-machine-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let write = |name: &str, text: &str| {
+            let file = directory.join(name);
+            std::fs::write(&file, text).unwrap();
+            file
+        };
+        let group = write("group", "max\n");
+        let above = write("above", "4096\n");
+        let unlimited = write("v1", "9223372036854771712\n");
+        let found = [
+            lowest(&[group.clone()]),
+            lowest(&[group, directory.join("none"), unlimited, above]),
+            lowest(&[directory.join("none")]),
+        ];
+        std::fs::remove_dir_all(&directory).unwrap();
+        assert_eq!(found, [None, Some(4096), None]);
+    }
+
+    #[test]
+    fn the_least_limit_counts_and_keeps_its_name() {
+        assert_eq!(least([(None, "a"), (None, "b")]), None);
+        assert_eq!(
+            least([(None, "a"), (Some(7), "b"), (Some(3), "c")]),
+            Some(Ceiling { most: 3, set_by: "c" })
+        );
     }
 }

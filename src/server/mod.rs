@@ -65,13 +65,13 @@ pub enum StartError {
         error: std::io::Error,
     },
     /// The system will not make the threads.
-    #[error("port {port}: only {made} of {wanted} workers could be made: {error}")]
+    #[error("port {port}: only {made} of {wanted} threads could be made: {error}")]
     Threads {
         /// Name of the port.
         port: String,
         /// Threads of that port that were made.
         made: usize,
-        /// Its pool.
+        /// Its pool and its listener.
         wanted: usize,
         /// What the system says.
         error: std::io::Error,
@@ -88,7 +88,7 @@ pub enum StartError {
     /// Two handlers for one method.
     #[error(transparent)]
     Method(#[from] DuplicateMethod),
-    /// The system refused something else: a poll, a listener's thread.
+    /// The system refused something else: a poll.
     #[error("{0}")]
     System(#[from] std::io::Error),
 }
@@ -217,7 +217,7 @@ impl House {
                 return Err(StartError::Threads {
                     port: port.name.clone(),
                     made: count,
-                    wanted: parkers.len(),
+                    wanted: parkers.len() + 1,
                     error,
                 });
             }
@@ -243,13 +243,18 @@ impl House {
             let listener =
                 Listener::new(poll, Acceptor::new(socket), entrance, Arc::clone(&doorbell), desk, watch);
             let gate = gate.clone();
-            let thread =
-                std::thread::Builder::new().name(format!("{}-listen", port.name)).spawn(move || {
-                    // An error means that the start failed after all: then this ends without having served.
-                    if gate.recv().is_ok() {
-                        listener.run();
-                    }
-                })?;
+            let thread = std::thread::Builder::new().name(format!("{}-listen", port.name)).spawn(move || {
+                // An error means that the start failed after all: then this ends without having served.
+                if gate.recv().is_ok() {
+                    listener.run();
+                }
+            });
+            let thread = thread.map_err(|error| StartError::Threads {
+                port: port.name.clone(),
+                made: parkers.len(),
+                wanted: parkers.len() + 1,
+                error,
+            })?;
             handles.push(PortHandle::new(port, address, parkers.len(), doorbell, thread));
         }
         for _ in &handles {

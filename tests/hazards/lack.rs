@@ -17,10 +17,10 @@ const BONEYARD: &str = env!("CARGO_BIN_EXE_boneyard");
 
 /// The command that serves with these settings after the shell has lowered a limit.
 fn serve_within(limit: &str, directory: &process::Directory, lines: &str) -> std::process::Command {
-    let file = directory.file("server.ini", &process::on_free_port(lines));
-    let mut shell = process::command("sh");
-    shell.args(["-c", &format!("ulimit {limit} && exec \"$0\" serve \"$1\""), BONEYARD]).arg(file);
-    shell
+    let file = directory.file("server.ini", lines);
+    let mut command = process::command_within(limit, BONEYARD);
+    command.arg("serve").arg(file);
+    command
 }
 
 /// A descriptor limit that leaves room for so many connections.
@@ -67,7 +67,8 @@ fn connections_use_up_the_descriptors_of_everything_else() {
     // The soft limit is too low to start with; it is raised.
     let limit = format!("-S -n 20 && ulimit -H -n {}", limit_for(PLACES));
     let lines = "Server_Pool_Tasks=2\nServer_Descriptor_Reserve=16";
-    let mut server = process::Running::start(&mut serve_within(&limit, &directory, lines));
+    let mut server =
+        process::Running::start(&mut serve_within(&limit, &directory, &process::on_free_port(lines)));
     let address: SocketAddr = server.address().parse().unwrap();
     server.line(&format!("{} for this process, room for {PLACES} connections", limit_for(PLACES)));
     let mut clients: Vec<Raw> = (0..PLACES).map(|_| Raw::connect(address)).collect();
@@ -110,7 +111,8 @@ fn next_descriptor(server: &process::Running) -> u64 {
 fn a_lack_of_descriptors_ends_the_listener() {
     let directory = process::Directory::new();
     let lines = "Server_Pool_Tasks=2\nServer_Max_Concurrent_Trans=3\nServer_Descriptor_Reserve=16";
-    let mut server = process::Running::start(&mut serve_within("-n 100", &directory, lines));
+    let mut server =
+        process::Running::start(&mut serve_within("-n 100", &directory, &process::on_free_port(lines)));
     let address: SocketAddr = server.address().parse().unwrap();
     // The last thing it says before it opens nothing more but connections.
     server.line("throttle_no_effect");
@@ -185,13 +187,21 @@ fn nobody_knows_who_connects_again_and_again() {
 #[test]
 fn a_lack_of_threads_starts_half_a_server() {
     let directory = process::Directory::new();
-    // A hundred stacks of 64 MiB do not fit into 2 GiB.
-    let lines = "Server_Pool_Tasks=100\nServer_Thread_Stack_KB=65536";
-    let said = process::run(&mut serve_within("-v 2097152", &directory, lines));
-    assert_eq!(said.code, Some(1), "{said:?}");
-    assert!(said.err.starts_with("cannot start: port TCPIP: only "), "{said:?}");
-    assert!(
-        said.err.contains(" of 100 workers could be made: ") && said.err.lines().count() == 1,
-        "{said:?}"
+    // Of the two pools one fits into 2 GiB, a hundred stacks of 64 MiB do not.
+    let (first, second) = (process::own_address(1), process::own_address(2));
+    let lines = format!(
+        "Ports=A,B\nA_TCPIPAddress=0,{first}\nA_Pool_Tasks=2\nB_TCPIPAddress=0,{second}\nServer_Pool_Tasks=100\n\
+         Server_Thread_Stack_KB=65536\n"
     );
+    let said = process::run(&mut serve_within("-v 2097152", &directory, &lines));
+    assert_eq!(said.code, Some(1), "{said:?}");
+    let lines: Vec<_> = said.err.lines().collect();
+    assert!(lines[0].starts_with("cannot start: port B: only "), "{said:?}");
+    assert!(lines[0].contains(" of 101 threads could be made: "), "{said:?}");
+    let advice = "102 workers with 64 MiB of stack each may use 6528 MiB, more than the 2 GiB of virtual memory that this \
+                  process may map (ulimit -v): not all can start; raise that, or lower Server_Thread_Stack_KB or the pools";
+    assert_eq!(lines[1..], [advice]);
+    for address in [first, second] {
+        assert!(TcpStream::connect((address.as_str(), 1352)).is_err(), "nothing listens on {address}");
+    }
 }

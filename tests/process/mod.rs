@@ -68,6 +68,19 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
+/// The same, once the shell has lowered a limit: `-n 50`.
+pub fn command_within(limit: &str, program: impl AsRef<OsStr>) -> Command {
+    let mut shell = command("sh");
+    shell.args(["-c", &format!("ulimit {limit} && exec \"$0\" \"$@\"")]).arg(program);
+    shell
+}
+
+/// An address of this machine that no other test and no other run of this one listens on. `test` is 0 to 3.
+pub fn own_address(test: u8) -> String {
+    let [_, high, middle, low] = (std::process::id() % 0x3f_ffff + 1).to_be_bytes();
+    format!("127.{}.{middle}.{low}", high + test * 0x40)
+}
+
 /// A process that runs beside the test.
 pub struct Running {
     child: Child,
