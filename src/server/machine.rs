@@ -167,7 +167,7 @@ mod tests {
         let above = write("above", "4096\n");
         let unlimited = write("v1", "9223372036854771712\n");
         let found = [
-            lowest(&[group.clone()]),
+            lowest(std::slice::from_ref(&group)),
             lowest(&[group, directory.join("none"), unlimited, above]),
             lowest(&[directory.join("none")]),
         ];
