@@ -44,7 +44,8 @@ pub struct Warning {
 /// Everything there is to say about `config` on `machine`, in a fixed order.
 ///
 /// Codes: `workers_wait`, `throttle_no_effect`, `throttle_alone`, `pool_alone`, `unlimited`, `many_workers`,
-/// `stack_memory`, `threads_limit`, `queue_limit`, `nested_reserve`, `queue_memory`, `descriptors`.
+/// `stack_memory`, `threads_limit`, `queue_limit`, `nested_reserve`, `queue_memory`, `descriptors`,
+/// `restricted_once`.
 pub fn advise(config: &Config, machine: &Machine) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let mut say = |code, message: Option<String>| {
@@ -64,6 +65,7 @@ pub fn advise(config: &Config, machine: &Machine) -> Vec<Warning> {
     }
     say("queue_memory", queue_memory(config, machine));
     say("descriptors", descriptors(config, machine));
+    say("restricted_once", restricted_once(config));
     warnings
 }
 
@@ -243,6 +245,14 @@ fn descriptors(config: &Config, machine: &Machine) -> Option<String> {
              {} that may run at once; raise the limit (ulimit -n)",
             plural(config.effective_concurrency(), "transaction"),
         )
+    })
+}
+
+fn restricted_once(config: &Config) -> Option<String> {
+    (config.restricted.value == 1).then(|| {
+        "Server_Restricted=1 restricts until the server is started again, so in a file it restricts nothing; set \
+         Server_Restricted=2"
+            .to_owned()
     })
 }
 

@@ -11,6 +11,7 @@ mod guest;
 mod listener;
 pub mod machine;
 mod running;
+mod sessions;
 mod slots;
 mod transport;
 mod watch;
@@ -33,6 +34,7 @@ use guest::{BUFFER_BYTES, Desk};
 use listener::Listener;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sessions::Registry;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -138,9 +140,12 @@ impl Server {
         }
         let source = Arc::new(OnceLock::<InfoSource>::new());
         let asked = Arc::clone(&source);
-        builtin::add(&mut services, move || asked.get().map(InfoSource::info).unwrap_or_default());
         let bound = config.ports.iter().map(bind::bind).collect::<Result<Vec<_>, _>>()?;
-        let house = House::build(&config, services.build()?, bound);
+        let bell = Arc::clone(&bound[0].doorbell);
+        let sessions = Arc::new(Registry::new(&config, bell, Instant::now()));
+        let info = move || asked.get().map(InfoSource::info).unwrap_or_default();
+        builtin::add(&mut services, info, Arc::clone(&sessions) as _);
+        let house = House::build(&config, services.build()?, sessions, bound);
         let running = house.open(&config)?;
         // Nobody else sets it.
         source.set(running.info_source()).ok();
@@ -151,11 +156,12 @@ impl Server {
 /// A server with its sockets bound and its shared parts made, before it has threads.
 struct House {
     shared: Arc<Shared>,
+    sessions: Arc<Registry>,
     ports: Vec<(Arc<PortShared>, Vec<Arc<Parker>>, Bound)>,
 }
 
 impl House {
-    fn build(config: &Config, services: Services, bound: Vec<Bound>) -> House {
+    fn build(config: &Config, services: Services, sessions: Arc<Registry>, bound: Vec<Bound>) -> House {
         let now = Instant::now();
         let cores = machine::cpus() as usize;
         let mut seats = Vec::new();
@@ -177,12 +183,12 @@ impl House {
         let throttle = Throttle::new(limit, seats);
         let shared =
             Arc::new(Shared::new(services, throttle, body_bytes_max(config) as usize - REPLY_PRELUDE_BYTES));
-        House { shared, ports }
+        House { shared, sessions, ports }
     }
 
     /// Makes all threads. The listeners wait at the door until the last of them is there.
     fn open(self, config: &Config) -> Result<RunningServer, StartError> {
-        let House { shared, ports } = self;
+        let House { shared, sessions, ports } = self;
         let mut made = Made { shared: Arc::clone(&shared), workers: 0, opened: false };
         for (port, parkers, _) in &ports {
             if let Err((count, error)) =
@@ -209,11 +215,13 @@ impl House {
                 welcome: Arc::clone(&welcome),
                 body_bytes_max: body_bytes_max(config) as usize,
                 session_calls_max: config.session_calls.value.unwrap_or(usize::MAX),
+                sessions: Arc::clone(&sessions),
                 draining: false,
                 intake: Intake::default(),
                 buffers: vec![vec![0; BUFFER_BYTES]],
             };
-            let watch = Watch::new(config.long_transaction.value);
+            let looks = handles.is_empty().then(|| Arc::clone(&sessions));
+            let watch = Watch::new(config.long_transaction.value, looks);
             let listener = Listener::new(poll, Acceptor::new(socket), Arc::clone(&doorbell), desk, watch);
             let door = door.clone();
             let thread =
@@ -229,7 +237,7 @@ impl House {
             open.send(()).expect("the door has a place for each listener and this thread holds its far end");
         }
         made.opened = true;
-        Ok(RunningServer::new(shared, handles, config))
+        Ok(RunningServer::new(shared, sessions, handles, config))
     }
 }
 
@@ -269,6 +277,7 @@ impl Drop for Made {
 struct InfoSource {
     /// Weak: it is held by a handler, which is held by what this points to.
     shared: Weak<Shared>,
+    sessions: Arc<Registry>,
     ports: Vec<(Arc<PortShared>, PortInfo)>,
     limit: i64,
     started: Instant,
@@ -278,6 +287,7 @@ impl InfoSource {
     fn info(&self) -> Info {
         let permits = self.shared.upgrade().map(|shared| shared.throttle.permits());
         let (permits_out, permits_peak) = permits.unwrap_or_default();
+        let (sessions_timed_out, sessions_displaced) = self.sessions.dropped();
         Info {
             server: SERVER_NAME.to_owned(),
             protocol: crate::wire::VERSION,
@@ -288,6 +298,9 @@ impl InfoSource {
             permits_peak,
             answered: self.ports.iter().map(|(port, _)| port.stats.answers.sum()).sum(),
             ports: self.ports.iter().map(|(_, info)| info.clone()).collect(),
+            sessions: self.sessions.len() as u64,
+            sessions_timed_out,
+            sessions_displaced,
         }
     }
 }
