@@ -148,20 +148,24 @@ impl Session {
         self.attached.ticket
     }
 
-    /// Closes the session and blocks until the server has. Other clones find it unknown then. A session that is closed
-    /// already, or that another client has attached, is left as it is.
+    /// Closes the session and blocks until the server has. One that is closed already is left so, as is one that
+    /// another client has attached. Attempted once.
     ///
     /// # Errors
     /// See [`Client::call`]. The session then times out.
     pub fn close(self) -> Result<(), ClientError> {
         self.attached.done.store(true, Ordering::Relaxed);
-        let outside = self.client.outside();
-        let Some((link, number)) = self.attached.place() else { return Ok(()) };
-        let write = |out: &mut Vec<u8>| Codec::Bincode.encode(&number, out);
-        let call = outside.typed(CLOSE, &write)?;
-        match outside.send_on(&link, &call, call.deadline)?.map(|pending| pending.wait()) {
-            None | Some(Ok(()) | Err(ClientError::UnknownSession)) => Ok(()),
-            Some(Err(error)) => Err(error),
+        let client = self.client.outside();
+        let link = client.shared.dialer.link(client.due()?)?;
+        let number = client.number_on(&link, &self.attached, client.due()?);
+        let closed = number.and_then(|number| number.ok_or_else(lost)).and_then(|number| {
+            let write = |out: &mut Vec<u8>| Codec::Bincode.encode(&number, out);
+            let call = client.typed(CLOSE, &write)?;
+            client.send_on(&link, &call, call.deadline)?.map_or_else(|| Err(lost()), |pending| pending.wait())
+        });
+        match closed {
+            Err(ClientError::UnknownSession) => Ok(()),
+            closed => closed,
         }
     }
 
@@ -193,6 +197,10 @@ impl Attached {
         let (call, slot) = (self.shared.next_call(), Arc::<Slot>::default());
         link.send((call, 0), frame, &slot, None, Some(Instant::now())).ok()
     }
+}
+
+fn lost() -> ClientError {
+    ClientError::Disconnected { may_have_run: false, reason: "the server takes no more calls".to_owned() }
 }
 
 impl Drop for Attached {

@@ -117,6 +117,8 @@ pub(super) struct Book {
     next_timeout: Option<Instant>,
     /// When to look for what is idle.
     next_crowd: Option<Instant>,
+    /// When it was looked for last.
+    last_crowd: Option<Instant>,
 }
 
 impl Book {
@@ -130,6 +132,7 @@ impl Book {
             opened: HashMap::new(),
             next_timeout: None,
             next_crowd: None,
+            last_crowd: None,
         }
     }
 
@@ -158,7 +161,8 @@ impl Book {
     /// One more than the soft limit calls for a look.
     fn counted(&mut self, now: Instant) {
         if self.rules.soft_max.is_some_and(|most| self.len() > most) {
-            self.next_crowd.get_or_insert(now);
+            let soonest = self.last_crowd.map_or(now, |last| now.max(last + CROWD_PAUSE));
+            self.next_crowd.get_or_insert(soonest);
         }
     }
 
@@ -281,7 +285,7 @@ impl Book {
     }
 
     fn thin_out(&mut self, now: Instant, found: &mut Found) {
-        self.next_crowd = None;
+        (self.next_crowd, self.last_crowd) = (None, Some(now));
         let asked = self.own.values().filter(|own| own.asked).count();
         let most = self.rules.soft_max.unwrap_or(usize::MAX).saturating_add(asked);
         let over = self.len().saturating_sub(most);
