@@ -243,6 +243,34 @@ fn only_the_right_token_attaches_and_attaching_moves() {
 }
 
 #[test]
+fn a_session_torn_between_connections_is_on_one_of_them() {
+    let server = start("Server_Pool_Tasks=8");
+    let ticket = open(&mut Raw::connect(server.address())).unwrap().ticket;
+    let address = server.address();
+    let counted: u64 = thread::scope(|scope| {
+        let tear = |mut raw: Raw| {
+            let counts = (0..300).filter(|_| {
+                let number = attach(&mut raw, ticket).expect("it is there");
+                match count(&mut raw, number) {
+                    Ok(_) => true,
+                    Err(status) => {
+                        assert_eq!(status, Status::UnknownSession, "it was taken away again");
+                        false
+                    }
+                }
+            });
+            counts.count() as u64
+        };
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(move || tear(Raw::connect(address)))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    let mut ends = [Raw::connect(server.address()), Raw::connect(server.address())];
+    let numbers = [0, 1, 0].map(|n| (n, attach(&mut ends[n], ticket).unwrap()));
+    assert_eq!(count(&mut ends[1], numbers[1].1), Err(Status::UnknownSession));
+    assert_eq!(count(&mut ends[0], numbers[2].1), Ok(counted + 1), "each call that was taken counted once");
+}
+
+#[test]
 fn a_handle_closes_its_session_unless_it_lets_go() {
     let server = start("");
     let client = client(server.address());

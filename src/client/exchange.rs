@@ -219,8 +219,8 @@ pub fn greeting(client: &str) -> Vec<u8> {
     [&Preface::OURS.write()[..], &header.write(), &body].concat()
 }
 
-/// A Call without its id, session and deadline, which [`stamp_call`] gives it. `write` appends the arguments; the body may
-/// have `bytes_max` bytes.
+/// A Call without its id, session and deadline, which [`stamp_call`] gives it. `write` appends the arguments; the body
+/// may have `bytes_max` bytes.
 ///
 /// # Errors
 /// What `write` says, and [`WireError::TooLarge`].

@@ -1,5 +1,5 @@
-//! Whether a client is let in, and whether a call is. Asked by the listener before a call's arguments are decoded; every "no" has its own
-//! status, and a hint when to try again.
+//! Whether a client is let in, and whether a call is. Asked by the listener before a call's arguments are decoded;
+//! every "no" has its own status, and a hint when to try again.
 //!
 //! Knows what the queue, the session and the server are like now; knows no sockets and no clock. Nothing is let in
 //! that is certain or likely to be answered too late: what a busy server cannot do it says at once.
