@@ -46,7 +46,7 @@ pub mod internal {
 }
 
 #[cfg(feature = "client")]
-pub use client::{Client, ClientError, Pending};
+pub use client::{Client, ClientError, Pending, Session};
 #[cfg(feature = "server")]
 pub use server::{RunningServer, Server};
 pub use service::{ApplicationError, Method, Transaction};

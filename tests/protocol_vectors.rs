@@ -237,6 +237,7 @@ fn every_limit_is_the_codes() {
         ("message of a Fault", FAULT_MESSAGE_BYTES_MAX),
         ("calls out of one connection", WINDOW_CALLS_MAX),
         ("methods of one server", METHODS_MAX),
+        ("sessions of one connection", boneyard::service::session::CARRIED_SESSIONS_MAX),
     ];
     let page = page();
     let rows = table(&page, "limits");

@@ -23,6 +23,9 @@ fn every_built_in_method_answers() {
         "server.info",
         "server.methods",
         "server.ping",
+        "session.attach",
+        "session.close",
+        "session.open",
     ];
     assert_eq!(names, expected);
     assert_eq!(client.call::<_, ()>("server.ping", &()), Ok(()));

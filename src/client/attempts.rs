@@ -29,9 +29,18 @@ pub(super) struct Call<'a, Response> {
 impl Client {
     /// Makes a call until it has an answer that counts.
     pub(super) fn make<Response>(&self, call: &Call<'_, Response>) -> Result<Reply<Response>, ClientError> {
+        self.make_by(call, || self.attempt(call))
+    }
+
+    /// Makes a call by other attempts than [`Client::attempt`].
+    pub(super) fn make_by<Response, Outcome>(
+        &self,
+        call: &Call<'_, Response>,
+        mut attempt: impl FnMut() -> Result<Outcome, ClientError>,
+    ) -> Result<Outcome, ClientError> {
         let (mut number, mut before) = (0, None);
         loop {
-            let error = match self.attempt(call) {
+            let error = match attempt() {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };

@@ -166,7 +166,7 @@ impl Link {
     /// Nothing was sent.
     pub(super) fn send(
         &self,
-        call: u64,
+        (call, session): (u64, u32),
         mut frame: Vec<u8>,
         slot: &Arc<Slot>,
         deadline: Option<Instant>,
@@ -182,7 +182,7 @@ impl Link {
         if state.life != Life::Open {
             return Err(NotSent::Closed);
         }
-        exchange::stamp_call(&mut frame, call, deadline.map_or(0, ms_left));
+        exchange::stamp_call(&mut frame, call, session, deadline.map_or(0, ms_left));
         let last_byte = state.append(frame);
         state.calls.insert(call, Out { slot: Arc::clone(slot), last_byte });
         let chunk = state.begin_write();

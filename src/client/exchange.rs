@@ -219,8 +219,8 @@ pub fn greeting(client: &str) -> Vec<u8> {
     [&Preface::OURS.write()[..], &header.write(), &body].concat()
 }
 
-/// A Call without its id and deadline, which [`stamp_call`] gives it. `write` appends the arguments; the body may
-/// have `bytes_max` bytes.
+/// A Call without its id, session and deadline, which [`stamp_call`] gives it. `write` appends the arguments; the body
+/// may have `bytes_max` bytes.
 ///
 /// # Errors
 /// What `write` says, and [`WireError::TooLarge`].
@@ -250,11 +250,11 @@ pub fn call(
     Ok(frame)
 }
 
-/// Writes the id and the milliseconds left (0: without end) into a frame that [`call`] made.
-pub fn stamp_call(frame: &mut [u8], call: u64, deadline_ms: u32) {
+/// Writes the id, the session and the milliseconds left (0: without end) into a frame that [`call`] made.
+pub fn stamp_call(frame: &mut [u8], call: u64, session: u32, deadline_ms: u32) {
     const ID: std::ops::Range<usize> = HEADER_BYTES - 8..HEADER_BYTES;
     frame[ID].copy_from_slice(&call.to_le_bytes());
-    let prelude = CallPrelude { session: 0, deadline_ms };
+    let prelude = CallPrelude { session, deadline_ms };
     frame[HEADER_BYTES..HEADER_BYTES + CALL_PRELUDE_BYTES].copy_from_slice(&prelude.write());
 }
 

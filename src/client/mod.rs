@@ -31,12 +31,14 @@ mod manners;
 mod nearest;
 mod options;
 mod pending;
+mod session;
 mod timer;
 
 pub use dial::PORT;
 pub use error::{Blame, ClientError, Side};
 pub use options::{ClientOptions, DEADLINE, NAME_BYTES_MAX, RETRIES};
 pub use pending::{Pending, Reply, Times};
+pub use session::Session;
 
 use crate::service::{Method, host};
 use crate::sync::{Arc, AtomicU64, Ordering};
@@ -48,6 +50,7 @@ use manners::Manners;
 use pending::Slot;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
+use session::Attached;
 use std::time::{Duration, Instant};
 use timer::Timer;
 
@@ -71,10 +74,14 @@ type Write<'a> = dyn Fn(&mut Vec<u8>) -> Result<(), WireError> + 'a;
 /// All of this ends with the call's deadline, with [`ClientOptions::retries`], and with the budget that a client has
 /// for it: one repetition or hedge for every ten calls, and ten saved, with which it begins. A call sent by
 /// [`Client::start`] is one attempt.
+///
+/// What handlers keep for a client ends with the connection, save in a [`Session`].
 #[derive(Debug, Clone)]
 pub struct Client {
     shared: Arc<Shared>,
     deadline: Option<Duration>,
+    /// The session its calls are made in; `None` for the connection's own.
+    session: Option<Arc<Attached>>,
 }
 
 /// What clones share.
@@ -84,6 +91,14 @@ struct Shared {
     timer: Timer,
     manners: Manners,
     last_call: AtomicU64,
+}
+
+impl Shared {
+    /// A number that no call has had.
+    fn next_call(&self) -> u64 {
+        // Relaxed: nothing but the number's being new matters.
+        self.last_call.fetch_add(1, Ordering::Relaxed) + 1
+    }
 }
 
 impl Client {
@@ -105,13 +120,13 @@ impl Client {
         let (deadline, manners) = (options.deadline, Manners::new(&options));
         let dialer = Dialer::new(address, options)?;
         let shared = Shared { dialer, timer: Timer::default(), manners, last_call: AtomicU64::new(0) };
-        Ok(Client { shared: Arc::new(shared), deadline })
+        Ok(Client { shared: Arc::new(shared), deadline, session: None })
     }
 
     /// The same client, whose calls wait so long; `None` waits without end, zero fails at once. Shares the
     /// connection: `client.with_deadline(Duration::from_millis(50)).call(..)`.
     pub fn with_deadline(&self, deadline: impl Into<Option<Duration>>) -> Client {
-        Client { shared: Arc::clone(&self.shared), deadline: deadline.into() }
+        Client { deadline: deadline.into(), ..self.clone() }
     }
 
     /// Calls a method and blocks until its response is there, at most until the deadline.
@@ -264,14 +279,20 @@ impl Client {
         patience: Option<Instant>,
     ) -> Result<Option<Pending<Response>>, ClientError> {
         let method = link.method(call.method).ok_or_else(|| unknown(call.method, link))?;
+        let session = match &self.session {
+            None => 0,
+            Some(session) => match self.number_on(link, session, patience)? {
+                Some(number) => number,
+                None => return Ok(None),
+            },
+        };
         let origin = host::origin();
         let chain = origin.as_ref().map(|origin| &origin.chain);
         let frame = exchange::call(method, call.codec, chain, link.call_bytes_max(), call.write)
             .map_err(unsendable)?;
-        // Relaxed: nothing but the number's being new matters.
-        let number = self.shared.last_call.fetch_add(1, Ordering::Relaxed) + 1;
+        let number = self.shared.next_call();
         let slot = Arc::new(Slot::default());
-        match link.send(number, frame, &slot, call.deadline, patience) {
+        match link.send((number, session), frame, &slot, call.deadline, patience) {
             Ok(()) => {
                 let parts = (Arc::clone(&self.shared), Arc::clone(link), slot);
                 let ticket = origin.map(|origin| origin.ticket);

@@ -74,6 +74,11 @@ impl<Response> Pending<Response> {
         Pending { shared, link, slot, call, method, ticket, deadline, decode, timed: false, done: false }
     }
 
+    /// The connection it was sent on.
+    pub(super) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
     /// Blocks until the response is there, or the call failed, or its deadline passed.
     ///
     /// # Errors

@@ -46,7 +46,7 @@ pub struct Warning {
 /// Everything there is to say about `config` on `machine`, in a fixed order.
 ///
 /// Codes: `workers_wait`, `throttle_no_effect`, `throttle_alone`, `pool_alone`, `unlimited`, `many_workers`,
-/// those of [`footprint::advise`], `queue_limit`, `nested_reserve`, `descriptors`.
+/// those of [`footprint::advise`], `queue_limit`, `nested_reserve`, `descriptors`, `restricted_once`.
 pub fn advise(config: &Config, machine: &Machine) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let mut say = |code, message: Option<String>| {
@@ -66,6 +66,7 @@ pub fn advise(config: &Config, machine: &Machine) -> Vec<Warning> {
         say("nested_reserve", nested_reserve(config, index));
     }
     say("descriptors", descriptors(config, machine));
+    say("restricted_once", restricted_once(config));
     warnings
 }
 
@@ -183,6 +184,14 @@ fn descriptors(config: &Config, machine: &Machine) -> Option<String> {
              may run at once; raise the limit (ulimit -n -H) or lower Server_Descriptor_Reserve",
             plural(config.effective_concurrency(), "transaction"),
         )
+    })
+}
+
+fn restricted_once(config: &Config) -> Option<String> {
+    (config.restricted.value == 1).then(|| {
+        "Server_Restricted=1 restricts until the server is started again, so in a file it restricts nothing; set \
+         Server_Restricted=2"
+            .to_owned()
     })
 }
 

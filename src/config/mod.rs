@@ -88,6 +88,9 @@ pub struct Config {
     pub nested_reserve: Setting<u32>,
     /// A session that makes no call for so long is closed. 1 minute to 30 days; default 4 hours.
     pub session_timeout: Setting<Duration>,
+    /// With more sessions than [`Config::max_sessions`], only those are closed that have been idle for so long. One
+    /// minute; no key sets it.
+    pub session_idle_min: Duration,
     /// Soft limit of sessions. `None`, the default, is none.
     pub max_sessions: Setting<Option<u32>>,
     /// Hard limit of sessions. `None`, the default, is none.

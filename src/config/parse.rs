@@ -56,6 +56,7 @@ fn blank(file: Option<&Path>) -> Config {
         long_transaction: unset(None),
         nested_reserve: unset(0),
         session_timeout: unset(Duration::ZERO),
+        session_idle_min: Duration::from_secs(60),
         max_sessions: unset(None),
         max_users: unset(None),
         restricted: unset(0),

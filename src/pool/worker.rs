@@ -7,7 +7,7 @@ use super::throttle::Next;
 use super::turn::{Held, Reply, Step, Turn};
 use super::{Burst, Outlet, PortShared, Shared, Work};
 use crate::port::{Call, reply};
-use crate::service::{Host, Refusal, Status, Transaction, host};
+use crate::service::{Host, Refusal, Session, Status, Transaction, host};
 use crate::stats::Samples;
 use crate::sync::{Arc, Ordering, Parker, now, yield_now};
 use crate::wire::ReplyPrelude;
@@ -151,23 +151,32 @@ impl Worker {
         if !shared.nested.claims(work, call) {
             return start;
         }
-        let reason = not_to_run(shared, call, outlet, start).or_else(|| self.late());
+        let session = match not_to_run(shared, call, outlet, start).or_else(|| self.late()) {
+            Some(status) => Err(status),
+            None => session(call, outlet),
+        };
         let mut end = start;
         let mut status = Status::Ok;
         reply(call.id, call.codec, &mut self.reply.bytes, |out| {
             let mut times = self.port.waits(work, start);
-            status = match reason {
-                Some(status) => {
+            status = match session {
+                Err(status) => {
                     if status == Status::Draining {
                         shared.refused.fetch_add(1, Ordering::Relaxed);
                     }
                     self.port.refusal(status, shared, outlet).encode(call.codec, out);
                     status
                 }
-                None => {
+                Ok(session) => {
                     self.station.begin(call, work.chain(call));
-                    let status = run(shared, work, call, outlet, out);
+                    if let Some(session) = &session {
+                        session.begin(start);
+                    }
+                    let status = run(shared, work, call, outlet, session.as_ref(), out);
                     end = now();
+                    if let Some(session) = &session {
+                        session.end(end);
+                    }
                     let ran = end.saturating_duration_since(start);
                     let waits = self.station.take_waits();
                     if !self.samples.add(call.method, ran.as_nanos() as u64, &shared.paces) {
@@ -185,12 +194,20 @@ impl Worker {
     }
 }
 
-fn run(shared: &Shared, work: &Work, call: &Call, outlet: &dyn Outlet, out: &mut Vec<u8>) -> Status {
+fn run(
+    shared: &Shared,
+    work: &Work,
+    call: &Call,
+    outlet: &dyn Outlet,
+    session: Option<&Arc<Session>>,
+    out: &mut Vec<u8>,
+) -> Status {
     let transaction = Transaction {
         caller: outlet,
         method: shared.services.name(call.method),
         call: call.id,
         session: call.session,
+        opened: session.map(Arc::as_ref),
         deadline: call.deadline,
     };
     shared.services.run(
@@ -201,6 +218,15 @@ fn run(shared: &Shared, work: &Work, call: &Call, outlet: &dyn Outlet, out: &mut
         shared.result_bytes_max,
         out,
     )
+}
+
+/// The session that a call names; none for 0, which every connection has.
+fn session(call: &Call, outlet: &dyn Outlet) -> Result<Option<Arc<Session>>, Status> {
+    if call.session == 0 {
+        return Ok(None);
+    }
+    let found = outlet.carried().and_then(|carried| carried.find(call.session));
+    found.map(Some).ok_or(Status::UnknownSession)
 }
 
 /// Why a call is answered without being run, if so.

@@ -1,5 +1,5 @@
-//! Whether a call is let in. Asked by the listener before a call's arguments are decoded; every "no" has its own
-//! status, and a hint when to try again.
+//! Whether a client is let in, and whether a call is. Asked by the listener before a call's arguments are decoded;
+//! every "no" has its own status, and a hint when to try again.
 //!
 //! Knows what the queue, the session and the server are like now; knows no sockets and no clock. Nothing is let in
 //! that is certain or likely to be answered too late: what a busy server cannot do it says at once.
@@ -13,11 +13,31 @@ use std::time::{Duration, Instant};
 /// When a caller may find a server again that is stopping: it is most likely being started anew.
 const RETURN_AFTER: Duration = Duration::from_secs(1);
 
+/// Who can tell whether a new client is let in.
+pub trait Entrance: std::fmt::Debug {
+    /// A client that calls itself so says Hello.
+    ///
+    /// # Errors
+    /// It is to be told so, and its connection closed: MaxUsers, Restricted.
+    fn enter(&self, client: &str) -> Result<(), Refusal>;
+}
+
+/// Lets everybody in.
+impl Entrance for () {
+    fn enter(&self, _client: &str) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
 /// What a port lets in.
 #[derive(Debug, Clone, Copy)]
 pub struct Admission<'a> {
     /// Is the server stopping?
     pub draining: bool,
+    /// Has this client been told to call elsewhere?
+    pub dismissed: bool,
+    /// Whether a client is let in.
+    pub entrance: &'a dyn Entrance,
     /// Highest method number.
     pub methods: u16,
     /// Calls the port's queue still takes.
@@ -47,6 +67,8 @@ impl<'a> Admission<'a> {
         let (queue_room, session_room) = (usize::MAX, usize::MAX);
         Admission {
             draining: false,
+            dismissed: false,
+            entrance: &(),
             methods,
             queue_room,
             session_room,
@@ -68,6 +90,9 @@ impl<'a> Admission<'a> {
     ) -> Option<Refusal> {
         if self.draining {
             return Some(refusal(Status::Draining).retry_after(RETURN_AFTER));
+        }
+        if self.dismissed {
+            return Some(refusal(Status::SessionClosed));
         }
         if header.code == 0 || header.code > self.methods {
             let message = format!("no method has number {}; see the Welcome's table", header.code);

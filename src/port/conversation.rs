@@ -177,7 +177,10 @@ impl Conversation {
         let end = HEADER_BYTES + header.body_bytes as usize;
         let body = &bytes[HEADER_BYTES..end];
         let taken = match (self.state, header.kind) {
-            (State::Hello, Kind::Hello) => self.hello(body, port, intake),
+            (State::Hello, Kind::Hello) => match self.hello(body, port, intake) {
+                Ok(Err(refusal)) => return Err(self.turn_away(&refusal, intake)),
+                read => read.map(|_| ()),
+            },
             (State::Open, Kind::Call) => self.call(&header, body, at + HEADER_BYTES, port, intake),
             (State::Open, Kind::Cancel) => {
                 port.stats.cancels.add(1);
@@ -196,11 +199,28 @@ impl Conversation {
         }
     }
 
-    fn hello(&mut self, body: &[u8], port: &Reception<'_>, intake: &mut Intake) -> Result<(), WireError> {
-        let _: Hello = Codec::Bincode.decode(body)?;
+    /// Welcomes a client, or returns why it is not let in.
+    fn hello(
+        &mut self,
+        body: &[u8],
+        port: &Reception<'_>,
+        intake: &mut Intake,
+    ) -> Result<Result<(), Refusal>, WireError> {
+        let Hello { client } = Codec::Bincode.decode(body)?;
+        if let Err(refusal) = port.admission.entrance.enter(&client) {
+            return Ok(Err(refusal));
+        }
         self.state = State::Open;
         intake.replies.extend_from_slice(port.welcome);
-        Ok(())
+        Ok(Ok(()))
+    }
+
+    /// There is no session for this client.
+    fn turn_away(&mut self, refusal: &Refusal, intake: &mut Intake) -> Leave {
+        self.state = State::Left;
+        frames::goaway(refusal, &mut intake.replies);
+        let restricted = refusal.status == Status::Restricted;
+        Leave(if restricted { CloseReason::Restricted } else { CloseReason::MaxUsers })
     }
 
     /// Admits a call or answers why not. `at` is where the body begins in the bytes received.

@@ -10,7 +10,7 @@ mod conversation;
 mod forecast;
 mod frames;
 
-pub use admission::Admission;
+pub use admission::{Admission, Entrance};
 pub use call::Call;
 pub use conversation::{Conversation, Intake, Leave, Reception};
 pub(crate) use forecast::TURN_NS_MAX;

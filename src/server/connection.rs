@@ -5,15 +5,17 @@
 //! its descriptor back at once, whatever calls are still out.
 
 use super::doorbell::Doorbell;
+use super::sessions::Tenant;
 use super::slots::Id;
 use super::transport::Transport;
 use crate::pool::{Lane, Outlet};
 use crate::port::WINDOW_CALLS_MAX;
-use crate::service::Caller;
+use crate::service::{Caller, Carried};
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, Ordering};
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 
 /// With more unsent bytes than this, a connection's calls are no longer read. A soft bound: replies to calls
 /// already admitted still come on top.
@@ -40,6 +42,12 @@ pub(super) struct Connection {
     /// What waits for a worker: calls that clients made, and calls that handlers of this server made.
     lanes: [Lane; 2],
     doorbell: Arc<Doorbell>,
+    /// Its sessions, once there was use for any.
+    carried: OnceLock<Arc<Carried>>,
+    /// It was let in: its own session counts.
+    welcomed: AtomicBool,
+    /// Its place is wanted, and it looked idle.
+    unwanted: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -69,7 +77,35 @@ impl Connection {
             any_cancelled: AtomicBool::new(false),
             lanes: Default::default(),
             doorbell,
+            carried: OnceLock::new(),
+            welcomed: AtomicBool::new(false),
+            unwanted: AtomicBool::new(false),
         }
+    }
+
+    /// Its sessions, from now on.
+    pub(super) fn sessions(&self) -> &Arc<Carried> {
+        self.carried.get_or_init(Arc::default)
+    }
+
+    /// Its sessions, if there was use for any.
+    pub(super) fn sessions_if_any(&self) -> Option<&Arc<Carried>> {
+        self.carried.get()
+    }
+
+    /// It was let in.
+    pub(super) fn set_welcomed(&self) {
+        self.welcomed.store(true, Ordering::Relaxed);
+    }
+
+    /// Was it let in?
+    pub(super) fn is_welcomed(&self) -> bool {
+        self.welcomed.load(Ordering::Relaxed)
+    }
+
+    /// Was it asked to leave? Asked once for each time.
+    pub(super) fn take_unwanted(&self) -> bool {
+        self.unwanted.swap(false, Ordering::SeqCst)
     }
 
     /// Calls that may still be admitted. At 0 the connection counts as paused: the doorbell rings when there is
@@ -276,6 +312,25 @@ impl Caller for Connection {
     fn is_cancelled(&self, call: u64) -> bool {
         let asked = self.any_cancelled.load(Ordering::Relaxed) && self.cancelled.lock().contains(&call);
         asked || self.is_gone()
+    }
+
+    fn carried(&self) -> Option<&Arc<Carried>> {
+        Some(self.sessions())
+    }
+}
+
+impl Tenant for Connection {
+    fn calls_out(&self) -> usize {
+        self.in_flight()
+    }
+
+    fn carries(&self) -> usize {
+        self.carried.get().map_or(0, |carried| carried.count())
+    }
+
+    fn ask_to_leave(&self) {
+        self.unwanted.store(true, Ordering::SeqCst);
+        self.doorbell.ring(self.id);
     }
 }
 

@@ -73,7 +73,8 @@ impl Doorbell {
         std::mem::take(&mut *self.notes.lock())
     }
 
-    fn wake(&self) {
+    /// Has the listener look around.
+    pub(super) fn wake(&self) {
         // Writing to an eventfd fails only when its counter is full, and then the listener is awake anyway.
         self.waker.wake().ok();
     }

@@ -3,11 +3,13 @@
 
 use super::connection::Connection;
 use super::door::Pass;
+use super::sessions::{Registry, Tenant};
 use super::transport::Transport;
 use crate::pool::{Burst, Outlet, PortShared, Shared};
-use crate::port::{Admission, Conversation, Forecast, Intake, Leave, Outlook, Reception};
+use crate::port::{Admission, Conversation, Entrance, Forecast, Intake, Leave, Outlook, Reception, goaway};
+use crate::service::{Caller, Refusal, Session, Status};
 use crate::stats::CloseReason;
-use crate::sync::Arc;
+use crate::sync::{Arc, Weak};
 use std::cell::OnceCell;
 use std::io::ErrorKind;
 use std::time::Instant;
@@ -31,8 +33,9 @@ pub(super) struct Desk {
     pub(super) shared: Arc<Shared>,
     pub(super) welcome: Arc<[u8]>,
     pub(super) body_bytes_max: usize,
-    /// Calls a session may have out.
+    /// Calls a connection may have out.
     pub(super) session_calls_max: usize,
+    pub(super) sessions: Arc<Registry>,
     pub(super) draining: bool,
     pub(super) intake: Intake,
     /// Read buffers at hand.
@@ -74,6 +77,8 @@ pub(super) struct Guest {
     pub(super) ended: bool,
     /// Why the connection is being closed; what still comes is thrown away.
     pub(super) leaving: Option<CloseReason>,
+    /// It was idle and has been told to close; what it calls still is refused.
+    pub(super) dismissed: bool,
     /// The last to go: its place is free when the socket is closed.
     _pass: Pass,
 }
@@ -92,6 +97,7 @@ impl Guest {
             readable: false,
             ended: false,
             leaving: None,
+            dismissed: false,
             _pass: pass,
         }
     }
@@ -172,8 +178,14 @@ impl Guest {
         loop {
             let window_room = self.connection.window_room();
             let bytes = &buffer[used..self.filled];
-            let times = (self.arrived, now);
-            let taken = desk.receive(&mut self.conversation, &self.connection, bytes, window_room, times);
+            let (times, dismissed) = ((self.arrived, now), self.dismissed);
+            let taken = desk.receive(
+                &mut self.conversation,
+                &self.connection,
+                (bytes, window_room),
+                dismissed,
+                times,
+            );
             // Before the calls are queued: a Welcome must not be overtaken by the reply to a call sent with the Hello.
             desk.send_replies(&self.connection);
             let admitted = desk.intake.calls.len();
@@ -224,6 +236,18 @@ impl Guest {
         self.finish();
     }
 
+    /// Its place is wanted: tells it to close and call on another connection, unless it has begun to call.
+    pub(super) fn dismiss(&mut self) -> bool {
+        if self.connection.calls_out() > 0 || self.connection.carries() > 0 || self.filled > 0 {
+            return false;
+        }
+        self.dismissed = true;
+        let mut frame = Vec::new();
+        goaway(&Refusal::new(Status::SessionClosed, Status::SessionClosed.text()), &mut frame);
+        self.connection.send(&mut frame, 0);
+        true
+    }
+
     /// Once all replies are out, says that nothing more will come.
     pub(super) fn finish(&self) {
         if !self.connection.is_backlogged() {
@@ -263,7 +287,37 @@ impl Outlook for Ahead<'_> {
     }
 }
 
+/// Where a client says Hello.
+#[derive(Debug)]
+struct Door<'a> {
+    sessions: &'a Registry,
+    connection: &'a Arc<Connection>,
+    now: Instant,
+}
+
+impl Entrance for Door<'_> {
+    fn enter(&self, client: &str) -> Result<(), Refusal> {
+        let tenant = Arc::downgrade(self.connection) as Weak<dyn Tenant>;
+        let carried = || Arc::clone(self.connection.sessions());
+        self.sessions.enter(tenant, carried, (client, self.connection.peer()), self.now)?;
+        self.connection.set_welcomed();
+        Ok(())
+    }
+}
+
 impl Desk {
+    /// A connection is closed: its session ends.
+    pub(super) fn show_out(&self, connection: &Connection, reason: CloseReason) {
+        if connection.is_welcomed() {
+            self.sessions.leave(self.tracked(connection), reason);
+        }
+    }
+
+    /// The own session of a connection, if it is of interest.
+    pub(super) fn tracked<'a>(&self, connection: &'a Connection) -> Option<&'a Arc<Session>> {
+        if self.sessions.tracked { connection.sessions_if_any()?.own_if_made() } else { None }
+    }
+
     /// A buffer of [`BUFFER_BYTES`] or more.
     fn lend(&mut self) -> Vec<u8> {
         self.buffers.pop().unwrap_or_else(|| vec![0; BUFFER_BYTES])
@@ -279,15 +333,18 @@ impl Desk {
     fn receive(
         &mut self,
         conversation: &mut Conversation,
-        connection: &Connection,
-        bytes: &[u8],
-        window_room: usize,
+        connection: &Arc<Connection>,
+        (bytes, window_room): (&[u8], usize),
+        dismissed: bool,
         (arrived, now): (Instant, Instant),
     ) -> Result<usize, Leave> {
-        let Desk { port, shared, welcome, intake, .. } = self;
+        let Desk { port, shared, welcome, intake, sessions, .. } = self;
         let outlook = Ahead { port, shared, connection, forecasts: Default::default() };
+        let entrance = Door { sessions, connection, now };
         let admission = Admission {
             draining: self.draining,
+            dismissed,
+            entrance: &entrance,
             methods: shared.services.len() as u16,
             queue_room: port.queue.room(),
             session_room: self.session_calls_max.saturating_sub(connection.in_flight()),
@@ -337,6 +394,9 @@ impl Desk {
             port.sort_out_nested(work, &outlet, &self.shared.nested);
         }
         connection.admitted(work.calls.len());
+        if let Some(own) = self.tracked(connection) {
+            own.used(work.calls.len() as u64, arrived);
+        }
         for burst in Burst::split_work(shelf) {
             port.queue.admit(burst, &self.shared.paces);
             port.queue.announce(&self.shared.throttle, port.index);

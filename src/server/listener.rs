@@ -170,7 +170,9 @@ impl Listener {
 
     fn close(&mut self, id: Id, reason: CloseReason) {
         if let Some(guest) = self.guests.remove(id) {
+            let reason = if guest.dismissed { CloseReason::Idle } else { reason };
             guest.connection.close();
+            self.desk.show_out(&guest.connection, reason);
             self.desk.port.stats.closed.add(reason.index());
             log::debug!("port {}: a connection ended: {reason:?}", self.desk.port.name);
         }
@@ -223,6 +225,9 @@ impl Listener {
                 let reason = guest.leaving.unwrap_or(CloseReason::SocketError);
                 self.close(id, reason);
             } else {
+                if guest.connection.take_unwanted() && guest.leaving.is_none() {
+                    self.dismiss(id);
+                }
                 self.read(id);
             }
         }
@@ -230,6 +235,16 @@ impl Listener {
             self.drain();
         }
         self.closing = self.doorbell.closing();
+    }
+
+    /// Another session needs this guest's place.
+    fn dismiss(&mut self, id: Id) {
+        let Some(guest) = self.guests.get_mut(id) else { return };
+        if guest.dismiss() {
+            self.leaving.push_back((Instant::now() + LEAVE_MAX, id));
+        } else if let Some(own) = self.desk.tracked(&guest.connection) {
+            self.desk.sessions.stays(own);
+        }
     }
 
     /// Takes no more connections and tells those there are to send no more calls.
@@ -270,7 +285,8 @@ impl Listener {
                 break;
             }
             self.leaving.pop_front();
-            if let Some(reason) = self.guests.get_mut(id).and_then(|guest| guest.leaving) {
+            let guest = self.guests.get_mut(id).filter(|guest| guest.dismissed || guest.leaving.is_some());
+            if let Some(reason) = guest.map(|guest| guest.leaving.unwrap_or(CloseReason::Idle)) {
                 self.close(id, reason);
             }
         }

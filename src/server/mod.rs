@@ -14,6 +14,7 @@ mod guest;
 mod listener;
 pub mod machine;
 mod running;
+mod sessions;
 mod slots;
 mod transport;
 mod watch;
@@ -38,6 +39,7 @@ use guest::{BUFFER_BYTES, Desk};
 use listener::Listener;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sessions::Registry;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -154,11 +156,14 @@ impl Server {
         }
         let source = Arc::new(OnceLock::<InfoSource>::new());
         let asked = Arc::clone(&source);
-        builtin::add(&mut services, move || asked.get().map(InfoSource::info).unwrap_or_default());
         let descriptors = machine::raise_descriptors();
         let door = Arc::new(Door::new(&config, connections_max(&config, descriptors)?));
         let bound = config.ports.iter().map(bind::bind).collect::<Result<Vec<_>, _>>()?;
-        let house = House::build(&config, services.build()?, bound, door);
+        let bell = Arc::clone(&bound[0].doorbell);
+        let sessions = Arc::new(Registry::new(&config, bell, Instant::now()));
+        let info = move || asked.get().map(InfoSource::info).unwrap_or_default();
+        builtin::add(&mut services, info, Arc::clone(&sessions) as _);
+        let house = House::build(&config, services.build()?, (door, sessions), bound);
         let running = house.open(&config)?;
         // Nobody else sets it.
         source.set(running.info_source()).ok();
@@ -176,11 +181,17 @@ impl Server {
 struct House {
     shared: Arc<Shared>,
     door: Arc<Door>,
+    sessions: Arc<Registry>,
     ports: Vec<(Arc<PortShared>, Vec<Arc<Parker>>, Bound)>,
 }
 
 impl House {
-    fn build(config: &Config, services: Services, bound: Vec<Bound>, door: Arc<Door>) -> House {
+    fn build(
+        config: &Config,
+        services: Services,
+        (door, sessions): (Arc<Door>, Arc<Registry>),
+        bound: Vec<Bound>,
+    ) -> House {
         let now = Instant::now();
         let cores = machine::cpus() as usize;
         let mut seats = Vec::new();
@@ -202,12 +213,12 @@ impl House {
         let throttle = Throttle::new(limit, seats);
         let shared =
             Arc::new(Shared::new(services, throttle, body_bytes_max(config) as usize - REPLY_PRELUDE_BYTES));
-        House { shared, door, ports }
+        House { shared, door, sessions, ports }
     }
 
     /// Makes all threads. The listeners wait at the gate until the last of them is there.
     fn open(self, config: &Config) -> Result<RunningServer, StartError> {
-        let House { shared, door, ports } = self;
+        let House { shared, door, sessions, ports } = self;
         let mut made = Made { shared: Arc::clone(&shared), workers: 0, opened: false };
         for (port, parkers, _) in &ports {
             if let Err((count, error)) =
@@ -234,11 +245,13 @@ impl House {
                 welcome: Arc::clone(&welcome),
                 body_bytes_max: body_bytes_max(config) as usize,
                 session_calls_max: config.session_calls.value.unwrap_or(usize::MAX),
+                sessions: Arc::clone(&sessions),
                 draining: false,
                 intake: Intake::default(),
                 buffers: vec![vec![0; BUFFER_BYTES]],
             };
-            let watch = Watch::new(config.long_transaction.value);
+            let looks = handles.is_empty().then(|| Arc::clone(&sessions));
+            let watch = Watch::new(config.long_transaction.value, looks);
             let entrance = (Arc::clone(&door), Farewell::new(farewell_places(config)));
             let listener =
                 Listener::new(poll, Acceptor::new(socket), entrance, Arc::clone(&doorbell), desk, watch);
@@ -261,7 +274,7 @@ impl House {
             open.send(()).expect("the gate has a place for each listener and this thread holds its far end");
         }
         made.opened = true;
-        Ok(RunningServer::new(shared, door, handles, config))
+        Ok(RunningServer::new(shared, (door, sessions), handles, config))
     }
 }
 
@@ -315,6 +328,7 @@ impl Drop for Made {
 struct InfoSource {
     /// Weak: it is held by a handler, which is held by what this points to.
     shared: Weak<Shared>,
+    sessions: Arc<Registry>,
     ports: Vec<(Arc<PortShared>, PortInfo)>,
     limit: i64,
     started: Instant,
@@ -324,6 +338,7 @@ impl InfoSource {
     fn info(&self) -> Info {
         let permits = self.shared.upgrade().map(|shared| shared.throttle.permits());
         let (permits_out, permits_peak) = permits.unwrap_or_default();
+        let (sessions_timed_out, sessions_displaced) = self.sessions.dropped();
         Info {
             server: SERVER_NAME.to_owned(),
             protocol: crate::wire::VERSION,
@@ -334,6 +349,9 @@ impl InfoSource {
             permits_peak,
             answered: self.ports.iter().map(|(port, _)| port.stats.answers.sum()).sum(),
             ports: self.ports.iter().map(|(_, info)| info.clone()).collect(),
+            sessions: self.sessions.len() as u64,
+            sessions_timed_out,
+            sessions_displaced,
         }
     }
 }

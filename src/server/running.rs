@@ -2,6 +2,7 @@
 
 use super::door::Door;
 use super::doorbell::Doorbell;
+use super::sessions::Registry;
 use super::{InfoSource, PortInfo};
 use crate::config::Config;
 use crate::pool::{PortShared, Shared, Unfinished};
@@ -105,6 +106,7 @@ impl Stopped {
 pub struct RunningServer {
     shared: Arc<Shared>,
     door: Arc<Door>,
+    sessions: Arc<Registry>,
     ports: Vec<PortHandle>,
     limit: i64,
     shutdown_timeout: Duration,
@@ -115,21 +117,14 @@ pub struct RunningServer {
 impl RunningServer {
     pub(super) fn new(
         shared: Arc<Shared>,
-        door: Arc<Door>,
+        (door, sessions): (Arc<Door>, Arc<Registry>),
         ports: Vec<PortHandle>,
         config: &Config,
     ) -> RunningServer {
         let limit = config.max_concurrent_trans.value.number();
         let shutdown_timeout = config.shutdown_timeout.value;
-        RunningServer {
-            shared,
-            door,
-            ports,
-            limit,
-            shutdown_timeout,
-            started: Instant::now(),
-            stopped: false,
-        }
+        let started = Instant::now();
+        RunningServer { shared, door, sessions, ports, limit, shutdown_timeout, started, stopped: false }
     }
 
     pub(super) fn info_source(&self) -> InfoSource {
@@ -139,7 +134,8 @@ impl RunningServer {
             workers: port.workers as u32,
         };
         let ports = self.ports.iter().map(|port| (Arc::clone(&port.port), info(port))).collect();
-        InfoSource { shared: Arc::downgrade(&self.shared), ports, limit: self.limit, started: self.started }
+        let (shared, sessions) = (Arc::downgrade(&self.shared), Arc::clone(&self.sessions));
+        InfoSource { shared, sessions, ports, limit: self.limit, started: self.started }
     }
 
     /// The ports, in the order of the INI.
@@ -172,6 +168,22 @@ impl RunningServer {
     /// Calls admitted and not yet answered, over all ports.
     pub fn in_flight(&self) -> usize {
         self.ports.iter().map(PortHandle::in_flight).sum()
+    }
+
+    /// Sessions there are: one of each connection, and those that clients opened.
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Sessions closed so far because they were not used for `Server_Session_Timeout`, and because there were more
+    /// than `Server_MaxSessions`.
+    pub fn sessions_dropped(&self) -> (u64, u64) {
+        self.sessions.dropped()
+    }
+
+    /// From now on new sessions are refused, as by `Server_Restricted`, or let in again. Those there are go on.
+    pub fn restrict(&self, restricted: bool) {
+        self.sessions.restrict(restricted);
     }
 
     /// Stops in order within `Server_Shutdown_Timeout`: takes no new connections and calls, finishes what is in
@@ -223,6 +235,7 @@ impl RunningServer {
         let workers: usize = self.ports.iter().map(PortHandle::workers).sum();
         let patience = if stopped.unfinished > 0 { REFUSE_MAX } else { EXIT_MAX };
         self.shared.await_exits(workers, Instant::now() + patience);
+        self.sessions.close_all();
         stopped
     }
 

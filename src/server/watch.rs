@@ -1,10 +1,13 @@
 //! When a listener looks after the calls of its port: whether some are stuck behind a slow handler or in a deadlock
-//! of nested calls, which it can mend, and whether one runs for very long, which it can tell.
+//! of nested calls, which it can mend, and whether one runs for very long, which it can tell. The listener of the first
+//! port also looks after the sessions of all ports, at the times that they give.
 //!
 //! Only while something waits or runs; so an idle listener sleeps without end. For the stuck it looks first after a
 //! millisecond, then less often while there is nothing it could do; for the long each second or less often.
 
+use super::sessions::Registry;
 use crate::pool::{PortShared, Shared};
+use crate::sync::Arc;
 use std::time::{Duration, Instant};
 
 const PAUSE_MIN: Duration = Duration::from_millis(1);
@@ -30,20 +33,24 @@ pub(super) struct Watch {
     next_long: Option<Instant>,
     /// When to look for deadlocks; `None` while no nested call waits.
     next_nested: Option<Instant>,
+    /// All sessions, if this is the listener that looks after them.
+    sessions: Option<Arc<Registry>>,
 }
 
 impl Watch {
-    pub(super) fn new(long: Option<Duration>) -> Watch {
-        Watch { next: None, pause: PAUSE_MIN, taken: 0, long, next_long: None, next_nested: None }
+    pub(super) fn new(long: Option<Duration>, sessions: Option<Arc<Registry>>) -> Watch {
+        Watch { next: None, pause: PAUSE_MIN, taken: 0, long, next_long: None, next_nested: None, sessions }
     }
 
     /// When the listener must not sleep on.
     pub(super) fn next(&self) -> Option<Instant> {
-        [self.next, self.next_long, self.next_nested].into_iter().flatten().min()
+        let sessions = self.sessions.as_ref().and_then(|sessions| sessions.next());
+        [self.next, self.next_long, self.next_nested, sessions].into_iter().flatten().min()
     }
 
     /// Looks, if it is time to. To be called before the listener sleeps.
     pub(super) fn look(&mut self, port: &PortShared, shared: &Shared) {
+        self.look_after_sessions();
         if port.queue.in_flight() == 0 {
             (self.next, self.pause, self.next_long, self.next_nested) = (None, PAUSE_MIN, None, None);
             return;
@@ -52,6 +59,16 @@ impl Watch {
         self.look_for_long(port, shared, now);
         self.look_for_stuck(port, shared, now);
         self.look_for_deadlock(port, shared, now);
+    }
+
+    fn look_after_sessions(&self) {
+        let Some((sessions, next)) = self.sessions.as_ref().and_then(|s| Some((s, s.next()?))) else {
+            return;
+        };
+        let now = Instant::now();
+        if now >= next {
+            sessions.look(now);
+        }
     }
 
     fn look_for_deadlock(&mut self, port: &PortShared, shared: &Shared, now: Instant) {

@@ -1,7 +1,11 @@
-//! Methods every server has: `server.ping`, `server.echo`, `server.info`, `server.methods`. All are idempotent.
+//! Methods every server has: `server.ping`, `server.echo`, `server.info`, `server.methods`, all idempotent, and
+//! `session.open`, `session.attach`, `session.close`.
 
+use super::handler::typed;
 use super::services::ServicesBuilder;
+use super::session::{self, Sessions};
 use super::{Bytes, Method, Refusal, Transaction};
+use crate::sync::Arc;
 use crate::wire::Codec;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -39,6 +43,12 @@ pub struct Info {
     pub answered: u64,
     /// Each port of the server.
     pub ports: Vec<PortInfo>,
+    /// Sessions there are: one of each connection, and those that clients opened.
+    pub sessions: u64,
+    /// Sessions closed because they were not used for `Server_Session_Timeout`.
+    pub sessions_timed_out: u64,
+    /// Sessions closed because there were more than `Server_MaxSessions`.
+    pub sessions_displaced: u64,
 }
 
 /// A port in [`Info`].
@@ -52,9 +62,17 @@ pub struct PortInfo {
     pub workers: u32,
 }
 
-/// Adds the four, after all others, since `server.methods` lists those there are; `info` is asked at each
-/// call of `server.info`.
-pub(crate) fn add(builder: &mut ServicesBuilder, info: impl Fn() -> Info + Send + Sync + 'static) {
+/// Adds them, after all others, since `server.methods` lists those there are; `info` is asked at each call of
+/// `server.info`.
+pub(crate) fn add(
+    builder: &mut ServicesBuilder,
+    info: impl Fn() -> Info + Send + Sync + 'static,
+    sessions: Arc<dyn Sessions>,
+) {
+    let (attach, close) = (Arc::clone(&sessions), Arc::clone(&sessions));
+    builder.add_raw(session::OPEN.name(), typed(move |tx, ()| sessions.open(tx)));
+    builder.add_raw(session::ATTACH.name(), typed(move |tx, ticket| attach.attach(tx, &ticket)));
+    builder.add_raw(session::CLOSE.name(), typed(move |tx, number| close.close(tx, number)));
     builder.add(PING, |_, ()| Ok(()));
     builder.add_raw(ECHO.name(), Box::new(echo));
     builder.add(INFO, move |_, ()| Ok(info()));

@@ -92,15 +92,16 @@ impl From<ApplicationError> for Refusal {
 pub(crate) type Handler =
     Box<dyn Fn(&Transaction<'_>, Codec, &[u8], &mut Vec<u8>) -> Result<(), Refusal> + Send + Sync>;
 
-/// Wraps a closure over typed values.
-pub(crate) fn typed<Request, Response, F>(run: F) -> Handler
+/// Wraps a closure over typed values. Handlers say no by an [`ApplicationError`], built-in methods by any refusal.
+pub(crate) fn typed<Request, Response, No, F>(run: F) -> Handler
 where
     Request: DeserializeOwned,
     Response: Serialize,
-    F: Fn(&Transaction<'_>, Request) -> Result<Response, ApplicationError> + Send + Sync + 'static,
+    No: Into<Refusal>,
+    F: Fn(&Transaction<'_>, Request) -> Result<Response, No> + Send + Sync + 'static,
 {
     Box::new(move |transaction, codec, arguments, result| {
-        let response = run(transaction, codec.decode(arguments)?)?;
+        let response = run(transaction, codec.decode(arguments)?).map_err(Into::into)?;
         Ok(codec.encode(&response, result)?)
     })
 }

@@ -10,6 +10,7 @@ pub(crate) mod host;
 pub mod load;
 mod method;
 mod services;
+pub mod session;
 mod status;
 mod transaction;
 
@@ -19,6 +20,8 @@ pub use host::blocking;
 pub use method::{InvalidMethodName, Method, check_method_name};
 pub(crate) use services::ServicesBuilder;
 pub use services::{DuplicateMethod, Services};
+pub use session::SessionTicket;
+pub(crate) use session::{Carried, Session, Sessions};
 pub use status::{Fault, Status};
 pub use transaction::{Caller, Transaction};
 

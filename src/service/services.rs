@@ -190,7 +190,8 @@ mod tests {
     }
 
     fn run(number: u16, codec: Codec, arguments: &[u8]) -> (Status, Vec<u8>) {
-        let transaction = Transaction { caller: &Nobody, method: "m", call: 1, session: 0, deadline: None };
+        let transaction =
+            Transaction { caller: &Nobody, method: "m", call: 1, session: 0, opened: None, deadline: None };
         let mut out = vec![9];
         let status = services().run(number, &transaction, codec, arguments, 100, &mut out);
         assert_eq!(out.remove(0), 9, "what was there before is left alone");
@@ -242,7 +243,8 @@ mod tests {
     fn a_payload_that_panics_when_dropped_is_an_answer_too() {
         let mut builder = ServicesBuilder::default();
         builder.add(PANIC, |_, ()| std::panic::resume_unwind(Box::new(Bomb(3))));
-        let transaction = Transaction { caller: &Nobody, method: "m", call: 1, session: 0, deadline: None };
+        let transaction =
+            Transaction { caller: &Nobody, method: "m", call: 1, session: 0, opened: None, deadline: None };
         let services = builder.build().unwrap();
         let status = services.run(1, &transaction, Codec::Json, b"null", 100, &mut Vec::new());
         assert_eq!(status, Status::Panicked);

@@ -1,6 +1,7 @@
 //! What a handler may ask about the call it serves.
 
-use super::host;
+use super::{Carried, Session, host};
+use crate::sync::Arc;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,10 @@ pub trait Caller: Send + Sync {
     fn is_gone(&self) -> bool;
     /// Has the caller cancelled this call, or is the caller gone?
     fn is_cancelled(&self, call: u64) -> bool;
+    /// The sessions that its connection carries; `None` where sessions are not known.
+    fn carried(&self) -> Option<&Arc<Carried>> {
+        None
+    }
 }
 
 /// One call while its handler runs: who asks, for how long, and whether still.
@@ -20,6 +25,8 @@ pub struct Transaction<'a> {
     pub(crate) method: &'a str,
     pub(crate) call: u64,
     pub(crate) session: u32,
+    /// The session of that number; `None` for 0, the connection's own.
+    pub(crate) opened: Option<&'a Session>,
     pub(crate) deadline: Option<Instant>,
 }
 
@@ -32,6 +39,37 @@ impl Transaction<'_> {
     /// Number of the session on its connection; 0 is the connection's own.
     pub fn session(&self) -> u32 {
         self.session
+    }
+
+    /// Runs `run` on what handlers keep for this session: one value of each type, made by its `Default` when it is
+    /// first asked for, and dropped with the session. A session that the client opened keeps it over the end of its
+    /// connection, until it is closed or unused for `Server_Session_Timeout`; session 0 ends with its connection.
+    ///
+    /// Calls of one session may run at once. The value is locked while `run` runs, so blocks until the others have
+    /// left theirs: do in it what is quick, and do not wait in it. The value's own `Drop` runs on a thread of the
+    /// server and should be quick as well.
+    ///
+    /// ```
+    /// # use boneyard::{Method, Server, config::Config};
+    /// const NEXT: Method<(), u64> = Method::new("count.next");
+    /// # let config = Config::default_with(1);
+    /// let server = Server::new(config).handle(NEXT, |tx, ()| {
+    ///     Ok(tx.with_session(|count: &mut u64| {
+    ///         *count += 1;
+    ///         *count
+    ///     }))
+    /// });
+    /// ```
+    ///
+    /// # Panics
+    /// Within another `with_session`, which could wait for itself. With `run`: the value stays as `run` left it.
+    pub fn with_session<T: Default + Send + 'static, R>(&self, run: impl FnOnce(&mut T) -> R) -> R {
+        let own = || Session::new(0, "", self.peer(), Instant::now());
+        match (&self.opened, self.caller.carried()) {
+            (Some(session), _) => session.with_state(run),
+            (None, Some(carried)) => carried.own(own).with_state(run),
+            (None, None) => run(&mut T::default()),
+        }
     }
 
     /// Name the call came by, `service.method`.

@@ -19,8 +19,8 @@ pub(super) static KEYS: &[Key] = &[
         name: "Server_Session_Calls",
         unit: "transactions",
         default: Standard::Value("0"),
-        doc: "Transactions that one session may have out on a connection; the next one is refused at once. With 0 none is \
-              refused: what is over 512 waits in the session's own socket.",
+        doc: "Transactions that one connection may have out, whatever sessions it carries; the next one is refused at \
+              once. With 0 none is refused: what is over 512 waits in the connection's own socket.",
         slot: Slot::Server {
             kind: Kind::Count {
                 min: 0,

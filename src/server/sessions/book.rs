@@ -1,0 +1,341 @@
+//! Which sessions there are, and which must go: the rules, without lock, clock and log.
+//!
+//! Every connection that was welcomed has a session of its own; clients open others besides. Those are in the book
+//! one by one, since they outlive their connections. The own ones are only counted, unless there is a soft limit: then
+//! the book must know who was idle for longest.
+//!
+//! Knows a connection as a [`Tenant`]. The time comes in as a value.
+
+use crate::service::session::SessionTicket;
+use crate::service::{Carried, Session, Status};
+use crate::sync::{Arc, Weak};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// Between two looks at what is idle, while there are too many sessions.
+pub(super) const CROWD_PAUSE: Duration = Duration::from_millis(100);
+
+/// Longest time between two looks at what has timed out.
+const TIMEOUT_PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// Sessions at most where `Server_MaxUsers` sets no limit.
+const SESSIONS_MAX: usize = 10_000_000;
+
+/// How many sessions, and how long.
+#[derive(Debug, Clone)]
+pub(super) struct Rules {
+    pub(super) timeout: Duration,
+    /// An idle session is left alone for so long, however many there are.
+    pub(super) idle_min: Duration,
+    pub(super) soft_max: Option<usize>,
+    pub(super) hard_max: Option<usize>,
+    /// Own sessions of connections are of interest, one by one: for the soft limit or for the log.
+    pub(super) tracked: bool,
+}
+
+/// A connection as the book sees it.
+pub(crate) trait Tenant: Send + Sync + std::fmt::Debug {
+    /// Calls it has out.
+    fn calls_out(&self) -> usize;
+    /// Opened sessions that it carries.
+    fn carries(&self) -> usize;
+    /// It is idle and its place is wanted. Its listener has the last word.
+    fn ask_to_leave(&self);
+}
+
+/// Why an opened session ended, as the log says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    Closed,
+    TimedOut,
+    Displaced,
+    Stopped,
+}
+
+/// A session that a client opened.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) session: Arc<Session>,
+    token: [u8; 16],
+    /// The connection that carries it, if any does, and its number there.
+    place: (Weak<Carried>, u32),
+}
+
+impl Entry {
+    /// Ends it: no number of it is good any more.
+    pub(super) fn end(&self) {
+        self.session.unstamp();
+        let (carried, number) = &self.place;
+        if let Some(carried) = carried.upgrade() {
+            carried.clear(*number);
+        }
+    }
+}
+
+/// The own session of a connection.
+#[derive(Debug)]
+struct Own {
+    session: Arc<Session>,
+    tenant: Weak<dyn Tenant>,
+    /// It was asked to leave and is still there.
+    asked: bool,
+}
+
+/// What a look at the book found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) ended: Vec<(Entry, Why)>,
+    pub(super) ask: Vec<Arc<dyn Tenant>>,
+}
+
+/// A session that could go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Idle {
+    Own(u64),
+    Opened(u64),
+}
+
+/// Where an attached session is to be put, and where it was.
+#[derive(Debug)]
+pub(super) struct Move {
+    pub(super) session: Arc<Session>,
+    pub(super) stamp: u64,
+    pub(super) number: u32,
+    pub(super) from: Option<(Arc<Carried>, u32)>,
+}
+
+#[derive(Debug)]
+pub(super) struct Book {
+    rules: Rules,
+    pub(super) restricted: bool,
+    last_id: u64,
+    connections: usize,
+    own: HashMap<u64, Own>,
+    opened: HashMap<u64, Entry>,
+    /// When to look for what has timed out.
+    next_timeout: Option<Instant>,
+    /// When to look for what is idle.
+    next_crowd: Option<Instant>,
+    /// When it was looked for last.
+    last_crowd: Option<Instant>,
+}
+
+impl Book {
+    pub(super) fn new(rules: Rules, restricted: bool) -> Book {
+        Book {
+            rules,
+            restricted,
+            last_id: 0,
+            connections: 0,
+            own: HashMap::new(),
+            opened: HashMap::new(),
+            next_timeout: None,
+            next_crowd: None,
+            last_crowd: None,
+        }
+    }
+
+    /// Sessions there are.
+    pub(super) fn len(&self) -> usize {
+        self.connections + self.opened.len()
+    }
+
+    /// When [`Book::look`] has something to do.
+    pub(super) fn next(&self) -> Option<Instant> {
+        [self.next_timeout, self.next_crowd].into_iter().flatten().min()
+    }
+
+    fn room(&self) -> Result<(), Status> {
+        if self.restricted {
+            return Err(Status::Restricted);
+        }
+        if self.len() >= self.rules.hard_max.unwrap_or(SESSIONS_MAX) { Err(Status::MaxUsers) } else { Ok(()) }
+    }
+
+    fn number(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    /// One more than the soft limit calls for a look.
+    fn counted(&mut self, now: Instant) {
+        if self.rules.soft_max.is_some_and(|most| self.len() > most) {
+            let soonest = self.last_crowd.map_or(now, |last| now.max(last + CROWD_PAUSE));
+            self.next_crowd.get_or_insert(soonest);
+        }
+    }
+
+    /// A connection is let in; its own session, if that is of interest.
+    ///
+    /// # Errors
+    /// MaxUsers, Restricted.
+    pub(super) fn enter(
+        &mut self,
+        tenant: Weak<dyn Tenant>,
+        (client, peer): (&str, SocketAddr),
+        now: Instant,
+    ) -> Result<Option<Arc<Session>>, Status> {
+        self.room()?;
+        self.connections += 1;
+        self.counted(now);
+        if !self.rules.tracked {
+            return Ok(None);
+        }
+        let session = Arc::new(Session::new(self.number(), client, peer, now));
+        if self.rules.soft_max.is_some() {
+            let own = Own { session: Arc::clone(&session), tenant, asked: false };
+            self.own.insert(session.id(), own);
+        }
+        Ok(Some(session))
+    }
+
+    /// A connection that was let in is closed.
+    pub(super) fn leave(&mut self, own: Option<u64>) {
+        self.connections -= 1;
+        own.and_then(|own| self.own.remove(&own));
+    }
+
+    /// A connection that was asked to leave had begun to call.
+    pub(super) fn stays(&mut self, own: u64, now: Instant) {
+        if let Some(own) = self.own.get_mut(&own) {
+            own.asked = false;
+            self.next_crowd = Some(now + CROWD_PAUSE);
+        }
+    }
+
+    /// A client opens a session: its place is `number` of what its connection carries.
+    ///
+    /// # Errors
+    /// MaxUsers, Restricted.
+    pub(super) fn open(
+        &mut self,
+        token: [u8; 16],
+        (carried, number): (&Arc<Carried>, u32),
+        (client, peer): (&str, SocketAddr),
+        now: Instant,
+    ) -> Result<(Move, SessionTicket), Status> {
+        self.room()?;
+        let id = self.number();
+        let session = Arc::new(Session::new(id, client, peer, now));
+        let moved = Move { session: Arc::clone(&session), stamp: session.restamp(), number, from: None };
+        let place = (Arc::downgrade(carried), number);
+        self.opened.insert(id, Entry { session, token, place });
+        self.next_timeout.get_or_insert(now + self.rules.timeout);
+        self.counted(now);
+        Ok((moved, SessionTicket { id, token }))
+    }
+
+    /// A connection asks for a session that there is. One that has it already keeps it where it is, and `number` is
+    /// not needed.
+    ///
+    /// # Errors
+    /// UnknownSession.
+    pub(super) fn attach(
+        &mut self,
+        ticket: &SessionTicket,
+        (carried, number): (&Arc<Carried>, u32),
+        now: Instant,
+    ) -> Result<Move, Status> {
+        let entry = self.opened.get_mut(&ticket.id).filter(|entry| ticket.fits(&entry.token));
+        let Entry { session, place, .. } = entry.ok_or(Status::UnknownSession)?;
+        session.touch(now);
+        let before = place.0.upgrade();
+        if before.as_ref().is_some_and(|before| Arc::ptr_eq(before, carried)) {
+            let (session, stamp) = (Arc::clone(session), session.stamp());
+            return Ok(Move { session, stamp, number: place.1, from: None });
+        }
+        let from = before.map(|before| (before, place.1));
+        *place = (Arc::downgrade(carried), number);
+        Ok(Move { session: Arc::clone(session), stamp: session.restamp(), number, from })
+    }
+
+    /// A client closes a session.
+    pub(super) fn close(&mut self, id: u64) -> Option<Entry> {
+        self.opened.remove(&id)
+    }
+
+    /// All that clients opened, at the end of the server.
+    pub(super) fn take_all(&mut self) -> impl Iterator<Item = Entry> {
+        self.next_timeout = None;
+        std::mem::take(&mut self.opened).into_values()
+    }
+
+    /// Takes out what has timed out, and what is idle and over the soft limit.
+    pub(super) fn look(&mut self, now: Instant) -> Found {
+        let mut found = Found::default();
+        if self.next_timeout.is_some_and(|next| now >= next) {
+            self.time_out(now, &mut found);
+        }
+        if self.next_crowd.is_some_and(|next| now >= next) {
+            self.thin_out(now, &mut found);
+        }
+        found
+    }
+
+    fn time_out(&mut self, now: Instant, found: &mut Found) {
+        let timeout = self.rules.timeout;
+        for entry in self.opened.values().filter(|entry| entry.session.is_running()) {
+            entry.session.touch(now);
+        }
+        let late = self.opened.extract_if(|_, entry| entry.session.last_use() + timeout <= now);
+        found.ended.extend(late.map(|(_, entry)| (entry, Why::TimedOut)));
+        let first = self.opened.values().map(|entry| entry.session.last_use() + timeout).min();
+        self.next_timeout = first.map(|first| first.max(now + timeout.min(TIMEOUT_PAUSE_MAX)));
+    }
+
+    fn thin_out(&mut self, now: Instant, found: &mut Found) {
+        (self.next_crowd, self.last_crowd) = (None, Some(now));
+        let asked = self.own.values().filter(|own| own.asked).count();
+        let most = self.rules.soft_max.unwrap_or(usize::MAX).saturating_add(asked);
+        let over = self.len().saturating_sub(most);
+        if over == 0 {
+            return;
+        }
+        let mut unused = self.unused(now);
+        unused.sort_unstable();
+        let idle = unused.partition_point(|(last_use, _)| *last_use + self.rules.idle_min <= now);
+        for (_, idle) in &unused[..idle.min(over)] {
+            match idle {
+                Idle::Opened(id) => {
+                    found.ended.extend(self.opened.remove(id).map(|entry| (entry, Why::Displaced)));
+                }
+                Idle::Own(id) => {
+                    let own = self.own.get_mut(id).expect("it was found there just now");
+                    own.asked = true;
+                    found.ask.extend(own.tenant.upgrade());
+                }
+            }
+        }
+        if idle < over {
+            // Where a session went, the connection that carried it may be free to go too.
+            let first = unused.first().map_or(now, |(last_use, _)| *last_use) + self.rules.idle_min;
+            self.next_crowd = Some(first.max(now + CROWD_PAUSE));
+        }
+    }
+
+    /// Sessions that could go, each with its last use. One at work is used now.
+    fn unused(&self, now: Instant) -> Vec<(Instant, Idle)> {
+        let mut unused = Vec::new();
+        for (id, Entry { session, .. }) in &self.opened {
+            if session.is_running() {
+                session.touch(now);
+            } else {
+                unused.push((session.last_use(), Idle::Opened(*id)));
+            }
+        }
+        for (id, Own { session, tenant, asked }) in &self.own {
+            match tenant.upgrade() {
+                Some(tenant) if tenant.calls_out() > 0 => session.touch(now),
+                Some(tenant) if !asked && tenant.carries() == 0 => {
+                    unused.push((session.last_use(), Idle::Own(*id)));
+                }
+                _ => {}
+            }
+        }
+        unused
+    }
+}
+
+#[cfg(test)]
+mod tests;

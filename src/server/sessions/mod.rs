@@ -1,0 +1,236 @@
+//! The sessions of all ports: who is let in, who carries which session, who must go.
+//!
+//! [`Book`] has the rules; here are its lock, the clock and the log. The listener of the first port looks at the book
+//! when it is due, and is woken when that time comes nearer; while no session has been opened and there are not too
+//! many it never is. Must not know ports and guests; a connection is a [`Tenant`].
+//!
+//! Invariants: nothing is logged, drawn at random, moved or dropped with the lock held. Tokens are never logged.
+
+mod book;
+
+pub(super) use book::Tenant;
+
+use super::doorbell::Doorbell;
+use crate::config::{Config, plural};
+use crate::service::session::{CARRIED_SESSIONS_MAX, Opened, SessionTicket};
+use crate::service::{Carried, Refusal, Session, Sessions, Status, Transaction};
+use crate::stats::{CloseReason, Counter};
+use crate::sync::unordered::AtomicU64;
+use crate::sync::{Arc, Mutex, Ordering, Weak};
+use book::{Book, Entry, Move, Rules, Why};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// All sessions of a server.
+#[derive(Debug)]
+pub(super) struct Registry {
+    book: Mutex<Book>,
+    /// When to look at the book, in microseconds since `epoch`; [`NEVER`] is what it says. Written with its lock, read
+    /// without.
+    next_us: AtomicU64,
+    epoch: Instant,
+    /// Own sessions of connections are of interest.
+    pub(super) tracked: bool,
+    log: bool,
+    /// Of the listener that looks.
+    bell: Arc<Doorbell>,
+    timed_out: Counter,
+    displaced: Counter,
+}
+
+const NEVER: u64 = u64::MAX;
+
+impl Registry {
+    pub(super) fn new(config: &Config, bell: Arc<Doorbell>, now: Instant) -> Registry {
+        let (log, limit) = (config.log_sessions.value, |limit: Option<u32>| limit.map(|most| most as usize));
+        let soft_max = limit(config.max_sessions.value);
+        let tracked = log || soft_max.is_some();
+        let rules = Rules {
+            timeout: config.session_timeout.value,
+            idle_min: config.session_idle_min,
+            soft_max,
+            hard_max: limit(config.max_users.value),
+            tracked,
+        };
+        let book = Mutex::new(Book::new(rules, config.restricted.value == 2));
+        let (next_us, epoch) = (AtomicU64::new(NEVER), now);
+        let (timed_out, displaced) = Default::default();
+        Registry { book, next_us, epoch, tracked, log, bell, timed_out, displaced }
+    }
+
+    /// What `change` makes of the book. The listener that looks at it hears when it must do so sooner.
+    fn with<R>(&self, change: impl FnOnce(&mut Book) -> R) -> R {
+        let mut book = self.book.lock();
+        let result = change(&mut book);
+        let since = |at: Instant| at.saturating_duration_since(self.epoch).as_micros() as u64;
+        let next_us = book.next().map_or(NEVER, since);
+        let before = self.next_us.swap(next_us, Ordering::Relaxed);
+        drop(book);
+        if next_us < before {
+            self.bell.wake();
+        }
+        result
+    }
+
+    /// When to [`look`](Registry::look).
+    pub(super) fn next(&self) -> Option<Instant> {
+        let next_us = self.next_us.load(Ordering::Relaxed);
+        (next_us != NEVER).then(|| self.epoch + Duration::from_micros(next_us))
+    }
+
+    /// Closes what has timed out, and what is idle while there are too many.
+    pub(super) fn look(&self, now: Instant) {
+        let found = self.with(|book| book.look(now));
+        for (entry, why) in found.ended {
+            let counter = if why == Why::TimedOut { &self.timed_out } else { &self.displaced };
+            counter.add(1);
+            self.end(&entry, why, now);
+        }
+        for tenant in found.ask {
+            tenant.ask_to_leave();
+        }
+    }
+
+    /// Lets a connection in, or says why not. Its own session, if that is of interest, is then in `carried`.
+    pub(super) fn enter(
+        &self,
+        tenant: Weak<dyn Tenant>,
+        carried: impl FnOnce() -> Arc<Carried>,
+        (client, peer): (&str, SocketAddr),
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let client = if self.log { client } else { "" };
+        let entered = self.with(|book| book.enter(tenant, (client, peer), now));
+        if let Some(own) = entered.map_err(refusal)? {
+            self.say_opened(&own);
+            carried().set_own(own);
+        }
+        Ok(())
+    }
+
+    /// A connection that was let in is closed. `own` is its own session, if that was of interest.
+    pub(super) fn leave(&self, own: Option<&Arc<Session>>, why: CloseReason) {
+        self.with(|book| book.leave(own.map(|own| own.id())));
+        if why == CloseReason::Idle {
+            self.displaced.add(1);
+        }
+        if let Some(own) = own {
+            self.say_closed(own, &format!("its connection ended: {why:?}"), Instant::now());
+        }
+    }
+
+    /// A connection that was asked to leave had begun to call.
+    pub(super) fn stays(&self, own: &Session) {
+        self.with(|book| book.stays(own.id(), Instant::now()));
+    }
+
+    /// Lets new sessions in, or not.
+    pub(super) fn restrict(&self, restricted: bool) {
+        self.with(|book| book.restricted = restricted);
+    }
+
+    /// Closes all that clients opened, when the server has stopped.
+    pub(super) fn close_all(&self) {
+        let all: Vec<_> = self.with(|book| book.take_all().collect());
+        let now = Instant::now();
+        all.iter().for_each(|entry| self.end(entry, Why::Stopped, now));
+    }
+
+    /// Sessions there are.
+    pub(super) fn len(&self) -> usize {
+        self.book.lock().len()
+    }
+
+    /// Sessions closed because they timed out, and because there were too many.
+    pub(super) fn dropped(&self) -> (u64, u64) {
+        (self.timed_out.get(), self.displaced.get())
+    }
+
+    fn end(&self, entry: &Entry, why: Why, now: Instant) {
+        entry.end();
+        let why = match why {
+            Why::Closed => "closed by its client",
+            Why::TimedOut => "not used for Server_Session_Timeout",
+            Why::Displaced => "idle, and more than Server_MaxSessions",
+            Why::Stopped => "the server stopped",
+        };
+        self.say_closed(&entry.session, why, now);
+    }
+
+    fn say_opened(&self, session: &Session) {
+        if self.log {
+            log::info!("Opened session {} for {}", session.id(), whose(session));
+        }
+    }
+
+    fn say_closed(&self, session: &Session, why: &str, now: Instant) {
+        if self.log {
+            let calls = plural(u32::try_from(session.calls()).unwrap_or(u32::MAX), "call");
+            let (id, whose, seconds) = (session.id(), whose(session), session.age(now).as_secs_f64());
+            log::info!("Closed session {id} of {whose}: {calls}, {seconds:.1} s, {why}");
+        }
+    }
+}
+
+/// A client's name is foreign text: it must not spoil the log's line.
+fn whose(session: &Session) -> String {
+    format!("{} ({})", session.client().escape_debug(), session.peer())
+}
+
+fn refusal(status: Status) -> Refusal {
+    Refusal::new(status, status.text())
+}
+
+fn carried<'a>(asks: &'a Transaction<'_>) -> Result<&'a Arc<Carried>, Refusal> {
+    asks.caller.carried().ok_or_else(|| refusal(Status::UnknownSession))
+}
+
+/// A new number of what a connection carries.
+fn reserve(carried: &Carried) -> Result<u32, Refusal> {
+    carried.reserve().ok_or_else(|| {
+        let message = format!("a connection carries at most {CARRIED_SESSIONS_MAX} sessions");
+        Refusal::new(Status::MaxUsers, message)
+    })
+}
+
+impl Sessions for Registry {
+    fn open(&self, asks: &Transaction<'_>) -> Result<Opened, Refusal> {
+        let mut token = [0; 16];
+        getrandom::fill(&mut token).expect("the system has a source of random numbers");
+        let (carried, now) = (carried(asks)?, Instant::now());
+        let client = carried.own_if_made().map(Arc::clone);
+        let client = client.as_ref().map_or("", |own| own.client());
+        let number = reserve(carried)?;
+        let opened = self.with(|book| book.open(token, (carried, number), (client, asks.peer()), now));
+        let (Move { session, stamp, .. }, ticket) = opened.map_err(|status| {
+            carried.clear(number);
+            refusal(status)
+        })?;
+        self.say_opened(&session);
+        carried.put(number, session, stamp);
+        Ok(Opened { session: number, ticket })
+    }
+
+    fn attach(&self, asks: &Transaction<'_>, ticket: &SessionTicket) -> Result<u32, Refusal> {
+        let carried = carried(asks)?;
+        let reserved = reserve(carried)?;
+        let attached = self.with(|book| book.attach(ticket, (carried, reserved), Instant::now()));
+        let number = attached.as_ref().map_or(0, |attached| attached.number);
+        if number != reserved {
+            carried.clear(reserved);
+        }
+        let Move { session, stamp, from, .. } = attached.map_err(refusal)?;
+        carried.put(number, session, stamp);
+        if let Some((from, number)) = from {
+            from.clear(number);
+        }
+        Ok(number)
+    }
+
+    fn close(&self, asks: &Transaction<'_>, number: u32) -> Result<(), Refusal> {
+        let found = carried(asks)?.find(number);
+        let entry = found.and_then(|session| self.with(|book| book.close(session.id())));
+        self.end(&entry.ok_or_else(|| refusal(Status::UnknownSession))?, Why::Closed, Instant::now());
+        Ok(())
+    }
+}

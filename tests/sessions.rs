@@ -1,0 +1,488 @@
+//! Sessions apart from connections: real servers, real clients, and connections that are cut.
+#![cfg(all(feature = "client", feature = "server"))]
+
+mod common;
+
+use boneyard::client::{ClientError, ClientOptions};
+use boneyard::config::{Machine, Setting, advise};
+use boneyard::server::{RunningServer, Server};
+use boneyard::service::session::{Opened, SessionTicket};
+use boneyard::service::{Status, builtin};
+use boneyard::stats::CloseReason;
+use boneyard::wire::{CallPrelude, Codec, Flags, Header, Kind};
+use boneyard::{Client, Method, Session};
+use common::*;
+use log::{LevelFilter, Log, Metadata, Record};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::io::Write;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+/// Counts its calls in this session.
+const COUNT: Method<(), u64> = Method::new("test.count");
+/// Panics in the middle of counting.
+const STUMBLE: Method<(), u64> = Method::new("test.stumble");
+
+/// A handler's state.
+#[derive(Default)]
+struct Count(u64);
+
+fn counting(server: Server) -> RunningServer {
+    let count = |count: &mut Count| {
+        count.0 += 1;
+        count.0
+    };
+    let server = server.handle(COUNT, move |tx, ()| Ok(tx.with_session(count)));
+    let stumble = |tx: &boneyard::Transaction<'_>, ()| {
+        tx.with_session(|count: &mut Count| std::panic::resume_unwind(Box::new(count.0)))
+    };
+    server.handle(STUMBLE, stumble).start().expect("starts")
+}
+
+fn start(lines: &str) -> RunningServer {
+    counting(server(lines))
+}
+
+/// A server whose times are as short as a test needs them.
+fn start_with(lines: &str, change: impl FnOnce(&mut boneyard::config::Config)) -> RunningServer {
+    let mut config = config(lines);
+    change(&mut config);
+    counting(Server::new(config))
+}
+
+fn client(address: SocketAddr) -> Client {
+    let options = ClientOptions::default().deadline(PATIENCE).retries(0).throttle(false);
+    Client::connect_with(&address.to_string(), options).unwrap()
+}
+
+/// Calls in a session of this connection and waits for the reply.
+fn call_in<T: Serialize, R: DeserializeOwned>(
+    raw: &mut Raw,
+    session: u32,
+    method: &str,
+    arguments: &T,
+) -> Result<R, Status> {
+    let mut body = CallPrelude { session, deadline_ms: 0 }.write().to_vec();
+    Codec::Bincode.encode(arguments, &mut body).unwrap();
+    let (code, call) = (raw.number(method), u64::from(session) + 1_000);
+    let header = Header { body_bytes: body.len() as u32, kind: Kind::Call, flags: Flags::NONE, code, call };
+    raw.stream.write_all(&[&header.write()[..], &body].concat()).unwrap();
+    let frame = raw.read().expect("a reply");
+    assert_eq!((frame.header.kind, frame.header.call), (Kind::Reply, call));
+    frame.result().map_err(|(status, _)| status)
+}
+
+fn open(raw: &mut Raw) -> Result<Opened, Status> {
+    call_in(raw, 0, "session.open", &())
+}
+
+fn attach(raw: &mut Raw, ticket: SessionTicket) -> Result<u32, Status> {
+    call_in(raw, 0, "session.attach", &ticket)
+}
+
+fn count(raw: &mut Raw, session: u32) -> Result<u64, Status> {
+    call_in(raw, session, "test.count", &())
+}
+
+#[test]
+fn a_hundred_connections_serve_three_thousand_sessions() {
+    const SESSIONS: usize = 3_000;
+    const THREADS: usize = 4;
+    let server = start("Server_Pool_Tasks=8");
+    let clients: Vec<Client> = (0..100).map(|_| client(server.address())).collect();
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let (clients, mut random) = (&clients, Random(thread as u64 + 1));
+                scope.spawn(move || {
+                    let open = |n: usize| (clients[n % clients.len()].session().expect("opens"), 0u64);
+                    let mut sessions: Vec<_> =
+                        (0..SESSIONS / THREADS).map(|n| open(n * THREADS + thread)).collect();
+                    for _ in 0..SESSIONS / THREADS * 3 {
+                        let n = random.below(sessions.len());
+                        let (mut session, calls) = sessions.swap_remove(n);
+                        if random.below(4) == 0 {
+                            let other = &clients[random.below(clients.len())];
+                            session = other.attach(session.detach()).expect("moves");
+                        }
+                        assert_eq!(session.call(COUNT, &()), Ok(calls + 1));
+                        sessions.push((session, calls + 1));
+                    }
+                    for (session, calls) in &sessions {
+                        assert_eq!(session.call(COUNT, &()), Ok(calls + 1));
+                    }
+                    sessions
+                })
+            })
+            .collect();
+        let sessions: Vec<_> = workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect();
+        let calls: u64 = sessions.iter().map(|(_, calls)| calls).sum();
+        assert_eq!((sessions.len(), calls), (SESSIONS, 3 * SESSIONS as u64));
+        assert_eq!(server.ports()[0].stats().open(), 100);
+        assert_eq!(server.sessions(), SESSIONS + 100);
+        let info = clients[0].call(builtin::INFO, &()).unwrap();
+        assert_eq!((info.sessions, info.sessions_timed_out), (SESSIONS as u64 + 100, 0));
+        drop(sessions);
+    });
+    wait_until("dropped handles have closed them all", || server.sessions() == 100);
+}
+
+#[test]
+fn many_threads_share_a_session() {
+    let server = start("Server_Pool_Tasks=8");
+    let client = client(server.address());
+    let session = client.session().unwrap();
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            let session = session.clone();
+            scope.spawn(move || (0..200).for_each(|_| assert!(session.call(COUNT, &()).is_ok())));
+        }
+    });
+    assert_eq!(session.call_json("test.count", "null").as_deref(), Ok("1601"));
+    assert_eq!(session.with_deadline(PATIENCE).start(COUNT, &()).unwrap().wait(), Ok(1602));
+    assert_eq!(client.call(COUNT, &()), Ok(1), "the connection's own is another");
+}
+
+/// Stands between client and server, and can cut all connections.
+struct Relay {
+    address: SocketAddr,
+    streams: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Relay {
+    fn to(server: SocketAddr) -> Relay {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (address, streams) = (listener.local_addr().unwrap(), Arc::<Mutex<Vec<TcpStream>>>::default());
+        let kept = Arc::clone(&streams);
+        thread::spawn(move || {
+            for near in listener.incoming() {
+                let (near, far) = (near.unwrap(), connect(server));
+                for (mut from, mut to) in [(&near, &far), (&far, &near)].map(|(from, to)| {
+                    from.set_read_timeout(None).unwrap();
+                    (from.try_clone().unwrap(), to.try_clone().unwrap())
+                }) {
+                    thread::spawn(move || {
+                        std::io::copy(&mut from, &mut to).map(|_| to.shutdown(Shutdown::Both))
+                    });
+                }
+                kept.lock().unwrap().extend([near, far]);
+            }
+        });
+        Relay { address, streams }
+    }
+
+    fn cut(&self) {
+        for stream in self.streams.lock().unwrap().drain(..) {
+            stream.shutdown(Shutdown::Both).ok();
+        }
+    }
+}
+
+#[test]
+fn a_session_outlives_its_connection() {
+    let server = start("");
+    let relay = Relay::to(server.address());
+    let options = ClientOptions::default().deadline(PATIENCE).retries(20);
+    let client = Client::connect_with(&relay.address.to_string(), options).unwrap();
+    let session = client.session().unwrap();
+    for round in 0..3 {
+        let calls = 3 * round;
+        assert_eq!(session.call(COUNT, &()), Ok(calls + 1));
+        assert_eq!(client.call(COUNT, &()), Ok(1), "the connection's own ends with it");
+        assert_eq!(session.start(COUNT, &()).unwrap().wait(), Ok(calls + 2));
+        relay.cut();
+        let closed = || server.ports()[0].stats().closed.sum();
+        wait_until("the connection is gone", || closed() == round + 1);
+        // From many threads at once: each may find that the session must be attached.
+        thread::scope(|scope| {
+            let ping = || session.call(builtin::PING, &());
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(ping)).collect();
+            threads.into_iter().for_each(|thread| assert_eq!(thread.join().unwrap(), Ok(())));
+        });
+        assert_eq!(session.call(COUNT, &()), Ok(calls + 3));
+    }
+    let ticket = session.ticket();
+    session.close().unwrap();
+    assert!(matches!(client.attach(ticket), Err(ClientError::UnknownSession)));
+}
+
+#[test]
+fn only_the_right_token_attaches_and_attaching_moves() {
+    let server = start("");
+    let (mut here, mut there) = (Raw::connect(server.address()), Raw::connect(server.address()));
+    let opened = open(&mut here).unwrap();
+    let Opened { session, ticket } = opened;
+    assert_ne!(ticket.token, open(&mut here).unwrap().ticket.token);
+    assert_eq!((count(&mut here, session), count(&mut here, 0)), (Ok(1), Ok(1)));
+    let wrong = SessionTicket { token: [0; 16], ..ticket };
+    let nobody = SessionTicket { id: 999, ..ticket };
+    for ticket in [wrong, nobody] {
+        assert_eq!(attach(&mut there, ticket), Err(Status::UnknownSession));
+    }
+    assert_eq!(count(&mut there, session), Err(Status::UnknownSession), "a number is its connection's");
+    assert_eq!(attach(&mut here, ticket), Ok(session), "it is there already");
+    let moved = attach(&mut there, ticket).unwrap();
+    assert_eq!((count(&mut there, moved), count(&mut here, session)), (Ok(2), Err(Status::UnknownSession)));
+    assert_eq!(call_in::<_, ()>(&mut here, 0, "session.close", &session), Err(Status::UnknownSession));
+    assert_eq!(call_in::<_, ()>(&mut there, 0, "session.close", &0u32), Err(Status::UnknownSession));
+    let back = attach(&mut here, ticket).unwrap();
+    assert_eq!(count(&mut here, back), Ok(3));
+    // Whoever lost its connection need not wait until the server knows.
+    reset(here.stream);
+    let moved = attach(&mut there, ticket).unwrap();
+    assert_eq!(count(&mut there, moved), Ok(4));
+    assert_eq!(call_in(&mut there, 0, "session.close", &moved), Ok(()));
+    assert_eq!(count(&mut there, moved), Err(Status::UnknownSession));
+    assert_eq!(attach(&mut there, ticket), Err(Status::UnknownSession));
+    let stats = server.ports()[0].stats();
+    assert_eq!(stats.answered(Status::UnknownSession), 8);
+    assert_eq!(stats.calls.get(), stats.answers.sum());
+}
+
+#[test]
+fn a_session_torn_between_connections_is_on_one_of_them() {
+    let server = start("Server_Pool_Tasks=8");
+    let ticket = open(&mut Raw::connect(server.address())).unwrap().ticket;
+    let address = server.address();
+    let counted: u64 = thread::scope(|scope| {
+        let tear = |mut raw: Raw| {
+            let counts = (0..300).filter(|_| {
+                let number = attach(&mut raw, ticket).expect("it is there");
+                match count(&mut raw, number) {
+                    Ok(_) => true,
+                    Err(status) => {
+                        assert_eq!(status, Status::UnknownSession, "it was taken away again");
+                        false
+                    }
+                }
+            });
+            counts.count() as u64
+        };
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(move || tear(Raw::connect(address)))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    let mut ends = [Raw::connect(server.address()), Raw::connect(server.address())];
+    let numbers = [0, 1, 0].map(|n| (n, attach(&mut ends[n], ticket).unwrap()));
+    assert_eq!(count(&mut ends[1], numbers[1].1), Err(Status::UnknownSession));
+    assert_eq!(count(&mut ends[0], numbers[2].1), Ok(counted + 1), "each call that was taken counted once");
+}
+
+#[test]
+fn a_handle_closes_its_session_unless_it_lets_go() {
+    let server = start("");
+    let client = client(server.address());
+    let (kept, dropped): (Session, Session) = (client.session().unwrap(), client.session().unwrap());
+    assert_eq!(server.sessions(), 3);
+    let clone = dropped.clone();
+    drop(dropped);
+    assert_eq!(clone.call(COUNT, &()), Ok(1), "a clone keeps it");
+    drop(clone);
+    wait_until("it is closed", || server.sessions() == 2);
+    let ticket = kept.detach();
+    let other = Client::connect(&server.address().to_string()).unwrap();
+    let attached = other.attach(ticket).unwrap();
+    assert_eq!(attached.call(COUNT, &()), Ok(1));
+    assert_eq!(server.sessions(), 3, "two connections and it");
+    attached.close().unwrap();
+    assert_eq!(server.sessions(), 2);
+}
+
+#[test]
+fn what_is_not_used_for_the_timeout_is_closed() {
+    let server = start_with("", |config| {
+        config.session_timeout = Setting::program(Duration::from_millis(200));
+    });
+    let client = client(server.address());
+    let session = client.session().unwrap();
+    assert_eq!(session.call(COUNT, &()), Ok(1));
+    wait_until("it has timed out", || server.sessions_dropped() == (1, 0));
+    assert_eq!(session.call(COUNT, &()), Err(ClientError::UnknownSession));
+    assert_eq!(client.call(COUNT, &()), Ok(1), "the connection is left alone");
+    assert_eq!(client.call(builtin::INFO, &()).unwrap().sessions_timed_out, 1);
+    assert_eq!((server.sessions(), server.ports()[0].stats().closed.sum()), (1, 0));
+}
+
+/// Reads a GoAway.
+fn dismissed(raw: &mut Raw) -> Status {
+    let frame = raw.read().expect("a GoAway");
+    assert_eq!(frame.header.kind, Kind::GoAway);
+    frame.status()
+}
+
+#[test]
+fn over_the_soft_limit_the_longest_idle_goes_and_nobody_is_refused() {
+    let server = start_with("Server_MaxSessions=3", |config| config.session_idle_min = Duration::ZERO);
+    let mut early: Vec<Raw> = (0..3).map(|_| Raw::connect(server.address())).collect();
+    // In this order they were used last: 1, 2, 0.
+    for n in [0, 1, 2, 0] {
+        assert!(count(&mut early[n], 0).is_ok());
+    }
+    let mut fourth = Raw::connect(server.address());
+    assert_eq!(dismissed(&mut early[1]), Status::SessionClosed);
+    assert_eq!(count(&mut early[1], 0), Err(Status::SessionClosed), "it is told, and can call elsewhere");
+    early[1].stream.shutdown(Shutdown::Both).unwrap();
+    wait_until("it is gone", || server.sessions() == 3);
+    // An opened session is closed without a word; its connection stays.
+    let opened = open(&mut early[0]).unwrap();
+    assert_eq!(dismissed(&mut early[2]), Status::SessionClosed);
+    wait_until("it is given up though it does not close", || server.sessions() == 3);
+    assert_eq!((count(&mut early[0], opened.session), count(&mut fourth, 0)), (Ok(1), Ok(1)));
+    let _fifth = Raw::connect(server.address());
+    wait_until("it is closed", || count(&mut early[0], opened.session) == Err(Status::UnknownSession));
+    let stats = server.ports()[0].stats();
+    assert_eq!((stats.closed_for(CloseReason::Idle), stats.closed_for(CloseReason::MaxUsers)), (2, 0));
+    assert_eq!(server.sessions_dropped(), (0, 3));
+    assert_eq!(server.sessions(), 3);
+}
+
+#[test]
+fn a_client_library_that_is_dismissed_notices_nothing() {
+    let server = start_with("Server_MaxSessions=1", |config| config.session_idle_min = Duration::ZERO);
+    let clients = [client(server.address()), client(server.address())];
+    for _ in 0..3 {
+        for client in &clients {
+            assert!(client.with_deadline(PATIENCE).call(COUNT, &()).is_ok());
+            wait_until("the other was dismissed", || server.sessions() == 1);
+        }
+    }
+    assert_eq!(server.ports()[0].stats().closed_for(CloseReason::Idle), 5);
+}
+
+/// A client that says Hello and is not let in: what it is told before the end.
+fn turned_away(server: &RunningServer) -> Status {
+    let mut stream = connect(server.address());
+    stream.write_all(&greeting()).unwrap();
+    let frame = read_frame(&mut stream).expect("a GoAway");
+    assert_eq!(frame.header.kind, Kind::GoAway);
+    assert!(read_frame(&mut stream).is_none(), "and the end");
+    frame.status()
+}
+
+#[test]
+fn over_the_hard_limit_new_sessions_are_refused() {
+    let server = start("Server_MaxUsers=3");
+    let mut first = Raw::connect(server.address());
+    let opened = open(&mut first).unwrap();
+    open(&mut first).unwrap();
+    assert_eq!(open(&mut first).unwrap_err(), Status::MaxUsers);
+    assert_eq!(turned_away(&server), Status::MaxUsers);
+    let told = client(server.address()).call(COUNT, &()).unwrap_err();
+    assert!(matches!(told, ClientError::Unavailable { status: Status::MaxUsers, .. }), "{told:?}");
+    let stats = server.ports()[0].stats();
+    wait_until("they are closed", || stats.closed_for(CloseReason::MaxUsers) == 2);
+    assert_eq!((stats.answered(Status::MaxUsers), server.sessions()), (1, 3));
+    // Those there are go on, and a place that comes free is free.
+    assert_eq!(count(&mut first, opened.session), Ok(1));
+    assert_eq!(call_in(&mut first, 0, "session.close", &opened.session), Ok(()));
+    let mut second = Raw::connect(server.address());
+    assert_eq!(count(&mut second, 0), Ok(1));
+    assert_eq!(turned_away(&server), Status::MaxUsers);
+    drop(second);
+    wait_until("it is gone", || server.sessions() == 2);
+    Raw::connect(server.address());
+}
+
+#[test]
+fn while_restricted_only_those_there_are_served() {
+    let server = start("");
+    let (mut here, mut there) = (Raw::connect(server.address()), Raw::connect(server.address()));
+    let opened = open(&mut here).unwrap();
+    server.restrict(true);
+    assert_eq!(open(&mut here).unwrap_err(), Status::Restricted);
+    assert_eq!(turned_away(&server), Status::Restricted);
+    let told = client(server.address()).call(COUNT, &()).unwrap_err();
+    assert!(matches!(told, ClientError::Unavailable { status: Status::Restricted, .. }), "{told:?}");
+    let moved = attach(&mut there, opened.ticket).expect("it is no new one");
+    assert_eq!(count(&mut there, moved), Ok(1));
+    let stats = server.ports()[0].stats();
+    wait_until("they are closed", || stats.closed_for(CloseReason::Restricted) == 2);
+    assert_eq!(stats.answered(Status::Restricted), 1);
+    server.restrict(false);
+    assert!(open(&mut here).is_ok());
+    Raw::connect(server.address());
+}
+
+#[test]
+fn server_restricted_2_holds_from_the_start_and_1_does_not() {
+    assert_eq!(turned_away(&start("Server_Restricted=2")), Status::Restricted);
+    Raw::connect(start("Server_Restricted=1").address());
+    let said = |lines: &str| {
+        let warnings = advise(&config(lines), &Machine::default());
+        warnings.iter().any(|warning| warning.code == "restricted_once")
+    };
+    assert_eq!(
+        ["0", "1", "2"].map(|value| said(&format!("Server_Restricted={value}"))),
+        [false, true, false]
+    );
+}
+
+#[test]
+fn a_panic_with_the_state_in_hand_loses_no_session() {
+    let server = start("");
+    let client = client(server.address());
+    let session = client.session().unwrap();
+    for caller in [&client, &*session] {
+        assert_eq!(caller.call(COUNT, &()), Ok(1));
+        assert!(matches!(caller.call(STUMBLE, &()), Err(ClientError::Panicked(_))));
+        assert_eq!(caller.call(COUNT, &()), Ok(2));
+    }
+}
+
+/// Keeps what is logged.
+struct Lines(Mutex<Vec<String>>);
+
+impl Log for Lines {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+    fn log(&self, record: &Record<'_>) {
+        self.0.lock().unwrap().push(record.args().to_string());
+    }
+    fn flush(&self) {}
+}
+
+fn log_lines() -> &'static Lines {
+    static LINES: OnceLock<&'static Lines> = OnceLock::new();
+    LINES.get_or_init(|| {
+        let lines: &Lines = Box::leak(Box::new(Lines(Mutex::default())));
+        log::set_logger(lines).expect("no other logger in this process");
+        log::set_max_level(LevelFilter::Info);
+        lines
+    })
+}
+
+#[test]
+fn the_log_tells_of_sessions_when_asked() {
+    let lines = log_lines();
+    let told = |client: &str| -> Vec<String> {
+        let lines = lines.0.lock().unwrap();
+        lines.iter().filter(|line| line.contains(client)).cloned().collect()
+    };
+    for (setting, name) in [("0", "silent"), ("1", "talkative\nclient")] {
+        let server = start(&format!("Log_Sessions={setting}"));
+        let options = ClientOptions::default().name(name);
+        let client = Client::connect_with(&server.address().to_string(), options).unwrap();
+        let session = client.session().unwrap();
+        (0..3).for_each(|_| assert!(session.call(COUNT, &()).is_ok()));
+        session.close().unwrap();
+        drop(client);
+        wait_until("the connection is gone", || server.sessions() == 0);
+        assert_eq!(server.stop().lost(), 0);
+    }
+    assert_eq!(told("silent"), [""; 0]);
+    let told = told("talkative");
+    let parts = [
+        ["Opened session 1 for talkative\\nclient (127.0.0.1:", ")"],
+        ["Opened session 2 for talkative\\nclient (127.0.0.1:", ")"],
+        ["Closed session 2 of talkative\\nclient (127.0.0.1:", "): 3 calls, 0."],
+        ["Closed session 1 of talkative\\nclient (127.0.0.1:", "): 5 calls, 0."],
+    ];
+    assert_eq!(told.len(), parts.len(), "{told:?}");
+    for (line, parts) in told.iter().zip(parts) {
+        assert!(line.starts_with(parts[0]) && line.contains(parts[1]), "{line}");
+    }
+    assert!(told[2].ends_with("closed by its client"), "{}", told[2]);
+}
