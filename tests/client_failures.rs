@@ -116,7 +116,9 @@ fn what_is_no_boneyard_server_is_known_at_its_first_frame() {
 
 #[test]
 fn each_status_is_its_error_and_costs_only_its_call() {
-    let (_server, client, mut peer) = pair();
+    // Not throttled: most of these are refusals for load.
+    let options = ClientOptions::default().retries(0).throttle(false);
+    let (_server, client, mut peer) = pair_with(options, welcome());
     for status in Status::ALL.into_iter().skip(1) {
         for json in [false, true] {
             let wait: Box<dyn FnOnce() -> ClientError> = if json {
