@@ -51,7 +51,6 @@ impl std::fmt::Debug for SessionTicket {
 
 impl SessionTicket {
     /// Is it the same token? Takes the same time whatever differs.
-    #[cfg(feature = "server")]
     pub(crate) fn fits(&self, token: &[u8; 16]) -> bool {
         let differing =
             self.token.iter().zip(token).fold(0, |found, (a, b)| std::hint::black_box(found | a ^ b));
