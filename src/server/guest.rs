@@ -3,8 +3,9 @@
 
 use super::connection::Connection;
 use super::transport::Transport;
-use crate::pool::{Burst, Outlet, PortShared, Shared};
+use crate::pool::{Burst, Outlet, PortShared, Share, Shared};
 use crate::port::{Admission, Conversation, Forecast, Intake, Leave, Outlook, Reception};
+use crate::service::Refusal;
 use crate::stats::CloseReason;
 use crate::sync::Arc;
 use std::cell::OnceCell;
@@ -19,6 +20,9 @@ const COPY_BYTES_MAX: usize = 16 << 10;
 
 /// Most bytes by which the buffer of a large frame grows at once; they are zeroed before they are read into.
 const GROWTH_BYTES_MAX: usize = 1 << 20;
+
+/// Buffers of calls up to this do not count: no larger than what a call costs besides, and bounded with the queue.
+const UNCOUNTED_BYTES_MAX: usize = 2 << 10;
 
 /// Read buffers a listener keeps for use again.
 const SPARE_BUFFERS: usize = 4;
@@ -47,10 +51,23 @@ pub(super) enum Reading {
     More,
     /// There is more, but this guest has enough calls or replies out. Its connection says when to go on.
     Paused,
+    /// There may be more, but the server's buffers are full. It has to be asked again.
+    Full,
     /// The peer has closed or the socket failed.
     Ended(CloseReason),
     /// The peer broke the protocol and has been told.
     Leave(CloseReason),
+}
+
+/// In which of the listener's lists a guest is, so that it is there once.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Listed {
+    /// Of those whose frames have a time limit.
+    pub(super) frame: bool,
+    /// Of those whose replies have one.
+    pub(super) replies: bool,
+    /// Of those that wait for room in the buffers.
+    pub(super) full: bool,
 }
 
 #[derive(Debug)]
@@ -69,6 +86,13 @@ pub(super) struct Guest {
     arrived: Instant,
     /// May the socket hold bytes? Set by the poll, cleared when it has none.
     pub(super) readable: bool,
+    /// Its reading is put off. That time is not its own.
+    paused: bool,
+    /// Since when there is the beginning of a frame in `unread`.
+    frame_since: Option<Instant>,
+    /// What `unread` counts for.
+    share: Share,
+    pub(super) listed: Listed,
     /// The poll has told of the peer's end, and tells of it once: reading goes on until it is seen.
     pub(super) ended: bool,
     /// Why the connection is being closed; what still comes is thrown away.
@@ -76,7 +100,7 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    pub(super) fn new(connection: Arc<Connection>, transport: Arc<Transport>) -> Guest {
+    pub(super) fn new(connection: Arc<Connection>, transport: Arc<Transport>, share: Share) -> Guest {
         let (conversation, unread) = (Conversation::default(), Vec::new());
         Guest {
             connection,
@@ -87,6 +111,10 @@ impl Guest {
             held: false,
             arrived: Instant::now(),
             readable: false,
+            paused: false,
+            frame_since: None,
+            share,
+            listed: Listed::default(),
             ended: false,
             leaving: None,
         }
@@ -94,13 +122,14 @@ impl Guest {
 
     /// Reads once and queues the calls that were read.
     pub(super) fn read(&mut self, desk: &mut Desk) -> Reading {
-        if self.connection.is_clogged() {
-            desk.port.stats.outbound_full.add(1);
-            return Reading::Paused;
+        if let Some(reading) = self.put_off(desk) {
+            self.paused = true;
+            return reading;
         }
-        if self.held && self.connection.window_room() == 0 {
-            desk.port.stats.window_full.add(1);
-            return Reading::Paused;
+        if std::mem::take(&mut self.paused) {
+            let now = Instant::now();
+            self.frame_since = self.frame_since.map(|_| now);
+            self.conversation.held_up(now);
         }
         let mut buffer = if self.filled > COPY_BYTES_MAX {
             std::mem::take(&mut self.unread)
@@ -109,9 +138,47 @@ impl Guest {
             buffer[..self.filled].copy_from_slice(&self.unread);
             buffer
         };
+        let was_held = self.held;
         let (reading, used) = self.read_into(desk, &mut buffer);
         self.keep(desk, buffer, used);
+        self.note_frame(used > 0, was_held);
+        self.paused = reading == Reading::Paused;
         reading
+    }
+
+    /// Notes since when a frame is half read. What the window holds back is not the peer's to finish.
+    fn note_frame(&mut self, any_used: bool, was_held: bool) {
+        if any_used || self.held || self.filled == 0 {
+            self.frame_since = None;
+        }
+        if self.filled > 0 && !self.held && self.frame_since.is_none() {
+            // What was held back was read long ago; that time was not the peer's.
+            self.frame_since = Some(if was_held { Instant::now() } else { self.arrived });
+        }
+    }
+
+    /// Is nothing to be read now?
+    fn put_off(&self, desk: &Desk) -> Option<Reading> {
+        let stats = &desk.port.stats;
+        if self.connection.is_clogged() {
+            stats.outbound_full.add(1);
+            return Some(Reading::Paused);
+        }
+        if self.held && self.connection.window_room() == 0 {
+            stats.window_full.add(1);
+            return Some(Reading::Paused);
+        }
+        // While there is room, small reads go on: their calls are refused, and the peer is told. So is what is read
+        // already.
+        let buffers = &desk.port.buffers;
+        if !self.held
+            && buffers.are_full()
+            && (self.filled > COPY_BYTES_MAX || !buffers.have_room(BUFFER_BYTES))
+        {
+            stats.buffers_full.add(1);
+            return Some(Reading::Full);
+        }
+        None
     }
 
     /// Reads behind the unread bytes, which `buffer` begins with, and has them consumed. Returns also where in the
@@ -144,6 +211,7 @@ impl Guest {
             // A short read means that the socket was empty: the poll tells of what comes after it. An end that came
             // with the bytes it has told of already, hence `ended`.
             self.readable = false;
+            self.conversation.caught_up(self.arrived);
             Reading::Drained
         };
         (reading, used)
@@ -153,11 +221,12 @@ impl Guest {
     fn keep(&mut self, desk: &mut Desk, buffer: Vec<u8>, used: usize) {
         if used == 0 && self.filled > COPY_BYTES_MAX {
             self.unread = buffer;
-            return;
+        } else {
+            self.unread = buffer[used..self.filled].to_vec();
+            self.filled = self.unread.len();
+            desk.give_back(buffer);
         }
-        self.unread = buffer[used..self.filled].to_vec();
-        self.filled = self.unread.len();
-        desk.give_back(buffer);
+        self.share.set(self.unread.len());
     }
 
     /// Lets the conversation take what it will, as long as the window has room. Returns how much it took, and notes
@@ -208,8 +277,32 @@ impl Guest {
         }
         next[..left.len()].copy_from_slice(left);
         self.filled = left.len();
+        self.frame_since = None;
+        self.share.set(0);
         desk.queue_calls(&self.connection, self.arrived, |bytes| std::mem::swap(bytes, buffer));
         desk.give_back(std::mem::replace(buffer, next));
+    }
+
+    /// Since when the peer owes the rest of a frame. `now` if its reading is put off.
+    pub(super) fn owes_since(&self, now: Instant) -> Option<Instant> {
+        self.frame_since.map(|since| if self.paused { now } else { since })
+    }
+
+    /// The same as [`Guest::owes_since`] for who has just read.
+    pub(super) fn owes(&self) -> Option<Instant> {
+        self.frame_since
+    }
+
+    /// Has the peer not said Hello yet?
+    pub(super) fn awaits_hello(&self) -> bool {
+        self.conversation.awaits_hello()
+    }
+
+    /// Ends the conversation; the peer is told why.
+    pub(super) fn part(&mut self, refusal: &Refusal) {
+        let mut frame = Vec::new();
+        self.conversation.part(refusal, &mut frame);
+        self.connection.send(&mut frame, 0);
     }
 
     /// Tells the peer that nothing more will come, and from now on throws away what it still sends: closing with
@@ -217,7 +310,14 @@ impl Guest {
     pub(super) fn leave(&mut self, reason: CloseReason) {
         self.leaving = Some(reason);
         (self.unread, self.filled) = (Vec::new(), 0);
+        (self.paused, self.frame_since) = (false, None);
+        self.share.set(0);
         self.finish();
+    }
+
+    /// Memory of its half-read frame and of the replies it does not take.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.share.bytes() + self.connection.held_bytes()
     }
 
     /// Once all replies are out, says that nothing more will come.
@@ -287,6 +387,7 @@ impl Desk {
             methods: shared.services.len() as u16,
             queue_room: port.queue.room(),
             session_room: self.session_calls_max.saturating_sub(connection.in_flight()),
+            buffers_full: port.buffers.are_full(),
             outlook: &outlook,
             server: shared.nested.server(),
             wait_max: port.codel.wait_max(),
@@ -325,6 +426,9 @@ impl Desk {
         std::mem::swap(&mut work.calls, &mut self.intake.calls);
         std::mem::swap(&mut work.chains, &mut self.intake.chains);
         fill(&mut work.bytes);
+        // Of large buffers the part that was ever used; of those that were used before, all.
+        let bytes = work.bytes.len().max(work.bytes.capacity().min(BUFFER_BYTES));
+        work.share.set(if bytes > UNCOUNTED_BYTES_MAX { bytes } else { 0 });
         work.outlet = Some(Arc::clone(connection) as Arc<dyn Outlet>);
         work.received = arrived;
         work.permit_clock_us = port.queue.permit_clock().read_us(arrived);

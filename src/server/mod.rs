@@ -7,9 +7,12 @@ mod accept;
 mod bind;
 mod connection;
 mod doorbell;
+mod given_up;
 mod guest;
 mod listener;
 pub mod machine;
+mod patience;
+mod ration;
 mod running;
 mod slots;
 mod transport;
@@ -19,7 +22,9 @@ pub use crate::pool::Unfinished;
 pub use running::{PortHandle, RunningServer, Stopped};
 
 use crate::config::{CodelMode, Config, ConfigErrors, Limit};
-use crate::pool::{CodelRules, Measures, PortShared, Queue, Seat, Shared, Throttle, start_workers};
+use crate::pool::{
+    AllBuffers, Buffers, CodelRules, Measures, PortShared, Queue, Seat, Shared, Throttle, start_workers,
+};
 use crate::port::{Intake, welcome};
 use crate::service::builtin::{self, Info, PortInfo};
 use crate::service::{
@@ -28,9 +33,10 @@ use crate::service::{
 use crate::sync::{Arc, Parker, Weak, bounded};
 use crate::wire::limits::{FRAME_BYTES_MIN, HEADER_BYTES, REPLY_PRELUDE_BYTES};
 use accept::Acceptor;
-use bind::Bound;
+use bind::{Bound, Silence};
 use guest::{BUFFER_BYTES, Desk};
 use listener::Listener;
+use patience::{Limits, Patience};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::Path;
@@ -139,7 +145,8 @@ impl Server {
         let source = Arc::new(OnceLock::<InfoSource>::new());
         let asked = Arc::clone(&source);
         builtin::add(&mut services, move || asked.get().map(InfoSource::info).unwrap_or_default());
-        let bound = config.ports.iter().map(bind::bind).collect::<Result<Vec<_>, _>>()?;
+        let bind = |port| bind::bind(port, Silence::of(&config));
+        let bound = config.ports.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
         let house = House::build(&config, services.build()?, bound);
         let running = house.open(&config)?;
         // Nobody else sets it.
@@ -160,6 +167,7 @@ impl House {
         let cores = machine::cpus() as usize;
         let mut seats = Vec::new();
         let mut ports = Vec::new();
+        let all_buffers = AllBuffers::new(config.buffer_memory_bytes.value, config.ports.len());
         for (index, (port, bound)) in config.ports.iter().zip(bound).enumerate() {
             let workers = port.pool_tasks.value as usize;
             let (calls_max, reserve) =
@@ -167,7 +175,9 @@ impl House {
             let queue = Arc::new(Queue::new(Measures { calls_max, workers, reserve, cores }, now));
             let parkers: Vec<_> = (0..workers).map(|_| Arc::new(Parker::default())).collect();
             seats.push(Seat { queue: Arc::clone(&queue), parkers: parkers.clone() });
-            let shared = PortShared::new(index, port.name.clone(), queue, workers, codel_rules(config), now);
+            let (name, rules) = (port.name.clone(), codel_rules(config));
+            let buffers = Buffers::new(Arc::clone(&all_buffers));
+            let shared = PortShared::new(index, name, queue, workers, rules, buffers, now);
             ports.push((Arc::new(shared), parkers, bound));
         }
         let limit = match config.max_concurrent_trans.value {
@@ -214,7 +224,9 @@ impl House {
                 buffers: vec![vec![0; BUFFER_BYTES]],
             };
             let watch = Watch::new(config.long_transaction.value);
-            let listener = Listener::new(poll, Acceptor::new(socket), Arc::clone(&doorbell), desk, watch);
+            let limits = (Patience::new(limits(config)), config.send_buffer_bytes.value);
+            let acceptor = Acceptor::new(socket);
+            let listener = Listener::new(poll, acceptor, Arc::clone(&doorbell), desk, watch, limits);
             let door = door.clone();
             let thread =
                 std::thread::Builder::new().name(format!("{}-listen", port.name)).spawn(move || {
@@ -238,6 +250,14 @@ fn codel_rules(config: &Config) -> CodelRules {
         target: config.codel_target.value,
         interval: config.codel_interval.value,
         refuse: config.codel_mode.value == CodelMode::Refuse,
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        hello: config.hello_timeout.value,
+        frame: config.frame_timeout.value,
+        send: config.send_timeout.value,
     }
 }
 
