@@ -64,13 +64,13 @@ impl Buffers {
     /// So nearly full that no call is let in and no large frame is read on: an eighth is left for small reads, which
     /// tell their peers so, and for replies.
     pub(crate) fn are_full(&self) -> bool {
-        self.excess() > 0
+        self.all.bytes() > self.all.limit - self.all.limit / 8
     }
 
-    /// How many bytes of all ports would have to go before they are no longer full.
+    /// How many bytes of all ports would have to go before a quarter is free: not so few that a crowd fills them again
+    /// at once.
     pub(crate) fn excess(&self) -> usize {
-        let full = self.all.limit - self.all.limit / 8;
-        self.all.bytes().saturating_sub(full)
+        self.all.bytes().saturating_sub(self.all.limit - self.all.limit / 4)
     }
 
     /// Is there room for so much more in what all ports may hold?
@@ -203,7 +203,7 @@ mod tests {
         assert!(!there.are_full() && there.have_room(2 * MIB) && !there.have_room(2 * MIB + 1));
         b.set(MIB / 2);
         assert!(here.are_full() && here.have_room(MIB) && !here.have_room(2 * MIB));
-        assert_eq!((here.excess(), here.fair_part()), (MIB / 2, 2 * MIB));
+        assert_eq!((here.excess(), here.fair_part()), (5 * MIB / 2, 2 * MIB));
         assert!(!a.try_add(3 * MIB / 2 + 1) && a.try_add(3 * MIB / 2) && !b.try_add(1));
         assert_eq!((a.bytes(), here.bytes(), there.bytes()), (31 * MIB / 2, 31 * MIB / 2, MIB / 2));
         a.set(0);
