@@ -297,6 +297,29 @@ fn refused_by_codel() -> Answers {
     ledger.answers()
 }
 
+/// Calls to a server whose buffers are full of calls that wait.
+fn refused_by_full_buffers() -> Answers {
+    let (server, gate, mut client, mut ledger) = busy("Server_Buffer_Memory_MB=16\n");
+    let (mut other, mut others) = (Raw::connect(server.address()), Ledger::default());
+    // Of the last not all is read as yet.
+    let sending = thread::spawn(move || {
+        ledger.calls(&mut client, 4, "server.echo", &Bytes::from(vec![7; (4 << 20) - 100]));
+        (client, ledger)
+    });
+    wait_until("the buffers are full", || server.ports()[0].buffer_bytes() > 14 << 20);
+    wait_until("the listener has seen that", || server.ports()[0].stats().buffers_full.get() > 0);
+    others.call(&mut other, "server.ping", &(), 0);
+    assert_eq!(others.read(&mut other), Status::BuffersFull);
+    gate.open();
+    let (mut client, mut ledger) = sending.join().unwrap();
+    ledger.settle(&mut client);
+    settled(&server);
+    let mut answers = ledger.answers();
+    answers.add(others.answers());
+    assert_eq!(Answers::of(&server), answers);
+    answers
+}
+
 /// Calls of a server that stops: what it has taken is run, what comes later is refused.
 fn refused_by_a_stop() -> Answers {
     let (server, gate, mut client, mut ledger) = busy("");
@@ -357,11 +380,13 @@ fn a_call_is_rejected_without_a_reply() {
         ledger.call(client, "session.open", &(), 0);
     }));
     seen.add(refused_by_codel());
+    seen.add(refused_by_full_buffers());
     seen.add(refused_by_a_stop());
     // Those of the greeting are no answers to calls; the deadlock is in nested.rs; what is too large ends its
     // connection, see hostile_input.rs; NoDescriptors comes before a greeting, see lack.rs, and ConnectLimit, see
     // reconnects.rs; for whose place is wanted see sessions.rs,
-    // over_the_soft_limit_the_longest_idle_goes_and_nobody_is_refused.
+    // over_the_soft_limit_the_longest_idle_goes_and_nobody_is_refused; who is too slow is told when it ends, see
+    // slow_peers.rs.
     let elsewhere = [
         Status::UnsupportedVersion,
         Status::ProtocolError,
@@ -370,6 +395,7 @@ fn a_call_is_rejected_without_a_reply() {
         Status::NoDescriptors,
         Status::ConnectLimit,
         Status::SessionClosed,
+        Status::TooSlow,
     ];
     for status in Status::ALL.into_iter().filter(|status| !elsewhere.contains(status)) {
         assert!(seen.with(status) > 0, "{status:?} was never answered: {seen:?}");

@@ -109,7 +109,8 @@ pub struct Config {
     pub hello_timeout: Setting<Option<Duration>>,
     /// How long a message may take to arrive. `None` is without end; default 60 s.
     pub frame_timeout: Setting<Option<Duration>>,
-    /// How long a client may take none of its replies. `None` is without end; default 60 s.
+    /// In such a time a client has to take 64 KiB of the replies that wait for it, or all. `None` is without end;
+    /// default 60 s.
     pub send_timeout: Setting<Option<Duration>>,
     /// Silence after which the system asks for the peer. `None` never asks; default 60 s.
     pub keepalive: Setting<Option<Duration>>,

@@ -3,7 +3,7 @@
 //! No allocation per call: the buffer and the list go round. A burst can be split: whoever holds the front may
 //! give the rest away, both sharing the bytes.
 
-use super::Lane;
+use super::{Buffers, Lane, Share};
 use crate::port::Call;
 use crate::service::Caller;
 use crate::sync::Arc;
@@ -37,11 +37,13 @@ pub(crate) struct Work {
     pub(crate) received: Instant,
     /// The port's permit-wait clock at that time, in microseconds.
     pub(crate) permit_clock_us: u64,
+    /// What the bytes count for while calls point into them.
+    pub(crate) share: Share,
 }
 
 impl Work {
-    /// Empty buffers.
-    pub(crate) fn new(now: Instant) -> Work {
+    /// Empty buffers, whose bytes will count there.
+    pub(crate) fn new(buffers: &Arc<Buffers>, now: Instant) -> Work {
         Work {
             bytes: Vec::new(),
             calls: Vec::new(),
@@ -50,6 +52,7 @@ impl Work {
             outlet: None,
             received: now,
             permit_clock_us: 0,
+            share: Share::new(buffers),
         }
     }
 
@@ -78,6 +81,7 @@ impl Work {
         if self.bytes.capacity() > bytes_kept {
             self.bytes = Vec::new();
         }
+        self.share.set(0);
     }
 }
 

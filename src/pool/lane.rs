@@ -82,14 +82,14 @@ impl Lane {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::Work;
+    use crate::pool::{Buffers, Work};
     use crate::port::Call;
     use crate::sync::Arc;
     use crate::wire::Codec;
     use std::time::Instant;
 
     fn waiting(id: u64, cost_ns: u64) -> Waiting {
-        let mut work = Work::new(Instant::now());
+        let mut work = Work::new(&Buffers::unbounded(), Instant::now());
         work.calls.push(Call::new(id, 1, Codec::Bincode, 0, None));
         Waiting { burst: Burst::split_work(Arc::new(work)).next().unwrap(), cost_ns }
     }

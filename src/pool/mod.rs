@@ -11,6 +11,7 @@
 //!
 //! Why no wake-up is lost is proved in docs/ARCHITECTURE.md and checked in `model.rs`.
 
+mod buffers;
 mod burst;
 mod codel;
 mod lane;
@@ -27,6 +28,7 @@ mod throttle;
 mod turn;
 mod worker;
 
+pub(crate) use buffers::{AllBuffers, Buffers, Share};
 pub(crate) use burst::{Burst, Outlet, Work};
 pub(crate) use codel::{Codel, CodelRules};
 pub(crate) use lane::Lane;
@@ -151,6 +153,7 @@ pub(crate) struct PortShared {
     pub(crate) queue: Arc<Queue>,
     pub(crate) stats: PortStats,
     pub(crate) codel: Codel,
+    pub(crate) buffers: Arc<Buffers>,
     turns: Vec<Turn>,
     /// The last to be given back is the first to be used again: its memory is warm.
     spare: Mutex<Vec<Arc<Work>>>,
@@ -163,11 +166,13 @@ impl PortShared {
         queue: Arc<Queue>,
         workers: usize,
         rules: CodelRules,
+        buffers: Arc<Buffers>,
         now: Instant,
     ) -> PortShared {
         let turns = (0..workers).map(|_| Turn::default()).collect();
         let codel = Codel::new(rules, name.clone(), now);
-        PortShared { index, name, queue, stats: PortStats::default(), codel, turns, spare: Mutex::default() }
+        let (stats, spare) = (PortStats::default(), Mutex::default());
+        PortShared { index, name, queue, stats, codel, buffers, turns, spare }
     }
 
     /// What is ahead of a connection's next call: of one that a client makes, or of one that a handler of this server
@@ -178,7 +183,7 @@ impl PortShared {
 
     /// Empty buffers, used before if there are any.
     pub(crate) fn spare_work(&self, now: Instant) -> Arc<Work> {
-        self.spare.lock().pop().unwrap_or_else(|| Arc::new(Work::new(now)))
+        self.spare.lock().pop().unwrap_or_else(|| Arc::new(Work::new(&self.buffers, now)))
     }
 
     /// Takes buffers back if nobody else uses them any more.

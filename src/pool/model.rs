@@ -5,7 +5,9 @@
 //! `benches/models.sh` runs them, and runs them again with each bug of [`crate::sync::Planted`], which must be found.
 
 use super::stand_in::StandIn;
-use super::{Burst, CodelRules, Measures, Outlet, PortShared, Queue, Seat, Shared, Throttle, Work, Worker};
+use super::{
+    Buffers, Burst, CodelRules, Measures, Outlet, PortShared, Queue, Seat, Shared, Throttle, Work, Worker,
+};
 use crate::port::Call;
 use crate::service::{Services, ServicesBuilder};
 use crate::sync::unordered::AtomicUsize;
@@ -102,7 +104,8 @@ impl Model {
             .into_iter()
             .enumerate()
             .map(|(index, queue)| {
-                Arc::new(PortShared::new(index, "P".into(), queue, workers, CodelRules::OFF, start))
+                let buffers = Buffers::unbounded();
+                Arc::new(PortShared::new(index, "P".into(), queue, workers, CodelRules::OFF, buffers, start))
             })
             .collect();
         let mut threads = Vec::new();
@@ -122,7 +125,7 @@ impl Model {
     }
 
     fn push_for(&self, method: u16, port: usize, calls: usize) {
-        let mut work = Work::new(now());
+        let mut work = Work::new(&Buffers::unbounded(), now());
         work.calls = (0..calls).map(|id| Call::new(id as u64, method, Codec::Bincode, 0, None)).collect();
         work.outlet = Some(Arc::clone(&self.connections[port]) as Arc<dyn Outlet>);
         for burst in Burst::split_work(Arc::new(work)) {

@@ -414,15 +414,15 @@ impl PermitClock {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Work;
     use super::super::stand_in::StandIn;
+    use super::super::{Buffers, Work};
     use super::*;
     use crate::port::Call;
     use crate::wire::Codec;
 
     /// A call of another connection is queued.
     fn queue_one(queue: &Queue) {
-        let mut work = Work::new(Instant::now());
+        let mut work = Work::new(&Buffers::unbounded(), Instant::now());
         work.calls.push(Call::new(1, 1, Codec::Bincode, 0, None));
         work.outlet = Some(Arc::new(StandIn::default()));
         Burst::split_work(Arc::new(work)).for_each(|burst| queue.admit(burst, &Paces::new(1)));

@@ -6,7 +6,8 @@
 use super::stand_in::StandIn;
 use super::throttle::{Next, PERMIT};
 use super::{
-    Burst, CodelRules, Measures, Outlet, PortShared, Queue, Seat, Shared, Throttle, Work, start_workers,
+    Buffers, Burst, CodelRules, Measures, Outlet, PortShared, Queue, Seat, Shared, Throttle, Work,
+    start_workers,
 };
 use crate::port::Call;
 use crate::service::ServicesBuilder;
@@ -50,7 +51,15 @@ impl Rig {
         let seats = seats(1, workers, 1 << 16);
         let (queue, parkers) = (Arc::clone(&seats[0].queue), seats[0].parkers.clone());
         let shared = Arc::new(Shared::new(services, Throttle::new(permits, seats), 1024));
-        let port = PortShared::new(0, "bench".to_owned(), queue, workers, CodelRules::OFF, now());
+        let port = PortShared::new(
+            0,
+            "bench".to_owned(),
+            queue,
+            workers,
+            CodelRules::OFF,
+            Buffers::unbounded(),
+            now(),
+        );
         let rig = Rig { shared, port: Arc::new(port), outlet: Arc::default() };
         match start_workers(&rig.shared, &rig.port, &parkers, STACK_BYTES) {
             Ok(()) => Ok(rig),
@@ -125,7 +134,7 @@ impl Turnstile {
     pub fn fill(&self) {
         let paces = Paces::new(1);
         for queue in &self.queues {
-            let mut work = Work::new(now());
+            let mut work = Work::new(&Buffers::unbounded(), now());
             work.calls.push(Call::new(0, METHOD, Codec::Bincode, 0, None));
             work.outlet = Some(Arc::new(StandIn::default()));
             Burst::split_work(Arc::new(work)).for_each(|burst| queue.admit(burst, &paces));

@@ -158,7 +158,7 @@ impl Host for Station {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::{CodelRules, Measures, Queue, Seat, Throttle};
+    use crate::pool::{Buffers, CodelRules, Measures, Queue, Seat, Throttle};
     use crate::service::ServicesBuilder;
     use std::num::NonZeroU32;
 
@@ -170,7 +170,7 @@ mod tests {
         let throttle = Throttle::new(NonZeroU32::new(1), vec![seat]);
         let services = ServicesBuilder::default().build().unwrap();
         let shared = Arc::new(Shared::new(services, throttle, 1024));
-        let port = PortShared::new(0, "P".to_owned(), queue, 2, CodelRules::OFF, now());
+        let port = PortShared::new(0, "P".to_owned(), queue, 2, CodelRules::OFF, Buffers::unbounded(), now());
         let station = Station::new(Arc::clone(&shared), Arc::new(port), 0, Arc::clone(&parkers[0]));
         let throttle = &shared.throttle;
 

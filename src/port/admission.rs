@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 /// When a caller may find a server again that is stopping: it is most likely being started anew.
 const RETURN_AFTER: Duration = Duration::from_secs(1);
 
+/// When a caller may come again at the earliest whose call found the buffers full.
+const BUFFERS_AFTER: Duration = Duration::from_millis(100);
 /// Who can tell whether a new client is let in.
 pub trait Entrance: std::fmt::Debug {
     /// A client that calls itself so says Hello.
@@ -44,6 +46,8 @@ pub struct Admission<'a> {
     pub queue_room: usize,
     /// Calls this session may still have out before the next is refused.
     pub session_room: usize,
+    /// Are the server's buffers full?
+    pub buffers_full: bool,
     /// What is ahead of the next call.
     pub outlook: &'a dyn Outlook,
     /// The server's number in chains; 0 is nobody's.
@@ -72,6 +76,7 @@ impl<'a> Admission<'a> {
             methods,
             queue_room,
             session_room,
+            buffers_full: false,
             outlook: &Forecast::NONE,
             server: 0,
             wait_max: None,
@@ -107,6 +112,8 @@ impl<'a> Admission<'a> {
             Status::SessionLimit
         } else if ahead.calls >= self.queue_room {
             Status::QueueFull
+        } else if self.buffers_full {
+            return Some(refusal(Status::BuffersFull).retry_after(wait().max(BUFFERS_AFTER)));
         } else {
             let run = || Duration::from_nanos(self.paces.mean_ns(header.code).into());
             if left.is_some_and(|left| would_be_late(wait(), run(), left)) {
@@ -170,6 +177,12 @@ mod tests {
         assert_eq!((told(None, none, full), told(None, two, full)), (None, Some((Status::QueueFull, 42))));
         let busy = |port: &mut Admission<'_>| port.session_room = 2;
         assert_eq!((told(None, none, busy), told(None, two, busy)), (None, Some((Status::SessionLimit, 42))));
+        let heavy = |port: &mut Admission<'_>| port.buffers_full = true;
+        let short = |port: &mut Admission<'_>| (port.buffers_full, port.outlook) = (true, &Forecast::NONE);
+        assert_eq!(
+            (told(None, none, heavy), told(None, none, short)),
+            (Some((Status::BuffersFull, 100)), Some((Status::BuffersFull, 100)))
+        );
         let codel = |ms| move |port: &mut Admission<'_>| port.wait_max = Some(Duration::from_millis(ms));
         assert_eq!(
             (told(None, none, codel(40)), told(None, none, codel(39))),

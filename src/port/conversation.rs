@@ -6,6 +6,7 @@
 use super::admission::{Admission, Ahead};
 use super::call::Call;
 use super::frames;
+use super::whims::Whims;
 use crate::service::{Refusal, Status};
 use crate::stats::{Batch, CloseReason, PortStats};
 use crate::sync::Arc;
@@ -79,15 +80,16 @@ enum State {
     Left,
 }
 
-/// One connection's protocol state; a few bytes.
+/// One connection's protocol state; less than a hundred bytes.
 #[derive(Debug)]
 pub struct Conversation {
     state: State,
+    whims: Whims,
 }
 
 impl Default for Conversation {
     fn default() -> Self {
-        Conversation { state: State::Preface }
+        Conversation { state: State::Preface, whims: Whims::default() }
     }
 }
 
@@ -120,6 +122,27 @@ impl Conversation {
     /// The peer has closed, with `left` bytes not consumed.
     pub fn hung_up(&self, left: usize) -> CloseReason {
         if left == 0 { CloseReason::PeerClosed } else { CloseReason::PeerClosedMidFrame }
+    }
+
+    /// Has the peer not said Hello yet?
+    pub fn awaits_hello(&self) -> bool {
+        matches!(self.state, State::Preface | State::Hello)
+    }
+
+    /// All that the peer had sent at that time was received.
+    pub fn caught_up(&mut self, at: Instant) {
+        self.whims.emptied(at);
+    }
+
+    /// Reading had been put off; from now on it goes on.
+    pub fn held_up(&mut self, until: Instant) {
+        self.whims.held_up(until);
+    }
+
+    /// Ends the conversation for a reason that is not in the bytes. The peer is told this.
+    pub fn part(&mut self, refusal: &Refusal, replies: &mut Vec<u8>) {
+        self.state = State::Left;
+        frames::goaway(refusal, replies);
     }
 
     fn step(
@@ -185,6 +208,11 @@ impl Conversation {
             (State::Open, Kind::Cancel) => {
                 port.stats.cancels.add(1);
                 intake.cancels.push(header.call);
+                if self.whims.cancelled(header.call, port.now) {
+                    let refusal = Refusal::new(Status::ProtocolError, "called and cancelled too often");
+                    self.part(&refusal, &mut intake.replies);
+                    return Err(Leave(CloseReason::Abusive));
+                }
                 Ok(())
             }
             (State::Open, Kind::Ping) => {
@@ -241,6 +269,7 @@ impl Conversation {
                 return Ok(());
             }
         };
+        self.whims.called(header.call, prelude.deadline_ms);
         let wait = Duration::from_millis(prelude.deadline_ms.into());
         let deadline = (prelude.deadline_ms > 0).then(|| port.arrived + wait);
         let ahead = Ahead { calls: intake.calls.len(), ns: intake.cost_ns };

@@ -9,6 +9,7 @@ mod call;
 mod conversation;
 mod forecast;
 mod frames;
+mod whims;
 
 pub use admission::{Admission, Entrance};
 pub use call::Call;

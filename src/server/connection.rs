@@ -8,9 +8,10 @@ use super::doorbell::Doorbell;
 use super::sessions::Tenant;
 use super::slots::Id;
 use super::transport::Transport;
-use crate::pool::{Lane, Outlet};
+use crate::pool::{Buffers, Lane, Outlet, Share};
 use crate::port::WINDOW_CALLS_MAX;
 use crate::service::{Caller, Carried};
+use crate::stats::CloseReason;
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, Ordering};
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -21,13 +22,18 @@ use std::sync::OnceLock;
 /// already admitted still come on top.
 const OUTBOUND_HIGH_BYTES: usize = 1 << 20;
 
-/// Buffers above this are given back once their bytes are sent.
-const OUTBOUND_KEPT_BYTES: usize = 4 << 10;
+/// A buffer of replies grows by no more than this beyond what it must hold.
+const OUTBOUND_GROWTH_BYTES_MAX: usize = 256 << 10;
+
+/// Counts as taken when nothing waits any more, so that the peer is not measured by what came after that.
+pub(super) const DRAINED_BYTES: u64 = 64 << 10;
 
 #[derive(Debug)]
 pub(super) struct Connection {
     peer: SocketAddr,
     id: Id,
+    /// With more than so much unsent, a connection that gets another reply is closed.
+    unsent_max: usize,
     outbound: Mutex<Outbound>,
     /// Does `outbound` hold bytes? Written under its lock, read without.
     backlogged: AtomicBool,
@@ -56,6 +62,12 @@ struct Outbound {
     transport: Option<Arc<Transport>>,
     bytes: Vec<u8>,
     sent: usize,
+    /// What the room of `bytes` counts for.
+    share: Share,
+    /// Bytes that had to wait and were taken, since the beginning.
+    taken: u64,
+    /// Why nothing more is sent, if it is not for the listener's own reasons.
+    failed: Option<CloseReason>,
 }
 
 impl Connection {
@@ -64,11 +76,14 @@ impl Connection {
         peer: SocketAddr,
         id: Id,
         doorbell: Arc<Doorbell>,
+        (buffers, unsent_max): (&Arc<Buffers>, usize),
     ) -> Connection {
+        let (transport, bytes, share) = (Some(transport), Vec::new(), Share::new(buffers));
         Connection {
             peer,
             id,
-            outbound: Mutex::new(Outbound { transport: Some(transport), bytes: Vec::new(), sent: 0 }),
+            unsent_max,
+            outbound: Mutex::new(Outbound { transport, bytes, sent: 0, share, taken: 0, failed: None }),
             backlogged: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
@@ -144,9 +159,22 @@ impl Connection {
         self.backlogged.load(Ordering::SeqCst)
     }
 
-    /// Has the socket failed in a worker's hands?
-    pub(super) fn is_failed(&self) -> bool {
-        self.gone.load(Ordering::SeqCst)
+    /// Why nothing more can be sent, if it was given up in a worker's hands.
+    pub(super) fn failure(&self) -> Option<CloseReason> {
+        if !self.gone.load(Ordering::SeqCst) {
+            return None;
+        }
+        Some(self.outbound.lock().failed.unwrap_or(CloseReason::SocketError))
+    }
+
+    /// Memory of the replies that wait.
+    pub(super) fn held_bytes(&self) -> usize {
+        if self.is_backlogged() { self.outbound.lock().share.bytes() } else { 0 }
+    }
+
+    /// Bytes that the peer has taken of those that had to wait, since the beginning.
+    pub(super) fn taken(&self) -> u64 {
+        self.outbound.lock().taken
     }
 
     /// The call is no longer wanted. Ids are kept only while calls are out, and no more of them than can be out; the
@@ -165,17 +193,19 @@ impl Connection {
     /// For the listener, when the socket takes bytes again.
     pub(super) fn flush(&self) {
         let mut outbound = self.outbound.lock();
-        let Outbound { transport: Some(transport), bytes, sent } = &mut *outbound else { return };
+        let Outbound { transport: Some(transport), bytes, sent, taken, .. } = &mut *outbound else { return };
         let (more, alive) = send_all(transport, &bytes[*sent..]);
         *sent += more;
+        *taken += more as u64;
         if alive && outbound.unsent() > 0 {
             outbound.forget_sent();
             return;
         }
         outbound.empty();
+        outbound.taken += DRAINED_BYTES;
         self.backlogged.store(false, Ordering::SeqCst);
         if !alive {
-            self.fail(&mut outbound);
+            self.fail(&mut outbound, CloseReason::SocketError);
             drop(outbound);
             self.doorbell.ring(self.id);
         }
@@ -190,17 +220,18 @@ impl Connection {
         self.backlogged.store(false, Ordering::SeqCst);
     }
 
-    /// The socket failed: nothing more goes to it. The caller then asks the listener to close it, without the lock.
-    fn fail(&self, outbound: &mut Outbound) {
+    /// Nothing more goes to the socket. The caller then asks the listener to close it, without the lock.
+    fn fail(&self, outbound: &mut Outbound, reason: CloseReason) {
+        outbound.failed = Some(reason);
         self.gone.store(true, Ordering::SeqCst);
         outbound.transport = None;
         outbound.empty();
     }
 
-    /// Sends at once what the socket takes and keeps the rest.
+    /// Sends at once what the socket takes and keeps the rest, within bounds.
     fn write(&self, bytes: &mut Vec<u8>) {
         let mut outbound = self.outbound.lock();
-        let mut alive = true;
+        let (mut alive, mut look) = (true, false);
         if let Some(transport) = &outbound.transport {
             let mut sent = 0;
             if outbound.unsent() == 0 {
@@ -217,14 +248,20 @@ impl Connection {
                 }
             }
             if !alive {
-                self.fail(&mut outbound);
+                self.fail(&mut outbound, CloseReason::SocketError);
             } else if sent < bytes.len() {
-                outbound.bytes.extend_from_slice(&bytes[sent..]);
+                match outbound.keep(&bytes[sent..], self.unsent_max) {
+                    Ok(seen) => look = seen,
+                    Err(reason) => {
+                        self.fail(&mut outbound, reason);
+                        look = true;
+                    }
+                }
             }
         }
         drop(outbound);
         bytes.clear();
-        if !alive {
+        if !alive || look {
             self.doorbell.ring(self.id);
         }
     }
@@ -248,19 +285,41 @@ impl Outbound {
         self.bytes.len() - self.sent
     }
 
+    /// Keeps what the socket does not take, or says why that is too much: for this connection or, as the others have
+    /// the memory, for the server. A reply of any size may wait where not too much does already. Returns whether the
+    /// listener is to have a look: replies wait from now on, or much memory is held.
+    fn keep(&mut self, rest: &[u8], unsent_max: usize) -> Result<bool, CloseReason> {
+        let first = self.unsent() == 0;
+        if self.unsent() > unsent_max {
+            return Err(CloseReason::OutboundFull);
+        }
+        let wanted = self.bytes.len() + rest.len();
+        if wanted > self.bytes.capacity() {
+            let grown = wanted + wanted.min(OUTBOUND_GROWTH_BYTES_MAX);
+            if !self.share.try_add(grown - self.share.bytes()) {
+                return Err(CloseReason::BuffersFull);
+            }
+            self.bytes.reserve_exact(grown - self.bytes.len());
+        }
+        self.bytes.extend_from_slice(rest);
+        let buffers = self.share.buffers();
+        Ok(first || buffers.are_full() || buffers.bytes() > buffers.fair_part())
+    }
+
     /// Gives the room of bytes that were sent to those to come: a peer that is always a little behind would else make
     /// the server keep all that was ever sent to it. Moves no more bytes than were sent since the last time.
     fn forget_sent(&mut self) {
         if self.sent > self.bytes.len() / 2 {
             self.bytes.drain(..self.sent);
             self.sent = 0;
+            self.bytes.shrink_to(2 * self.bytes.len());
+            self.share.set(self.bytes.capacity());
         }
     }
 
     fn empty(&mut self) {
-        self.bytes.clear();
-        self.bytes.shrink_to(OUTBOUND_KEPT_BYTES);
-        self.sent = 0;
+        (self.bytes, self.sent) = (Vec::new(), 0);
+        self.share.set(0);
     }
 }
 
@@ -352,7 +411,8 @@ mod tests {
         let (stream, address) = listener.accept().unwrap();
         stream.set_nonblocking(true).unwrap();
         let transport = Arc::new(Transport::Plain(TcpStream::from_std(stream)));
-        let connection = Connection::new(transport, address, Id::of(Token(1)), doorbell);
+        let buffers = (&Buffers::unbounded(), usize::MAX);
+        let connection = Connection::new(transport, address, Id::of(Token(1)), doorbell, buffers);
         let mut given = 0;
         // More than the system's own buffers ever take.
         while connection.outbound.lock().unsent() < 32 * MIB {

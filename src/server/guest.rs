@@ -1,46 +1,24 @@
 //! A connection as its listener alone knows it: what it has said so far, and whether there is more to read.
-//! Steps 1 to 4 of a transaction's way (see docs/ARCHITECTURE.md).
+//! Steps 1 to 3 of a transaction's way (see docs/ARCHITECTURE.md).
 
 use super::connection::Connection;
+use super::desk::{BUFFER_BYTES, Desk};
 use super::door::Pass;
-use super::sessions::{Registry, Tenant};
+use super::sessions::Tenant;
 use super::transport::Transport;
-use crate::pool::{Burst, Outlet, PortShared, Shared};
-use crate::port::{Admission, Conversation, Entrance, Forecast, Intake, Leave, Outlook, Reception, goaway};
-use crate::service::{Caller, Refusal, Session, Status};
+use crate::pool::{Outlet, Share};
+use crate::port::{Conversation, Leave, goaway};
+use crate::service::{Refusal, Status};
 use crate::stats::CloseReason;
-use crate::sync::{Arc, Weak};
-use std::cell::OnceCell;
+use crate::sync::Arc;
 use std::io::ErrorKind;
 use std::time::Instant;
-
-/// Bytes read at once.
-pub(super) const BUFFER_BYTES: usize = 128 << 10;
 
 /// Fewer bytes than this are copied from one buffer to another; with more the buffers change places.
 const COPY_BYTES_MAX: usize = 16 << 10;
 
 /// Most bytes by which the buffer of a large frame grows at once; they are zeroed before they are read into.
 const GROWTH_BYTES_MAX: usize = 1 << 20;
-
-/// Read buffers a listener keeps for use again.
-const SPARE_BUFFERS: usize = 4;
-
-/// What a listener lends each of its guests.
-#[derive(Debug)]
-pub(super) struct Desk {
-    pub(super) port: Arc<PortShared>,
-    pub(super) shared: Arc<Shared>,
-    pub(super) welcome: Arc<[u8]>,
-    pub(super) body_bytes_max: usize,
-    /// Calls a connection may have out.
-    pub(super) session_calls_max: usize,
-    pub(super) sessions: Arc<Registry>,
-    pub(super) draining: bool,
-    pub(super) intake: Intake,
-    /// Read buffers at hand.
-    pub(super) buffers: Vec<Vec<u8>>,
-}
 
 /// What reading a guest once came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,10 +29,23 @@ pub(super) enum Reading {
     More,
     /// There is more, but this guest has enough calls or replies out. Its connection says when to go on.
     Paused,
+    /// There may be more, but the server's buffers are full. It has to be asked again.
+    Full,
     /// The peer has closed or the socket failed.
     Ended(CloseReason),
     /// The peer broke the protocol and has been told.
     Leave(CloseReason),
+}
+
+/// In which of the listener's lists a guest is, so that it is there once.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Listed {
+    /// Of those whose frames have a time limit.
+    pub(super) frame: bool,
+    /// Of those whose replies have one.
+    pub(super) replies: bool,
+    /// Of those that wait for room in the buffers.
+    pub(super) full: bool,
 }
 
 #[derive(Debug)]
@@ -73,6 +64,13 @@ pub(super) struct Guest {
     arrived: Instant,
     /// May the socket hold bytes? Set by the poll, cleared when it has none.
     pub(super) readable: bool,
+    /// Its reading is put off. That time is not its own.
+    paused: bool,
+    /// Since when there is the beginning of a frame in `unread`.
+    frame_since: Option<Instant>,
+    /// What `unread` counts for.
+    share: Share,
+    pub(super) listed: Listed,
     /// The poll has told of the peer's end, and tells of it once: reading goes on until it is seen.
     pub(super) ended: bool,
     /// Why the connection is being closed; what still comes is thrown away.
@@ -84,7 +82,12 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    pub(super) fn new(connection: Arc<Connection>, transport: Arc<Transport>, pass: Pass) -> Guest {
+    pub(super) fn new(
+        connection: Arc<Connection>,
+        transport: Arc<Transport>,
+        share: Share,
+        pass: Pass,
+    ) -> Guest {
         let (conversation, unread) = (Conversation::default(), Vec::new());
         Guest {
             connection,
@@ -95,6 +98,10 @@ impl Guest {
             held: false,
             arrived: Instant::now(),
             readable: false,
+            paused: false,
+            frame_since: None,
+            share,
+            listed: Listed::default(),
             ended: false,
             leaving: None,
             dismissed: false,
@@ -104,13 +111,14 @@ impl Guest {
 
     /// Reads once and queues the calls that were read.
     pub(super) fn read(&mut self, desk: &mut Desk) -> Reading {
-        if self.connection.is_clogged() {
-            desk.port.stats.outbound_full.add(1);
-            return Reading::Paused;
+        if let Some(reading) = self.put_off(desk) {
+            self.paused = true;
+            return reading;
         }
-        if self.held && self.connection.window_room() == 0 {
-            desk.port.stats.window_full.add(1);
-            return Reading::Paused;
+        if std::mem::take(&mut self.paused) {
+            let now = Instant::now();
+            self.frame_since = self.frame_since.map(|_| now);
+            self.conversation.held_up(now);
         }
         let mut buffer = if self.filled > COPY_BYTES_MAX {
             std::mem::take(&mut self.unread)
@@ -119,9 +127,47 @@ impl Guest {
             buffer[..self.filled].copy_from_slice(&self.unread);
             buffer
         };
+        let was_held = self.held;
         let (reading, used) = self.read_into(desk, &mut buffer);
         self.keep(desk, buffer, used);
+        self.note_frame(used > 0, was_held);
+        self.paused = reading == Reading::Paused;
         reading
+    }
+
+    /// Notes since when a frame is half read. What the window holds back is not the peer's to finish.
+    fn note_frame(&mut self, any_used: bool, was_held: bool) {
+        if any_used || self.held || self.filled == 0 {
+            self.frame_since = None;
+        }
+        if self.filled > 0 && !self.held && self.frame_since.is_none() {
+            // What was held back was read long ago; that time was not the peer's.
+            self.frame_since = Some(if was_held { Instant::now() } else { self.arrived });
+        }
+    }
+
+    /// Is nothing to be read now?
+    fn put_off(&self, desk: &Desk) -> Option<Reading> {
+        let stats = &desk.port.stats;
+        if self.connection.is_clogged() {
+            stats.outbound_full.add(1);
+            return Some(Reading::Paused);
+        }
+        if self.held && self.connection.window_room() == 0 {
+            stats.window_full.add(1);
+            return Some(Reading::Paused);
+        }
+        // While there is room, small reads go on: their calls are refused, and the peer is told. So is what is read
+        // already.
+        let buffers = &desk.port.buffers;
+        if !self.held
+            && buffers.are_full()
+            && (self.filled > COPY_BYTES_MAX || !buffers.have_room(BUFFER_BYTES))
+        {
+            stats.buffers_full.add(1);
+            return Some(Reading::Full);
+        }
+        None
     }
 
     /// Reads behind the unread bytes, which `buffer` begins with, and has them consumed. Returns also where in the
@@ -154,6 +200,7 @@ impl Guest {
             // A short read means that the socket was empty: the poll tells of what comes after it. An end that came
             // with the bytes it has told of already, hence `ended`.
             self.readable = false;
+            self.conversation.caught_up(self.arrived);
             Reading::Drained
         };
         (reading, used)
@@ -163,11 +210,12 @@ impl Guest {
     fn keep(&mut self, desk: &mut Desk, buffer: Vec<u8>, used: usize) {
         if used == 0 && self.filled > COPY_BYTES_MAX {
             self.unread = buffer;
-            return;
+        } else {
+            self.unread = buffer[used..self.filled].to_vec();
+            self.filled = self.unread.len();
+            desk.give_back(buffer);
         }
-        self.unread = buffer[used..self.filled].to_vec();
-        self.filled = self.unread.len();
-        desk.give_back(buffer);
+        self.share.set(self.unread.len());
     }
 
     /// Lets the conversation take what it will, as long as the window has room. Returns how much it took, and notes
@@ -224,8 +272,32 @@ impl Guest {
         }
         next[..left.len()].copy_from_slice(left);
         self.filled = left.len();
+        self.frame_since = None;
+        self.share.set(0);
         desk.queue_calls(&self.connection, self.arrived, |bytes| std::mem::swap(bytes, buffer));
         desk.give_back(std::mem::replace(buffer, next));
+    }
+
+    /// Since when the peer owes the rest of a frame. `now` if its reading is put off.
+    pub(super) fn owes_since(&self, now: Instant) -> Option<Instant> {
+        self.frame_since.map(|since| if self.paused { now } else { since })
+    }
+
+    /// The same as [`Guest::owes_since`] for who has just read.
+    pub(super) fn owes(&self) -> Option<Instant> {
+        self.frame_since
+    }
+
+    /// Has the peer not said Hello yet?
+    pub(super) fn awaits_hello(&self) -> bool {
+        self.conversation.awaits_hello()
+    }
+
+    /// Ends the conversation; the peer is told why.
+    pub(super) fn part(&mut self, refusal: &Refusal) {
+        let mut frame = Vec::new();
+        self.conversation.part(refusal, &mut frame);
+        self.connection.send(&mut frame, 0);
     }
 
     /// Tells the peer that nothing more will come, and from now on throws away what it still sends: closing with
@@ -233,6 +305,8 @@ impl Guest {
     pub(super) fn leave(&mut self, reason: CloseReason) {
         self.leaving = Some(reason);
         (self.unread, self.filled) = (Vec::new(), 0);
+        (self.paused, self.frame_since) = (false, None);
+        self.share.set(0);
         self.finish();
     }
 
@@ -246,6 +320,11 @@ impl Guest {
         goaway(&Refusal::new(Status::SessionClosed, Status::SessionClosed.text()), &mut frame);
         self.connection.send(&mut frame, 0);
         true
+    }
+
+    /// Memory of its half-read frame and of the replies it does not take.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.share.bytes() + self.connection.held_bytes()
     }
 
     /// Once all replies are out, says that nothing more will come.
@@ -266,140 +345,6 @@ impl Guest {
             Ok(_) => Reading::More,
             Err(error) if error.kind() == ErrorKind::WouldBlock => Reading::Drained,
             Err(_) => Reading::Ended(reason),
-        }
-    }
-}
-
-/// What is ahead of a connection's next call: found out at most once for each read.
-#[derive(Debug)]
-struct Ahead<'a> {
-    port: &'a PortShared,
-    shared: &'a Shared,
-    connection: &'a Connection,
-    /// Of clients' calls, and of nested ones.
-    forecasts: [OnceCell<Forecast>; 2],
-}
-
-impl Outlook for Ahead<'_> {
-    fn forecast(&self, nested: bool) -> Forecast {
-        let forecast = || self.port.forecast(self.shared, self.connection, nested);
-        *self.forecasts[usize::from(nested)].get_or_init(forecast)
-    }
-}
-
-/// Where a client says Hello.
-#[derive(Debug)]
-struct Door<'a> {
-    sessions: &'a Registry,
-    connection: &'a Arc<Connection>,
-    now: Instant,
-}
-
-impl Entrance for Door<'_> {
-    fn enter(&self, client: &str) -> Result<(), Refusal> {
-        let tenant = Arc::downgrade(self.connection) as Weak<dyn Tenant>;
-        let carried = || Arc::clone(self.connection.sessions());
-        self.sessions.enter(tenant, carried, (client, self.connection.peer()), self.now)?;
-        self.connection.set_welcomed();
-        Ok(())
-    }
-}
-
-impl Desk {
-    /// A connection is closed: its session ends.
-    pub(super) fn show_out(&self, connection: &Connection, reason: CloseReason) {
-        if connection.is_welcomed() {
-            self.sessions.leave(self.tracked(connection), reason);
-        }
-    }
-
-    /// The own session of a connection, if it is of interest.
-    pub(super) fn tracked<'a>(&self, connection: &'a Connection) -> Option<&'a Arc<Session>> {
-        if self.sessions.tracked { connection.sessions_if_any()?.own_if_made() } else { None }
-    }
-
-    /// A buffer of [`BUFFER_BYTES`] or more.
-    fn lend(&mut self) -> Vec<u8> {
-        self.buffers.pop().unwrap_or_else(|| vec![0; BUFFER_BYTES])
-    }
-
-    fn give_back(&mut self, buffer: Vec<u8>) {
-        if self.buffers.len() < SPARE_BUFFERS && (BUFFER_BYTES..=2 * BUFFER_BYTES).contains(&buffer.len()) {
-            self.buffers.push(buffer);
-        }
-    }
-
-    /// Shows a conversation its bytes; what comes of it is in the intake.
-    fn receive(
-        &mut self,
-        conversation: &mut Conversation,
-        connection: &Arc<Connection>,
-        (bytes, window_room): (&[u8], usize),
-        dismissed: bool,
-        (arrived, now): (Instant, Instant),
-    ) -> Result<usize, Leave> {
-        let Desk { port, shared, welcome, intake, sessions, .. } = self;
-        let outlook = Ahead { port, shared, connection, forecasts: Default::default() };
-        let entrance = Door { sessions, connection, now };
-        let admission = Admission {
-            draining: self.draining,
-            dismissed,
-            entrance: &entrance,
-            methods: shared.services.len() as u16,
-            queue_room: port.queue.room(),
-            session_room: self.session_calls_max.saturating_sub(connection.in_flight()),
-            outlook: &outlook,
-            server: shared.nested.server(),
-            wait_max: port.codel.wait_max(),
-            paces: &shared.paces,
-        };
-        let (stats, body_bytes_max) = (&port.stats, self.body_bytes_max);
-        let reception = Reception { welcome, body_bytes_max, admission, window_room, arrived, now, stats };
-        conversation.receive(bytes, &reception, intake)
-    }
-
-    /// Sends what the intake has ready.
-    fn send_replies(&mut self, connection: &Connection) {
-        if !self.intake.replies.is_empty() {
-            connection.send(&mut self.intake.replies, 0);
-        }
-    }
-
-    /// Carries out the cancels in the intake, after its calls were admitted.
-    fn cancel_calls(&mut self, connection: &Connection) {
-        for call in self.intake.cancels.drain(..) {
-            connection.cancel(call);
-        }
-    }
-
-    /// Puts the calls of one read into the port's queue, as one burst in recycled buffers; `fill` gives it their
-    /// bytes.
-    fn queue_calls(
-        &mut self,
-        connection: &Arc<Connection>,
-        arrived: Instant,
-        fill: impl FnOnce(&mut Vec<u8>),
-    ) {
-        let port = &self.port;
-        let mut shelf = port.spare_work(arrived);
-        let work = Arc::get_mut(&mut shelf).expect("spare buffers have one owner");
-        std::mem::swap(&mut work.calls, &mut self.intake.calls);
-        std::mem::swap(&mut work.chains, &mut self.intake.chains);
-        fill(&mut work.bytes);
-        work.outlet = Some(Arc::clone(connection) as Arc<dyn Outlet>);
-        work.received = arrived;
-        work.permit_clock_us = port.queue.permit_clock().read_us(arrived);
-        if !work.chains.is_empty() {
-            let outlet = Arc::clone(connection) as Arc<dyn Outlet>;
-            port.sort_out_nested(work, &outlet, &self.shared.nested);
-        }
-        connection.admitted(work.calls.len());
-        if let Some(own) = self.tracked(connection) {
-            own.used(work.calls.len() as u64, arrived);
-        }
-        for burst in Burst::split_work(shelf) {
-            port.queue.admit(burst, &self.shared.paces);
-            port.queue.announce(&self.shared.throttle, port.index);
         }
     }
 }

@@ -3,17 +3,21 @@
 //! It never blocks but in its poll, and sleeps there without end when nothing is under way.
 
 use super::accept::{Acceptor, Arrival};
-use super::connection::Connection;
+use super::connection::{Connection, DRAINED_BYTES};
+use super::desk::Desk;
 use super::door::{Door, Pass, no_descriptors};
 use super::doorbell::Doorbell;
 use super::farewell::{FAREWELL, Farewell};
-use super::guest::{Desk, Guest, Reading};
+use super::given_up::GivenUp;
+use super::guest::{Guest, Reading};
+use super::patience::{Patience, Wait};
+use super::ration::{HEAVY_LOOK, Ration, too_heavy};
 use super::slots::{Id, Slots};
 use super::transport::Transport;
 use super::watch::Watch;
-use crate::pool::Outlet;
+use crate::pool::{Outlet, Share};
 use crate::port::goaway;
-use crate::service::{Refusal, Status};
+use crate::service::{Caller, Refusal, Status};
 use crate::stats::CloseReason;
 use crate::sync::Arc;
 use mio::net::TcpStream;
@@ -47,6 +51,13 @@ pub(super) struct Listener {
     /// Guests being closed, the first to be given up in front.
     leaving: VecDeque<(Instant, Id)>,
     watch: Watch,
+    /// Guests that are waited for.
+    patience: Patience,
+    /// What the buffers of all have no room for.
+    ration: Ration,
+    given_up: GivenUp,
+    /// With more unsent bytes than this, a guest that gets another reply is closed.
+    unsent_max: usize,
     /// Once nothing is in flight in a server that stops: when peers are closed that have not done so themselves.
     closing: Option<Instant>,
     /// When those are given up, too, that do not take their last replies.
@@ -61,8 +72,8 @@ impl Listener {
         doorbell: Arc<Doorbell>,
         desk: Desk,
         watch: Watch,
+        (patience, unsent_max): (Patience, usize),
     ) -> Listener {
-        let (guests, ready, leaving) = (Slots::new(), VecDeque::new(), VecDeque::new());
         Listener {
             poll,
             acceptor,
@@ -70,10 +81,14 @@ impl Listener {
             farewell,
             doorbell,
             desk,
-            guests,
-            ready,
-            leaving,
+            guests: Slots::new(),
+            ready: VecDeque::new(),
+            leaving: VecDeque::new(),
             watch,
+            patience,
+            ration: Ration::default(),
+            given_up: GivenUp::default(),
+            unsent_max,
             closing: None,
             end: None,
         }
@@ -125,6 +140,11 @@ impl Listener {
         }
         self.give_up_the_late();
         self.farewell.give_up_the_late();
+        self.give_up_the_slow();
+        self.share_out_buffers();
+        if let Some(line) = self.given_up.line(Instant::now) {
+            log::info!("port {}: {line}", self.desk.port.name);
+        }
         self.watch.look(&self.desk.port, &self.desk.shared);
     }
 
@@ -154,17 +174,30 @@ impl Listener {
             Some(reason) => guest.discard(&mut self.desk, reason),
             None => guest.read(&mut self.desk),
         };
+        if let Some(since) = guest.owes().filter(|_| !guest.listed.frame) {
+            guest.listed.frame = self.patience.begin(id, Wait::Frame, since);
+        }
         match reading {
             Reading::Drained => {}
             // The connection rings, or becomes writable, when it is time to go on.
             Reading::Paused => guest.readable = true,
+            Reading::Full => {
+                guest.readable = true;
+                if !std::mem::replace(&mut guest.listed.full, true) {
+                    self.ration.waiting.push(id);
+                }
+            }
             Reading::More => self.ready.push_back(id),
             Reading::Ended(reason) => self.close(id, reason),
-            Reading::Leave(reason) => {
-                guest.leave(reason);
-                self.leaving.push_back((Instant::now() + LEAVE_MAX, id));
-                self.ready.push_back(id);
-            }
+            Reading::Leave(reason) => self.leave(id, reason),
+        }
+    }
+
+    fn leave(&mut self, id: Id, reason: CloseReason) {
+        if let Some(guest) = self.guests.get_mut(id) {
+            guest.leave(reason);
+            self.leaving.push_back((Instant::now() + LEAVE_MAX, id));
+            self.ready.push_back(id);
         }
     }
 
@@ -173,6 +206,7 @@ impl Listener {
             let reason = if guest.dismissed { CloseReason::Idle } else { reason };
             guest.connection.close();
             self.desk.show_out(&guest.connection, reason);
+            self.given_up.note(reason, guest.connection.peer());
             self.desk.port.stats.closed.add(reason.index());
             log::debug!("port {}: a connection ended: {reason:?}", self.desk.port.name);
         }
@@ -207,12 +241,20 @@ impl Listener {
     fn welcome_in(&mut self, mut stream: TcpStream, peer: SocketAddr, pass: Pass) -> std::io::Result<()> {
         stream.set_nodelay(true)?;
         let (registry, doorbell) = (self.poll.registry(), &self.doorbell);
-        self.guests.insert(|id| {
+        let (buffers, now) = (&self.desk.port.buffers, Instant::now());
+        let id = self.guests.insert(|id| {
             registry.register(&mut stream, id.token(), Interest::READABLE | Interest::WRITABLE)?;
             let transport = Arc::new(Transport::Plain(stream));
-            let connection = Connection::new(Arc::clone(&transport), peer, id, Arc::clone(doorbell));
-            std::io::Result::Ok(Guest::new(Arc::new(connection), transport, pass))
+            let connection = Connection::new(
+                Arc::clone(&transport),
+                peer,
+                id,
+                Arc::clone(doorbell),
+                (buffers, self.unsent_max),
+            );
+            std::io::Result::Ok(Guest::new(Arc::new(connection), transport, Share::new(buffers), pass))
         })?;
+        self.patience.begin(id, Wait::Hello, now);
         self.desk.port.stats.accepted.add(1);
         Ok(())
     }
@@ -220,16 +262,22 @@ impl Listener {
     fn answer_doorbell(&mut self) {
         for id in self.doorbell.take_notes() {
             let Some(guest) = self.guests.get_mut(id) else { continue };
-            if guest.connection.is_failed() {
+            if let Some(failure) = guest.connection.failure() {
                 // A reply that comes after the goodbye finds the socket shut; the reason is what came before.
-                let reason = guest.leaving.unwrap_or(CloseReason::SocketError);
+                let reason = guest.leaving.unwrap_or(failure);
                 self.close(id, reason);
-            } else {
-                if guest.connection.take_unwanted() && guest.leaving.is_none() {
-                    self.dismiss(id);
-                }
-                self.read(id);
+                continue;
             }
+            if guest.connection.take_unwanted() && guest.leaving.is_none() {
+                self.dismiss(id);
+                self.read(id);
+                continue;
+            }
+            if guest.connection.is_backlogged() && !guest.listed.replies {
+                let wait = Wait::Replies { taken: guest.connection.taken() };
+                guest.listed.replies = self.patience.begin(id, wait, Instant::now());
+            }
+            self.read(id);
         }
         if self.doorbell.is_draining() && !self.desk.draining {
             self.drain();
@@ -292,13 +340,105 @@ impl Listener {
         }
     }
 
+    /// Looks at those whose time is over, and ends what is not worth waiting for.
+    fn give_up_the_slow(&mut self) {
+        if self.patience.next().is_none() {
+            return;
+        }
+        let now = Instant::now();
+        while let Some((id, wait)) = self.patience.take_due(now) {
+            let Some(guest) = self.guests.get_mut(id).filter(|guest| guest.leaving.is_none()) else {
+                continue;
+            };
+            match wait {
+                Wait::Hello => {
+                    if guest.awaits_hello() {
+                        self.give_up(id, CloseReason::SlowHello, "no Hello in time (Server_Hello_Timeout)");
+                    }
+                }
+                Wait::Frame => match guest.owes_since(now) {
+                    None => guest.listed.frame = false,
+                    Some(since) if self.patience.is_over(wait, since, now) => {
+                        let message = "a frame was not finished in time (Server_Frame_Timeout)";
+                        self.give_up(id, CloseReason::SlowFrame, message);
+                    }
+                    Some(since) => _ = self.patience.begin(id, wait, since),
+                },
+                Wait::Replies { taken } => self.press(id, taken, now),
+            }
+        }
+    }
+
+    /// The time is over in which a guest that had taken so many bytes should have taken more.
+    fn press(&mut self, id: Id, before: u64, now: Instant) {
+        let Some(guest) = self.guests.get_mut(id) else { return };
+        // The poll tells only when a good part of the system's own buffer is free.
+        guest.connection.flush();
+        let taken = guest.connection.taken();
+        if !guest.connection.is_backlogged() {
+            guest.listed.replies = false;
+        } else if taken - before < DRAINED_BYTES {
+            self.close(id, CloseReason::SlowReader);
+        } else {
+            self.patience.begin(id, Wait::Replies { taken }, now);
+        }
+    }
+
+    /// Ends a connection whose peer did not do its part. It is told why if it takes what it is told.
+    fn give_up(&mut self, id: Id, reason: CloseReason, message: &str) {
+        let Some(guest) = self.guests.get_mut(id) else { return };
+        if guest.connection.is_backlogged() {
+            return self.close(id, reason);
+        }
+        let status = if reason == CloseReason::BuffersFull { Status::BuffersFull } else { Status::TooSlow };
+        guest.part(&Refusal::new(status, message));
+        self.leave(id, reason);
+    }
+
+    /// While the buffers are full, ends those that hold the most; then lets those go on that waited for room.
+    fn share_out_buffers(&mut self) {
+        let buffers = Arc::clone(&self.desk.port.buffers);
+        if !buffers.are_full() {
+            for id in self.ration.end() {
+                if let Some(guest) = self.guests.get_mut(id) {
+                    guest.listed.full = false;
+                    self.ready.push_back(id);
+                }
+            }
+            return;
+        }
+        if !self.ration.is_due(Instant::now()) {
+            return;
+        }
+        let mut holders = Vec::new();
+        for id in self.guests.ids() {
+            let held = self.guests.get_mut(id).map_or(0, |guest| guest.held_bytes());
+            if held > 0 {
+                holders.push((held, id));
+            }
+        }
+        for id in too_heavy(holders, buffers.excess(), buffers.fair_part()) {
+            self.give_up(id, CloseReason::BuffersFull, Status::BuffersFull.text());
+        }
+    }
+
     fn timeout(&self) -> Option<Duration> {
         if !self.ready.is_empty() || self.acceptor.is_ready() {
             return Some(Duration::ZERO);
         }
-        let until = |at: Instant| at.saturating_duration_since(Instant::now());
-        let leaving = self.leaving.front().map(|late| late.0);
-        let moments = [self.watch.next(), leaving, self.farewell.next(), self.end.or(self.closing)];
-        moments.into_iter().map(|at| at.map(until)).chain([self.acceptor.retry_in()]).flatten().min()
+        let moments = [
+            self.watch.next(),
+            self.leaving.front().map(|late| late.0),
+            self.farewell.next(),
+            self.patience.next(),
+            self.ration.next(),
+            self.given_up.next(Instant::now),
+            self.end.or(self.closing),
+        ];
+        let buffers = &self.desk.port.buffers;
+        let heavy = (buffers.bytes() > buffers.fair_part()).then_some(HEAVY_LOOK);
+        let soonest = moments.into_iter().flatten().min();
+        let soonest = soonest.map(|at| at.saturating_duration_since(Instant::now()));
+        [soonest, self.acceptor.retry_in(), heavy].into_iter().flatten().min()
     }
 }

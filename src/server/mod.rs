@@ -7,12 +7,16 @@ mod accept;
 mod bind;
 mod connection;
 mod connects;
+mod desk;
 mod door;
 mod doorbell;
 mod farewell;
+mod given_up;
 mod guest;
 mod listener;
 pub mod machine;
+mod patience;
+mod ration;
 mod running;
 mod sessions;
 mod slots;
@@ -23,7 +27,9 @@ pub use crate::pool::Unfinished;
 pub use running::{PortHandle, RunningServer, Stopped};
 
 use crate::config::{CodelMode, Config, ConfigErrors, Limit};
-use crate::pool::{CodelRules, Measures, PortShared, Queue, Seat, Shared, Throttle, start_workers};
+use crate::pool::{
+    AllBuffers, Buffers, CodelRules, Measures, PortShared, Queue, Seat, Shared, Throttle, start_workers,
+};
 use crate::port::{Intake, welcome};
 use crate::service::builtin::{self, Info, PortInfo};
 use crate::service::{
@@ -32,11 +38,12 @@ use crate::service::{
 use crate::sync::{Arc, Parker, Weak, bounded};
 use crate::wire::limits::{FRAME_BYTES_MIN, HEADER_BYTES, REPLY_PRELUDE_BYTES};
 use accept::Acceptor;
-use bind::Bound;
+use bind::{Bound, Silence};
+use desk::{BUFFER_BYTES, Desk};
 use door::Door;
 use farewell::Farewell;
-use guest::{BUFFER_BYTES, Desk};
 use listener::Listener;
+use patience::{Limits, Patience};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sessions::Registry;
@@ -158,7 +165,8 @@ impl Server {
         let asked = Arc::clone(&source);
         let descriptors = machine::raise_descriptors();
         let door = Arc::new(Door::new(&config, connections_max(&config, descriptors)?));
-        let bound = config.ports.iter().map(bind::bind).collect::<Result<Vec<_>, _>>()?;
+        let bind = |port| bind::bind(port, Silence::of(&config));
+        let bound = config.ports.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
         let bell = Arc::clone(&bound[0].doorbell);
         let sessions = Arc::new(Registry::new(&config, bell, Instant::now()));
         let info = move || asked.get().map(InfoSource::info).unwrap_or_default();
@@ -196,6 +204,7 @@ impl House {
         let cores = machine::cpus() as usize;
         let mut seats = Vec::new();
         let mut ports = Vec::new();
+        let all_buffers = AllBuffers::new(config.buffer_memory_bytes.value, config.ports.len());
         for (index, (port, bound)) in config.ports.iter().zip(bound).enumerate() {
             let workers = port.pool_tasks.value as usize;
             let (calls_max, reserve) =
@@ -203,7 +212,9 @@ impl House {
             let queue = Arc::new(Queue::new(Measures { calls_max, workers, reserve, cores }, now));
             let parkers: Vec<_> = (0..workers).map(|_| Arc::new(Parker::default())).collect();
             seats.push(Seat { queue: Arc::clone(&queue), parkers: parkers.clone() });
-            let shared = PortShared::new(index, port.name.clone(), queue, workers, codel_rules(config), now);
+            let (name, rules) = (port.name.clone(), codel_rules(config));
+            let buffers = Buffers::new(Arc::clone(&all_buffers));
+            let shared = PortShared::new(index, name, queue, workers, rules, buffers, now);
             ports.push((Arc::new(shared), parkers, bound));
         }
         let limit = match config.max_concurrent_trans.value {
@@ -252,9 +263,10 @@ impl House {
             };
             let looks = handles.is_empty().then(|| Arc::clone(&sessions));
             let watch = Watch::new(config.long_transaction.value, looks);
+            let limits = (Patience::new(limits(config)), config.send_buffer_bytes.value);
             let entrance = (Arc::clone(&door), Farewell::new(farewell_places(config)));
-            let listener =
-                Listener::new(poll, Acceptor::new(socket), entrance, Arc::clone(&doorbell), desk, watch);
+            let bell = Arc::clone(&doorbell);
+            let listener = Listener::new(poll, Acceptor::new(socket), entrance, bell, desk, watch, limits);
             let gate = gate.clone();
             let thread = std::thread::Builder::new().name(format!("{}-listen", port.name)).spawn(move || {
                 // An error means that the start failed after all: then this ends without having served.
@@ -283,6 +295,14 @@ fn codel_rules(config: &Config) -> CodelRules {
         target: config.codel_target.value,
         interval: config.codel_interval.value,
         refuse: config.codel_mode.value == CodelMode::Refuse,
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        hello: config.hello_timeout.value,
+        frame: config.frame_timeout.value,
+        send: config.send_timeout.value,
     }
 }
 

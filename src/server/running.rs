@@ -75,6 +75,12 @@ impl PortHandle {
         self.port.queue.in_flight()
     }
 
+    /// Bytes of memory that its connections hold: half-read frames, calls queued and running, replies unsent. All
+    /// ports together are bounded by `Server_Buffer_Memory_MB`.
+    pub fn buffer_bytes(&self) -> usize {
+        self.port.buffers.bytes()
+    }
+
     /// Its counters.
     pub fn stats(&self) -> &PortStats {
         &self.port.stats

@@ -2,7 +2,7 @@
 //! connection never reaches its successor in the same place.
 
 /// A place and its generation, packed into a poll's token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Id(u64);
 
 impl Id {

@@ -112,6 +112,8 @@ pub struct PortStats {
     pub window_full: Counter,
     /// Times a connection's reading was put off because it did not take its replies.
     pub outbound_full: Counter,
+    /// Times a connection's reading was put off because the server's buffers were full.
+    pub buffers_full: Counter,
     /// Times accepting failed, by lack of descriptors or otherwise.
     pub accept_failed: Counter,
     /// Connections answered with a refusal instead of a Welcome for want of descriptors; not among those accepted.

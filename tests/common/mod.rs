@@ -1,6 +1,7 @@
 //! What the tests share: a server on a free port, a client that speaks raw frames, and waiting on conditions.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
+pub mod bystander;
 pub mod gate;
 #[cfg(feature = "server")]
 pub mod ledger;

@@ -63,7 +63,8 @@ pub(super) static KEYS: &[Key] = &[
         name: "Server_Frame_Timeout",
         unit: "seconds",
         default: Standard::Value("60"),
-        doc: "How long a message may take from its first byte to its last. 0 is without end.",
+        doc: "How long a message may take from its first byte to its last, save for the time in which the server does not read. 0 \
+              is without end.",
         slot: Slot::Server {
             kind: Kind::Count { min: 0, max: 3600, store: |c, s| c.frame_timeout = s.map(seconds) },
             show: |c| shown(in_seconds(c.frame_timeout.value), &c.frame_timeout.source),
@@ -73,7 +74,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "Server_Send_Timeout",
         unit: "seconds",
         default: Standard::Value("60"),
-        doc: "How long a client may take none of the replies that wait for it. 0 is without end.",
+        doc: "In such a time a client has to take 64 KiB of the replies that wait for it, or all. 0 is without end.",
         slot: Slot::Server {
             kind: Kind::Count { min: 0, max: 3600, store: |c, s| c.send_timeout = s.map(seconds) },
             show: |c| shown(in_seconds(c.send_timeout.value), &c.send_timeout.source),
@@ -83,7 +84,8 @@ pub(super) static KEYS: &[Key] = &[
         name: "Server_Keepalive",
         unit: "seconds",
         default: Standard::Value("60"),
-        doc: "After so much silence the system asks whether the peer is still there, three times before it gives up. 0 never asks.",
+        doc: "After so much silence the system asks whether the peer is still there, three times within as long again before it \
+              gives up. 0 never asks.",
         slot: Slot::Server {
             kind: Kind::Count { min: 0, max: 7200, store: |c, s| c.keepalive = s.map(seconds) },
             show: |c| shown(in_seconds(c.keepalive.value), &c.keepalive.source),

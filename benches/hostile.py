@@ -1,0 +1,443 @@
+#!/usr/bin/env python3
+"""Shows what hostile peers cost a client that behaves: its latency alone and beside each kind of crowd in turn.
+
+    benches/hostile.py                                  about five minutes; Markdown on standard output
+    benches/hostile.py --check                          ... and exit code 1 where a target is missed
+    benches/hostile.py --write docs/OPERATIONS.md       ... and the tables go into that page
+    benches/hostile.py --smoke                          under a minute, small crowds: does it work? No figure means much
+
+The client is `boneyard bench`: one connection, an open loop at a modest rate. A crowd is a process of this script. For
+each kind there is a server of its own; rounds alone and beside the crowd alternate, and medians over rounds are shown.
+Everything runs on this machine over loopback; nothing else should run meanwhile. Python 3.11 standard library only;
+Linux only.
+"""
+
+import argparse
+import json
+import multiprocessing
+import random
+import selectors
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from measure import (
+    Failure, Server, build, command_on, ini, machine, median, note, prepare, shown, table, write_between,
+)  # fmt: skip
+
+MIB = 1 << 20
+
+# The client that behaves: its calls a second.
+RATE = 500
+
+# Settings of the servers: short times, so that a round sees peers given up, and little memory, so that it fills.
+MEMORY_MB = 64
+SETTINGS = {
+    "Server_Buffer_Memory_MB": MEMORY_MB,
+    "Server_Hello_Timeout": 3,
+    "Server_Frame_Timeout": 3,
+    "Server_Send_Timeout": 3,
+}
+
+# How long a server may take until all is back after a crowd has gone.
+BACK_SECONDS = 10
+
+HELLO = b"BNYD" + struct.pack("<HH", 1, 1)
+HELLO += struct.pack("<IBBHQ", 15, 1, 0, 0, 0) + struct.pack("<Q", 7) + b"hostile"
+
+
+def frame(kind, code, call, body=b""):
+    return struct.pack("<IBBHQ", len(body), kind, 0, code, call) + body
+
+
+def call(number, identity, arguments=b"", deadline_ms=0):
+    return frame(3, number, identity, struct.pack("<II", 0, deadline_ms) + arguments)
+
+
+def call_bytes(number, identity, size):
+    return call(number, identity, struct.pack("<Q", size) + bytes(size))
+
+
+def connect(address, greet=False, receive_buffer=None):
+    peer = socket.socket()
+    if receive_buffer:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    peer.settimeout(5)
+    peer.connect(address)
+    if greet:
+        peer.sendall(HELLO)
+    return peer
+
+
+def method_number(address, name):
+    """What a server calls a method, by its Welcome."""
+    with connect(address, greet=True) as peer:
+        stream = peer.makefile("rb")
+        body = stream.read(struct.unpack("<I", stream.read(16)[:4])[0])
+    text = struct.pack("<Q", len(name)) + name.encode()
+    return struct.unpack("<H", body[body.index(text) - 2 : body.index(text)])[0]
+
+
+def reset(peer):
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+
+
+class Crowd:
+    """So many peers, each with bytes to send; who is closed upon comes again."""
+
+    def __init__(self, address, count, make, reads):
+        self.address, self.make, self.reads = address, make, reads
+        self.selector = selectors.DefaultSelector()
+        self.peers = {}
+        for _ in range(count):
+            self.join()
+
+    def join(self):
+        try:
+            peer, pending = self.make(self.address)
+        except OSError:
+            return
+        peer.setblocking(False)
+        self.peers[peer] = memoryview(pending)
+        events = selectors.EVENT_READ if self.reads else 0
+        events |= selectors.EVENT_WRITE if not self.reads else 0
+        self.selector.register(peer, events)
+
+    def leave(self, peer):
+        self.selector.unregister(peer)
+        del self.peers[peer]
+        peer.close()
+
+    def send(self, peer, count):
+        """Up to so many bytes; False when the peer is closed upon."""
+        try:
+            sent = peer.send(self.peers[peer][:count])
+            self.peers[peer] = self.peers[peer][sent:]
+            return True
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+    def is_gone(self, peer):
+        try:
+            return not peer.recv(1 << 16)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    def end(self):
+        for peer in list(self.peers):
+            self.leave(peer)
+
+
+def slow_loris(address, count, over):
+    """Half of them never finish their Hello, half a call; a byte a second each."""
+    number = method_number(address, "load.echo")
+
+    def make(address):
+        if random.random() < 0.5:
+            return connect(address), HELLO
+        return connect(address, greet=True), call_bytes(number, 1, 1 << 16)
+
+    crowd = Crowd(address, count, make, reads=True)
+    due = time.monotonic()
+    while not over.is_set():
+        for key, _ in crowd.selector.select(max(0, min(due - time.monotonic(), 0.1))):
+            if crowd.is_gone(key.fileobj):
+                crowd.leave(key.fileobj)
+                crowd.join()
+        if time.monotonic() >= due:
+            due += 1
+            for peer in list(crowd.peers):
+                if not crowd.send(peer, 1):
+                    crowd.leave(peer)
+                    crowd.join()
+    crowd.end()
+
+
+def never_read(address, count, over):
+    """Each calls for 64 KiB again and again and reads none of it."""
+    number = method_number(address, "load.echo")
+    pending = b"".join(call_bytes(number, n, 1 << 16) for n in range(1, 200))
+    make = lambda address: (connect(address, greet=True, receive_buffer=4096), pending)
+    crowd = Crowd(address, count, make, reads=False)
+    while not over.is_set():
+        for peer in list(crowd.peers):
+            if not crowd.send(peer, 1 << 18):
+                crowd.leave(peer)
+                crowd.join()
+        time.sleep(0.05)
+    crowd.end()
+
+
+def half_open(address, count, over):
+    """They connect, a half say Hello, and that is all."""
+    kinds = [lambda a: (connect(a), b""), lambda a: (connect(a, greet=True), b"")]
+    crowd = Crowd(address, count, lambda address: random.choice(kinds)(address), reads=True)
+    while not over.is_set():
+        for key, _ in crowd.selector.select(0.1):
+            if crowd.is_gone(key.fileobj):
+                crowd.leave(key.fileobj)
+                crowd.join()
+    crowd.end()
+
+
+def at_a_rate(address, rate, over, act):
+    due = time.monotonic()
+    while not over.is_set():
+        try:
+            act(address)
+        except OSError:
+            pass  # The server had enough of it first.
+        due += 1 / rate
+        time.sleep(max(0, due - time.monotonic()))
+
+
+def resets(address, rate, over):
+    """Each greets, sends half a call, and resets the connection."""
+    number = method_number(address, "load.echo")
+    half = call_bytes(number, 1, 1 << 16)[: 1 << 15]
+
+    def act(address):
+        peer = connect(address, greet=True)
+        peer.sendall(half)
+        reset(peer)
+
+    at_a_rate(address, rate, over, act)
+
+
+def noise(address, rate, over):
+    """Each sends random bytes, with or without a Hello before them."""
+
+    def act(address):
+        with connect(address, greet=random.random() < 0.5) as peer:
+            peer.sendall(random.randbytes(1000))
+
+    at_a_rate(address, rate, over, act)
+
+
+def cancels(address, count, over):
+    """Each calls and cancels without end, reads its answers away, and comes again soon when it is told off."""
+    number = method_number(address, "load.echo")
+    pairs = lambda n: call(number, n, struct.pack("<Q", 0)) + frame(5, 0, n)
+    pending = b"".join(pairs(n) for n in range(1, 20_000))
+    crowd = Crowd(address, count, lambda address: (connect(address, greet=True), pending), reads=True)
+    while not over.is_set():
+        for peer in list(crowd.peers):
+            if crowd.is_gone(peer) or not crowd.send(peer, 1 << 16):
+                crowd.leave(peer)
+        time.sleep(0.1)
+        while len(crowd.peers) < count and not over.is_set():
+            crowd.join()
+    crowd.end()
+
+
+# Name, what it does, and how many of it or how many a second there are, in full and in a smoke run.
+KINDS = [
+    ("slow loris", slow_loris, 1000, 50),
+    ("never read", never_read, 1000, 50),
+    ("half open", half_open, 1000, 50),
+    ("resets in a frame", resets, 200, 50),
+    ("random bytes", noise, 200, 50),
+    ("call and cancel", cancels, 4, 2),
+]
+
+
+class Place:
+    """Where the programs are, and how long everything takes."""
+
+    def __init__(self, programs, folder, options):
+        self.programs, self.folder, self.options = programs, folder, options
+
+    def server(self):
+        path, numbers = ini(self.folder, 20, 20)
+        with path.open("a") as file:
+            file.writelines(f"{key}={value}\n" for key, value in SETTINGS.items())
+        return Server([self.programs / "boneyard", "serve", path], numbers)
+
+    def client(self, server, watch):
+        """The client that behaves, and the most memory that the server had meanwhile."""
+        seconds = self.options.seconds
+        options = ["-c", 1, "--rate", RATE, "-d", seconds, "--warm-up", 0.5]
+        command = [self.programs / "boneyard", "bench", server.address, "--json", *options]
+        process = subprocess.Popen(command_on(None, command), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        try:
+            while process.poll() is None:
+                watch.append(server.rss())
+                time.sleep(0.02)
+            out, error = process.communicate()
+        finally:
+            process.kill()
+            process.wait()
+        if process.returncode != 0:
+            raise Failure(f"{process.args}: {error.decode(errors='replace').strip()}")
+        run = json.loads(out)
+        return {
+            "p50_ms": run["latency"]["p50_us"] / 1000,
+            "p99_ms": run["latency"]["p99_us"] / 1000,
+            "ok": run["ok"],
+            "refused": sum(run["errors"].values()),
+            "lost": run["unanswered"] + run["connections_lost"],
+        }
+
+
+def beside(place, server, kind, count, watch):
+    """The client beside a crowd that has been there for a while."""
+    host, port = server.address.split(":")
+    over = multiprocessing.Event()
+    crowd = multiprocessing.Process(target=kind, args=((host, int(port)), count, over), daemon=True)
+    crowd.start()
+    try:
+        time.sleep(place.options.settle)
+        if crowd.exitcode is not None:
+            raise Failure(f"the crowd of {kind.__name__} ended by itself")
+        return place.client(server, watch)
+    finally:
+        over.set()
+        crowd.join(20)
+        crowd.kill()
+
+
+def is_back(server, descriptors):
+    """Are all connections closed, and is there room for a large call, soon enough?"""
+    deadline = time.monotonic() + BACK_SECONDS
+    while server.descriptors() > descriptors:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    host, port = server.address.split(":")
+    number = method_number((host, int(port)), "load.echo")
+    with connect((host, int(port)), greet=True) as peer:
+        stream = peer.makefile("rb")
+        stream.read(struct.unpack("<I", stream.read(16)[:4])[0])
+        peer.sendall(call_bytes(number, 1, 2 * MIB))
+        size, kind, _, status, _ = struct.unpack("<IBBHQ", stream.read(16))
+        return (kind, status) == (4, 0) and size > 2 * MIB
+
+
+def measure_kind(place, name, kind, count):
+    alone, crowded, watch = [], [], []
+    with place.server() as server:
+        time.sleep(0.3)  # The connection that showed that the server is there has to go.
+        start, descriptors = server.rss(), server.descriptors()
+        for _ in range(place.options.rounds):
+            alone.append(place.client(server, []))
+            crowded.append(beside(place, server, kind, count, watch))
+            back = is_back(server, descriptors)
+            if not back:
+                break
+    total = lambda key: sum(run[key] for run in crowded)
+    found = {
+        "name": name,
+        "count": count,
+        "what": " ".join(kind.__doc__.split()),
+        "alone": {key: median(alone, key) for key in ("p50_ms", "p99_ms")},
+        "beside": {key: median(crowded, key) for key in ("p50_ms", "p99_ms")},
+        "ok": total("ok"),
+        "refused": total("refused"),
+        "lost": total("lost") + sum(run["lost"] for run in alone),
+        "grown": max(watch) - start,
+        "back": back,
+    }
+    p99 = {when: found[when]["p99_ms"] for when in ("alone", "beside")}
+    note(f"{name}: p99 {p99['beside']:.2f} ms, alone {p99['alone']:.2f} ms; {found['grown'] / MIB:.1f} MiB")
+    return found
+
+
+def figures_table(record):
+    head = ["crowd", "of", "p50 ms alone", "beside", "p99 ms alone", "beside", "answered", "refused", "lost"]
+    head += ["memory grew by, MiB", "all is back"]
+    rows = []
+    for row in record["kinds"]:
+        times = [shown(row[when][key], 2) for key in ("p50_ms", "p99_ms") for when in ("alone", "beside")]
+        counts = [f"{row[key]:,}" for key in ("ok", "refused", "lost")]
+        rows.append([row["name"], row["count"], *times, *counts, shown(row["grown"] / MIB), "yes" if row["back"] else "NO"])
+    return table(head, rows)
+
+
+def targets(record):
+    """Each target: what it says, its bound, the figure, and whether it is met."""
+    for row in record["kinds"]:
+        name = row["name"]
+        most = 2 * row["alone"]["p99_ms"]
+        yield f"{name}: p99", f"at most {most:.2f} ms", row["beside"]["p99_ms"], row["beside"]["p99_ms"] <= most
+        grown = row["grown"] / MIB
+        yield f"{name}: memory grew by", f"at most {MEMORY_MB} MiB", grown, grown <= MEMORY_MB
+        yield f"{name}: calls lost", "0", row["lost"], row["lost"] == 0
+        yield f"{name}: left behind", "0", int(not row["back"]), row["back"]
+
+
+def target_table(record):
+    verdict = {True: "pass", False: "FAIL"}
+    rows = [[what, bound, shown(value, 2), verdict[met]] for what, bound, value, met in targets(record)]
+    return table(["target", "bound", "measured", "verdict"], rows)
+
+
+def render(record):
+    heading = f"{record['machine']}; {record['when']}; {record['rounds']} rounds of {record['seconds']:g} s, alone and"
+    heading += f" beside in turn; {RATE} calls/s on one connection. "
+    heading += ", ".join(f"`{key}={value}`" for key, value in SETTINGS.items()) + "."
+    if record["smoke"]:
+        heading += " A smoke run: the figures mean nothing."
+    kinds = "\n".join(f"- {row['name']}: {row['what'][0].lower()}{row['what'][1:]}" for row in record["kinds"])
+    parts = [heading, figures_table(record), kinds]
+    return "\n\n".join(parts + ([] if record["smoke"] else [target_table(record)]))
+
+
+def measure(options):
+    with tempfile.TemporaryDirectory() as folder:
+        place = Place(build(not options.smoke), folder, options)
+        wanted = [kind for kind in KINDS if not options.only or options.only in kind[0]]
+        return {
+            "machine": machine(),
+            "when": time.strftime("%Y-%m-%d", time.gmtime()),
+            "seconds": options.seconds,
+            "rounds": options.rounds,
+            "smoke": options.smoke,
+            "kinds": [
+                measure_kind(place, name, kind, few if options.smoke else many) for name, kind, many, few in wanted
+            ],
+        }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=5, help="counted seconds of a run (5)")
+    parser.add_argument("--rounds", type=int, default=3, help="runs alone and beside, of each kind (3)")
+    parser.add_argument("--settle", type=float, default=3, help="seconds a crowd is there before the client (3)")
+    parser.add_argument("--only", metavar="NAME", help="only the crowds whose name has this in it")
+    parser.add_argument("--check", action="store_true", help="exit code 1 where a target is missed")
+    parser.add_argument("--smoke", action="store_true", help="short, small, with debug builds: does it work?")
+    parser.add_argument("--json", metavar="FILE", help="write all figures there")
+    parser.add_argument("--read", metavar="FILE", help="measure nothing; take the figures from there")
+    parser.add_argument("--write", metavar="PAGE", help="put the tables between the markers of that page")
+    options = parser.parse_args()
+    if options.smoke:
+        options.seconds, options.rounds, options.settle = 1, 1, 0.5
+    prepare()
+    try:
+        record = json.loads(Path(options.read).read_text()) if options.read else measure(options)
+    except Failure as failure:
+        raise SystemExit(f"{Path(sys.argv[0]).name}: {failure}") from None
+    if options.json:
+        Path(options.json).write_text(json.dumps(record, indent=1) + "\n")
+    text = render(record)
+    print(text)
+    if options.write:
+        write_between(options.write, "hostile", text)
+    if options.smoke:
+        return 1 if any(row["lost"] or not row["back"] or not row["ok"] for row in record["kinds"]) else 0
+    return 1 if options.check and not all(met for *_, met in targets(record)) else 0
+
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method("fork")
+    sys.exit(main())

@@ -1,0 +1,177 @@
+//! What a listener lends its guests: what the port lets in, the intake of a read, and buffers to read into.
+//!
+//! Knows the port, the queue and the sessions; a guest brings its conversation and its bytes. Step 4 of a
+//! transaction's way (see docs/ARCHITECTURE.md) is [`Desk::queue_calls`].
+
+use super::connection::Connection;
+use super::sessions::{Registry, Tenant};
+use crate::pool::{Burst, Outlet, PortShared, Shared};
+use crate::port::{Admission, Conversation, Entrance, Forecast, Intake, Leave, Outlook, Reception};
+use crate::service::{Caller, Refusal, Session};
+use crate::stats::CloseReason;
+use crate::sync::{Arc, Weak};
+use std::cell::OnceCell;
+use std::time::Instant;
+
+/// Bytes read at once.
+pub(super) const BUFFER_BYTES: usize = 128 << 10;
+
+/// Buffers of calls up to this do not count: no larger than what a call costs besides, and bounded with the queue.
+const UNCOUNTED_BYTES_MAX: usize = 2 << 10;
+
+/// Read buffers a listener keeps for use again.
+const SPARE_BUFFERS: usize = 4;
+
+/// What a listener lends each of its guests.
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub(super) port: Arc<PortShared>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) welcome: Arc<[u8]>,
+    pub(super) body_bytes_max: usize,
+    /// Calls a connection may have out.
+    pub(super) session_calls_max: usize,
+    pub(super) sessions: Arc<Registry>,
+    pub(super) draining: bool,
+    pub(super) intake: Intake,
+    /// Read buffers at hand.
+    pub(super) buffers: Vec<Vec<u8>>,
+}
+
+/// What is ahead of a connection's next call: found out at most once for each read.
+#[derive(Debug)]
+struct Ahead<'a> {
+    port: &'a PortShared,
+    shared: &'a Shared,
+    connection: &'a Connection,
+    /// Of clients' calls, and of nested ones.
+    forecasts: [OnceCell<Forecast>; 2],
+}
+
+impl Outlook for Ahead<'_> {
+    fn forecast(&self, nested: bool) -> Forecast {
+        let forecast = || self.port.forecast(self.shared, self.connection, nested);
+        *self.forecasts[usize::from(nested)].get_or_init(forecast)
+    }
+}
+
+/// Where a client says Hello.
+#[derive(Debug)]
+struct Threshold<'a> {
+    sessions: &'a Registry,
+    connection: &'a Arc<Connection>,
+    now: Instant,
+}
+
+impl Entrance for Threshold<'_> {
+    fn enter(&self, client: &str) -> Result<(), Refusal> {
+        let tenant = Arc::downgrade(self.connection) as Weak<dyn Tenant>;
+        let carried = || Arc::clone(self.connection.sessions());
+        self.sessions.enter(tenant, carried, (client, self.connection.peer()), self.now)?;
+        self.connection.set_welcomed();
+        Ok(())
+    }
+}
+
+impl Desk {
+    /// A connection is closed: its session ends.
+    pub(super) fn show_out(&self, connection: &Connection, reason: CloseReason) {
+        if connection.is_welcomed() {
+            self.sessions.leave(self.tracked(connection), reason);
+        }
+    }
+
+    /// The own session of a connection, if it is of interest.
+    pub(super) fn tracked<'a>(&self, connection: &'a Connection) -> Option<&'a Arc<Session>> {
+        if self.sessions.tracked { connection.sessions_if_any()?.own_if_made() } else { None }
+    }
+
+    /// A buffer of [`BUFFER_BYTES`] or more.
+    pub(super) fn lend(&mut self) -> Vec<u8> {
+        self.buffers.pop().unwrap_or_else(|| vec![0; BUFFER_BYTES])
+    }
+
+    pub(super) fn give_back(&mut self, buffer: Vec<u8>) {
+        if self.buffers.len() < SPARE_BUFFERS && (BUFFER_BYTES..=2 * BUFFER_BYTES).contains(&buffer.len()) {
+            self.buffers.push(buffer);
+        }
+    }
+
+    /// Shows a conversation its bytes; what comes of it is in the intake.
+    pub(super) fn receive(
+        &mut self,
+        conversation: &mut Conversation,
+        connection: &Arc<Connection>,
+        (bytes, window_room): (&[u8], usize),
+        dismissed: bool,
+        (arrived, now): (Instant, Instant),
+    ) -> Result<usize, Leave> {
+        let Desk { port, shared, welcome, intake, sessions, .. } = self;
+        let outlook = Ahead { port, shared, connection, forecasts: Default::default() };
+        let entrance = Threshold { sessions, connection, now };
+        let admission = Admission {
+            draining: self.draining,
+            dismissed,
+            entrance: &entrance,
+            methods: shared.services.len() as u16,
+            queue_room: port.queue.room(),
+            session_room: self.session_calls_max.saturating_sub(connection.in_flight()),
+            buffers_full: port.buffers.are_full(),
+            outlook: &outlook,
+            server: shared.nested.server(),
+            wait_max: port.codel.wait_max(),
+            paces: &shared.paces,
+        };
+        let (stats, body_bytes_max) = (&port.stats, self.body_bytes_max);
+        let reception = Reception { welcome, body_bytes_max, admission, window_room, arrived, now, stats };
+        conversation.receive(bytes, &reception, intake)
+    }
+
+    /// Sends what the intake has ready.
+    pub(super) fn send_replies(&mut self, connection: &Connection) {
+        if !self.intake.replies.is_empty() {
+            connection.send(&mut self.intake.replies, 0);
+        }
+    }
+
+    /// Carries out the cancels in the intake, after its calls were admitted.
+    pub(super) fn cancel_calls(&mut self, connection: &Connection) {
+        for call in self.intake.cancels.drain(..) {
+            connection.cancel(call);
+        }
+    }
+
+    /// Puts the calls of one read into the port's queue, as one burst in recycled buffers; `fill` gives it their
+    /// bytes.
+    pub(super) fn queue_calls(
+        &mut self,
+        connection: &Arc<Connection>,
+        arrived: Instant,
+        fill: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let port = &self.port;
+        let mut shelf = port.spare_work(arrived);
+        let work = Arc::get_mut(&mut shelf).expect("spare buffers have one owner");
+        std::mem::swap(&mut work.calls, &mut self.intake.calls);
+        std::mem::swap(&mut work.chains, &mut self.intake.chains);
+        fill(&mut work.bytes);
+        // Of large buffers the part that was ever used; of those that were used before, all.
+        let bytes = work.bytes.len().max(work.bytes.capacity().min(BUFFER_BYTES));
+        work.share.set(if bytes > UNCOUNTED_BYTES_MAX { bytes } else { 0 });
+        work.outlet = Some(Arc::clone(connection) as Arc<dyn Outlet>);
+        work.received = arrived;
+        work.permit_clock_us = port.queue.permit_clock().read_us(arrived);
+        if !work.chains.is_empty() {
+            let outlet = Arc::clone(connection) as Arc<dyn Outlet>;
+            port.sort_out_nested(work, &outlet, &self.shared.nested);
+        }
+        connection.admitted(work.calls.len());
+        if let Some(own) = self.tracked(connection) {
+            own.used(work.calls.len() as u64, arrived);
+        }
+        for burst in Burst::split_work(shelf) {
+            port.queue.admit(burst, &self.shared.paces);
+            port.queue.announce(&self.shared.throttle, port.index);
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! How long a listener waits for its peers: for a Hello, for the rest of a frame, for replies to be taken.
+//!
+//! Only those are here that are waited for, one entry for each kind of wait; an idle connection has none. When a wait
+//! ends its entry stays, is looked at when it is due, and put back with a new time if there is a new wait: so nothing
+//! is searched for. Knows ids and times handed in; what became of a wait knows the guest.
+
+use super::slots::Id;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::{Duration, Instant};
+
+/// Room for so many entries is kept after a crowd.
+const KEPT_ENTRIES: usize = 1024;
+
+/// What a peer is waited for to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Wait {
+    /// To say Hello.
+    Hello,
+    /// To finish the frame it has begun.
+    Frame,
+    /// To take replies, of which it had taken so many bytes.
+    Replies { taken: u64 },
+}
+
+/// How long each may take; `None` is without end.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Limits {
+    pub(super) hello: Option<Duration>,
+    pub(super) frame: Option<Duration>,
+    pub(super) send: Option<Duration>,
+}
+
+impl Limits {
+    fn of(&self, wait: Wait) -> Option<Duration> {
+        match wait {
+            Wait::Hello => self.hello,
+            Wait::Frame => self.frame,
+            Wait::Replies { .. } => self.send,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Patience {
+    limits: Limits,
+    /// The first to be due on top.
+    waits: BinaryHeap<Reverse<(Instant, Id, Wait)>>,
+}
+
+impl Patience {
+    pub(super) fn new(limits: Limits) -> Patience {
+        Patience { limits, waits: BinaryHeap::new() }
+    }
+
+    /// Waits for a peer since then. Returns whether there is a limit to that.
+    pub(super) fn begin(&mut self, id: Id, wait: Wait, since: Instant) -> bool {
+        let limit = self.limits.of(wait);
+        if let Some(limit) = limit {
+            self.waits.push(Reverse((since + limit, id, wait)));
+        }
+        limit.is_some()
+    }
+
+    /// When something is due.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.waits.peek().map(|Reverse((at, ..))| *at)
+    }
+
+    /// Takes the first wait that has lasted its time, if it has not ended meanwhile.
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<(Id, Wait)> {
+        if self.next()? > now {
+            return None;
+        }
+        let Reverse((_, id, wait)) = self.waits.pop()?;
+        if self.waits.is_empty() {
+            self.waits.shrink_to(KEPT_ENTRIES);
+        }
+        Some((id, wait))
+    }
+
+    /// Has what began then lasted too long?
+    pub(super) fn is_over(&self, wait: Wait, since: Instant, now: Instant) -> bool {
+        self.limits.of(wait).is_some_and(|limit| now.saturating_duration_since(since) >= limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mio::Token;
+
+    const S: Duration = Duration::from_secs(1);
+
+    fn id(n: usize) -> Id {
+        Id::of(Token(n))
+    }
+
+    #[test]
+    fn each_wait_is_due_at_its_own_time_in_order() {
+        let limits = Limits { hello: Some(10 * S), frame: Some(2 * S), send: None };
+        let (mut patience, start) = (Patience::new(limits), Instant::now());
+        assert!(patience.next().is_none() && patience.take_due(start + 99 * S).is_none());
+        assert!(patience.begin(id(1), Wait::Hello, start));
+        assert!(patience.begin(id(1), Wait::Frame, start + S));
+        assert!(patience.begin(id(2), Wait::Frame, start));
+        assert!(!patience.begin(id(3), Wait::Replies { taken: 0 }, start), "without end");
+        assert_eq!(patience.next(), Some(start + 2 * S));
+        assert_eq!(patience.take_due(start + S), None);
+        assert_eq!(patience.take_due(start + 2 * S), Some((id(2), Wait::Frame)));
+        assert_eq!(patience.take_due(start + 2 * S), None);
+        assert_eq!(patience.take_due(start + 20 * S), Some((id(1), Wait::Frame)));
+        assert_eq!(patience.take_due(start + 20 * S), Some((id(1), Wait::Hello)));
+        assert_eq!((patience.next(), patience.take_due(start + 99 * S)), (None, None));
+    }
+
+    #[test]
+    fn a_wait_that_began_anew_is_not_over() {
+        let limits = Limits { frame: Some(2 * S), ..Limits::default() };
+        let (mut patience, start) = (Patience::new(limits), Instant::now());
+        patience.begin(id(1), Wait::Frame, start);
+        let now = start + 2 * S;
+        let (first, wait) = patience.take_due(now).unwrap();
+        assert!(patience.is_over(wait, start, now) && !patience.is_over(wait, start + S, now));
+        patience.begin(first, wait, start + S);
+        assert_eq!(patience.next(), Some(start + 3 * S));
+        assert!(!patience.is_over(Wait::Hello, start, start + 99 * S), "without end");
+    }
+
+    #[test]
+    fn a_crowd_leaves_little_room() {
+        let (mut patience, start) =
+            (Patience::new(Limits { hello: Some(S), ..Limits::default() }), Instant::now());
+        (0..100_000).for_each(|n| assert!(patience.begin(id(n), Wait::Hello, start)));
+        let taken = std::iter::from_fn(|| patience.take_due(start + S)).count();
+        assert_eq!(taken, 100_000);
+        assert!(patience.waits.capacity() <= 2 * KEPT_ENTRIES);
+    }
+}
