@@ -1,7 +1,7 @@
 //! Sessions: what a client has on the server apart from its connections, and what a connection carries of them.
 //!
 //! A [`Session`] counts its calls and keeps the handlers' own state; [`Carried`] gives the sessions of one connection
-//! their numbers there. Knows neither connections nor how many sessions there are: [`Sessions`], which the server
+//! their numbers there. Knows neither connections nor how many sessions there are: `Sessions`, which the server
 //! has, opens and closes them. The time comes in as a value.
 //!
 //! Invariants: a session is carried by one connection at most. Whoever moves it gives it a new stamp, and a number

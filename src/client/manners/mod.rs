@@ -60,6 +60,8 @@ impl Manners {
             Err(ClientError::Draining { .. }) => return,
             // Its settings are wrong, whatever its load.
             Err(ClientError::NestedDeadlock(_)) => return,
+            // There is no place for a session or connection, whatever the load of those that have one.
+            Err(ClientError::Unavailable { status, .. }) if *status != Status::BuffersFull => return,
             // It was taken in and not run: neither served nor refused.
             Err(ClientError::DeadlineExceeded { .. }) => return,
             Err(error) => error.blame() != Blame::Overload,
@@ -172,10 +174,15 @@ mod tests {
             (0..1000).for_each(|_| manners.heard(&Err::<(), _>(error.clone())));
             (0..1000).filter(|_| manners.admit().is_err()).count()
         };
-        for other in [STOPS, ClientError::NestedDeadlock(String::new()), ClientError::Cancelled] {
+        let unavailable =
+            |status| ClientError::Unavailable { status, message: String::new(), retry_after: None };
+        let no_place = [Status::MaxUsers, Status::Restricted, Status::SessionClosed].map(unavailable);
+        let others = [STOPS, ClientError::NestedDeadlock(String::new()), ClientError::Cancelled];
+        for other in others.into_iter().chain(no_place) {
             assert_eq!(held_back(other.clone()), 0, "{other:?}");
         }
         assert!(held_back(FULL) > 500);
+        assert!(held_back(unavailable(Status::BuffersFull)) > 500);
     }
 
     #[test]

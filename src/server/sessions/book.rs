@@ -87,6 +87,8 @@ struct Own {
 pub(super) struct Found {
     pub(super) ended: Vec<(Entry, Why)>,
     pub(super) ask: Vec<Arc<dyn Tenant>>,
+    /// Were looked at. Whoever drops a connection last drops what handlers keep with it: not under the book's lock.
+    seen: Vec<Arc<dyn Tenant>>,
 }
 
 /// A session that could go.
@@ -292,7 +294,7 @@ impl Book {
         if over == 0 {
             return;
         }
-        let mut unused = self.unused(now);
+        let mut unused = self.unused(now, &mut found.seen);
         unused.sort_unstable();
         let idle = unused.partition_point(|(last_use, _)| *last_use + self.rules.idle_min <= now);
         for (_, idle) in &unused[..idle.min(over)] {
@@ -315,7 +317,7 @@ impl Book {
     }
 
     /// Sessions that could go, each with its last use. One at work is used now.
-    fn unused(&self, now: Instant) -> Vec<(Instant, Idle)> {
+    fn unused(&self, now: Instant, seen: &mut Vec<Arc<dyn Tenant>>) -> Vec<(Instant, Idle)> {
         let mut unused = Vec::new();
         for (id, Entry { session, .. }) in &self.opened {
             if session.is_running() {
@@ -325,13 +327,13 @@ impl Book {
             }
         }
         for (id, Own { session, tenant, asked }) in &self.own {
-            match tenant.upgrade() {
-                Some(tenant) if tenant.calls_out() > 0 => session.touch(now),
-                Some(tenant) if !asked && tenant.carries() == 0 => {
-                    unused.push((session.last_use(), Idle::Own(*id)));
-                }
-                _ => {}
+            let Some(tenant) = tenant.upgrade() else { continue };
+            if tenant.calls_out() > 0 {
+                session.touch(now);
+            } else if !asked && tenant.carries() == 0 {
+                unused.push((session.last_use(), Idle::Own(*id)));
             }
+            seen.push(tenant);
         }
         unused
     }
