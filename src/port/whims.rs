@@ -3,8 +3,8 @@
 //! What tells a flood from a client in need: in an overload a client's calls pass their deadlines and it cancels all of
 //! them, thousands a second, and while the server does not read, call and cancel wait in the socket together. So a
 //! cancel counts as a whim only if its call came after the socket was last seen empty, and if less time than the
-//! shortest deadline of such calls has passed since: then it cannot be a time-out. A socket that is empty just after the
-//! server had put its reading off says nothing: more of that time may be on its way. Who sets no deadline has no
+//! shortest deadline of such calls has passed since: then it cannot be a time-out. A socket that is empty just after
+//! the server had put its reading off says nothing: more of that time may be on its way. Who sets no deadline has no
 //! time-out to excuse it. A client that hedges takes calls back at once too, but few of all it makes. So it must be
 //! [`WHIMS_MAX`] in [`PERIOD`], and half of all calls.
 //!

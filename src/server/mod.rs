@@ -224,7 +224,7 @@ impl House {
                 buffers: vec![vec![0; BUFFER_BYTES]],
             };
             let watch = Watch::new(config.long_transaction.value);
-            let limits = (Patience::new(limits(config)), config.send_buffer_bytes.value);
+            let limits = (Patience::new(limits(config), Instant::now()), config.send_buffer_bytes.value);
             let acceptor = Acceptor::new(socket);
             let listener = Listener::new(poll, acceptor, Arc::clone(&doorbell), desk, watch, limits);
             let door = door.clone();
