@@ -20,13 +20,14 @@ const STEP_BYTES: usize = 64 << 10;
 pub(crate) struct AllBuffers {
     bytes: AtomicUsize,
     limit: usize,
-    ports: usize,
+    /// See [`Buffers::fair_part`].
+    fair_part: usize,
 }
 
 impl AllBuffers {
     /// Room for `limit` bytes, for so many ports.
     pub(crate) fn new(limit: usize, ports: usize) -> Arc<AllBuffers> {
-        Arc::new(AllBuffers { bytes: AtomicUsize::new(0), limit, ports })
+        Arc::new(AllBuffers { bytes: AtomicUsize::new(0), limit, fair_part: limit / 2 / ports.max(1) })
     }
 
     /// Bytes of all. Two changes may come in the wrong order and the sum be below zero for a moment.
@@ -82,7 +83,7 @@ impl Buffers {
     /// buffers are full: its part of half of all. As the other half is queued calls, or one of the ports holds more,
     /// they do not stay full.
     pub(crate) fn fair_part(&self) -> usize {
-        self.all.limit / 2 / self.all.ports.max(1)
+        self.all.fair_part
     }
 
     fn change(&self, from: usize, to: usize) {

@@ -22,8 +22,8 @@ use std::sync::OnceLock;
 /// already admitted still come on top.
 const OUTBOUND_HIGH_BYTES: usize = 1 << 20;
 
-/// A buffer of replies grows by no more than this beyond what it must hold.
-const OUTBOUND_GROWTH_BYTES_MAX: usize = 256 << 10;
+/// Unsent replies are kept in pieces of so many bytes: buffers that grow would leave holes of all sizes in memory.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// Counts as taken when nothing waits any more, so that the peer is not measured by what came after that.
 pub(super) const DRAINED_BYTES: u64 = 64 << 10;
@@ -60,9 +60,12 @@ pub(super) struct Connection {
 struct Outbound {
     /// `None` once the connection is closed.
     transport: Option<Arc<Transport>>,
-    bytes: Vec<u8>,
+    pieces: VecDeque<Vec<u8>>,
+    /// How much of the first piece is sent.
     sent: usize,
-    /// What the room of `bytes` counts for.
+    /// Bytes of the pieces that are not.
+    unsent: usize,
+    /// What the room of the pieces counts for.
     share: Share,
     /// Bytes that had to wait and were taken, since the beginning.
     taken: u64,
@@ -78,12 +81,13 @@ impl Connection {
         doorbell: Arc<Doorbell>,
         (buffers, unsent_max): (&Arc<Buffers>, usize),
     ) -> Connection {
-        let (transport, bytes, share) = (Some(transport), Vec::new(), Share::new(buffers));
+        let (transport, pieces, share) = (Some(transport), VecDeque::new(), Share::new(buffers));
+        let outbound = Outbound { transport, pieces, sent: 0, unsent: 0, share, taken: 0, failed: None };
         Connection {
             peer,
             id,
             unsent_max,
-            outbound: Mutex::new(Outbound { transport, bytes, sent: 0, share, taken: 0, failed: None }),
+            outbound: Mutex::new(outbound),
             backlogged: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
@@ -146,7 +150,7 @@ impl Connection {
 
     /// Does the peer leave so many replies unread that nothing more should be read from it?
     pub(super) fn is_clogged(&self) -> bool {
-        self.backlogged.load(Ordering::SeqCst) && self.outbound.lock().unsent() > OUTBOUND_HIGH_BYTES
+        self.backlogged.load(Ordering::SeqCst) && self.outbound.lock().unsent > OUTBOUND_HIGH_BYTES
     }
 
     /// Calls that are out.
@@ -193,12 +197,16 @@ impl Connection {
     /// For the listener, when the socket takes bytes again.
     pub(super) fn flush(&self) {
         let mut outbound = self.outbound.lock();
-        let Outbound { transport: Some(transport), bytes, sent, taken, .. } = &mut *outbound else { return };
-        let (more, alive) = send_all(transport, &bytes[*sent..]);
-        *sent += more;
-        *taken += more as u64;
-        if alive && outbound.unsent() > 0 {
-            outbound.forget_sent();
+        let Some(transport) = outbound.transport.clone() else { return };
+        let mut alive = true;
+        while let Some(piece) = outbound.pieces.front() {
+            let (more, still_alive) = send_all(&transport, &piece[outbound.sent..]);
+            alive = still_alive;
+            if !outbound.forget(more) {
+                break;
+            }
+        }
+        if alive && outbound.unsent > 0 {
             return;
         }
         outbound.empty();
@@ -234,7 +242,7 @@ impl Connection {
         let (mut alive, mut look) = (true, false);
         if let Some(transport) = &outbound.transport {
             let mut sent = 0;
-            if outbound.unsent() == 0 {
+            if outbound.unsent == 0 {
                 (sent, alive) = send_all(transport, bytes);
                 if alive && sent < bytes.len() {
                     // The listener heeds a writable event only of a backlogged connection, and the one event may have
@@ -281,44 +289,49 @@ fn send_all(transport: &Transport, bytes: &[u8]) -> (usize, bool) {
 }
 
 impl Outbound {
-    fn unsent(&self) -> usize {
-        self.bytes.len() - self.sent
-    }
-
     /// Keeps what the socket does not take, or says why that is too much: for this connection or, as the others have
     /// the memory, for the server. A reply of any size may wait where not too much does already. Returns whether the
     /// listener is to have a look: replies wait from now on, or much memory is held.
-    fn keep(&mut self, rest: &[u8], unsent_max: usize) -> Result<bool, CloseReason> {
-        let first = self.unsent() == 0;
-        if self.unsent() > unsent_max {
+    fn keep(&mut self, mut rest: &[u8], unsent_max: usize) -> Result<bool, CloseReason> {
+        let first = self.unsent == 0;
+        if self.unsent > unsent_max {
             return Err(CloseReason::OutboundFull);
         }
-        let wanted = self.bytes.len() + rest.len();
-        if wanted > self.bytes.capacity() {
-            let grown = wanted + wanted.min(OUTBOUND_GROWTH_BYTES_MAX);
-            if !self.share.try_add(grown - self.share.bytes()) {
-                return Err(CloseReason::BuffersFull);
+        self.unsent += rest.len();
+        while !rest.is_empty() {
+            let room = self.pieces.back().map_or(0, |last| last.capacity() - last.len());
+            if room == 0 {
+                // The first is no larger than it must be: most of those who are behind are so by little.
+                let bytes = if self.pieces.is_empty() { rest.len().min(PIECE_BYTES) } else { PIECE_BYTES };
+                if !self.share.try_add(bytes) {
+                    return Err(CloseReason::BuffersFull);
+                }
+                self.pieces.push_back(Vec::with_capacity(bytes));
+            } else if let Some(last) = self.pieces.back_mut() {
+                let (now, later) = rest.split_at(room.min(rest.len()));
+                last.extend_from_slice(now);
+                rest = later;
             }
-            self.bytes.reserve_exact(grown - self.bytes.len());
         }
-        self.bytes.extend_from_slice(rest);
         let buffers = self.share.buffers();
         Ok(first || buffers.are_full() || buffers.bytes() > buffers.fair_part())
     }
 
-    /// Gives the room of bytes that were sent to those to come: a peer that is always a little behind would else make
-    /// the server keep all that was ever sent to it. Moves no more bytes than were sent since the last time.
-    fn forget_sent(&mut self) {
-        if self.sent > self.bytes.len() / 2 {
-            self.bytes.drain(..self.sent);
-            self.sent = 0;
-            self.bytes.shrink_to(2 * self.bytes.len());
-            self.share.set(self.bytes.capacity());
+    /// So many more bytes of the first piece were sent. Returns whether that was all of it; then it is gone.
+    fn forget(&mut self, more: usize) -> bool {
+        (self.sent, self.unsent, self.taken) =
+            (self.sent + more, self.unsent - more, self.taken + more as u64);
+        if self.pieces.front().is_none_or(|piece| self.sent < piece.len()) {
+            return false;
         }
+        let piece = self.pieces.pop_front();
+        self.share.set(self.share.bytes() - piece.map_or(0, |piece| piece.capacity()));
+        self.sent = 0;
+        true
     }
 
     fn empty(&mut self) {
-        (self.bytes, self.sent) = (Vec::new(), 0);
+        (self.pieces, self.sent, self.unsent) = (VecDeque::new(), 0, 0);
         self.share.set(0);
     }
 }
@@ -415,7 +428,7 @@ mod tests {
         let connection = Connection::new(transport, address, Id::of(Token(1)), doorbell, buffers);
         let mut given = 0;
         // More than the system's own buffers ever take.
-        while connection.outbound.lock().unsent() < 32 * MIB {
+        while connection.outbound.lock().unsent < 32 * MIB {
             connection.write(&mut vec![7; MIB]);
             given += MIB;
         }
@@ -427,8 +440,10 @@ mod tests {
             taken += MIB;
             connection.flush();
             let outbound = connection.outbound.lock();
-            assert!(outbound.unsent() > 0, "{given} given, {taken} taken");
-            assert!(outbound.bytes.len() <= 2 * outbound.unsent() + MIB, "{} held", outbound.bytes.len());
+            assert!(outbound.unsent > 0, "{given} given, {taken} taken");
+            let held: usize = outbound.pieces.iter().map(Vec::capacity).sum();
+            assert_eq!(held, outbound.share.bytes());
+            assert!(held <= outbound.unsent + 2 * PIECE_BYTES, "{held} held");
         }
     }
 }

@@ -397,8 +397,7 @@ impl Listener {
 
     /// While the buffers are full, ends those that hold the most; then lets those go on that waited for room.
     fn share_out_buffers(&mut self) {
-        let buffers = Arc::clone(&self.desk.port.buffers);
-        if !buffers.are_full() {
+        if !self.desk.port.buffers.are_full() {
             for id in self.ration.end() {
                 if let Some(guest) = self.guests.get_mut(id) {
                     guest.listed.full = false;
@@ -417,6 +416,7 @@ impl Listener {
                 holders.push((held, id));
             }
         }
+        let buffers = &self.desk.port.buffers;
         for id in too_heavy(holders, buffers.excess(), buffers.fair_part()) {
             self.give_up(id, CloseReason::BuffersFull, Status::BuffersFull.text());
         }

@@ -263,7 +263,7 @@ impl House {
             };
             let looks = handles.is_empty().then(|| Arc::clone(&sessions));
             let watch = Watch::new(config.long_transaction.value, looks);
-            let limits = (Patience::new(limits(config)), config.send_buffer_bytes.value);
+            let limits = (Patience::new(limits(config), Instant::now()), config.send_buffer_bytes.value);
             let entrance = (Arc::clone(&door), Farewell::new(farewell_places(config)));
             let bell = Arc::clone(&doorbell);
             let listener = Listener::new(poll, Acceptor::new(socket), entrance, bell, desk, watch, limits);
