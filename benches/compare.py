@@ -21,8 +21,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from measure import (
-    CALL_BYTES, Failure, Server, build, free_port, idle, ini, machine, median, note, prepare, press, shown, table,
-    write_between,
+    CALL_BYTES, Failure, Server, build, free_port, idle, ini, machine, median, note, prepare, press, shown,
+    table, verdicts, write_between,
 )  # fmt: skip
 
 SPIN_US = 20
@@ -265,12 +265,6 @@ def duels(figures):
         yield "idle: memory of a connection, of R4's", "below 1", value, value < 1
 
 
-def target_table(figures):
-    verdict = {True: "pass", False: "FAIL"}
-    rows = [[what, bound, shown(value, 2), verdict[met]] for what, bound, value, met in targets(figures)]
-    return table(["target", "bound", "measured", "verdict"], rows)
-
-
 def heading(record):
     text = f"{record['machine']}; {record['when']}; {record['rounds']} rounds of {record['seconds']:g} s."
     return text + (" A smoke run: the figures mean nothing." if record["smoke"] else "")
@@ -279,7 +273,7 @@ def heading(record):
 def render(record):
     figures = Figures(record)
     troubles = [f"- not all went well: {trouble}" for trouble in figures.troubles()]
-    verdicts = target_table(figures)
+    verdicts = verdicts(targets(figures))
     parts = [heading(record), load_table(figures, LOADS), idle_table(figures)]
     parts += ["" if record["smoke"] else verdicts, "\n".join(troubles)]
     return "\n\n".join(part for part in parts if part)

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Crowds of peers that no load generator makes: idle ones, slow ones, rude ones. For idle.py and soak.py.
+"""Crowds of peers that no load generator makes: idle ones, slow ones, rude ones. For idle.py and soak.py; what they
+say, for hostile.py too.
 
     benches/crowd.py idle 127.0.0.1:1352 5000 [SOURCE]
 

@@ -12,7 +12,6 @@ Everything runs on this machine over loopback; nothing else should run meanwhile
 Linux only.
 """
 
-import argparse
 import json
 import multiprocessing
 import random
@@ -26,8 +25,9 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from crowd import CALL, CANCEL, Peer, frame, greeting
 from measure import (
-    Failure, Server, build, command_on, ini, machine, median, note, prepare, shown, table, write_between,
+    Failure, Server, build, command_on, ini, machine, median, note, parser_of, show, shown, table, verdicts,
 )  # fmt: skip
 
 MIB = 1 << 20
@@ -53,16 +53,8 @@ ALLOCATOR = "MALLOC_MMAP_THRESHOLD_=65536"
 # How long a server may take until all is back after a crowd has gone.
 BACK_SECONDS = 10
 
-HELLO = b"BNYD" + struct.pack("<HH", 1, 1)
-HELLO += struct.pack("<IBBHQ", 15, 1, 0, 0, 0) + struct.pack("<Q", 7) + b"hostile"
-
-
-def frame(kind, code, call, body=b""):
-    return struct.pack("<IBBHQ", len(body), kind, 0, code, call) + body
-
-
 def call(number, identity, arguments=b"", deadline_ms=0):
-    return frame(3, number, identity, struct.pack("<II", 0, deadline_ms) + arguments)
+    return frame(CALL, number, identity, struct.pack("<II", 0, deadline_ms) + arguments)
 
 
 def call_bytes(number, identity, size):
@@ -76,20 +68,19 @@ def connect(address, greet=False, receive_buffer=None):
     peer.settimeout(5)
     peer.connect(address)
     if greet:
-        peer.sendall(HELLO)
+        peer.sendall(greeting())
     return peer
 
 
 def method_number(address, name):
-    """What a server calls a method, by its Welcome."""
-    with connect(address, greet=True) as peer:
-        stream = peer.makefile("rb")
-        body = stream.read(struct.unpack("<I", stream.read(16)[:4])[0])
-    text = struct.pack("<Q", len(name)) + name.encode()
-    return struct.unpack("<H", body[body.index(text) - 2 : body.index(text)])[0]
+    """What a server calls a method."""
+    peer = Peer("%s:%d" % address)
+    peer.close()
+    return peer.methods[name]
 
 
 def reset(peer):
+    """Ends without an end."""
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     peer.close()
 
@@ -150,7 +141,7 @@ def slow_loris(address, count, over):
 
     def make(address):
         if random.random() < 0.5:
-            return connect(address), HELLO
+            return connect(address), greeting()
         return connect(address, greet=True), call_bytes(number, 1, 1 << 16)
 
     crowd = Crowd(address, count, make, reads=True)
@@ -233,7 +224,7 @@ def noise(address, rate, over):
 def cancels(address, count, over):
     """Each calls and cancels without end, reads its answers away, and comes again soon when it is told off."""
     number = method_number(address, "load.echo")
-    pairs = lambda n: call(number, n, struct.pack("<Q", 0)) + frame(5, 0, n)
+    pairs = lambda n: call(number, n, struct.pack("<Q", 0)) + frame(CANCEL, 0, n)
     pending = b"".join(pairs(n) for n in range(1, 20_000))
     crowd = Crowd(address, count, lambda address: (connect(address, greet=True), pending), reads=True)
     while not over.is_set():
@@ -382,12 +373,6 @@ def targets(record):
         yield f"{name}: left behind", "0", int(not row["back"]), row["back"]
 
 
-def target_table(record):
-    verdict = {True: "pass", False: "FAIL"}
-    rows = [[what, bound, shown(value, 2), verdict[met]] for what, bound, value, met in targets(record)]
-    return table(["target", "bound", "measured", "verdict"], rows)
-
-
 def render(record):
     heading = f"{record['machine']}; {record['when']}; {record['rounds']} rounds of {record['seconds']:g} s, alone and"
     heading += f" beside in turn; {RATE} calls/s on one connection. "
@@ -396,7 +381,7 @@ def render(record):
         heading += " A smoke run: the figures mean nothing."
     kinds = "\n".join(f"- {row['name']}: {row['what'][0].lower()}{row['what'][1:]}" for row in record["kinds"])
     parts = [heading, figures_table(record), kinds]
-    return "\n\n".join(parts + ([] if record["smoke"] else [target_table(record)]))
+    return "\n\n".join(parts + ([] if record["smoke"] else [verdicts(targets(record))]))
 
 
 def measure(options):
@@ -416,30 +401,15 @@ def measure(options):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--seconds", type=float, default=5, help="counted seconds of a run (5)")
     parser.add_argument("--rounds", type=int, default=3, help="runs alone and beside, of each kind (3)")
     parser.add_argument("--settle", type=float, default=3, help="seconds a crowd is there before the client (3)")
     parser.add_argument("--only", metavar="NAME", help="only the crowds whose name has this in it")
-    parser.add_argument("--check", action="store_true", help="exit code 1 where a target is missed")
-    parser.add_argument("--smoke", action="store_true", help="short, small, with debug builds: does it work?")
-    parser.add_argument("--json", metavar="FILE", help="write all figures there")
-    parser.add_argument("--read", metavar="FILE", help="measure nothing; take the figures from there")
-    parser.add_argument("--write", metavar="PAGE", help="put the tables between the markers of that page")
     options = parser.parse_args()
     if options.smoke:
         options.seconds, options.rounds, options.settle = 1, 1, 0.5
-    prepare()
-    try:
-        record = json.loads(Path(options.read).read_text()) if options.read else measure(options)
-    except Failure as failure:
-        raise SystemExit(f"{Path(sys.argv[0]).name}: {failure}") from None
-    if options.json:
-        Path(options.json).write_text(json.dumps(record, indent=1) + "\n")
-    text = render(record)
-    print(text)
-    if options.write:
-        write_between(options.write, "hostile", text)
+    record = show(options, measure, render, "hostile")
     if options.smoke:
         return 1 if any(row["lost"] or not row["back"] or not row["ok"] for row in record["kinds"]) else 0
     return 1 if options.check and not all(met for *_, met in targets(record)) else 0

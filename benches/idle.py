@@ -12,8 +12,6 @@ addresses, since a process here holds just under 20,000 descriptors. Figures are
 runs on this machine over loopback; nothing else should run meanwhile. Python 3.11 standard library only; Linux only.
 """
 
-import argparse
-import json
 import sys
 import tempfile
 import time
@@ -21,8 +19,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from measure import (
-    ROOT, Failure, Server, at_rest, build, crowd, ini, machine, median, note, prepare, press, shown, table,
-    write_between,
+    ROOT, Failure, Server, at_rest, build, crowd, ini, machine, median, note, parser_of, press, show, shown,
+    table, verdicts,
 )  # fmt: skip
 
 WORKERS = 40
@@ -117,39 +115,22 @@ def render(record):
     row += [shown(of(f"{when}_{key}_us")) for key in ("p50", "p99") for when in ("alone", "beside")]
     parts = [heading, table(head, [row])]
     if not record["smoke"]:
-        verdict = {True: "pass", False: "FAIL"}
-        rows = [[what, bound, shown(value, 2), verdict[met]] for what, bound, value, met in targets(record)]
-        parts.append(table(["target", "bound", "measured", "verdict"], rows))
+        parts.append(verdicts(targets(record)))
     return "\n\n".join(parts)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--connections", type=int, default=19000, help="idle connections (19000)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds (5)")
     parser.add_argument("--seconds", type=float, default=5, help="counted seconds of the busy session (5)")
     parser.add_argument("--warm-up", type=float, default=1, help="seconds before counting begins (1)")
     parser.add_argument("--idle-seconds", type=float, default=5, help="seconds in which nothing is called (5)")
-    parser.add_argument("--check", action="store_true", help="exit code 1 where a target is missed")
-    parser.add_argument("--smoke", action="store_true", help="one short round of debug builds: does it work?")
-    parser.add_argument("--json", metavar="FILE", help="write all figures there")
-    parser.add_argument("--read", metavar="FILE", help="measure nothing; take the figures from there")
-    parser.add_argument("--write", metavar="PAGE", help="put the tables between the markers of that page")
     options = parser.parse_args()
     if options.smoke:
         options.connections, options.rounds, options.seconds = 600, 1, 0.6
         options.warm_up, options.idle_seconds = 0.3, 0.5
-    prepare()
-    try:
-        record = json.loads(Path(options.read).read_text()) if options.read else measure(options)
-    except Failure as failure:
-        raise SystemExit(f"{Path(sys.argv[0]).name}: {failure}") from None
-    if options.json:
-        Path(options.json).write_text(json.dumps(record, indent=1) + "\n")
-    text = render(record)
-    print(text)
-    if options.write:
-        write_between(options.write, "idle", text)
+    record = show(options, measure, render, "idle")
     return 1 if options.check and not options.smoke and not all(met for *_, met in targets(record)) else 0
 
 

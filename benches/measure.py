@@ -1,10 +1,11 @@
-"""Starts servers, presses them, and reads from /proc what they cost. Shared by compare.py, overload.py, idle.py,
-soak.py, plots.py, peers/run.py.
+"""Starts servers, presses them, reads from /proc what they cost, and shows it. Shared by compare.py, overload.py,
+idle.py, hostile.py, soak.py, plots.py, peers/run.py.
 
 Python 3.11 standard library only; Linux only.
 """
 
 import contextlib
+import argparse
 import json
 import os
 import platform
@@ -326,3 +327,37 @@ def ini(folder, throttle, workers=40, ports=1, lines=()):
 def note(text):
     """Progress, on standard error."""
     print(text, file=sys.stderr, flush=True)
+
+
+def verdicts(targets):
+    """The table of targets: of each what it says, its bound, the figure, and whether it is met."""
+    words = {True: "pass", False: "FAIL"}
+    rows = [[what, bound, shown(value, 2), words[met]] for what, bound, value, met in targets]
+    return table(["target", "bound", "measured", "verdict"], rows)
+
+
+def parser_of(script):
+    """What every script that shows targets understands; `script` is its docstring."""
+    parser = argparse.ArgumentParser(description=script, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="exit code 1 where a target is missed")
+    parser.add_argument("--smoke", action="store_true", help="short and small, with debug builds: does it work?")
+    parser.add_argument("--json", metavar="FILE", help="write all figures there")
+    parser.add_argument("--read", metavar="FILE", help="measure nothing; take the figures from there")
+    parser.add_argument("--write", metavar="PAGE", help="put the tables between the markers of that page")
+    return parser
+
+
+def show(options, measure, render, marker):
+    """Measures, or reads what was measured, and shows it where it is wanted. Returns the record."""
+    prepare()
+    try:
+        record = json.loads(Path(options.read).read_text()) if options.read else measure(options)
+    except Failure as failure:
+        raise SystemExit(f"{Path(sys.argv[0]).name}: {failure}") from None
+    if options.json:
+        Path(options.json).write_text(json.dumps(record, indent=1) + "\n")
+    text = render(record)
+    print(text)
+    if options.write:
+        write_between(options.write, marker, text)
+    return record

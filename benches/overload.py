@@ -11,7 +11,6 @@ those before, and latency counts from when a call was due. Everything runs on th
 should run meanwhile. Python 3.11 standard library only; Linux only.
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from measure import (
-    Failure, Server, build, command_on, ini, machine, note, prepare, shown, table, write_between,
+    Failure, Server, build, command_on, ini, machine, note, parser_of, show, shown, table, verdicts,
 )  # fmt: skip
 
 # The flood: so many workers, each of whose calls sleeps so long, and what its callers will wait.
@@ -219,19 +218,13 @@ def targets(record):
         yield at_least(f"load.{method} {WAIT_MS}: share of {most:,.0f} calls/s", share, 95, " %")
 
 
-def target_table(record):
-    verdict = {True: "pass", False: "FAIL"}
-    rows = [[what, bound, shown(value, 2), verdict[met]] for what, bound, value, met in targets(record)]
-    return table(["target", "bound", "measured", "verdict"], rows)
-
-
 def render(record):
     heading = f"{record['machine']}; {record['when']}; floods of {record['seconds']:g} s."
     heading += f" Capacity: {record['flood']['capacity']:,.0f} calls/s."
     if record["smoke"]:
         heading += " A smoke run: the figures mean nothing."
     parts = [heading, flood_table(record), waits_table(record), quiet_table(record)]
-    return "\n\n".join(parts + ([] if record["smoke"] else [target_table(record)]))
+    return "\n\n".join(parts + ([] if record["smoke"] else [verdicts(targets(record))]))
 
 
 def measure(options):
@@ -249,27 +242,12 @@ def measure(options):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--seconds", type=float, default=15, help="counted seconds of a flood (15)")
-    parser.add_argument("--check", action="store_true", help="exit code 1 where a target is missed")
-    parser.add_argument("--smoke", action="store_true", help="short, with debug builds: does it work?")
-    parser.add_argument("--json", metavar="FILE", help="write all figures there")
-    parser.add_argument("--read", metavar="FILE", help="measure nothing; take the figures from there")
-    parser.add_argument("--write", metavar="PAGE", help="put the tables between the markers of that page")
     options = parser.parse_args()
     if options.smoke:
         options.seconds = 1.5
-    prepare()
-    try:
-        record = json.loads(Path(options.read).read_text()) if options.read else measure(options)
-    except Failure as failure:
-        raise SystemExit(f"{Path(sys.argv[0]).name}: {failure}") from None
-    if options.json:
-        Path(options.json).write_text(json.dumps(record, indent=1) + "\n")
-    text = render(record)
-    print(text)
-    if options.write:
-        write_between(options.write, "overload", text)
+    record = show(options, measure, render, "overload")
     if options.smoke:
         rows = record["flood"]["rows"]
         return 1 if any(row["unanswered"] or row["after_errors"] or not row["errors"] for row in rows) else 0

@@ -12,7 +12,6 @@ clients that are killed, and the crowds of crowd.py. The server is looked at fro
 on this machine over loopback. Python 3.11 standard library only; Linux only.
 """
 
-import argparse
 import json
 import signal
 import statistics
@@ -26,7 +25,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from crowd import Peer
 from measure import (
-    ROOT, Failure, Server, build, command_on, ini, machine, note, prepare, shown, table, write_between,
+    ROOT, Failure, Server, build, command_on, ini, machine, note, parser_of, show, shown, table, verdicts,
 )  # fmt: skip
 
 WORKERS = 8
@@ -322,18 +321,12 @@ def crowd_table(record):
     return table(["load or crowd", "done", "refused or cut off", "lost"], rows)
 
 
-def target_table(record):
-    verdict = {True: "pass", False: "FAIL"}
-    rows = [[what, bound, shown(value, 1), verdict[met]] for what, bound, value, met in targets(record)]
-    return table(["target", "bound", "found", "verdict"], rows)
-
-
 def render(record):
     heading = f"{record['machine']}; {record['when']}; {record['seconds'] / 60:g} minutes,"
     heading += f" {PORTS} ports of {WORKERS} workers, {PERMITS} permits; medians of a look each second."
     if record["smoke"]:
         heading += " A smoke run: the figures mean nothing."
-    parts = [heading, life_table(record), crowd_table(record), target_table(record)]
+    parts = [heading, life_table(record), crowd_table(record), verdicts(targets(record))]
     if troubles := record["troubles"]:
         parts.append(f"- turns of loads that came to nothing: {len(troubles)}; the last: {troubles[-1]}")
     parts.append("\n".join(f"- in the log: `{line}`" for line in record["log_errors"][:10]))
@@ -341,26 +334,11 @@ def render(record):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--minutes", type=float, default=10, help="how long it lasts (10)")
-    parser.add_argument("--check", action="store_true", help="exit code 1 where a target is missed")
-    parser.add_argument("--smoke", action="store_true", help="short, with debug builds and small crowds: does it work?")
-    parser.add_argument("--json", metavar="FILE", help="write all looks and figures there")
-    parser.add_argument("--read", metavar="FILE", help="measure nothing; take the figures from there")
-    parser.add_argument("--write", metavar="PAGE", help="put the tables between the markers of that page")
     options = parser.parse_args()
     options.seconds = 12 if options.smoke else 60 * options.minutes
-    prepare()
-    try:
-        record = json.loads(Path(options.read).read_text()) if options.read else measure(options)
-    except Failure as failure:
-        raise SystemExit(f"{Path(sys.argv[0]).name}: {failure}") from None
-    if options.json:
-        Path(options.json).write_text(json.dumps(record, indent=1) + "\n")
-    text = render(record)
-    print(text)
-    if options.write:
-        write_between(options.write, "soak", text)
+    record = show(options, measure, render, "soak")
     checked = options.check or options.smoke
     return 1 if checked and not all(met for *_, met in targets(record)) else 0
 
