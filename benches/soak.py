@@ -73,8 +73,9 @@ PANIC = "load.panic"
 GROWTH_SHARE = 0.05
 MIB = 1 << 20
 
-# How long all may take to be as before, in seconds: no time limit of the server's is longer.
-SETTLE = 30
+# How long all may take to be as before, in seconds: no time limit of the server's is longer than a minute, and it looks
+# once a minute whether that of a session is over.
+SETTLE = 150
 
 
 class Loads:
@@ -192,11 +193,11 @@ def sample(server, start):
         "rss": server.rss(),
         "threads": server.threads(),
         "descriptors": server.descriptors(),
-        **{key: said.get(key) for key in ("in_flight", "permits_out", "answered")},
+        **{key: said.get(key) for key in ("in_flight", "permits_out", "answered", "sessions")},
     }
 
 
-def settled(server, before):
+def settled(server, before, smoke):
     """The last look, once all is as before or the time for that is over."""
     start = time.monotonic()
     while True:
@@ -206,6 +207,7 @@ def settled(server, before):
         time.sleep(0.2)
         last["descriptors"] = server.descriptors()
         same = last["descriptors"] == before["descriptors"] and last["in_flight"] == 1
+        same = same and (smoke or last["sessions"] == 1)
         if same or last["at"] > SETTLE:
             return last
 
@@ -214,7 +216,7 @@ def live(server, programs, options):
     """The whole life of the server."""
     info(server)
     time.sleep(0.5)
-    before = settled(server, {"descriptors": server.descriptors()})
+    before = settled(server, {"descriptors": server.descriptors()}, options.smoke)
     start, samples = time.monotonic(), []
     crowds, loads = Crowds(server, 0.2 if options.smoke else 1), Loads(programs, server)
     with crowds, loads:
@@ -226,7 +228,7 @@ def live(server, programs, options):
                 raise Failure(f"the server ended with {server.process.returncode}")
             if len(samples) % 60 == 0:
                 note(f"{len(samples)} looks, {samples[-1]['rss'] / MIB:.1f} MiB")
-    after = settled(server, before)
+    after = settled(server, before, options.smoke)
     server.process.send_signal(signal.SIGTERM)
     return {
         "before": before,
@@ -287,6 +289,8 @@ def targets(record):
     for bound, value in (("fewest", min(threads)), ("most", max(threads))):
         yield exactly(f"threads, {bound} at any look, as before", value, before["threads"])
     yield exactly("calls in flight afterwards, the one that asks included", after["in_flight"], 1)
+    if not record["smoke"]:
+        yield exactly("sessions afterwards, that of the connection that asks", after["sessions"], 1)
     out = after["permits_out"]
     yield "permits out afterwards, with that of the call that asks", "at most 1", out, out is not None and out <= 1
     if not record["smoke"]:

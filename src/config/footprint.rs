@@ -23,11 +23,16 @@ const MAPPINGS_BASE: u64 = 200;
 const HEAP_BYTES: u64 = 64 << 20;
 const HEAPS_PER_CPU: u64 = 8;
 
-/// Codes: `stack_memory`, `buffer_memory`, `threads_limit`, `mappings_limit`; each at most once, in this order.
+/// What a message takes beside its own bytes while it is kept.
+const MESSAGE_SLACK_BYTES: u64 = 256 << 10;
+
+/// Codes: `stack_memory`, `buffer_memory`, `buffer_room`, `threads_limit`, `mappings_limit`; each at most once, in this
+/// order.
 pub fn advise(config: &Config, machine: &Machine) -> Vec<Warning> {
     let said = [
         ("stack_memory", stack_memory(config, machine)),
         ("buffer_memory", buffer_memory(config, machine)),
+        ("buffer_room", buffer_room(config)),
         ("threads_limit", threads_limit(config, machine)),
         ("mappings_limit", mappings_limit(config, machine)),
     ];
@@ -80,6 +85,23 @@ fn stack_memory(config: &Config, machine: &Machine) -> Option<String> {
 }
 
 /// Said only to who chose the size of the buffers, and not beside a sentence that the stacks alone do not fit.
+/// Of half-read messages and unread replies a port may hold its part of half the memory: less than one message, and
+/// such a message is refused, or its reply lost, though nothing else is going on.
+fn buffer_room(config: &Config) -> Option<String> {
+    let (buffers, ports) = (config.buffer_memory_bytes.value as u64, config.ports.len() as u64);
+    let message = u64::from(config.max_frame_bytes.value) + MESSAGE_SLACK_BYTES;
+    let (room, needed) = (buffers / 2 / ports.max(1), (2 * ports * message).div_ceil(1 << 20));
+    (message > room).then(|| {
+        format!(
+            "Server_Buffer_Memory_MB={} leaves a port {} for half-read messages and unread replies, too little for one of {} \
+             (Server_Max_Frame_KB), whose connection is closed; raise it to {needed}, or lower Server_Max_Frame_KB",
+            buffers >> 20,
+            bytes_in_words(room),
+            bytes_in_words(config.max_frame_bytes.value.into()),
+        )
+    })
+}
+
 fn buffer_memory(config: &Config, machine: &Machine) -> Option<String> {
     let Ceiling { most, set_by } = machine.memory?;
     let (stacks, buffers) = (stack_bytes(config), config.buffer_memory_bytes.value as u64);
@@ -164,6 +186,13 @@ mod tests {
                 "buffer_memory",
                 "messages may take 1000 MiB (Server_Buffer_Memory_MB) and the stacks of 40 workers 40 MiB, together more than \
                  the 1000 MiB of memory there is (free memory of the machine); lower one of them",
+            ),
+            (
+                "Server_Buffer_Memory_MB=16\nServer_Max_Frame_KB=10240",
+                machine,
+                "buffer_room",
+                "Server_Buffer_Memory_MB=16 leaves a port 8 MiB for half-read messages and unread replies, too little for one \
+                 of 10 MiB (Server_Max_Frame_KB), whose connection is closed; raise it to 21, or lower Server_Max_Frame_KB",
             ),
             (
                 "",

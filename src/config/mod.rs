@@ -93,7 +93,7 @@ pub struct Config {
     pub session_idle_min: Duration,
     /// Soft limit of sessions. `None`, the default, is none.
     pub max_sessions: Setting<Option<u32>>,
-    /// Hard limit of sessions. `None`, the default, is none.
+    /// Hard limit of sessions; `None` is 10,000,000. Default 100,000.
     pub max_users: Setting<Option<u32>>,
     /// `Server_Restricted`: 0, 1 or 2; default 0.
     pub restricted: Setting<u32>,

@@ -15,6 +15,7 @@ const RETURN_AFTER: Duration = Duration::from_secs(1);
 
 /// When a caller may come again at the earliest whose call found the buffers full.
 const BUFFERS_AFTER: Duration = Duration::from_millis(100);
+
 /// Who can tell whether a new client is let in.
 pub trait Entrance: std::fmt::Debug {
     /// A client that calls itself so says Hello.

@@ -154,6 +154,11 @@ impl Desk {
         let work = Arc::get_mut(&mut shelf).expect("spare buffers have one owner");
         std::mem::swap(&mut work.calls, &mut self.intake.calls);
         std::mem::swap(&mut work.chains, &mut self.intake.chains);
+        // From here on those who ask for calls are in use, however long the calls wait.
+        if let Some(carried) = connection.sessions_if_any() {
+            let asking = work.calls.iter().filter(|call| call.session != 0);
+            asking.filter_map(|call| carried.find(call.session)).for_each(|session| session.touch(arrived));
+        }
         fill(&mut work.bytes);
         // Of large buffers the part that was ever used; of those that were used before, all.
         let bytes = work.bytes.len().max(work.bytes.capacity().min(BUFFER_BYTES));

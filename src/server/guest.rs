@@ -293,6 +293,11 @@ impl Guest {
         self.conversation.awaits_hello()
     }
 
+    /// Is its reading put off?
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused
+    }
+
     /// Ends the conversation; the peer is told why.
     pub(super) fn part(&mut self, refusal: &Refusal) {
         let mut frame = Vec::new();
@@ -329,7 +334,9 @@ impl Guest {
 
     /// Once all replies are out, says that nothing more will come.
     pub(super) fn finish(&self) {
-        if !self.connection.is_backlogged() {
+        // Who is not let in is to close first, as at the door: the TIME_WAIT is the client's.
+        let let_in = !matches!(self.leaving, Some(CloseReason::MaxUsers | CloseReason::Restricted));
+        if let_in && !self.connection.is_backlogged() {
             // It fails only on a socket that is closed already.
             self.transport.finish().ok();
         }

@@ -351,10 +351,10 @@ impl Listener {
                 continue;
             };
             match wait {
+                Wait::Hello if !guest.awaits_hello() => {}
+                Wait::Hello if guest.is_paused() => _ = self.patience.begin(id, wait, now),
                 Wait::Hello => {
-                    if guest.awaits_hello() {
-                        self.give_up(id, CloseReason::SlowHello, "no Hello in time (Server_Hello_Timeout)");
-                    }
+                    self.give_up(id, CloseReason::SlowHello, "no Hello in time (Server_Hello_Timeout)");
                 }
                 Wait::Frame => match guest.owes_since(now) {
                     None => guest.listed.frame = false,
@@ -377,6 +377,10 @@ impl Listener {
         let taken = guest.connection.taken();
         if !guest.connection.is_backlogged() {
             guest.listed.replies = false;
+            // Its reading may have been put off until now, and no event will tell.
+            if guest.readable {
+                self.ready.push_back(id);
+            }
         } else if taken - before < DRAINED_BYTES {
             self.close(id, CloseReason::SlowReader);
         } else {

@@ -36,9 +36,9 @@ pub(super) static KEYS: &[Key] = &[
     Key {
         name: "Server_MaxUsers",
         unit: "sessions",
-        default: Standard::Value("0"),
-        doc: "With so many sessions new ones are refused, and connections with them. Counted as by Server_MaxSessions. 0 \
-              is no limit but the largest number.",
+        default: Standard::Value("100000"),
+        doc: "With so many sessions new ones are refused, and connections with them. Counted as by Server_MaxSessions. \
+              Each takes some 300 bytes, and what handlers keep in it. 0 is no limit but the largest number.",
         slot: Slot::Server {
             kind: Kind::Count { min: 0, max: 10_000_000, store: |c, s| c.max_users = s.map(some) },
             show: |c| shown(c.max_users.value.unwrap_or(0), &c.max_users.source),

@@ -253,8 +253,10 @@ impl Book {
     }
 
     /// A client closes a session.
-    pub(super) fn close(&mut self, id: u64) -> Option<Entry> {
-        self.opened.remove(&id)
+    /// Nothing if `carried` carries it no longer.
+    pub(super) fn close(&mut self, id: u64, carried: &Arc<Carried>) -> Option<Entry> {
+        let here = |entry: &Entry| std::ptr::eq(entry.place.0.as_ptr(), Arc::as_ptr(carried));
+        if self.opened.get(&id).is_some_and(here) { self.opened.remove(&id) } else { None }
     }
 
     /// All that clients opened, at the end of the server.

@@ -228,8 +228,9 @@ impl Sessions for Registry {
     }
 
     fn close(&self, asks: &Transaction<'_>, number: u32) -> Result<(), Refusal> {
-        let found = carried(asks)?.find(number);
-        let entry = found.and_then(|session| self.with(|book| book.close(session.id())));
+        let carried = carried(asks)?;
+        let found = carried.find(number);
+        let entry = found.and_then(|session| self.with(|book| book.close(session.id(), carried)));
         self.end(&entry.ok_or_else(|| refusal(Status::UnknownSession))?, Why::Closed, Instant::now());
         Ok(())
     }

@@ -137,7 +137,7 @@ fn a_limit_of_n_lets_n_in() {
     rig.open(&stand, 0).unwrap();
     assert_eq!(rig.open(&stand, 0), Err(Status::MaxUsers));
     assert_eq!(rig.enter(0).unwrap_err(), Status::MaxUsers);
-    rig.book.close(ticket.id).unwrap().end();
+    rig.book.close(ticket.id, &stand.carried).unwrap().end();
     rig.enter(0).unwrap();
     assert_eq!(rig.enter(0).unwrap_err(), Status::MaxUsers);
     rig.book.leave(None);
@@ -170,7 +170,8 @@ fn only_the_right_token_attaches_and_what_moves_is_gone_from_where_it_was() {
     let (carried, old) = from.unwrap();
     assert!(Arc::ptr_eq(&carried, &here.carried) && old == 1);
     assert!(there.carried.find(number).is_some());
-    rig.book.close(ticket.id).unwrap().end();
+    assert!(rig.book.close(ticket.id, &here.carried).is_none(), "who carries it no longer does not close it");
+    rig.book.close(ticket.id, &there.carried).unwrap().end();
     assert!(there.carried.find(number).is_none());
     assert_eq!(rig.book.attach(&ticket, (&there.carried, 2), now).unwrap_err(), Status::UnknownSession);
 }
