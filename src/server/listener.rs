@@ -34,8 +34,8 @@ pub(super) const DOORBELL: Token = Token(usize::MAX - 1);
 /// Events taken from one poll.
 const EVENTS_MAX: usize = 1024;
 
-/// Guests with something left to read that are read in one turn. Then those come first of whom the poll tells: who sends
-/// little does not wait for a thousand who send without end.
+/// Guests with something left to read that are read in one turn. Then those come first of whom the poll tells: who
+/// sends little does not wait for a thousand who send without end.
 const READS_MAX: usize = 32;
 
 /// How long a peer that is being closed may take to read its last replies and close too.
