@@ -273,9 +273,9 @@ def heading(record):
 def render(record):
     figures = Figures(record)
     troubles = [f"- not all went well: {trouble}" for trouble in figures.troubles()]
-    verdicts = verdicts(targets(figures))
+    judged = verdicts(targets(figures))
     parts = [heading(record), load_table(figures, LOADS), idle_table(figures)]
-    parts += ["" if record["smoke"] else verdicts, "\n".join(troubles)]
+    parts += ["" if record["smoke"] else judged, "\n".join(troubles)]
     return "\n\n".join(part for part in parts if part)
 
 
