@@ -30,7 +30,7 @@ pub mod sizing;
 #[cfg(test)]
 mod tests;
 
-pub use address::{DEFAULT_PORT, ListenAddress};
+pub use address::{ADMIN_PORT, DEFAULT_PORT, ListenAddress};
 pub use advice::{Ceiling, Machine, Warning, advise};
 pub use error::{ConfigError, ConfigErrors, Problem};
 pub use report::Report;
@@ -124,6 +124,18 @@ pub struct Config {
     pub thread_stack_bytes: Setting<usize>,
     /// How long a stopping server waits for admitted transactions. 0 (do not wait) to one hour; default 30 s.
     pub shutdown_timeout: Setting<Duration>,
+    /// Where the admin server listens; `None` is nowhere. Default `127.0.0.1:1353`.
+    pub admin_address: Setting<Option<ListenAddress>>,
+    /// File whose first line who asks there must know. `None`, the default, is no token.
+    pub admin_token_file: Setting<Option<PathBuf>>,
+    /// A port that is full for so long makes the server not ready. `None` is never; default 10 s.
+    pub busy_limit: Setting<Option<Duration>>,
+    /// A port that is full and finishes nothing for so long has its threads logged. `None` is never; default 30 s.
+    pub stall_limit: Setting<Option<Duration>>,
+    /// Slowest calls that are kept of each method. 0 to 100; default 10.
+    pub slow_calls: Setting<usize>,
+    /// Whether the log tells each minute how much is done. Default no.
+    pub show_performance: Setting<bool>,
     /// Whether the rehearsal methods `load.*` are offered. Default no.
     pub load_service: Setting<bool>,
     /// Least severe message that is logged. Default `info`. The logger lets `RUST_LOG` win over this.

@@ -26,6 +26,7 @@ pub(super) fn parse(bytes: &[u8], file: Option<&Path>, cpus: u32) -> Result<Conf
     reader.ports(&scan.entries);
     reader.values(&scan.entries);
     reader.addresses();
+    reader.admin();
     size(&mut reader.config, cpus);
     match ConfigErrors::collect(reader.errors, file) {
         Some(errors) => Err(errors),
@@ -73,6 +74,12 @@ fn blank(file: Option<&Path>) -> Config {
         max_frame_bytes: unset(0),
         thread_stack_bytes: unset(0),
         shutdown_timeout: unset(Duration::ZERO),
+        admin_address: unset(None),
+        admin_token_file: unset(None),
+        busy_limit: unset(None),
+        stall_limit: unset(None),
+        slow_calls: unset(0),
+        show_performance: unset(false),
         load_service: unset(false),
         log_level: unset(log::LevelFilter::Off),
         log_file: unset(None),
@@ -243,6 +250,20 @@ impl Reader {
         let server = server.into_iter().map(|key| key.name().to_owned());
         let per_port = per_port.into_iter().flat_map(|key| self.port_names().map(|port| key.name_for(port)));
         server.chain(per_port).collect()
+    }
+
+    /// What can be reached from other machines asks for a token.
+    fn admin(&mut self) {
+        let Config { admin_address: Setting { value, source }, admin_token_file, .. } = &self.config;
+        let Some(address) = value.as_ref().filter(|address| !address.is_local()) else { return };
+        if admin_token_file.value.is_none() {
+            let expected = "an address of this machine alone, or Admin_Token_File beside it";
+            let error = ConfigError::at(0, Problem::BadValue, expected)
+                .key("Admin_Address")
+                .found(&address.to_string())
+                .wrong("whoever reaches it could stop the server");
+            self.errors.push(ConfigError { line: source.line(), ..error });
+        }
     }
 
     /// Two enabled ports cannot listen on one address.

@@ -36,11 +36,11 @@ pub(crate) use nested::{Nested, Queued};
 pub(crate) use queue::{Measures, Queue};
 #[cfg(not(any(loom, shuttle)))]
 pub use rig::{Rig, Turnstile};
-pub(crate) use throttle::{Seat, Throttle};
+pub(crate) use throttle::{CrewCount, Seat, Throttle};
 
 use crate::port::{Call, Forecast, reply};
 use crate::service::{Refusal, Services, Status};
-use crate::stats::{Paces, PortStats};
+use crate::stats::{MethodsStats, Paces, PortStats};
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Condvar, Mutex, Parker};
 use crate::wire::ReplyPrelude;
 use nested::deadlock_in_words;
@@ -152,6 +152,7 @@ pub(crate) struct PortShared {
     pub(crate) name: String,
     pub(crate) queue: Arc<Queue>,
     pub(crate) stats: PortStats,
+    pub(crate) methods: MethodsStats,
     pub(crate) codel: Codel,
     pub(crate) buffers: Arc<Buffers>,
     turns: Vec<Turn>,
@@ -164,15 +165,15 @@ impl PortShared {
         index: usize,
         name: String,
         queue: Arc<Queue>,
-        workers: usize,
+        (workers, methods): (usize, usize),
         rules: CodelRules,
         buffers: Arc<Buffers>,
         now: Instant,
     ) -> PortShared {
         let turns = (0..workers).map(|_| Turn::default()).collect();
         let codel = Codel::new(rules, name.clone(), now);
-        let (stats, spare) = (PortStats::default(), Mutex::default());
-        PortShared { index, name, queue, stats, codel, buffers, turns, spare }
+        let (stats, methods, spare) = (PortStats::default(), MethodsStats::new(methods), Mutex::default());
+        PortShared { index, name, queue, stats, methods, codel, buffers, turns, spare }
     }
 
     /// What is ahead of a connection's next call: of one that a client makes, or of one that a handler of this server

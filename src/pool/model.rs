@@ -105,7 +105,15 @@ impl Model {
             .enumerate()
             .map(|(index, queue)| {
                 let buffers = Buffers::unbounded();
-                Arc::new(PortShared::new(index, "P".into(), queue, workers, CodelRules::OFF, buffers, start))
+                Arc::new(PortShared::new(
+                    index,
+                    "P".into(),
+                    queue,
+                    (workers, 1),
+                    CodelRules::OFF,
+                    buffers,
+                    start,
+                ))
             })
             .collect();
         let mut threads = Vec::new();

@@ -348,6 +348,11 @@ impl Queue {
         &self.permit_clock
     }
 
+    /// Workers that hold a permit. Exact with the throttle's lock.
+    pub(super) fn workers_awake(&self) -> usize {
+        self.crew.awake.load(Ordering::SeqCst)
+    }
+
     /// One worker more or less holds a permit.
     pub(super) fn awake(&self, change: isize) {
         step(&self.crew.awake, change);

@@ -55,7 +55,7 @@ impl Rig {
             0,
             "bench".to_owned(),
             queue,
-            workers,
+            (workers, METHOD.into()),
             CodelRules::OFF,
             Buffers::unbounded(),
             now(),

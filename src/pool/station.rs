@@ -170,7 +170,8 @@ mod tests {
         let throttle = Throttle::new(NonZeroU32::new(1), vec![seat]);
         let services = ServicesBuilder::default().build().unwrap();
         let shared = Arc::new(Shared::new(services, throttle, 1024));
-        let port = PortShared::new(0, "P".to_owned(), queue, 2, CodelRules::OFF, Buffers::unbounded(), now());
+        let port =
+            PortShared::new(0, "P".to_owned(), queue, (2, 0), CodelRules::OFF, Buffers::unbounded(), now());
         let station = Station::new(Arc::clone(&shared), Arc::new(port), 0, Arc::clone(&parkers[0]));
         let throttle = &shared.throttle;
 

@@ -29,6 +29,18 @@ pub(crate) struct Seat {
     pub(crate) parkers: Vec<Arc<Parker>>,
 }
 
+/// How many of a port's workers do what. Of a closed throttle, those that have ended count as blocked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CrewCount {
+    pub(crate) idle: usize,
+    /// With a permit.
+    pub(crate) running: usize,
+    /// In a handler that waits without one.
+    pub(crate) blocked: usize,
+    /// In line for one.
+    pub(crate) returning: usize,
+}
+
 /// What a worker does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
@@ -79,6 +91,23 @@ impl Throttle {
     pub(crate) fn permits(&self) -> (u32, u32) {
         let state = self.state.lock();
         (state.out, state.peak)
+    }
+
+    /// How many there may be; `None` without end.
+    pub(crate) fn limit(&self) -> Option<u32> {
+        self.limit.map(NonZeroU32::get)
+    }
+
+    /// What the workers of each port do.
+    pub(crate) fn crews(&self) -> Vec<CrewCount> {
+        let state = self.state.lock();
+        let count = |(port, seat): (usize, &Seat)| {
+            let (idle, running) = (state.idle[port].len(), seat.queue.workers_awake());
+            let returning = state.returning.iter().filter(|(of, _)| *of == port).count();
+            let blocked = seat.parkers.len().saturating_sub(idle + running + returning);
+            CrewCount { idle, running, blocked, returning }
+        };
+        self.seats.iter().enumerate().map(count).collect()
     }
 
     /// Workers of a port that sleep.

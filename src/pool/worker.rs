@@ -8,7 +8,7 @@ use super::turn::{Held, Reply, Step, Turn};
 use super::{Burst, Outlet, PortShared, Shared, Work};
 use crate::port::{Call, reply};
 use crate::service::{Host, Refusal, Session, Status, Transaction, host};
-use crate::stats::Samples;
+use crate::stats::{Parts, Samples};
 use crate::sync::{Arc, Ordering, Parker, now, yield_now};
 use crate::wire::ReplyPrelude;
 use std::rc::Rc;
@@ -157,6 +157,7 @@ impl Worker {
         };
         let mut end = start;
         let mut status = Status::Ok;
+        let mut measured = None;
         reply(call.id, call.codec, &mut self.reply.bytes, |out| {
             let mut times = self.port.waits(work, start);
             status = match session {
@@ -184,12 +185,23 @@ impl Worker {
                     }
                     times.permit_wait_us = times.permit_wait_us.saturating_add(micros(waits.in_line));
                     times.run_us = micros(ran.saturating_sub(waits.in_line));
+                    measured = Some(Parts {
+                        queue_wait: Duration::from_micros(times.queue_wait_us.into()),
+                        permit_wait: Duration::from_micros(times.permit_wait_us.into()),
+                        run: ran.saturating_sub(waits.in_line),
+                    });
                     status
                 }
             };
             (status, times)
         });
         self.reply.status = status;
+        if let Some(stats) = self.port.methods.of(call.method) {
+            stats.answers.add(status.index());
+            if let Some(times) = measured {
+                stats.ran(&times);
+            }
+        }
         end
     }
 }

@@ -15,6 +15,7 @@ mod given_up;
 mod guest;
 mod listener;
 pub mod machine;
+mod overseer;
 mod patience;
 mod ration;
 mod running;
@@ -69,6 +70,14 @@ pub enum StartError {
         /// Name of the port.
         port: String,
         /// Address of its INI line.
+        address: String,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// The address of the admin server cannot be had.
+    #[error("Admin_Address {address} cannot be listened on: {error}")]
+    Admin {
+        /// As the INI says.
         address: String,
         /// What the system says.
         error: std::io::Error,
@@ -172,7 +181,8 @@ impl Server {
         let info = move || asked.get().map(InfoSource::info).unwrap_or_default();
         builtin::add(&mut services, info, Arc::clone(&sessions) as _);
         let house = House::build(&config, services.build()?, (door, sessions), bound);
-        let running = house.open(&config)?;
+        let mut running = house.open(&config)?;
+        running.observe(&config)?;
         // Nobody else sets it.
         source.set(running.info_source()).ok();
         if let Some(limit) = descriptors {
@@ -214,7 +224,8 @@ impl House {
             seats.push(Seat { queue: Arc::clone(&queue), parkers: parkers.clone() });
             let (name, rules) = (port.name.clone(), codel_rules(config));
             let buffers = Buffers::new(Arc::clone(&all_buffers));
-            let shared = PortShared::new(index, name, queue, workers, rules, buffers, now);
+            let sizes = (workers, services.len());
+            let shared = PortShared::new(index, name, queue, sizes, rules, buffers, now);
             ports.push((Arc::new(shared), parkers, bound));
         }
         let limit = match config.max_concurrent_trans.value {

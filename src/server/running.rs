@@ -2,9 +2,15 @@
 
 use super::door::Door;
 use super::doorbell::Doorbell;
+use super::overseer::{Observer, Overseer};
 use super::sessions::Registry;
-use super::{InfoSource, PortInfo};
+use super::{InfoSource, PortInfo, StartError};
+#[cfg(feature = "admin")]
+use crate::admin::AdminServer;
 use crate::config::Config;
+#[cfg(feature = "admin")]
+use crate::config::ListenAddress;
+use crate::insight::Insight;
 use crate::pool::{PortShared, Shared, Unfinished};
 use crate::stats::PortStats;
 use crate::sync::{Arc, Ordering};
@@ -117,6 +123,11 @@ pub struct RunningServer {
     limit: i64,
     shutdown_timeout: Duration,
     started: Instant,
+    /// What is seen of it, and by whom; from just after the start on.
+    insight: Option<(Arc<Overseer>, Arc<Insight>, Observer)>,
+    /// The admin server, if it is open.
+    #[cfg(feature = "admin")]
+    admin: Option<AdminServer>,
     stopped: bool,
 }
 
@@ -130,7 +141,46 @@ impl RunningServer {
         let limit = config.max_concurrent_trans.value.number();
         let shutdown_timeout = config.shutdown_timeout.value;
         let started = Instant::now();
-        RunningServer { shared, door, sessions, ports, limit, shutdown_timeout, started, stopped: false }
+        RunningServer {
+            shared,
+            door,
+            sessions,
+            ports,
+            limit,
+            shutdown_timeout,
+            started,
+            insight: None,
+            #[cfg(feature = "admin")]
+            admin: None,
+            stopped: false,
+        }
+    }
+
+    /// Begins to look at itself.
+    pub(super) fn observe(&mut self, config: &Config) -> Result<(), StartError> {
+        let parts = (Arc::clone(&self.door), Arc::clone(&self.sessions));
+        let ports = self.ports.iter().map(|port| (&port.port, port.address));
+        let overseer = Arc::new(Overseer::new(Arc::clone(&self.shared), parts, ports, config));
+        let insight = Insight::new(Arc::clone(&overseer) as _, super::SERVER_NAME);
+        let insight = Arc::new(insight);
+        #[cfg(feature = "admin")]
+        if let Some(address) = &config.admin_address.value {
+            self.admin = open_admin(address, config.admin_address.source.is_given(), Arc::clone(&insight))?;
+        }
+        self.insight = Some((overseer, Arc::clone(&insight), Observer::start(insight)?));
+        Ok(())
+    }
+
+    /// Where the admin server listens; `None` where it is closed.
+    #[cfg(feature = "admin")]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(AdminServer::address)
+    }
+
+    /// What is seen of this server.
+    pub fn insight(&self) -> &Insight {
+        let (_, insight, _) = self.insight.as_ref().expect("a server that serves is looked at");
+        insight
     }
 
     pub(super) fn info_source(&self) -> InfoSource {
@@ -207,6 +257,9 @@ impl RunningServer {
     fn shut_down(&mut self, timeout: Duration) -> Stopped {
         self.stopped = true;
         let deadline = Instant::now() + timeout.min(PATIENCE_MAX);
+        if let Some((overseer, ..)) = &self.insight {
+            overseer.set_draining();
+        }
         for port in &self.ports {
             port.doorbell.drain();
         }
@@ -254,6 +307,24 @@ impl RunningServer {
 
     fn await_drained(&self, deadline: Instant) -> usize {
         self.ports.iter().map(|port| port.port.queue.await_drained(deadline)).sum()
+    }
+}
+
+/// Opens the admin server. Where nobody has asked for this address, a server that finds it taken, most likely
+/// by another server, goes without.
+#[cfg(feature = "admin")]
+fn open_admin(
+    address: &ListenAddress,
+    asked_for: bool,
+    insight: Arc<Insight>,
+) -> Result<Option<AdminServer>, StartError> {
+    match AdminServer::open(address, insight) {
+        Ok(admin) => Ok(Some(admin)),
+        Err(error) if !asked_for => {
+            log::warn!("no admin server: {address}: {error} (Admin_Address)");
+            Ok(None)
+        }
+        Err(error) => Err(StartError::Admin { address: address.to_string(), error }),
     }
 }
 

@@ -38,6 +38,9 @@ pub fn config(lines: &str) -> Config {
     for port in &mut config.ports {
         port.address.port = 0;
     }
+    if !config.admin_address.source.is_given() {
+        config.admin_address.value = None;
+    }
     config
 }
 

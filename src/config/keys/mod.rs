@@ -6,6 +6,7 @@
 //! Must not know lines or files. Invariants: names are unique without regard to case; a per-port name begins with
 //! `<Port>`; each fixed default is a value that its own type accepts (tests hold all three).
 
+mod admin;
 mod load;
 mod peers;
 mod pools;
@@ -132,7 +133,7 @@ pub(super) fn strip_suffix_ignoring_case<'a>(text: &'a str, suffix: &str) -> Opt
 
 /// Every setting, in the order of `server.ini`.
 pub fn all() -> impl Iterator<Item = &'static Key> + Clone {
-    [pools::KEYS, load::KEYS, sessions::KEYS, peers::KEYS, process::KEYS].into_iter().flatten()
+    [pools::KEYS, load::KEYS, sessions::KEYS, peers::KEYS, admin::KEYS, process::KEYS].into_iter().flatten()
 }
 
 fn names(ports: &[PortConfig]) -> String {

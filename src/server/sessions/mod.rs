@@ -34,6 +34,8 @@ pub(super) struct Registry {
     log: bool,
     /// Of the listener that looks.
     bell: Arc<Doorbell>,
+    /// The most sessions there ever were.
+    peak: AtomicU64,
     timed_out: Counter,
     displaced: Counter,
 }
@@ -54,14 +56,15 @@ impl Registry {
         };
         let book = Mutex::new(Book::new(rules, config.restricted.value == 2));
         let (next_us, epoch) = (AtomicU64::new(NEVER), now);
-        let (timed_out, displaced) = Default::default();
-        Registry { book, next_us, epoch, tracked, log, bell, timed_out, displaced }
+        let (peak, timed_out, displaced) = Default::default();
+        Registry { book, next_us, epoch, tracked, log, bell, peak, timed_out, displaced }
     }
 
     /// What `change` makes of the book. The listener that looks at it hears when it must do so sooner.
     fn with<R>(&self, change: impl FnOnce(&mut Book) -> R) -> R {
         let mut book = self.book.lock();
         let result = change(&mut book);
+        self.peak.fetch_max(book.len() as u64, Ordering::Relaxed);
         let since = |at: Instant| at.saturating_duration_since(self.epoch).as_micros() as u64;
         let next_us = book.next().map_or(NEVER, since);
         let before = self.next_us.swap(next_us, Ordering::Relaxed);
@@ -134,6 +137,11 @@ impl Registry {
         let all: Vec<_> = self.with(|book| book.take_all().collect());
         let now = Instant::now();
         all.iter().for_each(|entry| self.end(entry, Why::Stopped, now));
+    }
+
+    /// The most sessions there ever were, and whether new ones are refused.
+    pub(super) fn peak_and_restricted(&self) -> (u64, bool) {
+        (self.peak.load(Ordering::Relaxed), self.book.lock().restricted)
     }
 
     /// Sessions there are.
