@@ -6,12 +6,16 @@
 //! Invariant: every way out of a command is an `Exit`, and every exit code is in the table `EXITS`, from which
 //! `--help` is made.
 
+#[cfg(feature = "top")]
+mod at;
 mod bench;
 mod call;
 mod check;
 mod json;
 mod logger;
 mod serve;
+#[cfg(feature = "top")]
+mod top;
 
 use crate::server::Server;
 use clap::{Parser, Subcommand};
@@ -117,6 +121,11 @@ enum Command {
     /// A closed loop keeps a number of calls out on each connection; an open loop (--rate) calls at times of its own,
     /// whether or not earlier calls were answered.
     Bench(bench::Bench),
+    /// Watch a running server: what limits it, its ports, workers and methods, refreshed live.
+    ///
+    /// Asks the server's Admin_Address, which answers when every worker is stuck. Keys: q quits, p pauses.
+    #[cfg(feature = "top")]
+    Top(top::Top),
 }
 
 /// What the closure given to [`main`] may return: a [`Server`], or a `Result` of one.
@@ -173,6 +182,8 @@ pub fn main<B: IntoServer>(build: impl FnOnce(Server) -> B) -> ExitCode {
         Some(Command::Call(call)) => call.run(&program),
         Some(Command::Methods(methods)) => methods.run(&program),
         Some(Command::Bench(bench)) => bench.run(),
+        #[cfg(feature = "top")]
+        Some(Command::Top(top)) => top.run(),
     };
     ExitCode::from(exit.number())
 }
