@@ -5,6 +5,7 @@ pub mod bystander;
 pub mod gate;
 #[cfg(feature = "server")]
 pub mod ledger;
+pub mod logged;
 
 use boneyard::config::Config;
 #[cfg(feature = "server")]
