@@ -1,6 +1,7 @@
 //! What each path of the admin server answers.
 
 use crate::insight::Insight;
+use crate::insight::console::Outcome;
 use crate::sync::Arc;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -60,8 +61,14 @@ async fn command(request: Request<Incoming>, insight: Arc<Insight>) -> Answer {
         return said(StatusCode::BAD_REQUEST, TEXT, "a command is text\n");
     };
     match tokio::task::spawn_blocking(move || insight.command(&line)).await {
-        Ok(reply) if reply.understood => said(StatusCode::OK, TEXT, reply.text),
-        Ok(reply) => said(StatusCode::UNPROCESSABLE_ENTITY, TEXT, reply.text),
+        Ok(reply) => {
+            let status = match reply.outcome {
+                Outcome::Done => StatusCode::OK,
+                Outcome::NotUnderstood => StatusCode::UNPROCESSABLE_ENTITY,
+                Outcome::Refused => StatusCode::CONFLICT,
+            };
+            said(status, TEXT, reply.text)
+        }
         Err(_) => said(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "the command panicked; the log says where\n"),
     }
 }

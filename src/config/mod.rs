@@ -20,6 +20,7 @@ mod confirm;
 pub mod document;
 mod error;
 pub mod footprint;
+mod in_force;
 pub mod keys;
 mod kind;
 mod parse;
@@ -33,6 +34,7 @@ mod tests;
 pub use address::{ADMIN_PORT, DEFAULT_PORT, ListenAddress};
 pub use advice::{Ceiling, Machine, Warning, advise};
 pub use error::{ConfigError, ConfigErrors, Problem};
+pub use in_force::InForce;
 pub use report::Report;
 pub use sizing::PoolRule;
 

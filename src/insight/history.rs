@@ -1,5 +1,6 @@
 //! The last minutes of a server: one row a second, and the last pictures whole.
 
+use super::minutes::Minutes;
 use super::period::Period;
 use super::picture::Picture;
 use crate::stats::Parts;
@@ -44,11 +45,15 @@ pub struct Row {
 pub struct History {
     rows: VecDeque<Row>,
     pictures: VecDeque<Arc<Picture>>,
+    minutes: Minutes,
+    peak_per_minute: u64,
 }
 
 impl History {
-    /// Takes a picture in, about a second after the one before it.
-    pub fn add(&mut self, picture: Arc<Picture>) {
+    /// Takes a picture in, about a second after the one before it. Once a minute, returns what was answered in it.
+    pub fn add(&mut self, picture: Arc<Picture>) -> Option<u64> {
+        let answers = picture.ports.iter().map(|port| port.answers.all()).sum();
+        let minute = self.minutes.add(picture.uptime, answers);
         if let Some(before) = self.pictures.back() {
             self.rows.extend(Row::between(before, &picture));
             let surplus = self.rows.len().saturating_sub(ROWS_MAX);
@@ -57,6 +62,8 @@ impl History {
         self.pictures.push_back(picture);
         let surplus = self.pictures.len().saturating_sub(PICTURES_MAX);
         self.pictures.drain(..surplus);
+        self.peak_per_minute = self.peak_per_minute.max(self.answers_per_minute());
+        minute
     }
 
     /// The last picture.
@@ -73,6 +80,16 @@ impl History {
     pub fn rows(&self, time: Duration) -> impl Iterator<Item = &Row> {
         let since = self.rows.back().map_or(0.0, |row| row.at_s - time.as_secs_f64());
         self.rows.iter().filter(move |row| row.at_s > since)
+    }
+
+    /// Answers in the last hour, or up to a minute more.
+    pub fn answers_per_hour(&self) -> u64 {
+        self.minutes.in_last_hour()
+    }
+
+    /// The most answers there ever were in a minute.
+    pub fn peak_per_minute(&self) -> u64 {
+        self.peak_per_minute
     }
 
     /// Answers in the last minute.

@@ -8,6 +8,7 @@
 
 pub mod console;
 mod history;
+mod minutes;
 mod overview;
 mod period;
 mod picture;
@@ -108,18 +109,23 @@ pub struct Insight {
     /// What the server calls itself.
     server: &'static str,
     history: Mutex<History>,
+    console: console::Memory,
 }
 
 impl Insight {
     /// Of a server that calls itself so.
     pub fn new(house: Arc<dyn House>, server: &'static str) -> Insight {
-        Insight { house, server, history: Mutex::default() }
+        let console = console::Memory::new(house.config().show_performance.value);
+        Insight { house, server, history: Mutex::default(), console }
     }
 
     /// Looks at the server; to be called about once a second.
     pub fn look(&self) {
         let picture = Arc::new(self.house.picture());
-        self.history.lock().add(picture);
+        let minute = self.history.lock().add(Arc::clone(&picture));
+        if let Some(line) = minute.and_then(|answers| self.console.performance(answers, &picture)) {
+            log::info!("{line}");
+        }
     }
 
     /// The server.
