@@ -26,9 +26,9 @@ fn serve(lines: &str) -> Served {
     let file = directory
         .file("server.ini", &on_free_port(&format!("Admin_Address=127.0.0.1:0\nLoad_Service=1\n{lines}")));
     let server = Running::start(command(BONEYARD).arg("serve").arg(file));
-    let line = server.line("Admin server at ");
-    let (_, admin) = line.split_once("Admin server at ").unwrap();
-    Served { admin: admin.to_owned(), server, directory }
+    let line = server.line("Admin server at http://");
+    let (_, url) = line.split_once("http://").unwrap();
+    Served { admin: url.trim_end_matches('/').to_owned(), server, directory }
 }
 
 fn console(admin: &str, arguments: &[&str]) -> Command {

@@ -136,7 +136,7 @@ fn announce(running: &RunningServer, config: &Config) {
         log::info!("Listen for connect requests on {} at {}, {workers}", port.name(), port.address());
     }
     if let Some(address) = running.admin_address() {
-        log::info!("Admin server at {address}");
+        log::info!("Admin server at http://{address}/");
     }
     let source = &config.max_concurrent_trans.source;
     match config.max_concurrent_trans.value {

@@ -130,6 +130,8 @@ pub struct Config {
     pub admin_address: Setting<Option<ListenAddress>>,
     /// File whose first line who asks there must know. `None`, the default, is no token.
     pub admin_token_file: Setting<Option<PathBuf>>,
+    /// How long who asks the admin server may take to send a request, and to take the answer. 10 s; no key sets it.
+    pub admin_patience: Duration,
     /// A port that is full for so long makes the server not ready. `None` is never; default 10 s.
     pub busy_limit: Setting<Option<Duration>>,
     /// A port that is full and finishes nothing for so long has its threads logged. `None` is never; default 30 s.

@@ -76,6 +76,7 @@ fn blank(file: Option<&Path>) -> Config {
         shutdown_timeout: unset(Duration::ZERO),
         admin_address: unset(None),
         admin_token_file: unset(None),
+        admin_patience: Duration::from_secs(10),
         busy_limit: unset(None),
         stall_limit: unset(None),
         slow_calls: unset(0),

@@ -46,7 +46,6 @@ pub struct History {
     rows: VecDeque<Row>,
     pictures: VecDeque<Arc<Picture>>,
     minutes: Minutes,
-    peak_per_minute: u64,
 }
 
 impl History {
@@ -62,7 +61,6 @@ impl History {
         self.pictures.push_back(picture);
         let surplus = self.pictures.len().saturating_sub(PICTURES_MAX);
         self.pictures.drain(..surplus);
-        self.peak_per_minute = self.peak_per_minute.max(self.answers_per_minute());
         minute
     }
 
@@ -85,11 +83,6 @@ impl History {
     /// Answers in the last hour, or up to a minute more.
     pub fn answers_per_hour(&self) -> u64 {
         self.minutes.in_last_hour()
-    }
-
-    /// The most answers there ever were in a minute.
-    pub fn peak_per_minute(&self) -> u64 {
-        self.peak_per_minute
     }
 
     /// Answers in the last minute.

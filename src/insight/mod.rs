@@ -12,7 +12,11 @@ mod minutes;
 mod overview;
 mod period;
 mod picture;
+mod readiness;
+pub mod statistics;
+mod trends;
 mod verdict;
+mod visits;
 
 pub use history::{History, Row};
 pub use overview::{MethodOverview, Overview, Pace, PortOverview};
@@ -21,11 +25,15 @@ pub use picture::{
     Answers, Cpu, Guest, MethodPicture, Permits, Picture, PortPicture, SessionCounts, SessionPicture,
     SlowCall, Task, TaskState, WorkerPicture, Workers,
 };
+pub use statistics::Statistic;
 pub use verdict::{Cause, Verdict};
+pub use visits::{Refusal, Visits};
 
 use crate::config::Config;
 use crate::sync::{Arc, Mutex};
+use readiness::Readiness;
 use std::net::IpAddr;
+use trends::Trends;
 
 /// Whose connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,6 +117,9 @@ pub struct Insight {
     /// What the server calls itself.
     server: &'static str,
     history: Mutex<History>,
+    trends: Mutex<Trends>,
+    readiness: Mutex<Readiness>,
+    visits: Visits,
     console: console::Memory,
 }
 
@@ -116,13 +127,26 @@ impl Insight {
     /// Of a server that calls itself so.
     pub fn new(house: Arc<dyn House>, server: &'static str) -> Insight {
         let console = console::Memory::new(house.config().show_performance.value);
-        Insight { house, server, history: Mutex::default(), console }
+        Insight {
+            house,
+            server,
+            history: Mutex::default(),
+            trends: Mutex::default(),
+            readiness: Mutex::default(),
+            visits: Visits::default(),
+            console,
+        }
     }
 
     /// Looks at the server; to be called about once a second.
     pub fn look(&self) {
         let picture = Arc::new(self.house.picture());
-        let minute = self.history.lock().add(Arc::clone(&picture));
+        let (minute, per_minute) = {
+            let mut history = self.history.lock();
+            (history.add(Arc::clone(&picture)), history.answers_per_minute())
+        };
+        self.trends.lock().look(&picture, per_minute);
+        self.readiness.lock().look(&picture);
         if let Some(line) = minute.and_then(|answers| self.console.performance(answers, &picture)) {
             log::info!("{line}");
         }
@@ -140,6 +164,31 @@ impl Insight {
 
     /// The server at a glance; `None` before the first look.
     pub fn overview(&self) -> Option<Overview> {
-        Overview::of(self.server, &self.history.lock(), Verdict::default())
+        let overview = Overview::of(self.server, &self.history.lock(), Verdict::default());
+        overview.map(|overview| Overview { not_ready: self.ready().err(), ..overview })
+    }
+
+    /// Every statistic, as of now.
+    pub fn statistics(&self) -> Vec<Statistic> {
+        let (picture, figures) = (self.house.picture(), self.trends.lock().figures());
+        statistics::list(self.server, &picture, figures, self.ready().is_ok(), &self.visits)
+    }
+
+    /// Should the server be sent more work? Not before the first look, while it stops, or when a port has been full for
+    /// `Server_Busy_Seconds`.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn ready(&self) -> Result<(), String> {
+        // A stop may be over before the next look.
+        if self.house.picture().draining {
+            return Err("draining: the server stops and takes no more calls".to_owned());
+        }
+        self.readiness.lock().says(self.house.config().busy_limit.value)
+    }
+
+    /// What the admin server counts.
+    pub fn visits(&self) -> &Visits {
+        &self.visits
     }
 }

@@ -48,7 +48,7 @@ use patience::{Limits, Patience};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sessions::Registry;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Instant;
 use thiserror::Error;
@@ -81,6 +81,14 @@ pub enum StartError {
         address: String,
         /// What the system says.
         error: std::io::Error,
+    },
+    /// The token of the admin server cannot be had.
+    #[error("Admin_Token_File {}: {wrong}", path.display())]
+    AdminToken {
+        /// As the INI says.
+        path: PathBuf,
+        /// What is wrong with the file.
+        wrong: String,
     },
     /// The system will not make the threads.
     #[error("port {port}: only {made} of {wanted} threads could be made: {error}")]

@@ -15,7 +15,7 @@ use crate::pool::{CrewCount, PortShared, Shared};
 use crate::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering};
 use std::net::SocketAddr;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(1);
@@ -30,6 +30,7 @@ pub(super) struct Overseer {
     methods: Vec<Arc<str>>,
     config: Config,
     started: Instant,
+    started_at: SystemTime,
     draining: AtomicBool,
 }
 
@@ -61,6 +62,7 @@ impl Overseer {
             sessions,
             config: config.clone(),
             started: Instant::now(),
+            started_at: SystemTime::now(),
             draining: AtomicBool::new(false),
         }
     }
@@ -162,6 +164,7 @@ impl House for Overseer {
         let ports = self.ports.iter().zip(throttle.crews()).map(|(port, crew)| self.port(port, crew, now));
         Picture {
             taken: now,
+            started: self.started_at,
             uptime: now.saturating_duration_since(self.started),
             draining: self.draining.load(Ordering::Relaxed),
             cpu: Cpu {

@@ -6,10 +6,8 @@ use super::overseer::{Observer, Overseer};
 use super::sessions::Registry;
 use super::{InfoSource, PortInfo, StartError};
 #[cfg(feature = "admin")]
-use crate::admin::AdminServer;
+use crate::admin::{AdminServer, Token};
 use crate::config::Config;
-#[cfg(feature = "admin")]
-use crate::config::ListenAddress;
 use crate::insight::Insight;
 use crate::pool::{PortShared, Shared, Unfinished};
 use crate::stats::PortStats;
@@ -164,10 +162,32 @@ impl RunningServer {
         let insight = Insight::new(Arc::clone(&overseer) as _, super::SERVER_NAME);
         let insight = Arc::new(insight);
         #[cfg(feature = "admin")]
-        if let Some(address) = &config.admin_address.value {
-            self.admin = open_admin(address, config.admin_address.source.is_given(), Arc::clone(&insight))?;
-        }
+        self.open_admin(config, Arc::clone(&insight))?;
         self.insight = Some((overseer, Arc::clone(&insight), Observer::start(insight)?));
+        Ok(())
+    }
+
+    /// Where nobody has asked for this address, a server that finds it taken, most likely by another server, goes
+    /// without.
+    #[cfg(feature = "admin")]
+    fn open_admin(&mut self, config: &Config, insight: Arc<Insight>) -> Result<(), StartError> {
+        let Some(address) = &config.admin_address.value else { return Ok(()) };
+        let token = config.admin_token_file.value.as_deref().map(|path| {
+            let wrong = |wrong| StartError::AdminToken { path: path.to_path_buf(), wrong };
+            Token::read(path).map_err(wrong)
+        });
+        let token = token.transpose()?;
+        let cannot = |error| StartError::Admin { address: address.to_string(), error };
+        let listener = match AdminServer::bind(address, token.is_some()) {
+            Err(error) if !config.admin_address.source.is_given() => {
+                log::warn!("no admin server: {address}: {error} (Admin_Address)");
+                return Ok(());
+            }
+            bound => bound.map_err(cannot)?,
+        };
+        let whose = (address.host.clone(), token);
+        let admin = AdminServer::open(listener, whose, config.admin_patience, insight).map_err(cannot)?;
+        self.admin = Some(admin);
         Ok(())
     }
 
@@ -307,24 +327,6 @@ impl RunningServer {
 
     fn await_drained(&self, deadline: Instant) -> usize {
         self.ports.iter().map(|port| port.port.queue.await_drained(deadline)).sum()
-    }
-}
-
-/// Opens the admin server. Where nobody has asked for this address, a server that finds it taken, most likely
-/// by another server, goes without.
-#[cfg(feature = "admin")]
-fn open_admin(
-    address: &ListenAddress,
-    asked_for: bool,
-    insight: Arc<Insight>,
-) -> Result<Option<AdminServer>, StartError> {
-    match AdminServer::open(address, insight) {
-        Ok(admin) => Ok(Some(admin)),
-        Err(error) if !asked_for => {
-            log::warn!("no admin server: {address}: {error} (Admin_Address)");
-            Ok(None)
-        }
-        Err(error) => Err(StartError::Admin { address: address.to_string(), error }),
     }
 }
 

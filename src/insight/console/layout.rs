@@ -2,6 +2,8 @@
 //!
 //! Knows text alone.
 
+pub(super) use crate::insight::statistics::elapsed;
+
 use std::fmt::{Display, Write};
 use std::time::Duration;
 
@@ -61,17 +63,6 @@ pub(super) fn minutes(time: Duration) -> String {
     format!("{:.1}", time.as_secs_f64() / 60.0)
 }
 
-/// `2 days 03:04:05`.
-pub(super) fn elapsed(time: Duration) -> String {
-    let seconds = time.as_secs();
-    let days = match seconds / 86_400 {
-        0 => String::new(),
-        1 => "1 day ".to_owned(),
-        days => format!("{days} days "),
-    };
-    format!("{days}{:02}:{:02}:{:02}", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60)
-}
-
 /// A size with a unit that leaves it short.
 pub(super) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
@@ -116,9 +107,6 @@ mod tests {
 
     #[test]
     fn times_and_sizes_are_short() {
-        assert_eq!(elapsed(Duration::from_secs(1631)), "00:27:11");
-        assert_eq!(elapsed(Duration::from_secs(86_400 + 60)), "1 day 00:01:00");
-        assert_eq!(elapsed(Duration::from_secs(3 * 86_400 - 1)), "2 days 23:59:59");
         assert_eq!(
             [0, 1023, 1024, 1 << 30, u64::MAX].map(size).join(", "),
             "0 B, 1023 B, 1.0 KiB, 1.0 GiB, 16777216.0 TiB"

@@ -2,6 +2,7 @@
 
 use super::Failure;
 use super::layout::{Page, elapsed, minutes, plain, plural, size};
+use crate::insight::statistics::{self, Statistic, Value};
 use crate::insight::{Guest, Insight, SessionPicture, TaskState, WorkerPicture};
 use std::cmp::Reverse;
 
@@ -102,11 +103,17 @@ pub(super) fn slow(insight: &Insight, _arguments: &[String]) -> String {
 }
 
 /// Statistics like the pattern.
-pub(super) fn statistics(_insight: &Insight, arguments: &[String]) -> Result<String, Failure> {
-    Err(Failure::NoSuch(format!("Statistic not found: {}", arguments.join(" "))))
+pub(super) fn statistics(insight: &Insight, arguments: &[String]) -> Result<String, Failure> {
+    let pattern = arguments.first().map_or("*", String::as_str);
+    let found = statistics::text(&insight.statistics(), pattern);
+    found.ok_or_else(|| Failure::NoSuch(format!("Statistic not found: {pattern}")))
 }
 
-/// Names of all statistics.
-pub(super) fn statistic_names(_insight: &Insight) -> Vec<String> {
-    Vec::new()
+/// Names of all statistics; of times, which are several, a pattern for them.
+pub(super) fn statistic_names(insight: &Insight) -> Vec<String> {
+    let name = |statistic: Statistic| match statistic.value {
+        Value::Times(_) => statistic.name + ".*",
+        _ => statistic.name,
+    };
+    insight.statistics().into_iter().map(name).collect()
 }

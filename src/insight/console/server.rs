@@ -8,10 +8,10 @@ use crate::stats::{Distribution, Parts};
 pub(super) fn show(insight: &Insight) -> String {
     let picture = insight.house().picture();
     let config = insight.house().config();
-    let (period, last_minute, last_hour, peak) = {
+    let figures = insight.trends.lock().figures();
+    let (period, last_hour) = {
         let history = insight.history.lock();
-        let (hour, peak) = (history.answers_per_hour(), history.peak_per_minute());
-        (history.period(), history.answers_per_minute(), hour, peak)
+        (history.period(), history.answers_per_hour())
     };
     let mut page = Page::default();
     page.say(format_args!("{}\n", plain(insight.server)));
@@ -20,7 +20,10 @@ pub(super) fn show(insight: &Insight) -> String {
     page.label("Elapsed time", elapsed(picture.uptime));
     page.label(
         "Transactions/minute",
-        format_args!("Last minute: {last_minute}; Last hour: {last_hour}; Peak: {peak}"),
+        format_args!(
+            "Last minute: {}; Last hour: {last_hour}; Peak: {}",
+            figures.per_minute, figures.per_minute_peak
+        ),
     );
     let sessions = &picture.sessions;
     page.label(
@@ -50,7 +53,8 @@ pub(super) fn show(insight: &Insight) -> String {
     if let Some(period) = &period {
         say_period(&mut page, period);
     }
-    page.label("State", state(&picture));
+    let (index, state) = (figures.availability_index(), state(&picture, insight));
+    page.label("Availability Index", format_args!("{index} (state: {state})"));
     page.label("Verdict", plain(&super::super::Verdict::default().headline));
     page.0
 }
@@ -90,7 +94,7 @@ pub(super) fn say_times(page: &mut Page, times: &Parts<Distribution>) {
 }
 
 /// In Domino's words where it has one.
-fn state(picture: &Picture) -> &'static str {
+fn state(picture: &Picture, insight: &Insight) -> &'static str {
     let sessions = &picture.sessions;
     if picture.draining {
         "STOPPING"
@@ -98,6 +102,8 @@ fn state(picture: &Picture) -> &'static str {
         "RESTRICTED"
     } else if sessions.max.is_some_and(|max| sessions.open >= max) {
         "MAXUSERS"
+    } else if insight.ready().is_err() {
+        "BUSY"
     } else {
         "AVAILABLE"
     }

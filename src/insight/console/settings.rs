@@ -2,9 +2,10 @@
 
 use super::Failure;
 use super::act::{line, note_performance};
-use super::grammar::{Wrong, begins};
+use super::grammar::Wrong;
 use super::layout::{Page, plain};
 use crate::insight::Insight;
+use crate::insight::statistics::matches;
 
 /// Keys of all settings, those of ports for each port.
 pub(super) fn keys(insight: &Insight) -> impl Iterator<Item = String> {
@@ -18,7 +19,10 @@ pub(super) fn show(insight: &Insight, arguments: &[String]) -> Result<String, Fa
         let exact = all.iter().position(|setting| setting.key.eq_ignore_ascii_case(key));
         match exact {
             Some(place) => all = vec![all.swap_remove(place)],
-            None => all.retain(|setting| begins(&setting.key, key.trim_end_matches('*'))),
+            None => {
+                let pattern = key.to_lowercase() + "*";
+                all.retain(|setting| matches(pattern.as_bytes(), setting.key.to_lowercase().as_bytes()));
+            }
         }
         if all.is_empty() {
             return Err(Failure::NoSuch(format!("No setting {key}")));

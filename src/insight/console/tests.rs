@@ -12,7 +12,7 @@ use crate::sync::unordered::AtomicU64;
 use crate::sync::{Arc, Mutex, Ordering};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 const INI: &str = "Ports=TCPIP,LAN2\nTCPIP_TCPIPAddress=0,127.0.0.1:1352\nLAN2_TCPIPAddress=0,127.0.0.1:1452\n\
                    DisabledPorts=OLD\nOLD_TCPIPAddress=0,127.0.0.1:1552\nServer_Max_Concurrent_Trans=8\n\
@@ -107,6 +107,7 @@ impl House for Model {
         ];
         Picture {
             taken: self.began + uptime,
+            started: SystemTime::UNIX_EPOCH,
             uptime,
             draining: false,
             cpu: Cpu { cores: 2, used: uptime / 2, idle_and_stolen: None },
