@@ -47,9 +47,12 @@ pub struct History {
 }
 
 impl History {
-    /// Takes a picture in, about a second after the one before it.
+    /// Takes a picture in, about a second after the one before it. One that is no newer is left out.
     pub fn add(&mut self, picture: Arc<Picture>) {
         if let Some(before) = self.pictures.back() {
+            if picture.taken <= before.taken {
+                return;
+            }
             self.rows.extend(Row::between(before, &picture));
             let surplus = self.rows.len().saturating_sub(ROWS_MAX);
             self.rows.drain(..surplus);
@@ -64,9 +67,14 @@ impl History {
         self.pictures.back()
     }
 
+    /// The last pictures, the oldest first.
+    pub(super) fn pictures(&self) -> Vec<Arc<Picture>> {
+        self.pictures.iter().map(Arc::clone).collect()
+    }
+
     /// The last ten seconds, or as many as there were; `None` within the first.
     pub fn period(&self) -> Option<Period> {
-        Period::of(&self.pictures.iter().map(Arc::clone).collect::<Vec<_>>())
+        Period::of(&self.pictures())
     }
 
     /// Rows of so long before now, the oldest first.

@@ -11,7 +11,7 @@ mod history;
 mod overview;
 mod period;
 mod picture;
-mod verdict;
+pub mod verdict;
 
 pub use history::{History, Row};
 pub use overview::{MethodOverview, Overview, Pace, PortOverview};
@@ -25,6 +25,7 @@ pub use verdict::{Cause, Verdict};
 use crate::config::Config;
 use crate::sync::{Arc, Mutex};
 use std::net::IpAddr;
+use verdict::Judge;
 
 /// Whose connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +100,14 @@ pub trait House: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// In words: the program does not listen to that.
     fn quit(&self) -> Result<(), String>;
+
+    /// What [`House::remember`] was given last, be it before a restart; `None` where nothing is kept.
+    fn recall(&self) -> Option<String> {
+        None
+    }
+
+    /// Keeps a short text over a restart, or forgets it, where there is a place for it.
+    fn remember(&self, _note: Option<&str>) {}
 }
 
 /// What is known of a server.
@@ -108,18 +117,36 @@ pub struct Insight {
     /// What the server calls itself.
     server: &'static str,
     history: Mutex<History>,
+    judge: Mutex<Judge>,
 }
 
 impl Insight {
     /// Of a server that calls itself so.
     pub fn new(house: Arc<dyn House>, server: &'static str) -> Insight {
-        Insight { house, server, history: Mutex::default() }
+        let judge = Mutex::new(Judge::new(house.recall().as_deref()));
+        Insight { house, server, history: Mutex::default(), judge }
     }
 
-    /// Looks at the server; to be called about once a second.
+    /// Looks at the server and judges what it sees; to be called about once a second. Tells the log when the verdict
+    /// has changed for good. Asks the listeners for their guests at most every five seconds, and only while calls wait.
     pub fn look(&self) {
         let picture = Arc::new(self.house.picture());
+        let now = picture.taken;
         self.history.lock().add(picture);
+        let pictures = self.history.lock().pictures();
+        let asks = self.judge.lock().asks_for_guests(now);
+        let guests = asks.then(|| self.house.guests());
+        let config = self.house.config();
+        let news = self.judge.lock().look(&pictures, &config, guests);
+        news.tell();
+        if let Some(note) = news.note {
+            self.house.remember(note.as_deref());
+        }
+    }
+
+    /// What limits the server.
+    pub fn verdict(&self) -> Verdict {
+        self.judge.lock().verdict().clone()
     }
 
     /// The server.
@@ -134,6 +161,7 @@ impl Insight {
 
     /// The server at a glance; `None` before the first look.
     pub fn overview(&self) -> Option<Overview> {
-        Overview::of(self.server, &self.history.lock(), Verdict::default())
+        let verdict = self.verdict();
+        Overview::of(self.server, &self.history.lock(), verdict)
     }
 }

@@ -5,6 +5,7 @@
 
 use super::door::Door;
 use super::machine;
+use super::note::Note;
 use super::sessions::Registry;
 use crate::config::Config;
 use crate::insight::{
@@ -31,6 +32,7 @@ pub(super) struct Overseer {
     config: Config,
     started: Instant,
     draining: AtomicBool,
+    note: Note,
 }
 
 #[derive(Debug)]
@@ -62,6 +64,7 @@ impl Overseer {
             config: config.clone(),
             started: Instant::now(),
             draining: AtomicBool::new(false),
+            note: Note::beside(config.file.as_deref()),
         }
     }
 
@@ -151,6 +154,14 @@ impl House for Overseer {
 
     fn quit(&self) -> Result<(), String> {
         Err("not built yet".to_owned())
+    }
+
+    fn recall(&self) -> Option<String> {
+        self.note.read()
+    }
+
+    fn remember(&self, note: Option<&str>) {
+        self.note.write(note);
     }
 
     fn picture(&self) -> Picture {
