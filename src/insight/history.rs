@@ -49,15 +49,19 @@ pub struct History {
 }
 
 impl History {
-    /// Takes a picture in, about a second after the one before it. Once a minute, returns what was answered in it.
+    /// Takes a picture in, about a second after the one before it. One that is no newer is left out. Once a minute,
+    /// returns what was answered in it.
     pub fn add(&mut self, picture: Arc<Picture>) -> Option<u64> {
-        let answers = picture.ports.iter().map(|port| port.answers.all()).sum();
-        let minute = self.minutes.add(picture.uptime, answers);
         if let Some(before) = self.pictures.back() {
+            if picture.taken <= before.taken {
+                return None;
+            }
             self.rows.extend(Row::between(before, &picture));
             let surplus = self.rows.len().saturating_sub(ROWS_MAX);
             self.rows.drain(..surplus);
         }
+        let answers = picture.ports.iter().map(|port| port.answers.all()).sum();
+        let minute = self.minutes.add(picture.uptime, answers);
         self.pictures.push_back(picture);
         let surplus = self.pictures.len().saturating_sub(PICTURES_MAX);
         self.pictures.drain(..surplus);
@@ -69,9 +73,14 @@ impl History {
         self.pictures.back()
     }
 
+    /// The last pictures, the oldest first.
+    pub(super) fn pictures(&self) -> Vec<Arc<Picture>> {
+        self.pictures.iter().map(Arc::clone).collect()
+    }
+
     /// The last ten seconds, or as many as there were; `None` within the first.
     pub fn period(&self) -> Option<Period> {
-        Period::of(&self.pictures.iter().map(Arc::clone).collect::<Vec<_>>())
+        Period::of(&self.pictures())
     }
 
     /// Rows of so long before now, the oldest first.

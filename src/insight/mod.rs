@@ -15,7 +15,7 @@ mod picture;
 mod readiness;
 pub mod statistics;
 mod trends;
-mod verdict;
+pub mod verdict;
 mod visits;
 
 pub use history::{History, Row};
@@ -34,6 +34,7 @@ use crate::sync::{Arc, Mutex};
 use readiness::Readiness;
 use std::net::IpAddr;
 use trends::Trends;
+use verdict::Judge;
 
 /// Whose connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,6 +109,14 @@ pub trait House: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// In words: the program does not listen to that.
     fn quit(&self) -> Result<(), String>;
+
+    /// What [`House::remember`] was given last, be it before a restart; `None` where nothing is kept.
+    fn recall(&self) -> Option<String> {
+        None
+    }
+
+    /// Keeps a short text over a restart, or forgets it, where there is a place for it.
+    fn remember(&self, _note: Option<&str>) {}
 }
 
 /// What is known of a server.
@@ -120,12 +129,14 @@ pub struct Insight {
     trends: Mutex<Trends>,
     readiness: Mutex<Readiness>,
     visits: Visits,
+    judge: Mutex<Judge>,
     console: console::Memory,
 }
 
 impl Insight {
     /// Of a server that calls itself so.
     pub fn new(house: Arc<dyn House>, server: &'static str) -> Insight {
+        let judge = Mutex::new(Judge::new(house.recall().as_deref()));
         let console = console::Memory::new(house.config().show_performance.value);
         Insight {
             house,
@@ -134,22 +145,39 @@ impl Insight {
             trends: Mutex::default(),
             readiness: Mutex::default(),
             visits: Visits::default(),
+            judge,
             console,
         }
     }
 
-    /// Looks at the server; to be called about once a second.
+    /// Looks at the server and judges what it sees; to be called about once a second. Tells the log when the verdict
+    /// has changed for good. Asks the listeners for their guests at most every five seconds, and only while calls wait.
     pub fn look(&self) {
         let picture = Arc::new(self.house.picture());
-        let (minute, per_minute) = {
+        let now = picture.taken;
+        let (minute, per_minute, pictures) = {
             let mut history = self.history.lock();
-            (history.add(Arc::clone(&picture)), history.answers_per_minute())
+            let minute = history.add(Arc::clone(&picture));
+            (minute, history.answers_per_minute(), history.pictures())
         };
         self.trends.lock().look(&picture, per_minute);
         self.readiness.lock().look(&picture);
         if let Some(line) = minute.and_then(|answers| self.console.performance(answers, &picture)) {
             log::info!("{line}");
         }
+        let asks = self.judge.lock().asks_for_guests(now);
+        let guests = asks.then(|| self.house.guests());
+        let config = self.house.config();
+        let news = self.judge.lock().look(&pictures, &config, guests);
+        news.tell();
+        if let Some(note) = news.note {
+            self.house.remember(note.as_deref());
+        }
+    }
+
+    /// What limits the server.
+    pub fn verdict(&self) -> Verdict {
+        self.judge.lock().verdict().clone()
     }
 
     /// The server.
@@ -164,7 +192,8 @@ impl Insight {
 
     /// The server at a glance; `None` before the first look.
     pub fn overview(&self) -> Option<Overview> {
-        let overview = Overview::of(self.server, &self.history.lock(), Verdict::default());
+        let verdict = self.verdict();
+        let overview = Overview::of(self.server, &self.history.lock(), verdict);
         overview.map(|overview| Overview { not_ready: self.ready().err(), ..overview })
     }
 

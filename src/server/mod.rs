@@ -15,6 +15,7 @@ mod given_up;
 mod guest;
 mod listener;
 pub mod machine;
+mod note;
 mod order;
 mod overseer;
 mod patience;

@@ -14,6 +14,7 @@ pub(super) use program::Program;
 use super::door::Door;
 use super::doorbell::Doorbell;
 use super::machine;
+use super::note::Note;
 use super::sessions::Registry;
 use crate::config::Config;
 use crate::insight::{
@@ -44,6 +45,7 @@ pub(super) struct Overseer {
     started: Instant,
     started_at: SystemTime,
     draining: AtomicBool,
+    note: Note,
 }
 
 impl Overseer {
@@ -72,6 +74,7 @@ impl Overseer {
             started: Instant::now(),
             started_at: SystemTime::now(),
             draining: AtomicBool::new(false),
+            note: Note::beside(config.file.as_deref()),
         }
     }
 
@@ -164,6 +167,14 @@ impl House for Overseer {
             return Err("the server stops already".to_owned());
         }
         self.program.quit()
+    }
+
+    fn recall(&self) -> Option<String> {
+        self.note.read()
+    }
+
+    fn remember(&self, note: Option<&str>) {
+        self.note.write(note);
     }
 
     fn picture(&self) -> Picture {

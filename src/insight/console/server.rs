@@ -1,6 +1,7 @@
 //! show server and show verdict.
 
-use super::layout::{Page, elapsed, ms, or_none, plain, size};
+use super::layout::{Page, elapsed, ms, or_none, plain, plain_lines, size};
+use crate::insight::verdict::text;
 use crate::insight::{Insight, Period, Picture};
 use crate::stats::{Distribution, Parts};
 
@@ -55,7 +56,7 @@ pub(super) fn show(insight: &Insight) -> String {
     }
     let (index, state) = (figures.availability_index(), state(&picture, insight));
     page.label("Availability Index", format_args!("{index} (state: {state})"));
-    page.label("Verdict", plain(&super::super::Verdict::default().headline));
+    page.label("Verdict", plain(&insight.verdict().headline));
     page.0
 }
 
@@ -110,6 +111,6 @@ fn state(picture: &Picture, insight: &Insight) -> &'static str {
 }
 
 /// What limits the server.
-pub(super) fn verdict(_insight: &Insight) -> String {
-    super::super::Verdict::default().headline + "\n"
+pub(super) fn verdict(insight: &Insight) -> String {
+    plain_lines(&text(&insight.verdict()))
 }
