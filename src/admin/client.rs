@@ -11,6 +11,7 @@ use std::io::{Error, ErrorKind};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
 
 /// Someone who asks. Blocks while it does.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ impl Answer {
 }
 
 impl Asker {
-    /// Asks at `host:port`, with this token if any, and waits at most so long for an answer.
+    /// Asks at `host:port`, with this token if any, and waits at most so long for a connection, and for an answer.
     ///
     /// # Errors
     /// The system would not make a poll.
@@ -50,7 +51,8 @@ impl Asker {
     /// What a path says.
     ///
     /// # Errors
-    /// No connection, or no answer in time. An answer that says no is an [`Answer`].
+    /// [`ErrorKind::NotConnected`]: there is no connection, and nothing was asked. Any other: no answer, or not in
+    /// time. An answer that says no is an [`Answer`].
     pub fn get(&self, path: &str) -> std::io::Result<Answer> {
         self.ask(Request::get(path).body(Full::default()))
     }
@@ -74,14 +76,20 @@ impl Asker {
             request.headers_mut().insert(AUTHORIZATION, bearer);
         }
         self.runtime.block_on(async {
+            let connecting = timeout(self.patience, TcpStream::connect(&self.address)).await;
+            let connected = connecting.map_err(|_| unconnected("it does not answer"))?;
+            let stream = connected.map_err(unconnected)?;
             let late = |_| Error::new(ErrorKind::TimedOut, "no answer in time");
-            tokio::time::timeout(self.patience, exchange(&self.address, request)).await.map_err(late)?
+            timeout(self.patience, exchange(stream, request)).await.map_err(late)?
         })
     }
 }
 
-async fn exchange(address: &str, request: Request<Full<Bytes>>) -> std::io::Result<Answer> {
-    let stream = TcpStream::connect(address).await?;
+fn unconnected(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::new(ErrorKind::NotConnected, error)
+}
+
+async fn exchange(stream: TcpStream, request: Request<Full<Bytes>>) -> std::io::Result<Answer> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(Error::other)?;
     let connection = tokio::spawn(connection);
     let response = sender.send_request(request).await.map_err(Error::other)?;

@@ -135,6 +135,9 @@ fn announce(running: &RunningServer, config: &Config) {
         let workers = plural(u32::try_from(port.workers()).unwrap_or(u32::MAX), "worker");
         log::info!("Listen for connect requests on {} at {}, {workers}", port.name(), port.address());
     }
+    if let Some(address) = running.admin_address() {
+        log::info!("Admin server at http://{address}/");
+    }
     let source = &config.max_concurrent_trans.source;
     match config.max_concurrent_trans.value {
         Limit::AtMost(count) => {

@@ -1,5 +1,6 @@
 //! The last minutes of a server: one row a second, and the last pictures whole.
 
+use super::minutes::Minutes;
 use super::period::Period;
 use super::picture::Picture;
 use crate::stats::Parts;
@@ -44,19 +45,27 @@ pub struct Row {
 pub struct History {
     rows: VecDeque<Row>,
     pictures: VecDeque<Arc<Picture>>,
+    minutes: Minutes,
 }
 
 impl History {
-    /// Takes a picture in, about a second after the one before it.
-    pub fn add(&mut self, picture: Arc<Picture>) {
+    /// Takes a picture in, about a second after the one before it. One that is no newer is left out. Once a minute,
+    /// returns what was answered in it.
+    pub fn add(&mut self, picture: Arc<Picture>) -> Option<u64> {
         if let Some(before) = self.pictures.back() {
+            if picture.taken <= before.taken {
+                return None;
+            }
             self.rows.extend(Row::between(before, &picture));
             let surplus = self.rows.len().saturating_sub(ROWS_MAX);
             self.rows.drain(..surplus);
         }
+        let answers = picture.ports.iter().map(|port| port.answers.all()).sum();
+        let minute = self.minutes.add(picture.uptime, answers);
         self.pictures.push_back(picture);
         let surplus = self.pictures.len().saturating_sub(PICTURES_MAX);
         self.pictures.drain(..surplus);
+        minute
     }
 
     /// The last picture.
@@ -64,15 +73,25 @@ impl History {
         self.pictures.back()
     }
 
+    /// The last pictures, the oldest first.
+    pub(super) fn pictures(&self) -> Vec<Arc<Picture>> {
+        self.pictures.iter().map(Arc::clone).collect()
+    }
+
     /// The last ten seconds, or as many as there were; `None` within the first.
     pub fn period(&self) -> Option<Period> {
-        Period::of(&self.pictures.iter().map(Arc::clone).collect::<Vec<_>>())
+        Period::of(&self.pictures())
     }
 
     /// Rows of so long before now, the oldest first.
     pub fn rows(&self, time: Duration) -> impl Iterator<Item = &Row> {
         let since = self.rows.back().map_or(0.0, |row| row.at_s - time.as_secs_f64());
         self.rows.iter().filter(move |row| row.at_s > since)
+    }
+
+    /// Answers in the last hour, or up to a minute more.
+    pub fn answers_per_hour(&self) -> u64 {
+        self.minutes.in_last_hour()
     }
 
     /// Answers in the last minute.

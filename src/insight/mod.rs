@@ -8,10 +8,15 @@
 
 pub mod console;
 mod history;
+mod minutes;
 mod overview;
 mod period;
 mod picture;
-mod verdict;
+mod readiness;
+pub mod statistics;
+mod trends;
+pub mod verdict;
+mod visits;
 
 pub use history::{History, Row};
 pub use overview::{MethodOverview, Overview, Pace, PortOverview};
@@ -20,11 +25,16 @@ pub use picture::{
     Answers, Cpu, Guest, MethodPicture, Permits, Picture, PortPicture, SessionCounts, SessionPicture,
     SlowCall, Task, TaskState, WorkerPicture, Workers,
 };
+pub use statistics::Statistic;
 pub use verdict::{Cause, Verdict};
+pub use visits::{Refusal, Visits};
 
 use crate::config::Config;
 use crate::sync::{Arc, Mutex};
+use readiness::Readiness;
 use std::net::IpAddr;
+use trends::Trends;
+use verdict::Judge;
 
 /// Whose connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +109,14 @@ pub trait House: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// In words: the program does not listen to that.
     fn quit(&self) -> Result<(), String>;
+
+    /// What [`House::remember`] was given last, be it before a restart; `None` where nothing is kept.
+    fn recall(&self) -> Option<String> {
+        None
+    }
+
+    /// Keeps a short text over a restart, or forgets it, where there is a place for it.
+    fn remember(&self, _note: Option<&str>) {}
 }
 
 /// What is known of a server.
@@ -108,18 +126,58 @@ pub struct Insight {
     /// What the server calls itself.
     server: &'static str,
     history: Mutex<History>,
+    trends: Mutex<Trends>,
+    readiness: Mutex<Readiness>,
+    visits: Visits,
+    judge: Mutex<Judge>,
+    console: console::Memory,
 }
 
 impl Insight {
     /// Of a server that calls itself so.
     pub fn new(house: Arc<dyn House>, server: &'static str) -> Insight {
-        Insight { house, server, history: Mutex::default() }
+        let judge = Mutex::new(Judge::new(house.recall().as_deref()));
+        let console = console::Memory::new(house.config().show_performance.value);
+        Insight {
+            house,
+            server,
+            history: Mutex::default(),
+            trends: Mutex::default(),
+            readiness: Mutex::default(),
+            visits: Visits::default(),
+            judge,
+            console,
+        }
     }
 
-    /// Looks at the server; to be called about once a second.
+    /// Looks at the server and judges what it sees; to be called about once a second. Tells the log when the verdict
+    /// has changed for good. Asks the listeners for their guests at most every five seconds, and only while calls wait.
     pub fn look(&self) {
         let picture = Arc::new(self.house.picture());
-        self.history.lock().add(picture);
+        let now = picture.taken;
+        let (minute, per_minute, pictures) = {
+            let mut history = self.history.lock();
+            let minute = history.add(Arc::clone(&picture));
+            (minute, history.answers_per_minute(), history.pictures())
+        };
+        self.trends.lock().look(&picture, per_minute);
+        self.readiness.lock().look(&picture);
+        if let Some(line) = minute.and_then(|answers| self.console.performance(answers, &picture)) {
+            log::info!("{line}");
+        }
+        let asks = self.judge.lock().asks_for_guests(now);
+        let guests = asks.then(|| self.house.guests());
+        let config = self.house.config();
+        let news = self.judge.lock().look(&pictures, &config, guests);
+        news.tell();
+        if let Some(note) = news.note {
+            self.house.remember(note.as_deref());
+        }
+    }
+
+    /// What limits the server.
+    pub fn verdict(&self) -> Verdict {
+        self.judge.lock().verdict().clone()
     }
 
     /// The server.
@@ -134,6 +192,32 @@ impl Insight {
 
     /// The server at a glance; `None` before the first look.
     pub fn overview(&self) -> Option<Overview> {
-        Overview::of(self.server, &self.history.lock(), Verdict::default())
+        let verdict = self.verdict();
+        let overview = Overview::of(self.server, &self.history.lock(), verdict);
+        overview.map(|overview| Overview { not_ready: self.ready().err(), ..overview })
+    }
+
+    /// Every statistic, as of now.
+    pub fn statistics(&self) -> Vec<Statistic> {
+        let (picture, figures) = (self.house.picture(), self.trends.lock().figures());
+        statistics::list(self.server, &picture, figures, self.ready().is_ok(), &self.visits)
+    }
+
+    /// Should the server be sent more work? Not before the first look, while it stops, or when a port has been full for
+    /// `Server_Busy_Seconds`.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn ready(&self) -> Result<(), String> {
+        // A stop may be over before the next look.
+        if self.house.picture().draining {
+            return Err("draining: the server stops and takes no more calls".to_owned());
+        }
+        self.readiness.lock().says(self.house.config().busy_limit.value)
+    }
+
+    /// What the admin server counts.
+    pub fn visits(&self) -> &Visits {
+        &self.visits
     }
 }

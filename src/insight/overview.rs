@@ -23,6 +23,8 @@ pub struct Overview {
     pub uptime_s: f64,
     /// It takes no more calls.
     pub draining: bool,
+    /// Why `/health/ready` says no, if it does.
+    pub not_ready: Option<String>,
     /// What limits it.
     pub verdict: Verdict,
     /// Processors it may use, and those it uses.
@@ -99,7 +101,7 @@ pub struct Pace {
 }
 
 impl Overview {
-    /// Of what is known; `None` before the first picture.
+    /// Of what the history knows, so all but [`Overview::not_ready`]; `None` before the first picture.
     pub fn of(server: &str, history: &History, verdict: Verdict) -> Option<Overview> {
         let (now, period) = (history.last()?, history.period());
         let ports = now.ports.iter().enumerate().map(|(index, port)| PortOverview {
@@ -118,6 +120,7 @@ impl Overview {
             server: server.to_owned(),
             uptime_s: now.uptime.as_secs_f64(),
             draining: now.draining,
+            not_ready: None,
             verdict,
             cores: now.cpu.cores,
             cores_used: period.as_ref().map_or(0.0, |period| period.cores_used),

@@ -39,6 +39,8 @@ pub struct PortPeriod {
     pub workers_busy: f64,
     /// Of them those whose handlers waited without a permit.
     pub workers_blocked: f64,
+    /// Of them those whose handlers had waited and stood in line for a permit.
+    pub workers_returning: f64,
     /// Calls that waited, on average and at least over the looks.
     pub waiting: f64,
     /// The fewest that waited at any look.
@@ -88,6 +90,7 @@ impl Period {
             Some(PortPeriod {
                 workers_busy: gauge(&|port| f64::from(port.workers.total() - port.workers.idle)),
                 workers_blocked: gauge(&|port| f64::from(port.workers.blocked)),
+                workers_returning: gauge(&|port| f64::from(port.workers.returning)),
                 waiting: gauge(&|port| port.waiting as f64),
                 waiting_min: looks.iter().map(|look| look.ports[index].waiting).min().unwrap_or(0),
                 without_permit: share(after.without_permit.saturating_sub(before.without_permit)).min(1.0),
@@ -150,6 +153,7 @@ impl PortPeriod {
             workers: after.workers,
             workers_busy: 0.0,
             workers_blocked: 0.0,
+            workers_returning: 0.0,
             waiting: 0.0,
             waiting_min: 0,
             queue_limit: after.queue_limit,

@@ -7,13 +7,15 @@ use crate::stats::{CloseReason, Distribution, Parts};
 use crate::sync::Arc;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// A whole server.
 #[derive(Debug, Clone)]
 pub struct Picture {
     /// When it was taken.
     pub taken: Instant,
+    /// The time of day when the server started.
+    pub started: SystemTime,
     /// Since the server started.
     pub uptime: Duration,
     /// The server stops: it takes no more calls.

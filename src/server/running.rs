@@ -2,15 +2,13 @@
 
 use super::door::Door;
 use super::doorbell::Doorbell;
-use super::overseer::{Observer, Overseer};
+use super::overseer::{Observer, Overseer, Program};
 use super::sessions::Registry;
 use super::{InfoSource, PortInfo, StartError};
 #[cfg(feature = "admin")]
-use crate::admin::AdminServer;
+use crate::admin::{AdminServer, Token};
 use crate::config::Config;
-#[cfg(feature = "admin")]
-use crate::config::ListenAddress;
-use crate::insight::Insight;
+use crate::insight::{House, Insight};
 use crate::pool::{PortShared, Shared, Unfinished};
 use crate::stats::PortStats;
 use crate::sync::{Arc, Ordering};
@@ -120,7 +118,6 @@ pub struct RunningServer {
     door: Arc<Door>,
     sessions: Arc<Registry>,
     ports: Vec<PortHandle>,
-    limit: i64,
     shutdown_timeout: Duration,
     started: Instant,
     /// What is seen of it, and by whom; from just after the start on.
@@ -138,7 +135,6 @@ impl RunningServer {
         ports: Vec<PortHandle>,
         config: &Config,
     ) -> RunningServer {
-        let limit = config.max_concurrent_trans.value.number();
         let shutdown_timeout = config.shutdown_timeout.value;
         let started = Instant::now();
         RunningServer {
@@ -146,7 +142,6 @@ impl RunningServer {
             door,
             sessions,
             ports,
-            limit,
             shutdown_timeout,
             started,
             insight: None,
@@ -157,17 +152,39 @@ impl RunningServer {
     }
 
     /// Begins to look at itself.
-    pub(super) fn observe(&mut self, config: &Config) -> Result<(), StartError> {
+    pub(super) fn observe(&mut self, config: &Config, program: Program) -> Result<(), StartError> {
         let parts = (Arc::clone(&self.door), Arc::clone(&self.sessions));
-        let ports = self.ports.iter().map(|port| (&port.port, port.address));
-        let overseer = Arc::new(Overseer::new(Arc::clone(&self.shared), parts, ports, config));
+        let ports = self.ports.iter().map(|port| (&port.port, port.address, &port.doorbell));
+        let overseer = Arc::new(Overseer::new(Arc::clone(&self.shared), parts, ports, config, program));
         let insight = Insight::new(Arc::clone(&overseer) as _, super::SERVER_NAME);
         let insight = Arc::new(insight);
         #[cfg(feature = "admin")]
-        if let Some(address) = &config.admin_address.value {
-            self.admin = open_admin(address, config.admin_address.source.is_given(), Arc::clone(&insight))?;
-        }
+        self.open_admin(config, Arc::clone(&insight))?;
         self.insight = Some((overseer, Arc::clone(&insight), Observer::start(insight)?));
+        Ok(())
+    }
+
+    /// Where nobody has asked for this address, a server that finds it taken, most likely by another server, goes
+    /// without.
+    #[cfg(feature = "admin")]
+    fn open_admin(&mut self, config: &Config, insight: Arc<Insight>) -> Result<(), StartError> {
+        let Some(address) = &config.admin_address.value else { return Ok(()) };
+        let token = config.admin_token_file.value.as_deref().map(|path| {
+            let wrong = |wrong| StartError::AdminToken { path: path.to_path_buf(), wrong };
+            Token::read(path).map_err(wrong)
+        });
+        let token = token.transpose()?;
+        let cannot = |error| StartError::Admin { address: address.to_string(), error };
+        let listener = match AdminServer::bind(address, token.is_some()) {
+            Err(error) if !config.admin_address.source.is_given() => {
+                log::warn!("no admin server: {address}: {error} (Admin_Address)");
+                return Ok(());
+            }
+            bound => bound.map_err(cannot)?,
+        };
+        let whose = (address.host.clone(), token);
+        let admin = AdminServer::open(listener, whose, config.admin_patience, insight).map_err(cannot)?;
+        self.admin = Some(admin);
         Ok(())
     }
 
@@ -191,7 +208,7 @@ impl RunningServer {
         };
         let ports = self.ports.iter().map(|port| (Arc::clone(&port.port), info(port))).collect();
         let (shared, sessions) = (Arc::downgrade(&self.shared), Arc::clone(&self.sessions));
-        InfoSource { shared, sessions, ports, limit: self.limit, started: self.started }
+        InfoSource { shared, sessions, ports, started: self.started }
     }
 
     /// The ports, in the order of the INI.
@@ -245,7 +262,9 @@ impl RunningServer {
     /// Stops in order within `Server_Shutdown_Timeout`: takes no new connections and calls, finishes what is in
     /// flight, sends the replies, closes. Blocks until then.
     pub fn stop(mut self) -> Stopped {
-        let timeout = self.shutdown_timeout;
+        // As it is set now.
+        let config = self.insight.as_ref().map(|(overseer, ..)| overseer.config());
+        let timeout = config.map_or(self.shutdown_timeout, |config| config.shutdown_timeout.value);
         self.shut_down(timeout)
     }
 
@@ -307,24 +326,6 @@ impl RunningServer {
 
     fn await_drained(&self, deadline: Instant) -> usize {
         self.ports.iter().map(|port| port.port.queue.await_drained(deadline)).sum()
-    }
-}
-
-/// Opens the admin server. Where nobody has asked for this address, a server that finds it taken, most likely
-/// by another server, goes without.
-#[cfg(feature = "admin")]
-fn open_admin(
-    address: &ListenAddress,
-    asked_for: bool,
-    insight: Arc<Insight>,
-) -> Result<Option<AdminServer>, StartError> {
-    match AdminServer::open(address, insight) {
-        Ok(admin) => Ok(Some(admin)),
-        Err(error) if !asked_for => {
-            log::warn!("no admin server: {address}: {error} (Admin_Address)");
-            Ok(None)
-        }
-        Err(error) => Err(StartError::Admin { address: address.to_string(), error }),
     }
 }
 

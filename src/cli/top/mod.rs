@@ -25,7 +25,7 @@ const PRINTED: (u16, u16) = (110, 40);
 #[derive(Debug, clap::Args)]
 pub(super) struct Top {
     #[command(flatten)]
-    admin: super::at::At,
+    admin: super::admin::Admin,
     /// Seconds between two looks.
     #[arg(long, default_value = "1", value_parser = super::seconds)]
     every: Duration,

@@ -1,4 +1,23 @@
-//! What limits the server now, how sure that is, and what to change.
+//! What limits the server now, how sure that is, what to change, and what a change has brought.
+//!
+//! Each look gives an opinion on the last three seconds (`causes.rs`, by the figures of `sizing.rs`, with the lines of
+//! `advice.rs`); what four of five opinions agree on is the verdict (`judge.rs`). When settings change, what was
+//! measured before is compared with what is measured after (`effect.rs`).
+//!
+//! Pure logic: pictures, settings and guests in, words out. Names of ports and methods are the server's own, addresses
+//! are typed; no other foreign text comes in.
+
+mod advice;
+mod causes;
+mod clients;
+mod effect;
+mod judge;
+mod sizing;
+#[cfg(test)]
+mod tests;
+mod words;
+
+pub(super) use judge::Judge;
 
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +55,13 @@ pub enum Cause {
     },
     /// There is no descriptor for another connection.
     Descriptors,
+    /// `Server_Buffer_Memory_MB`.
+    Buffers,
+    /// Handlers wait for calls that wait for their own pool.
+    Nested {
+        /// Its port.
+        port: String,
+    },
 }
 
 /// What limits the server, and what may be done about it.
@@ -70,4 +96,25 @@ impl Default for Verdict {
             effect: None,
         }
     }
+}
+
+/// The verdict for a console: lines, each ended.
+pub fn text(verdict: &Verdict) -> String {
+    let mut text = match verdict.cause {
+        Cause::Nothing => format!("{}\n", verdict.headline),
+        _ => format!("{} ({:.0} % sure)\n", verdict.headline, verdict.sure * 100.0),
+    };
+    let mut line = |words: &str| text.extend(["  ", words, "\n"]);
+    verdict.because.iter().for_each(|because| line(because));
+    if !verdict.lines.is_empty() {
+        line("Lines for the settings file:");
+        verdict.lines.iter().for_each(|setting| line(&format!("  {setting}")));
+    }
+    if !verdict.expected.is_empty() {
+        line(&verdict.expected);
+    }
+    if let Some(effect) = &verdict.effect {
+        line(effect);
+    }
+    text
 }

@@ -1,0 +1,172 @@
+//! Verdicts on made pictures: each cause, the borders between them, and what time does.
+
+mod borders;
+mod change;
+mod reel;
+
+use super::*;
+use crate::config::Config;
+use reel::{Port, Reel, Second, busy, guest};
+
+/// Each cause as it looks, the lines that should come of it, and a word of what is expected.
+fn situations() -> Vec<(&'static str, Reel, Second, Cause, &'static [&'static str], &'static str)> {
+    let port = |name: &str| name.to_owned();
+    let three = "Ports=TCPIP,LAN2,LAN3\nLAN2_TCPIPAddress=127.0.0.1:2\nLAN3_TCPIPAddress=127.0.0.1:3\n\
+                 Server_Pool_Tasks=40\nServer_Max_Concurrent_Trans=20\n";
+    let starved = |busy, waiting| Port { busy, waiting, without_permit: 0.98, ..Port::of(40) };
+    let throttled = Second {
+        out: 20,
+        used: 0.2,
+        idle: 1.6,
+        ports: [(7, 61), (7, 60), (6, 59)]
+            .map(|(n, w)| starved(n, w).runs("load.sleep", 1320, 0.046, 0.005))
+            .into(),
+        ..Second::default()
+    };
+    let spinning = Port { busy: 40, waiting: 60, ..Port::of(40) }.runs("math.spin", 190, 0.3, 0.2);
+    let sleeping = Port { busy: 10, waiting: 30, ..Port::of(10) }.runs("disk.read", 200, 0.15, 0.05);
+    let blocked =
+        Port { busy: 10, blocked: 10, waiting: 30, ..Port::of(10) }.runs("disk.read", 200, 0.15, 0.05);
+    let heavy = Port { busy: 10, waiting: 30, ..Port::of(10) }.runs("report.make", 18, 0.1, 0.5).runs(
+        "note.read",
+        200,
+        0.1,
+        0.002,
+    );
+    let locked = Port { busy: 20, waiting: 30, ..Port::of(20) }.runs("note.write", 500, 0.06, 0.04);
+    let bursts =
+        Port { busy: 2, waiting: 1, queue_full: 30, ..Port::of(10) }.runs("note.read", 100, 0.02, 0.02);
+    let small = |port| Second { used: 0.1, idle: 1.8, ports: vec![port], ..Second::default() };
+    let one = "Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=40\n";
+    let noisy = Second {
+        guests: vec![guest("192.0.2.1", 30), guest("192.0.2.1", 10), guest("192.0.2.2", 2)],
+        ..small(sleeping.clone())
+    };
+    let lone = Port::of(10).runs("note.read", 50, 0.0, 0.001);
+    vec![
+        ("idle", Reel::new(one), small(Port::of(10)), Cause::Nothing, &[], ""),
+        ("busy", Reel::new(one), small(busy()), Cause::Nothing, &[], ""),
+        (
+            "throttle",
+            Reel::new(three),
+            throttled,
+            Cause::Throttle,
+            &["Server_Max_Concurrent_Trans=120"],
+            "About 6.0x",
+        ),
+        (
+            "processors",
+            Reel::new("Server_Pool_Tasks=40\n"),
+            Second { used: 1.95, out: 40, ..small(spinning) },
+            Cause::Cpu,
+            &[],
+            "would do nothing",
+        ),
+        (
+            "pool",
+            Reel::new(one),
+            small(sleeping),
+            Cause::Pool { port: port("TCPIP") },
+            &["TCPIP_Pool_Tasks=40"],
+            "About 4.0x",
+        ),
+        (
+            "blocked",
+            Reel::new("Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=4\n"),
+            small(blocked),
+            Cause::Pool { port: port("TCPIP") },
+            &["TCPIP_Pool_Tasks=40"],
+            "About 4.0x",
+        ),
+        (
+            "method",
+            Reel::new(one),
+            small(heavy),
+            Cause::Method { port: port("TCPIP"), method: port("report.make") },
+            &[],
+            "in tx.blocking",
+        ),
+        (
+            "lock",
+            Reel::new("Server_Pool_Tasks=20\n").having_run("note.write", 0.002),
+            small(locked),
+            Cause::Method { port: port("TCPIP"), method: port("note.write") },
+            &[],
+            "only make the line in note.write longer",
+        ),
+        (
+            "queue",
+            Reel::new("Server_Pool_Tasks=10\nServer_Queue_Limit=100\n"),
+            small(bursts),
+            Cause::QueueBound { port: port("TCPIP") },
+            &["Server_Queue_Limit=400"],
+            "No call of such bursts is refused",
+        ),
+        (
+            "client",
+            Reel::new(one),
+            noisy,
+            Cause::Client { peer: port("192.0.2.1") },
+            &["Server_Session_Calls=2"],
+            "The others wait about",
+        ),
+        (
+            "descriptors",
+            Reel::new("Server_Descriptor_Reserve=1000\n"),
+            Second { refused_descriptors: 3, ..small(lone.clone()) },
+            Cause::Descriptors,
+            &["Server_Descriptor_Reserve=64"],
+            "Room for 1036 connections instead of 100",
+        ),
+        (
+            "descriptors, all used",
+            Reel::new(""),
+            Second { refused_descriptors: 3, ..small(lone.clone()) },
+            Cause::Descriptors,
+            &[],
+            "ulimit -H -n",
+        ),
+        (
+            "buffers",
+            Reel::new("Server_Buffer_Memory_MB=64\n"),
+            small(Port { buffers_full: 9, ..lone.clone() }),
+            Cause::Buffers,
+            &["Server_Buffer_Memory_MB=128"],
+            "from 112 MiB of messages on instead of 56",
+        ),
+        (
+            "nested",
+            Reel::new("Server_Pool_Tasks=4\n"),
+            small(Port { nested: 1, ..lone }),
+            Cause::Nested { port: port("TCPIP") },
+            &["Server_Nested_Reserve=1"],
+            "a worker of their own",
+        ),
+    ]
+}
+
+#[test]
+fn each_cause_is_named_with_lines_that_the_parser_takes_and_health_is_silent() {
+    for (name, mut reel, second, cause, lines, expected) in situations() {
+        let mut judge = Judge::default();
+        let said: Vec<String> = (0..16).flat_map(|_| reel.look(&mut judge, &second)).collect();
+        let verdict = judge.verdict();
+        assert_eq!(verdict.cause, cause, "{name}: {verdict:#?}");
+        assert!(verdict.expected.contains(expected), "{name}: {verdict:#?}");
+        assert_eq!(verdict.lines[..lines.len().min(verdict.lines.len())], *lines, "{name}: {verdict:#?}");
+        assert_eq!(verdict.lines.is_empty(), lines.is_empty(), "{name}: {verdict:#?}");
+        for line in &verdict.lines {
+            let alone = Config::from_text(&format!("{line}\n"), None, 2);
+            assert!(alone.is_ok(), "{name}: {line}: {alone:?}");
+        }
+        let told = usize::from(cause != Cause::Nothing);
+        assert_eq!(said.len(), told, "{name}: {said:?}");
+        assert!((0.5..=1.0).contains(&verdict.sure), "{name}: {}", verdict.sure);
+        assert_eq!(verdict.because.is_empty(), cause == Cause::Nothing, "{name}");
+        let text = text(verdict);
+        assert!(text.starts_with(&verdict.headline) && text.ends_with('\n'), "{text}");
+        assert!(verdict.lines.iter().all(|line| text.contains(line)), "{text}");
+        let json = serde_json::to_string(verdict).unwrap();
+        assert_eq!(serde_json::from_str::<Verdict>(&json).unwrap(), *verdict);
+    }
+}
