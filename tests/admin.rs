@@ -4,7 +4,6 @@
 
 mod common;
 mod http;
-#[path = "process/mod.rs"]
 mod process;
 
 use boneyard::Method;
