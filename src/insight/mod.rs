@@ -13,6 +13,8 @@ mod overview;
 mod period;
 mod picture;
 mod readiness;
+#[cfg(test)]
+mod stand_in;
 pub mod statistics;
 mod trends;
 pub mod verdict;
