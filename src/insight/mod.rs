@@ -11,6 +11,10 @@ mod history;
 mod overview;
 mod period;
 mod picture;
+mod slow;
+mod stall;
+mod table;
+mod threads;
 mod verdict;
 
 pub use history::{History, Row};
@@ -108,17 +112,19 @@ pub struct Insight {
     /// What the server calls itself.
     server: &'static str,
     history: Mutex<History>,
+    stalls: Mutex<stall::Stalls>,
 }
 
 impl Insight {
     /// Of a server that calls itself so.
     pub fn new(house: Arc<dyn House>, server: &'static str) -> Insight {
-        Insight { house, server, history: Mutex::default() }
+        Insight { house, server, history: Mutex::default(), stalls: Mutex::default() }
     }
 
     /// Looks at the server; to be called about once a second.
     pub fn look(&self) {
         let picture = Arc::new(self.house.picture());
+        self.tell_of_stalls(&picture);
         self.history.lock().add(picture);
     }
 
