@@ -13,9 +13,13 @@ mod overview;
 mod period;
 mod picture;
 mod readiness;
+mod slow;
+mod stall;
 #[cfg(test)]
 mod stand_in;
 pub mod statistics;
+mod table;
+mod threads;
 mod trends;
 pub mod verdict;
 mod visits;
@@ -133,6 +137,7 @@ pub struct Insight {
     visits: Visits,
     judge: Mutex<Judge>,
     console: console::Memory,
+    stalls: Mutex<stall::Stalls>,
 }
 
 impl Insight {
@@ -149,6 +154,7 @@ impl Insight {
             visits: Visits::default(),
             judge,
             console,
+            stalls: Mutex::default(),
         }
     }
 
@@ -156,6 +162,7 @@ impl Insight {
     /// has changed for good. Asks the listeners for their guests at most every five seconds, and only while calls wait.
     pub fn look(&self) {
         let picture = Arc::new(self.house.picture());
+        self.tell_of_stalls(&picture);
         let now = picture.taken;
         let (minute, per_minute, pictures) = {
             let mut history = self.history.lock();
