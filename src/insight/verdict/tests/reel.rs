@@ -175,6 +175,7 @@ impl Reel {
         };
         Picture {
             taken: self.begun + uptime,
+            started: std::time::UNIX_EPOCH,
             uptime,
             draining: false,
             cpu: Cpu { cores: 2, used: self.used, idle_and_stolen: Some((self.idle, Duration::ZERO)) },
