@@ -110,7 +110,8 @@ fn serve(server: Server, config: &Config) -> Result<Exit, Failure> {
     let insight = Arc::clone(running.insight());
     let ends = |signal: &i32| {
         if *signal == SIGQUIT {
-            insight.threads().lines().for_each(|line| log::info!("{line}"));
+            // Whoever asks is to see it, whatever else the log is to show.
+            insight.threads().lines().for_each(|line| log::error!("{line}"));
         }
         *signal != SIGQUIT
     };
