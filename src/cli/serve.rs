@@ -1,6 +1,7 @@
 //! `serve`: from a settings file to a server that serves, and from a signal to its orderly end.
 //!
-//! Knows the order of things: settings, log, services, signals, ports; then one signal, the stop, the verdict.
+//! Knows the order of things: settings, log, services, signals, ports; then one signal, the stop, the verdict. SIGQUIT
+//! ends nothing: it has the log told what every worker does.
 //! Knows nothing of sockets and pools.
 //!
 //! Invariant: what the end needs (the signals, the thread that stops) is there before the first call is served, so
@@ -10,8 +11,8 @@ use super::logger::Logger;
 use super::{Exit, IntoServer, say, say_how_to_get};
 use crate::config::{Config, ConfigErrors, Limit, advise, footprint, plural};
 use crate::server::{RunningServer, SERVER_NAME, Server, StartError, Stopped, machine};
-use crate::sync::bounded;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use crate::sync::{Arc, bounded};
+use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::signal_name;
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -93,7 +94,7 @@ fn wrong_settings(program: &str, file: &Path, errors: &ConfigErrors) -> Exit {
 }
 
 fn serve(server: Server, config: &Config) -> Result<Exit, Failure> {
-    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(Failure::Signals)?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT]).map_err(Failure::Signals)?;
     let (hand_over, handed) = bounded::<RunningServer>(1);
     let watch = signals.handle();
     let stop = move || {
@@ -106,13 +107,22 @@ fn serve(server: Server, config: &Config) -> Result<Exit, Failure> {
     let running = server.start()?;
     announce(&running, config);
     let timeout = config.shutdown_timeout.value.as_secs();
-    if let Some(signal) = signals.forever().next() {
+    let insight = Arc::clone(running.insight());
+    let ends = |signal: &i32| {
+        if *signal == SIGQUIT {
+            // Whoever asks is to see it, whatever else the log is to show.
+            insight.threads().lines().for_each(|line| log::error!("{line}"));
+        }
+        *signal != SIGQUIT
+    };
+    let mut signals = signals.forever().filter(ends);
+    if let Some(signal) = signals.next() {
         let in_flight = u32::try_from(running.in_flight()).unwrap_or(u32::MAX);
         let in_flight = plural(in_flight, "transaction");
         log::info!("{}: stopping; {in_flight} in flight, {timeout} s to finish", name(signal));
     }
     hand_over.send(running).map_err(|_| Failure::Stop)?;
-    for signal in signals.forever() {
+    for signal in signals {
         if !stopper.is_finished() {
             log::error!("{} while stopping: ends at once, what is in flight is lost", name(signal));
             return Ok(Exit::Signal(signal));

@@ -13,7 +13,11 @@ mod overview;
 mod period;
 mod picture;
 mod readiness;
+mod slow;
+mod stall;
 pub mod statistics;
+mod table;
+mod threads;
 mod trends;
 pub mod verdict;
 mod visits;
@@ -130,6 +134,7 @@ pub struct Insight {
     readiness: Mutex<Readiness>,
     visits: Visits,
     judge: Mutex<Judge>,
+    stalls: Mutex<stall::Stalls>,
     console: console::Memory,
 }
 
@@ -146,6 +151,7 @@ impl Insight {
             readiness: Mutex::default(),
             visits: Visits::default(),
             judge,
+            stalls: Mutex::default(),
             console,
         }
     }
@@ -154,6 +160,7 @@ impl Insight {
     /// has changed for good. Asks the listeners for their guests at most every five seconds, and only while calls wait.
     pub fn look(&self) {
         let picture = Arc::new(self.house.picture());
+        self.tell_of_stalls(&picture);
         let now = picture.taken;
         let (minute, per_minute, pictures) = {
             let mut history = self.history.lock();

@@ -240,6 +240,13 @@ pub struct SlowCall {
     pub chain: Vec<String>,
 }
 
+impl SlowCall {
+    /// All of its time.
+    pub fn total(&self) -> Duration {
+        self.times.queue_wait + self.times.permit_wait + self.times.run
+    }
+}
+
 /// One connection.
 #[derive(Debug, Clone)]
 pub struct Guest {

@@ -6,7 +6,8 @@
 
 use super::stand_in::StandIn;
 use super::{
-    Buffers, Burst, CodelRules, Measures, Outlet, PortShared, Queue, Seat, Shared, Throttle, Work, Worker,
+    Buffers, Burst, CodelRules, Measures, Outlet, PortShared, Queue, Seat, Shared, Sizes, Throttle, Work,
+    Worker,
 };
 use crate::port::Call;
 use crate::service::{Services, ServicesBuilder};
@@ -109,7 +110,7 @@ impl Model {
                     index,
                     "P".into(),
                     queue,
-                    (workers, 1),
+                    Sizes { workers, methods: 1, slow_calls: 0 },
                     CodelRules::OFF,
                     buffers,
                     start,

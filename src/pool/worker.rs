@@ -5,10 +5,10 @@
 use super::station::Station;
 use super::throttle::Next;
 use super::turn::{Held, Reply, Step, Turn};
-use super::{Burst, Outlet, PortShared, Shared, Work};
+use super::{Burst, Outlet, PortShared, Shared, SlowCall, Work};
 use crate::port::{Call, reply};
 use crate::service::{Host, Refusal, Session, Status, Transaction, host};
-use crate::stats::{Parts, Samples};
+use crate::stats::{Parts, Record, Samples};
 use crate::sync::{Arc, Ordering, Parker, now, yield_now};
 use crate::wire::ReplyPrelude;
 use std::rc::Rc;
@@ -34,13 +34,12 @@ impl Worker {
     /// To be made on its own thread.
     pub(super) fn new(shared: Arc<Shared>, port: Arc<PortShared>, id: usize, parker: Arc<Parker>) -> Worker {
         let station = Rc::new(Station::new(Arc::clone(&shared), Arc::clone(&port), id, parker));
-        let reply = Reply { bytes: Vec::new(), status: Status::Ok };
         Worker {
             shared,
             port,
             id,
             station,
-            reply,
+            reply: Reply::none(),
             held: Held::default(),
             samples: Samples::default(),
             late: false,
@@ -195,12 +194,16 @@ impl Worker {
             };
             (status, times)
         });
-        self.reply.status = status;
-        if let Some(stats) = self.port.methods.of(call.method) {
-            stats.answers.add(status.index());
-            if let Some(times) = measured {
-                stats.ran(&times);
-            }
+        self.reply.record = Record { method: call.method, status, times: measured };
+        if let Some(times) = measured {
+            self.port.slow.offer(call.method, &times, || SlowCall {
+                answered: end,
+                times,
+                peer: outlet.peer(),
+                call: call.id,
+                status,
+                chain: work.chain(call).map(Arc::clone),
+            });
         }
         end
     }
@@ -267,7 +270,7 @@ impl PortShared {
     /// Answers what is queued without running it, for a server that stops while its workers are stuck.
     pub(crate) fn refuse_queued(&self, shared: &Shared) {
         const STATUS: Status = Status::Draining;
-        let (mut answer, mut held) = (Reply { bytes: Vec::new(), status: STATUS }, Held::default());
+        let mut held = Held::default();
         while let Some(mut burst) = self.queue.take_to_refuse() {
             if burst.len() > 1 {
                 self.queue.exposed(-1);
@@ -277,6 +280,8 @@ impl PortShared {
                 if !shared.nested.claims(&work, call) {
                     continue;
                 }
+                let mut answer = Reply::refusal(call.method, STATUS);
+                self.methods.refused(call.method, STATUS);
                 reply(call.id, call.codec, &mut answer.bytes, |out| {
                     Refusal::new(STATUS, STATUS.text()).encode(call.codec, out);
                     (STATUS, self.waits(&work, now))

@@ -122,8 +122,16 @@ impl Desk {
             wait_max: port.codel.wait_max(),
             paces: &shared.paces,
         };
-        let (stats, body_bytes_max) = (&port.stats, self.body_bytes_max);
-        let reception = Reception { welcome, body_bytes_max, admission, window_room, arrived, now, stats };
+        let reception = Reception {
+            welcome,
+            body_bytes_max: self.body_bytes_max,
+            admission,
+            window_room,
+            arrived,
+            now,
+            stats: &port.stats,
+            methods: &port.methods,
+        };
         conversation.receive(bytes, &reception, intake)
     }
 

@@ -31,7 +31,8 @@ pub use running::{PortHandle, RunningServer, Stopped};
 
 use crate::config::{CodelMode, Config, ConfigErrors, Limit};
 use crate::pool::{
-    AllBuffers, Buffers, CodelRules, Measures, PortShared, Queue, Seat, Shared, Throttle, start_workers,
+    AllBuffers, Buffers, CodelRules, Measures, PortShared, Queue, Seat, Shared, Sizes, Throttle,
+    start_workers,
 };
 use crate::port::{Intake, welcome};
 use crate::service::builtin::{self, Info, PortInfo};
@@ -270,7 +271,7 @@ impl House {
             seats.push(Seat { queue: Arc::clone(&queue), parkers: parkers.clone() });
             let (name, rules) = (port.name.clone(), codel_rules(config));
             let buffers = Buffers::new(Arc::clone(&all_buffers));
-            let sizes = (workers, services.len());
+            let sizes = Sizes { workers, methods: services.len(), slow_calls: config.slow_calls.value };
             let shared = PortShared::new(index, name, queue, sizes, rules, buffers, now);
             ports.push((Arc::new(shared), parkers, bound));
         }

@@ -19,10 +19,11 @@ use super::sessions::Registry;
 use crate::config::Config;
 use crate::insight::{
     Answers, Change, Cpu, Guest, House, Insight, MethodPicture, Permits, Picture, PortPicture, SessionCounts,
-    SessionPicture, SlowCall, Whose, WorkerPicture, Workers,
+    SessionPicture, SlowCall, Task, TaskState, Whose, WorkerPicture, Workers,
 };
-use crate::pool::{CrewCount, PortShared, Shared};
+use crate::pool::{self, CrewCount, Doing, PortShared, Progress, Shared};
 use crate::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering};
+use crate::wire::Chain;
 use ports::OverseenPort;
 use settings::Settings;
 use std::net::SocketAddr;
@@ -83,11 +84,39 @@ impl Overseer {
         self.draining.store(true, Ordering::Relaxed);
     }
 
+    fn method(&self, number: u16) -> Arc<str> {
+        Arc::clone(&self.methods[usize::from(number) - 1])
+    }
+
+    fn task(&self, progress: Progress, now: Instant) -> Task {
+        let Progress { call, peer, ran, doing, since, chain } = progress;
+        let left = |deadline: Instant| match deadline.checked_duration_since(now) {
+            Some(left) => left.as_millis() as i64,
+            None => -(now.saturating_duration_since(deadline).as_millis() as i64),
+        };
+        Task {
+            state: match doing {
+                Doing::Running => TaskState::Running,
+                Doing::Blocked => TaskState::Blocked,
+                Doing::Returning => TaskState::Returning,
+            },
+            since,
+            method: self.method(call.method),
+            peer,
+            call: call.id,
+            session: call.session,
+            ran,
+            left_ms: call.deadline.map(left),
+            chain: names(chain.as_deref()),
+        }
+    }
+
     fn port(&self, port: &OverseenPort, crew: CrewCount, config: &Config, now: Instant) -> PortPicture {
         let OverseenPort { name, address, shared, bell } = port;
         let stats = &shared.stats;
+        shared.slow.forget(now);
         let method = |(number, stats): (u16, &crate::stats::MethodStats)| MethodPicture {
-            name: Arc::clone(&self.methods[usize::from(number) - 1]),
+            name: self.method(number),
             answers: Answers(stats.answers.counts()),
             times: stats.distributions(),
         };
@@ -105,7 +134,7 @@ impl Overseer {
             answers: Answers(stats.answers.counts()),
             closed: stats.closed.counts(),
             counters: stats.others(),
-            methods: shared.methods.called().map(method).collect(),
+            methods: shared.gather().called().map(method).collect(),
         }
     }
 }
@@ -121,13 +150,44 @@ fn workers(crew: CrewCount) -> Workers {
     }
 }
 
+/// The methods of a chain, the outermost first.
+fn names(chain: Option<&Chain>) -> Vec<String> {
+    chain.map_or_else(Vec::new, |chain| chain.links.iter().map(|link| link.name.clone()).collect())
+}
+
 impl House for Overseer {
     fn workers(&self) -> Vec<WorkerPicture> {
-        Vec::new()
+        let now = Instant::now();
+        let of_port = |port: &OverseenPort| -> Vec<WorkerPicture> {
+            let worker = |(progress, worker): (Option<Progress>, usize)| WorkerPicture {
+                port: Arc::clone(&port.name),
+                worker,
+                task: progress.map(|progress| self.task(progress, now)),
+            };
+            port.shared.workers(now).zip(1..).map(worker).collect()
+        };
+        self.ports.iter().flat_map(of_port).collect()
     }
 
     fn slow_calls(&self) -> Vec<SlowCall> {
-        Vec::new()
+        let now = Instant::now();
+        let of_port = |port: &OverseenPort| -> Vec<SlowCall> {
+            let slow = |(method, call): (u16, pool::SlowCall)| SlowCall {
+                port: Arc::clone(&port.name),
+                method: self.method(method),
+                ago: now.saturating_duration_since(call.answered),
+                times: call.times,
+                peer: call.peer,
+                call: call.call,
+                status: call.status,
+                chain: names(call.chain.as_deref()),
+            };
+            port.shared.slow.forget(now);
+            port.shared.slow.all().into_iter().map(slow).collect()
+        };
+        let mut calls: Vec<SlowCall> = self.ports.iter().flat_map(of_port).collect();
+        calls.sort_by_key(|call| std::cmp::Reverse(call.total()));
+        calls
     }
 
     fn guests(&self) -> Vec<Guest> {

@@ -195,7 +195,7 @@ impl RunningServer {
     }
 
     /// What is seen of this server.
-    pub fn insight(&self) -> &Insight {
+    pub fn insight(&self) -> &Arc<Insight> {
         let (_, insight, _) = self.insight.as_ref().expect("a server that serves is looked at");
         insight
     }

@@ -1,7 +1,7 @@
 //! How times are spread: histograms with a bucket for each eighth of a doubling, from 1 us to 71 minutes.
 //!
-//! A [`Histogram`] is written by many threads; a [`Distribution`] is what it held at one instant, and can be added,
-//! subtracted and asked. A time falls into a bucket no wider than an eighth of itself; sums are exact.
+//! A [`Histogram`] is written by many threads, each of which gathers on a `Sheet` of its own first; a [`Distribution`]
+//! is what it held at one instant, and can be added, subtracted and asked. A time falls into a bucket no wider than an eighth of itself; sums are exact.
 
 use super::Counter;
 use crate::sync::Ordering;
@@ -51,18 +51,35 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    /// Counts one time.
-    pub(crate) fn add(&self, time: Duration) {
-        let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        self.counts[bucket(ns / 1000)].add(1);
-        self.sum_ns.add(ns);
+    /// Adds what was gathered, leaving `sheet` empty.
+    pub(crate) fn add_all(&self, sheet: &mut Sheet) {
+        for (word, full) in sheet.full.iter_mut().enumerate() {
+            let mut left = std::mem::take(full);
+            while left != 0 {
+                let bucket = 64 * word + left.trailing_zeros() as usize;
+                self.counts[bucket].add(std::mem::take(&mut sheet.counts[bucket]).into());
+                left &= left - 1;
+            }
+        }
+        let Extent { sum_ns, min_ns, max_ns } = std::mem::take(&mut sheet.extent);
+        if sum_ns > 0 {
+            self.sum_ns.add(sum_ns);
+        }
         // Relaxed like all counters; read first, since the extremes seldom change.
-        if ns < self.min_ns.load(Ordering::Relaxed) {
-            self.min_ns.fetch_min(ns, Ordering::Relaxed);
+        if min_ns < self.min_ns.load(Ordering::Relaxed) {
+            self.min_ns.fetch_min(min_ns, Ordering::Relaxed);
         }
-        if ns > self.max_ns.load(Ordering::Relaxed) {
-            self.max_ns.fetch_max(ns, Ordering::Relaxed);
+        if max_ns > self.max_ns.load(Ordering::Relaxed) {
+            self.max_ns.fetch_max(max_ns, Ordering::Relaxed);
         }
+    }
+
+    /// Counts one time.
+    #[cfg(test)]
+    pub(crate) fn add(&self, time: Duration) {
+        let mut sheet = Sheet::default();
+        sheet.add(time);
+        self.add_all(&mut sheet);
     }
 
     /// What it holds now.
@@ -75,6 +92,46 @@ impl Histogram {
             min_ns: self.min_ns.load(Ordering::Relaxed),
             max_ns: self.max_ns.load(Ordering::Relaxed),
         }
+    }
+}
+
+/// Times gathered by one thread, at most 65,535 of them, and added to a [`Histogram`] together.
+#[derive(Debug)]
+pub(crate) struct Sheet {
+    extent: Extent,
+    /// A bit for each bucket that is not empty, so that the others need not be looked at.
+    full: [u64; BUCKETS.div_ceil(64)],
+    counts: [u16; BUCKETS],
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Extent {
+    sum_ns: u64,
+    min_ns: u64,
+    max_ns: u64,
+}
+
+impl Default for Extent {
+    fn default() -> Self {
+        Extent { sum_ns: 0, min_ns: u64::MAX, max_ns: 0 }
+    }
+}
+
+impl Default for Sheet {
+    fn default() -> Self {
+        Sheet { extent: Extent::default(), full: Default::default(), counts: [0; BUCKETS] }
+    }
+}
+
+impl Sheet {
+    /// Gathers one time.
+    pub(crate) fn add(&mut self, time: Duration) {
+        let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let bucket = bucket(ns / 1000);
+        self.counts[bucket] += 1;
+        self.full[bucket / 64] |= 1 << (bucket % 64);
+        let Extent { sum_ns, min_ns, max_ns } = self.extent;
+        self.extent = Extent { sum_ns: sum_ns + ns, min_ns: min_ns.min(ns), max_ns: max_ns.max(ns) };
     }
 }
 

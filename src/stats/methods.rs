@@ -1,4 +1,5 @@
 //! What is counted of each method of a port: answers by status, and the three parts of the time of those that ran.
+//! Workers gather what they measure ([`Records`](super::Records)) before it is counted here.
 //!
 //! A method that was never called costs a word.
 
@@ -6,7 +7,6 @@ use super::{Distribution, Histogram, Tally};
 use crate::service::Status;
 use serde::{Deserialize, Serialize};
 use std::sync::OnceLock;
-use std::time::Duration;
 
 /// The three parts of a transaction's time, or three of whatever there is one of for each.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,8 +55,15 @@ impl MethodsStats {
     }
 
     /// Of a method that is being called; `None` for a number that is none's.
-    pub(crate) fn of(&self, method: u16) -> Option<&MethodStats> {
+    pub(super) fn of(&self, method: u16) -> Option<&MethodStats> {
         self.0.get(usize::from(method).wrapping_sub(1)).map(|stats| &**stats.get_or_init(Box::default))
+    }
+
+    /// A call was answered without being run.
+    pub(crate) fn refused(&self, method: u16, status: Status) {
+        if let Some(stats) = self.of(method) {
+            stats.answers.add(status.index());
+        }
     }
 
     /// Those that were called, with their numbers.
@@ -67,13 +74,6 @@ impl MethodsStats {
 }
 
 impl MethodStats {
-    /// A call ran.
-    pub(crate) fn ran(&self, times: &Parts<Duration>) {
-        self.times.queue_wait.add(times.queue_wait);
-        self.times.permit_wait.add(times.permit_wait);
-        self.times.run.add(times.run);
-    }
-
     /// The times so far.
     pub fn distributions(&self) -> Parts<Distribution> {
         self.times.map(Histogram::distribution)

@@ -5,11 +5,13 @@
 mod distribution;
 mod methods;
 mod pace;
+mod records;
 
 pub use distribution::{BUCKETS, Distribution, Histogram};
 pub use methods::{MethodStats, MethodsStats, Parts};
 pub use pace::Paces;
 pub(crate) use pace::{Holding, Samples};
+pub(crate) use records::{Record, Records};
 
 use crate::service::Status;
 use crate::sync::Ordering;
