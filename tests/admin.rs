@@ -4,7 +4,6 @@
 
 mod common;
 mod http;
-#[path = "process/mod.rs"]
 mod process;
 
 use boneyard::Method;
@@ -232,29 +231,40 @@ fn connections_over_the_limit_are_told_so() {
 }
 
 #[test]
-fn ready_says_no_while_a_port_is_full_and_while_the_server_stops() {
+fn ready_says_no_while_a_port_is_full() {
     let gate = Arc::new(Gate::default());
     let lines = ports(&["TCPIP", "LAN2"]) + "Server_Busy_Seconds=1\nServer_Pool_Tasks=2\nLAN2_Pool_Tasks=1\n";
     let server = gated(prepared(&lines), &gate);
     let admin = server.admin_address().expect("it is open");
     let ready = || get(admin, "/health/ready", &[]);
+    // Beside the look of each second, so that this is soon over.
+    let looked = || {
+        server.insight().look();
+        ready().status
+    };
     wait_until("it has started", || ready().body == "ready\n");
-    let mut callers: Vec<_> = (0..3).map(|_| Raw::connect(server.ports()[1].address())).collect();
-    callers[0].send("test.wait", &());
+    let mut caller = Raw::connect(server.ports()[1].address());
+    caller.send("test.wait", &());
     wait_until("the worker is taken", || gate.inside() == 1);
-    // Nothing waits, so this is no reason.
-    wait_until("it has looked twice", || looks(&server) >= 2);
-    assert_eq!(ready().status, 200);
-    callers[1].send("test.wait", &());
-    wait_until("it is not ready", || ready().status == 503);
+    let taken = Instant::now();
+    wait_until("a second is over", || {
+        assert_eq!(looked(), 200, "nobody waits");
+        taken.elapsed() > Duration::from_millis(1200)
+    });
+    let mut other = Raw::connect(server.ports()[1].address());
+    other.send("test.wait", &());
+    wait_until("it is not ready", || looked() == 503);
     let says = ready().body;
     assert!(says.contains("calls have been waiting at port LAN2"), "{says}");
     assert!(says.contains("(Server_Busy_Seconds=1)"), "{says}");
     assert_eq!(get(admin, "/health/live", &[]).status, 200);
     gate.open();
-    wait_until("it is ready again", || ready().status == 200);
+    wait_until("it is ready again", || looked() == 200);
+}
+
+#[test]
+fn ready_says_no_while_the_server_stops() {
     let gate = Arc::new(Gate::default());
-    drop(server);
     let server = gated(prepared(""), &gate);
     let admin = server.admin_address().expect("it is open");
     let mut caller = Raw::connect(server.address());
@@ -265,9 +275,4 @@ fn ready_says_no_while_a_port_is_full_and_while_the_server_stops() {
     assert_eq!(get(admin, "/health/live", &[]).status, 200);
     gate.open();
     assert_eq!(stop.join().unwrap().lost(), 0);
-}
-
-/// Seconds the plots show: one less than the looks.
-fn looks(server: &RunningServer) -> usize {
-    server.insight().overview().map_or(0, |overview| overview.seconds.len())
 }

@@ -100,7 +100,7 @@ pub(super) async fn answer(
         Ok(Page::Live) => said(StatusCode::OK, TEXT, "live\n"),
         Ok(Page::Ready) => ready(&desk.insight),
         Ok(Page::Console) => command(request, desk).await,
-        Err(refused) => refused,
+        Err(refused) => *refused,
     };
     let headers = answer.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -110,8 +110,8 @@ pub(super) async fn answer(
 }
 
 /// What is asked for, by one who may ask.
-fn admit(request: &Request<Incoming>, peer: SocketAddr, desk: &Desk) -> Result<Page, Answer> {
-    let refuse = |why, status, text: &'static str| desk.refuse(why, status, text);
+fn admit(request: &Request<Incoming>, peer: SocketAddr, desk: &Desk) -> Result<Page, Box<Answer>> {
+    let refuse = |why, status, text: &'static str| Box::new(desk.refuse(why, status, text));
     if !desk.gate.is_for_here(request.headers()) {
         let text = "ask by the address, not by a name\n";
         return Err(refuse(Refusal::ForeignHost, StatusCode::MISDIRECTED_REQUEST, text));

@@ -15,6 +15,8 @@ mod picture;
 mod readiness;
 mod slow;
 mod stall;
+#[cfg(test)]
+mod stand_in;
 pub mod statistics;
 mod table;
 mod threads;

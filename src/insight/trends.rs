@@ -106,7 +106,51 @@ fn best(method: &MethodPicture) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use super::super::stand_in::{method, picture, port};
     use super::*;
+    use std::time::Instant;
+
+    const S: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn what_takes_longer_than_at_best_counts_by_how_often_it_is_called() {
+        let (mut trends, start) = (Trends::default(), Instant::now());
+        let mut look = |s: u32, read: &[u64], write: &[u64]| {
+            let mut port = port("TCPIP");
+            port.methods = vec![method("read", read), method("write", write)];
+            trends.look(&Arc::new(picture(start, S * s, vec![port])), 0);
+            trends.figures().expansion_factor
+        };
+        assert_eq!(look(0, &[10], &[20]), 1.0, "nothing has happened since");
+        assert_eq!(look(1, &[10, 10, 10], &[20]), 1.0);
+        // Two at their best, one at three times, and one at twice its best.
+        let (read, write) = ([10, 10, 10, 30], [20, 40]);
+        assert_eq!(look(2, &read, &write), (1.0 + 1.0 + 3.0 + 2.0) / 4.0);
+        let later = (3..200).map(|s| look(s, &read, &write)).last();
+        assert_eq!(later, Some(1.0), "what was is forgotten");
+        assert_eq!(look(200, &[10, 10, 10, 30, 10], &[20, 40]), 1.0);
+    }
+
+    #[test]
+    fn what_is_shorter_than_a_wake_up_says_nothing() {
+        let (mut trends, start) = (Trends::default(), Instant::now());
+        for (s, ran) in [(0, [0].as_slice()), (1, &[0, 1, 1, 0])] {
+            let mut port = port("TCPIP");
+            port.methods = vec![method("ping", ran)];
+            trends.look(&Arc::new(picture(start, S * s, vec![port])), 0);
+        }
+        assert_eq!(trends.figures().expansion_factor, 1.0);
+    }
+
+    #[test]
+    fn the_highest_minute_is_kept_with_its_time() {
+        let (mut trends, start) = (Trends::default(), Instant::now());
+        for (s, per_minute) in [(1, 5), (2, 9), (3, 9), (4, 2)] {
+            trends.look(&Arc::new(picture(start, S * s, Vec::new())), per_minute);
+        }
+        let Figures { per_minute, per_minute_peak, peak_at, .. } = trends.figures();
+        assert_eq!((per_minute, per_minute_peak, peak_at), (2, 9, S * 2));
+    }
 
     #[test]
     fn the_index_is_dominos() {
