@@ -74,7 +74,7 @@ pub(super) fn workers(scene: &Scene<'_>, at: usize) -> Advice {
         return worth_nothing(scene, gain, places);
     }
     let grows = if gain.by_processors { 1.0 + (gain.likely - 1.0) / part.max(1e-9) } else { places };
-    let pool = round_up(now * grows).clamp(now as u32 + 1, POOL_TASKS_MAX);
+    let pool = round_up(busy * grows).clamp(now as u32 + 1, POOL_TASKS_MAX);
     let mut lines = vec![format!("{}_Pool_Tasks={pool}", load.port.name)];
     let total = scene.config.total_workers() - (now as u32).min(scene.config.total_workers()) + pool;
     let needed = scene.period.permits_out + (load.busy - load.port.workers_blocked) * (grows - 1.0);

@@ -448,7 +448,7 @@ fn keeps_its_permit(scene: &Scene<'_>, load: &Load<'_>) -> Option<String> {
     (load.port.workers_blocked < 0.1 * load.busy && waits >= 0.5 && load.run >= 0.001).then(|| {
         format!(
             "Handlers wait for at least {} of their time and keep their permits: in tx.blocking they would give them back.",
-            words::share(waits)
+            words::share(waits.min(0.99))
         )
     })
 }

@@ -33,7 +33,7 @@ const GUESTS_EVERY: Duration = Duration::from_secs(5);
 const GUESTS_KEPT: Duration = Duration::from_secs(15);
 
 /// Between two notes of a verdict that stands.
-const NOTE_EVERY: Duration = Duration::from_secs(60);
+const NOTE_EVERY: Duration = Duration::from_secs(10);
 
 /// What a look has brought to tell.
 #[derive(Debug, Default)]
@@ -78,7 +78,7 @@ pub(in crate::insight) struct Judge {
     told: Option<Cause>,
     /// What was measured while a verdict stood, and when it was noted last.
     before: Option<Before>,
-    noted: Option<Instant>,
+    noted: Option<(Instant, Cause)>,
     trial: Option<Trial>,
 }
 
@@ -239,12 +239,12 @@ impl Judge {
         let stands = self.stands_since.is_some_and(|since| now.saturating_duration_since(since) >= STANDS);
         let Verdict { cause, headline, because, lines, expected, .. } = &self.verdict;
         let limited = *cause != Cause::Nothing;
-        if stands && limited {
-            let ago = self.noted.map(|noted| now.saturating_duration_since(noted));
-            if self.told.as_ref() != Some(cause) || ago.is_none_or(|ago| ago >= NOTE_EVERY) {
-                self.noted = Some(now);
-                news.note = self.before.as_ref().and_then(Before::write).map(Some);
-            }
+        let fresh = |(noted, of): &(Instant, Cause)| {
+            of == cause && now.saturating_duration_since(*noted) < NOTE_EVERY
+        };
+        if limited && !self.noted.as_ref().is_some_and(fresh) {
+            self.noted = Some((now, cause.clone()));
+            news.note = self.before.as_ref().and_then(Before::write).map(Some);
         }
         if !stands || self.told.as_ref().unwrap_or(&Cause::Nothing) == cause {
             return;

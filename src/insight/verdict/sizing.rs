@@ -108,15 +108,15 @@ impl Processors {
         self.used >= 0.85 * self.cores || (idle <= 0.1 * self.cores && self.used >= 0.4 * self.cores)
     }
 
-    /// How many times as much could be done: likely, at least and at most. At least: if all that the machine does grows
-    /// with it, as with clients that are on it too. Likely: if only this process does; a machine that is busy with
-    /// other things shares fairly.
+    /// How many times as much could be done: likely, at least and at most. A machine that is busy with other things
+    /// shares fairly. Likely: only this process's use grows. At least: clients on this machine grow with it, at twice its
+    /// own use.
     fn room(&self) -> (f64, f64, f64) {
         let used = self.used.max(1e-6);
         let idle = self.idle.unwrap_or(self.cores - self.used);
-        let likely = (self.used + idle).max(self.cores / 2.0).min(self.cores) / used;
-        let low = (self.cores / (self.cores - idle).max(used)).min(likely);
-        (likely.max(1.0), low.max(1.0), (self.cores / used).max(1.0))
+        let room = |grows: f64| (grows + idle).max(self.cores / 2.0).min(self.cores) / grows;
+        let (likely, low) = (room(used), room((3.0 * used).min(self.cores - idle).max(used)));
+        (likely.max(1.0), low.max(1.0).min(likely.max(1.0)), (self.cores / used).max(1.0))
     }
 }
 
