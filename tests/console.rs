@@ -66,7 +66,7 @@ fn a_whole_picture_is_told_of_a_real_server() {
         &["-c", "show transactions", "-c", "show port tcpip", "-c", "show tasks"],
     ));
     assert_eq!(said.code, Some(0), "{said:?}");
-    let row = said.out.lines().find(|line| line.starts_with("load.sleep ")).expect("it ran");
+    let row = said.out.lines().find(|line| line.trim().starts_with("load.sleep ")).expect("it ran");
     let cells: Vec<_> = row.split_whitespace().collect();
     assert_eq!(cells[1], "1");
     assert!(cells[2].parse::<f64>().unwrap() >= 5.0, "{row}");

@@ -136,8 +136,8 @@ pub struct Insight {
     readiness: Mutex<Readiness>,
     visits: Visits,
     judge: Mutex<Judge>,
-    console: console::Memory,
     stalls: Mutex<stall::Stalls>,
+    console: console::Memory,
 }
 
 impl Insight {
@@ -153,6 +153,7 @@ impl Insight {
             readiness: Mutex::default(),
             visits: Visits::default(),
             judge,
+            stalls: Mutex::default(),
             console,
             stalls: Mutex::default(),
         }

@@ -173,9 +173,9 @@ impl Server {
     }
 
     /// Has a service take an administrator's orders (`tell`): `run` gets what follows the service's name and says what
-    /// the administrator is to read. It runs on a thread of its own, one order at a time, takes no worker and no permit,
-    /// and is waited for no longer than 10 s, though it goes on after that. A panic in it is an answer, too. A later
-    /// call for the same service, whatever the case of its letters, takes the place of an earlier one.
+    /// the administrator is to read. It runs on a thread of its own, one order at a time, takes no worker and no
+    /// permit, and is waited for no longer than 10 s, though it goes on after that. A panic in it is an answer, too. A
+    /// later call for the same service, whatever the case of its letters, takes the place of an earlier one.
     ///
     /// ```no_run
     /// # use boneyard::{Server, config::Config};

@@ -1,8 +1,8 @@
 //! The server as an administrator meets it: takes pictures of it, each second by a thread of its own.
 //!
 //! Knows all parts of a running server. Asks no listener and no worker for a picture, so it works when all of them are
-//! stuck. The thread sleeps but for one look a second. What an administrator does, not only sees, is in the files below:
-//! ports, settings, and what the program around the server has given for it.
+//! stuck. The thread sleeps but for one look a second. What an administrator does, not only sees, is in the files
+//! below: ports, settings, and what the program around the server has given for it.
 
 mod file;
 mod ports;

@@ -3,7 +3,9 @@
 //! Knows text alone.
 
 pub(super) use crate::insight::statistics::elapsed;
+pub(super) use crate::insight::table::Side::{Left, Right};
 
+use crate::insight::table::{Side, table};
 use std::fmt::{Display, Write};
 use std::time::Duration;
 
@@ -29,26 +31,16 @@ impl Page {
         writeln!(self.0, "{:LABEL$}{value}", format!("{label}:")).ok();
     }
 
-    /// Rows under headings, no more than [`ROWS_MAX`]. A heading that begins with `<` has its column lean to the left.
-    pub(super) fn table(&mut self, headings: &[&str], rows: impl ExactSizeIterator<Item = Vec<String>>) {
+    /// Rows under headings, no more than [`ROWS_MAX`].
+    pub(super) fn table<const N: usize>(
+        &mut self,
+        headings: [(&str, Side); N],
+        rows: impl ExactSizeIterator<Item = [String; N]>,
+    ) {
         let more = rows.len().saturating_sub(ROWS_MAX);
-        let titles = headings.iter().map(|heading| heading.trim_start_matches('<').to_owned()).collect();
-        let lines: Vec<Vec<String>> = std::iter::once(titles).chain(rows.take(ROWS_MAX)).collect();
-        let width = |column: usize| lines.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-        let widths: Vec<_> = (0..headings.len()).map(width).collect();
-        for row in &lines {
-            let mut line = String::new();
-            for ((cell, heading), width) in row.iter().zip(headings).zip(&widths) {
-                if heading.starts_with('<') {
-                    write!(line, "{cell:width$}  ").ok();
-                } else {
-                    write!(line, "{cell:>width$}  ").ok();
-                }
-            }
-            self.say(line.trim_end());
-        }
+        self.0 += &table(headings, &rows.take(ROWS_MAX).collect::<Vec<_>>());
         if more > 0 {
-            self.say(format_args!("... and {more} more"));
+            self.say(format_args!("  ... and {more} more"));
         }
     }
 }
@@ -123,8 +115,11 @@ mod tests {
     #[test]
     fn a_long_list_is_cut_and_says_so() {
         let mut page = Page::default();
-        page.table(&["<Name", "N"], (0..ROWS_MAX + 2).map(|_| vec!["x".to_owned(), "1".to_owned()]));
-        assert!(page.0.starts_with("Name  N\nx     1\n"), "{}", &page.0[..40]);
-        assert!(page.0.ends_with("x     1\n... and 2 more\n"));
+        page.table(
+            [("Name", Left), ("N", Right)],
+            (0..ROWS_MAX + 2).map(|n| ["x".to_owned(), n.to_string()]),
+        );
+        assert!(page.0.starts_with("  Name    N\n  x       0\n"), "{}", &page.0[..40]);
+        assert!(page.0.ends_with("  x     999\n  ... and 2 more\n"));
     }
 }

@@ -1,7 +1,7 @@
-//! Lists of what there is: tasks, threads, slow calls, users, sessions, statistics.
+//! Lists of what there is: tasks, users, sessions, statistics.
 
 use super::Failure;
-use super::layout::{Page, elapsed, minutes, plain, plural, size};
+use super::layout::{Left, Page, Right, elapsed, minutes, plain, plural, size};
 use crate::insight::statistics::{self, Statistic, Value};
 use crate::insight::{Guest, Insight, SessionPicture, TaskState, WorkerPicture};
 use std::cmp::Reverse;
@@ -10,13 +10,13 @@ use std::cmp::Reverse;
 pub(super) fn tasks(insight: &Insight) -> String {
     let (picture, workers) = (insight.house().picture(), insight.house().workers());
     let mut rows = Vec::new();
-    let mut add = |task: &str, description: String| rows.push(vec![task.to_owned(), description]);
+    let mut add = |task: &str, description: String| rows.push([task.to_owned(), description]);
     for port in &picture.ports {
         let listens = if port.open { "Listens for connect requests" } else { "Stopped" };
         add("Listener", format!("{listens} on {} at {}", port.name, port.address));
         for worker in workers.iter().filter(|worker| worker.port == port.name) {
             if let Some(task) = task(worker) {
-                add(&format!("Worker {}", worker.worker), task);
+                add(&format!("Worker {}-{}", port.name, worker.worker), task);
             }
         }
         let idle = usize::try_from(port.workers.idle).unwrap_or(usize::MAX);
@@ -28,19 +28,19 @@ pub(super) fn tasks(insight: &Insight) -> String {
     add("Observer", "Takes a picture of the server each second".to_owned());
     add("Admin server", "Performs console commands".to_owned());
     let mut page = Page::default();
-    page.table(&["<Task", "<Description"], rows.into_iter());
+    page.table([("Task", Left), ("Description", Left)], rows.into_iter());
     page.0
 }
 
 fn task(worker: &WorkerPicture) -> Option<String> {
     let task = worker.task.as_ref()?;
     let does = match task.state {
-        TaskState::Running => "runs",
-        TaskState::Blocked => "waits in",
-        TaskState::Returning => "waits for a permit in",
+        TaskState::Running => "Runs",
+        TaskState::Blocked => "Waits in",
+        TaskState::Returning => "Waits for a permit in",
     };
-    let (port, method) = (&worker.port, plain(&task.method));
-    Some(format!("On {port} {does} {method} for {}, {:.3} s", task.peer, task.ran.as_secs_f64()))
+    let method = plain(&task.method);
+    Some(format!("{does} {method} for {}, {:.3} s", task.peer, task.ran.as_secs_f64()))
 }
 
 /// Connections.
@@ -48,7 +48,7 @@ pub(super) fn users(insight: &Insight) -> String {
     let mut guests = insight.house().guests();
     guests.sort_by_key(|guest| (Reverse((guest.in_flight, guest.bytes, guest.calls)), guest.id));
     let row = |guest: &Guest| {
-        vec![
+        [
             format!("{}/{}", guest.port, guest.id),
             guest.peer.to_string(),
             guest.in_flight.to_string(),
@@ -61,7 +61,16 @@ pub(super) fn users(insight: &Insight) -> String {
     };
     let mut page = Page::default();
     page.table(
-        &["<Connection", "<Address", "Out", "Calls", "Memory", "Sessions", "Age", "Minutes Since Last Used"],
+        [
+            ("Connection", Left),
+            ("Address", Left),
+            ("Out", Right),
+            ("Calls", Right),
+            ("Memory", Right),
+            ("Sessions", Right),
+            ("Age", Right),
+            ("Minutes Since Last Used", Right),
+        ],
         guests.iter().map(row),
     );
     page.say(plural(guests.len(), "connection"));
@@ -73,7 +82,7 @@ pub(super) fn sessions(insight: &Insight) -> String {
     let mut sessions = insight.house().sessions();
     sessions.sort_by_key(|session| session.idle);
     let row = |session: &SessionPicture| {
-        vec![
+        [
             session.id.to_string(),
             plain(&session.client),
             session.peer.to_string(),
@@ -85,21 +94,19 @@ pub(super) fn sessions(insight: &Insight) -> String {
     };
     let mut page = Page::default();
     page.table(
-        &["Session", "<User Name", "<Address", "<State", "Calls", "Age", "Minutes Since Last Used"],
+        [
+            ("Session", Right),
+            ("User Name", Left),
+            ("Address", Left),
+            ("State", Left),
+            ("Calls", Right),
+            ("Age", Right),
+            ("Minutes Since Last Used", Right),
+        ],
         sessions.iter().map(row),
     );
     page.say(plural(sessions.len(), "session"));
     page.0
-}
-
-/// What each worker does.
-pub(super) fn threads(insight: &Insight) -> String {
-    tasks(insight)
-}
-
-/// The slowest calls of methods like the pattern.
-pub(super) fn slow(insight: &Insight, _arguments: &[String]) -> String {
-    plural(insight.house().slow_calls().len(), "call") + "\n"
 }
 
 /// Statistics like the pattern.

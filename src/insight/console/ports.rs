@@ -2,7 +2,7 @@
 
 use super::Failure;
 use super::act::port_name;
-use super::layout::{Page, plain};
+use super::layout::{Left, Page, Right, plain};
 use super::server::say_times;
 use crate::insight::{Insight, PortPicture};
 use crate::service::Status;
@@ -13,7 +13,7 @@ pub(super) fn all(insight: &Insight) -> String {
     let (picture, config) = (insight.house().picture(), insight.house().config());
     let row = |port: &PortPicture| {
         let busy = port.workers.total() - port.workers.idle;
-        vec![
+        [
             port.name.to_string(),
             port.address.to_string(),
             state(port).to_owned(),
@@ -27,7 +27,16 @@ pub(super) fn all(insight: &Insight) -> String {
     let mut page = Page::default();
     page.say("Enabled Ports:");
     page.table(
-        &["<Port", "<Address", "<State", "Workers", "Busy", "Waiting", "Connections", "Transactions"],
+        [
+            ("Port", Left),
+            ("Address", Left),
+            ("State", Left),
+            ("Workers", Right),
+            ("Busy", Right),
+            ("Waiting", Right),
+            ("Connections", Right),
+            ("Transactions", Right),
+        ],
         picture.ports.iter().map(row),
     );
     if !config.disabled_ports.is_empty() {

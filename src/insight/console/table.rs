@@ -68,7 +68,7 @@ static COMMANDS: &[Command] = &[
         takes: (0, 1),
         doc: "The slowest calls of the last hour, of methods like PATTERN (* stands for anything).",
         completes: Nothing,
-        run: |insight, arguments| Ok(lists::slow(insight, arguments)),
+        run: |insight, arguments| Ok(insight.slow(arguments.first().map_or("", String::as_str))),
     },
     Command {
         words: &["show", "threads"],
@@ -76,7 +76,7 @@ static COMMANDS: &[Command] = &[
         takes: (0, 0),
         doc: "What each worker does, for whom and for how long.",
         completes: Nothing,
-        run: |insight, _| Ok(lists::threads(insight)),
+        run: |insight, _| Ok(insight.threads()),
     },
     Command {
         words: &["show", "tasks"],

@@ -4,7 +4,7 @@
 
 use super::Failure;
 use super::grammar;
-use super::layout::{Page, elapsed, ms, plain};
+use super::layout::{Left, Page, Right, elapsed, ms, plain};
 use crate::insight::{Insight, MethodPicture, Picture};
 use crate::stats::{Distribution, Parts};
 use crate::sync::Arc;
@@ -26,7 +26,7 @@ pub(super) fn show(insight: &Insight, arguments: &[String]) -> Result<String, Fa
         let (run, whole) = (&times.run, reset.is_none());
         let (min, max) = if whole { (run.min(), run.max()) } else { (run.quantile(0.0), run.quantile(1.0)) };
         let average = |part: &Distribution| ms(part.mean());
-        vec![
+        [
             plain(name),
             run.count().to_string(),
             ms(min),
@@ -39,15 +39,15 @@ pub(super) fn show(insight: &Insight, arguments: &[String]) -> Result<String, Fa
     };
     // As wide as Domino's; a longer name or number widens them.
     page.table(
-        &[
-            "<Function                    ",
-            " Count",
-            "   Min",
-            "   Max",
-            "    Total",
-            "Average",
-            "Queue",
-            "Permit",
+        [
+            ("Function                    ", Left),
+            (" Count", Right),
+            ("   Min", Right),
+            ("   Max", Right),
+            ("    Total", Right),
+            ("Average", Right),
+            ("Queue", Right),
+            ("Permit", Right),
         ],
         functions.iter().map(row),
     );

@@ -1,8 +1,8 @@
 //! Writes one changed line into the settings file.
 //!
-//! The new text goes into a file beside it, reaches the disk, and takes the old one's name: whoever reads, and a machine
-//! that fails, finds the old text or the new one, whole. Permissions and owner are kept; a symbolic link stays one. What
-//! somebody else writes meanwhile is read again, not written over.
+//! The new text goes into a file beside it, reaches the disk, and takes the old one's name: whoever reads, and a
+//! machine that fails, finds the old text or the new one, whole. Permissions and owner are kept; a symbolic link stays
+//! one. What somebody else writes meanwhile is read again, not written over.
 
 use crate::config::FILE_BYTES_MAX;
 use crate::config::edit::{Edited, Line, edit};

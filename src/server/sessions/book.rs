@@ -1,8 +1,8 @@
 //! Which sessions there are, and which must go: the rules, without lock, clock and log.
 //!
 //! Every connection that was welcomed has a session of its own; clients open others besides. Those are in the book
-//! one by one, since they outlive their connections. The own ones are only counted, unless they are of interest: there is
-//! a soft limit, and the book must know who was idle for longest, or the log tells of them.
+//! one by one, since they outlive their connections. The own ones are only counted, unless they are of interest: there
+//! is a soft limit, and the book must know who was idle for longest, or the log tells of them.
 //!
 //! Knows a connection as a [`Tenant`]. The time comes in as a value.
 
