@@ -369,6 +369,19 @@ class Server:
             process.wait()
 
 
+def paused(page):
+    """A page that nobody sees asks nothing, and asks at once when it is seen again."""
+    asked = "performance.getEntriesByType('resource').filter(entry => entry.name.endsWith('/status.json')).length"
+    hide = "Object.defineProperty(document, 'hidden', {{ value: {}, configurable: true }});"
+    page.script(hide.format("true") + "document.dispatchEvent(new Event('visibilitychange'))")
+    page.wait("what was asked is answered", "!asking")
+    before = page.script(asked)
+    time.sleep(2.5)
+    equal("the number of requests of a page that is hidden", page.script(asked), before)
+    page.script(hide.format("false") + "document.dispatchEvent(new Event('visibilitychange'))")
+    page.wait("it asks again", f"{asked} > {before}")
+
+
 def gone(page, server):
     """The page says so when the server is gone, and what it shows is old."""
     server.close()
@@ -396,6 +409,8 @@ def main():
             for name, server in servers.items():
                 page = look(browser, name, server.admin, keep)
                 print(f"{name}: four looks, nothing wrong")
+            paused(page)
+            print("hidden, the page asks nothing")
             gone(page, server)
             print("without its server the page says so")
         except Wrong as wrong:
@@ -407,7 +422,8 @@ def main():
                 server.close()
         if options.docs:
             for name, look_of in (("idle", "wide-light"), ("busy", "wide-light"), ("wedged", "wide-dark")):
-                shutil.copy(keep / f"{name}-{look_of}.png", ROOT / "docs" / "status" / f"{name}.png")
+                picture = ROOT / "docs" / "status" / f"{name}.png"
+                shutil.copy(keep / f"{name}-{look_of}.png", picture)
 
 
 if __name__ == "__main__":

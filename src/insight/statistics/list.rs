@@ -162,7 +162,6 @@ fn of_sessions(list: &mut List, picture: &Picture) {
         "",
         "1 while new sessions are refused: Server_Restricted.",
     );
-    static CONNECTIONS: Family = Family::gauge("boneyard_connections", "", "Connections open, by the port.");
     static CONNECTIONS_MAX: Family =
         Family::gauge("boneyard_connections_limit", "", "Most connections that the descriptors allow.");
     let sessions = &picture.sessions;
@@ -176,10 +175,6 @@ fn of_sessions(list: &mut List, picture: &Picture) {
     list.add("Server.Sessions.Dropped.TimedOut", &DROPPED, dropped("timed_out"), timed_out);
     list.add("Server.Sessions.Dropped.Displaced", &DROPPED, dropped("displaced"), displaced);
     list.one("Server.Sessions.Restricted", &RESTRICTED, Value::Flag(sessions.restricted));
-    for port in &picture.ports {
-        let (name, labels) = (format!("NET.{}.Connections", port.name), of(port));
-        list.add(name, &CONNECTIONS, labels, Value::Count(port.connections));
-    }
     if let Some(max) = picture.connections.1 {
         list.one("Server.Connections.Limit", &CONNECTIONS_MAX, Value::Count(max));
     }
@@ -188,6 +183,7 @@ fn of_sessions(list: &mut List, picture: &Picture) {
 fn of_port(list: &mut List, port: &PortPicture) {
     static OPEN: Family =
         Family::gauge("boneyard_port_open", "", "1 while the port takes connections and calls.");
+    static CONNECTIONS: Family = Family::gauge("boneyard_connections", "", "Connections open.");
     static WORKERS: Family = Family::gauge("boneyard_workers", "", "Workers of the port, by what they do.");
     static WAITING: Family = Family::gauge("boneyard_queue_calls", "", "Calls that wait at the port.");
     static LIMIT: Family =
@@ -206,6 +202,7 @@ fn of_port(list: &mut List, port: &PortPicture) {
     let named = |what: &str| format!("NET.{}.{what}", port.name);
     let with = |label, value: String| [of(port), vec![(label, value)]].concat();
     list.add(named("Open"), &OPEN, with("address", port.address.to_string()), Value::Flag(port.open));
+    list.add(named("Connections"), &CONNECTIONS, of(port), Value::Count(port.connections));
     let workers = port.workers;
     let states = [
         ("Idle", workers.idle),
