@@ -251,7 +251,7 @@ fn sigquit_has_the_log_told_what_stuck_workers_do_and_ends_nothing() {
     wait_until("the log shows all three of them and the two that wait", || {
         server.signal(Signal::QUIT);
         let lines = server.lines();
-        lines.iter().any(|line| line.contains("  3 run load.sleep, one of them for "))
+        lines.iter().any(|line| line.contains("  3 run load.sleep, the longest for "))
             && lines.iter().any(|line| line.contains(": 2 of 10000 calls wait, 5 in flight, 1 connections"))
     });
     (1..=3).for_each(|n| {

@@ -91,7 +91,7 @@ fn it_is_seen_while_every_worker_of_every_port_is_stuck() {
         assert!(text.contains(&format!("Port {port} at 127.0.0.1:")), "{text}");
         assert!((1..=4).all(|n| text.contains(&format!("\n  {port}-{n}     running  "))), "{text}");
     }
-    assert_eq!(text.matches("\n  4 run test.hold, one of them for ").count(), 2, "{text}");
+    assert_eq!(text.matches("\n  4 run test.hold, the longest for ").count(), 2, "{text}");
     held.open();
     for client in &mut clients {
         (0..6).for_each(|_| assert_eq!(client.read().expect("a reply").status(), Status::Ok));
@@ -141,7 +141,7 @@ fn a_port_that_stands_still_is_told_of_once_and_when_it_goes_on() {
         insight.look();
         logged("port STALL: 3 calls wait, and none was finished for 1 s (Server_Stall_Seconds)") > 0
     });
-    assert!(logged("  2 run test.hold, one of them for ") == 1 && logged("  STALL-2  running  ") == 1);
+    assert!(logged("  2 run test.hold, the longest for ") == 1 && logged("  STALL-2  running  ") == 1);
     (0..100).for_each(|_| insight.look());
     assert_eq!((logged("port STALL: "), logged("Threads after ")), (1, 1), "once");
 

@@ -155,7 +155,6 @@ impl Insight {
             judge,
             stalls: Mutex::default(),
             console,
-            stalls: Mutex::default(),
         }
     }
 

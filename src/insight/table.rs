@@ -48,7 +48,7 @@ pub(super) fn clock(time: Duration) -> String {
     format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
-/// Does a text look like a pattern, in which `*` stands for anything, be it nothing? Whoever gives no pattern means all.
+/// Does a text look like a pattern, in which `*` stands for anything, be it nothing? No pattern at all means any text.
 pub(super) fn is_like(text: &str, pattern: &str) -> bool {
     let pieces: Vec<&str> = pattern.split('*').collect();
     let [first, middle @ .., last] = &pieces[..] else { return pattern.is_empty() || text == pattern };

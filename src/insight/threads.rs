@@ -90,7 +90,7 @@ fn by_method(busy: &[(&WorkerPicture, &Task)]) -> String {
     let mut methods: Vec<_> = methods.into_iter().collect();
     methods.sort_by_key(|(_, (count, longest))| std::cmp::Reverse((*count, *longest)));
     let line = |(method, (count, longest)): (&Arc<str>, (usize, Duration))| {
-        format!("  {count} run {method}, one of them for {} s\n", seconds(longest))
+        format!("  {count} run {method}, the longest for {} s\n", seconds(longest))
     };
     methods.into_iter().map(line).collect()
 }
@@ -147,8 +147,8 @@ mod tests {
             worker(4, 200, TaskState::Returning, Some(1_500)),
         ];
         let text = body(workers.iter());
-        let expected = "  2 run load.sleep, one of them for 0.200 s
-  1 run notes.get, one of them for 12.345 s
+        let expected = "  2 run load.sleep, the longest for 0.200 s
+  1 run notes.get, the longest for 12.345 s
   Thread  State      For s   Ran s  Left s  Method      Caller          Call  Session  Made for
   P-3     blocked    6.172  12.345  -2.100  notes.get   127.0.0.1:4000    17        0  P a.b -> Q\\tc.d
   P-4     returning  0.100   0.200   1.500  load.sleep  127.0.0.1:4000    17        0

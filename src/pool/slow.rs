@@ -1,8 +1,8 @@
 //! The slowest calls of each method of a port within the last hour, by all of their time: where it went, whose they
 //! were, what they were made for.
 //!
-//! A call that is not among them costs its worker one relaxed load and a comparison. Somebody must see to it now and then
-//! that calls are forgotten in time ([`SlowCalls::forget`]): only then others take their places.
+//! A call that is not among them costs its worker one relaxed load and a comparison. Somebody must see to it now and
+//! then that calls are forgotten in time ([`SlowCalls::forget`]): only then others take their places.
 //!
 //! Bound: so many calls of each method as are kept; one of them holds its chain, at most 16 links out of 4 KiB.
 

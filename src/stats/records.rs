@@ -1,8 +1,8 @@
 //! What one worker has measured of its calls and not yet handed to the methods' counters.
 //!
-//! Workers that add to one counter for each call would hand its memory to and fro. So each gathers in memory of its own,
-//! a few methods at once, since calls of several alternate in one burst. Knows no threads: who owns the records keeps
-//! others out of them.
+//! Workers that add to one counter for each call would hand its memory to and fro. So each gathers in memory of its
+//! own, a few methods at once, since calls of several alternate in one burst. Knows no threads: who owns the records
+//! keeps others out of them.
 //!
 //! Invariant: a call is in exactly one place, here or in the counters.
 
