@@ -4,8 +4,8 @@
 //! `parse` (values, ports, all errors together) and `sizing` (the rules that fill in what no line gives). The
 //! result is [`Config`]: every value in force, and for each the line or rule it came from. `advice` says what
 //! the values mean together, `footprint` what they take of the machine; `report` prints that, and `document` writes
-//! `server.ini` and the table of `docs/SETTINGS.md`; parser, shipped file and docs are all made from the one table in
-//! `keys`.
+//! `server.ini` and the table of `docs/SETTINGS.md`; `edit` changes one line of a
+//! file; parser, shipped file and docs are all made from the one table in `keys`.
 //!
 //! Knows: text, numbers, addresses as text. Must not know: the rest of the crate, sockets, clocks, the environment, the
 //! machine (its limits come in as [`Machine`], its CPUs as a number).
@@ -18,6 +18,7 @@ mod address;
 pub mod advice;
 mod confirm;
 pub mod document;
+pub mod edit;
 mod error;
 pub mod footprint;
 pub mod keys;

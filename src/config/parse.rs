@@ -34,6 +34,45 @@ pub(super) fn parse(bytes: &[u8], file: Option<&Path>, cpus: u32) -> Result<Conf
     }
 }
 
+/// What a line that is to be changed says: its key, its key's name for this file, and its value, read as in a file with
+/// these settings.
+pub(super) fn line(
+    config: &Config,
+    key: &str,
+    value: &str,
+) -> Result<(&'static Key, String, String), ConfigErrors> {
+    let mut scan = scan::scan(format!("{key}={value}").as_bytes());
+    if scan.errors.is_empty() {
+        scan.errors = confirm::confirm(&mut scan);
+    }
+    let mut reader = Reader { config: config.clone(), errors: scan.errors, names_sound: true };
+    let mut target = None;
+    match &scan.entries[..] {
+        [entry] => {
+            reader.value(entry);
+            reader.addresses();
+            reader.admin();
+            target = match reader.target(entry) {
+                Target::Server(key) => Some((key, key.name().to_owned(), entry.value.clone())),
+                Target::Port(key, index) => {
+                    let name = reader.port_names().nth(index).map(|port| key.name_for(port));
+                    name.map(|name| (key, name, entry.value.clone()))
+                }
+                Target::NoPort { .. } | Target::Nothing => None,
+            };
+        }
+        _ if reader.errors.is_empty() => {
+            let error = ConfigError::at(1, Problem::BadLine, "one key and its value");
+            reader.errors.push(error.found(&format!("{key}={value}")).wrong("not a setting"));
+        }
+        _ => {}
+    }
+    match ConfigErrors::collect(reader.errors, None) {
+        Some(errors) => Err(errors),
+        None => Ok(target.expect("an unknown key was an error")),
+    }
+}
+
 /// A `Config` before the table's defaults are put into it; every field is overwritten by [`Reader::values`]
 /// or [`size`].
 fn blank(file: Option<&Path>) -> Config {

@@ -83,7 +83,7 @@ impl Desk {
 
     /// The own session of a connection, if it is of interest.
     pub(super) fn tracked<'a>(&self, connection: &'a Connection) -> Option<&'a Arc<Session>> {
-        if self.sessions.tracked { connection.sessions_if_any()?.own_if_made() } else { None }
+        if self.sessions.is_tracked() { connection.sessions_if_any()?.own_if_made() } else { None }
     }
 
     /// A buffer of [`BUFFER_BYTES`] or more.

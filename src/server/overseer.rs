@@ -1,9 +1,18 @@
 //! The server as an administrator meets it: takes pictures of it, each second by a thread of its own.
 //!
 //! Knows all parts of a running server. Asks no listener and no worker for a picture, so it works when all of them are
-//! stuck. The thread sleeps but for one look a second.
+//! stuck. The thread sleeps but for one look a second. What an administrator does, not only sees, is in the files
+//! below: ports, settings, and what the program around the server has given for it.
+
+mod file;
+mod ports;
+mod program;
+mod settings;
+
+pub(super) use program::Program;
 
 use super::door::Door;
+use super::doorbell::Doorbell;
 use super::machine;
 use super::note::Note;
 use super::sessions::Registry;
@@ -14,6 +23,8 @@ use crate::insight::{
 };
 use crate::pool::{CrewCount, PortShared, Shared};
 use crate::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering};
+use ports::OverseenPort;
+use settings::Settings;
 use std::net::SocketAddr;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -29,30 +40,26 @@ pub(super) struct Overseer {
     ports: Vec<OverseenPort>,
     /// Names of the methods, by number less one.
     methods: Vec<Arc<str>>,
-    config: Config,
+    settings: Settings,
+    program: Program,
     started: Instant,
     draining: AtomicBool,
     note: Note,
-}
-
-#[derive(Debug)]
-struct OverseenPort {
-    name: Arc<str>,
-    address: SocketAddr,
-    shared: Arc<PortShared>,
 }
 
 impl Overseer {
     pub(super) fn new<'a>(
         shared: Arc<Shared>,
         (door, sessions): (Arc<Door>, Arc<Registry>),
-        ports: impl Iterator<Item = (&'a Arc<PortShared>, SocketAddr)>,
+        ports: impl Iterator<Item = (&'a Arc<PortShared>, SocketAddr, &'a Arc<Doorbell>)>,
         config: &Config,
+        program: Program,
     ) -> Overseer {
-        let port = |(shared, address): (&Arc<PortShared>, SocketAddr)| OverseenPort {
+        let port = |(shared, address, bell): (&Arc<PortShared>, SocketAddr, &Arc<Doorbell>)| OverseenPort {
             name: shared.name.as_str().into(),
             address,
             shared: Arc::clone(shared),
+            bell: Arc::clone(bell),
         };
         let name = |number| shared.services.name(number).into();
         Overseer {
@@ -61,7 +68,8 @@ impl Overseer {
             shared,
             door,
             sessions,
-            config: config.clone(),
+            settings: Settings::new(config),
+            program,
             started: Instant::now(),
             draining: AtomicBool::new(false),
             note: Note::beside(config.file.as_deref()),
@@ -73,8 +81,8 @@ impl Overseer {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    fn port(&self, port: &OverseenPort, crew: CrewCount, now: Instant) -> PortPicture {
-        let OverseenPort { name, address, shared } = port;
+    fn port(&self, port: &OverseenPort, crew: CrewCount, config: &Config, now: Instant) -> PortPicture {
+        let OverseenPort { name, address, shared, bell } = port;
         let stats = &shared.stats;
         let method = |(number, stats): (u16, &crate::stats::MethodStats)| MethodPicture {
             name: Arc::clone(&self.methods[usize::from(number) - 1]),
@@ -84,10 +92,10 @@ impl Overseer {
         PortPicture {
             name: Arc::clone(name),
             address: *address,
-            open: !self.draining.load(Ordering::Relaxed),
+            open: !self.draining.load(Ordering::Relaxed) && !bell.is_stopped(),
             workers: workers(crew),
             waiting: shared.queue.len() as u64,
-            queue_limit: self.config.queue_limit.value.into(),
+            queue_limit: config.queue_limit.value.into(),
             in_flight: shared.queue.in_flight() as u64,
             connections: stats.open(),
             without_permit: Duration::from_micros(shared.queue.permit_clock().read_us(now)),
@@ -121,39 +129,42 @@ impl House for Overseer {
     }
 
     fn guests(&self) -> Vec<Guest> {
-        Vec::new()
+        self.list_guests()
     }
 
     fn sessions(&self) -> Vec<SessionPicture> {
-        Vec::new()
+        self.sessions.pictures(Instant::now())
     }
 
-    fn drop_guests(&self, _which: &Whose) -> usize {
-        0
+    fn drop_guests(&self, which: &Whose) -> usize {
+        self.drop_whom(which)
     }
 
-    fn stop_port(&self, _port: &str) -> Result<(), String> {
-        Err("not built yet".to_owned())
+    fn stop_port(&self, port: &str) -> Result<(), String> {
+        self.stop_one(port)
     }
 
-    fn start_port(&self, _port: &str) -> Result<(), String> {
-        Err("not built yet".to_owned())
+    fn start_port(&self, port: &str) -> Result<(), String> {
+        self.start_one(port)
     }
 
-    fn set(&self, _key: &str, _value: &str) -> Result<Change, String> {
-        Err("not built yet".to_owned())
+    fn set(&self, key: &str, value: &str) -> Result<Change, String> {
+        self.change(key, value)
     }
 
     fn config(&self) -> Config {
-        self.config.clone()
+        self.settings.in_force()
     }
 
-    fn tell(&self, _service: &str, _order: &str) -> Result<String, String> {
-        Err("not built yet".to_owned())
+    fn tell(&self, service: &str, order: &str) -> Result<String, String> {
+        self.program.tell(service, order)
     }
 
     fn quit(&self) -> Result<(), String> {
-        Err("not built yet".to_owned())
+        if self.draining.load(Ordering::Relaxed) {
+            return Err("the server stops already".to_owned());
+        }
+        self.program.quit()
     }
 
     fn recall(&self) -> Option<String> {
@@ -165,12 +176,13 @@ impl House for Overseer {
     }
 
     fn picture(&self) -> Picture {
-        let (now, throttle) = (Instant::now(), &self.shared.throttle);
+        let (now, throttle, config) = (Instant::now(), &self.shared.throttle, self.config());
         let (out, peak) = throttle.permits();
         let (timed_out, displaced) = self.sessions.dropped();
         let (most, restricted) = self.sessions.peak_and_restricted();
         let connections_max = self.door.connections_max();
-        let ports = self.ports.iter().zip(throttle.crews()).map(|(port, crew)| self.port(port, crew, now));
+        let ports =
+            self.ports.iter().zip(throttle.crews()).map(|(port, crew)| self.port(port, crew, &config, now));
         Picture {
             taken: now,
             uptime: now.saturating_duration_since(self.started),
@@ -187,7 +199,7 @@ impl House for Overseer {
                 timed_out,
                 displaced,
                 restricted,
-                max: self.config.max_users.value.map(u64::from),
+                max: config.max_users.value.map(u64::from),
             },
             connections: (
                 self.door.connections() as u64,
@@ -195,7 +207,7 @@ impl House for Overseer {
             ),
             buffer_bytes: (
                 self.ports.iter().map(|port| port.shared.buffers.bytes() as u64).sum(),
-                self.config.buffer_memory_bytes.value as u64,
+                config.buffer_memory_bytes.value as u64,
             ),
             ports: ports.collect(),
         }

@@ -2,7 +2,7 @@
 
 use super::door::Door;
 use super::doorbell::Doorbell;
-use super::overseer::{Observer, Overseer};
+use super::overseer::{Observer, Overseer, Program};
 use super::sessions::Registry;
 use super::{InfoSource, PortInfo, StartError};
 #[cfg(feature = "admin")]
@@ -10,7 +10,7 @@ use crate::admin::AdminServer;
 use crate::config::Config;
 #[cfg(feature = "admin")]
 use crate::config::ListenAddress;
-use crate::insight::Insight;
+use crate::insight::{House, Insight};
 use crate::pool::{PortShared, Shared, Unfinished};
 use crate::stats::PortStats;
 use crate::sync::{Arc, Ordering};
@@ -120,7 +120,6 @@ pub struct RunningServer {
     door: Arc<Door>,
     sessions: Arc<Registry>,
     ports: Vec<PortHandle>,
-    limit: i64,
     shutdown_timeout: Duration,
     started: Instant,
     /// What is seen of it, and by whom; from just after the start on.
@@ -138,7 +137,6 @@ impl RunningServer {
         ports: Vec<PortHandle>,
         config: &Config,
     ) -> RunningServer {
-        let limit = config.max_concurrent_trans.value.number();
         let shutdown_timeout = config.shutdown_timeout.value;
         let started = Instant::now();
         RunningServer {
@@ -146,7 +144,6 @@ impl RunningServer {
             door,
             sessions,
             ports,
-            limit,
             shutdown_timeout,
             started,
             insight: None,
@@ -157,10 +154,10 @@ impl RunningServer {
     }
 
     /// Begins to look at itself.
-    pub(super) fn observe(&mut self, config: &Config) -> Result<(), StartError> {
+    pub(super) fn observe(&mut self, config: &Config, program: Program) -> Result<(), StartError> {
         let parts = (Arc::clone(&self.door), Arc::clone(&self.sessions));
-        let ports = self.ports.iter().map(|port| (&port.port, port.address));
-        let overseer = Arc::new(Overseer::new(Arc::clone(&self.shared), parts, ports, config));
+        let ports = self.ports.iter().map(|port| (&port.port, port.address, &port.doorbell));
+        let overseer = Arc::new(Overseer::new(Arc::clone(&self.shared), parts, ports, config, program));
         let insight = Insight::new(Arc::clone(&overseer) as _, super::SERVER_NAME);
         let insight = Arc::new(insight);
         #[cfg(feature = "admin")]
@@ -191,7 +188,7 @@ impl RunningServer {
         };
         let ports = self.ports.iter().map(|port| (Arc::clone(&port.port), info(port))).collect();
         let (shared, sessions) = (Arc::downgrade(&self.shared), Arc::clone(&self.sessions));
-        InfoSource { shared, sessions, ports, limit: self.limit, started: self.started }
+        InfoSource { shared, sessions, ports, started: self.started }
     }
 
     /// The ports, in the order of the INI.
@@ -245,7 +242,9 @@ impl RunningServer {
     /// Stops in order within `Server_Shutdown_Timeout`: takes no new connections and calls, finishes what is in
     /// flight, sends the replies, closes. Blocks until then.
     pub fn stop(mut self) -> Stopped {
-        let timeout = self.shutdown_timeout;
+        // As it is set now.
+        let config = self.insight.as_ref().map(|(overseer, ..)| overseer.config());
+        let timeout = config.map_or(self.shutdown_timeout, |config| config.shutdown_timeout.value);
         self.shut_down(timeout)
     }
 

@@ -149,7 +149,7 @@ pub enum CloseReason {
     FrameTooLarge,
     /// Bytes that break the protocol in another way.
     ProtocolError,
-    /// The server stopped.
+    /// The server or the port stopped.
     ServerStopped,
     /// The peer did not say Hello in time (`Server_Hello_Timeout`).
     SlowHello,
@@ -169,11 +169,13 @@ pub enum CloseReason {
     Restricted,
     /// Idle, and another needed its place (`Server_MaxSessions`) or for too long (`Server_Session_Timeout`).
     Idle,
+    /// An administrator closed it.
+    Dropped,
 }
 
 impl CloseReason {
     /// Every reason, in the order of its index.
-    pub const ALL: [CloseReason; 17] = [
+    pub const ALL: [CloseReason; 18] = [
         CloseReason::PeerClosed,
         CloseReason::PeerClosedMidFrame,
         CloseReason::SocketError,
@@ -191,6 +193,7 @@ impl CloseReason {
         CloseReason::MaxUsers,
         CloseReason::Restricted,
         CloseReason::Idle,
+        CloseReason::Dropped,
     ];
 
     /// Its place in [`CloseReason::ALL`].

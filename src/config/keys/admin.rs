@@ -10,6 +10,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "Admin_Address",
         unit: "",
         default: Standard::Value("127.0.0.1:1353"),
+        at_once: false,
         doc: "Where the admin server listens: the status page, /metrics, /health and the console. It has a thread \
               of its own and answers when every worker is stuck. Empty: nowhere. An address that other machines reach \
               needs Admin_Token_File.",
@@ -25,6 +26,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "Admin_Token_File",
         unit: "",
         default: Standard::Value(""),
+        at_once: false,
         doc: "File whose first line is a token of at least 16 characters: who asks at Admin_Address must know it. Empty: \
               no token is asked for. /health is answered without.",
         slot: Slot::Server {
@@ -39,6 +41,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "Server_Busy_Seconds",
         unit: "seconds",
         default: Standard::Value("10"),
+        at_once: true,
         doc: "When transactions of a port have been waiting for a worker or a permit at every look for so long, \
               /health/ready says no. 0 is never.",
         slot: Slot::Server {
@@ -50,6 +53,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "Server_Stall_Seconds",
         unit: "seconds",
         default: Standard::Value("30"),
+        at_once: true,
         doc: "When transactions of a port wait, and it has finished none for so long, the log shows what each of its workers \
               does. 0 is never.",
         slot: Slot::Server {
@@ -61,6 +65,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "Server_Slow_Calls",
         unit: "transactions",
         default: Standard::Value("10"),
+        at_once: false,
         doc: "Slowest transactions of the last hour that are kept of each method, with the parts of their time, for show \
               slow. 0 keeps none.",
         slot: Slot::Server {
@@ -76,6 +81,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "Server_Show_Performance",
         unit: "",
         default: Standard::Value("0"),
+        at_once: true,
         doc: "1: the log tells each minute how many transactions were done and how many sessions there are.",
         slot: Slot::Server {
             kind: Kind::Switch { store: |c, s| c.show_performance = s },

@@ -25,6 +25,8 @@ pub struct Key {
     name: &'static str,
     unit: &'static str,
     default: Standard,
+    /// A change takes effect while the server runs.
+    at_once: bool,
     doc: &'static str,
     pub(super) slot: Slot,
 }
@@ -78,6 +80,11 @@ impl Key {
     /// What the key does, in sentences.
     pub fn doc(&self) -> &'static str {
         self.doc
+    }
+
+    /// Whether a change takes effect at once, while the server runs; else it does after a restart.
+    pub fn is_at_once(&self) -> bool {
+        self.at_once
     }
 
     /// What a value may be, in words.
