@@ -6,7 +6,7 @@ use process::*;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -88,6 +88,37 @@ fn lines_of_standard_input_are_commands_until_one_is_not_understood() {
     let said = run_with_input(&mut console(&served.admin, &[]), "stop port NONE\nshow server\n");
     assert_eq!((said.code, said.out.as_str()), (Some(2), ""));
     assert_eq!(said.err, "Unable to find port NONE\n");
+}
+
+#[test]
+fn orders_reach_the_server() {
+    let mut served = serve("Server_Max_Concurrent_Trans=4");
+    let order = |line: &str| run(&mut console(&served.admin, &["-c", line]));
+    let port = served.server.address();
+    let held = TcpStream::connect(&port).unwrap();
+    assert_eq!(run(command(BONEYARD).args(["call", &port, "server.ping"])).code, Some(0));
+    assert_eq!(order("drop 127.0.0.1").out, "1 connection closed.\n");
+    drop(held);
+    assert_eq!(order("stop port tcpip").out, "Port TCPIP takes no more connections and calls.\n");
+    let twice = order("stop port tcpip");
+    assert_eq!((twice.code, twice.out.as_str()), (Some(3), ""), "{twice:?}");
+    assert!(order("show ports").out.contains("  stopped  "));
+    assert_eq!(order("start port tcpip").out, "Port TCPIP listens.\n");
+    assert_eq!(run(command(BONEYARD).args(["call", &port, "server.ping"])).code, Some(0));
+    let set = order("set config server_max_concurrent_trans=3");
+    assert!(set.out.contains("=3\nIn force from now on.\nWritten to /"), "{set:?}");
+    assert_eq!(
+        order("show config server_max_c*").out.lines().next(),
+        Some("Server_Max_Concurrent_Trans=3     (line 4)")
+    );
+    let file = std::fs::read_to_string(served.directory.path().join("server.ini")).unwrap();
+    assert!(file.to_lowercase().contains("server_max_concurrent_trans=3\n"), "{file}");
+    assert_eq!(order("set config server_pool_tasks=0").code, Some(3));
+    assert_eq!(order("tell nobody anything").code, Some(3));
+    assert!(order("show stat server.trans.*").out.contains("Server.Trans.Total = 2\n"));
+    let quit = order("quit");
+    assert_eq!((quit.code, quit.out.starts_with("The server stops; ")), (Some(0), true), "{quit:?}");
+    assert_eq!(served.server.wait(), Some(0));
 }
 
 #[test]

@@ -42,6 +42,9 @@ const HEAD_BYTES_MAX: usize = 8192;
 /// Headers of a request.
 const HEADERS_MAX: usize = 64;
 
+/// How long the end waits for commands to be answered.
+const ANSWERS_MAX: Duration = Duration::from_millis(250);
+
 /// Commands of the console that run at once.
 const COMMANDS_MAX: usize = 4;
 
@@ -114,10 +117,14 @@ impl Drop for AdminServer {
 
 fn run(runtime: Runtime, listener: TcpListener, desk: Arc<Desk>, end: oneshot::Receiver<()>) {
     runtime.block_on(async move {
+        let commands = Arc::clone(&desk.commands);
         let serving = tokio::spawn(serve(listener, desk));
         // Nothing is ever sent: the far end is dropped.
         end.await.ok();
         serving.abort();
+        // Who has the server stop is to read that it does. An answer is written in the turn in which its place is
+        // given back. Commands that last are not waited for.
+        tokio::time::timeout(ANSWERS_MAX, commands.acquire_many(COMMANDS_MAX as u32)).await.ok();
     });
     // A command that is still running must not hold up the server's end.
     runtime.shutdown_background();

@@ -185,14 +185,10 @@ async fn command(request: Request<Incoming>, desk: &Desk) -> Answer {
         return desk.refuse(Refusal::CommandsFull, StatusCode::SERVICE_UNAVAILABLE, text);
     };
     let insight = Arc::clone(&desk.insight);
-    let run = move || {
-        let reply = insight.command(&line);
-        // A command whose asker has gone takes its place until it is done.
-        drop(place);
-        reply
-    };
+    // A command whose asker has gone takes its place until it is done; any other, until it is answered.
+    let run = move || (insight.command(&line), place);
     match tokio::task::spawn_blocking(run).await {
-        Ok(reply) => {
+        Ok((reply, _place)) => {
             let status = match reply.outcome {
                 Outcome::Done => StatusCode::OK,
                 Outcome::NotUnderstood => StatusCode::UNPROCESSABLE_ENTITY,
