@@ -103,13 +103,13 @@ fn sessions_are_listed() {
 }
 
 #[test]
-fn thousands_of_guests_are_listed_at_once() {
+fn hundreds_of_guests_are_listed_at_once() {
     let server = load_server("");
     let guests: Vec<_> = (0..300).map(|_| Raw::connect(server.address())).collect();
     let begun = Instant::now();
     let listed = house(&server).guests();
     assert_eq!(listed.len(), guests.len());
-    assert!(begun.elapsed() < Duration::from_millis(250));
+    assert!(begun.elapsed() < Duration::from_millis(250), "the bound of an answer");
 }
 
 #[test]

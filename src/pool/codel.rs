@@ -123,8 +123,8 @@ impl Codel {
 
     /// Calls were taken together after such a wait. Did they wait too long?
     pub(super) fn is_late(&self, wait: Duration, now: Instant) -> bool {
-        let target = self.rules.target();
-        if target.is_zero() {
+        let target_ns = self.rules.target_ns.load(Ordering::Relaxed);
+        if target_ns == 0 {
             return false;
         }
         let wait_ns = nanos(wait);
@@ -136,7 +136,7 @@ impl Codel {
         if wait_ns < self.least_ns.load(Ordering::Relaxed) {
             self.least_ns.fetch_min(wait_ns, Ordering::Relaxed);
         }
-        self.overloaded.load(Ordering::Relaxed) && wait > 2 * target
+        self.overloaded.load(Ordering::Relaxed) && wait_ns > 2 * target_ns
     }
 
     fn begin_interval(&self, wait_ns: u64, now: Instant) {

@@ -22,8 +22,10 @@ fn gated(lines: &str) -> (RunningServer, Arc<Gate>) {
     let passed = Arc::clone(&gate);
     let mut config = config(&format!("Server_Pool_Tasks=4\nLoad_Service=1\n{lines}"));
     config.session_idle_min = Duration::ZERO;
-    let server = Server::new(config)
-        .handle(boneyard::Method::<(), ()>::new("test.wait"), move |_, ()| Ok(passed.pass()));
+    let server = Server::new(config).handle(boneyard::Method::<(), ()>::new("test.wait"), move |_, ()| {
+        passed.pass();
+        Ok(())
+    });
     (server.start().expect("starts"), gate)
 }
 
