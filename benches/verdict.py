@@ -4,6 +4,7 @@
     benches/verdict.py                                 about five minutes; Markdown on standard output
     benches/verdict.py --check                         ... and exit code 1 where a verdict is not what it should be
     benches/verdict.py --write docs/OPERATIONS.md      ... and the tables go into that page
+    benches/verdict.py --debug                         ... with debug builds, which are sooner there
     benches/verdict.py --smoke                         a minute: the story of the throttle, with debug builds
 
 Each server is a process of its own, looks at itself each second, and is pressed by `boneyard bench` or by sockets of
@@ -287,17 +288,20 @@ def render(record):
     heading = f"{record['machine']}; {record['when']}; `benches/verdict.py`."
     if record["smoke"]:
         heading += " A smoke run with debug builds: the figures mean nothing."
+    elif record["debug"]:
+        heading += " Debug builds."
     parts = [heading, *map(story_text, record["stories"])]
     return "\n\n".join(parts + ([situations_table(record)] if record["situations"] else []))
 
 
 def measure(options):
     with tempfile.TemporaryDirectory() as folder:
-        place = Place(build(not options.smoke), folder)
+        place = Place(build(not (options.smoke or options.debug)), folder)
         return {
             "machine": machine(),
             "when": time.strftime("%Y-%m-%d", time.gmtime()),
             "smoke": options.smoke,
+            "debug": options.debug,
             "stories": [story(place, sleep_ms) for sleep_ms in ([50] if options.smoke else [50, 5])],
             "situations": [] if options.smoke else list(situations(place)),
         }
@@ -312,7 +316,9 @@ def is_met(record):
 
 
 def main():
-    options = parser_of(__doc__).parse_args()
+    parser = parser_of(__doc__)
+    parser.add_argument("--debug", action="store_true", help="debug builds")
+    options = parser.parse_args()
     record = show(options, measure, render, "verdict")
     return 1 if (options.check or options.smoke) and not is_met(record) else 0
 

@@ -11,6 +11,7 @@ use boneyard::insight::{Cause, Verdict};
 use boneyard::service::{Status, load};
 use boneyard::{Client, Method, RunningServer, Server};
 use common::*;
+use socket2::{Domain, Socket, Type};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -129,6 +130,42 @@ fn permits_that_are_too_few_are_named_and_the_change_is_measured_after_a_restart
     let (_, measured) = effect.split_once("measured ").unwrap();
     let measured: f64 = measured.split_once('x').unwrap().0.parse().unwrap();
     assert!(measured > 2.0, "six times the permits: {effect}");
+}
+
+#[test]
+fn a_change_while_the_server_runs_is_measured_too() {
+    let _alone = alone();
+    let server = load_server("Server_Pool_Tasks=24\nServer_Max_Concurrent_Trans=4\n");
+    let _crowd = Crowd::of(40, server.address(), sleep(20));
+    let verdict = judged(&server, Cause::Throttle);
+    let (key, value) = verdict.lines[0].split_once('=').expect("a line is key=value");
+    assert!(server.insight().house().set(key, value).expect("the line is valid").in_force);
+    let verdict = look_until(&server, |verdict| {
+        verdict.effect.as_ref().is_some_and(|effect| effect.contains("measured"))
+    });
+    let effect = verdict.effect.unwrap();
+    assert!(effect.starts_with("Since Server_Max_Concurrent_Trans 4 -> 24: said "), "{effect}");
+}
+
+#[test]
+fn a_client_that_leaves_the_others_little_is_named() {
+    let _alone = alone();
+    let server = load_server("Server_Pool_Tasks=4\nServer_Max_Concurrent_Trans=40\n");
+    let mut loud: Vec<Raw> = (0..4).map(|_| Raw::connect(server.address())).collect();
+    let quiet = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    quiet.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
+    quiet.connect(&server.address().into()).unwrap();
+    let mut quiet = Raw::greet(quiet.into());
+    // More than is done meanwhile: they wait until the server stops.
+    for (client, calls) in loud.iter_mut().map(|client| (client, 400)).chain([(&mut quiet, 50)]) {
+        let calls: Vec<u8> = (0..calls).flat_map(|_| client.frame("load.sleep", &20u64, 0).1).collect();
+        client.stream.write_all(&calls).unwrap();
+    }
+    let verdict = judged(&server, Cause::Client { peer: "127.0.0.1".to_owned() });
+    let line = verdict.lines.first().expect("a line that fits calls out on few connections");
+    assert!(line.starts_with("Server_Session_Calls="), "{verdict:#?}");
+    assert!(Config::from_text(line, None, 2).is_ok(), "{line}");
+    server.stop_within(Duration::ZERO);
 }
 
 #[test]

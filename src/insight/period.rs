@@ -16,6 +16,8 @@ pub struct Period {
     pub cores_used: f64,
     /// Processors of the machine that had nothing to do, and that its host took away, on average.
     pub cores_idle_and_stolen: Option<(f64, f64)>,
+    /// Threads of this process that were ready to run and had no processor, on average; 0 where that is not known.
+    pub cores_wanted: f64,
     /// `Server_Max_Concurrent_Trans`; `None` is unlimited.
     pub limit: Option<u32>,
     /// Permits out, on average over the looks.
@@ -104,6 +106,11 @@ impl Period {
             cores_idle_and_stolen: of_machine.map(|(after, before)| {
                 (share(after.0.saturating_sub(before.0)), share(after.1.saturating_sub(before.1)))
             }),
+            cores_wanted: last
+                .cpu
+                .wanted
+                .zip(first.cpu.wanted)
+                .map_or(0.0, |(after, before)| share(after.saturating_sub(before))),
             limit: last.permits.limit,
             permits_out: mean(&|picture| f64::from(picture.permits.out)),
             connections: last.connections,

@@ -44,6 +44,9 @@ pub struct Cpu {
     /// Time that all processors of the machine together had nothing to do, and time that its host took away; `None`
     /// where the system does not say.
     pub idle_and_stolen: Option<(Duration, Duration)>,
+    /// Time that threads of this process were ready to run and had no processor, added up; `None` where the system does
+    /// not say, and while no more handlers run than there are processors.
+    pub wanted: Option<Duration>,
 }
 
 /// The throttle.

@@ -254,6 +254,8 @@ impl House for Overseer {
                 cores: machine::cpus(),
                 used: machine::cpu_used(),
                 idle_and_stolen: machine::cpu_idle_and_stolen(),
+                // Only where it tells something: it is a file for each thread.
+                wanted: (out > machine::cpus()).then(machine::cpu_wanted).flatten(),
             },
             permits: Permits { limit: throttle.limit(), out, peak },
             sessions: SessionCounts {

@@ -125,6 +125,15 @@ impl<'a> Scene<'a> {
         self.loads.iter().map(|load| load.port.without_permit).fold(0.0, f64::max)
     }
 
+    /// Handlers that run, and do not wait in `tx.blocking`.
+    fn running(&self) -> f64 {
+        self.sum(|load| load.busy - load.port.workers_blocked)
+    }
+
+    fn processors_full(&self) -> bool {
+        self.processors.full(self.running())
+    }
+
     pub(super) fn permits_full(&self) -> bool {
         self.period.limit.is_some_and(|limit| self.period.permits_out >= FULL * f64::from(limit))
     }
@@ -210,13 +219,13 @@ fn turned_away(scene: &Scene<'_>) -> Option<Opinion> {
 /// Calls wait: what for.
 fn pressing(scene: &Scene<'_>) -> Option<Opinion> {
     let full = scene.full();
-    if full.is_none() && !scene.processors.full() {
+    if full.is_none() && !scene.processors_full() {
         return None;
     }
     if let Some(noisy) = clients::noisy(scene.guests) {
         return Some(client(scene, &noisy));
     }
-    let Some(full) = full.filter(|_| !scene.processors.full()) else {
+    let Some(full) = full.filter(|_| !scene.processors_full()) else {
         return Some(processors(scene, full));
     };
     let sized = match full {
@@ -231,8 +240,8 @@ fn pressing(scene: &Scene<'_>) -> Option<Opinion> {
 
 /// Nothing waits in a queue, but more handlers run than there are processors, and these are full.
 fn crowded(scene: &Scene<'_>) -> Option<Opinion> {
-    let running = scene.sum(|load| load.busy - load.port.workers_blocked);
-    (scene.processors.full() && running > 1.5 * scene.processors.cores + 1.0).then(|| processors(scene, None))
+    (scene.processors_full() && scene.running() > 1.5 * scene.processors.cores + 1.0)
+        .then(|| processors(scene, None))
 }
 
 /// Calls are refused although there are workers: they come at once, and the queue is too short for that.
@@ -294,12 +303,15 @@ fn processors(scene: &Scene<'_>, full: Option<Full>) -> Opinion {
     if cpu.stolen >= 0.1 * cpu.cores {
         because.push(format!("The host of this machine takes {} of them away.", words::count(cpu.stolen)));
     }
-    let running = scene.sum(|load| load.busy - load.port.workers_blocked);
+    if cpu.wanted >= 1.0 {
+        because.push(format!("{} ready to run had none.", words::plural(cpu.wanted, "thread")));
+    }
+    let running = scene.running();
     because.push(format!("{} run at once on {} processors.", words::plural(running, "call"), cpu.cores));
     because.extend(full.map(|full| format!("{} Raising that would not help.", full_in_words(scene, full))));
     Opinion {
         cause: Cause::Cpu,
-        clear: clear(cpu.used, 0.4 * cpu.cores, 0.85 * cpu.cores),
+        clear: clear((cpu.used + cpu.wanted).min(cpu.cores), 0.4 * cpu.cores, 0.85 * cpu.cores),
         pressed: scene.pressed(),
         headline: "The processors are busy: no setting makes this server faster.".to_owned(),
         because,
@@ -443,8 +455,8 @@ fn cpu_in_words(scene: &Scene<'_>) -> String {
 
 /// Handlers that wait with a permit in hand, where the processors show it.
 fn keeps_its_permit(scene: &Scene<'_>, load: &Load<'_>) -> Option<String> {
-    let running = scene.sum(|load| load.busy - load.port.workers_blocked);
-    let waits = 1.0 - scene.processors.used / running.max(1e-9);
+    let running = scene.running();
+    let waits = 1.0 - (scene.processors.used + scene.processors.wanted) / running.max(1e-9);
     (load.port.workers_blocked < 0.1 * load.busy && waits >= 0.5 && load.run >= 0.001).then(|| {
         format!(
             "Handlers wait for at least {} of their time and keep their permits: in tx.blocking they would give them back.",

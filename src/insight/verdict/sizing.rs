@@ -90,6 +90,8 @@ pub(super) struct Processors {
     /// Of the machine, none of them this process's share exceeded; `None` where the system does not say.
     pub(super) idle: Option<f64>,
     pub(super) stolen: f64,
+    /// Threads of this process that were ready and had none.
+    pub(super) wanted: f64,
 }
 
 impl Processors {
@@ -98,14 +100,21 @@ impl Processors {
         let used = period.cores_used.clamp(0.0, cores);
         let (idle, stolen) = period.cores_idle_and_stolen.unzip();
         let idle = idle.map(|idle| idle.clamp(0.0, cores - used));
-        Processors { cores, used, idle, stolen: stolen.unwrap_or(0.0).min(cores) }
+        Processors {
+            cores,
+            used,
+            idle,
+            stolen: stolen.unwrap_or(0.0).min(cores),
+            wanted: period.cores_wanted,
+        }
     }
 
-    /// Nothing is gained by running more: this process has all it may use, or a good part of a machine that has
-    /// nothing left.
-    pub(super) fn full(&self) -> bool {
-        let idle = self.idle.unwrap_or(self.cores - self.used);
-        self.used >= 0.85 * self.cores || (idle <= 0.1 * self.cores && self.used >= 0.4 * self.cores)
+    /// Nothing is gained by running more than so many handlers: this process has all it may use; or the machine has
+    /// nothing left, and this process a good part of it, or half of its handlers wait for a processor.
+    pub(super) fn full(&self, running: f64) -> bool {
+        let none_idle = self.idle.unwrap_or(self.cores - self.used) <= 0.1 * self.cores;
+        let starved = running > self.cores && self.wanted >= 0.5 * running;
+        self.used >= 0.85 * self.cores || (none_idle && (starved || self.used >= 0.4 * self.cores))
     }
 
     /// How many times as much could be done: likely, at least and at most. A machine that is busy with other things

@@ -65,6 +65,18 @@ fn a_busy_machine_does_not_hide_that_sleeping_calls_need_permits() {
 }
 
 #[test]
+fn handlers_that_wait_for_a_processor_others_have_show_as_such() {
+    let port = || {
+        Port { busy: 20, waiting: 80, without_permit: 0.99, ..Port::of(40) }.runs("math.spin", 40, 1.0, 0.5)
+    };
+    let starved = |wanted| {
+        let second = Second { out: 20, used: 0.2, idle: 0.0, wanted, ..second(vec![port()]) };
+        verdict_after(Reel::new("Server_Pool_Tasks=40\nServer_Max_Concurrent_Trans=20\n"), &second).cause
+    };
+    assert_eq!((starved(18.0), starved(5.0)), (Cause::Cpu, Cause::Throttle));
+}
+
+#[test]
 fn of_two_ports_the_one_that_starves_is_named() {
     let ini = "Ports=TCPIP,LAN2\nLAN2_TCPIPAddress=127.0.0.1:2\nServer_Pool_Tasks=10\nServer_Max_Concurrent_Trans=40\n";
     let verdict = verdict_after(Reel::new(ini), &second(vec![busy(), pressed()]));

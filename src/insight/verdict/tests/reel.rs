@@ -49,6 +49,7 @@ pub(super) struct Second {
     pub(super) out: u32,
     pub(super) used: f64,
     pub(super) idle: f64,
+    pub(super) wanted: f64,
     pub(super) refused_descriptors: u64,
     pub(super) ports: Vec<Port>,
     pub(super) guests: Vec<Guest>,
@@ -75,6 +76,7 @@ pub(super) struct Reel {
     seconds: u32,
     used: Duration,
     idle: Duration,
+    wanted: Duration,
     refused_descriptors: u64,
     without_permit: Vec<Duration>,
     answers: Vec<Answers>,
@@ -90,6 +92,7 @@ impl Reel {
             seconds: 0,
             used: Duration::ZERO,
             idle: Duration::ZERO,
+            wanted: Duration::ZERO,
             refused_descriptors: 0,
             without_permit: Vec::new(),
             answers: Vec::new(),
@@ -157,6 +160,7 @@ impl Reel {
         self.seconds += 1;
         self.used += Duration::from_secs_f64(second.used);
         self.idle += Duration::from_secs_f64(second.idle);
+        self.wanted += Duration::from_secs_f64(second.wanted);
         self.refused_descriptors += second.refused_descriptors;
         for (index, port) in second.ports.iter().enumerate() {
             port.calls.iter().for_each(|calls| self.ran(index, calls));
@@ -178,7 +182,12 @@ impl Reel {
             started: std::time::UNIX_EPOCH,
             uptime,
             draining: false,
-            cpu: Cpu { cores: 2, used: self.used, idle_and_stolen: Some((self.idle, Duration::ZERO)) },
+            cpu: Cpu {
+                cores: 2,
+                used: self.used,
+                idle_and_stolen: Some((self.idle, Duration::ZERO)),
+                wanted: Some(self.wanted),
+            },
             permits: Permits { limit, out: second.out, peak: second.out },
             sessions: SessionCounts::default(),
             connections: (100, Some(100)),
