@@ -104,10 +104,11 @@ mod tests {
     fn what_was_gathered_of_many_methods_is_counted_once() {
         let (stats, mut records) = (MethodsStats::new(7), Records::default());
         let us = Duration::from_micros;
+        let ran = |n: u64| !n.is_multiple_of(10);
         let record = |n: u64| Record {
             method: (n % 7 + 1) as u16,
-            status: if n % 10 == 0 { Status::Cancelled } else { Status::Ok },
-            times: (n % 10 != 0).then(|| Parts { queue_wait: us(n), permit_wait: us(0), run: us(n % 1000) }),
+            status: if ran(n) { Status::Ok } else { Status::Cancelled },
+            times: ran(n).then(|| Parts { queue_wait: us(n), permit_wait: us(0), run: us(n % 1000) }),
         };
         for n in 0..70_000 {
             records.add(&record(n), &stats);
