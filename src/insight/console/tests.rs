@@ -103,7 +103,7 @@ impl House for Model {
             started: SystemTime::UNIX_EPOCH,
             uptime,
             draining: false,
-            cpu: Cpu { cores: 2, used: uptime / 2, idle_and_stolen: None },
+            cpu: Cpu { cores: 2, used: uptime / 2, ..Cpu::default() },
             permits: Permits { limit: Some(8), out: 2, peak: 8 },
             sessions: SessionCounts {
                 open: 3,
