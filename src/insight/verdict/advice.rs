@@ -47,10 +47,11 @@ pub(super) fn permits(scene: &Scene<'_>) -> Advice {
     if !gain.is_worth_it() {
         return worth_nothing(scene, gain, places);
     }
-    let limit = if gain.by_processors {
-        round_up(f64::from(limit) * gain.likely).min(total)
-    } else {
-        total.max(limit)
+    // Short of the workers only where the processors end it long before, and handlers do more than wait.
+    let working = (scene.processors.used + scene.processors.wanted) / out;
+    let limit = match gain.likely < places / 2.0 && working > 0.05 {
+        true => round_up(f64::from(limit) * gain.likely).min(total),
+        false => total.max(limit),
     };
     let lines = throttle_lines(scene.config, limit, None);
     let end = match gain.by_processors {

@@ -118,7 +118,7 @@ impl Processors {
     }
 
     /// How many times as much could be done: likely, at least and at most. A machine that is busy with other things
-    /// shares fairly. Likely: only this process's use grows. At least: clients on this machine grow with it, at twice its
+    /// shares fairly. Likely: only this process grows. At least: clients on this machine grow with it, at twice its
     /// own use.
     fn room(&self) -> (f64, f64, f64) {
         let used = self.used.max(1e-6);

@@ -17,17 +17,18 @@ fn verdict_after(mut reel: Reel, second: &Second) -> Verdict {
     judge.verdict().clone()
 }
 
-/// Twenty permits of which all are out while twenty workers have none, at so much use of two processors.
-fn throttled(used: f64) -> Verdict {
-    let port = Port { busy: 20, waiting: 80, without_permit: 0.99, ..Port::of(40) };
-    let seconds =
-        Second { out: 20, used, idle: 1.95 - used, ..second(vec![port.runs("math.spin", 400, 0.2, 0.05)]) };
-    verdict_after(Reel::new("Server_Pool_Tasks=40\nServer_Max_Concurrent_Trans=20\n"), &seconds)
+/// So many permits of which all are out while the other of forty workers have none, at so much use of two processors.
+fn throttled(permits: u32, used: f64) -> Verdict {
+    let port = Port { busy: permits, waiting: 80, without_permit: 0.99, ..Port::of(40) };
+    let port = port.runs("math.spin", u64::from(permits) * 20, 0.2, 0.05);
+    let second = Second { out: permits, used, idle: 1.95 - used, ..second(vec![port]) };
+    let ini = format!("Server_Pool_Tasks=40\nServer_Max_Concurrent_Trans={permits}\n");
+    verdict_after(Reel::new(&ini), &second)
 }
 
 #[test]
 fn permits_out_and_processors_full_is_the_processors() {
-    let verdict = throttled(1.9);
+    let verdict = throttled(20, 1.9);
     assert_eq!((&verdict.cause, verdict.lines.len()), (&Cause::Cpu, 0), "{verdict:#?}");
     assert!(
         verdict.because.iter().any(|because| because.starts_with("20 of 20 permits were out")),
@@ -37,13 +38,13 @@ fn permits_out_and_processors_full_is_the_processors() {
 
 #[test]
 fn where_the_processors_come_next_the_line_goes_no_further_than_they_do() {
-    let verdict = throttled(1.4);
+    let verdict = throttled(10, 1.3);
     assert_eq!(verdict.cause, Cause::Throttle, "{verdict:#?}");
-    assert_eq!(verdict.lines, ["Server_Max_Concurrent_Trans=30"]);
+    assert_eq!(verdict.lines, ["Server_Max_Concurrent_Trans=15"]);
     assert!(
-        verdict.expected.contains("About 1.4x") && verdict.expected.contains("Then the processors limit")
+        verdict.expected.contains("About 1.5x") && verdict.expected.contains("Then the processors limit")
     );
-    let verdict = throttled(0.3);
+    let verdict = throttled(20, 0.3);
     assert_eq!(verdict.lines, ["Server_Max_Concurrent_Trans=40"]);
     assert!(verdict.expected.contains("About 2.0x") && verdict.expected.contains("Then the workers limit"));
 }
