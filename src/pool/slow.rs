@@ -51,12 +51,9 @@ struct OfMethod {
 
 impl SlowCall {
     fn total_ns(&self) -> u64 {
-        total_ns(&self.times)
+        let Parts { queue_wait, permit_wait, run } = self.times;
+        (queue_wait + permit_wait + run).as_nanos() as u64
     }
-}
-
-fn total_ns(times: &Parts<Duration>) -> u64 {
-    u64::try_from((times.queue_wait + times.permit_wait + times.run).as_nanos()).unwrap_or(NEVER)
 }
 
 impl SlowCalls {
@@ -67,11 +64,11 @@ impl SlowCalls {
         SlowCalls { kept, methods: (0..methods).map(method).collect() }
     }
 
-    /// A call of this method took so long: `call` says more of it, if it is among the slowest.
-    pub(super) fn offer(&self, method: u16, times: &Parts<Duration>, call: impl FnOnce() -> SlowCall) {
+    /// A call of this method took so many nanoseconds: `call` says more of it, if it is among the slowest.
+    pub(super) fn offer(&self, method: u16, total_ns: u64, call: impl FnOnce() -> SlowCall) {
         let Some(of_method) = self.methods.get(usize::from(method).wrapping_sub(1)) else { return };
         // Relaxed: nothing hangs on it but whether the lock is taken.
-        if total_ns(times) > of_method.over_ns.load(Ordering::Relaxed) {
+        if total_ns > of_method.over_ns.load(Ordering::Relaxed) {
             of_method.take_in(call(), self.kept);
         }
     }
@@ -132,7 +129,7 @@ mod tests {
         let mut asked = false;
         let run = Duration::from_millis(ms - 2);
         let times = Parts { queue_wait: Duration::from_millis(2), permit_wait: Duration::ZERO, run };
-        slow.offer(1, &times, || {
+        slow.offer(1, ms * 1_000_000, || {
             asked = true;
             let (peer, status) = (([127, 0, 0, 1], 7).into(), Status::Ok);
             SlowCall { answered, times, peer, call: ms, status, chain: None }
@@ -173,7 +170,7 @@ mod tests {
     fn none_are_kept_where_none_are_wanted() {
         let slow = SlowCalls::new(1, 0);
         assert!(!offer(&slow, 1_000_000, now()));
-        slow.offer(0, &Parts::default(), || unreachable!("method 0 is none"));
+        slow.offer(0, 1, || unreachable!("method 0 is none"));
         slow.forget(now());
         assert!(slow.all().is_empty());
     }

@@ -8,7 +8,7 @@
 use super::{Burst, Outlet, PortShared, Shared, Work};
 use crate::port::{Call, TURN_NS_MAX};
 use crate::service::Status;
-use crate::stats::{Batch, MethodsStats, Record, Records};
+use crate::stats::{Batch, MethodsStats, Parts, Record, Records};
 use crate::sync::{Arc, Mutex};
 use crate::wire::Chain;
 use std::net::SocketAddr;
@@ -88,6 +88,7 @@ pub(crate) struct Progress {
 
 impl State {
     /// The next call, and the calls behind it if they are not to wait for it.
+    #[inline]
     fn next(
         &mut self,
         work: &Work,
@@ -135,7 +136,7 @@ impl Reply {
 
     /// Still to be written, of a call that is not run.
     pub(super) fn refusal(method: u16, status: Status) -> Reply {
-        Reply { bytes: Vec::new(), record: Record { method, status, times: None } }
+        Reply { bytes: Vec::new(), record: Record { method, status, ran: false, times_ns: Parts::default() } }
     }
 }
 

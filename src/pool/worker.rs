@@ -156,7 +156,7 @@ impl Worker {
         };
         let mut end = start;
         let mut status = Status::Ok;
-        let mut measured = None;
+        let (mut has_run, mut times_ns) = (false, Parts::default());
         reply(call.id, call.codec, &mut self.reply.bytes, |out| {
             let mut times = self.port.waits(work, start);
             status = match session {
@@ -182,23 +182,26 @@ impl Worker {
                     if !self.samples.add(call.method, ran.as_nanos() as u64, &shared.paces) {
                         self.port.queue.holding.learn(ran, ran.saturating_sub(waits.permitless));
                     }
+                    let run = ran.saturating_sub(waits.in_line);
                     times.permit_wait_us = times.permit_wait_us.saturating_add(micros(waits.in_line));
-                    times.run_us = micros(ran.saturating_sub(waits.in_line));
-                    measured = Some(Parts {
-                        queue_wait: Duration::from_micros(times.queue_wait_us.into()),
-                        permit_wait: Duration::from_micros(times.permit_wait_us.into()),
-                        run: ran.saturating_sub(waits.in_line),
-                    });
+                    times.run_us = micros(run);
+                    times_ns = Parts {
+                        queue_wait: u64::from(times.queue_wait_us) * 1000,
+                        permit_wait: u64::from(times.permit_wait_us) * 1000,
+                        run: run.as_nanos() as u64,
+                    };
+                    has_run = true;
                     status
                 }
             };
             (status, times)
         });
-        self.reply.record = Record { method: call.method, status, times: measured };
-        if let Some(times) = measured {
-            self.port.slow.offer(call.method, &times, || SlowCall {
+        self.reply.record = Record { method: call.method, status, ran: has_run, times_ns };
+        if has_run {
+            let total_ns = times_ns.queue_wait + times_ns.permit_wait + times_ns.run;
+            self.port.slow.offer(call.method, total_ns, || SlowCall {
                 answered: end,
-                times,
+                times: times_ns.map(|ns| Duration::from_nanos(*ns)),
                 peer: outlet.peer(),
                 call: call.id,
                 status,

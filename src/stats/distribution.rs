@@ -62,7 +62,11 @@ impl Histogram {
                 left &= left - 1;
             }
         }
-        let Extent { sum_ns, min_ns, max_ns } = std::mem::take(&mut sheet.extent);
+        let Extent { sum_ns, mut min_ns, max_ns } = std::mem::take(&mut sheet.extent);
+        if sheet.zeros > 0 {
+            self.counts[0].add(std::mem::take(&mut sheet.zeros).into());
+            min_ns = 0;
+        }
         if sum_ns > 0 {
             self.sum_ns.add(sum_ns);
         }
@@ -79,7 +83,7 @@ impl Histogram {
     #[cfg(test)]
     pub(crate) fn add(&self, time: Duration) {
         let mut sheet = Sheet::default();
-        sheet.add(time);
+        sheet.add(time.as_nanos() as u64);
         self.add_all(&mut sheet);
     }
 
@@ -99,6 +103,8 @@ impl Histogram {
 /// Times gathered by one thread, at most 65,535 of them, and added to a [`Histogram`] together.
 #[derive(Debug)]
 pub(crate) struct Sheet {
+    /// Times of nothing at all, which are most of the permit waits.
+    zeros: u16,
     extent: Extent,
     /// A bit for each bucket that is not empty, so that the others need not be looked at.
     full: [u64; BUCKETS.div_ceil(64)],
@@ -120,14 +126,17 @@ impl Default for Extent {
 
 impl Default for Sheet {
     fn default() -> Self {
-        Sheet { extent: Extent::default(), full: Default::default(), counts: [0; BUCKETS] }
+        Sheet { zeros: 0, extent: Extent::default(), full: Default::default(), counts: [0; BUCKETS] }
     }
 }
 
 impl Sheet {
-    /// Gathers one time.
-    pub(crate) fn add(&mut self, time: Duration) {
-        let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    /// Gathers one time, in nanoseconds.
+    pub(crate) fn add(&mut self, ns: u64) {
+        if ns == 0 {
+            self.zeros += 1;
+            return;
+        }
         let bucket = bucket(ns / 1000);
         self.counts[bucket] += 1;
         self.full[bucket / 64] |= 1 << (bucket % 64);

@@ -9,7 +9,6 @@
 use super::distribution::Sheet;
 use super::{Batch, MethodsStats, Parts};
 use crate::service::Status;
-use std::time::Duration;
 
 /// Methods gathered at once, at 2 KiB each. One more makes room by handing over the one that came first.
 const METHODS_MAX: usize = 4;
@@ -22,8 +21,9 @@ const CALLS_MAX: u16 = u16::MAX;
 pub(crate) struct Record {
     pub(crate) method: u16,
     pub(crate) status: Status,
-    /// `None` if it did not run.
-    pub(crate) times: Option<Parts<Duration>>,
+    pub(crate) ran: bool,
+    /// In nanoseconds; of one that ran.
+    pub(crate) times_ns: Parts<u64>,
 }
 
 /// Calls of a few methods.
@@ -51,10 +51,10 @@ impl Records {
         let place = found.unwrap_or_else(|| self.make_room(record.method, stats));
         let gathered = &mut self.methods[place];
         gathered.answers.add(record.status.index());
-        if let Some(times) = &record.times {
-            gathered.times.queue_wait.add(times.queue_wait);
-            gathered.times.permit_wait.add(times.permit_wait);
-            gathered.times.run.add(times.run);
+        if record.ran {
+            gathered.times.queue_wait.add(record.times_ns.queue_wait);
+            gathered.times.permit_wait.add(record.times_ns.permit_wait);
+            gathered.times.run.add(record.times_ns.run);
         }
         gathered.calls += 1;
         if gathered.calls == CALLS_MAX {
@@ -99,16 +99,16 @@ impl Gathered {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn what_was_gathered_of_many_methods_is_counted_once() {
         let (stats, mut records) = (MethodsStats::new(7), Records::default());
-        let us = Duration::from_micros;
-        let ran = |n: u64| !n.is_multiple_of(10);
         let record = |n: u64| Record {
             method: (n % 7 + 1) as u16,
-            status: if ran(n) { Status::Ok } else { Status::Cancelled },
-            times: ran(n).then(|| Parts { queue_wait: us(n), permit_wait: us(0), run: us(n % 1000) }),
+            status: if n.is_multiple_of(10) { Status::Cancelled } else { Status::Ok },
+            ran: !n.is_multiple_of(10),
+            times_ns: Parts { queue_wait: 1000 * n, permit_wait: 0, run: n % 100_000 },
         };
         for n in 0..70_000 {
             records.add(&record(n), &stats);
@@ -119,21 +119,16 @@ mod tests {
         records.hand_over(&stats);
         assert_eq!(stats.called().count(), 7);
         for (method, counted) in stats.called() {
-            let own: Vec<_> =
-                (0..70_000).map(record).filter(|r| r.method == method && r.times.is_some()).collect();
+            let own: Vec<_> = (0..70_000).map(record).filter(|of| of.method == method && of.ran).collect();
             let of = |status: Status| counted.answers.get(status.index());
-            assert_eq!(
-                (of(Status::Ok), of(Status::Cancelled)),
-                (own.len() as u64, 10_000 - own.len() as u64)
-            );
+            let ran = own.len() as u64;
+            assert_eq!((of(Status::Ok), of(Status::Cancelled)), (ran, 10_000 - ran));
             let times = counted.distributions();
-            let sum = |part: fn(&Parts<Duration>) -> Duration| {
-                own.iter().filter_map(|r| r.times.as_ref().map(part)).sum()
-            };
-            assert_eq!((times.queue_wait.sum(), times.run.sum()), (sum(|t| t.queue_wait), sum(|t| t.run)));
-            assert_eq!(times.permit_wait.below_us(1), own.len() as u64);
-            assert_eq!(times.run.count(), own.len() as u64);
-            let longest = own.iter().filter_map(|r| r.times.map(|times| times.queue_wait)).max();
+            let sum = |ns: fn(&Record) -> u64| Duration::from_nanos(own.iter().map(ns).sum());
+            assert_eq!(times.queue_wait.sum(), sum(|of| of.times_ns.queue_wait));
+            assert_eq!((times.run.sum(), times.run.count()), (sum(|of| of.times_ns.run), ran));
+            assert_eq!((times.permit_wait.below_us(1), times.permit_wait.max()), (ran, Duration::ZERO));
+            let longest = own.iter().map(|of| Duration::from_nanos(of.times_ns.queue_wait)).max();
             assert_eq!(Some(times.queue_wait.max()), longest);
         }
     }
@@ -141,7 +136,8 @@ mod tests {
     #[test]
     fn sixteen_bits_are_enough() {
         let (stats, mut records) = (MethodsStats::new(1), Records::default());
-        let record = Record { method: 1, status: Status::Ok, times: Some(Parts::default()) };
+        let times_ns = Parts { queue_wait: 1, permit_wait: 0, run: 5 };
+        let record = Record { method: 1, status: Status::Ok, ran: true, times_ns };
         (0..150_000).for_each(|_| records.add(&record, &stats));
         records.hand_over(&stats);
         let (_, counted) = stats.called().next().expect("it was called");
