@@ -243,6 +243,7 @@ fn a_terminal_edits_completes_and_remembers() {
     terminal.see(&prompt);
     terminal.keys("\u{1b}[A\u{1b}[A\r");
     terminal.see("Server_Pool_Tasks=");
+    terminal.see(&prompt);
     terminal.keys("\u{4}");
     assert_eq!(terminal.ended(), Some(0));
 }
