@@ -123,7 +123,8 @@ fn orders_reach_the_server() {
 
 #[test]
 fn no_connection_and_no_answer_are_told_apart() {
-    let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
+    // Its port stays free when it has gone: no other test listens on this address.
+    let deaf = TcpListener::bind((own_address(0), 0)).unwrap();
     let address = deaf.local_addr().unwrap().to_string();
     let said = run(&mut console(&address, &["-c", "show server", "--timeout", "0.1"]));
     assert_eq!(said.code, Some(4), "{said:?}");
@@ -243,6 +244,7 @@ fn a_terminal_edits_completes_and_remembers() {
     terminal.see(&prompt);
     terminal.keys("\u{1b}[A\u{1b}[A\r");
     terminal.see("Server_Pool_Tasks=");
+    terminal.see(&prompt);
     terminal.keys("\u{4}");
     assert_eq!(terminal.ended(), Some(0));
 }
