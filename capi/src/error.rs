@@ -161,7 +161,8 @@ pub unsafe extern "C" fn boneyard_last_error(
             unsafe { error.write(told.unwrap_or(NO_ERROR)) };
         }
         if !message.is_null() && size > 0 {
-            let bytes = words.floor_char_boundary(words.len().min(size - 1));
+            let most = words.len().min(size - 1);
+            let bytes = (0..=most).rev().find(|at| words.is_char_boundary(*at)).unwrap_or(0);
             // SAFETY: the caller says that `size` bytes are writable there, and `bytes` is less than that.
             unsafe {
                 message.cast::<u8>().copy_from_nonoverlapping(words.as_ptr(), bytes);

@@ -30,7 +30,8 @@ fn the_header_is_written_from_the_sources() {
     let mut header = Vec::new();
     cbindgen::generate_with_config(root, config).expect("the sources can be read").write(&mut header);
     // Rust's heading for what the caller promises.
-    let header = String::from_utf8(header).expect("the sources are text").replace("# Safety", "The caller promises:");
+    let header =
+        String::from_utf8(header).expect("the sources are text").replace("# Safety", "The caller promises:");
     let path = root.join("include/boneyard.h");
     if std::env::var_os("BLESS").is_some() {
         std::fs::write(&path, &header).expect("the header can be written");

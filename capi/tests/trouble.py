@@ -13,8 +13,8 @@ import time
 
 from measure import Server
 
-KINDS = ["the server killed", "connections reset", "slow", "all at once"]
-# Slow: so many bytes at a time, so far apart.
+KINDS = KILLED, RESET, SLOW, ALL = ["the server killed", "connections reset", "slow", "all at once"]
+# Slow is so many bytes at a time, so far apart.
 SLOW_BYTES = 4096
 SLOW_SECONDS = 0.005
 
@@ -22,7 +22,7 @@ SLOW_SECONDS = 0.005
 class Trouble:
     def __init__(self, command, port, rng):
         self.command, self.port, self.rng = command, port, rng
-        self.kind, self.quiet = "", threading.Event()
+        self.kind, self.acting, self.closed = "", threading.Lock(), threading.Event()
         self.lock, self.roads = threading.Lock(), []
         self.killed, self.resets, self.slowed, self.carried = 0, 0, 0, 0
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=128)
@@ -32,9 +32,13 @@ class Trouble:
     def __enter__(self):
         self.server = Server(self.command, [self.port]).__enter__()
         threading.Thread(target=self._accept, daemon=True).start()
+        self.worker = threading.Thread(target=self._work)
+        self.worker.start()
         return self
 
     def __exit__(self, *_):
+        self.closed.set()
+        self.worker.join()
         self.listener.close()
         self.server.__exit__()
 
@@ -43,25 +47,24 @@ class Trouble:
                 f"{self.carried} carried, {self.slowed} pieces slowed")
 
     @contextlib.contextmanager
-    def at_work(self, turn):
-        """Things go wrong in one way inside of the block, and not after it."""
-        self.kind = KINDS[turn % len(KINDS)]
-        self.quiet.clear()
-        worker = threading.Thread(target=self._work)
-        worker.start()
+    def at_work(self, kind):
+        """Things go wrong in one way inside of the block; before and after it the server is well."""
+        self.kind = kind
         try:
-            yield self.kind
+            yield
         finally:
-            self.quiet.set()
-            worker.join()
             self.kind = ""
+            with self.acting:
+                pass
 
     def _work(self):
-        while not self.quiet.wait(self.rng.uniform(0.05, 0.8)):
-            if self.kind in ("the server killed", "all at once") and self.rng.random() < 0.5:
-                self._kill()
-            if self.kind in ("connections reset", "all at once"):
-                self._reset()
+        # One thread for all servers: the kernel kills a server when the thread that started it ends.
+        while not self.closed.wait(self.rng.uniform(0.05, 0.8)):
+            with self.acting:
+                if self.kind in (KILLED, ALL) and self.rng.random() < 0.5:
+                    self._kill()
+                if self.kind in (RESET, ALL):
+                    self._reset()
 
     def _kill(self):
         self.server.__exit__()
@@ -110,7 +113,7 @@ class Trouble:
                 ready.register(end, selectors.EVENT_READ)
             while True:
                 for key, _ in ready.select():
-                    slow = self.kind in ("slow", "all at once")
+                    slow = self.kind in (SLOW, ALL)
                     piece = key.fileobj.recv(SLOW_BYTES if slow else 1 << 16)
                     if not piece:
                         return
