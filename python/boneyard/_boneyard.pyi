@@ -1,4 +1,5 @@
 from asyncio import Future
+from collections.abc import Sequence
 from types import EllipsisType
 from typing import Any, TypeAlias, TypeVar
 
@@ -15,7 +16,7 @@ class Client:
 
     def __new__(
         cls,
-        address: str,
+        address: str | Sequence[str],
         *,
         name: str | None = None,
         timeout: _Timeout = ...,
@@ -23,7 +24,8 @@ class Client:
         retries: int = 2,
         throttle: bool = True,
     ) -> Client:
-        """A client for `host`, `host:port` or `[IPv6]:port`; the port is 1352 where it is left out.
+        """A client for `host`, `host:port` or `[IPv6]:port`; the port is 1352 where it is left out. Of several
+        addresses, at most 64, the first that takes the client is used, whenever a connection is made.
 
         `name`: what it tells the server it is called, at most 256 bytes. `timeout`: how long each call waits, 10 s
         unless told. `connect_timeout`: of one attempt to connect. `retries`: how many times `call` is made again at

@@ -12,6 +12,7 @@ refused is not made again by itself. The loop's executor is used to connect, and
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from . import _boneyard
@@ -22,7 +23,7 @@ __all__ = ["Client", "Session"]
 class Client:
     """A server to call, from one event loop: that of the first call. Takes what `boneyard.Client` takes."""
 
-    def __init__(self, address: str, **options: Any) -> None:
+    def __init__(self, address: str | Sequence[str], **options: Any) -> None:
         self._native = _boneyard.Client(address, **options)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._gate: Any = None

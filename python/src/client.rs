@@ -9,6 +9,7 @@ use boneyard::ClientError;
 use boneyard::client::ClientOptions;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::{PyString, PyTuple};
 use std::sync::{PoisonError, RwLock};
 
 /// A server to call. May be shared by threads, which then share one connection. The first call connects; the first
@@ -54,13 +55,27 @@ pub(crate) fn waited<T>(py: Python<'_>, outcome: Result<T, ClientError>) -> PyRe
     outcome.map_err(|error| errors::exception(py, &error))
 }
 
+/// One address, or several.
+struct Addresses(Vec<String>);
+
+impl FromPyObject<'_, '_> for Addresses {
+    type Error = PyErr;
+
+    fn extract(given: Borrowed<'_, '_, PyAny>) -> PyResult<Addresses> {
+        match given.cast::<PyString>() {
+            Ok(one) => Ok(Addresses(vec![one.to_str()?.to_owned()])),
+            Err(_) => given.extract().map(Addresses),
+        }
+    }
+}
+
 #[pymethods]
 impl Client {
     #[new]
     #[pyo3(signature = (address, *, name=None, timeout=Timeout::Usual, connect_timeout=5.0, retries=2, throttle=true))]
     fn new(
         py: Python<'_>,
-        address: &str,
+        address: Addresses,
         name: Option<String>,
         timeout: Timeout,
         connect_timeout: f64,
@@ -79,7 +94,7 @@ impl Client {
             Timeout::Never => options.deadline(None),
             Timeout::After(deadline) => options.deadline(deadline),
         };
-        waited(py, boneyard::Client::connect_with(address, options)).map(Client::wrap)
+        waited(py, boneyard::Client::connect_to(&address.0, options)).map(Client::wrap)
     }
 
     /// Calls a method and waits for its result. Made again by itself, within its time, when it was refused for load,
@@ -156,7 +171,7 @@ impl Client {
     }
 
     #[pyo3(signature = (*_exception))]
-    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, pyo3::types::PyTuple>) {
+    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyTuple>) {
         self.close(py);
     }
 }

@@ -87,6 +87,30 @@ def test_the_first_call_connects_and_says_if_it_cannot(server):
         client.start("server.ping")
 
 
+def test_of_several_addresses_the_first_that_takes_the_client_is_used(serve):
+    first, second = serve(), serve()
+    with Client([first.address, second.address], retries=20) as client, Client(second.address) as watcher:
+        client.call("notes.create", {"title": "first", "text": ""})
+        assert watcher.call("notes.list") == []
+        first.kill()
+        wait_until("the next connection is made", lambda: "server.ping" in methods(client))
+        client.call("notes.create", {"title": "second", "text": ""})
+        assert watcher.call("notes.list") == [[1, "second"]]
+    with pytest.raises(ValueError):
+        Client([])
+    with pytest.raises(TypeError):
+        Client(1352)
+
+
+def methods(client):
+    """Those of the server, or none while it is not there."""
+    try:
+        client.call("server.ping")
+        return client.methods
+    except errors.BoneyardError:
+        return []
+
+
 def test_a_closed_client_calls_no_more(server):
     client = Client(server.address)
     assert client.call("server.ping") is None

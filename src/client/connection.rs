@@ -12,6 +12,9 @@
 //! ended. That lock is never held over I/O, nor while a slot is filled or a waker called. [`Link`] is what its
 //! users hold; the threads hold only [`Core`], so the last user's drop closes the socket, which ends them.
 
+mod cancel;
+pub use cancel::Canceller;
+
 use super::error::ClientError;
 use super::exchange::{self, Answer, Event, Exchange};
 use super::pending::Slot;

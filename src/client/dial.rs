@@ -20,6 +20,9 @@ use std::time::{Duration, Instant};
 /// Port of an address that names none: Domino's own for NRPC.
 pub const PORT: u16 = 1352;
 
+/// Most addresses of a client.
+pub const ADDRESSES_MAX: usize = 64;
+
 /// Where to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Target {
@@ -31,7 +34,8 @@ struct Target {
 /// Makes a client's connections and keeps the one in use.
 #[derive(Debug)]
 pub(super) struct Dialer {
-    target: Target,
+    /// In the order in which they are tried; never empty.
+    targets: Vec<Target>,
     options: ClientOptions,
     line: Mutex<Line>,
     /// Signalled when an attempt has ended.
@@ -50,11 +54,21 @@ struct Line {
 
 impl Dialer {
     /// # Errors
-    /// [`ClientError::InvalidAddress`].
-    pub(super) fn new(address: &str, options: ClientOptions) -> Result<Dialer, ClientError> {
-        let target = parse(address)
-            .map_err(|reason| ClientError::InvalidAddress { address: address.to_owned(), reason })?;
-        Ok(Dialer { target, options, line: Mutex::new(Line::default()), settled: Condvar::new() })
+    /// [`ClientError::InvalidAddress`], [`ClientError::InvalidOption`].
+    pub(super) fn new<Address: AsRef<str>>(
+        addresses: &[Address],
+        options: ClientOptions,
+    ) -> Result<Dialer, ClientError> {
+        if !(1..=ADDRESSES_MAX).contains(&addresses.len()) {
+            return Err(ClientError::InvalidOption("a client has 1 to 64 addresses"));
+        }
+        let targets = addresses.iter().map(|address| {
+            let invalid =
+                |reason| ClientError::InvalidAddress { address: address.as_ref().to_owned(), reason };
+            parse(address.as_ref()).map_err(invalid)
+        });
+        let targets = targets.collect::<Result<_, _>>()?;
+        Ok(Dialer { targets, options, line: Mutex::new(Line::default()), settled: Condvar::new() })
     }
 
     /// The connection in use, if it seems to take calls.
@@ -114,8 +128,7 @@ impl Dialer {
             (Some(patience), Some(deadline)) => Some(patience.min(deadline)),
             (patience, deadline) => patience.or(deadline),
         };
-        let dialed = self.connect(limit).and_then(|stream| self.greet(stream, limit));
-        dialed.map_err(|error| match error {
+        self.dial_any(limit).map_err(|error| match error {
             // It was the call's own deadline: others may still have time.
             ClientError::Connect { kind: ErrorKind::TimedOut, .. }
                 if deadline.is_some_and(|deadline| Instant::now() >= deadline) =>
@@ -126,9 +139,31 @@ impl Dialer {
         })
     }
 
+    /// The first target that takes us; the time left is shared among those still to be tried.
+    fn dial_any(&self, limit: Option<Instant>) -> Result<Link, ClientError> {
+        let mut others = self.targets.len() as u32;
+        let (last, before) = self.targets.split_last().expect("`new` lets no empty list in");
+        for target in before {
+            let limit = limit.map(|limit| {
+                let now = Instant::now();
+                now + limit.saturating_duration_since(now) / others
+            });
+            match self.dial_one(target, limit) {
+                Ok(link) => return Ok(link),
+                Err(error) => log::debug!("the next address is tried: {error}"),
+            }
+            others -= 1;
+        }
+        self.dial_one(last, limit)
+    }
+
+    fn dial_one(&self, target: &Target, limit: Option<Instant>) -> Result<Link, ClientError> {
+        self.connect(target, limit).and_then(|stream| self.greet(target, stream, limit))
+    }
+
     /// Tries each address the name has; the time left is shared among those still to be tried.
-    fn connect(&self, limit: Option<Instant>) -> Result<TcpStream, ClientError> {
-        let addresses = self.target.resolve().map_err(|error| self.failed(&error))?;
+    fn connect(&self, target: &Target, limit: Option<Instant>) -> Result<TcpStream, ClientError> {
+        let addresses = target.resolve().map_err(|error| target.failed(&error))?;
         let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
         for (tried, address) in addresses.iter().enumerate() {
             let others = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
@@ -144,22 +179,23 @@ impl Dialer {
                 Err(error) => last = error,
             }
         }
-        Err(self.failed(&last))
+        Err(target.failed(&last))
     }
 
-    fn greet(&self, stream: TcpStream, limit: Option<Instant>) -> Result<Link, ClientError> {
+    fn greet(&self, target: &Target, stream: TcpStream, limit: Option<Instant>) -> Result<Link, ClientError> {
         let mut exchange = Exchange::new(self.options.reply_bytes_max);
-        let welcome = self.welcome(&stream, &mut exchange, limit)?;
+        let welcome = self.welcome(target, &stream, &mut exchange, limit)?;
         let prepared =
             stream.set_read_timeout(None).and_then(|()| stream.set_write_timeout(Some(WRITE_SLICE)));
-        prepared.map_err(|error| self.failed(&error))?;
-        log::debug!("connected to {} ({})", self.target, welcome.server);
+        prepared.map_err(|error| target.failed(&error))?;
+        log::debug!("connected to {target} ({})", welcome.server);
         Link::new(stream, welcome, exchange, self.options.reply_bytes_max)
     }
 
     /// Says hello and waits for the answer.
     fn welcome(
         &self,
+        target: &Target,
         mut stream: &TcpStream,
         exchange: &mut Exchange,
         limit: Option<Instant>,
@@ -180,16 +216,8 @@ impl Dialer {
                 None => {}
             }
             let read = read(stream, exchange.space(), limit);
-            let read = read.map_err(|error| self.failed(unsent.as_ref().unwrap_or(&error)))?;
+            let read = read.map_err(|error| target.failed(unsent.as_ref().unwrap_or(&error)))?;
             exchange.filled(read);
-        }
-    }
-
-    fn failed(&self, error: &io::Error) -> ClientError {
-        ClientError::Connect {
-            address: self.target.to_string(),
-            kind: error.kind(),
-            message: error.to_string(),
         }
     }
 }
@@ -246,6 +274,10 @@ impl Target {
     /// Asks the system's resolver, which has time-outs of its own.
     fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         Ok((self.host.as_str(), self.port).to_socket_addrs()?.collect())
+    }
+
+    fn failed(&self, error: &io::Error) -> ClientError {
+        ClientError::Connect { address: self.to_string(), kind: error.kind(), message: error.to_string() }
     }
 }
 

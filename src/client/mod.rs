@@ -23,6 +23,7 @@
 //! client, whatever the connection; a method's number is looked up anew on each connection.
 
 mod attempts;
+mod bytes;
 mod connection;
 mod dial;
 mod error;
@@ -35,7 +36,9 @@ mod pending;
 mod session;
 mod timer;
 
-pub use dial::PORT;
+pub use bytes::BytesMethod;
+pub use connection::Canceller;
+pub use dial::{ADDRESSES_MAX, PORT};
 pub use error::{Blame, ClientError, Side};
 pub use options::{ClientOptions, DEADLINE, NAME_BYTES_MAX, RETRIES};
 pub use pending::{Pending, Reply, Times};
@@ -117,9 +120,22 @@ impl Client {
     /// # Errors
     /// [`ClientError::InvalidAddress`], [`ClientError::InvalidOption`].
     pub fn connect_with(address: &str, options: ClientOptions) -> Result<Client, ClientError> {
+        Client::connect_to(&[address], options)
+    }
+
+    /// As [`Client::connect_with`], for a service that several servers give: their addresses, 1 to 64, in the order in
+    /// which they are tried whenever a connection is made. The time for it is shared among those still to be tried; the
+    /// error of the last is told.
+    ///
+    /// # Errors
+    /// [`ClientError::InvalidAddress`], [`ClientError::InvalidOption`].
+    pub fn connect_to<Address: AsRef<str>>(
+        addresses: &[Address],
+        options: ClientOptions,
+    ) -> Result<Client, ClientError> {
         options.check()?;
         let (deadline, manners) = (options.deadline, Manners::new(&options));
-        let dialer = Dialer::new(address, options)?;
+        let dialer = Dialer::new(addresses, options)?;
         let shared = Shared { dialer, timer: Timer::default(), manners, last_call: AtomicU64::new(0) };
         Ok(Client { shared: Arc::new(shared), deadline, session: None })
     }

@@ -6,7 +6,7 @@
 //! drop) is called with the slot's lock held. A [`Pending`] that goes before its answer came cancels its call.
 
 use super::Shared;
-use super::connection::Link;
+use super::connection::{Canceller, Link};
 use super::error::ClientError;
 use super::exchange::Answer;
 use crate::service::Status;
@@ -79,6 +79,11 @@ impl<Response> Pending<Response> {
         &self.link
     }
 
+    /// What takes the call back from another thread, while this one waits. To throw the answer away, drop the call.
+    pub fn canceller(&self) -> Canceller {
+        Canceller::new(Arc::downgrade(&self.link), self.call)
+    }
+
     /// Blocks until the response is there, or the call failed, or its deadline passed.
     ///
     /// # Errors
@@ -99,9 +104,19 @@ impl<Response> Pending<Response> {
         }
     }
 
-    /// As [`Pending::wait_timed`] for at most `patience`. `None` when it is not over by then; it goes on. Once it gave
-    /// an outcome the call is over: do not wait for it again.
+    /// As [`Pending::wait_timed`] for at most `patience`; zero does not block. `None` when it is not over by then: it
+    /// is still out, and can be waited for again.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    ///
+    /// # Panics
+    /// Waited for again after its outcome was told.
     pub fn wait_for(&mut self, patience: Duration) -> Option<Result<Reply<Response>, ClientError>> {
+        assert!(!self.done, "a call is not waited for after its outcome was told");
+        if let Some(outcome) = self.slot.take() {
+            return Some(self.finish(outcome));
+        }
         let patience = Instant::now().checked_add(patience);
         let until = [patience, self.deadline].into_iter().flatten().min();
         match awaiting(self.ticket, || self.slot.wait(until)) {

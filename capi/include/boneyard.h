@@ -1,0 +1,638 @@
+/* The Boneyard client for C and C++. Written from capi/src by capi/tests/header.rs: change that, not this.
+ *
+ * Every function that can fail returns a status; boneyard_last_error tells the rest, for each thread its own last failure.
+ * Handles are numbers, 0 is none. One that was freed, or is of another kind, gives BONEYARD_INVALID_HANDLE. docs/C.md has
+ * examples and the rules in short. */
+
+#ifndef BONEYARD_H
+#define BONEYARD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ Version of this interface: what was compiled against another number must not be linked with this library. Functions
+ and statuses may be added without a new number, and fields at the end of `boneyard_options`.
+ */
+#define BONEYARD_ABI_VERSION 1
+
+/*
+ In `flags`: arguments and result are bincode.
+ */
+#define BONEYARD_BINCODE 0
+
+/*
+ In `flags`: arguments and result are JSON text.
+ */
+#define BONEYARD_JSON 1
+
+/*
+ In `flags`, added: the method may run twice without harm, so the call is made again also where it may have run.
+ */
+#define BONEYARD_IDEMPOTENT 2
+
+/*
+ A time without end, in milliseconds.
+ */
+#define BONEYARD_FOREVER UINT64_MAX
+
+/*
+ As `deadline_ms` of one call: the deadline that the client has.
+ */
+#define BONEYARD_CLIENT_DEADLINE (UINT64_MAX - 1)
+
+/*
+ What became of a call. A number that a program does not know is a failure.
+ */
+enum boneyard_status
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /*
+     It is done.
+     */
+    BONEYARD_OK = 0,
+    /*
+     The handler ran and said no, with its own code and message.
+     */
+    BONEYARD_APPLICATION = 1,
+    /*
+     The server has no method of this name.
+     */
+    BONEYARD_UNKNOWN_METHOD = 10,
+    /*
+     The arguments do not decode as the method's request type.
+     */
+    BONEYARD_BAD_REQUEST = 11,
+    /*
+     The arguments are larger than the server takes.
+     */
+    BONEYARD_TOO_LARGE = 12,
+    /*
+     The server speaks another version of the protocol.
+     */
+    BONEYARD_UNSUPPORTED_VERSION = 13,
+    /*
+     The server says that this side breaks the protocol.
+     */
+    BONEYARD_PROTOCOL_ERROR = 14,
+    /*
+     The server gave this side up as too slow.
+     */
+    BONEYARD_TOO_SLOW = 15,
+    /*
+     The session is closed, or another client has attached it.
+     */
+    BONEYARD_UNKNOWN_SESSION = 16,
+    /*
+     The queue of the server's port is full.
+     */
+    BONEYARD_QUEUE_FULL = 20,
+    /*
+     The server is stopping.
+     */
+    BONEYARD_DRAINING = 21,
+    /*
+     By what waits before it, the call would be answered after its deadline.
+     */
+    BONEYARD_WOULD_BE_LATE = 22,
+    /*
+     The server's queue has been standing for too long.
+     */
+    BONEYARD_OVERLOADED = 23,
+    /*
+     The session has as many calls out as it may.
+     */
+    BONEYARD_SESSION_LIMIT = 24,
+    /*
+     Every worker that could run the call waits for calls like it.
+     */
+    BONEYARD_NESTED_DEADLOCK = 25,
+    /*
+     The server has as many sessions as it may have.
+     */
+    BONEYARD_MAX_USERS = 26,
+    /*
+     An administrator lets no new sessions in.
+     */
+    BONEYARD_RESTRICTED = 27,
+    /*
+     The server has no descriptor for another connection.
+     */
+    BONEYARD_NO_DESCRIPTORS = 28,
+    /*
+     The server's buffers are full.
+     */
+    BONEYARD_BUFFERS_FULL = 29,
+    /*
+     The deadline passed.
+     */
+    BONEYARD_DEADLINE_EXCEEDED = 30,
+    /*
+     The call was cancelled before it was started.
+     */
+    BONEYARD_CANCELLED = 31,
+    /*
+     This address connects too often.
+     */
+    BONEYARD_CONNECT_LIMIT = 32,
+    /*
+     The session was idle and has been closed.
+     */
+    BONEYARD_SESSION_CLOSED = 33,
+    /*
+     The handler failed in a way it did not foresee.
+     */
+    BONEYARD_PANICKED = 40,
+    /*
+     The result cannot be sent, or is not what the codec promises.
+     */
+    BONEYARD_BAD_RESPONSE = 41,
+    /*
+     A pointer is null or misaligned, a length too large, text is not UTF-8 or a flag unknown. Nothing was done.
+     */
+    BONEYARD_INVALID_ARGUMENT = 100,
+    /*
+     The handle was freed, never was, or is of another kind. Nothing was done.
+     */
+    BONEYARD_INVALID_HANDLE = 101,
+    /*
+     A million handles are in use.
+     */
+    BONEYARD_TOO_MANY_HANDLES = 102,
+    /*
+     Another thread waits for this call. Nothing was done.
+     */
+    BONEYARD_BUSY = 103,
+    /*
+     The call is still out; its handle is as good as before.
+     */
+    BONEYARD_NOT_YET = 104,
+    /*
+     This library has a defect and stopped what it was about.
+     */
+    BONEYARD_DEFECT = 105,
+    /*
+     The text is not `host`, `host:port`, `[IPv6]` or `[IPv6]:port`.
+     */
+    BONEYARD_INVALID_ADDRESS = 110,
+    /*
+     An option is out of its range.
+     */
+    BONEYARD_INVALID_OPTION = 111,
+    /*
+     The arguments cannot be sent.
+     */
+    BONEYARD_UNENCODABLE = 112,
+    /*
+     The result is larger than `reply_bytes_max` and was thrown away.
+     */
+    BONEYARD_REPLY_TOO_LARGE = 113,
+    /*
+     There is no connection.
+     */
+    BONEYARD_CONNECT = 120,
+    /*
+     The connection ended before the answer came.
+     */
+    BONEYARD_DISCONNECTED = 121,
+    /*
+     The system gives no thread.
+     */
+    BONEYARD_NO_THREAD = 122,
+    /*
+     The server answers with a status that this library does not know.
+     */
+    BONEYARD_UNKNOWN_STATUS = 130,
+    /*
+     The server's bytes are not the protocol's.
+     */
+    BONEYARD_BAD_PROTOCOL = 131,
+    /*
+     The server refuses so many calls that this one was held back.
+     */
+    BONEYARD_THROTTLED = 140,
+    /*
+     An error that this library has no number for.
+     */
+    BONEYARD_OTHER = 199,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum boneyard_status boneyard_status;
+#else
+typedef int32_t boneyard_status;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/*
+ Whose fault an error is, and so what to do about it.
+ */
+enum boneyard_blame
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /*
+     There is no error.
+     */
+    BONEYARD_BLAME_NOBODY = 0,
+    /*
+     This program's: the same call fails again until the program or its settings change.
+     */
+    BONEYARD_BLAME_CALLER = 1,
+    /*
+     The server's: a defect there.
+     */
+    BONEYARD_BLAME_SERVER = 2,
+    /*
+     Nobody's program: network, machine or time. May pass.
+     */
+    BONEYARD_BLAME_ENVIRONMENT = 3,
+    /*
+     The handler ran and said no, on purpose.
+     */
+    BONEYARD_BLAME_APPLICATION = 4,
+    /*
+     The server is too busy or is stopping, and the call was not started. Try later or elsewhere.
+     */
+    BONEYARD_BLAME_OVERLOAD = 5,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum boneyard_blame boneyard_blame;
+#else
+typedef int32_t boneyard_blame;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/*
+ Bytes that the library owns until `boneyard_bytes_free`. A NUL follows the last of them, not counted.
+ */
+typedef struct boneyard_bytes {
+    /*
+     The first byte; never NULL in a result. Good until they are freed.
+     */
+    const uint8_t *data;
+    /*
+     How many, the NUL not counted.
+     */
+    size_t length;
+    /*
+     The library's own: what is freed.
+     */
+    uint64_t handle;
+} boneyard_bytes;
+
+/*
+ What a client can be told. Fill it with `boneyard_options_init`, then change what is to be different.
+ */
+typedef struct boneyard_options {
+    /*
+     Its bytes, as the program was compiled.
+     */
+    size_t size;
+    /*
+     How long each call waits for its answer, connecting included; default 10,000. 0 has passed already,
+     BONEYARD_FOREVER waits without end.
+     */
+    uint64_t deadline_ms;
+    /*
+     How long one attempt to connect may take, over all addresses; default 5,000, not 0.
+     */
+    uint64_t connect_timeout_ms;
+    /*
+     After so long without an answer an idempotent `boneyard_call` is made a second time at once; default
+     BONEYARD_FOREVER, which is never.
+     */
+    uint64_t hedge_after_ms;
+    /*
+     Largest body of a reply in bytes, 12 to 67,108,864, the default.
+     */
+    uint64_t reply_bytes_max;
+    /*
+     How many times `boneyard_call` is made again at most where it certainly was not started; default 2.
+     */
+    uint32_t retries;
+    /*
+     Are calls held back while the server refuses most of them? 1, the default, or 0.
+     */
+    uint32_t throttle;
+    /*
+     What the client tells the server it is called, at most 256 bytes, read while it connects only; NULL, the default,
+     for the library's own name.
+     */
+    const char *name;
+} boneyard_options;
+
+/*
+ A server to call, as a handle; 0 is none. Threads may share it, and it shares one connection among them.
+ */
+typedef uint64_t boneyard_client;
+
+/*
+ Where a transaction's time went on the server, in microseconds. The three do not overlap.
+ */
+typedef struct boneyard_times {
+    /*
+     From the reading of the call to its start, less what of that is permit wait.
+     */
+    uint64_t queue_wait_us;
+    /*
+     While a worker was idle for it and no permit was free, and after its handler's waits until there was one again.
+     */
+    uint64_t permit_wait_us;
+    /*
+     In decoding, handler and encoding.
+     */
+    uint64_t run_us;
+} boneyard_times;
+
+/*
+ What is known of the last failure of a thread.
+ */
+typedef struct boneyard_error {
+    /*
+     What the function returned.
+     */
+    boneyard_status status;
+    /*
+     Whose fault it is.
+     */
+    boneyard_blame blame;
+    /*
+     The application's own number where the status is BONEYARD_APPLICATION, and 0.
+     */
+    uint32_t code;
+    /*
+     1 where it is certain that no handler saw the call, so that it may be made again without doing a thing twice; or 0.
+     */
+    uint32_t never_started;
+    /*
+     How many milliseconds to wait before the call is made again; 0 where the server does not say.
+     */
+    uint64_t retry_after_ms;
+} boneyard_error;
+
+/*
+ A call that is out, as a handle; 0 is none.
+ */
+typedef uint64_t boneyard_pending;
+
+/*
+ A session, as a handle; 0 is none. Wherever a function takes a client it takes a session too.
+ */
+typedef uint64_t boneyard_session;
+
+/*
+ What another client needs to attach a session. A secret: whoever has it has the session.
+ */
+typedef struct boneyard_ticket {
+    /*
+     Which session of the server; in its log, no secret.
+     */
+    uint64_t id;
+    /*
+     Drawn at random.
+     */
+    uint8_t token[16];
+} boneyard_ticket;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/*
+ The library's `BONEYARD_ABI_VERSION`: a program compares it with the header's. Any thread; never blocks.
+ */
+uint32_t boneyard_abi_version(void);
+
+/*
+ Version of the software, as text that lives for ever: "0.1.0". Any thread; never blocks.
+ */
+const char *boneyard_version(void);
+
+/*
+ Frees a result and makes it empty. One that is empty, as a call that failed leaves it, and NULL are left alone. Every
+ thread may free what another was given. Never blocks.
+
+ BONEYARD_INVALID_HANDLE: they were freed already, through a copy of the structure.
+
+ The caller promises:
+ `bytes` is NULL or leads to a structure that this library has filled; nobody reads the bytes any more.
+ */
+boneyard_status boneyard_bytes_free(struct boneyard_bytes *bytes);
+
+/*
+ Makes a client of a service at `count` addresses, 1 to 64, each `host`, `host:port` or `[IPv6]:port`; the port is 1352
+ where it is left out. They are tried in their order whenever a connection is made, which the first call does: this
+ function only reads the text. `options` may be NULL.
+
+ The client is freed by `boneyard_client_free`. Any thread; never blocks.
+
+ BONEYARD_INVALID_ARGUMENT, BONEYARD_INVALID_ADDRESS, BONEYARD_INVALID_OPTION, BONEYARD_TOO_MANY_HANDLES.
+
+ The caller promises:
+ `addresses` leads to `count` texts that end with a NUL; `options` was filled by `boneyard_options_init`; `client` is
+ writable.
+ */
+boneyard_status boneyard_connect(const char *const *addresses,
+                                 size_t count,
+                                 const struct boneyard_options *options,
+                                 boneyard_client *client);
+
+/*
+ Frees a client. 0 is left alone. Calls that are out stay so, and other threads' calls go on: the connection is closed
+ with the last of them. Any thread; never blocks.
+
+ BONEYARD_INVALID_HANDLE.
+ */
+boneyard_status boneyard_client_free(boneyard_client client);
+
+/*
+ Calls a method and blocks until its result is there, at most for `deadline_ms` (BONEYARD_CLIENT_DEADLINE for the
+ client's own). A call that was certainly not started is made again, as `retries` says.
+
+ `client` is a client or a session. `method` is `service.method`. `flags` say how `arguments` are written, and the
+ result is written alike: a method without arguments takes no bytes in bincode and `null` in JSON. `result` is freed by
+ `boneyard_bytes_free`; where the call fails it is empty. `times` may be NULL.
+
+ Many threads may call with one client at once. Blocks.
+
+ Any status but BONEYARD_NOT_YET and BONEYARD_BUSY.
+
+ The caller promises:
+ `method` ends with a NUL; `length` bytes at `arguments` are readable; `result` and `times` are writable, and what
+ `result` held before is no longer needed.
+ */
+boneyard_status boneyard_call(boneyard_client client,
+                              const char *method,
+                              uint32_t flags,
+                              const uint8_t *arguments,
+                              size_t length,
+                              uint64_t deadline_ms,
+                              struct boneyard_bytes *result,
+                              struct boneyard_times *times);
+
+/*
+ Tells why the last function that failed on this thread did: fills `error`, and writes the words into `message` with a
+ NUL behind them, cut to `size` bytes at the end of a character. Returns how many bytes the words have, uncut and
+ without the NUL.
+
+ Either pointer may be NULL (then with `size` 0). Before the first failure the status is BONEYARD_OK and there are no
+ words; a success changes nothing, nor does this function. Any thread; never blocks.
+
+ The caller promises:
+ `error` is writable, as are `size` bytes at `message`.
+ */
+size_t boneyard_last_error(struct boneyard_error *error,
+                           char *message,
+                           size_t size);
+
+/*
+ How many handles of all kinds are in use, on all threads: 0 where a program has freed what it had. Any thread; never
+ blocks.
+ */
+size_t boneyard_handles(void);
+
+/*
+ Fills options with the defaults. `size` is `sizeof(boneyard_options)`. Any thread; never blocks.
+
+ BONEYARD_INVALID_ARGUMENT: `options` is NULL, or of a size that this library does not know.
+
+ The caller promises:
+ `size` bytes at `options` are writable.
+ */
+boneyard_status boneyard_options_init(struct boneyard_options *options, size_t size);
+
+/*
+ Sends a call and returns without its answer, so that many are out at once. It is sent once and never made again by
+ itself. The deadline counts from here. The rest is as with `boneyard_call`.
+
+ The handle is taken by the `boneyard_wait` that tells the outcome, or freed by `boneyard_pending_free`. Many threads may
+ start calls with one client at once. Blocks while the connection is made, and while more than 1 MiB of other calls
+ waits to be written.
+
+ As `boneyard_call`, of which nothing was sent.
+
+ The caller promises:
+ `method` ends with a NUL; `length` bytes at `arguments` are readable until this function returns; `pending` is writable.
+ */
+boneyard_status boneyard_start(boneyard_client client,
+                               const char *method,
+                               uint32_t flags,
+                               const uint8_t *arguments,
+                               size_t length,
+                               uint64_t deadline_ms,
+                               boneyard_pending *pending);
+
+/*
+ Waits for a call's outcome, at most `timeout_ms`: 0 only looks, BONEYARD_FOREVER waits as long as the call's deadline.
+
+ BONEYARD_NOT_YET, BONEYARD_BUSY, BONEYARD_INVALID_ARGUMENT and BONEYARD_INVALID_HANDLE leave the call as it was. Any
+ other status is the call's outcome, and the handle is gone. `result` and `times` are as with `boneyard_call`.
+
+ One thread may wait for a call at a time, another is told BONEYARD_BUSY. Blocks for `timeout_ms`.
+
+ The caller promises:
+ `result` and `times` are writable, and what `result` held before is no longer needed.
+ */
+boneyard_status boneyard_wait(boneyard_pending pending,
+                              uint64_t timeout_ms,
+                              struct boneyard_bytes *result,
+                              struct boneyard_times *times);
+
+/*
+ Asks the server not to start a call. `boneyard_wait` still has to be called, and tells what became of it:
+ BONEYARD_CANCELLED, or its outcome where it had been started. Any thread, also while another waits for the call; blocks
+ for 20 ms at most.
+
+ BONEYARD_INVALID_HANDLE: the outcome was told already.
+ */
+boneyard_status boneyard_cancel(boneyard_pending pending);
+
+/*
+ Throws a call away: it is cancelled, and nobody hears of its outcome, save a thread that waits for it now. 0 is left
+ alone. Any thread; blocks for 20 ms at most.
+
+ BONEYARD_INVALID_HANDLE.
+ */
+boneyard_status boneyard_pending_free(boneyard_pending pending);
+
+/*
+ Opens a session on the server. It is closed by `boneyard_session_close`, freed by that, `boneyard_session_free` or
+ `boneyard_session_detach`. Any thread; blocks as `boneyard_call` does.
+
+ As `boneyard_call`.
+
+ The caller promises:
+ `session` is writable.
+ */
+boneyard_status boneyard_session_open(boneyard_client client,
+                                      boneyard_session *session);
+
+/*
+ The session of a ticket, from now on carried by this client; another that had it has it no more. Any thread; blocks as
+ `boneyard_call` does.
+
+ As `boneyard_call`; BONEYARD_UNKNOWN_SESSION where it was closed or the token is wrong.
+
+ The caller promises:
+ `ticket` is readable, `session` writable.
+ */
+boneyard_status boneyard_session_attach(boneyard_client client,
+                                        const struct boneyard_ticket *ticket,
+                                        boneyard_session *session);
+
+/*
+ The ticket of a session. Any thread; never blocks.
+
+ BONEYARD_INVALID_HANDLE, BONEYARD_INVALID_ARGUMENT.
+
+ The caller promises:
+ `ticket` is writable.
+ */
+boneyard_status boneyard_session_ticket(boneyard_session session, struct boneyard_ticket *ticket);
+
+/*
+ Frees a session without closing it, for whoever attaches its ticket later (`boneyard_session_ticket`, before). Any
+ thread; never blocks.
+
+ BONEYARD_INVALID_HANDLE.
+ */
+boneyard_status boneyard_session_detach(boneyard_session session);
+
+/*
+ Closes a session and blocks until the server has. The handle is gone whatever the outcome; a session that could not be
+ closed times out on the server. Any thread; blocks as `boneyard_call` does.
+
+ As `boneyard_call`.
+ */
+boneyard_status boneyard_session_close(boneyard_session session);
+
+/*
+ Frees a session and closes it as well as that can be done without waiting for the server. 0 is left alone. Any thread;
+ blocks for 20 ms at most.
+
+ BONEYARD_INVALID_HANDLE.
+ */
+boneyard_status boneyard_session_free(boneyard_session session);
+
+/*
+ Name of a status as this header has it, "BONEYARD_QUEUE_FULL", as text that lives for ever; "" for a number that is
+ none. Any thread; never blocks.
+ */
+const char *boneyard_status_name(int32_t status);
+
+/*
+ What a status means, for people, as text that lives for ever; "" for a number that is none. What went wrong in
+ particular, `boneyard_last_error` tells. Any thread; never blocks.
+ */
+const char *boneyard_status_text(int32_t status);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* BONEYARD_H */

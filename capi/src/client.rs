@@ -1,0 +1,178 @@
+//! Clients and blocking calls.
+
+use crate::bytes::boneyard_bytes;
+use crate::entry::{bytes, check, entry, out, text, wanted};
+use crate::error::Failure;
+use crate::handles::{self, Object};
+use crate::options::{BONEYARD_CLIENT_DEADLINE, boneyard_options, time};
+use crate::status::boneyard_status;
+use rpc::Client;
+use rpc::client::{ADDRESSES_MAX, BytesMethod, Reply, Times};
+use rpc::wire::Codec;
+use rpc::wire::limits::METHOD_NAME_BYTES_MAX;
+use std::ffi::c_char;
+
+/// A server to call, as a handle; 0 is none. Threads may share it, and it shares one connection among them.
+pub type boneyard_client = u64;
+
+/// In `flags`: arguments and result are bincode.
+pub const BONEYARD_BINCODE: u32 = 0;
+
+/// In `flags`: arguments and result are JSON text.
+pub const BONEYARD_JSON: u32 = 1;
+
+/// In `flags`, added: the method may run twice without harm, so the call is made again also where it may have run.
+pub const BONEYARD_IDEMPOTENT: u32 = 2;
+
+/// Longest address, in bytes: a name of DNS, and a port.
+const ADDRESS_BYTES_MAX: usize = 512;
+
+/// Where a transaction's time went on the server, in microseconds. The three do not overlap.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct boneyard_times {
+    /// From the reading of the call to its start, less what of that is permit wait.
+    pub queue_wait_us: u64,
+    /// While a worker was idle for it and no permit was free, and after its handler's waits until there was one again.
+    pub permit_wait_us: u64,
+    /// In decoding, handler and encoding.
+    pub run_us: u64,
+}
+
+impl From<Times> for boneyard_times {
+    fn from(times: Times) -> boneyard_times {
+        let us = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let Times { queue_wait, permit_wait, run } = times;
+        boneyard_times { queue_wait_us: us(queue_wait), permit_wait_us: us(permit_wait), run_us: us(run) }
+    }
+}
+
+/// Makes a client of a service at `count` addresses, 1 to 64, each `host`, `host:port` or `[IPv6]:port`; the port is 1352
+/// where it is left out. They are tried in their order whenever a connection is made, which the first call does: this
+/// function only reads the text. `options` may be NULL.
+///
+/// The client is freed by `boneyard_client_free`. Any thread; never blocks.
+///
+/// BONEYARD_INVALID_ARGUMENT, BONEYARD_INVALID_ADDRESS, BONEYARD_INVALID_OPTION, BONEYARD_TOO_MANY_HANDLES.
+///
+/// # Safety
+/// `addresses` leads to `count` texts that end with a NUL; `options` was filled by `boneyard_options_init`; `client` is
+/// writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn boneyard_connect(
+    addresses: *const *const c_char,
+    count: usize,
+    options: *const boneyard_options,
+    client: *mut boneyard_client,
+) -> boneyard_status {
+    entry(|| {
+        // SAFETY: the caller says that it is writable; every bit pattern is a number.
+        let client = unsafe { out(client, "client") }?;
+        *client = 0;
+        check(addresses, "addresses")?;
+        if !(1..=ADDRESSES_MAX).contains(&count) {
+            return Err(Failure::invalid(format!("there are {count} addresses, not 1 to {ADDRESSES_MAX}")));
+        }
+        // SAFETY: not null, aligned, and the caller says that so many pointers are there.
+        let addresses = unsafe { std::slice::from_raw_parts(addresses, count) };
+        // SAFETY: the caller says that each is text.
+        let addresses = addresses.iter().map(|one| unsafe { text(*one, ADDRESS_BYTES_MAX, "an address") });
+        let addresses = addresses.collect::<Result<Vec<_>, _>>()?;
+        // SAFETY: the caller says that they were filled.
+        let options = unsafe { boneyard_options::of(options)?.read() }?;
+        *client = handles::insert(Object::Client(Client::connect_to(&addresses, options)?))?;
+        Ok(())
+    })
+}
+
+/// Frees a client. 0 is left alone. Calls that are out stay so, and other threads' calls go on: the connection is closed
+/// with the last of them. Any thread; never blocks.
+///
+/// BONEYARD_INVALID_HANDLE.
+#[unsafe(no_mangle)]
+pub extern "C" fn boneyard_client_free(client: boneyard_client) -> boneyard_status {
+    entry(|| match client {
+        0 => Ok(()),
+        client => handles::remove(client, "a client", |object| match object {
+            Object::Client(client) => Ok(client),
+            other => Err(other),
+        })
+        .map(drop),
+    })
+}
+
+/// Calls a method and blocks until its result is there, at most for `deadline_ms` (BONEYARD_CLIENT_DEADLINE for the
+/// client's own). A call that was certainly not started is made again, as `retries` says.
+///
+/// `client` is a client or a session. `method` is `service.method`. `flags` say how `arguments` are written, and the
+/// result is written alike: a method without arguments takes no bytes in bincode and `null` in JSON. `result` is freed by
+/// `boneyard_bytes_free`; where the call fails it is empty. `times` may be NULL.
+///
+/// Many threads may call with one client at once. Blocks.
+///
+/// Any status but BONEYARD_NOT_YET and BONEYARD_BUSY.
+///
+/// # Safety
+/// `method` ends with a NUL; `length` bytes at `arguments` are readable; `result` and `times` are writable, and what
+/// `result` held before is no longer needed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn boneyard_call(
+    client: boneyard_client,
+    method: *const c_char,
+    flags: u32,
+    arguments: *const u8,
+    length: usize,
+    deadline_ms: u64,
+    result: *mut boneyard_bytes,
+    times: *mut boneyard_times,
+) -> boneyard_status {
+    entry(|| {
+        // SAFETY: the caller's promises, one by one.
+        let (to, method, arguments) = unsafe {
+            let to = (out(result, "result")?, wanted(times, "times")?);
+            *to.0 = boneyard_bytes::NONE;
+            (to, method_of(method, flags)?, bytes(arguments, length, "arguments")?)
+        };
+        let reply = client_of(client, deadline_ms)?.call_bytes(method, arguments)?;
+        deliver(reply, to)
+    })
+}
+
+/// Hands a reply over to C.
+pub fn deliver(
+    reply: Reply<Vec<u8>>,
+    (result, times): (&mut boneyard_bytes, Option<&mut boneyard_times>),
+) -> Result<(), Failure> {
+    *result = boneyard_bytes::of(reply.response)?;
+    if let Some(times) = times {
+        *times = reply.times.into();
+    }
+    Ok(())
+}
+
+/// The client of a handle, with the deadline of one call.
+pub fn client_of(handle: boneyard_client, deadline_ms: u64) -> Result<Client, Failure> {
+    let client = handles::get(handle, "a client or a session", |object| match object {
+        Object::Client(client) => Some(client.clone()),
+        Object::Session(session) => Some((**session).clone()),
+        _ => None,
+    })?;
+    Ok(match deadline_ms {
+        BONEYARD_CLIENT_DEADLINE => client,
+        ms => client.with_deadline(time(ms)),
+    })
+}
+
+/// # Safety
+/// As [`text`] has it for `name`.
+pub unsafe fn method_of<'a>(name: *const c_char, flags: u32) -> Result<BytesMethod<'a>, Failure> {
+    // SAFETY: the caller's promise is the same.
+    let name = unsafe { text(name, METHOD_NAME_BYTES_MAX, "method") }?;
+    let codec = match flags & !BONEYARD_IDEMPOTENT {
+        BONEYARD_BINCODE => Codec::Bincode,
+        BONEYARD_JSON => Codec::Json,
+        _ => return Err(Failure::invalid(format!("flags {flags:#x} are unknown"))),
+    };
+    let method = BytesMethod::new(name, codec);
+    Ok(if flags & BONEYARD_IDEMPOTENT != 0 { method.idempotent() } else { method })
+}

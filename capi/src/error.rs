@@ -1,0 +1,214 @@
+//! Why a call of C's failed: kept for its thread until the next failure there.
+//!
+//! Knows the client's errors; each becomes one status. Invariant: what may have run is never said not to have.
+
+use crate::status::boneyard_blame::{self, *};
+use crate::status::boneyard_status::{self, *};
+use rpc::ClientError;
+use rpc::client::Blame;
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::ffi::c_char;
+use std::time::Duration;
+
+/// What is known of the last failure of a thread.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct boneyard_error {
+    /// What the function returned.
+    pub status: boneyard_status,
+    /// Whose fault it is.
+    pub blame: boneyard_blame,
+    /// The application's own number where the status is BONEYARD_APPLICATION, and 0.
+    pub code: u32,
+    /// 1 where it is certain that no handler saw the call, so that it may be made again without doing a thing twice; or 0.
+    pub never_started: u32,
+    /// How many milliseconds to wait before the call is made again; 0 where the server does not say.
+    pub retry_after_ms: u64,
+}
+
+/// Why a function does not do what it was asked to.
+#[derive(Debug)]
+pub struct Failure {
+    told: boneyard_error,
+    message: Cow<'static, str>,
+}
+
+thread_local! {
+    static LAST: RefCell<Option<Failure>> = const { RefCell::new(None) };
+}
+
+impl Failure {
+    /// The caller's mistake, seen before anything was done.
+    pub fn misuse(status: boneyard_status, message: impl Into<Cow<'static, str>>) -> Failure {
+        Failure::new(status, BONEYARD_BLAME_CALLER, true, message)
+    }
+
+    pub fn invalid(message: impl Into<Cow<'static, str>>) -> Failure {
+        Failure::misuse(BONEYARD_INVALID_ARGUMENT, message)
+    }
+
+    /// The call is still out.
+    pub fn not_yet() -> Failure {
+        Failure::new(BONEYARD_NOT_YET, BONEYARD_BLAME_NOBODY, false, "the call is still out")
+    }
+
+    pub fn defect() -> Failure {
+        Failure::new(BONEYARD_DEFECT, BONEYARD_BLAME_CALLER, false, "the library has a defect: a panic")
+    }
+
+    fn new(
+        status: boneyard_status,
+        blame: boneyard_blame,
+        never_started: bool,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Failure {
+        let told =
+            boneyard_error { status, blame, code: 0, never_started: never_started.into(), retry_after_ms: 0 };
+        Failure { told, message: message.into() }
+    }
+
+    /// Keeps it for [`boneyard_last_error`].
+    pub fn keep(self) -> boneyard_status {
+        let status = self.told.status;
+        // A thread that ends has perhaps nowhere to keep it any more; the status says enough.
+        LAST.try_with(|last| last.replace(Some(self))).ok();
+        status
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Failure {
+        let blame = match error.blame() {
+            Blame::Caller => BONEYARD_BLAME_CALLER,
+            Blame::Server => BONEYARD_BLAME_SERVER,
+            Blame::Environment => BONEYARD_BLAME_ENVIRONMENT,
+            Blame::Application => BONEYARD_BLAME_APPLICATION,
+            Blame::Overload => BONEYARD_BLAME_OVERLOAD,
+            // A kind of a later library, of which nothing is known.
+            _ => BONEYARD_BLAME_ENVIRONMENT,
+        };
+        let retry_after_ms = error.retry_after().unwrap_or(Duration::ZERO).as_millis();
+        let mut failure = Failure::new(status(&error), blame, error.never_started(), String::new());
+        failure.told.retry_after_ms = u64::try_from(retry_after_ms).unwrap_or(u64::MAX);
+        failure.message = match error {
+            ClientError::Application { code, message } => {
+                failure.told.code = code;
+                message
+            }
+            other => other.to_string(),
+        }
+        .into();
+        failure
+    }
+}
+
+fn status(error: &ClientError) -> boneyard_status {
+    match error {
+        ClientError::InvalidAddress { .. } => BONEYARD_INVALID_ADDRESS,
+        ClientError::InvalidOption(_) => BONEYARD_INVALID_OPTION,
+        ClientError::UnknownMethod { .. } => BONEYARD_UNKNOWN_METHOD,
+        ClientError::BadRequest(_) => BONEYARD_BAD_REQUEST,
+        ClientError::TooLarge { .. } => BONEYARD_TOO_LARGE,
+        ClientError::Unencodable(_) => BONEYARD_UNENCODABLE,
+        ClientError::ReplyTooLarge { .. } => BONEYARD_REPLY_TOO_LARGE,
+        ClientError::Rejected { status, .. } | ClientError::Unavailable { status, .. } => {
+            boneyard_status::of(status.code().into()).unwrap_or(BONEYARD_OTHER)
+        }
+        ClientError::Connect { .. } => BONEYARD_CONNECT,
+        ClientError::Disconnected { .. } => BONEYARD_DISCONNECTED,
+        ClientError::DeadlineExceeded { .. } => BONEYARD_DEADLINE_EXCEEDED,
+        ClientError::NoThread(_) => BONEYARD_NO_THREAD,
+        ClientError::Panicked(_) => BONEYARD_PANICKED,
+        ClientError::BadResponse(_) => BONEYARD_BAD_RESPONSE,
+        ClientError::UnknownStatus(_) => BONEYARD_UNKNOWN_STATUS,
+        ClientError::Protocol(_) => BONEYARD_BAD_PROTOCOL,
+        ClientError::QueueFull { .. } => BONEYARD_QUEUE_FULL,
+        ClientError::Draining { .. } => BONEYARD_DRAINING,
+        ClientError::WouldBeLate { .. } => BONEYARD_WOULD_BE_LATE,
+        ClientError::Overloaded { .. } => BONEYARD_OVERLOADED,
+        ClientError::SessionLimit { .. } => BONEYARD_SESSION_LIMIT,
+        ClientError::NestedDeadlock(_) => BONEYARD_NESTED_DEADLOCK,
+        ClientError::UnknownSession => BONEYARD_UNKNOWN_SESSION,
+        ClientError::Throttled => BONEYARD_THROTTLED,
+        ClientError::Application { .. } => BONEYARD_APPLICATION,
+        ClientError::Cancelled => BONEYARD_CANCELLED,
+        _ => BONEYARD_OTHER,
+    }
+}
+
+/// Tells why the last function that failed on this thread did: fills `error`, and writes the words into `message` with a
+/// NUL behind them, cut to `size` bytes at the end of a character. Returns how many bytes the words have, uncut and
+/// without the NUL.
+///
+/// Either pointer may be NULL (then with `size` 0). Before the first failure the status is BONEYARD_OK and there are no
+/// words; a success changes nothing, nor does this function. Any thread; never blocks.
+///
+/// # Safety
+/// `error` is writable, as are `size` bytes at `message`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn boneyard_last_error(
+    error: *mut boneyard_error,
+    message: *mut c_char,
+    size: usize,
+) -> usize {
+    let show = |last: &RefCell<Option<Failure>>| {
+        let last = last.borrow();
+        let told = last.as_ref().map(|failure| failure.told);
+        let words = last.as_ref().map_or("", |failure| &failure.message);
+        if !error.is_null() && error.is_aligned() {
+            // SAFETY: the caller says that it is writable; it is not null and aligned.
+            unsafe { error.write(told.unwrap_or(NO_ERROR)) };
+        }
+        if !message.is_null() && size > 0 {
+            let bytes = words.floor_char_boundary(words.len().min(size - 1));
+            // SAFETY: the caller says that `size` bytes are writable there, and `bytes` is less than that.
+            unsafe {
+                message.cast::<u8>().copy_from_nonoverlapping(words.as_ptr(), bytes);
+                message.add(bytes).write(0);
+            }
+        }
+        words.len()
+    };
+    LAST.try_with(show).unwrap_or(0)
+}
+
+const NO_ERROR: boneyard_error = boneyard_error {
+    status: BONEYARD_OK,
+    blame: BONEYARD_BLAME_NOBODY,
+    code: 0,
+    never_started: 0,
+    retry_after_ms: 0,
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rpc::service::Status;
+
+    #[test]
+    fn an_error_keeps_its_code_its_wait_and_whether_it_may_be_repeated() {
+        let message = "böse".to_owned();
+        Failure::from(ClientError::Application { code: 7, message }).keep();
+        let (mut told, mut words) = (NO_ERROR, [1; 3]);
+        // SAFETY: both are ours, of these sizes.
+        let bytes = unsafe { boneyard_last_error(&mut told, words.as_mut_ptr(), words.len()) };
+        assert_eq!((told.status, told.code, told.never_started), (BONEYARD_APPLICATION, 7, 0));
+        assert_eq!((bytes, words), (5, [b'b' as c_char, 0, 1]), "cut at a character");
+
+        let retry_after = Some(Duration::from_millis(250));
+        Failure::from(ClientError::QueueFull { retry_after }).keep();
+        // SAFETY: as above.
+        unsafe { boneyard_last_error(&mut told, std::ptr::null_mut(), 0) };
+        assert_eq!((told.blame, told.never_started, told.retry_after_ms), (BONEYARD_BLAME_OVERLOAD, 1, 250));
+    }
+
+    #[test]
+    fn a_refusal_has_the_number_that_the_protocol_has() {
+        let message = String::new();
+        let error = ClientError::Unavailable { status: Status::MaxUsers, message, retry_after: None };
+        assert_eq!(status(&error), BONEYARD_MAX_USERS);
+        let error = ClientError::Rejected { status: Status::TooSlow, message: String::new() };
+        assert_eq!(status(&error), BONEYARD_TOO_SLOW);
+    }
+}

@@ -1,0 +1,450 @@
+/* The C library against a running server: suite ADDRESS [tolerant]. C11; one test a function, all of them in main.
+ *
+ * The server has Load_Service=1 and two workers, so that calls can be made to wait. */
+#define _POSIX_C_SOURCE 200809L
+#include "check.h"
+
+#include <dirent.h>
+#include <pthread.h>
+#include <time.h>
+
+#define JSON BONEYARD_JSON
+#define OWN BONEYARD_CLIENT_DEADLINE
+enum { THREADS = 4, CALLS = 50, WORKERS = 2 };
+
+static const char *address;
+
+static boneyard_client connected(void) {
+    boneyard_client client;
+    FAILS(BONEYARD_OK, boneyard_connect(&address, 1, NULL, &client));
+    return client;
+}
+
+/* A call in JSON. */
+static boneyard_status json(boneyard_client client, const char *method, const char *text, boneyard_bytes *result) {
+    return boneyard_call(client, method, JSON, (const uint8_t *)text, strlen(text), OWN, result, NULL);
+}
+
+static boneyard_status start(boneyard_client client, const char *method, const char *text, boneyard_pending *pending) {
+    return boneyard_start(client, method, JSON, (const uint8_t *)text, strlen(text), OWN, pending);
+}
+
+static int same(boneyard_bytes bytes, const char *text) {
+    return bytes.length == strlen(text) && strcmp((const char *)bytes.data, text) == 0;
+}
+
+static void moment(void) {
+    nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+}
+
+static void versions_and_names(void) {
+    CHECK(boneyard_abi_version() == BONEYARD_ABI_VERSION);
+    CHECK(strlen(boneyard_version()) >= 5);
+    CHECK(strcmp(boneyard_status_name(BONEYARD_QUEUE_FULL), "BONEYARD_QUEUE_FULL") == 0);
+    CHECK(strlen(boneyard_status_text(BONEYARD_QUEUE_FULL)) > 0);
+    CHECK(strcmp(boneyard_status_name(-7), "") == 0 && strcmp(boneyard_status_text(12345), "") == 0);
+    boneyard_error told;
+    CHECK(boneyard_last_error(&told, NULL, 0) == 0 && told.status == BONEYARD_OK);
+}
+
+static void wrong_connects(void) {
+    OWNED(client) client = 1;
+    const char *wrong = "a b", *latin = "\xe4", *none = NULL;
+    const char *many[65];
+    for (int n = 0; n < 65; n++) many[n] = address;
+    FAILS(BONEYARD_INVALID_ARGUMENT, boneyard_connect(&address, 1, NULL, NULL));
+    FAILS(BONEYARD_INVALID_ARGUMENT, boneyard_connect(NULL, 1, NULL, &client));
+    CHECK(client == 0);
+    FAILS(BONEYARD_INVALID_ARGUMENT, boneyard_connect(many, 0, NULL, &client));
+    FAILS(BONEYARD_INVALID_ARGUMENT, boneyard_connect(many, 65, NULL, &client));
+    FAILS(BONEYARD_INVALID_ARGUMENT, boneyard_connect(many, SIZE_MAX, NULL, &client));
+    FAILS(BONEYARD_INVALID_ARGUMENT, boneyard_connect(&none, 1, NULL, &client));
+    FAILS(BONEYARD_INVALID_ARGUMENT, boneyard_connect(&latin, 1, NULL, &client));
+    FAILS(BONEYARD_INVALID_ADDRESS, boneyard_connect(&wrong, 1, NULL, &client));
+    _Alignas(8) char space[64] = {0};
+    FAILS(BONEYARD_INVALID_ARGUMENT, boneyard_connect(&address, 1, NULL, (boneyard_client *)(void *)(space + 1)));
+
+    boneyard_options options;
+    memset(&options, 0xff, sizeof options);
+    FAILS(BONEYARD_INVALID_ARGUMENT, boneyard_connect(&address, 1, &options, &client));
+    FAILS(BONEYARD_INVALID_ARGUMENT, boneyard_options_init(NULL, sizeof options));
+    FAILS(BONEYARD_INVALID_ARGUMENT, boneyard_options_init(&options, 4));
+    FAILS(BONEYARD_OK, boneyard_options_init(&options, sizeof options));
+    options.throttle = 2;
+    FAILS(BONEYARD_INVALID_ARGUMENT, boneyard_connect(&address, 1, &options, &client));
+    options.throttle = 0;
+    options.connect_timeout_ms = 0;
+    FAILS(BONEYARD_INVALID_OPTION, boneyard_connect(&address, 1, &options, &client));
+    options.connect_timeout_ms = 1000;
+    options.reply_bytes_max = UINT64_MAX;
+    FAILS(BONEYARD_INVALID_OPTION, boneyard_connect(&address, 1, &options, &client));
+    options.reply_bytes_max = 100;
+    options.name = "suite";
+    FAILS(BONEYARD_OK, boneyard_connect(&address, 1, &options, &client));
+    char large[200] = "\"";
+    memset(large + 1, 'x', 198);
+    large[198] = '"';
+    OWNED(bytes) result = {0};
+    GIVES(BONEYARD_REPLY_TOO_LARGE, json(client, "server.echo", large, &result));
+}
+
+static void calls(void) {
+    OWNED(client) client = connected();
+    OWNED(bytes) text = {0};
+    OWNED(bytes) raw = {0};
+    OWNED(bytes) nothing = {0};
+    boneyard_times times = {9, 9, UINT64_MAX};
+    GIVES(BONEYARD_OK, json(client, "server.echo", "{\"a\": [1, 2]}", &text));
+    CHECK(same(text, "{\"a\": [1, 2]}"));
+    const uint8_t packed[] = {3, 0, 0, 0, 0, 0, 0, 0, 'a', 0, 'b'};
+    uint32_t twice = BONEYARD_BINCODE | BONEYARD_IDEMPOTENT;
+    GIVES(BONEYARD_OK, boneyard_call(client, "server.echo", twice, packed, sizeof packed, OWN, &raw, &times));
+    CHECK(raw.length == sizeof packed && memcmp(raw.data, packed, sizeof packed) == 0);
+    CHECK(times.run_us < UINT64_MAX);
+    GIVES(BONEYARD_OK, boneyard_call(client, "server.ping", BONEYARD_BINCODE, NULL, 0, 5000, &nothing, NULL));
+    CHECK(nothing.length == 0 && nothing.data != NULL && nothing.data[0] == 0);
+}
+
+static void refused_calls(void) {
+    OWNED(client) client = connected();
+    OWNED(bytes) result = {0};
+    GIVES(BONEYARD_UNKNOWN_METHOD, json(client, "server.pign", "null", &result));
+    CHECK(strstr(words(), "did you mean \"server.ping\"") != NULL);
+    CHECK(result.data == NULL && result.length == 0);
+    boneyard_error told;
+    CHECK(boneyard_last_error(&told, NULL, 0) > 0);
+    CHECK(told.status == BONEYARD_UNKNOWN_METHOD && told.blame == BONEYARD_BLAME_CALLER && told.never_started == 1);
+    char cut[4] = "xxx";
+    CHECK(boneyard_last_error(NULL, cut, sizeof cut) > 3 && strcmp(cut, "the") == 0);
+    GIVES(BONEYARD_BAD_REQUEST, json(client, "load.sleep", "\"x\"", &result));
+    GIVES(BONEYARD_BAD_REQUEST, json(client, "server.ping", "nonsense", &result));
+    size_t size = 5 << 20;
+    uint8_t *large = calloc(size, 1);
+    boneyard_status status = boneyard_call(client, "server.echo", 0, large, size, OWN, &result, NULL);
+    free(large);
+    GIVES(BONEYARD_TOO_LARGE, status);
+    GIVES(BONEYARD_DEADLINE_EXCEEDED, boneyard_call(client, "server.ping", 0, NULL, 0, 0, &result, NULL));
+    const uint8_t *second = (const uint8_t *)"1000";
+    GIVES(BONEYARD_DEADLINE_EXCEEDED, boneyard_call(client, "load.sleep", JSON, second, 4, 20, &result, NULL));
+}
+
+static void large_results(void) {
+    OWNED(client) client = connected();
+    OWNED(bytes) result = {0};
+    size_t size = 1 << 20;
+    uint8_t *large = malloc(size);
+    for (size_t n = 0; n < size; n++) large[n] = (uint8_t)(n * 7);
+    boneyard_status status = boneyard_call(client, "server.echo", 0, large, size, OWN, &result, NULL);
+    int right = status != BONEYARD_OK || (result.length == size && memcmp(result.data, large, size) == 0);
+    free(large);
+    GIVES(BONEYARD_OK, status);
+    CHECK(right && result.data[size] == 0);
+}
+
+static void misuse_of_calls(void) {
+    OWNED(client) client = connected();
+    OWNED(bytes) result = {0};
+    boneyard_pending pending = 9;
+    char endless[400];
+    memset(endless, 'a', sizeof endless);
+    endless[sizeof endless - 1] = 0;
+    const uint8_t one[1] = {0};
+    FAILS(BONEYARD_INVALID_ARGUMENT, json(client, NULL, "1", &result));
+    FAILS(BONEYARD_INVALID_ARGUMENT, json(client, endless, "1", &result));
+    FAILS(BONEYARD_INVALID_ARGUMENT, json(client, "\xff.x", "1", &result));
+    FAILS(BONEYARD_INVALID_ARGUMENT, json(client, "server.ping", "null", NULL));
+    FAILS(BONEYARD_INVALID_ARGUMENT, boneyard_call(client, "a.b", 4, one, 1, OWN, &result, NULL));
+    FAILS(BONEYARD_INVALID_ARGUMENT, boneyard_call(client, "a.b", 0, NULL, 1, OWN, &result, NULL));
+    FAILS(BONEYARD_INVALID_ARGUMENT, boneyard_call(client, "a.b", 0, one, SIZE_MAX, OWN, &result, NULL));
+    FAILS(BONEYARD_INVALID_ARGUMENT, boneyard_start(client, NULL, 0, one, 1, OWN, &pending));
+    CHECK(pending == 0);
+    FAILS(BONEYARD_INVALID_ARGUMENT, boneyard_start(client, "a.b", 0, one, 1, OWN, NULL));
+    FAILS(BONEYARD_INVALID_ARGUMENT, boneyard_wait(client, 0, NULL, NULL));
+    FAILS(BONEYARD_INVALID_ARGUMENT, boneyard_session_open(client, NULL));
+    FAILS(BONEYARD_INVALID_ARGUMENT, boneyard_session_ticket(client, NULL));
+    boneyard_session session;
+    FAILS(BONEYARD_INVALID_ARGUMENT, boneyard_session_attach(client, NULL, &session));
+}
+
+static void every_function_knows_a_wrong_handle(boneyard_client wrong) {
+    OWNED(bytes) result = {0};
+    OWNED(session) session = 0;
+    boneyard_pending pending;
+    boneyard_ticket ticket = {0};
+    FAILS(BONEYARD_INVALID_HANDLE, json(wrong, "server.ping", "null", &result));
+    FAILS(BONEYARD_INVALID_HANDLE, start(wrong, "server.ping", "null", &pending));
+    FAILS(BONEYARD_INVALID_HANDLE, boneyard_wait(wrong, 0, &result, NULL));
+    FAILS(BONEYARD_INVALID_HANDLE, boneyard_cancel(wrong));
+    FAILS(BONEYARD_INVALID_HANDLE, boneyard_session_open(wrong, &session));
+    FAILS(BONEYARD_INVALID_HANDLE, boneyard_session_attach(wrong, &ticket, &session));
+    FAILS(BONEYARD_INVALID_HANDLE, boneyard_session_ticket(wrong, &ticket));
+    FAILS(BONEYARD_INVALID_HANDLE, boneyard_session_detach(wrong));
+    FAILS(BONEYARD_INVALID_HANDLE, boneyard_session_close(wrong));
+    if (wrong == 0) return;
+    FAILS(BONEYARD_INVALID_HANDLE, boneyard_client_free(wrong));
+    FAILS(BONEYARD_INVALID_HANDLE, boneyard_pending_free(wrong));
+    FAILS(BONEYARD_INVALID_HANDLE, boneyard_session_free(wrong));
+}
+
+static void wrong_handles(void) {
+    boneyard_client freed = connected();
+    FAILS(BONEYARD_OK, boneyard_client_free(freed));
+    every_function_knows_a_wrong_handle(0);
+    every_function_knows_a_wrong_handle(freed);
+    uint64_t random = 88172645463325252u;
+    for (int n = 0; n < 100; n++) {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        every_function_knows_a_wrong_handle(random);
+    }
+    FAILS(BONEYARD_OK, boneyard_client_free(0));
+    FAILS(BONEYARD_OK, boneyard_pending_free(0));
+    FAILS(BONEYARD_OK, boneyard_session_free(0));
+    FAILS(BONEYARD_OK, boneyard_bytes_free(NULL));
+
+    OWNED(client) client = connected();
+    OWNED(bytes) result = {0};
+    FAILS(BONEYARD_INVALID_HANDLE, boneyard_wait(client, 0, &result, NULL));
+    FAILS(BONEYARD_INVALID_HANDLE, boneyard_pending_free(client));
+    FAILS(BONEYARD_INVALID_HANDLE, boneyard_session_close(client));
+    boneyard_bytes forged = {.data = (const uint8_t *)"x", .length = 99, .handle = client};
+    FAILS(BONEYARD_INVALID_HANDLE, boneyard_bytes_free(&forged));
+    GIVES(BONEYARD_OK, json(client, "server.ping", "null", &result));
+    boneyard_bytes copy = result;
+    copy.length = SIZE_MAX;
+    FAILS(BONEYARD_INVALID_HANDLE, boneyard_client_free(copy.handle));
+    FAILS(BONEYARD_OK, boneyard_bytes_free(&copy));
+    FAILS(BONEYARD_OK, boneyard_bytes_free(&copy));
+    FAILS(BONEYARD_INVALID_HANDLE, boneyard_bytes_free(&result));
+}
+
+static void pipelining(void) {
+    OWNED(client) client = connected();
+    OWNED(bytes) greeted = {0};
+    GIVES(BONEYARD_OK, json(client, "server.ping", "null", &greeted));
+    boneyard_pending out[CALLS];
+    char text[16];
+    boneyard_status failed = BONEYARD_OK;
+    int sent = 0;
+    for (; sent < CALLS && failed == BONEYARD_OK; sent++) {
+        snprintf(text, sizeof text, "%d", sent);
+        failed = start(client, "server.echo", text, &out[sent]);
+    }
+    CHECK(failed == BONEYARD_OK || is_trouble(failed));
+    /* The last first: answers wait for those who ask for them. */
+    for (int n = sent; n-- > 0;) {
+        boneyard_bytes result = {0};
+        boneyard_status status = boneyard_wait(out[n], BONEYARD_FOREVER, &result, NULL);
+        snprintf(text, sizeof text, "%d", n);
+        CHECK(status == BONEYARD_OK ? same(result, text) : out[n] == 0 || is_trouble(status));
+        boneyard_bytes_free(&result);
+        FAILS(BONEYARD_INVALID_HANDLE, boneyard_wait(out[n], 0, &result, NULL));
+    }
+}
+
+static void a_look_and_a_short_wait_leave_the_call(void) {
+    OWNED(client) client = connected();
+    OWNED(pending) pending = 0;
+    OWNED(bytes) result = {0};
+    GIVES(BONEYARD_OK, start(client, "load.sleep", "2000", &pending));
+    GIVES(BONEYARD_NOT_YET, boneyard_wait(pending, 0, &result, NULL));
+    GIVES(BONEYARD_NOT_YET, boneyard_wait(pending, 5, &result, NULL));
+    CHECK(result.data == NULL);
+    FAILS(BONEYARD_OK, boneyard_pending_free(pending));
+    FAILS(BONEYARD_INVALID_HANDLE, boneyard_wait(pending, 0, &result, NULL));
+}
+
+static void a_call_outlives_its_client(void) {
+    boneyard_client client = connected();
+    OWNED(pending) pending = 0;
+    OWNED(bytes) result = {0};
+    boneyard_status status = start(client, "server.echo", "7", &pending);
+    FAILS(BONEYARD_OK, boneyard_client_free(client));
+    GIVES(BONEYARD_OK, status);
+    GIVES(BONEYARD_OK, boneyard_wait(pending, BONEYARD_FOREVER, &result, NULL));
+    CHECK(same(result, "7"));
+}
+
+static void cancelling(void) {
+    OWNED(client) client = connected();
+    OWNED(pending) first = 0;
+    OWNED(pending) second = 0;
+    OWNED(pending) queued = 0;
+    OWNED(bytes) result = {0};
+    /* As many as there are workers, so that the third waits. */
+    GIVES(BONEYARD_OK, start(client, "load.sleep", "500", &first));
+    GIVES(BONEYARD_OK, start(client, "load.sleep", "500", &second));
+    GIVES(BONEYARD_OK, start(client, "server.echo", "1", &queued));
+    FAILS(BONEYARD_OK, boneyard_cancel(queued));
+    FAILS(BONEYARD_OK, boneyard_cancel(queued));
+    GIVES(BONEYARD_CANCELLED, boneyard_wait(queued, BONEYARD_FOREVER, &result, NULL));
+    FAILS(BONEYARD_INVALID_HANDLE, boneyard_cancel(queued));
+}
+
+struct waiting {
+    boneyard_pending pending;
+    boneyard_status status;
+};
+
+static void *wait_alone(void *given) {
+    struct waiting *waiting = given;
+    boneyard_bytes result = {0};
+    waiting->status = boneyard_wait(waiting->pending, BONEYARD_FOREVER, &result, NULL);
+    boneyard_bytes_free(&result);
+    return NULL;
+}
+
+static void two_threads_do_not_wait_for_one_call(void) {
+    OWNED(client) client = connected();
+    struct waiting waiting = {0, BONEYARD_OK};
+    GIVES(BONEYARD_OK, start(client, "load.sleep", "1000", &waiting.pending));
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, wait_alone, &waiting) == 0);
+    boneyard_bytes result = {0};
+    boneyard_status status;
+    while ((status = boneyard_wait(waiting.pending, 0, &result, NULL)) == BONEYARD_NOT_YET) moment();
+    /* In trouble the call may have ended before either asked. */
+    CHECK(status == BONEYARD_BUSY || tolerant);
+    boneyard_bytes_free(&result);
+    status = boneyard_pending_free(waiting.pending);
+    CHECK(status == BONEYARD_OK || tolerant);
+    pthread_join(thread, NULL);
+    CHECK(waiting.status == BONEYARD_OK || waiting.status == BONEYARD_CANCELLED || tolerant);
+    FAILS(BONEYARD_INVALID_HANDLE, boneyard_pending_free(waiting.pending));
+}
+
+struct caller {
+    boneyard_client client;
+    int number;
+    int until_freed;
+    boneyard_bytes kept;
+};
+
+static void call_often(struct caller *caller) {
+    char text[32];
+    for (int n = 0; caller->until_freed || n < CALLS; n++) {
+        OWNED(bytes) result = {0};
+        snprintf(text, sizeof text, "[%d,%d]", caller->number, n);
+        boneyard_status status = json(caller->client, "server.echo", text, &result);
+        if (status == BONEYARD_INVALID_HANDLE && caller->until_freed) return;
+        if (status != BONEYARD_OK && is_trouble(status)) continue;
+        if (status != BONEYARD_OK) FAIL("%s", boneyard_status_name(status));
+        CHECK(same(result, text));
+    }
+}
+
+static void *caller(void *given) {
+    struct caller *caller = given;
+    boneyard_error told;
+    CHECK(boneyard_last_error(&told, NULL, 0) == 0 && told.status == BONEYARD_OK);
+    call_often(caller);
+    json(caller->client, "server.echo", "1", &caller->kept);
+    return NULL;
+}
+
+static void run_callers(int until_freed) {
+    boneyard_client client = connected();
+    struct caller callers[THREADS];
+    pthread_t threads[THREADS];
+    for (int n = 0; n < THREADS; n++) {
+        callers[n] = (struct caller){client, n, until_freed, {0}};
+        CHECK(pthread_create(&threads[n], NULL, caller, &callers[n]) == 0);
+    }
+    if (until_freed) {
+        moment();
+        FAILS(BONEYARD_OK, boneyard_client_free(client));
+    }
+    for (int n = 0; n < THREADS; n++) {
+        pthread_join(threads[n], NULL);
+        /* What another thread was given. */
+        FAILS(BONEYARD_OK, boneyard_bytes_free(&callers[n].kept));
+    }
+    if (!until_freed) FAILS(BONEYARD_OK, boneyard_client_free(client));
+}
+
+static void threads_share_a_client(void) {
+    run_callers(0);
+}
+
+static void a_client_is_freed_while_threads_call(void) {
+    run_callers(1);
+}
+
+static void sessions(void) {
+    OWNED(client) client = connected();
+    OWNED(client) other = connected();
+    OWNED(session) session = 0;
+    OWNED(session) attached = 0;
+    OWNED(bytes) result = {0};
+    boneyard_ticket ticket, wrong;
+    GIVES(BONEYARD_OK, boneyard_session_open(client, &session));
+    GIVES(BONEYARD_OK, json(session, "server.echo", "\"in a session\"", &result));
+    CHECK(same(result, "\"in a session\""));
+    FAILS(BONEYARD_OK, boneyard_session_ticket(session, &ticket));
+    FAILS(BONEYARD_OK, boneyard_session_detach(session));
+    FAILS(BONEYARD_INVALID_HANDLE, boneyard_session_detach(session));
+    wrong = ticket;
+    wrong.token[0] ^= 1;
+    GIVES(BONEYARD_UNKNOWN_SESSION, boneyard_session_attach(other, &wrong, &attached));
+    GIVES(BONEYARD_OK, boneyard_session_attach(other, &ticket, &attached));
+    GIVES(BONEYARD_OK, boneyard_session_close(attached));
+    FAILS(BONEYARD_INVALID_HANDLE, boneyard_session_close(attached));
+    GIVES(BONEYARD_UNKNOWN_SESSION, boneyard_session_attach(client, &ticket, &attached));
+    GIVES(BONEYARD_OK, boneyard_session_open(other, &attached));
+    FAILS(BONEYARD_OK, boneyard_session_free(attached));
+}
+
+static void several_addresses(void) {
+    /* Nobody listens on port 1 of this machine. */
+    const char *addresses[] = {"127.0.0.1:1", address};
+    OWNED(client) client = 0;
+    OWNED(client) nobody = 0;
+    OWNED(bytes) result = {0};
+    FAILS(BONEYARD_OK, boneyard_connect(addresses, 2, NULL, &client));
+    GIVES(BONEYARD_OK, json(client, "server.echo", "2", &result));
+    CHECK(same(result, "2"));
+    FAILS(BONEYARD_OK, boneyard_connect(addresses, 1, NULL, &nobody));
+    boneyard_bytes none;
+    FAILS(BONEYARD_CONNECT, json(nobody, "server.echo", "2", &none));
+    CHECK(none.data == NULL && strstr(words(), "127.0.0.1:1") != NULL);
+}
+
+/* Threads of this process. */
+static int threads_now(void) {
+    DIR *tasks = opendir("/proc/self/task");
+    int count = 0;
+    if (tasks == NULL) return 1;
+    for (struct dirent *one; (one = readdir(tasks)) != NULL;) count += one->d_name[0] != '.';
+    closedir(tasks);
+    return count;
+}
+
+int main(int count, char **words_given) {
+    if (count < 2) return 2;
+    address = words_given[1];
+    tolerant = count > 2 && strcmp(words_given[2], "tolerant") == 0;
+    versions_and_names();
+    wrong_connects();
+    calls();
+    refused_calls();
+    large_results();
+    misuse_of_calls();
+    wrong_handles();
+    pipelining();
+    a_look_and_a_short_wait_leave_the_call();
+    a_call_outlives_its_client();
+    cancelling();
+    two_threads_do_not_wait_for_one_call();
+    threads_share_a_client();
+    a_client_is_freed_while_threads_call();
+    sessions();
+    several_addresses();
+    CHECK(boneyard_handles() == 0);
+    /* The library's threads end with its connections; what they leave is a leak to whoever looks then. */
+    for (int tries = 0; threads_now() > 1 && tries < 30000; tries++) moment();
+    CHECK(threads_now() == 1);
+    printf("suite: %lu checks held, the surroundings failed %lu times\n", atomic_load(&checks),
+           atomic_load(&troubles));
+    return 0;
+}

@@ -1,0 +1,50 @@
+//! A call taken back while its caller still waits for what becomes of it.
+//!
+//! Knows the calls that are out; decides nothing about them: the server's one answer does. Invariant: one Canceller
+//! sends one Cancel at most, so that asking often is no flood.
+
+use super::Link;
+use crate::client::exchange;
+use crate::sync::{AtomicBool, Ordering, Weak};
+use crate::wire::Kind;
+
+/// Takes a call back from another thread than the one that waits for it. Does not keep the connection open.
+#[derive(Debug)]
+pub struct Canceller {
+    link: Weak<Link>,
+    call: u64,
+    told: AtomicBool,
+}
+
+impl Canceller {
+    pub(in crate::client) fn new(link: Weak<Link>, call: u64) -> Canceller {
+        Canceller { link, call, told: AtomicBool::new(false) }
+    }
+
+    /// Asks the server not to start the call. Whoever waits for it hears what became of it:
+    /// [`Cancelled`](crate::ClientError::Cancelled), or its outcome where it had been started. The second time, and
+    /// after its outcome came, this does nothing.
+    ///
+    /// Any thread may call it. Blocks for 20 ms at most, while the socket takes nothing.
+    pub fn cancel(&self) {
+        if let Some(link) = self.link.upgrade()
+            && !self.told.swap(true, Ordering::Relaxed)
+        {
+            link.cancel(self.call);
+        }
+    }
+}
+
+impl Link {
+    fn cancel(&self, call: u64) {
+        let core = &self.0;
+        let mut state = core.state.lock();
+        if !state.calls.contains_key(&call) {
+            return;
+        }
+        state.append(exchange::signal(Kind::Cancel, call).to_vec());
+        let chunk = state.begin_write();
+        drop(state);
+        core.write(chunk);
+    }
+}

@@ -1,0 +1,176 @@
+//! What the client library promises to bindings of other languages, against a server moved by hand: encoded arguments and
+//! results, looks and short waits, calls taken back, several addresses.
+#![cfg(feature = "client")]
+
+mod hand_server;
+
+use boneyard::Client;
+use boneyard::client::{BytesMethod, ClientError, ClientOptions, Times};
+use boneyard::service::Status;
+use boneyard::wire::Codec;
+use hand_server::{HandServer, PATIENCE, pair, pair_with, wait_until, welcome};
+use std::thread;
+use std::time::Duration;
+
+const RAW: BytesMethod<'_> = BytesMethod::new("test.double", Codec::Bincode);
+const JSON: BytesMethod<'_> = BytesMethod::new("test.double", Codec::Json);
+
+#[test]
+fn bytes_travel_as_they_are_with_the_times_of_their_transaction() {
+    let (_server, client, mut peer) = pair();
+    let caller = thread::spawn(move || client.call_bytes(RAW, &[1, 0, 0, 0xff]));
+    let call = peer.call();
+    assert_eq!((call.codec, &call.arguments[..]), (Codec::Bincode, &[1, 0, 0, 0xff][..]));
+    peer.answer_bytes(&call, 0, &[9, 9, 9]);
+    let reply = caller.join().unwrap().unwrap();
+    let [queue_wait, permit_wait, run] = [1, 2, 3].map(Duration::from_micros);
+    assert_eq!((&reply.response[..], reply.times), (&[9, 9, 9][..], Times { queue_wait, permit_wait, run }));
+}
+
+#[test]
+fn a_result_in_json_is_json() {
+    let (_server, client, mut peer) = pair();
+    for (answer, fits) in [("[1, 2]", true), ("[1,", false), ("1 2", false)] {
+        let pending = client.start_bytes(JSON, b"21").unwrap();
+        let call = peer.call();
+        assert_eq!((call.codec, call.decode::<u32>()), (Codec::Json, 21));
+        peer.answer_bytes(&call, 0, answer.as_bytes());
+        match pending.wait() {
+            Ok(result) => assert!(fits && result == answer.as_bytes()),
+            Err(error) => assert!(!fits && matches!(error, ClientError::BadResponse(_)), "{error:?}"),
+        }
+    }
+}
+
+#[test]
+fn an_idempotent_call_of_bytes_is_made_again_where_it_may_have_run() {
+    let (server, client, mut peer) = pair_with(ClientOptions::default(), welcome());
+    let caller = thread::spawn(move || client.call_bytes(RAW.idempotent(), &[1]));
+    peer.call();
+    drop(peer);
+    let mut peer = server.accept();
+    let call = peer.call();
+    peer.answer_bytes(&call, 0, &[2]);
+    assert_eq!(caller.join().unwrap().unwrap().response, [2]);
+}
+
+#[test]
+fn a_look_and_a_short_wait_leave_the_call_out() {
+    let (_server, client, mut peer) = pair();
+    let mut pending = client.start_bytes(RAW, &[1]).unwrap();
+    let call = peer.call();
+    assert!(pending.wait_for(Duration::ZERO).is_none());
+    assert!(pending.wait_for(Duration::from_millis(1)).is_none());
+    peer.answer_bytes(&call, 0, &[2]);
+    assert_eq!(pending.wait_for(Duration::MAX).unwrap().unwrap().response, [2]);
+
+    let mut late = client.with_deadline(Duration::from_millis(1)).start_bytes(RAW, &[1]).unwrap();
+    assert!(matches!(late.wait_for(PATIENCE), Some(Err(ClientError::DeadlineExceeded { .. }))));
+}
+
+#[test]
+fn a_look_finds_the_answer_that_is_there() {
+    let (_server, client, mut peer) = pair();
+    let mut pending = client.start_bytes(RAW, &[1]).unwrap();
+    let call = peer.call();
+    peer.answer_bytes(&call, 0, &[2]);
+    let mut outcome = None;
+    wait_until("the answer is there", || {
+        outcome = pending.wait_for(Duration::ZERO);
+        outcome.is_some()
+    });
+    assert_eq!(outcome.unwrap().unwrap().response, [2]);
+}
+
+#[test]
+fn a_call_is_taken_back_once_and_its_waiter_hears_what_became_of_it() {
+    let (_server, client, mut peer) = pair();
+    let pending = client.start_bytes(RAW, &[1]).unwrap();
+    let canceller = pending.canceller();
+    let waiter = thread::spawn(move || pending.wait());
+    let call = peer.call();
+    canceller.cancel();
+    canceller.cancel();
+    assert_eq!(peer.cancel(), call.id);
+    let fault = boneyard::service::Fault { code: 0, retry_after_ms: 0, message: String::new() };
+    peer.refuse(&call, Status::Cancelled, fault);
+    assert_eq!(waiter.join().unwrap(), Err(ClientError::Cancelled));
+    canceller.cancel();
+    // Only one Cancel was sent: the next thing is a call.
+    let _pending = client.start_bytes(RAW, &[3]).unwrap();
+    assert_eq!(peer.call().arguments, [3]);
+}
+
+#[test]
+fn a_call_that_was_answered_is_not_taken_back() {
+    let (_server, client, mut peer) = pair();
+    let pending = client.start_bytes(RAW, &[1]).unwrap();
+    let canceller = pending.canceller();
+    let call = peer.call();
+    peer.answer_bytes(&call, 0, &[2]);
+    assert_eq!(pending.wait().unwrap(), [2]);
+    canceller.cancel();
+    drop(client);
+    canceller.cancel();
+    peer.closed();
+}
+
+#[test]
+fn addresses_are_tried_in_their_order_at_each_connect() {
+    let (first, second) = (HandServer::new(), HandServer::new());
+    let refusing = {
+        // Bound and let go: nobody listens there.
+        let gone = HandServer::new();
+        gone.address()
+    };
+    let addresses = [refusing, first.address(), second.address()];
+    let options = ClientOptions::default().deadline(PATIENCE).retries(0);
+    let client = Client::connect_to(&addresses, options).unwrap();
+    let caller = client.clone();
+    let names = thread::spawn(move || caller.methods());
+    let mut peer = first.accept();
+    peer.greet();
+    assert!(names.join().unwrap().is_ok());
+    assert!(!second.is_called(), "the one before it was good");
+
+    // The first goes away: the next connect comes to the second.
+    drop((first, peer));
+    let caller = client.clone();
+    let answer = thread::spawn(move || {
+        loop {
+            match caller.call_bytes(RAW, &[1]) {
+                // It was sent into the connection that was on its way to end.
+                Err(ClientError::Disconnected { .. }) => {}
+                other => return other,
+            }
+        }
+    });
+    let mut peer = second.accept();
+    let call = peer.call();
+    peer.answer_bytes(&call, 0, &[2]);
+    assert_eq!(answer.join().unwrap().unwrap().response, [2]);
+}
+
+#[test]
+fn a_server_that_takes_nobody_is_passed_over() {
+    let (full, good) = (HandServer::new(), HandServer::new());
+    let addresses = [full.address(), good.address()];
+    let options = ClientOptions::default().deadline(PATIENCE).retries(0);
+    let client = Client::connect_to(&addresses, options).unwrap();
+    let caller = thread::spawn(move || client.call_bytes(RAW, &[1]));
+    let mut refusing = full.accept();
+    refusing.goaway(Status::NoDescriptors);
+    let mut peer = good.accept();
+    let call = peer.call();
+    peer.answer_bytes(&call, 0, &[2]);
+    assert_eq!(caller.join().unwrap().unwrap().response, [2]);
+}
+
+#[test]
+fn a_client_has_an_address_and_not_too_many() {
+    let connect = |addresses: &[&str]| Client::connect_to(addresses, ClientOptions::default()).map(drop);
+    assert!(matches!(connect(&[]), Err(ClientError::InvalidOption(_))));
+    assert!(matches!(connect(&["a"; 65]), Err(ClientError::InvalidOption(_))));
+    assert_eq!(connect(&["a"; 64]), Ok(()));
+    assert!(matches!(connect(&["a", "a b"]), Err(ClientError::InvalidAddress { .. })));
+}
