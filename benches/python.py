@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Measures calls from Python: the wheel of python/, the client of examples/, and grpcio.
 
-    benches/python.py                                 about four minutes, after a long build; Markdown on standard output
-    benches/python.py --check                         ... and exit code 1 where a target is missed
-    benches/python.py --write docs/PERFORMANCE.md     ... and the tables go into that page
-    benches/python.py --smoke                         a few seconds, without grpcio: does it work?
+    benches/python.py                               three minutes, after a long build; Markdown on standard output
+    benches/python.py --check                       ... and exit code 1 where a target is missed
+    benches/python.py --write docs/PERFORMANCE.md   ... and the tables go into that page
+    benches/python.py --smoke                       a few seconds, without grpcio: does it work?
 
 grpcio, which is C below Python, calls the tonic server of benches/peers, inline: a server in Python would be slower
 than its client. The payload is 64 bytes both ways, for grpcio as they are and without protobuf, for the others as a

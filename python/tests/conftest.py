@@ -41,9 +41,8 @@ class Server:
         path = folder / "server.ini"
         path.write_text("\n".join([f"TCPIP_TCPIPAddress=0,127.0.0.1:{port}", "Load_Service=1", *lines, ""]))
         self.folder, self.lines, self.log = folder, lines, []
-        self.process = subprocess.Popen(
-            [NOTES, "serve", path], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
+        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+        self.process = subprocess.Popen([NOTES, "serve", path], **quiet, stderr=subprocess.PIPE, text=True)
         threading.Thread(target=lambda: self.log.extend(self.process.stderr), daemon=True).start()
         self.address = wait_until("the server listens", self._listening)
 
