@@ -1,5 +1,5 @@
 """Starts servers, presses them, reads from /proc what they cost, and shows it. Shared by compare.py, overload.py,
-idle.py, hostile.py, soak.py, plots.py, peers/run.py.
+idle.py, hostile.py, soak.py, plots.py, python.py, peers/run.py.
 
 Python 3.11 standard library only; Linux only.
 """

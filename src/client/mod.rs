@@ -28,6 +28,7 @@ mod connection;
 mod dial;
 mod error;
 pub mod exchange;
+mod foreign;
 mod manners;
 mod nearest;
 mod options;

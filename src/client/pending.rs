@@ -161,31 +161,43 @@ impl<Response> Pending<Response> {
     }
 }
 
+impl<Response> Pending<Response> {
+    /// As [`Future::poll`], with the times of the transaction.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    ///
+    /// # Panics
+    /// Polled again after it was ready.
+    pub fn poll_timed(&mut self, context: &mut Context<'_>) -> Poll<Result<Reply<Response>, ClientError>> {
+        assert!(!self.done, "a future is not polled after it was ready");
+        if let Some(outcome) = self.poll_outcome(context.waker()) {
+            return Poll::Ready(outcome);
+        }
+        let Some(deadline) = self.deadline else { return Poll::Pending };
+        if Instant::now() >= deadline {
+            return Poll::Ready(Err(self.late()));
+        }
+        if !self.timed {
+            // Without a timer nothing would wake the executor at the deadline, so the call is given up.
+            if let Err(error) = self.shared.timer.add(deadline, self.call, &self.slot) {
+                self.done = true;
+                self.link.forget(self.call, false);
+                return Poll::Ready(Err(error));
+            }
+            self.timed = true;
+        }
+        Poll::Pending
+    }
+}
+
 impl<Response> Future for Pending<Response> {
     type Output = Result<Response, ClientError>;
 
     /// # Panics
     /// Polled again after it was ready.
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        assert!(!this.done, "a future is not polled after it was ready");
-        if let Some(outcome) = this.poll_outcome(context.waker()) {
-            return Poll::Ready(outcome.map(|reply| reply.response));
-        }
-        let Some(deadline) = this.deadline else { return Poll::Pending };
-        if Instant::now() >= deadline {
-            return Poll::Ready(Err(this.late()));
-        }
-        if !this.timed {
-            // Without a timer nothing would wake the executor at the deadline, so the call is given up.
-            if let Err(error) = this.shared.timer.add(deadline, this.call, &this.slot) {
-                this.done = true;
-                this.link.forget(this.call, false);
-                return Poll::Ready(Err(error));
-            }
-            this.timed = true;
-        }
-        Poll::Pending
+        self.get_mut().poll_timed(context).map_ok(|reply| reply.response)
     }
 }
 

@@ -183,7 +183,7 @@ impl Attached {
         Some((place.0.upgrade()?, place.1))
     }
 
-    fn number_on(&self, link: &Arc<Link>) -> Option<u32> {
+    pub(super) fn number_on(&self, link: &Arc<Link>) -> Option<u32> {
         let place = self.place.lock();
         std::ptr::eq(place.0.as_ptr(), Arc::as_ptr(link)).then_some(place.1)
     }

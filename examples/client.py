@@ -1,0 +1,199 @@
+"""A client for Boneyard in pure Python, standard library only, written from docs/PROTOCOL.md alone.
+
+    with Client("127.0.0.1:1352") as client:
+        calls = [client.start("server.echo", n) for n in range(100)]     # all out at once
+        print(client.call("server.ping"), [call.result() for call in calls])
+
+Threads may share a client. It is one connection: make another when that is lost. The package in python/ does more.
+"""
+
+import io
+import itertools
+import json
+import socket
+import struct
+import threading
+import time
+from collections import namedtuple
+from concurrent.futures import Future, TimeoutError
+
+HELLO, WELCOME, CALL, REPLY, CANCEL, PING, PONG, GOAWAY = range(1, 9)
+HEADER = struct.Struct("<IBBHQ")  # body length, kind, flags, code, call id
+CALL_PRELUDE = struct.Struct("<II")  # session, deadline in ms
+REPLY_PRELUDE = struct.Struct("<III")  # queue wait, permit wait, run, in us
+JSON_FLAG, BODY_MAX, CONTROL_BODY_MAX = 1, 64 << 20, 16 << 20
+STATUSES = """Ok Application UnknownMethod BadRequest TooLarge UnsupportedVersion ProtocolError TooSlow UnknownSession
+    QueueFull Draining WouldBeLate Overloaded SessionLimit NestedDeadlock MaxUsers Restricted NoDescriptors BuffersFull
+    DeadlineExceeded Cancelled ConnectLimit SessionClosed Panicked BadResponse""".split()
+STATUSES = dict(zip([0, 1, *range(10, 17), *range(20, 34), 40, 41], STATUSES))
+Times = namedtuple("Times", "queue_wait permit_wait run")  # seconds
+
+
+class BoneyardError(Exception):
+    """`status` by name, the application's own `code`, `retry_after` in seconds or None, `message` for people."""
+
+    def __init__(self, status, message, code=0, retry_after_ms=0):
+        super().__init__(f"{status}: {message}")
+        self.status, self.message, self.code, self.retry_after = status, message, code, retry_after_ms / 1000 or None
+
+
+# Not begun, so it may be made again; begun, without a result; and nobody knows.
+Refused, Failed, Lost = (type(name, (BoneyardError,), {}) for name in ("Refused", "Failed", "Lost"))
+
+
+def number(body, form):
+    """The next number of a body in bincode's legacy layout."""
+    return struct.unpack("<" + form, body.read(struct.calcsize("<" + form)))[0]
+
+text = lambda body: body.read(number(body, "Q")).decode()
+
+
+class Pending(Future):
+    """A call that is out. It has `times` once there is a result."""
+
+    def __init__(self, client, timeout):
+        super().__init__()
+        self.client, self.id, self.times = client, next(client.ids), None
+        self.until = None if timeout is None else time.monotonic() + timeout
+
+    def result(self, timeout=None):
+        """Waits so many seconds, or until the call's deadline; a call that is late then is lost."""
+        left = None if self.until is None else max(self.until - time.monotonic(), 0)
+        patience = left if timeout is None else timeout if left is None else min(left, timeout)
+        try:
+            return super().result(patience)
+        except TimeoutError:
+            if patience != left:
+                raise
+            self.client.forget(self, Lost("TimedOut", "no answer in time"))
+            return super().result()
+
+    def cancel(self):
+        return super().cancel() and self.client.forget(self)
+
+
+class Session(namedtuple("Session", "client number ticket")):
+    """Calls that find the same state on the server. Its `ticket` attaches it from another connection."""
+
+    def call(self, method, arguments=None, timeout=...):
+        return self.client.call(method, arguments, timeout, self.number)
+
+    def close(self):
+        self.client.call("session.close", self.number)
+
+    __enter__, __exit__ = lambda self: self, lambda self, *_: self.close()
+
+
+class Client:
+    """One connection. `timeout` in seconds holds for connecting and for each call; `None` is without end."""
+
+    def __init__(self, address, *, name="client.py", timeout=10.0):
+        host, _, port = address.rpartition(":") if ":" in address else (address, "", "1352")
+        self.timeout, self.ids, self.out, self.end = timeout, itertools.count(1), {}, None
+        # Two, since a write may wait until the server reads again, which may be when we have taken replies.
+        self.lock, self.writing, hello = threading.Lock(), threading.Lock(), name.encode()
+        hello = struct.pack("<Q", len(hello)) + hello
+        self.socket = socket.create_connection((host.strip("[]"), int(port)), timeout)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.file = self.socket.makefile("rb")
+        self.socket.sendall(b"BNYD" + struct.pack("<HH", 1, 1) + HEADER.pack(len(hello), HELLO, 0, 0, 0) + hello)
+        kind, _, code, _, body = self.frame()
+        if kind != WELCOME:
+            raise self.fault(code, 0, body)
+        self.server, self.body_max = text(body), number(body, "I")
+        entries = [(number(body, "H"), text(body)) for _ in range(number(body, "Q"))]
+        self.numbers, self.methods = {name: number for number, name in entries}, [name for _, name in entries]
+        self.socket.settimeout(None)
+        threading.Thread(target=self.read, name="boneyard", daemon=True).start()
+
+    def call(self, method, arguments=None, timeout=..., session=0):
+        return self.start(method, arguments, timeout, session).result()
+
+    def start(self, method, arguments=None, timeout=..., session=0):
+        if method not in self.numbers:
+            raise Refused("UnknownMethod", f"the server has no method {method!r}")
+        timeout = self.timeout if timeout is ... else timeout
+        call, deadline = Pending(self, timeout), 0 if timeout is None else min(max(int(timeout * 1000), 1), 0xFFFFFFFF)
+        arguments = json.dumps(arguments, default=list, ensure_ascii=False, allow_nan=False)  # `list` of bytes
+        body = CALL_PRELUDE.pack(session, deadline) + arguments.encode()
+        if len(body) > self.body_max:
+            raise Refused("TooLarge", f"{len(body)} bytes are over the server's {self.body_max}")
+        with self.lock:
+            if self.end:
+                raise self.end if isinstance(self.end, Refused) else Refused("NotConnected", str(self.end))
+            self.out[call.id] = call
+        self.send(HEADER.pack(len(body), CALL, JSON_FLAG, self.numbers[method], call.id) + body)
+        return call
+
+    def session(self):
+        opened = self.call("session.open")
+        return Session(self, opened["session"], opened["ticket"])
+
+    def attach(self, ticket):
+        return Session(self, self.call("session.attach", ticket), ticket)
+
+    def forget(self, call, error=None):
+        if call.id in self.out:
+            self.send(HEADER.pack(0, CANCEL, 0, 0, call.id))  # It is answered all the same.
+        self.settle(call.id, error=error)
+        return True
+
+    def settle(self, number, result=None, error=None, times=(0, 0, 0)):
+        call = self.out.pop(number, None)
+        if call and call.set_running_or_notify_cancel():
+            call.times = None if error else Times(*(us / 1e6 for us in times))
+            call.set_exception(error) if error else call.set_result(result)
+
+    def close(self):
+        self.finish(Lost("Lost", "the client was closed"))
+
+    __enter__, __exit__ = lambda self: self, lambda self, *_: self.close()
+
+    def send(self, frame):
+        try:
+            with self.writing:
+                self.socket.sendall(frame)
+        except OSError as error:
+            self.finish(error)
+
+    def take(self, count):
+        if len(data := self.file.read(count)) == count:
+            return data
+        raise ConnectionError("the server closed the connection")
+
+    def frame(self):
+        length, kind, flags, code, call = HEADER.unpack(self.take(HEADER.size))
+        if length > (BODY_MAX if kind == REPLY else CONTROL_BODY_MAX):
+            raise ConnectionError(f"a frame of {length} bytes")
+        return kind, flags, code, call, io.BytesIO(self.take(length))
+
+    def fault(self, status, flags, body):
+        kind, name = Refused if 10 <= status < 40 else Failed, STATUSES.get(status, f"Status {status}")
+        if flags & JSON_FLAG:
+            return kind(name, **json.loads(body.read()))
+        return kind(name, code=number(body, "I"), retry_after_ms=number(body, "I"), message=text(body))
+
+    def read(self):
+        try:
+            while not (self.end and not self.out):
+                kind, flags, status, call, body = self.frame()
+                if kind == GOAWAY:
+                    self.end = self.fault(status, 0, body)
+                elif kind == REPLY:
+                    times = REPLY_PRELUDE.unpack(body.read(REPLY_PRELUDE.size))
+                    error = self.fault(status, flags, body) if status else None
+                    self.settle(call, None if error else json.loads(body.read()), error, times)
+            self.finish(self.end)
+        except Exception as error:  # Whatever it is, nobody may be left waiting.
+            self.finish(error)
+
+    def finish(self, error):
+        try:
+            self.socket.shutdown(socket.SHUT_RDWR)  # Ends a write that waits, too.
+        except OSError:
+            pass
+        with self.lock:
+            self.end = self.end or error
+        for call in list(self.out):
+            self.settle(call, error=Lost("Lost", str(self.end)))
+        self.socket.close()

@@ -1,0 +1,111 @@
+"""The asyncio client. No thread waits for a call: one descriptor of the event loop hears of all answers.
+
+    from boneyard.aio import Client
+
+    async with Client("127.0.0.1:1352") as client:
+        print(await asyncio.gather(*(client.call("server.echo", n) for n in range(100))))
+
+A task that is cancelled, or whose `asyncio.timeout` is over, cancels its call. A call is one attempt: one that is
+refused is not made again by itself. The loop's executor is used to connect, and to open and close sessions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from . import _boneyard
+
+__all__ = ["Client", "Session"]
+
+
+class Client:
+    """A server to call, from one event loop: that of the first call. Takes what `boneyard.Client` takes."""
+
+    def __init__(self, address: str | Sequence[str], **options: Any) -> None:
+        self._native = _boneyard.Client(address, **options)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._gate: Any = None
+
+    async def call(self, method: str, arguments: Any = None, timeout: Any = ...) -> Any:
+        """Calls a method and waits for its result. The loop goes on meanwhile."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._enter(loop)
+        gate, future = self._gate, loop.create_future()
+        number = gate.try_begin(self._native, method, arguments, timeout, future)
+        if number is None:
+            number = await self._begin(method, arguments, timeout, future)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            gate.cancel(number)
+            raise
+
+    async def methods(self) -> list[str]:
+        """Names of all methods of the server, sorted."""
+        return await self._apart(lambda: self._native.methods)
+
+    async def session(self) -> Session:
+        """Opens a session; see `boneyard.Client.session`."""
+        return Session._of(await self._apart(self._native.session))
+
+    async def attach(self, ticket: Any) -> Session:
+        """The session of a ticket, from now on this client's."""
+        return Session._of(await self._apart(self._native.attach, ticket))
+
+    async def close(self) -> None:
+        """Lets go of the connection, which ends with the last call that is out. Twice is once."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.remove_reader(self._gate.fileno())
+        self._loop = self._gate = None
+        await self._apart(self._native.close)
+
+    async def __aenter__(self) -> Any:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.close()
+
+    def _enter(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            raise RuntimeError("the client belongs to another event loop")
+        gate = _boneyard.Gate()
+        loop.add_reader(gate.fileno(), gate.answer)
+        self._loop, self._gate = loop, gate
+
+    async def _begin(self, method: str, arguments: Any, timeout: Any, future: asyncio.Future[Any]) -> int:
+        gate = self._gate
+        begun = asyncio.ensure_future(self._apart(gate.begin, self._native, method, arguments, timeout, future))
+        try:
+            return await asyncio.shield(begun)
+        except asyncio.CancelledError:
+            # It cannot be stopped while it connects; what it then sends is cancelled at once.
+            begun.add_done_callback(lambda begun: begun.cancelled() or begun.exception() or gate.cancel(begun.result()))
+            raise
+
+    @staticmethod
+    async def _apart(function: Any, *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(None, function, *arguments)
+
+
+class Session(Client):
+    """A client whose calls find the same state on the server; see `boneyard.Session`."""
+
+    _native: Any
+
+    @classmethod
+    def _of(cls, native: Any) -> Session:
+        session = cls.__new__(cls)
+        session._native, session._loop, session._gate = native, None, None
+        return session
+
+    @property
+    def ticket(self) -> Any:
+        """What another client needs to attach the session: a JSON value, and a secret."""
+        return self._native.ticket
+
+    async def detach(self) -> Any:
+        """Lets go of the session without closing it, and returns its ticket."""
+        return await self._apart(self._native.detach)

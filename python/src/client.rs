@@ -1,0 +1,177 @@
+//! `Client`: a server to call.
+
+use crate::fork::{Birth, Ours};
+use crate::pending::Pending;
+use crate::session::Session;
+use crate::timeout::{Timeout, seconds};
+use crate::{decode, encode, errors};
+use boneyard::ClientError;
+use boneyard::client::ClientOptions;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyString, PyTuple};
+use std::sync::{PoisonError, RwLock};
+
+/// A server to call. May be shared by threads, which then share one connection. The first call connects; the first
+/// call after the connection was lost connects anew.
+#[pyclass(module = "boneyard", frozen, subclass)]
+#[derive(Debug)]
+pub(crate) struct Client {
+    /// `None` once closed. Never locked while Python code runs.
+    native: RwLock<Option<Ours<boneyard::Client>>>,
+    birth: Birth,
+}
+
+impl Client {
+    pub(crate) fn wrap(native: boneyard::Client) -> Client {
+        Client { native: RwLock::new(Some(Ours::new(native))), birth: Birth::now() }
+    }
+
+    /// The client that calls, with this timeout.
+    pub(crate) fn native(&self, timeout: Timeout) -> PyResult<boneyard::Client> {
+        self.birth.check()?;
+        let native = self.native.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(native) = native.as_ref().map(Ours::get) else {
+            return Err(PyValueError::new_err("the client is closed"));
+        };
+        Ok(match timeout {
+            Timeout::Usual => native.clone(),
+            Timeout::Never => native.with_deadline(None),
+            Timeout::After(deadline) => native.with_deadline(deadline),
+        })
+    }
+
+    /// Lets go of the native client, if this is the process it was made in.
+    pub(crate) fn release(&self, py: Python<'_>) {
+        if self.birth.is_here() {
+            let native = self.native.write().unwrap_or_else(PoisonError::into_inner).take();
+            py.detach(|| drop(native));
+        }
+    }
+}
+
+/// What a wait without the GIL came to.
+pub(crate) fn waited<T>(py: Python<'_>, outcome: Result<T, ClientError>) -> PyResult<T> {
+    outcome.map_err(|error| errors::exception(py, &error))
+}
+
+/// One address, or several.
+struct Addresses(Vec<String>);
+
+impl FromPyObject<'_, '_> for Addresses {
+    type Error = PyErr;
+
+    fn extract(given: Borrowed<'_, '_, PyAny>) -> PyResult<Addresses> {
+        match given.cast::<PyString>() {
+            Ok(one) => Ok(Addresses(vec![one.to_str()?.to_owned()])),
+            Err(_) => given.extract().map(Addresses),
+        }
+    }
+}
+
+#[pymethods]
+impl Client {
+    #[new]
+    #[pyo3(signature = (address, *, name=None, timeout=Timeout::Usual, connect_timeout=5.0, retries=2, throttle=true))]
+    fn new(
+        py: Python<'_>,
+        address: Addresses,
+        name: Option<String>,
+        timeout: Timeout,
+        connect_timeout: f64,
+        retries: u32,
+        throttle: bool,
+    ) -> PyResult<Client> {
+        let name = name.unwrap_or_else(|| concat!("boneyard-python ", env!("CARGO_PKG_VERSION")).to_owned());
+        let connect_timeout = seconds(connect_timeout, "connect_timeout")?;
+        let options = ClientOptions::default()
+            .name(name)
+            .connect_timeout(connect_timeout)
+            .retries(retries)
+            .throttle(throttle);
+        let options = match timeout {
+            Timeout::Usual => options,
+            Timeout::Never => options.deadline(None),
+            Timeout::After(deadline) => options.deadline(deadline),
+        };
+        waited(py, boneyard::Client::connect_to(&address.0, options)).map(Client::wrap)
+    }
+
+    /// Calls a method and waits for its result. Made again by itself, within its time, when it was refused for load,
+    /// because the server stops, or for want of a connection.
+    #[pyo3(signature = (method, arguments=None, timeout=Timeout::Usual), text_signature = "(method, arguments=None, timeout=...)")]
+    fn call<'py>(
+        &self,
+        py: Python<'py>,
+        method: &str,
+        arguments: Option<&Bound<'py, PyAny>>,
+        timeout: Timeout,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (native, json) = (self.native(timeout)?, encode::json(arguments)?);
+        let mut signal = None;
+        let mut go_on = || {
+            // An interpreter that ends has no signals any more, and nobody to tell.
+            signal = Python::try_attach(|py| py.check_signals().err()).flatten();
+            signal.is_none()
+        };
+        let outcome = py.detach(|| native.call_json_while(method, &json, &mut go_on));
+        match signal {
+            Some(signal) => Err(signal),
+            None => decode::object(py, &waited(py, outcome)?.response),
+        }
+    }
+
+    /// Sends a call, once, and goes on at once, unless the connection has to be made first.
+    #[pyo3(signature = (method, arguments=None, timeout=Timeout::Usual), text_signature = "(method, arguments=None, timeout=...)")]
+    fn start(
+        &self,
+        py: Python<'_>,
+        method: &str,
+        arguments: Option<&Bound<'_, PyAny>>,
+        timeout: Timeout,
+    ) -> PyResult<Pending> {
+        let (native, json) = (self.native(timeout)?, encode::json(arguments)?);
+        let call = match waited(py, native.try_start_json(method, &json))? {
+            Some(call) => call,
+            None => waited(py, py.detach(|| native.start_json(method, &json)))?,
+        };
+        Ok(Pending::new(call))
+    }
+
+    /// Names of all methods of the server, sorted. Connects if there is no connection.
+    #[getter]
+    fn methods(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        let native = self.native(Timeout::Usual)?;
+        waited(py, py.detach(|| native.methods()))
+    }
+
+    /// Opens a session: a client whose calls find the same state on the server, whatever the connection.
+    fn session<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Session>> {
+        let native = self.native(Timeout::Usual)?;
+        let session = waited(py, py.detach(|| native.session()))?;
+        Session::wrap(py, session)
+    }
+
+    /// The session of a ticket, from now on this client's.
+    fn attach<'py>(&self, py: Python<'py>, ticket: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Session>> {
+        let native = self.native(Timeout::Usual)?;
+        let ticket = serde_json::from_str(&encode::json(Some(ticket))?)
+            .map_err(|error| PyValueError::new_err(format!("that is no ticket: {error}")))?;
+        let session = waited(py, py.detach(|| native.attach(ticket)))?;
+        Session::wrap(py, session)
+    }
+
+    /// Lets go of the connection, which ends with the last call that is out. Twice is once.
+    fn close(&self, py: Python<'_>) {
+        self.release(py);
+    }
+
+    fn __enter__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    #[pyo3(signature = (*_exception))]
+    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyTuple>) {
+        self.close(py);
+    }
+}

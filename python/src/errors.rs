@@ -1,0 +1,59 @@
+//! The client's errors as Python exceptions. The tree of classes is `boneyard/errors.py`; here is which is meant.
+
+use boneyard::ClientError;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+
+/// `boneyard.errors.made`.
+static MADE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// The exception for an error.
+pub(crate) fn exception(py: Python<'_>, error: &ClientError) -> PyErr {
+    let (name, message) = match error {
+        ClientError::InvalidAddress { .. } | ClientError::InvalidOption(_) | ClientError::Unencodable(_) => {
+            return PyValueError::new_err(error.to_string());
+        }
+        ClientError::Application { message, .. } => ("Application".to_owned(), message.clone()),
+        other => (name(other), other.to_string()),
+    };
+    let code = if let ClientError::Application { code, .. } = error { *code } else { 0 };
+    let retry_after = error.retry_after().map(|after| after.as_secs_f64());
+    let made = || -> PyResult<PyErr> {
+        let made = MADE.import(py, "boneyard.errors", "made")?;
+        let arguments = (name, message, code, retry_after, error.never_started());
+        Ok(PyErr::from_value(made.call1(arguments)?))
+    };
+    made().unwrap_or_else(|failure| failure)
+}
+
+/// The class, by name.
+fn name(error: &ClientError) -> String {
+    let name = match error {
+        ClientError::UnknownMethod { .. } => "UnknownMethod",
+        ClientError::BadRequest(_) => "BadRequest",
+        ClientError::TooLarge { .. } => "TooLarge",
+        ClientError::ReplyTooLarge { .. } => "ReplyTooLarge",
+        ClientError::Rejected { status, .. } | ClientError::Unavailable { status, .. } => {
+            return format!("{status:?}");
+        }
+        ClientError::Connect { .. } | ClientError::Disconnected { may_have_run: false, .. } => "NotConnected",
+        ClientError::DeadlineExceeded { may_have_run: false, .. } => "DeadlineExceeded",
+        ClientError::DeadlineExceeded { may_have_run: true, .. } => "TimedOut",
+        ClientError::Panicked(_) => "Panicked",
+        ClientError::BadResponse(_) => "BadResponse",
+        ClientError::UnknownStatus(number) => return format!("Status {number}"),
+        ClientError::QueueFull { .. } => "QueueFull",
+        ClientError::Draining { .. } => "Draining",
+        ClientError::WouldBeLate { .. } => "WouldBeLate",
+        ClientError::Overloaded { .. } => "Overloaded",
+        ClientError::SessionLimit { .. } => "SessionLimit",
+        ClientError::NestedDeadlock(_) => "NestedDeadlock",
+        ClientError::UnknownSession => "UnknownSession",
+        ClientError::Throttled => "Throttled",
+        ClientError::Cancelled => "Cancelled",
+        // Disconnected, Protocol, NoThread, and what later versions have: nobody knows whether it ran.
+        _ => "Lost",
+    };
+    name.to_owned()
+}

@@ -1,0 +1,43 @@
+//! How long to wait, as Python says it: seconds, `None` for without end, or nothing for what is usual.
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use std::time::Duration;
+
+/// An argument named `timeout`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Timeout {
+    /// It was left out, or is `...`.
+    Usual,
+    /// `None`.
+    Never,
+    /// Seconds.
+    After(Duration),
+}
+
+impl FromPyObject<'_, '_> for Timeout {
+    type Error = PyErr;
+
+    fn extract(given: Borrowed<'_, '_, PyAny>) -> PyResult<Timeout> {
+        if given.is_none() {
+            return Ok(Timeout::Never);
+        }
+        if given.is(given.py().Ellipsis()) {
+            return Ok(Timeout::Usual);
+        }
+        let seconds: f64 = given.extract()?;
+        if seconds == f64::INFINITY {
+            return Ok(Timeout::Never);
+        }
+        let after = Duration::try_from_secs_f64(seconds);
+        after
+            .map(Timeout::After)
+            .map_err(|_| PyValueError::new_err(format!("a timeout of {seconds} seconds")))
+    }
+}
+
+/// Seconds as an option has them.
+pub(crate) fn seconds(given: f64, name: &str) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(given)
+        .map_err(|_| PyValueError::new_err(format!("{name} of {given} seconds")))
+}

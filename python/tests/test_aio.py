@@ -1,0 +1,186 @@
+"""The asyncio client."""
+
+import asyncio
+import gc
+import threading
+
+import pytest
+from boneyard import errors
+from boneyard.aio import Client
+
+FOR_EVER = 600_000
+
+
+async def until(what, condition):
+    end = asyncio.get_running_loop().time() + 60
+    while not await condition():
+        assert asyncio.get_running_loop().time() < end, f"waited in vain until {what}"
+        await asyncio.sleep(0.002)
+
+
+def runs(client, count):
+    """Are so many calls under way, the one that asks among them?"""
+
+    async def running():
+        return (await client.call("server.info"))["in_flight"] == count
+
+    return running
+
+
+def test_many_calls_are_out_at_once_on_no_thread_of_their_own(server):
+    async def main():
+        async with Client(server.address) as client:
+            assert await client.call("server.echo", {"a": 1}) == {"a": 1}
+            threads = threading.active_count()
+            answers = await asyncio.gather(*(client.call("server.echo", n) for n in range(500)))
+            assert answers == list(range(500))
+            assert threading.active_count() == threads
+            assert "notes.read" in await client.methods()
+
+    asyncio.run(main())
+
+
+def test_errors_are_those_of_the_blocking_client(server):
+    async def main():
+        async with Client(server.address) as client:
+            with pytest.raises(errors.Application) as raised:
+                await client.call("notes.read", 999_999)
+            assert raised.value.code == 1
+            with pytest.raises(errors.BadRequest):
+                await client.call("notes.read", "x")
+            with pytest.raises(errors.UnknownMethod):
+                await client.call("notes.reed", 1)
+            with pytest.raises(errors.TimedOut):
+                await client.call("load.sleep", 300, timeout=0.02)
+            with pytest.raises(ValueError):
+                await client.call("server.echo", float("nan"))
+        with pytest.raises(ValueError, match="closed"):
+            await client.call("server.ping")
+
+    asyncio.run(main())
+
+
+def test_the_loop_goes_on_while_calls_wait(serve):
+    server = serve("Server_Pool_Tasks=3")
+
+    async def main():
+        async with Client(server.address, timeout=None) as client:
+            calls = [asyncio.ensure_future(client.call("load.sleep", FOR_EVER)) for _ in range(2)]
+            await until("both run", runs(client, 3))
+            server.kill()
+            outcomes = await asyncio.gather(*calls, return_exceptions=True)
+            assert [type(outcome) for outcome in outcomes] == [errors.Lost, errors.Lost]
+
+    asyncio.run(main())
+
+
+def test_a_task_that_is_cancelled_cancels_its_call(serve):
+    server = serve("Server_Pool_Tasks=1")
+
+    async def main():
+        async with Client(server.address) as client:
+            await client.call("server.ping")
+            busy = asyncio.ensure_future(client.call("load.sleep", 1000))
+            never = asyncio.ensure_future(client.call("notes.create", {"title": "never", "text": ""}))
+            late = asyncio.ensure_future(
+                asyncio.wait_for(client.call("notes.create", {"title": "late", "text": ""}), 0.01)
+            )
+            await asyncio.sleep(0)
+            never.cancel()
+            outcomes = await asyncio.gather(never, late, return_exceptions=True)
+            assert [type(outcome) for outcome in outcomes] == [asyncio.CancelledError, asyncio.TimeoutError]
+            assert await client.call("notes.list", timeout=30) == []
+            assert await busy is None
+
+    asyncio.run(main())
+
+
+def test_a_task_that_is_cancelled_while_it_connects_leaves_nothing_out(server):
+    async def main():
+        async with Client(server.address) as client:
+            first = asyncio.ensure_future(client.call("load.sleep", FOR_EVER))
+            await asyncio.sleep(0)
+            first.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await first
+            assert await client.call("server.echo", 1) == 1
+
+    asyncio.run(main())
+
+
+def test_sessions_work_as_clients_do(serve):
+    server = serve()
+
+    async def main():
+        async with Client(server.address) as client:
+            alone = (await client.call("server.info"))["sessions"]
+            async with await client.session() as session:
+                assert await session.call("server.echo", 1) == 1
+                assert (await client.call("server.info"))["sessions"] == alone + 1
+            assert (await client.call("server.info"))["sessions"] == alone
+            ticket = await (await client.session()).detach()
+            attached = await client.attach(ticket)
+            assert attached.ticket == ticket and await attached.call("server.echo", 2) == 2
+            await attached.close()
+            assert (await client.call("server.info"))["sessions"] == alone
+
+    asyncio.run(main())
+
+
+def test_the_next_call_after_a_restart_connects_anew(serve, request):
+    server = serve()
+
+    async def main():
+        async with Client(server.address, connect_timeout=1) as client:
+            assert await client.call("server.echo", 1) == 1
+            server.stop()
+            request.addfinalizer(server.again().kill)
+
+            async def answered():
+                try:
+                    return await client.call("server.echo", 2) == 2
+                except (errors.Refused, errors.Lost):
+                    return False
+
+            await until("a call is answered", answered)
+
+    asyncio.run(main())
+
+
+def test_a_client_belongs_to_one_loop_at_a_time(server):
+    client = Client(server.address)
+    assert asyncio.run(client.call("server.echo", 1)) == 1
+    assert asyncio.run(client.call("server.echo", 2)) == 2, "the first loop is closed"
+
+    async def main():
+        await client.call("server.ping")
+        wrong = []
+
+        def elsewhere():
+            try:
+                asyncio.run(client.call("server.ping"))
+            except RuntimeError as error:
+                wrong.append(str(error))
+
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+        assert wrong == ["the client belongs to another event loop"]
+        await client.close()
+
+    asyncio.run(main())
+
+
+def test_a_loop_may_end_with_calls_out(serve):
+    client = Client(serve("Server_Pool_Tasks=2").address, timeout=None)
+
+    async def main():
+        call = asyncio.ensure_future(client.call("load.sleep", FOR_EVER))
+        await until("it runs", runs(client, 2))
+        return call
+
+    call = asyncio.run(main())
+    assert call.cancelled()
+    del call
+    gc.collect()
+    assert asyncio.run(client.call("server.echo", 1)) == 1

@@ -1,0 +1,112 @@
+//! What the client library promises to runtimes of other languages, against a server moved by hand.
+#![cfg(feature = "client")]
+
+mod hand_server;
+
+use boneyard::client::{ClientError, Times};
+use boneyard::service::Status;
+use hand_server::{DOUBLE, HandServer, PATIENCE, Peer, pair, welcome};
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::Duration;
+
+/// Two calls of DOUBLE and one try, for which the client must have connected already.
+fn serve(mut peer: Peer, answers: usize) -> Peer {
+    for _ in 0..answers {
+        let call = peer.call();
+        peer.answer(&call, &42u64);
+    }
+    peer
+}
+
+#[test]
+fn a_call_that_would_have_to_connect_is_not_sent_at_once() {
+    let server = HandServer::new();
+    let client = server.client();
+    assert!(client.try_start_json("test.double", "21").unwrap().is_none());
+    assert!(!server.is_called(), "nor has it connected");
+    let peer = thread::spawn(move || serve(server.accept(), 2));
+    assert_eq!(client.call(DOUBLE, &21), Ok(42));
+    let pending = client.try_start_json("test.double", "21").unwrap().expect("there is a connection");
+    assert_eq!(pending.wait().as_deref(), Ok("42"));
+    peer.join().unwrap();
+}
+
+#[test]
+fn what_is_wrong_with_a_call_is_said_at_once() {
+    let (_server, client, _peer) = pair();
+    let unknown = client.try_start_json("test.dobule", "null").unwrap_err();
+    assert!(matches!(unknown, ClientError::UnknownMethod { nearest: Some(_), .. }), "{unknown}");
+    let large = " ".repeat(33 << 20);
+    assert!(matches!(client.try_start_json("test.store", &large), Err(ClientError::TooLarge { .. })));
+    let late = client.with_deadline(Duration::ZERO).try_start_json("test.double", "1").unwrap_err();
+    assert!(matches!(late, ClientError::DeadlineExceeded { may_have_run: false, .. }), "{late}");
+}
+
+#[test]
+fn a_call_of_a_session_is_not_sent_before_the_session_is_there() {
+    let server = HandServer::new();
+    let client = server.client();
+    let methods = hand_server::welcome_with([(1, "session.open"), (2, "session.close"), (7, "test.double")]);
+    let first = thread::spawn(move || {
+        let mut peer = server.accept_with(methods);
+        let open = peer.call();
+        peer.answer(&open, &(5u32, 1u64, [0u8; 16]));
+        let call = peer.call();
+        peer.answer_bytes(&call, Status::Ok.code(), b"42");
+        drop(peer);
+        let mut peer = server.accept_with(welcome());
+        peer.greet();
+        (peer, server)
+    });
+    let session = client.session().unwrap();
+    let pending = session.try_start_json("test.double", "21").unwrap().expect("it is attached here");
+    assert_eq!(pending.wait().as_deref(), Ok("42"));
+    // On the next connection it is not attached yet.
+    hand_server::wait_until("the client has connected anew", || {
+        client.methods().is_ok_and(|all| all.len() == 2)
+    });
+    assert!(session.try_start_json("test.double", "21").unwrap().is_none());
+    first.join().unwrap();
+}
+
+#[test]
+fn a_polled_call_tells_its_times() {
+    let (_server, client, mut peer) = pair();
+    let mut pending = client.start_json("test.double", "21").unwrap();
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(pending.poll_timed(&mut context).is_pending());
+    assert!(pending.wait_for(Duration::ZERO).is_none());
+    let call = peer.call();
+    peer.answer(&call, &42u64);
+    let reply = pending.wait_for(PATIENCE).expect("it is answered").unwrap();
+    let us = Duration::from_micros;
+    assert_eq!(reply.times, Times { queue_wait: us(1), permit_wait: us(2), run: us(3) });
+    let mut pending = client.start_json("test.double", "21").unwrap();
+    let call = peer.call();
+    peer.answer(&call, &43u64);
+    let reply = loop {
+        match pending.poll_timed(&mut context) {
+            Poll::Ready(reply) => break reply.unwrap(),
+            Poll::Pending => thread::yield_now(),
+        }
+    };
+    assert_eq!((reply.response.as_str(), reply.times.run), ("43", us(3)));
+}
+
+#[test]
+fn a_wait_that_is_given_up_cancels_the_call() {
+    let (_server, client, mut peer) = pair();
+    let mut asked = 0;
+    let outcome = client.call_json_while("test.double", "21", || {
+        asked += 1;
+        asked < 3
+    });
+    assert!(matches!(outcome, Err(ClientError::Disconnected { may_have_run: true, .. })), "{outcome:?}");
+    assert_eq!(asked, 3);
+    let call = peer.call();
+    assert_eq!(peer.cancel(), call.id);
+    let peer = thread::spawn(move || serve(peer, 1));
+    assert_eq!(client.call_json_while("test.double", "21", || true).unwrap().response, "42");
+    peer.join().unwrap();
+}
