@@ -126,7 +126,7 @@ fn expected(name: &str) -> Expected {
 }
 
 fn example_welcome() -> Welcome {
-    let method = |number, name: &str| MethodEntry { number, name: name.to_owned() };
+    let method = |number, name: &str| MethodEntry { number, name: name.to_owned(), fingerprint: 0 };
     Welcome {
         server: "Boneyard 0.1.0".to_owned(),
         body_bytes_max: (4 << 20) - HEADER_BYTES as u32,

@@ -31,6 +31,7 @@ mod manners;
 mod nearest;
 mod options;
 mod pending;
+mod schemas;
 mod session;
 mod timer;
 
@@ -238,6 +239,7 @@ impl Client {
         Ok(Call {
             method: method.name(),
             idempotent: method.is_idempotent(),
+            describe: method.describe(),
             codec: Codec::Bincode,
             write,
             decode: |codec, bytes| codec.decode(bytes),
@@ -251,6 +253,7 @@ impl Client {
         Ok(Call {
             method,
             idempotent: false,
+            describe: None,
             codec: Codec::Json,
             write,
             decode: json_text,
@@ -278,7 +281,11 @@ impl Client {
         call: &Call<'_, Response>,
         patience: Option<Instant>,
     ) -> Result<Option<Pending<Response>>, ClientError> {
-        let method = link.method(call.method).ok_or_else(|| unknown(call.method, link))?;
+        let entry = link.entry(call.method).ok_or_else(|| unknown(call.method, link))?;
+        if !self.agree(link, entry, call, patience)? {
+            return Ok(None);
+        }
+        let method = entry.number;
         let session = match &self.session {
             None => 0,
             Some(session) => match self.number_on(link, session, patience)? {
