@@ -14,6 +14,7 @@ mod check;
 mod json;
 mod logger;
 mod serve;
+mod stubs;
 #[cfg(feature = "top")]
 mod top;
 
@@ -116,6 +117,8 @@ enum Command {
     Call(call::Call),
     /// List the methods of a running server, one name a line.
     Methods(call::Methods),
+    /// Write typed client code in another language for the methods of a running server.
+    Stubs(stubs::Stubs),
     /// Press a running server with calls, and say how many it answered and how fast.
     ///
     /// A closed loop keeps a number of calls out on each connection; an open loop (--rate) calls at times of its own,
@@ -181,6 +184,7 @@ pub fn main<B: IntoServer>(build: impl FnOnce(Server) -> B) -> ExitCode {
         Some(Command::Check { file, json, .. }) => check::run(&program, &file, json),
         Some(Command::Call(call)) => call.run(&program),
         Some(Command::Methods(methods)) => methods.run(&program),
+        Some(Command::Stubs(stubs)) => stubs.run(),
         Some(Command::Bench(bench)) => bench.run(),
         #[cfg(feature = "top")]
         Some(Command::Top(top)) => top.run(),

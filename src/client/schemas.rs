@@ -1,8 +1,8 @@
 //! Whether a client's types are the server's, before anything is sent in bincode.
 //!
-//! A method's types are traced once in a process, at its first call. Their fingerprint is compared with the one in the
-//! Welcome, once for each connection; where they differ, the server is asked what its types are. Knows shapes and calls;
-//! knows no sockets.
+//! A method's types are traced once in a process, at its first call. Their fingerprint is compared with the one in
+//! the Welcome, once for each connection; where they differ, the server is asked what its types are. Knows shapes and
+//! calls; knows no sockets.
 //!
 //! Invariant: what is known to agree costs a call one load and one comparison of a number.
 
@@ -36,8 +36,8 @@ impl Entry {
 
     /// Need these types no more be compared?
     fn agrees(&self, describe: Describe) -> bool {
-        // Relaxed: whoever reads an old value compares once more. Two functions may have one address only where they are
-        // the same code, and so describe the same types.
+        // Relaxed: whoever reads an old value compares once more. Two functions may have one address only where they
+        // are the same code, and so describe the same types.
         self.fingerprint == 0 || self.agreed.load(Ordering::Relaxed) == describe as usize
     }
 }

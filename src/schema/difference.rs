@@ -1,4 +1,5 @@
-//! Where a client's shapes and a server's first differ, in words; `None` where each side can read what the other writes.
+//! Where a client's shapes and a server's first differ, in words; `None` where each side can read what the other
+//! writes.
 //!
 //! Invariant: two shapes with the same nameless text never differ. What bincode would misread always does.
 

@@ -39,7 +39,8 @@ pub struct Schema {
 pub type Describe = fn() -> Schema;
 
 impl Schema {
-    /// Traces both types. Runs their `Deserialize` some dozen times, with values it makes up; a panic in it is a reason.
+    /// Traces both types. Runs their `Deserialize` some dozen times, with values it makes up; a panic in it is a
+    /// reason.
     pub fn of<Request: DeserializeOwned, Response: DeserializeOwned>() -> Schema {
         let shapes = |human| {
             let request = trace::shape_of::<Request>(human).map_err(|why| format!("request: {why}"))?;

@@ -1,10 +1,10 @@
-//! Methods every server has: `server.ping`, `server.echo`, `server.info`, `server.methods`, `server.schema`, all idempotent,
-//! and `session.open`, `session.attach`, `session.close`.
+//! Methods every server has: `server.ping`, `server.echo`, `server.info`, `server.methods`, `server.schema`, all
+//! idempotent, and `session.open`, `session.attach`, `session.close`.
 
 use super::handler::typed;
 use super::services::ServicesBuilder;
 use super::session::{self, Sessions};
-use super::{Bytes, Method, Refusal, Status, Transaction};
+use super::{Bytes, Method, Refusal, Status, Transaction, check_method_name};
 use crate::schema::{Schema, Shapes, Unreadable};
 use crate::sync::Arc;
 use crate::wire::Codec;
@@ -136,7 +136,8 @@ pub(crate) fn add(
     let own = [(SCHEMA.name().to_owned(), MethodSchema::from(&SCHEMA.schema()))];
     let known = builder.schemas().map(|(name, schema)| (name.to_owned(), MethodSchema::from(schema)));
     let schemas: BTreeMap<String, MethodSchema> = known.chain(own).collect();
-    add_refusing(builder, SCHEMA, move |_, name| {
+    add_refusing(builder, SCHEMA, move |_, name: String| {
+        check_method_name(&name).map_err(|error| Refusal::new(Status::BadRequest, error.to_string()))?;
         let unknown = || Refusal::new(Status::UnknownMethod, format!("there is no method {name:?}"));
         schemas.get(&name).cloned().ok_or_else(unknown)
     });

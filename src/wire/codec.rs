@@ -67,8 +67,8 @@ impl Codec {
 /// Longest path to a field that a message shows, in bytes: its words may be a peer's.
 const PATH_BYTES_MAX: usize = 200;
 
-/// What is wrong, and at which field: `notes[3].title: invalid type: ...`. Decodes once more to find the path, which costs
-/// good calls nothing.
+/// What is wrong, and at which field: `notes[3].title: invalid type: ...`. Decodes once more to find the path, which
+/// costs good calls nothing.
 #[cold]
 fn json_error<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> String {
     if !error.is_data() {

@@ -1,10 +1,10 @@
 //! The decoder that makes its values up, and writes down what it was asked for.
 
+use super::access::{ByName, Chosen, InOrder, OneEntry};
 use super::node::{Enum, Held, Node, Structure};
 use super::{Context, DEPTH_MAX, NODES_MAX, Refused, VISITS_MAX};
 use crate::schema::Plain;
-use serde::de::value::{BorrowedStrDeserializer, U32Deserializer};
-use serde::de::{DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor};
+use serde::de::{Deserializer, Visitor};
 
 /// Texts that one or the other type takes.
 const TEXTS: [&str; 13] = [
@@ -41,7 +41,7 @@ pub(super) struct Giver<'t> {
 
 impl<'t> Giver<'t> {
     /// A part of it, once that is known to be within the bounds.
-    fn inner(context: &'t Context, depth: usize, node: &'t mut Node) -> Giver<'t> {
+    pub(super) fn inner(context: &'t Context, depth: usize, node: &'t mut Node) -> Giver<'t> {
         Giver { node, context, depth: depth + 1 }
     }
 
@@ -86,7 +86,7 @@ impl<'t> Giver<'t> {
         given
     }
 
-    fn tuple_of<V: Visitor<'static>>(self, count: usize, visitor: V) -> Result<V::Value, Refused> {
+    pub(super) fn tuple_of<V: Visitor<'static>>(self, count: usize, visitor: V) -> Result<V::Value, Refused> {
         let Giver { node, context, depth } = self;
         if count > NODES_MAX {
             return Err(context.end(format!("it has more than {NODES_MAX} parts")));
@@ -99,7 +99,7 @@ impl<'t> Giver<'t> {
         visitor.visit_seq(InOrder { nodes: parts.iter_mut(), context, depth })
     }
 
-    fn structure<V: Visitor<'static>>(
+    pub(super) fn structure<V: Visitor<'static>>(
         self,
         name: &'static str,
         fields: &'static [&'static str],
@@ -365,146 +365,5 @@ impl<'t> Deserializer<'static> for Giver<'t> {
         visitor: V,
     ) -> Result<V::Value, Refused> {
         self.opened(visitor, |giver, visitor| giver.one_of(name, variants, visitor))
-    }
-}
-
-/// Parts in their order.
-struct InOrder<'t, Nodes> {
-    nodes: Nodes,
-    context: &'t Context,
-    depth: usize,
-}
-
-impl<'t, Nodes: Iterator<Item = &'t mut Node>> SeqAccess<'static> for InOrder<'t, Nodes> {
-    type Error = Refused;
-
-    fn next_element_seed<T: DeserializeSeed<'static>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, Refused> {
-        let Some(node) = self.nodes.next() else { return Ok(None) };
-        seed.deserialize(Giver::inner(self.context, self.depth, node)).map(Some)
-    }
-}
-
-/// The fields of a structure, by name.
-struct ByName<'t, 'g> {
-    structure: &'g mut Structure,
-    order: &'g [usize],
-    given: &'g mut Vec<&'static str>,
-    asked: &'g mut bool,
-    context: &'t Context,
-    depth: usize,
-}
-
-impl MapAccess<'static> for ByName<'_, '_> {
-    type Error = Refused;
-
-    fn next_key_seed<K: DeserializeSeed<'static>>(&mut self, seed: K) -> Result<Option<K::Value>, Refused> {
-        *self.asked = true;
-        let Some(index) = self.order.get(self.given.len()) else { return Ok(None) };
-        let name = self.structure.fields[*index].0;
-        self.given.push(name);
-        seed.deserialize(BorrowedStrDeserializer::new(name)).map(Some)
-    }
-
-    fn next_value_seed<V: DeserializeSeed<'static>>(&mut self, seed: V) -> Result<V::Value, Refused> {
-        let Some(index) = self.given.len().checked_sub(1).map(|last| self.order[last]) else {
-            return Err(self.context.end("it asks for a value before its key"));
-        };
-        seed.deserialize(Giver::inner(self.context, self.depth, &mut self.structure.fields[index].1))
-    }
-}
-
-/// One key and its value.
-struct OneEntry<'t> {
-    key: Option<&'t mut Node>,
-    value: &'t mut Node,
-    context: &'t Context,
-    depth: usize,
-}
-
-impl MapAccess<'static> for OneEntry<'_> {
-    type Error = Refused;
-
-    fn next_key_seed<K: DeserializeSeed<'static>>(&mut self, seed: K) -> Result<Option<K::Value>, Refused> {
-        let Some(node) = self.key.take() else { return Ok(None) };
-        seed.deserialize(Giver::inner(self.context, self.depth, node)).map(Some)
-    }
-
-    fn next_value_seed<V: DeserializeSeed<'static>>(&mut self, seed: V) -> Result<V::Value, Refused> {
-        seed.deserialize(Giver::inner(self.context, self.depth, self.value))
-    }
-}
-
-/// A variant of an enum.
-struct Chosen<'t> {
-    several: &'t mut Enum,
-    index: usize,
-    taken: &'t mut bool,
-    context: &'t Context,
-    depth: usize,
-}
-
-impl EnumAccess<'static> for Chosen<'_> {
-    type Error = Refused;
-    type Variant = Self;
-
-    fn variant_seed<V: DeserializeSeed<'static>>(self, seed: V) -> Result<(V::Value, Self), Refused> {
-        let name = self.several.variants.get(self.index).map_or("", |(name, _)| name);
-        let variant = if self.several.by_name {
-            seed.deserialize(BorrowedStrDeserializer::new(name))?
-        } else {
-            seed.deserialize(U32Deserializer::new(self.index as u32))?
-        };
-        *self.taken = true;
-        Ok((variant, self))
-    }
-}
-
-impl<'t> Chosen<'t> {
-    /// What the chosen variant holds, if it holds anything.
-    fn held(self) -> Result<Giver<'t>, Refused> {
-        let context = self.context;
-        let held = &mut self.several.variants[self.index].1;
-        if matches!(held, Held::Unknown) {
-            *held = Held::Value(Node::Unknown);
-        }
-        match held {
-            Held::Value(node) => Ok(Giver::inner(context, self.depth, node)),
-            _ => Err(context.end("its shape depends on its data")),
-        }
-    }
-}
-
-impl VariantAccess<'static> for Chosen<'_> {
-    type Error = Refused;
-
-    fn unit_variant(self) -> Result<(), Refused> {
-        let held = &mut self.several.variants[self.index].1;
-        match held {
-            Held::Unknown => {
-                *held = Held::Nothing;
-                self.context.found()
-            }
-            Held::Nothing => Ok(()),
-            Held::Value(_) => Err(self.context.end("its shape depends on its data")),
-        }
-    }
-
-    fn newtype_variant_seed<T: DeserializeSeed<'static>>(self, seed: T) -> Result<T::Value, Refused> {
-        seed.deserialize(self.held()?)
-    }
-
-    fn tuple_variant<V: Visitor<'static>>(self, count: usize, visitor: V) -> Result<V::Value, Refused> {
-        self.held()?.tuple_of(count, visitor)
-    }
-
-    fn struct_variant<V: Visitor<'static>>(
-        self,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Refused> {
-        self.held()?.structure("", fields, visitor)
     }
 }
