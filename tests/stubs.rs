@@ -1,8 +1,7 @@
 //! `boneyard stubs` and `methods --schema`: what they write of a running server, and that it works in its language.
 //!
-//! What is written is compared with `tests/stubs/`, so that a reader sees it. That it compiles, type-checks and calls needs
-//! the languages themselves: `cargo test --test stubs -- --include-ignored`, with `python3`, `mypy`, `tsc` and `cc` on the
-//! path.
+//! What is written is compared with `tests/stubs/`, so that a reader sees it. That it compiles, type-checks and calls
+//! needs the languages themselves: `tests/stubs/check`.
 
 mod common;
 mod process;

@@ -43,14 +43,14 @@ pub use session::Session;
 
 use crate::service::{Method, host};
 use crate::sync::{Arc, AtomicU64, Ordering};
-use crate::wire::{Codec, WireError};
+use crate::wire::{Codec, WireError, json};
 use attempts::Call;
 use connection::{Link, NotSent};
 use dial::Dialer;
 use manners::Manners;
 use pending::Slot;
 use serde::Serialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
 use session::Attached;
 use std::time::{Duration, Instant};
 use timer::Timer;
@@ -337,6 +337,6 @@ fn json_text(codec: Codec, bytes: &[u8]) -> Result<String, WireError> {
     if codec != Codec::Json {
         return Err(WireError::Undecodable("the result of a JSON call is not JSON".to_owned()));
     }
-    let _: IgnoredAny = codec.decode(bytes)?;
+    json::check(bytes)?;
     String::from_utf8(bytes.to_vec()).map_err(|error| WireError::Undecodable(error.to_string()))
 }

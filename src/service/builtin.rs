@@ -7,8 +7,8 @@ use super::session::{self, Sessions};
 use super::{Bytes, Method, Refusal, Status, Transaction, check_method_name};
 use crate::schema::{Schema, Shapes, Unreadable};
 use crate::sync::Arc;
-use crate::wire::Codec;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use crate::wire::{Codec, json};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -160,7 +160,7 @@ pub(crate) fn echo(
     out: &mut Vec<u8>,
 ) -> Result<(), Refusal> {
     if codec == Codec::Json {
-        let _: IgnoredAny = codec.decode(arguments)?;
+        json::check(arguments)?;
     }
     out.extend_from_slice(arguments);
     Ok(())

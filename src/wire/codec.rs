@@ -5,7 +5,7 @@
 //! guard, a method's types must not have: elements of no size (`Vec<()>` can claim 2^46 of them), and recursion
 //! (a nest of 15,000 overflows a stack).
 
-use super::{Flags, WireError};
+use super::{Flags, WireError, json};
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -41,8 +41,7 @@ impl Codec {
     pub fn decode<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, WireError> {
         match self {
             Codec::Bincode => decode_bincode(bytes),
-            Codec::Json => serde_json::from_slice(bytes)
-                .map_err(|error| WireError::Undecodable(json_error::<T>(bytes, &error))),
+            Codec::Json => json::decode(bytes),
         }
     }
 
@@ -61,29 +60,6 @@ impl Codec {
                 serde_json::to_writer(out, value).map_err(|e| WireError::Unencodable(e.to_string()))
             }
         }
-    }
-}
-
-/// Longest path to a field that a message shows, in bytes: its words may be a peer's.
-const PATH_BYTES_MAX: usize = 200;
-
-/// What is wrong, and at which field: `notes[3].title: invalid type: ...`. Decodes once more to find the path, which
-/// costs good calls nothing.
-#[cold]
-fn json_error<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> String {
-    if !error.is_data() {
-        return error.to_string();
-    }
-    let mut again = serde_json::Deserializer::from_slice(bytes);
-    match serde_path_to_error::deserialize::<_, T>(&mut again) {
-        Err(found) => {
-            let path = found.path().to_string();
-            let fits = |end: &usize| path.is_char_boundary(*end);
-            let end = (0..=path.len().min(PATH_BYTES_MAX)).rev().find(fits).unwrap_or(0);
-            let cut = if end < path.len() { "..." } else { "" };
-            if path == "." { error.to_string() } else { format!("{}{cut}: {error}", &path[..end]) }
-        }
-        Ok(_) => error.to_string(),
     }
 }
 

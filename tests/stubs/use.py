@@ -23,12 +23,12 @@ assert title == "a" and read["color"] == color and read["due"] == 2**64 - 1
 assert read["seen by"] == {"1": ["x", True]} and read["raw"] == [0, 255]
 assert services.notes.read(number + 1) is None
 assert services.notes.list() == [[number, "a"]]
-assert services.more_notes_async.import_2(["Red", {"Named": {"name": "b"}}]) == ["Red", {"Named": {"name": "b"}}]
+assert services.more_notes_async.import_(["Red", {"Named": {"name": "b"}}]) == ["Red", {"Named": {"name": "b"}}]
 assert services.notes.any({"any": [1]}) == {"any": [1]}
-assert services.notes.class_2(None) == "of the program"
+assert services.notes.class_(None) == "of the program"
 services.server.ping()
 
 if len(sys.argv) > 2:
     services.notes.read("1")  # type: ignore[arg-type]
-    services.more_notes_async.import_2(["Green", "Red"])  # type: ignore[list-item]
+    services.more_notes_async.import_(["Green", "Red"])  # type: ignore[list-item]
     services.notes.create({"title": "a"})  # type: ignore[typeddict-item]

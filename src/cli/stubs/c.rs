@@ -1,7 +1,7 @@
 //! C: a function for each method over `boneyard_call`, with its types as a comment. Arguments and result are JSON text:
 //! C has neither text nor lists of its own, and programs have a JSON library that they know.
 
-use super::{Method, Names, small};
+use super::{Method, Names, comment, small};
 
 const HEAD: &str = "\
 /* Written by `boneyard stubs --lang c`. Each function calls a method with JSON text that ends with a NUL, and waits as
@@ -27,7 +27,7 @@ pub(super) fn write(methods: &[Method]) -> String {
     let mut text = HEAD.to_owned();
     for method in methods {
         let name = names.unique(&format!("call_{}", small(&method.name)));
-        let (called, comment) = (&method.name, method.comment());
+        let (called, comment) = (&method.name, comment(&method.described()));
         text += &format!(
             "\n/* {comment} */\n\
              static inline boneyard_status {name}(boneyard_client client, const char *json,\n        \

@@ -93,15 +93,19 @@ impl Method {
         self.name.rsplit_once('.').unwrap_or(("", &self.name))
     }
 
-    /// What it takes and gives, for a comment of any of the languages.
-    fn comment(&self) -> String {
-        let text = match &self.shapes {
+    /// What it takes and gives, or why that is not known.
+    fn described(&self) -> String {
+        match &self.shapes {
             Some(Shapes { request, response }) => format!("{request} -> {response}"),
             None => format!("types not known: {}", self.unknown),
-        };
-        let plain = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
-        text.chars().map(plain).collect::<String>().replace("*/", "* /")
+        }
     }
+}
+
+/// Text that ends no comment of any of the languages.
+fn comment(text: &str) -> String {
+    let plain = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
+    text.chars().map(plain).collect::<String>().replace("*/", "* /")
 }
 
 /// Methods by service.
@@ -123,10 +127,11 @@ impl Names {
 
     /// This name, or one like it that is not taken.
     fn unique(&mut self, wanted: &str) -> String {
-        let mut numbered = (2u32..).map(|number| format!("{wanted}_{number}"));
+        let numbered = (2u32..).map(|number| format!("{wanted}_{number}"));
+        let mut others = std::iter::once(format!("{wanted}_")).chain(numbered);
         let mut name = wanted.to_owned();
         while !self.0.insert(name.clone()) {
-            name = numbered.next().unwrap_or_default();
+            name = others.next().unwrap_or_default();
         }
         name
     }
@@ -194,7 +199,7 @@ mod tests {
         );
         assert_eq!([small("Read-it"), small("1x"), small("é")], ["read_it", "_1x", "_"]);
         let mut names = Names::new(&["class"]);
-        assert_eq!(["class", "a", "a", "a"].map(|name| names.unique(name)), ["class_2", "a", "a_2", "a_3"]);
+        assert_eq!(["class", "a", "a", "a"].map(|name| names.unique(name)), ["class_", "a", "a_", "a_2"]);
         assert_eq!(quoted("a\"\u{2028}\n😀"), r#""a\"\u2028\n\ud83d\ude00""#);
     }
 
@@ -203,7 +208,7 @@ mod tests {
         let shapes = || "{ \"*/ x\n\u{2028}\": u8 }".parse::<Shape>().unwrap_or(Shape::Tuple(Vec::new()));
         let shapes = Some(Shapes { request: shapes(), response: shapes() });
         let method = Method { name: "a.b".to_owned(), shapes, unknown: String::new() };
-        assert!(method.comment().contains("x\\n?"), "{}", method.comment());
-        assert!(!method.comment().contains("*/") && !method.comment().contains('\n'));
+        assert!(comment(&method.described()).contains("x\\n?"), "{}", comment(&method.described()));
+        assert!(!comment(&method.described()).contains("*/") && !comment(&method.described()).contains('\n'));
     }
 }

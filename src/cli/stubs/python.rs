@@ -1,6 +1,6 @@
 //! Python: a `TypedDict` for each structure, a class for each service, over anything with the package's `call`.
 
-use super::{Declared, Method, Names, quoted, services, small};
+use super::{Declared, Method, Names, comment, quoted, services, small};
 use crate::schema::{Plain, Shape};
 
 const TAKEN: [&str; 13] = [
@@ -67,9 +67,13 @@ fn function(method: &Method, name: &str, types: &mut Types) -> String {
         "None" => (String::new(), "None"),
         takes => (format!(", arguments: {takes}"), "arguments"),
     };
-    let (called, comment) = (quoted(&method.name), method.comment());
+    let why = match method.shapes {
+        Some(_) => String::new(),
+        None => format!("        # {}\n", comment(&method.described())),
+    };
+    let called = quoted(&method.name);
     format!(
-        "\n    def {name}(self{parameter}) -> {gives}:\n        # {comment}\n        \
+        "\n    def {name}(self{parameter}) -> {gives}:\n{why}        \
          result: {gives} = self._caller.call({called}, {argument})\n        return result\n"
     )
 }

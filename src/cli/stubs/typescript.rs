@@ -1,6 +1,6 @@
 //! TypeScript: a type for each structure and enum, a class for each service, over a function that the program gives.
 
-use super::{Declared, Method, Names, large, quoted, services, small};
+use super::{Declared, Method, Names, comment, large, quoted, services, small};
 use crate::schema::{Plain, Shape};
 
 const TAKEN: [&str; 11] = [
@@ -62,9 +62,13 @@ fn function(method: &Method, name: &str, types: &mut Types) -> String {
         "null" => (String::new(), "null"),
         takes => (format!("args: {takes}"), "args"),
     };
-    let (called, comment) = (quoted(&method.name), method.comment());
+    let why = match method.shapes {
+        Some(_) => String::new(),
+        None => format!("  /* {} */\n", comment(&method.described())),
+    };
+    let called = quoted(&method.name);
     format!(
-        "\n  /* {comment} */\n  async {name}({parameter}): Promise<{gives}> {{\n    \
+        "\n{why}  async {name}({parameter}): Promise<{gives}> {{\n    \
          return (await this.caller({called}, {argument})) as {gives};\n  }}\n"
     )
 }
