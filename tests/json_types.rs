@@ -1,5 +1,6 @@
 //! A value is the same in both codecs: what JSON carries to a handler and back is what bincode carries. `docs/TYPES.md`
 //! says how each kind of type is written; its table of examples is made again here.
+#![cfg(all(feature = "client", feature = "server"))]
 
 mod common;
 

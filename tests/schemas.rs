@@ -2,6 +2,7 @@
 //! through.
 //!
 //! The rows of the table of changes in `docs/TYPES.md` are the functions below; a test compares.
+#![cfg(all(feature = "client", feature = "server"))]
 
 mod common;
 

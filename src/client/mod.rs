@@ -165,7 +165,8 @@ impl Client {
 
     /// Sends a call once and returns without its answer. The deadline counts from here, not from the wait.
     ///
-    /// Blocks while the connection is made, and while more than 1 MiB of other calls waits to be written.
+    /// Blocks while the connection is made, while the server is asked for types that differ, and while more than 1 MiB
+    /// of other calls waits to be written.
     ///
     /// # Errors
     /// The call was not sent. See [`ClientError`].
