@@ -69,8 +69,11 @@ fn frames(criterion: &mut Criterion) {
 fn reads(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("read");
     let stats = PortStats::default();
-    let welcome =
-        welcome("bench".to_owned(), 4 << 20, vec![MethodEntry { number: 1, name: "a.b".to_owned() }]);
+    let welcome = welcome(
+        "bench".to_owned(),
+        4 << 20,
+        vec![MethodEntry { number: 1, name: "a.b".to_owned(), fingerprint: 0 }],
+    );
     let (paces, now) = (Paces::new(1), Instant::now());
     let reception = Reception {
         welcome: &welcome,

@@ -48,7 +48,7 @@ fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:7003".to_owned());
     let permits = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(20);
-    let entry = |(number, name): (u16, &str)| MethodEntry { number, name: name.to_owned() };
+    let entry = |(number, name): (u16, &str)| MethodEntry { number, name: name.to_owned(), fingerprint: 0 };
     let server = Arc::new(Server {
         throttle: Throttle { free: Mutex::new(permits), changed: Condvar::new() },
         welcome: welcome("R4".to_owned(), 64 << 20, (1..).zip(METHODS).map(entry).collect()),

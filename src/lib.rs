@@ -13,7 +13,7 @@
 //! pool/                     threads, no sockets: workers, throttle, queue
 //! port/                     protocol logic, sans-IO
 //! stats/  service/          counters; methods, statuses, handlers
-//! config/  wire/  sync.rs   settings and sizing; frames as bytes; locks, channels, threads
+//! config/  wire/  schema/  sync.rs  settings and sizing; frames as bytes; shapes of types; locks, channels, threads
 //! ```
 //! Imports run downward only. `docs/ARCHITECTURE.md` has the threads and the way of one transaction.
 //!
@@ -37,6 +37,7 @@ pub mod insight;
 #[cfg(feature = "server")]
 mod pool;
 pub mod port;
+pub mod schema;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod service;

@@ -42,8 +42,9 @@ struct Port {
 
 impl Port {
     fn new() -> Port {
-        let methods =
-            (1..=METHODS).map(|number| MethodEntry { number, name: format!("test.m{number}") }).collect();
+        let methods = (1..=METHODS)
+            .map(|number| MethodEntry { number, name: format!("test.m{number}"), fingerprint: 0 })
+            .collect();
         Port {
             welcome: welcome("test".to_owned(), BODY_BYTES_MAX_HERE as u32, methods),
             draining: false,

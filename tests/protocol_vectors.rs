@@ -2,6 +2,7 @@
 //! its tables list every kind, status and limit with the right number.
 
 use boneyard::port::{self, Admission, Conversation, Intake, Reception, WINDOW_CALLS_MAX};
+use boneyard::schema::Schema;
 use boneyard::service::{Fault, Refusal, Status};
 use boneyard::stats::{MethodsStats, Paces, PortStats};
 use boneyard::wire::body::{Hello, MethodEntry, Welcome};
@@ -126,11 +127,18 @@ fn expected(name: &str) -> Expected {
 }
 
 fn example_welcome() -> Welcome {
-    let method = |number, name: &str| MethodEntry { number, name: name.to_owned() };
+    let method = |number, name: &str, schema: Schema| MethodEntry {
+        number,
+        name: name.to_owned(),
+        fingerprint: schema.fingerprint(),
+    };
     Welcome {
         server: "Boneyard 0.1.0".to_owned(),
         body_bytes_max: (4 << 20) - HEADER_BYTES as u32,
-        methods: vec![method(1, "math.add"), method(2, "server.ping")],
+        methods: vec![
+            method(1, "math.add", Schema::of::<(u32, u32), u32>()),
+            method(2, "server.ping", Schema::of::<(), ()>()),
+        ],
     }
 }
 

@@ -23,6 +23,7 @@ fn every_built_in_method_answers() {
         "server.info",
         "server.methods",
         "server.ping",
+        "server.schema",
         "session.attach",
         "session.close",
         "session.open",

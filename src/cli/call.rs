@@ -2,8 +2,9 @@
 //!
 //! Knows the client library and how its errors read to a person: first whose fault it is, then what, then what to do.
 
-use super::{Exit, json, print, say, seconds};
+use super::{Exit, json, print, say, seconds, stubs};
 use crate::client::{Blame, Client, ClientError, ClientOptions, Times};
+use crate::service::builtin::{MethodSchema, ShapeTexts};
 use crate::wire::limits::BODY_BYTES_MAX;
 use clap::Args;
 use serde::de::IgnoredAny;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 /// Where a server is.
 #[derive(Debug, Args)]
-struct Server {
+pub(super) struct Server {
     /// host, host:port or [IPv6]:port; the port is 1352 where it is left out.
     #[arg(value_name = "ADDR")]
     address: String,
@@ -44,9 +45,12 @@ pub(super) struct Call {
 pub(super) struct Methods {
     #[command(flatten)]
     server: Server,
-    /// One JSON array instead.
+    /// One JSON array instead; with --schema an object.
     #[arg(long)]
     json: bool,
+    /// With what each takes and gives.
+    #[arg(long)]
+    schema: bool,
 }
 
 impl Call {
@@ -81,6 +85,9 @@ impl Call {
 
 impl Methods {
     pub(super) fn run(self, _: &str) -> Exit {
+        if self.schema {
+            return self.schemas();
+        }
         match self.server.client().and_then(|client| client.methods()) {
             Ok(names) if self.json => print(&format!("{}\n", serde_json::json!(names))),
             Ok(names) => print(&names.iter().map(|name| format!("{name}\n")).collect::<String>()),
@@ -89,8 +96,36 @@ impl Methods {
     }
 }
 
+impl Methods {
+    /// A line for each method: `notes.read u64 -> Note { title: text }`, and one more where JSON's types are others.
+    fn schemas(self) -> Exit {
+        match self.server.client().and_then(|client| stubs::schemas(&client)) {
+            Ok(schemas) if self.json => print(&format!("{}\n", serde_json::json!(schemas))),
+            Ok(schemas) => {
+                print(&schemas.iter().map(|(name, schema)| lines(name, schema)).collect::<String>())
+            }
+            Err(error) => say_error(&error),
+        }
+    }
+}
+
+fn lines(name: &str, schema: &MethodSchema) -> String {
+    let line = |mark: &str, texts: &ShapeTexts| {
+        // Foreign text: a control character in it is not for the terminal.
+        let text = format!("{name}{mark} {} -> {}", texts.request, texts.response);
+        format!("{}\n", text.replace(char::is_control, "?"))
+    };
+    match (&schema.bincode, &schema.json) {
+        (Some(bincode), Some(json)) if bincode == json => line("", bincode),
+        (Some(bincode), Some(json)) => line("", bincode) + &line(" (JSON)", json),
+        (Some(bincode), None) => line("", bincode),
+        (None, Some(json)) => line(" (JSON only)", json),
+        (None, None) => format!("{name} ?: {}\n", schema.unknown.replace(char::is_control, "?")),
+    }
+}
+
 impl Server {
-    fn client(&self) -> Result<Client, ClientError> {
+    pub(super) fn client(&self) -> Result<Client, ClientError> {
         let name = concat!("boneyard call ", env!("CARGO_PKG_VERSION"));
         Client::connect_with(&self.address, ClientOptions::default().deadline(self.timeout).name(name))
     }
@@ -133,7 +168,7 @@ fn say_times(Times { queue_wait, permit_wait, run }: Times) {
 }
 
 /// Says whose fault it is and what happened.
-fn say_error(error: &ClientError) -> Exit {
+pub(super) fn say_error(error: &ClientError) -> Exit {
     let whose = match error.blame() {
         Blame::Caller => "wrong call",
         Blame::Server => "defect of the server",

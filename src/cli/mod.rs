@@ -1,5 +1,5 @@
-//! The command line: `serve`, `check`, `call`, `methods`, `bench`, `console`; for the ready server and for a program's
-//! own.
+//! The command line: `serve`, `check`, `call`, `methods`, `stubs`, `bench`, `console`, `top`; for the ready server and for
+//! a program's own.
 //!
 //! Knows words, exit codes and how to speak to people; what the words do is in the library below. A program with
 //! services of its own gets all of it from one call of [`main`].
@@ -15,6 +15,7 @@ mod console;
 mod json;
 mod logger;
 mod serve;
+mod stubs;
 #[cfg(feature = "top")]
 mod top;
 
@@ -117,6 +118,8 @@ enum Command {
     Call(call::Call),
     /// List the methods of a running server, one name a line.
     Methods(call::Methods),
+    /// Write typed client code in another language for the methods of a running server.
+    Stubs(stubs::Stubs),
     /// Press a running server with calls, and say how many it answered and how fast.
     ///
     /// A closed loop keeps a number of calls out on each connection; an open loop (--rate) calls at times of its own,
@@ -187,6 +190,7 @@ pub fn main<B: IntoServer>(build: impl FnOnce(Server) -> B) -> ExitCode {
         Some(Command::Check { file, json, .. }) => check::run(&program, &file, json),
         Some(Command::Call(call)) => call.run(&program),
         Some(Command::Methods(methods)) => methods.run(&program),
+        Some(Command::Stubs(stubs)) => stubs.run(),
         Some(Command::Bench(bench)) => bench.run(),
         #[cfg(feature = "top")]
         Some(Command::Top(top)) => top.run(),

@@ -8,6 +8,7 @@ use super::error::ClientError;
 use super::manners::may_repeat;
 use super::pending::{Decode, Pending, Reply};
 use super::{Client, Write};
+use crate::schema::Describe;
 use crate::service::blocking;
 use crate::sync::{Arc, Condvar, Mutex};
 use crate::wire::Codec;
@@ -19,6 +20,8 @@ use std::time::Instant;
 pub(super) struct Call<'a, Response> {
     pub(super) method: &'a str,
     pub(super) idempotent: bool,
+    /// Describes its types, where they are to be compared.
+    pub(super) describe: Option<Describe>,
     pub(super) codec: Codec,
     /// Appends the arguments.
     pub(super) write: &'a Write<'a>,

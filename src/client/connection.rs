@@ -18,10 +18,11 @@ pub use cancel::Canceller;
 use super::error::ClientError;
 use super::exchange::{self, Answer, Event, Exchange};
 use super::pending::Slot;
+use super::schemas::Entry;
 use crate::service::blocking;
 use crate::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering};
 use crate::wire::Kind;
-use crate::wire::body::Welcome;
+use crate::wire::body::{MethodEntry, Welcome};
 use crate::wire::limits::BODY_BYTES_MAX;
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
@@ -55,7 +56,7 @@ pub(super) enum NotSent {
 #[derive(Debug)]
 struct Core {
     stream: TcpStream,
-    methods: HashMap<String, u16>,
+    methods: HashMap<String, Entry>,
     call_bytes_max: usize,
     answer_bytes_max: usize,
     /// `life == Open`, to be read without the lock.
@@ -110,7 +111,8 @@ impl Link {
         exchange: Exchange,
         answer_bytes_max: usize,
     ) -> Result<Link, ClientError> {
-        let methods = welcome.methods.into_iter().map(|entry| (entry.name, entry.number)).collect();
+        let known = |entry: MethodEntry| (entry.name, Entry::new(entry.number, entry.fingerprint));
+        let methods = welcome.methods.into_iter().map(known).collect();
         let state = State {
             life: Life::Open,
             calls: HashMap::new(),
@@ -141,9 +143,9 @@ impl Link {
         self.0.open.load(Ordering::Relaxed)
     }
 
-    /// The number of a method, good on this connection only.
-    pub(super) fn method(&self, name: &str) -> Option<u16> {
-        self.0.methods.get(name).copied()
+    /// A method of the server.
+    pub(super) fn entry(&self, name: &str) -> Option<&Entry> {
+        self.0.methods.get(name)
     }
 
     /// Names of all methods, in no order.
@@ -153,7 +155,7 @@ impl Link {
 
     /// The name of a method's number.
     pub(super) fn method_name(&self, number: u16) -> &str {
-        let found = self.0.methods.iter().find(|(_, other)| **other == number);
+        let found = self.0.methods.iter().find(|(_, other)| other.number == number);
         found.map_or("", |(name, _)| name)
     }
 

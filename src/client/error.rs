@@ -60,6 +60,14 @@ pub enum ClientError {
         /// The method of the server whose name is nearest, if one is near.
         nearest: Option<String>,
     },
+    /// This program's types of the method are not the server's, and bincode would misread them. Nothing was sent.
+    #[error("the types of {method} are not the server's: {difference}")]
+    SchemaMismatch {
+        /// The method.
+        method: String,
+        /// The first place where they differ.
+        difference: String,
+    },
     /// The arguments do not decode as the method's request type.
     #[error("the server does not understand the arguments: {0}")]
     BadRequest(String),
@@ -217,6 +225,7 @@ impl ClientError {
             ClientError::InvalidAddress { .. }
             | ClientError::InvalidOption(_)
             | ClientError::UnknownMethod { .. }
+            | ClientError::SchemaMismatch { .. }
             | ClientError::BadRequest(_)
             | ClientError::TooLarge { .. }
             | ClientError::Unencodable(_)
@@ -250,6 +259,7 @@ impl ClientError {
             ClientError::InvalidAddress { .. }
             | ClientError::InvalidOption(_)
             | ClientError::UnknownMethod { .. }
+            | ClientError::SchemaMismatch { .. }
             | ClientError::BadRequest(_)
             | ClientError::TooLarge { .. }
             | ClientError::Unencodable(_)

@@ -273,7 +273,7 @@ mod tests {
     use crate::wire::limits::REPLY_PRELUDE_BYTES;
 
     fn entry(number: u16, name: &str) -> MethodEntry {
-        MethodEntry { number, name: name.to_owned() }
+        MethodEntry { number, name: name.to_owned(), fingerprint: 0 }
     }
 
     fn welcome() -> Vec<u8> {

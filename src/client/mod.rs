@@ -33,6 +33,7 @@ mod manners;
 mod nearest;
 mod options;
 mod pending;
+mod schemas;
 mod session;
 mod timer;
 
@@ -46,14 +47,14 @@ pub use session::Session;
 
 use crate::service::{Method, host};
 use crate::sync::{Arc, AtomicU64, Ordering};
-use crate::wire::{Codec, WireError};
+use crate::wire::{Codec, WireError, json};
 use attempts::Call;
 use connection::{Link, NotSent};
 use dial::Dialer;
 use manners::Manners;
 use pending::Slot;
 use serde::Serialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
 use session::Attached;
 use std::time::{Duration, Instant};
 use timer::Timer;
@@ -181,7 +182,8 @@ impl Client {
 
     /// Sends a call once and returns without its answer. The deadline counts from here, not from the wait.
     ///
-    /// Blocks while the connection is made, and while more than 1 MiB of other calls waits to be written.
+    /// Blocks while the connection is made, while the server is asked for types that differ, and while more than 1 MiB
+    /// of other calls waits to be written.
     ///
     /// # Errors
     /// The call was not sent. See [`ClientError`].
@@ -255,6 +257,7 @@ impl Client {
         Ok(Call {
             method: method.name(),
             idempotent: method.is_idempotent(),
+            describe: method.describe(),
             codec: Codec::Bincode,
             write,
             decode: |codec, bytes| codec.decode(bytes),
@@ -268,6 +271,7 @@ impl Client {
         Ok(Call {
             method,
             idempotent: false,
+            describe: None,
             codec: Codec::Json,
             write,
             decode: json_text,
@@ -295,7 +299,11 @@ impl Client {
         call: &Call<'_, Response>,
         patience: Option<Instant>,
     ) -> Result<Option<Pending<Response>>, ClientError> {
-        let method = link.method(call.method).ok_or_else(|| unknown(call.method, link))?;
+        let entry = link.entry(call.method).ok_or_else(|| unknown(call.method, link))?;
+        if !self.agree(link, entry, call, patience)? {
+            return Ok(None);
+        }
+        let method = entry.number;
         let session = match &self.session {
             None => 0,
             Some(session) => match self.number_on(link, session, patience)? {
@@ -347,6 +355,6 @@ fn json_text(codec: Codec, bytes: &[u8]) -> Result<String, WireError> {
     if codec != Codec::Json {
         return Err(WireError::Undecodable("the result of a JSON call is not JSON".to_owned()));
     }
-    let _: IgnoredAny = codec.decode(bytes)?;
+    json::check(bytes)?;
     String::from_utf8(bytes.to_vec()).map_err(|error| WireError::Undecodable(error.to_string()))
 }

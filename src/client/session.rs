@@ -96,7 +96,7 @@ impl Client {
     }
 
     /// This client without a session.
-    fn outside(&self) -> Client {
+    pub(super) fn outside(&self) -> Client {
         Client { session: None, ..self.clone() }
     }
 
@@ -192,7 +192,7 @@ impl Attached {
     fn close(&self) -> Option<()> {
         let (link, number) = self.place()?;
         let write = |out: &mut Vec<u8>| Codec::Bincode.encode(&number, out);
-        let method = link.method(CLOSE.name())?;
+        let method = link.entry(CLOSE.name())?.number;
         let frame = exchange::call(method, Codec::Bincode, None, link.call_bytes_max(), write).ok()?;
         let (call, slot) = (self.shared.next_call(), Arc::<Slot>::default());
         link.send((call, 0), frame, &slot, None, Some(Instant::now())).ok()

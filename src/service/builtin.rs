@@ -1,14 +1,16 @@
-//! Methods every server has: `server.ping`, `server.echo`, `server.info`, `server.methods`, all idempotent, and
-//! `session.open`, `session.attach`, `session.close`.
+//! Methods every server has: `server.ping`, `server.echo`, `server.info`, `server.methods`, `server.schema`, all
+//! idempotent, and `session.open`, `session.attach`, `session.close`.
 
 use super::handler::typed;
 use super::services::ServicesBuilder;
 use super::session::{self, Sessions};
-use super::{Bytes, Method, Refusal, Transaction};
+use super::{Bytes, Method, Refusal, Status, Transaction, check_method_name};
+use crate::schema::{Schema, Shapes, Unreadable};
 use crate::sync::Arc;
-use crate::wire::Codec;
-use serde::de::IgnoredAny;
+use crate::wire::{Codec, json};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Nothing in, nothing out: is the server there?
 pub const PING: Method<(), ()> = Method::new("server.ping").idempotent();
@@ -21,6 +23,57 @@ pub const INFO: Method<(), Info> = Method::new("server.info").idempotent();
 
 /// Names of all methods, sorted.
 pub const METHODS: Method<(), Vec<String>> = Method::new("server.methods").idempotent();
+
+/// What the types of the method of this name look like. A name that no method has is answered `UnknownMethod`.
+pub const SCHEMA: Method<String, MethodSchema> = Method::new("server.schema").idempotent();
+
+/// Result of [`SCHEMA`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MethodSchema {
+    /// As in the Welcome; 0 where bincode's shapes are not known.
+    pub fingerprint: u64,
+    /// As bincode writes them, if that is known.
+    pub bincode: Option<ShapeTexts>,
+    /// As JSON writes them, if that is known. Most types are the same in both.
+    pub json: Option<ShapeTexts>,
+    /// Why either is not known; empty where both are.
+    pub unknown: String,
+}
+
+/// Both shapes of a method, in the language of `docs/TYPES.md`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShapeTexts {
+    /// Of the arguments.
+    pub request: String,
+    /// Of the result.
+    pub response: String,
+}
+
+impl From<&Schema> for MethodSchema {
+    fn from(schema: &Schema) -> MethodSchema {
+        let texts = |shapes: &Shapes| ShapeTexts {
+            request: shapes.request.to_string(),
+            response: shapes.response.to_string(),
+        };
+        let unknown = schema.bincode.as_ref().err().or(schema.json.as_ref().err());
+        MethodSchema {
+            fingerprint: schema.fingerprint(),
+            bincode: schema.bincode.as_ref().ok().map(texts),
+            json: schema.json.as_ref().ok().map(texts),
+            unknown: unknown.cloned().unwrap_or_default(),
+        }
+    }
+}
+
+impl ShapeTexts {
+    /// The shapes themselves.
+    ///
+    /// # Errors
+    /// A text is none.
+    pub fn read(&self) -> Result<Shapes, Unreadable> {
+        Ok(Shapes { request: self.request.parse()?, response: self.response.parse()? })
+    }
+}
 
 /// Result of [`INFO`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,16 +123,33 @@ pub(crate) fn add(
     sessions: Arc<dyn Sessions>,
 ) {
     let (attach, close) = (Arc::clone(&sessions), Arc::clone(&sessions));
-    builder.add_raw(session::OPEN.name(), typed(move |tx, ()| sessions.open(tx)));
-    builder.add_raw(session::ATTACH.name(), typed(move |tx, ticket| attach.attach(tx, &ticket)));
-    builder.add_raw(session::CLOSE.name(), typed(move |tx, number| close.close(tx, number)));
+    add_refusing(builder, session::OPEN, move |tx, ()| sessions.open(tx));
+    add_refusing(builder, session::ATTACH, move |tx, ticket| attach.attach(tx, &ticket));
+    add_refusing(builder, session::CLOSE, move |tx, number| close.close(tx, number));
     builder.add(PING, |_, ()| Ok(()));
     builder.add_raw(ECHO.name(), Box::new(echo));
     builder.add(INFO, move |_, ()| Ok(info()));
     let mut names: Vec<String> = builder.names().map(str::to_owned).collect();
-    names.push(METHODS.name().to_owned());
+    names.extend([METHODS.name().to_owned(), SCHEMA.name().to_owned()]);
     names.sort();
     builder.add(METHODS, move |_, ()| Ok(names.clone()));
+    let own = [(SCHEMA.name().to_owned(), MethodSchema::from(&SCHEMA.schema()))];
+    let known = builder.schemas().map(|(name, schema)| (name.to_owned(), MethodSchema::from(schema)));
+    let schemas: BTreeMap<String, MethodSchema> = known.chain(own).collect();
+    add_refusing(builder, SCHEMA, move |_, name: String| {
+        check_method_name(&name).map_err(|error| Refusal::new(Status::BadRequest, error.to_string()))?;
+        let unknown = || Refusal::new(Status::UnknownMethod, format!("there is no method {name:?}"));
+        schemas.get(&name).cloned().ok_or_else(unknown)
+    });
+}
+
+/// Adds a method that may say no with any status.
+fn add_refusing<Request: DeserializeOwned, Response: Serialize>(
+    builder: &mut ServicesBuilder,
+    method: Method<Request, Response>,
+    run: impl Fn(&Transaction<'_>, Request) -> Result<Response, Refusal> + Send + Sync + 'static,
+) {
+    builder.add_described(method.name(), method.schema(), typed(run));
 }
 
 /// Copies the arguments. Works for every type, since both codecs write request and response alike.
@@ -90,7 +160,7 @@ pub(crate) fn echo(
     out: &mut Vec<u8>,
 ) -> Result<(), Refusal> {
     if codec == Codec::Json {
-        let _: IgnoredAny = codec.decode(arguments)?;
+        json::check(arguments)?;
     }
     out.extend_from_slice(arguments);
     Ok(())

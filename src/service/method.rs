@@ -1,14 +1,16 @@
 //! `Method<Request, Response>`: a constant that server and client share, so that the compiler checks both.
 
+use crate::schema::{Describe, Schema};
 use crate::wire::limits::METHOD_NAME_BYTES_MAX;
+use serde::de::DeserializeOwned;
 use std::marker::PhantomData;
 use thiserror::Error;
 
 /// A method's name with the types of its request and response.
 ///
-/// Request and response are frozen once published: bincode has neither optional trailing fields nor field names,
-/// so a changed type is a new method. Types must not contain sequences of elements of no size (`Vec<()>`) and
-/// must not be recursive; see [`crate::wire::codec`].
+/// Request and response are frozen once published, but for what `docs/TYPES.md` lists: a client whose types differ from
+/// the server's is told so before it sends anything. Types must not contain sequences of elements of no size
+/// (`Vec<()>`) and must not be recursive; see [`crate::wire::codec`].
 ///
 /// ```
 /// use boneyard::Method;
@@ -19,20 +21,32 @@ use thiserror::Error;
 pub struct Method<Request, Response> {
     name: &'static str,
     idempotent: bool,
+    describe: Option<Describe>,
     types: PhantomData<fn(Request) -> Response>,
 }
 
-impl<Request, Response> Method<Request, Response> {
+impl<Request: DeserializeOwned, Response: DeserializeOwned> Method<Request, Response> {
     /// A method named `service.method`.
     ///
     /// # Panics
     /// At compile time when used in a constant: the name breaks the rules of [`check_method_name`].
     pub const fn new(name: &'static str) -> Self {
+        Method { describe: Some(Schema::of::<Request, Response>), ..Method::undescribed(name) }
+    }
+}
+
+impl<Request, Response> Method<Request, Response> {
+    /// A method whose types nobody compares: for a type that one side only writes and cannot read, as `&'static str`.
+    /// The other side may know the same method by [`Method::new`].
+    ///
+    /// # Panics
+    /// As [`Method::new`].
+    pub const fn undescribed(name: &'static str) -> Self {
         assert!(
             check_method_name(name).is_ok(),
             "a method's name is service.method, of letters, digits, _ and -"
         );
-        Method { name, idempotent: false, types: PhantomData }
+        Method { name, idempotent: false, describe: None, types: PhantomData }
     }
 
     /// The same method, which may run twice without harm: to read is idempotent, to add is not. A client then makes a
@@ -43,12 +57,28 @@ impl<Request, Response> Method<Request, Response> {
     /// const READ: Method<u64, String> = Method::new("notes.read").idempotent();
     /// ```
     pub const fn idempotent(self) -> Self {
-        Method { name: self.name, idempotent: true, types: PhantomData }
+        Method { idempotent: true, ..self }
     }
 
     /// May it run twice without harm?
     pub const fn is_idempotent(&self) -> bool {
         self.idempotent
+    }
+
+    /// What its types look like; traced anew at each call. A test of one's own can pin the fingerprint.
+    ///
+    /// ```
+    /// # use boneyard::Method;
+    /// const DOUBLE: Method<u32, u64> = Method::new("math.double");
+    /// assert_eq!(DOUBLE.schema().bincode.unwrap().response.to_string(), "u64");
+    /// ```
+    pub fn schema(&self) -> Schema {
+        self.describe.map_or_else(|| Schema::unknown("nobody described it"), |describe| describe())
+    }
+
+    /// Makes the schema, if anything can.
+    pub(crate) const fn describe(&self) -> Option<Describe> {
+        self.describe
     }
 
     /// `service.method`.

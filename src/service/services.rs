@@ -2,6 +2,7 @@
 
 use super::handler::{Handler, typed};
 use super::{ApplicationError, Method, Refusal, Status, Transaction};
+use crate::schema::Schema;
 use crate::wire::body::MethodEntry;
 use crate::wire::{Codec, limits};
 use serde::Serialize;
@@ -19,12 +20,14 @@ pub struct DuplicateMethod(pub String);
 #[derive(Default)]
 pub struct Services {
     methods: Vec<(String, Handler)>,
+    /// Of the methods, in the same order; 0 where the types are not known.
+    fingerprints: Vec<u64>,
 }
 
 /// Methods while they are gathered.
 #[derive(Default)]
 pub(crate) struct ServicesBuilder {
-    methods: BTreeMap<String, Handler>,
+    methods: BTreeMap<String, (Handler, Schema)>,
     duplicate: Option<String>,
 }
 
@@ -36,12 +39,20 @@ impl ServicesBuilder {
         Response: Serialize,
         F: Fn(&Transaction<'_>, Request) -> Result<Response, ApplicationError> + Send + Sync + 'static,
     {
-        self.add_raw(method.name(), typed(run));
+        self.add_described(method.name(), method.schema(), typed(run));
     }
 
     /// Adds a method that reads and writes its bytes itself.
     pub(crate) fn add_raw(&mut self, name: &str, handler: Handler) {
-        if self.methods.insert(name.to_owned(), handler).is_some() {
+        self.add_described(name, Schema::unknown("it reads and writes its bytes itself"), handler);
+    }
+
+    /// Adds a method's code with what is known of its types.
+    pub(crate) fn add_described(&mut self, name: &str, schema: Schema, handler: Handler) {
+        if let Err(why) = &schema.bincode {
+            log::debug!("{name}: its types are not compared: {why}");
+        }
+        if self.methods.insert(name.to_owned(), (handler, schema)).is_some() {
             self.duplicate = Some(name.to_owned());
         }
     }
@@ -49,6 +60,11 @@ impl ServicesBuilder {
     /// The names so far and, for the built-in table, those that will be there.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.methods.keys().map(String::as_str)
+    }
+
+    /// What is known of their types so far, by name.
+    pub(crate) fn schemas(&self) -> impl Iterator<Item = (&str, &Schema)> {
+        self.methods.iter().map(|(name, (_, schema))| (name.as_str(), schema))
     }
 
     /// Numbers the methods.
@@ -59,7 +75,11 @@ impl ServicesBuilder {
         assert!(self.methods.len() <= limits::METHODS_MAX, "method numbers are 16 bits");
         match self.duplicate {
             Some(name) => Err(DuplicateMethod(name)),
-            None => Ok(Services { methods: self.methods.into_iter().collect() }),
+            None => {
+                let fingerprints = self.methods.values().map(|(_, schema)| schema.fingerprint()).collect();
+                let methods = self.methods.into_iter().map(|(name, (handler, _))| (name, handler)).collect();
+                Ok(Services { methods, fingerprints })
+            }
         }
     }
 }
@@ -77,8 +97,13 @@ impl Services {
 
     /// The table a Welcome carries.
     pub fn table(&self) -> Vec<MethodEntry> {
-        let numbered = self.methods.iter().zip(1u16..);
-        numbered.map(|((name, _), number)| MethodEntry { number, name: name.clone() }).collect()
+        let known = self.methods.iter().zip(&self.fingerprints).zip(1u16..);
+        let entry = |(((name, _), fingerprint), number): ((&(String, Handler), &u64), u16)| MethodEntry {
+            number,
+            name: name.clone(),
+            fingerprint: *fingerprint,
+        };
+        known.map(entry).collect()
     }
 
     /// Name of a method's number; empty for a number that is none's.

@@ -27,6 +27,8 @@ pub struct MethodEntry {
     pub number: u16,
     /// `service.method`.
     pub name: String,
+    /// Of its types as bincode writes them; 0 where they are not known. `docs/TYPES.md` says how it is made.
+    pub fingerprint: u64,
 }
 
 /// Body of a GoAway, and the result of a Reply whose status is not Ok.

@@ -5,7 +5,7 @@
 //! guard, a method's types must not have: elements of no size (`Vec<()>` can claim 2^46 of them), and recursion
 //! (a nest of 15,000 overflows a stack).
 
-use super::{Flags, WireError};
+use super::{Flags, WireError, json};
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -41,7 +41,7 @@ impl Codec {
     pub fn decode<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, WireError> {
         match self {
             Codec::Bincode => decode_bincode(bytes),
-            Codec::Json => serde_json::from_slice(bytes).map_err(|e| WireError::Undecodable(e.to_string())),
+            Codec::Json => json::decode(bytes),
         }
     }
 

@@ -45,4 +45,4 @@ pub const METHODS_MAX: usize = u16::MAX as usize;
 const _: () = assert!(PREFACE_BYTES < HEADER_BYTES, "the preface is no longer than a header");
 const _: () = assert!(HELLO_BODY_BYTES_MAX <= FRAME_BYTES_MIN, "a Hello fits the smallest frame bound");
 const _: () = assert!(BODY_BYTES_MAX <= u32::MAX as usize, "a body's length fits its field");
-const _: () = assert!(METHODS_MAX * (METHOD_NAME_BYTES_MAX + 16) <= CONTROL_BODY_BYTES_MAX, "a Welcome fits");
+const _: () = assert!(METHODS_MAX * (METHOD_NAME_BYTES_MAX + 24) <= CONTROL_BODY_BYTES_MAX, "a Welcome fits");

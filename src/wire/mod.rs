@@ -10,6 +10,7 @@ mod chain;
 pub mod codec;
 mod error;
 mod header;
+pub mod json;
 pub mod limits;
 
 pub use chain::{Chain, Link};

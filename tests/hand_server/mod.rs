@@ -31,7 +31,7 @@ pub fn welcome() -> Vec<u8> {
 }
 
 pub fn welcome_with<const N: usize>(methods: [(u16, &str); N]) -> Vec<u8> {
-    let methods = methods.map(|(number, name)| MethodEntry { number, name: name.to_owned() });
+    let methods = methods.map(|(number, name)| MethodEntry { number, name: name.to_owned(), fingerprint: 0 });
     port::welcome("hand".to_owned(), BODY_BYTES_MAX, methods.into())
 }
 

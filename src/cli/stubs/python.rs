@@ -1,0 +1,166 @@
+//! Python: a `TypedDict` for each structure, a class for each service, over anything with the package's `call`.
+
+use super::{Declared, Method, Names, comment, quoted, services, small};
+use crate::schema::{Plain, Shape};
+
+const TAKEN: [&str; 13] = [
+    "Any",
+    "Caller",
+    "Dict",
+    "List",
+    "Literal",
+    "None",
+    "Optional",
+    "Protocol",
+    "Sequence",
+    "Services",
+    "True",
+    "TypedDict",
+    "Union",
+];
+
+const KEYWORDS: [&str; 33] = [
+    "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del", "elif", "else",
+    "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal", "not",
+    "or", "pass", "raise", "return", "self", "try", "while", "with", "yield",
+];
+
+const HEAD: &str = "\
+# Written by `boneyard stubs --lang python`. Use it so: Services(boneyard.Client(\"127.0.0.1:1352\")).notes.read(1)
+
+from typing import Any, Dict, List, Literal, Optional, Protocol, Sequence, TypedDict, Union
+
+
+class Caller(Protocol):
+    def call(self, method: str, arguments: Any = None, /) -> Any: ...
+
+";
+
+pub(super) fn write(methods: &[Method]) -> String {
+    let mut types = Types { declared: Declared::new(&TAKEN), text: String::new() };
+    let (mut classes, mut list) = (String::new(), String::new());
+    let mut attributes = Names::new(&KEYWORDS);
+    for (service, methods) in services(methods) {
+        let class = types.declared.names.unique(&format!("{}Service", super::large(service)));
+        classes += &format!(
+            "\n\nclass {class}:\n    def __init__(self, caller: Caller) -> None:\n        self._caller = caller\n"
+        );
+        let mut names = Names::new(&KEYWORDS);
+        names.unique("_caller");
+        names.unique("__init__");
+        for method in methods {
+            classes += &function(method, &names.unique(&small(method.words().1)), &mut types);
+        }
+        list += &format!("        self.{} = {class}(caller)\n", attributes.unique(&small(service)));
+    }
+    let types = types.text;
+    let services = format!("\n\nclass Services:\n    def __init__(self, caller: Caller) -> None:\n{list}");
+    format!("{HEAD}{types}{classes}{services}")
+}
+
+fn function(method: &Method, name: &str, types: &mut Types) -> String {
+    let (takes, gives) = match &method.shapes {
+        Some(shapes) => (types.of(&shapes.request, "Request"), types.of(&shapes.response, "Response")),
+        None => ("Any".to_owned(), "Any".to_owned()),
+    };
+    let (parameter, argument) = match takes.as_str() {
+        "None" => (String::new(), "None"),
+        takes => (format!(", arguments: {takes}"), "arguments"),
+    };
+    let why = match method.shapes {
+        Some(_) => String::new(),
+        None => format!("        # {}\n", comment(&method.described())),
+    };
+    let called = quoted(&method.name);
+    format!(
+        "\n    def {name}(self{parameter}) -> {gives}:\n{why}        \
+         result: {gives} = self._caller.call({called}, {argument})\n        return result\n"
+    )
+}
+
+struct Types {
+    declared: Declared,
+    text: String,
+}
+
+impl Types {
+    /// The type of a shape; declares what has to be. `wanted` names a structure that has no name.
+    fn of(&mut self, shape: &Shape, wanted: &str) -> String {
+        match shape {
+            Shape::Plain(plain) => plain_type(*plain).to_owned(),
+            Shape::Option(inner) => format!("Optional[{}]", self.of(inner, wanted)),
+            Shape::List(element) | Shape::Array(element, _) => format!("List[{}]", self.of(element, wanted)),
+            // A key is text in JSON, whatever it is.
+            Shape::Map(_, value) => format!("Dict[str, {}]", self.of(value, wanted)),
+            Shape::Tuple(parts) => {
+                let mut parts: Vec<String> = parts.iter().map(|part| self.of(part, wanted)).collect();
+                parts.sort();
+                parts.dedup();
+                if parts.is_empty() {
+                    "Sequence[Any]".to_owned()
+                } else {
+                    format!("Sequence[{}]", either(&parts))
+                }
+            }
+            Shape::Structure { name, fields } => {
+                let wanted = if name.is_empty() { wanted } else { name };
+                let fields: Vec<String> = fields
+                    .iter()
+                    .map(|(field, shape)| {
+                        format!("{}: {}", quoted(field), self.of(shape, &format!("{wanted} {field}")))
+                    })
+                    .collect();
+                let (declared, new) = self.declared.name(shape, wanted);
+                if new {
+                    let fields = fields.join(", ");
+                    self.text += &format!("\n{declared} = TypedDict(\"{declared}\", {{{fields}}})\n");
+                }
+                declared
+            }
+            Shape::Enum { name, variants } => {
+                let wanted = if name.is_empty() { wanted } else { name };
+                let variants: Vec<String> = variants
+                    .iter()
+                    .map(|(variant, held)| self.variant(wanted, variant, held.as_ref()))
+                    .collect();
+                let (declared, new) = self.declared.name(shape, wanted);
+                if new {
+                    self.text += &format!("\n{declared} = {}\n", either(&variants));
+                }
+                declared
+            }
+        }
+    }
+
+    /// One that holds nothing is its name, another an object of one field.
+    fn variant(&mut self, name: &str, variant: &str, held: Option<&Shape>) -> String {
+        match held {
+            None => format!("Literal[{}]", quoted(variant)),
+            Some(held) => {
+                let fields = vec![(variant.to_owned(), held.clone())];
+                self.of(&Shape::Structure { name: format!("{name} {variant}"), fields }, "")
+            }
+        }
+    }
+}
+
+fn either(types: &[String]) -> String {
+    match types {
+        [] => "None".to_owned(),
+        [one] => one.clone(),
+        types => format!("Union[{}]", types.join(", ")),
+    }
+}
+
+fn plain_type(plain: Plain) -> &'static str {
+    match plain {
+        Plain::Nothing => "None",
+        Plain::Bool => "bool",
+        Plain::Char | Plain::Text => "str",
+        Plain::Bytes => "List[int]",
+        // What is not a number cannot be said in JSON: null stands for it in a result.
+        Plain::F32 | Plain::F64 => "float",
+        Plain::Any => "Any",
+        _ => "int",
+    }
+}

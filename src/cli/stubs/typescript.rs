@@ -1,0 +1,146 @@
+//! TypeScript: a type for each structure and enum, a class for each service, over a function that the program gives.
+
+use super::{Declared, Method, Names, comment, large, quoted, services, small};
+use crate::schema::{Plain, Shape};
+
+const TAKEN: [&str; 11] = [
+    "Array",
+    "BigInteger",
+    "Boolean",
+    "Call",
+    "Function",
+    "Number",
+    "Object",
+    "Promise",
+    "Record",
+    "Services",
+    "String",
+];
+
+/// A method of a class may have any name but this; the field is ours.
+const METHODS_TAKEN: [&str; 2] = ["constructor", "caller"];
+
+const HEAD: &str = "\
+// Written by `boneyard stubs --lang typescript`. `Call` sends a method's name and its arguments as JSON to the server,
+// and gives the result. Whole numbers of 64 bits and more are `bigint` where that reads JSON so; JSON.parse rounds them.
+
+export type Call = (method: string, args: unknown) => Promise<unknown>;
+
+export type BigInteger = number | bigint;
+";
+
+pub(super) fn write(methods: &[Method]) -> String {
+    let mut types = Types { declared: Declared::new(&TAKEN), text: String::new() };
+    let (mut classes, mut fields, mut made) = (String::new(), String::new(), String::new());
+    let mut attributes = Names::new(&METHODS_TAKEN);
+    for (service, methods) in services(methods) {
+        let class = types.declared.names.unique(&format!("{}Service", large(service)));
+        classes += &format!(
+            "\nexport class {class} {{\n  private readonly caller: Call;\n\n  \
+             constructor(caller: Call) {{\n    this.caller = caller;\n  }}\n"
+        );
+        let mut names = Names::new(&METHODS_TAKEN);
+        for method in methods {
+            classes += &function(method, &names.unique(&small(method.words().1)), &mut types);
+        }
+        classes += "}\n";
+        let attribute = attributes.unique(&small(service));
+        fields += &format!("  readonly {attribute}: {class};\n");
+        made += &format!("    this.{attribute} = new {class}(caller);\n");
+    }
+    let services =
+        format!("\nexport class Services {{\n{fields}\n  constructor(caller: Call) {{\n{made}  }}\n}}\n");
+    format!("{HEAD}{}{classes}{services}", types.text)
+}
+
+fn function(method: &Method, name: &str, types: &mut Types) -> String {
+    let (takes, gives) = match &method.shapes {
+        Some(shapes) => (types.of(&shapes.request, "Request"), types.of(&shapes.response, "Response")),
+        None => ("unknown".to_owned(), "unknown".to_owned()),
+    };
+    let (parameter, argument) = match takes.as_str() {
+        "null" => (String::new(), "null"),
+        takes => (format!("args: {takes}"), "args"),
+    };
+    let why = match method.shapes {
+        Some(_) => String::new(),
+        None => format!("  /* {} */\n", comment(&method.described())),
+    };
+    let called = quoted(&method.name);
+    format!(
+        "\n{why}  async {name}({parameter}): Promise<{gives}> {{\n    \
+         return (await this.caller({called}, {argument})) as {gives};\n  }}\n"
+    )
+}
+
+struct Types {
+    declared: Declared,
+    text: String,
+}
+
+impl Types {
+    /// The type of a shape; declares what has to be. `wanted` names a structure that has no name.
+    fn of(&mut self, shape: &Shape, wanted: &str) -> String {
+        match shape {
+            Shape::Plain(plain) => plain_type(*plain).to_owned(),
+            Shape::Option(inner) => format!("{} | null", self.of(inner, wanted)),
+            Shape::List(element) | Shape::Array(element, _) => format!("Array<{}>", self.of(element, wanted)),
+            // A key is text in JSON, whatever it is.
+            Shape::Map(_, value) => format!("Record<string, {}>", self.of(value, wanted)),
+            Shape::Tuple(parts) => {
+                let parts: Vec<String> = parts.iter().map(|part| self.of(part, wanted)).collect();
+                format!("[{}]", parts.join(", "))
+            }
+            Shape::Structure { name, fields } if !name.is_empty() => {
+                let object = self.object(name, fields);
+                self.declare(shape, name, &object)
+            }
+            Shape::Structure { fields, .. } => self.object(wanted, fields),
+            Shape::Enum { name, variants } => {
+                let wanted = if name.is_empty() { wanted } else { name };
+                let mut alternatives = Vec::new();
+                for (variant, held) in variants {
+                    let inner = format!("{wanted} {variant}");
+                    alternatives.push(match held {
+                        None => quoted(variant),
+                        Some(held) => format!("{{ {}: {} }}", quoted(variant), self.of(held, &inner)),
+                    });
+                }
+                let text =
+                    if alternatives.is_empty() { "never".to_owned() } else { alternatives.join(" | ") };
+                self.declare(shape, wanted, &text)
+            }
+        }
+    }
+
+    fn object(&mut self, name: &str, fields: &[(String, Shape)]) -> String {
+        if fields.is_empty() {
+            return "Record<string, never>".to_owned();
+        }
+        let mut text = Vec::new();
+        for (field, shape) in fields {
+            text.push(format!("{}: {}", quoted(field), self.of(shape, &format!("{name} {field}"))));
+        }
+        format!("{{ {} }}", text.join("; "))
+    }
+
+    fn declare(&mut self, shape: &Shape, wanted: &str, text: &str) -> String {
+        let (declared, new) = self.declared.name(shape, wanted);
+        if new {
+            self.text += &format!("\nexport type {declared} = {text};\n");
+        }
+        declared
+    }
+}
+
+fn plain_type(plain: Plain) -> &'static str {
+    match plain {
+        Plain::Nothing => "null",
+        Plain::Bool => "boolean",
+        Plain::Char | Plain::Text => "string",
+        Plain::Bytes => "Array<number>",
+        Plain::I64 | Plain::U64 | Plain::I128 | Plain::U128 => "BigInteger",
+        Plain::Any => "unknown",
+        _ => "number",
+    }
+}

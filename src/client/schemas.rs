@@ -1,0 +1,135 @@
+//! Whether a client's types are the server's, before anything is sent in bincode.
+//!
+//! A method's types are traced once in a process, at its first call. Their fingerprint is compared with the one in
+//! the Welcome, once for each connection; where they differ, the server is asked what its types are. Knows shapes and
+//! calls; knows no sockets.
+//!
+//! Invariant: what is known to agree costs a call one load and one comparison of a number.
+
+use super::Client;
+use super::attempts::Call;
+use super::connection::Link;
+use super::error::ClientError;
+use crate::schema::{Describe, Schema, first_difference};
+use crate::service::builtin::{MethodSchema, SCHEMA};
+use crate::sync::{Arc, AtomicUsize, Mutex, Ordering};
+use crate::wire::Codec;
+use std::collections::HashMap;
+use std::sync::OnceLock;
+use std::time::Instant;
+
+/// A method of a server, as a connection knows it.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// Good on this connection only.
+    pub(super) number: u16,
+    /// Of the server's types; 0 where they are not known.
+    fingerprint: u64,
+    /// The types of ours that were found to agree last: which function describes them.
+    agreed: AtomicUsize,
+}
+
+impl Entry {
+    pub(super) fn new(number: u16, fingerprint: u64) -> Entry {
+        Entry { number, fingerprint, agreed: AtomicUsize::new(0) }
+    }
+
+    /// Need these types no more be compared?
+    fn agrees(&self, describe: Describe) -> bool {
+        // Relaxed: whoever reads an old value compares once more. Two functions may have one address only where they
+        // are the same code, and so describe the same types.
+        self.fingerprint == 0 || self.agreed.load(Ordering::Relaxed) == describe as usize
+    }
+}
+
+impl Client {
+    /// Compares the types of a call's method with the server's. False when the connection takes no calls any more.
+    ///
+    /// # Errors
+    /// [`ClientError::SchemaMismatch`], or why the server could not be asked. Nothing was sent.
+    pub(super) fn agree<Response>(
+        &self,
+        link: &Arc<Link>,
+        entry: &Entry,
+        call: &Call<'_, Response>,
+        patience: Option<Instant>,
+    ) -> Result<bool, ClientError> {
+        match call.describe {
+            Some(describe) if !entry.agrees(describe) => {
+                self.compare(link, entry, (call.method, describe), patience)
+            }
+            _ => Ok(true),
+        }
+    }
+
+    #[cold]
+    fn compare(
+        &self,
+        link: &Arc<Link>,
+        entry: &Entry,
+        (method, describe): (&str, Describe),
+        patience: Option<Instant>,
+    ) -> Result<bool, ClientError> {
+        let (own, fingerprint) = &*traced(describe);
+        if *fingerprint != 0
+            && *fingerprint != entry.fingerprint
+            && let Ok(own) = &own.bincode
+        {
+            let Some(servers) = self.ask_schema(link, method, patience)? else { return Ok(false) };
+            let shapes = servers.bincode.map(|texts| texts.read()).transpose();
+            let difference = match shapes {
+                Ok(Some(shapes)) => first_difference(own, &shapes),
+                Ok(None) => Some("the fingerprints differ, and the server does not say where".to_owned()),
+                Err(error) => Some(format!("the fingerprints differ, and what the server says is {error}")),
+            };
+            if let Some(difference) = difference {
+                return Err(ClientError::SchemaMismatch { method: method.to_owned(), difference });
+            }
+        }
+        entry.agreed.store(describe as usize, Ordering::Relaxed);
+        Ok(true)
+    }
+
+    /// What the server's types are; `None` when the connection takes no calls any more. Waits until `patience` ends.
+    fn ask_schema(
+        &self,
+        link: &Arc<Link>,
+        method: &str,
+        patience: Option<Instant>,
+    ) -> Result<Option<MethodSchema>, ClientError> {
+        if link.entry(SCHEMA.name()).is_none() {
+            let unknown = MethodSchema { fingerprint: 0, bincode: None, json: None, unknown: String::new() };
+            return Ok(Some(unknown));
+        }
+        let name = method.to_owned();
+        let write = |out: &mut Vec<u8>| Codec::Bincode.encode(&name, out);
+        // Its own types are not compared: that would be asked in turn.
+        let call = Call { deadline: patience, describe: None, ..self.typed(SCHEMA, &write)? };
+        let Some(pending) = self.outside().send_on(link, &call, patience)? else { return Ok(None) };
+        match pending.wait() {
+            Ok(schema) => Ok(Some(schema)),
+            // The call itself was not sent; on another connection it can be.
+            Err(ClientError::Disconnected { .. }) => Ok(None),
+            Err(ClientError::DeadlineExceeded { .. }) => Err(ClientError::late(false)),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A schema of this process with its fingerprint.
+type Traced = Arc<(Schema, u64)>;
+
+/// Traces a method's types, once in the life of the process.
+fn traced(describe: Describe) -> Traced {
+    static TRACED: OnceLock<Mutex<HashMap<usize, Traced>>> = OnceLock::new();
+    let known = TRACED.get_or_init(Mutex::default);
+    if let Some(traced) = known.lock().get(&(describe as usize)) {
+        return Arc::clone(traced);
+    }
+    // Not under the lock: a Deserialize is foreign code. Two threads may both trace; both find the same.
+    let schema = describe();
+    let fingerprint = schema.fingerprint();
+    let traced = Arc::new((schema, fingerprint));
+    known.lock().insert(describe as usize, Arc::clone(&traced));
+    traced
+}

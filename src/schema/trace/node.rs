@@ -1,0 +1,111 @@
+//! What has been seen of a type so far: a shape with gaps.
+
+use super::{Context, Refused};
+use crate::schema::{Plain, Shape};
+
+/// A part of a type.
+#[derive(Debug, Default)]
+pub(super) enum Node {
+    #[default]
+    Unknown,
+    Plain(Plain),
+    Option(Box<Node>),
+    List(Box<Node>),
+    Map(Box<(Node, Node)>),
+    Tuple(Vec<Node>),
+    Structure(Structure),
+    Enum(Enum),
+}
+
+#[derive(Debug)]
+pub(super) struct Structure {
+    pub(super) name: &'static str,
+    pub(super) fields: Vec<(&'static str, Node)>,
+    /// It does not take its fields by name.
+    pub(super) in_order: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Enum {
+    pub(super) name: &'static str,
+    pub(super) variants: Vec<(&'static str, Held)>,
+    /// It does not take its variants by number.
+    pub(super) by_name: bool,
+}
+
+/// What a variant holds.
+#[derive(Debug)]
+pub(super) enum Held {
+    Unknown,
+    Nothing,
+    Value(Node),
+}
+
+impl Node {
+    /// Has all of it been seen?
+    pub(super) fn is_complete(&self) -> bool {
+        match self {
+            Node::Unknown => false,
+            Node::Plain(_) => true,
+            Node::Option(inner) | Node::List(inner) => inner.is_complete(),
+            Node::Map(parts) => parts.0.is_complete() && parts.1.is_complete(),
+            Node::Tuple(parts) => parts.iter().all(Node::is_complete),
+            Node::Structure(structure) => structure.fields.iter().all(|(_, node)| node.is_complete()),
+            Node::Enum(several) => several.variants.iter().all(|(_, held)| held.is_complete()),
+        }
+    }
+
+    /// What was seen as a shape; what was not is anything.
+    pub(super) fn shape(self) -> Shape {
+        match self {
+            Node::Unknown => Shape::Plain(Plain::Any),
+            Node::Plain(plain) => Shape::Plain(plain),
+            Node::Option(inner) => Shape::Option(Box::new(inner.shape())),
+            Node::List(element) => Shape::List(Box::new(element.shape())),
+            Node::Map(parts) => Shape::Map(Box::new(parts.0.shape()), Box::new(parts.1.shape())),
+            Node::Tuple(parts) => tuple(parts.into_iter().map(Node::shape).collect()),
+            Node::Structure(Structure { name, fields, .. }) => {
+                let fields = fields.into_iter().map(|(name, node)| (name.to_owned(), node.shape()));
+                Shape::Structure { name: name.to_owned(), fields: fields.collect() }
+            }
+            Node::Enum(Enum { name, variants, .. }) => {
+                let held = |held| if let Held::Value(node) = held { Some(node.shape()) } else { None };
+                let variants = variants.into_iter().map(|(name, value)| (name.to_owned(), held(value)));
+                Shape::Enum { name: name.to_owned(), variants: variants.collect() }
+            }
+        }
+    }
+
+    /// The part is of this kind: writes it down if it is new. `kind` gives what it holds if it is of that kind.
+    pub(super) fn settle<'n, T: ?Sized>(
+        &'n mut self,
+        context: &Context,
+        new: impl FnOnce() -> Node,
+        kind: impl FnOnce(&'n mut Node) -> Option<&'n mut T>,
+    ) -> Result<&'n mut T, Refused> {
+        if matches!(self, Node::Unknown) {
+            context.found()?;
+            *self = new();
+        }
+        kind(self).ok_or_else(|| context.end("its shape depends on its data"))
+    }
+}
+
+impl Held {
+    pub(super) fn is_complete(&self) -> bool {
+        match self {
+            Held::Unknown => false,
+            Held::Nothing => true,
+            Held::Value(node) => node.is_complete(),
+        }
+    }
+}
+
+/// Four or more that are alike are an array.
+fn tuple(mut parts: Vec<Shape>) -> Shape {
+    let alike = parts.windows(2).all(|pair| pair[0] == pair[1]);
+    match parts.len() {
+        count @ 4.. if alike => Shape::Array(Box::new(parts.swap_remove(0)), count),
+        _ => Shape::Tuple(parts),
+    }
+}

@@ -1,0 +1,118 @@
+//! JSON as it is read: not too deep, and with the place of what is wrong.
+//!
+//! Invariants: what is read nests at most [`DEPTH_MAX`] deep, whatever the type does with it, so that the smallest
+//! stack of a worker holds it. Finding the field that is wrong costs only what is wrong.
+
+use super::WireError;
+use serde::de::{DeserializeOwned, IgnoredAny};
+
+/// Lists and objects that may stand in one another. A debug build takes up to 2 KiB of stack for each.
+pub const DEPTH_MAX: usize = 32;
+
+/// Longest path to a field that a message shows, in bytes: its words may be a peer's.
+const PATH_BYTES_MAX: usize = 200;
+
+/// Reads one value that fills `bytes` but for white space.
+///
+/// # Errors
+/// [`WireError::Undecodable`].
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
+    if let Some(place) = too_deep(bytes) {
+        return Err(WireError::Undecodable(format!("nested more than {DEPTH_MAX} deep at {place}")));
+    }
+    serde_json::from_slice(bytes).map_err(|error| WireError::Undecodable(wrong::<T>(bytes, &error)))
+}
+
+/// Is it one JSON value, and nothing else? Keeps nothing of it, so it may be as deep as it likes.
+///
+/// # Errors
+/// [`WireError::Undecodable`].
+pub fn check(bytes: &[u8]) -> Result<(), WireError> {
+    let checked = serde_json::from_slice::<IgnoredAny>(bytes);
+    checked.map(drop).map_err(|error| WireError::Undecodable(error.to_string()))
+}
+
+/// Where the nest becomes too deep. Right for JSON; what is none is refused by the reader anyway.
+fn too_deep(bytes: &[u8]) -> Option<String> {
+    let (mut depth, mut at) = (0usize, 0);
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'"' => at = end_of_text(bytes, at),
+            b'[' | b'{' => {
+                depth += 1;
+                if depth > DEPTH_MAX {
+                    return Some(place(&bytes[..=at]));
+                }
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
+
+/// Where the quote is that ends the text which begins at `start`.
+fn end_of_text(bytes: &[u8], start: usize) -> usize {
+    let mut at = start + 1;
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'"' => break,
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    at
+}
+
+/// The last byte's place, as serde_json counts.
+fn place(bytes: &[u8]) -> String {
+    let line = bytes.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let column = bytes.iter().rev().take_while(|byte| **byte != b'\n').count();
+    format!("line {line} column {column}")
+}
+
+/// What is wrong, and at which field: `notes[3].title: invalid type: ...`. Reads once more to find the path.
+#[cold]
+fn wrong<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> String {
+    if !error.is_data() {
+        return error.to_string();
+    }
+    let mut again = serde_json::Deserializer::from_slice(bytes);
+    let path = match serde_path_to_error::deserialize::<_, T>(&mut again) {
+        Err(found) => found.path().to_string(),
+        Ok(_) => ".".to_owned(),
+    };
+    let fits = |end: &usize| path.is_char_boundary(*end);
+    let end = (0..=path.len().min(PATH_BYTES_MAX)).rev().find(fits).unwrap_or(0);
+    let cut = if end < path.len() { "..." } else { "" };
+    if path == "." { error.to_string() } else { format!("{}{cut}: {error}", &path[..end]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_is_counted_outside_of_text_only() {
+        let nest = |depth: usize| [vec![b'['; depth], vec![b']'; depth]].concat();
+        assert_eq!(too_deep(&nest(DEPTH_MAX)), None);
+        assert_eq!(too_deep(&nest(DEPTH_MAX + 1)).as_deref(), Some("line 1 column 33"));
+        let many = [&b"["[..], &nest(DEPTH_MAX - 1).repeat(100), b"]"].concat();
+        assert_eq!(too_deep(&many), None, "beside one another they are not deep");
+        let text = format!("\"\\\"{}\\\\\"", "[".repeat(100));
+        assert_eq!(too_deep(text.as_bytes()), None);
+        let behind = [text.as_bytes(), b"\n ", &nest(40)].concat();
+        assert_eq!(too_deep(&behind).as_deref(), Some("line 2 column 34"));
+        for cut in ["\"", "\"\\", "\"a", "]]]", ""] {
+            assert_eq!(too_deep(cut.as_bytes()), None);
+        }
+    }
+
+    #[test]
+    fn what_is_only_checked_may_be_deep() {
+        let deep = [vec![b'['; 1 << 20], vec![b']'; 1 << 20]].concat();
+        assert_eq!(check(&deep), Ok(()));
+        assert!(check(b"[] 1").is_err() && check(b"[").is_err() && check(b"\"\xff\"").is_err());
+    }
+}

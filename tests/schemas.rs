@@ -1,0 +1,320 @@
+//! Types of a client that are not the server's are found before anything is sent; those that may differ are let
+//! through.
+//!
+//! The rows of the table of changes in `docs/TYPES.md` are the functions below; a test compares.
+#![cfg(all(feature = "client", feature = "server"))]
+
+mod common;
+
+use boneyard::client::Blame;
+use boneyard::schema::Schema;
+use boneyard::service::builtin::{MethodSchema, SCHEMA};
+use boneyard::service::{Bytes, Status};
+use boneyard::{Client, ClientError, Method, RunningServer, Server};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A server that has one method, which gives its arguments back, and counts its calls.
+struct Echo {
+    server: RunningServer,
+    calls: Arc<AtomicU32>,
+}
+
+const NAME: &str = "test.echo";
+
+impl Echo {
+    fn of<T: Serialize + for<'de> Deserialize<'de> + 'static>() -> Echo {
+        let calls = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&calls);
+        let method = Method::<T, T>::new(NAME);
+        let handler = move |_: &boneyard::Transaction<'_>, value| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Ok(value)
+        };
+        let server = Server::new(common::config("")).handle(method, handler).start().expect("starts");
+        Echo { server, calls }
+    }
+
+    fn client(&self) -> Client {
+        Client::connect(&self.server.address().to_string()).unwrap()
+    }
+
+    /// The first difference that a client with these types is told; nothing was called.
+    #[track_caller]
+    fn mismatch<T: Serialize + for<'de> Deserialize<'de>>(&self, value: &T) -> String {
+        let called = self.calls.load(Ordering::Relaxed);
+        let error =
+            self.client().call(Method::<T, T>::new(NAME), value).map(drop).expect_err("the types differ");
+        assert_eq!(self.calls.load(Ordering::Relaxed), called, "nothing was called");
+        assert!(error.never_started() && error.blame() == Blame::Caller);
+        match error {
+            ClientError::SchemaMismatch { method, difference } if method == NAME => difference,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A client with these types gets this value back.
+    #[track_caller]
+    fn accepts<T>(&self, value: &T)
+    where
+        T: Serialize + for<'de> Deserialize<'de> + PartialEq + std::fmt::Debug,
+    {
+        assert_eq!(self.client().call(Method::<T, T>::new(NAME), value).as_ref(), Ok(value));
+    }
+
+    #[track_caller]
+    fn json(&self, arguments: &str) -> Result<String, String> {
+        self.client().call_json(NAME, arguments).map_err(|error| {
+            assert!(matches!(error, ClientError::BadRequest(_)), "{error:?}");
+            error.to_string()
+        })
+    }
+}
+
+/// Derives what all types here have.
+macro_rules! types {
+    ($($(#[$attribute:meta])* $kind:ident $name:ident $body:tt)*) => {$(
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        $(#[$attribute])*
+        $kind $name $body
+    )*};
+}
+
+types! {
+    struct Note { title: String, size: u32 }
+}
+
+types! { struct Memo { title: String, size: u32 } }
+
+#[test]
+fn change_name_of_a_type() {
+    let server = Echo::of::<Note>();
+    server.accepts(&Memo { title: "a".to_owned(), size: 1 });
+    server.accepts(&Note { title: "a".to_owned(), size: 1 });
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Id(u64);
+    Echo::of::<Id>().accepts(&7u64);
+}
+
+types! {
+    struct TaggedNote { title: String, size: u32, #[serde(default)] tags: Vec<String> }
+    struct StrictNote { title: String, size: u32, tags: Vec<String> }
+}
+
+#[test]
+fn change_field_added() {
+    let server = Echo::of::<TaggedNote>();
+    let said = server.mismatch(&Note { title: "a".to_owned(), size: 1 });
+    assert_eq!(said, "request: no more fields here, field 3 is \"tags\" at the server");
+    let old = Echo::of::<Note>();
+    let said = old.mismatch(&TaggedNote { title: "a".to_owned(), size: 1, tags: Vec::new() });
+    assert_eq!(said, "request: field 3 is \"tags\" here, no more fields at the server");
+
+    assert_eq!(server.json(r#"{"title":"a","size":1}"#).unwrap(), r#"{"title":"a","size":1,"tags":[]}"#);
+    let unknown = r#"{"title":"a","size":1,"tags":["x"]}"#;
+    assert_eq!(old.json(unknown).unwrap(), r#"{"title":"a","size":1}"#, "what is not known is passed over");
+    let strict = Echo::of::<StrictNote>();
+    assert!(strict.json(r#"{"title":"a","size":1}"#).unwrap_err().contains("missing field `tags`"));
+}
+
+types! { struct DueNote { title: String, size: u32, due: Option<u64> } }
+
+#[test]
+fn change_optional_field_added() {
+    let server = Echo::of::<DueNote>();
+    let said = server.mismatch(&Note { title: "a".to_owned(), size: 1 });
+    assert!(said.ends_with("field 3 is \"due\" at the server"), "{said}");
+    assert_eq!(server.json(r#"{"title":"a","size":1}"#).unwrap(), r#"{"title":"a","size":1,"due":null}"#);
+}
+
+types! { struct ShortNote { title: String } }
+
+#[test]
+fn change_field_removed() {
+    let server = Echo::of::<ShortNote>();
+    let said = server.mismatch(&Note { title: "a".to_owned(), size: 1 });
+    assert_eq!(said, "request: field 2 is \"size\" here, no more fields at the server");
+    assert_eq!(server.json(r#"{"title":"a","size":1}"#).unwrap(), r#"{"title":"a"}"#);
+}
+
+types! { struct HeadedNote { #[serde(alias = "title")] heading: String, size: u32 } }
+
+#[test]
+fn change_field_renamed() {
+    let server = Echo::of::<HeadedNote>();
+    let said = server.mismatch(&Note { title: "a".to_owned(), size: 1 });
+    assert_eq!(said, "request: field 1 is \"title\" here, field 1 is \"heading\" at the server");
+    assert_eq!(server.json(r#"{"title":"a","size":1}"#).unwrap(), r#"{"heading":"a","size":1}"#);
+    assert!(Echo::of::<Note>().json(r#"{"heading":"a","size":1}"#).is_err(), "without an alias");
+}
+
+types! {
+    struct Area { width: u32, height: u32 }
+    struct TurnedArea { height: u32, width: u32 }
+}
+
+#[test]
+fn change_fields_reordered() {
+    let server = Echo::of::<TurnedArea>();
+    let said = server.mismatch(&Area { width: 1, height: 2 });
+    assert_eq!(said, "request: field 1 is \"width\" here, field 1 is \"height\" at the server");
+    assert_eq!(server.json(r#"{"width":1,"height":2}"#).unwrap(), r#"{"height":2,"width":1}"#);
+}
+
+#[test]
+fn change_integer_widened() {
+    let server = Echo::of::<u64>();
+    assert_eq!(server.mismatch(&1u32), "request: u32 here, u64 at the server");
+    assert_eq!(server.json("1").unwrap(), "1");
+    assert!(Echo::of::<u32>().json("4294967296").unwrap_err().contains("expected u32"));
+}
+
+#[test]
+fn change_value_made_optional() {
+    let server = Echo::of::<(u32, Option<u32>)>();
+    assert_eq!(
+        server.mismatch(&(1u32, 2u32)),
+        "request: (u32, u32) here, (u32, u32?) at the server"
+            .replace(": (u32, u32) here, (u32, u32?)", ".1: u32 here, u32?")
+    );
+    assert_eq!(server.json("[1,2]").unwrap(), "[1,2]");
+}
+
+types! {
+    enum TwoColors { Red, Rgb(u8, u8, u8) }
+    enum ThreeColors { Red, Rgb(u8, u8, u8), Named { name: String } }
+    enum TurnedColors { Rgb(u8, u8, u8), Red }
+}
+
+const ASK: &str = "test.ask";
+const TELL: &str = "test.tell";
+
+#[test]
+fn change_variant_added_at_the_end() {
+    let server = Server::new(common::config(""))
+        .handle(Method::<ThreeColors, ()>::new(ASK), |_, _| Ok(()))
+        .handle(Method::<(), ThreeColors>::new(TELL), |_, ()| Ok(ThreeColors::Red))
+        .start()
+        .unwrap();
+    let client = Client::connect(&server.address().to_string()).unwrap();
+    // Whoever reads may know more: an old client asks, and is not told what it could not read.
+    assert_eq!(client.call(Method::<TwoColors, ()>::new(ASK), &TwoColors::Rgb(1, 2, 3)), Ok(()));
+    let told = client.call(Method::<(), TwoColors>::new(TELL), &());
+    let Err(ClientError::SchemaMismatch { difference, .. }) = told else { panic!("{told:?}") };
+    assert_eq!(difference, "response: no more variants here, variant 3 is \"Named\" at the server");
+    assert_eq!(client.call_json(ASK, r#"{"Rgb":[1,2,3]}"#).as_deref(), Ok("null"));
+
+    let old = Server::new(common::config(""))
+        .handle(Method::<TwoColors, ()>::new(ASK), |_, _| Ok(()))
+        .handle(Method::<(), TwoColors>::new(TELL), |_, ()| Ok(TwoColors::Red))
+        .start()
+        .unwrap();
+    let client = Client::connect(&old.address().to_string()).unwrap();
+    let asked = client.call(Method::<ThreeColors, ()>::new(ASK), &ThreeColors::Red);
+    assert!(matches!(asked, Err(ClientError::SchemaMismatch { .. })), "{asked:?}");
+    assert_eq!(client.call(Method::<(), ThreeColors>::new(TELL), &()), Ok(ThreeColors::Red));
+}
+
+#[test]
+fn change_variants_reordered() {
+    let server = Echo::of::<TurnedColors>();
+    let said = server.mismatch(&TwoColors::Red);
+    assert_eq!(said, "request: variant 1 is \"Red\" here, variant 1 is \"Rgb\" at the server");
+    assert_eq!(server.json(r#""Red""#).unwrap(), r#""Red""#);
+}
+
+#[test]
+fn change_list_to_map() {
+    let server = Echo::of::<BTreeMap<String, u8>>();
+    let said = server.mismatch(&vec![("a".to_owned(), 1u8)]);
+    assert_eq!(said, "request: [(text, u8)] here, [text: u8] at the server");
+    assert!(server.json(r#"[["a",1]]"#).is_err());
+}
+
+#[test]
+fn every_change_is_in_the_table_of_the_page() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let page = std::fs::read_to_string(format!("{root}/docs/TYPES.md")).unwrap();
+    let source = std::fs::read_to_string(file!()).unwrap();
+    let table = page
+        .split("<!-- changes -->")
+        .nth(1)
+        .and_then(|rest| rest.split("<!-- /changes -->").next())
+        .unwrap();
+    let rows = table.lines().skip(1).filter(|line| line.starts_with("| ")).skip(1);
+    let named: Vec<String> =
+        rows.map(|row| row.split('|').nth(1).unwrap().trim().to_lowercase().replace(' ', "_")).collect();
+    let tests: Vec<String> = source
+        .lines()
+        .filter_map(|line| line.strip_prefix("fn change_")?.strip_suffix("() {").map(str::to_owned))
+        .collect();
+    assert_eq!(named, tests);
+    assert!(tests.len() >= 10);
+}
+
+#[test]
+fn a_mismatch_does_not_stand_in_the_way_of_others() {
+    let server = Echo::of::<Note>();
+    let client = server.client();
+    let note = Note { title: "a".to_owned(), size: 1 };
+    let (right, wrong) = (Method::<Note, Note>::new(NAME), Method::<u32, u32>::new(NAME));
+    for _ in 0..2 {
+        assert_eq!(client.call(right, &note).as_ref(), Ok(&note));
+        assert!(matches!(client.call(wrong, &1), Err(ClientError::SchemaMismatch { .. })));
+        assert!(matches!(client.start(wrong, &1).map(drop), Err(ClientError::SchemaMismatch { .. })));
+        assert_eq!(client.start(right, &note).unwrap().wait().as_ref(), Ok(&note));
+        assert_eq!(client.call_json(NAME, r#"{"title":"a","size":1}"#).unwrap(), r#"{"title":"a","size":1}"#);
+    }
+    let session = client.session().unwrap();
+    assert_eq!(session.call(right, &note).as_ref(), Ok(&note));
+    assert!(matches!(session.call(wrong, &1), Err(ClientError::SchemaMismatch { .. })));
+    assert_eq!(server.calls.load(Ordering::Relaxed), 7);
+}
+
+#[test]
+fn types_that_nobody_described_are_not_compared() {
+    let told = Method::<(), &'static str>::undescribed("test.tell");
+    let server =
+        Server::new(common::config("")).handle(told, |_, ()| Ok("of the program")).start().expect("starts");
+    let client = Client::connect(&server.address().to_string()).unwrap();
+    assert_eq!(client.call(Method::<(), String>::new("test.tell"), &()).unwrap(), "of the program");
+    let schema = client.call(SCHEMA, &"test.tell".to_owned()).unwrap();
+    assert_eq!((schema.fingerprint, schema.bincode, schema.json), (0, None, None));
+    assert_eq!(schema.unknown, "nobody described it");
+    // And the other way round: the server described it, the client writes what it cannot read.
+    let server = Echo::of::<String>();
+    let borrowed = Method::<&str, String>::undescribed(NAME);
+    assert_eq!(server.client().call(borrowed, &"x").unwrap(), "x");
+}
+
+#[test]
+fn the_server_says_what_its_types_are() {
+    let server = Echo::of::<(Note, IpAddr)>();
+    let client = server.client();
+    let schema = client.call(SCHEMA, &NAME.to_owned()).unwrap();
+    assert_eq!(schema, MethodSchema::from(&Schema::of::<(Note, IpAddr), (Note, IpAddr)>()));
+    let (bincode, json) = (schema.bincode.unwrap(), schema.json.unwrap());
+    assert_eq!(bincode.request, "(Note { title: text, size: u32 }, IpAddr <V4: [u8; 4] | V6: [u8; 16]>)");
+    assert_eq!(json.response, "(Note { title: text, size: u32 }, text)");
+    let welcome = common::Raw::connect(server.server.address()).welcome;
+    for entry in welcome.methods {
+        let schema = client.call(SCHEMA, &entry.name).unwrap();
+        assert_eq!(schema.fingerprint, entry.fingerprint, "{}", entry.name);
+        assert_eq!(schema.fingerprint == 0, entry.name == "server.echo", "{}", entry.name);
+    }
+    let unknown = client.call(SCHEMA, &"no.such".to_owned());
+    assert!(matches!(unknown, Err(ClientError::UnknownMethod { .. })), "{unknown:?}");
+    let raw = client.call_json(SCHEMA.name(), "\"server.ping\"").unwrap();
+    assert!(raw.contains(r#""bincode":{"request":"nothing","response":"nothing"}"#), "{raw}");
+    assert_eq!(Status::UnknownMethod.code(), 10);
+}
+
+#[test]
+fn bytes_and_lists_of_numbers_are_the_same_bytes_and_yet_told_apart() {
+    let server = Echo::of::<Vec<u8>>();
+    let said = server.mismatch(&Bytes::from(vec![1, 2]));
+    assert_eq!(said, "request: bytes here, [u8] at the server");
+}

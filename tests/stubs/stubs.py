@@ -1,0 +1,96 @@
+# Written by `boneyard stubs --lang python`. Use it so: Services(boneyard.Client("127.0.0.1:1352")).notes.read(1)
+
+from typing import Any, Dict, List, Literal, Optional, Protocol, Sequence, TypedDict, Union
+
+
+class Caller(Protocol):
+    def call(self, method: str, arguments: Any = None, /) -> Any: ...
+
+
+ColorGray = TypedDict("ColorGray", {"Gray": int})
+
+ColorRgb = TypedDict("ColorRgb", {"Rgb": Sequence[int]})
+
+ColorNamedNamed = TypedDict("ColorNamedNamed", {"name": str})
+
+ColorNamed = TypedDict("ColorNamed", {"Named": ColorNamedNamed})
+
+Color = Union[Literal["Red"], ColorGray, ColorRgb, ColorNamed]
+
+Note = TypedDict("Note", {"title": str, "color": Color, "due": Optional[int], "tags": List[str], "seen by": Dict[str, Sequence[Union[bool, str]]], "raw": List[int]})
+
+PortInfo = TypedDict("PortInfo", {"name": str, "address": str, "workers": int})
+
+Info = TypedDict("Info", {"server": str, "protocol": int, "uptime_ms": int, "max_concurrent_trans": int, "in_flight": int, "permits_out": int, "permits_peak": int, "answered": int, "ports": List[PortInfo], "sessions": int, "sessions_timed_out": int, "sessions_displaced": int})
+
+ShapeTexts = TypedDict("ShapeTexts", {"request": str, "response": str})
+
+MethodSchema = TypedDict("MethodSchema", {"fingerprint": int, "bincode": Optional[ShapeTexts], "json": Optional[ShapeTexts], "unknown": str})
+
+
+class MoreNotesAsyncService:
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    def import_(self, arguments: Sequence[Color]) -> List[Color]:
+        result: List[Color] = self._caller.call("more-notes.async.import", arguments)
+        return result
+
+
+class NotesService:
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    def any(self, arguments: Any) -> Any:
+        result: Any = self._caller.call("notes.any", arguments)
+        return result
+
+    def class_(self, arguments: Any) -> Any:
+        # types not known: nobody described it
+        result: Any = self._caller.call("notes.class", arguments)
+        return result
+
+    def create(self, arguments: Note) -> int:
+        result: int = self._caller.call("notes.create", arguments)
+        return result
+
+    def list(self) -> List[Sequence[Union[int, str]]]:
+        result: List[Sequence[Union[int, str]]] = self._caller.call("notes.list", None)
+        return result
+
+    def read(self, arguments: int) -> Optional[Note]:
+        result: Optional[Note] = self._caller.call("notes.read", arguments)
+        return result
+
+
+class ServerService:
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    def echo(self, arguments: Any) -> Any:
+        # types not known: it reads and writes its bytes itself
+        result: Any = self._caller.call("server.echo", arguments)
+        return result
+
+    def info(self) -> Info:
+        result: Info = self._caller.call("server.info", None)
+        return result
+
+    def methods(self) -> List[str]:
+        result: List[str] = self._caller.call("server.methods", None)
+        return result
+
+    def ping(self) -> None:
+        result: None = self._caller.call("server.ping", None)
+        return result
+
+    def schema(self, arguments: str) -> MethodSchema:
+        result: MethodSchema = self._caller.call("server.schema", arguments)
+        return result
+
+
+class Services:
+    def __init__(self, caller: Caller) -> None:
+        self.more_notes_async = MoreNotesAsyncService(caller)
+        self.notes = NotesService(caller)
+        self.server = ServerService(caller)

@@ -1,0 +1,100 @@
+// Written by `boneyard stubs --lang typescript`. `Call` sends a method's name and its arguments as JSON to the server,
+// and gives the result. Whole numbers of 64 bits and more are `bigint` where that reads JSON so; JSON.parse rounds them.
+
+export type Call = (method: string, args: unknown) => Promise<unknown>;
+
+export type BigInteger = number | bigint;
+
+export type Color = "Red" | { "Gray": number } | { "Rgb": [number, number, number] } | { "Named": { "name": string } };
+
+export type Note = { "title": string; "color": Color; "due": BigInteger | null; "tags": Array<string>; "seen by": Record<string, [string, boolean]>; "raw": Array<number> };
+
+export type PortInfo = { "name": string; "address": string; "workers": number };
+
+export type Info = { "server": string; "protocol": number; "uptime_ms": BigInteger; "max_concurrent_trans": BigInteger; "in_flight": BigInteger; "permits_out": number; "permits_peak": number; "answered": BigInteger; "ports": Array<PortInfo>; "sessions": BigInteger; "sessions_timed_out": BigInteger; "sessions_displaced": BigInteger };
+
+export type ShapeTexts = { "request": string; "response": string };
+
+export type MethodSchema = { "fingerprint": BigInteger; "bincode": ShapeTexts | null; "json": ShapeTexts | null; "unknown": string };
+
+export class MoreNotesAsyncService {
+  private readonly caller: Call;
+
+  constructor(caller: Call) {
+    this.caller = caller;
+  }
+
+  async import(args: [Color, Color]): Promise<Array<Color>> {
+    return (await this.caller("more-notes.async.import", args)) as Array<Color>;
+  }
+}
+
+export class NotesService {
+  private readonly caller: Call;
+
+  constructor(caller: Call) {
+    this.caller = caller;
+  }
+
+  async any(args: unknown): Promise<unknown> {
+    return (await this.caller("notes.any", args)) as unknown;
+  }
+
+  /* types not known: nobody described it */
+  async class(args: unknown): Promise<unknown> {
+    return (await this.caller("notes.class", args)) as unknown;
+  }
+
+  async create(args: Note): Promise<BigInteger> {
+    return (await this.caller("notes.create", args)) as BigInteger;
+  }
+
+  async list(): Promise<Array<[BigInteger, string]>> {
+    return (await this.caller("notes.list", null)) as Array<[BigInteger, string]>;
+  }
+
+  async read(args: BigInteger): Promise<Note | null> {
+    return (await this.caller("notes.read", args)) as Note | null;
+  }
+}
+
+export class ServerService {
+  private readonly caller: Call;
+
+  constructor(caller: Call) {
+    this.caller = caller;
+  }
+
+  /* types not known: it reads and writes its bytes itself */
+  async echo(args: unknown): Promise<unknown> {
+    return (await this.caller("server.echo", args)) as unknown;
+  }
+
+  async info(): Promise<Info> {
+    return (await this.caller("server.info", null)) as Info;
+  }
+
+  async methods(): Promise<Array<string>> {
+    return (await this.caller("server.methods", null)) as Array<string>;
+  }
+
+  async ping(): Promise<null> {
+    return (await this.caller("server.ping", null)) as null;
+  }
+
+  async schema(args: string): Promise<MethodSchema> {
+    return (await this.caller("server.schema", args)) as MethodSchema;
+  }
+}
+
+export class Services {
+  readonly more_notes_async: MoreNotesAsyncService;
+  readonly notes: NotesService;
+  readonly server: ServerService;
+
+  constructor(caller: Call) {
+    this.more_notes_async = new MoreNotesAsyncService(caller);
+    this.notes = new NotesService(caller);
+    this.server = new ServerService(caller);
+  }
+}
