@@ -1,8 +1,8 @@
 /* The Boneyard client for C and C++. Written from capi/src by capi/tests/header.rs: change that, not this.
  *
- * Every function that can fail returns a status; boneyard_last_error tells the rest, for each thread its own last failure.
- * Handles are numbers, 0 is none. One that was freed, or is of another kind, gives BONEYARD_INVALID_HANDLE. docs/C.md has
- * examples and the rules in short. */
+ * Every function that can fail returns a status; boneyard_last_error tells the rest, for each thread its own last
+ * failure. Handles are numbers, 0 is none. One that was freed, or is of another kind, gives BONEYARD_INVALID_HANDLE.
+ * docs/C.md has an example and the rules in short. */
 
 #ifndef BONEYARD_H
 #define BONEYARD_H
@@ -11,8 +11,8 @@
 #include <stdint.h>
 
 /**
- * Version of this interface: what was compiled against another number must not be linked with this library. Functions
- * and statuses may be added without a new number, and fields at the end of `boneyard_options`.
+ * Version of this interface: what was compiled against another number must not be linked with this library.
+ * Functions and statuses may be added without a new number, and fields at the end of `boneyard_options`.
  */
 #define BONEYARD_ABI_VERSION 1
 
@@ -320,8 +320,8 @@ typedef struct boneyard_options {
      */
     uint32_t throttle;
     /**
-     * What the client tells the server it is called, at most 256 bytes, read while it connects only; NULL, the default,
-     * for the library's own name.
+     * What the client tells the server it is called, at most 256 bytes, read while it connects only; NULL, the
+     * default, for the library's own name.
      */
     const char *name;
 } boneyard_options;
@@ -340,7 +340,8 @@ typedef struct boneyard_times {
      */
     uint64_t queue_wait_us;
     /**
-     * While a worker was idle for it and no permit was free, and after its handler's waits until there was one again.
+     * While a worker was idle for it and no permit was free, and after its handler's waits until there was one
+     * again.
      */
     uint64_t permit_wait_us;
     /**
@@ -366,7 +367,8 @@ typedef struct boneyard_error {
      */
     uint32_t code;
     /**
-     * 1 where it is certain that no handler saw the call, so that it may be made again without doing a thing twice; or 0.
+     * 1 where it is certain that no handler saw the call, so that it may be made again without doing a thing twice;
+     * or 0.
      */
     uint32_t never_started;
     /**
@@ -414,8 +416,8 @@ uint32_t boneyard_abi_version(void);
 const char *boneyard_version(void);
 
 /**
- * Frees a result and makes it empty. One that is empty, as a call that failed leaves it, and NULL are left alone. Every
- * thread may free what another was given. Never blocks.
+ * Frees a result and makes it empty. One that is empty, as a call that failed leaves it, and NULL are left alone.
+ * Every thread may free what another was given. Never blocks.
  *
  * BONEYARD_INVALID_HANDLE: they were freed already, through a copy of the structure.
  *
@@ -425,17 +427,17 @@ const char *boneyard_version(void);
 boneyard_status boneyard_bytes_free(struct boneyard_bytes *bytes);
 
 /**
- * Makes a client of a service at `count` addresses, 1 to 64, each `host`, `host:port` or `[IPv6]:port`; the port is 1352
- * where it is left out. They are tried in their order whenever a connection is made, which the first call does: this
- * function only reads the text. `options` may be NULL.
+ * Makes a client of a service at `count` addresses, 1 to 64, each `host`, `host:port` or `[IPv6]:port`; the port is
+ * 1352 where it is left out. They are tried in their order whenever a connection is made, which the first call does:
+ * this function only reads the text. `options` may be NULL.
  *
  * The client is freed by `boneyard_client_free`. Any thread; never blocks.
  *
  * BONEYARD_INVALID_ARGUMENT, BONEYARD_INVALID_ADDRESS, BONEYARD_INVALID_OPTION, BONEYARD_TOO_MANY_HANDLES.
  *
  * The caller promises:
- * `addresses` leads to `count` texts that end with a NUL; `options` was filled by `boneyard_options_init`; `client` is
- * writable.
+ * `addresses` leads to `count` texts that end with a NUL; `options` was filled by `boneyard_options_init`; `client`
+ * is writable.
  */
 boneyard_status boneyard_connect(const char *const *addresses,
                                  size_t count,
@@ -443,8 +445,8 @@ boneyard_status boneyard_connect(const char *const *addresses,
                                  boneyard_client *client);
 
 /**
- * Frees a client. 0 is left alone. Calls that are out stay so, and other threads' calls go on: the connection is closed
- * with the last of them. Any thread; never blocks.
+ * Frees a client. 0 is left alone. Calls that are out stay so, and other threads' calls go on: the connection is
+ * closed with the last of them. Any thread; never blocks.
  *
  * BONEYARD_INVALID_HANDLE.
  */
@@ -455,8 +457,8 @@ boneyard_status boneyard_client_free(boneyard_client client);
  * client's own). A call that was certainly not started is made again, as `retries` says.
  *
  * `client` is a client or a session. `method` is `service.method`. `flags` say how `arguments` are written, and the
- * result is written alike: a method without arguments takes no bytes in bincode and `null` in JSON. `result` is freed by
- * `boneyard_bytes_free`; where the call fails it is empty. `times` may be NULL.
+ * result is written alike: a method without arguments takes no bytes in bincode and `null` in JSON. `result` is
+ * freed by `boneyard_bytes_free`; where the call fails it is empty. `times` may be NULL.
  *
  * Many threads may call with one client at once. Blocks.
  *
@@ -476,12 +478,12 @@ boneyard_status boneyard_call(boneyard_client client,
                               struct boneyard_times *times);
 
 /**
- * Tells why the last function that failed on this thread did: fills `error`, and writes the words into `message` with a
- * NUL behind them, cut to `size` bytes at the end of a character. Returns how many bytes the words have, uncut and
- * without the NUL.
+ * Tells why the last function that failed on this thread did: fills `error`, and writes the words into `message`
+ * with a NUL behind them, cut to `size` bytes at the end of a character. Returns how many bytes the words have,
+ * uncut and without the NUL.
  *
- * Either pointer may be NULL (then with `size` 0). Before the first failure the status is BONEYARD_OK and there are no
- * words; a success changes nothing, nor does this function. Any thread; never blocks.
+ * Either pointer may be NULL (then with `size` 0). Before the first failure the status is BONEYARD_OK and there are
+ * no words; a success changes nothing, nor does this function. Any thread; never blocks.
  *
  * The caller promises:
  * `error` is writable, as are `size` bytes at `message`.
@@ -491,8 +493,8 @@ size_t boneyard_last_error(struct boneyard_error *error,
                            size_t size);
 
 /**
- * How many handles of all kinds are in use, on all threads: 0 where a program has freed what it had. Any thread; never
- * blocks.
+ * How many handles of all kinds are in use, on all threads: 0 where a program has freed what it had. Any thread;
+ * never blocks.
  */
 size_t boneyard_handles(void);
 
@@ -510,14 +512,15 @@ boneyard_status boneyard_options_init(struct boneyard_options *options, size_t s
  * Sends a call and returns without its answer, so that many are out at once. It is sent once and never made again by
  * itself. The deadline counts from here. The rest is as with `boneyard_call`.
  *
- * The handle is taken by the `boneyard_wait` that tells the outcome, or freed by `boneyard_pending_free`. Many threads may
- * start calls with one client at once. Blocks while the connection is made, and while more than 1 MiB of other calls
- * waits to be written.
+ * The handle is taken by the `boneyard_wait` that tells the outcome, or freed by `boneyard_pending_free`. Many
+ * threads may start calls with one client at once. Blocks while the connection is made, and while more than 1 MiB of
+ * other calls waits to be written.
  *
  * As `boneyard_call`, of which nothing was sent.
  *
  * The caller promises:
- * `method` ends with a NUL; `length` bytes at `arguments` are readable until this function returns; `pending` is writable.
+ * `method` ends with a NUL; `length` bytes at `arguments` are readable until this function returns; `pending` is
+ * writable.
  */
 boneyard_status boneyard_start(boneyard_client client,
                                const char *method,
@@ -528,10 +531,11 @@ boneyard_status boneyard_start(boneyard_client client,
                                boneyard_pending *pending);
 
 /**
- * Waits for a call's outcome, at most `timeout_ms`: 0 only looks, BONEYARD_FOREVER waits as long as the call's deadline.
+ * Waits for a call's outcome, at most `timeout_ms`: 0 only looks, BONEYARD_FOREVER waits as long as the call's
+ * deadline.
  *
- * BONEYARD_NOT_YET, BONEYARD_BUSY, BONEYARD_INVALID_ARGUMENT and BONEYARD_INVALID_HANDLE leave the call as it was. Any
- * other status is the call's outcome, and the handle is gone. `result` and `times` are as with `boneyard_call`.
+ * BONEYARD_NOT_YET, BONEYARD_BUSY, BONEYARD_INVALID_ARGUMENT and BONEYARD_INVALID_HANDLE leave the call as it was.
+ * Any other status is the call's outcome, and the handle is gone. `result` and `times` are as with `boneyard_call`.
  *
  * One thread may wait for a call at a time, another is told BONEYARD_BUSY. Blocks for `timeout_ms`.
  *
@@ -545,16 +549,16 @@ boneyard_status boneyard_wait(boneyard_pending pending,
 
 /**
  * Asks the server not to start a call. `boneyard_wait` still has to be called, and tells what became of it:
- * BONEYARD_CANCELLED, or its outcome where it had been started. Any thread, also while another waits for the call; blocks
- * for 20 ms at most.
+ * BONEYARD_CANCELLED, or its outcome where it had been started. Any thread, also while another waits for the call;
+ * blocks for 20 ms at most.
  *
  * BONEYARD_INVALID_HANDLE: the outcome was told already.
  */
 boneyard_status boneyard_cancel(boneyard_pending pending);
 
 /**
- * Throws a call away: it is cancelled, and nobody hears of its outcome, save a thread that waits for it now. 0 is left
- * alone. Any thread; blocks for 20 ms at most.
+ * Throws a call away: it is cancelled, and nobody hears of its outcome, save a thread that waits for it now. 0 is
+ * left alone. Any thread; blocks for 20 ms at most.
  *
  * BONEYARD_INVALID_HANDLE.
  */
@@ -573,8 +577,8 @@ boneyard_status boneyard_session_open(boneyard_client client,
                                       boneyard_session *session);
 
 /**
- * The session of a ticket, from now on carried by this client; another that had it has it no more. Any thread; blocks as
- * `boneyard_call` does.
+ * The session of a ticket, from now on carried by this client; another that had it has it no more. Any thread;
+ * blocks as `boneyard_call` does.
  *
  * As `boneyard_call`; BONEYARD_UNKNOWN_SESSION where it was closed or the token is wrong.
  *
@@ -604,24 +608,24 @@ boneyard_status boneyard_session_ticket(boneyard_session session, struct boneyar
 boneyard_status boneyard_session_detach(boneyard_session session);
 
 /**
- * Closes a session and blocks until the server has. The handle is gone whatever the outcome; a session that could not be
- * closed times out on the server. Any thread; blocks as `boneyard_call` does.
+ * Closes a session and blocks until the server has. The handle is gone whatever the outcome; a session that could
+ * not be closed times out on the server. Any thread; blocks as `boneyard_call` does.
  *
  * As `boneyard_call`.
  */
 boneyard_status boneyard_session_close(boneyard_session session);
 
 /**
- * Frees a session and closes it as well as that can be done without waiting for the server. 0 is left alone. Any thread;
- * blocks for 20 ms at most.
+ * Frees a session and closes it as well as that can be done without waiting for the server. 0 is left alone. Any
+ * thread; blocks for 20 ms at most.
  *
  * BONEYARD_INVALID_HANDLE.
  */
 boneyard_status boneyard_session_free(boneyard_session session);
 
 /**
- * Name of a status as this header has it, "BONEYARD_QUEUE_FULL", as text that lives for ever; "" for a number that is
- * none. Any thread; never blocks.
+ * Name of a status as this header has it, "BONEYARD_QUEUE_FULL", as text that lives for ever; "" for a number that
+ * is none. Any thread; never blocks.
  */
 const char *boneyard_status_name(int32_t status);
 

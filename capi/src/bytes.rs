@@ -1,7 +1,8 @@
 //! Bytes that C reads: results.
 //!
-//! They belong to a handle, so that freeing them twice, or with a length that was changed, is an error or nothing, and
-//! never a crash. Invariant: a NUL follows the last byte, so that a result in JSON is text for C; `data` is never null.
+//! They belong to a handle, so that freeing them twice, or with a length that was changed, is an error or nothing,
+//! and never a crash. Invariant: a NUL follows the last byte, so that a result in JSON is text for C; `data` is never
+//! null.
 
 use crate::entry::{entry, out};
 use crate::error::Failure;
@@ -35,8 +36,8 @@ impl boneyard_bytes {
     }
 }
 
-/// Frees a result and makes it empty. One that is empty, as a call that failed leaves it, and NULL are left alone. Every
-/// thread may free what another was given. Never blocks.
+/// Frees a result and makes it empty. One that is empty, as a call that failed leaves it, and NULL are left alone.
+/// Every thread may free what another was given. Never blocks.
 ///
 /// BONEYARD_INVALID_HANDLE: they were freed already, through a copy of the structure.
 ///

@@ -33,7 +33,8 @@ const ADDRESS_BYTES_MAX: usize = 512;
 pub struct boneyard_times {
     /// From the reading of the call to its start, less what of that is permit wait.
     pub queue_wait_us: u64,
-    /// While a worker was idle for it and no permit was free, and after its handler's waits until there was one again.
+    /// While a worker was idle for it and no permit was free, and after its handler's waits until there was one
+    /// again.
     pub permit_wait_us: u64,
     /// In decoding, handler and encoding.
     pub run_us: u64,
@@ -47,17 +48,17 @@ impl From<Times> for boneyard_times {
     }
 }
 
-/// Makes a client of a service at `count` addresses, 1 to 64, each `host`, `host:port` or `[IPv6]:port`; the port is 1352
-/// where it is left out. They are tried in their order whenever a connection is made, which the first call does: this
-/// function only reads the text. `options` may be NULL.
+/// Makes a client of a service at `count` addresses, 1 to 64, each `host`, `host:port` or `[IPv6]:port`; the port is
+/// 1352 where it is left out. They are tried in their order whenever a connection is made, which the first call does:
+/// this function only reads the text. `options` may be NULL.
 ///
 /// The client is freed by `boneyard_client_free`. Any thread; never blocks.
 ///
 /// BONEYARD_INVALID_ARGUMENT, BONEYARD_INVALID_ADDRESS, BONEYARD_INVALID_OPTION, BONEYARD_TOO_MANY_HANDLES.
 ///
 /// # Safety
-/// `addresses` leads to `count` texts that end with a NUL; `options` was filled by `boneyard_options_init`; `client` is
-/// writable.
+/// `addresses` leads to `count` texts that end with a NUL; `options` was filled by `boneyard_options_init`; `client`
+/// is writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn boneyard_connect(
     addresses: *const *const c_char,
@@ -85,8 +86,8 @@ pub unsafe extern "C" fn boneyard_connect(
     })
 }
 
-/// Frees a client. 0 is left alone. Calls that are out stay so, and other threads' calls go on: the connection is closed
-/// with the last of them. Any thread; never blocks.
+/// Frees a client. 0 is left alone. Calls that are out stay so, and other threads' calls go on: the connection is
+/// closed with the last of them. Any thread; never blocks.
 ///
 /// BONEYARD_INVALID_HANDLE.
 #[unsafe(no_mangle)]
@@ -105,8 +106,8 @@ pub extern "C" fn boneyard_client_free(client: boneyard_client) -> boneyard_stat
 /// client's own). A call that was certainly not started is made again, as `retries` says.
 ///
 /// `client` is a client or a session. `method` is `service.method`. `flags` say how `arguments` are written, and the
-/// result is written alike: a method without arguments takes no bytes in bincode and `null` in JSON. `result` is freed by
-/// `boneyard_bytes_free`; where the call fails it is empty. `times` may be NULL.
+/// result is written alike: a method without arguments takes no bytes in bincode and `null` in JSON. `result` is
+/// freed by `boneyard_bytes_free`; where the call fails it is empty. `times` may be NULL.
 ///
 /// Many threads may call with one client at once. Blocks.
 ///

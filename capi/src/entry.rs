@@ -63,8 +63,8 @@ pub unsafe fn bytes<'a>(pointer: *const u8, length: usize, what: &'static str) -
 /// Where a result goes.
 ///
 /// # Safety
-/// `pointer` is null or writable, for as long as `'a`, and nobody else uses it meanwhile. What is there has been written
-/// before, or every bit pattern is a value of it.
+/// `pointer` is null or writable, for as long as `'a`, and nobody else uses it meanwhile. What is there has been
+/// written before, or every bit pattern is a value of it.
 pub unsafe fn out<'a, T>(pointer: *mut T, what: &'static str) -> Result<&'a mut T, Failure> {
     check(pointer, what)?;
     // SAFETY: not null and aligned; the rest is the caller's promise.

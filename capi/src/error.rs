@@ -21,7 +21,8 @@ pub struct boneyard_error {
     pub blame: boneyard_blame,
     /// The application's own number where the status is BONEYARD_APPLICATION, and 0.
     pub code: u32,
-    /// 1 where it is certain that no handler saw the call, so that it may be made again without doing a thing twice; or 0.
+    /// 1 where it is certain that no handler saw the call, so that it may be made again without doing a thing twice;
+    /// or 0.
     pub never_started: u32,
     /// How many milliseconds to wait before the call is made again; 0 where the server does not say.
     pub retry_after_ms: u64,
@@ -137,12 +138,12 @@ fn status(error: &ClientError) -> boneyard_status {
     }
 }
 
-/// Tells why the last function that failed on this thread did: fills `error`, and writes the words into `message` with a
-/// NUL behind them, cut to `size` bytes at the end of a character. Returns how many bytes the words have, uncut and
-/// without the NUL.
+/// Tells why the last function that failed on this thread did: fills `error`, and writes the words into `message`
+/// with a NUL behind them, cut to `size` bytes at the end of a character. Returns how many bytes the words have,
+/// uncut and without the NUL.
 ///
-/// Either pointer may be NULL (then with `size` 0). Before the first failure the status is BONEYARD_OK and there are no
-/// words; a success changes nothing, nor does this function. Any thread; never blocks.
+/// Either pointer may be NULL (then with `size` 0). Before the first failure the status is BONEYARD_OK and there are
+/// no words; a success changes nothing, nor does this function. Any thread; never blocks.
 ///
 /// # Safety
 /// `error` is writable, as are `size` bytes at `message`.

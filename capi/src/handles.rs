@@ -1,23 +1,28 @@
-//! Numbers for C, objects for Rust: one table for all.
+//! Numbers for C, objects for Rust.
 //!
-//! Knows what is in the table; calls nothing of it. A handle is the object's place in the table and the generation of that
-//! place, which is another for each object: so a handle that was freed is known for ever, as is one that never was.
-//! Numbers, not pointers, because a pointer that was freed cannot be told from one that was not, and because every
-//! language passes a 64-bit number without ado.
+//! Knows what is in the table; calls nothing of it. A handle is the object's table, its place there and the
+//! generation of that place, which is another for each object: so a handle that was freed is known for ever, as is
+//! one that never was. Numbers, not pointers, because a pointer that was freed cannot be told from one that was not,
+//! and because every language passes a 64-bit number without ado.
 //!
-//! Invariants: 0 is no handle. No handle is given twice: a place whose generations are used up is not used again. The lock
-//! is held for a few instructions, never while an object is used or dropped.
+//! Invariants: 0 is no handle. No handle is given twice: a place whose generations are used up is not used again. The
+//! lock is held for a few instructions, never while an object is used or dropped.
 
 use crate::error::Failure;
 use crate::pending::Out;
 use crate::status::boneyard_status::{BONEYARD_INVALID_HANDLE, BONEYARD_TOO_MANY_HANDLES};
 use rpc::{Client, Session};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Most handles at once.
-const HANDLES_MAX: usize = 1 << PLACE_BITS;
-const PLACE_BITS: u32 = 20;
-const GENERATION_LAST: u64 = u64::MAX >> PLACE_BITS;
+/// Tables, so that threads that make calls at once seldom want the same lock.
+const TABLES: usize = 1 << TABLE_BITS;
+const TABLE_BITS: u32 = 4;
+
+/// Places of one table; a million in all.
+const PLACES_MAX: usize = 1 << PLACE_BITS;
+const PLACE_BITS: u32 = 16;
+const GENERATION_LAST: u64 = u64::MAX >> (TABLE_BITS + PLACE_BITS);
 
 /// What a handle stands for. What C frees while another thread uses it lives until that is done.
 pub enum Object {
@@ -32,17 +37,49 @@ struct Place {
     object: Option<Object>,
 }
 
-struct Table {
+/// In a cache line of its own.
+#[repr(align(64))]
+struct Table(Mutex<Places>);
+
+struct Places {
     places: Vec<Place>,
     free: Vec<u32>,
     used: usize,
 }
 
-static TABLE: Mutex<Table> = Mutex::new(Table { places: Vec::new(), free: Vec::new(), used: 0 });
+static ALL: [Table; TABLES] =
+    [const { Table(Mutex::new(Places { places: Vec::new(), free: Vec::new(), used: 0 })) }; TABLES];
 
-fn table() -> MutexGuard<'static, Table> {
+thread_local! {
+    /// Where this thread puts its objects; threads take turns.
+    static OWN: usize = {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        NEXT.fetch_add(1, Ordering::Relaxed) % TABLES
+    };
+}
+
+/// The parts of a handle.
+#[derive(Clone, Copy)]
+struct At {
+    table: usize,
+    place: usize,
+    generation: u64,
+}
+
+impl At {
+    fn of(handle: u64) -> At {
+        let place = (handle >> TABLE_BITS) as usize % PLACES_MAX;
+        At { table: handle as usize % TABLES, place, generation: handle >> (TABLE_BITS + PLACE_BITS) }
+    }
+
+    fn handle(self) -> u64 {
+        (self.generation << PLACE_BITS | self.place as u64) << TABLE_BITS | self.table as u64
+    }
+}
+
+fn lock(table: usize) -> MutexGuard<'static, Places> {
     // Nothing in here panics halfway.
-    TABLE.lock().unwrap_or_else(PoisonError::into_inner)
+    ALL[table].0.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Object {
@@ -61,38 +98,46 @@ impl Object {
     }
 }
 
-impl Table {
-    fn place(&mut self, handle: u64) -> Option<&mut Place> {
-        let place = self.places.get_mut((handle % HANDLES_MAX as u64) as usize)?;
-        (place.generation == handle >> PLACE_BITS && place.object.is_some()).then_some(place)
+impl Places {
+    fn at(&mut self, at: At) -> Option<&mut Place> {
+        let place = self.places.get_mut(at.place)?;
+        (place.generation == at.generation && place.object.is_some()).then_some(place)
+    }
+
+    /// A place that nobody has.
+    fn vacant(&mut self) -> Option<usize> {
+        if let Some(place) = self.free.pop() {
+            return Some(place as usize);
+        }
+        if self.places.len() == PLACES_MAX {
+            return None;
+        }
+        self.places.push(Place { generation: 0, object: None });
+        Some(self.places.len() - 1)
     }
 }
 
 /// Gives an object a handle.
 pub fn insert(object: Object) -> Result<u64, Failure> {
-    let mut table = table();
-    let index = match table.free.pop() {
-        Some(index) => index as usize,
-        None if table.places.len() < HANDLES_MAX => {
-            table.places.push(Place { generation: 0, object: None });
-            table.places.len() - 1
+    // A thread that ends has perhaps none of its own any more.
+    let own = OWN.try_with(|own| *own).unwrap_or(0);
+    for table in (own..TABLES).chain(0..own) {
+        let mut places = lock(table);
+        if let Some(place) = places.vacant() {
+            places.used += 1;
+            places.places[place].generation += 1;
+            places.places[place].object = Some(object);
+            return Ok(At { table, place, generation: places.places[place].generation }.handle());
         }
-        None => {
-            drop(table);
-            return Err(Failure::misuse(BONEYARD_TOO_MANY_HANDLES, "a million handles are in use"));
-        }
-    };
-    table.used += 1;
-    let place = &mut table.places[index];
-    place.generation += 1;
-    place.object = Some(object);
-    Ok(place.generation << PLACE_BITS | index as u64)
+    }
+    Err(Failure::misuse(BONEYARD_TOO_MANY_HANDLES, "a million handles are in use"))
 }
 
 /// What is wanted of the object of a handle.
 pub fn get<T>(handle: u64, wanted: &str, kind: impl FnOnce(&Object) -> Option<T>) -> Result<T, Failure> {
-    let mut table = table();
-    let object = table.place(handle).and_then(|place| place.object.as_ref()).ok_or_else(unknown)?;
+    let at = At::of(handle);
+    let mut places = lock(at.table);
+    let object = places.at(at).and_then(|place| place.object.as_ref()).ok_or_else(unknown)?;
     kind(object).ok_or_else(|| object.is_not(wanted))
 }
 
@@ -102,20 +147,19 @@ pub fn remove<T>(
     wanted: &str,
     kind: impl FnOnce(Object) -> Result<T, Object>,
 ) -> Result<T, Failure> {
-    let mut table = table();
-    let object = table.place(handle).and_then(|place| place.object.take());
-    match object.map(kind) {
+    let at = At::of(handle);
+    let mut places = lock(at.table);
+    match places.at(at).and_then(|place| place.object.take()).map(kind) {
         Some(Ok(object)) => {
-            let index = handle % HANDLES_MAX as u64;
-            table.used -= 1;
-            if handle >> PLACE_BITS < GENERATION_LAST {
-                table.free.push(index as u32);
+            places.used -= 1;
+            if at.generation < GENERATION_LAST {
+                places.free.push(at.place as u32);
             }
             Ok(object)
         }
         Some(Err(object)) => {
             let failure = object.is_not(wanted);
-            table.places[(handle % HANDLES_MAX as u64) as usize].object = Some(object);
+            places.places[at.place].object = Some(object);
             Err(failure)
         }
         None => Err(unknown()),
@@ -126,11 +170,11 @@ fn unknown() -> Failure {
     Failure::misuse(BONEYARD_INVALID_HANDLE, "there is no such handle; it may have been freed")
 }
 
-/// How many handles of all kinds are in use, on all threads: 0 where a program has freed what it had. Any thread; never
-/// blocks.
+/// How many handles of all kinds are in use, on all threads: 0 where a program has freed what it had. Any thread;
+/// never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn boneyard_handles() -> usize {
-    table().used
+    (0..TABLES).map(|table| lock(table).used).sum()
 }
 
 #[cfg(test)]
@@ -161,6 +205,8 @@ mod tests {
             remove(next, "bytes", bytes).unwrap();
             seen.push(next);
         }
+        let shifted = |handle: u64| At::of(handle).handle();
+        assert!(seen.iter().all(|handle| shifted(*handle) == *handle));
         assert!([0, 1, u64::MAX].into_iter().all(|handle| !is_there(handle)));
     }
 

@@ -1,4 +1,5 @@
-//! The Boneyard client as a C library; `include/boneyard.h` is written from these files, docs/C.md tells how to use it.
+//! The Boneyard client as a C library; `include/boneyard.h` is written from these files, docs/C.md tells how to use
+//! it.
 //!
 //! ```text
 //! client.rs  pending.rs  session.rs  bytes.rs   what C calls, by what it is about
@@ -9,8 +10,8 @@
 //! ```
 //! The only package with unsafe code. What is unsafe is that C's pointers are trusted to be what they are said to be,
 //! once they are not null, aligned and of a length that can be; each such place says whose promise it relies on.
-//! Invariants: no panic leaves this library. C never has a pointer to an object of Rust's, only numbers, so that a handle
-//! that was freed is an error and not a crash. The bytes that C reads belong to a handle as well.
+//! Invariants: no panic leaves this library. C never has a pointer to an object of Rust's, only numbers, so that a
+//! handle that was freed is an error and not a crash. The bytes that C reads belong to a handle as well.
 
 mod bytes;
 mod client;
@@ -24,8 +25,8 @@ mod status;
 
 use std::ffi::c_char;
 
-/// Version of this interface: what was compiled against another number must not be linked with this library. Functions
-/// and statuses may be added without a new number, and fields at the end of `boneyard_options`.
+/// Version of this interface: what was compiled against another number must not be linked with this library.
+/// Functions and statuses may be added without a new number, and fields at the end of `boneyard_options`.
 pub const BONEYARD_ABI_VERSION: u32 = 1;
 
 /// The library's `BONEYARD_ABI_VERSION`: a program compares it with the header's. Any thread; never blocks.

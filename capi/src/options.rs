@@ -1,7 +1,7 @@
 //! What a client can be told, as C writes it.
 //!
-//! The structure begins with its size, which grows when fields are added at its end: an older program goes on working with
-//! a newer library. Knows values; the client knows their ranges.
+//! The structure begins with its size, which grows when fields are added at its end: an older program goes on working
+//! with a newer library. Knows values; the client knows their ranges.
 
 use crate::entry::{check, entry, text};
 use crate::error::Failure;
@@ -38,8 +38,8 @@ pub struct boneyard_options {
     pub retries: u32,
     /// Are calls held back while the server refuses most of them? 1, the default, or 0.
     pub throttle: u32,
-    /// What the client tells the server it is called, at most 256 bytes, read while it connects only; NULL, the default,
-    /// for the library's own name.
+    /// What the client tells the server it is called, at most 256 bytes, read while it connects only; NULL, the
+    /// default, for the library's own name.
     pub name: *const c_char,
 }
 

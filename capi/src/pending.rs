@@ -1,7 +1,7 @@
 //! Calls that are out: sent by one function, waited for by another.
 //!
-//! Invariant: a call is waited for by one thread at a time, and its lock is what says so. The outcome is told once, and
-//! takes the handle with it.
+//! Invariant: a call is waited for by one thread at a time, and its lock is what says so. The outcome is told once,
+//! and takes the handle with it.
 
 use crate::bytes::boneyard_bytes;
 use crate::client::{boneyard_client, boneyard_times, client_of, deliver, method_of};
@@ -29,14 +29,15 @@ pub struct Out {
 /// Sends a call and returns without its answer, so that many are out at once. It is sent once and never made again by
 /// itself. The deadline counts from here. The rest is as with `boneyard_call`.
 ///
-/// The handle is taken by the `boneyard_wait` that tells the outcome, or freed by `boneyard_pending_free`. Many threads may
-/// start calls with one client at once. Blocks while the connection is made, and while more than 1 MiB of other calls
-/// waits to be written.
+/// The handle is taken by the `boneyard_wait` that tells the outcome, or freed by `boneyard_pending_free`. Many
+/// threads may start calls with one client at once. Blocks while the connection is made, and while more than 1 MiB of
+/// other calls waits to be written.
 ///
 /// As `boneyard_call`, of which nothing was sent.
 ///
 /// # Safety
-/// `method` ends with a NUL; `length` bytes at `arguments` are readable until this function returns; `pending` is writable.
+/// `method` ends with a NUL; `length` bytes at `arguments` are readable until this function returns; `pending` is
+/// writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn boneyard_start(
     client: boneyard_client,
@@ -61,10 +62,11 @@ pub unsafe extern "C" fn boneyard_start(
     })
 }
 
-/// Waits for a call's outcome, at most `timeout_ms`: 0 only looks, BONEYARD_FOREVER waits as long as the call's deadline.
+/// Waits for a call's outcome, at most `timeout_ms`: 0 only looks, BONEYARD_FOREVER waits as long as the call's
+/// deadline.
 ///
-/// BONEYARD_NOT_YET, BONEYARD_BUSY, BONEYARD_INVALID_ARGUMENT and BONEYARD_INVALID_HANDLE leave the call as it was. Any
-/// other status is the call's outcome, and the handle is gone. `result` and `times` are as with `boneyard_call`.
+/// BONEYARD_NOT_YET, BONEYARD_BUSY, BONEYARD_INVALID_ARGUMENT and BONEYARD_INVALID_HANDLE leave the call as it was.
+/// Any other status is the call's outcome, and the handle is gone. `result` and `times` are as with `boneyard_call`.
 ///
 /// One thread may wait for a call at a time, another is told BONEYARD_BUSY. Blocks for `timeout_ms`.
 ///
@@ -93,8 +95,8 @@ pub unsafe extern "C" fn boneyard_wait(
 }
 
 /// Asks the server not to start a call. `boneyard_wait` still has to be called, and tells what became of it:
-/// BONEYARD_CANCELLED, or its outcome where it had been started. Any thread, also while another waits for the call; blocks
-/// for 20 ms at most.
+/// BONEYARD_CANCELLED, or its outcome where it had been started. Any thread, also while another waits for the call;
+/// blocks for 20 ms at most.
 ///
 /// BONEYARD_INVALID_HANDLE: the outcome was told already.
 #[unsafe(no_mangle)]
@@ -109,8 +111,8 @@ pub extern "C" fn boneyard_cancel(pending: boneyard_pending) -> boneyard_status 
     })
 }
 
-/// Throws a call away: it is cancelled, and nobody hears of its outcome, save a thread that waits for it now. 0 is left
-/// alone. Any thread; blocks for 20 ms at most.
+/// Throws a call away: it is cancelled, and nobody hears of its outcome, save a thread that waits for it now. 0 is
+/// left alone. Any thread; blocks for 20 ms at most.
 ///
 /// BONEYARD_INVALID_HANDLE.
 #[unsafe(no_mangle)]

@@ -43,8 +43,8 @@ pub unsafe extern "C" fn boneyard_session_open(
     })
 }
 
-/// The session of a ticket, from now on carried by this client; another that had it has it no more. Any thread; blocks as
-/// `boneyard_call` does.
+/// The session of a ticket, from now on carried by this client; another that had it has it no more. Any thread;
+/// blocks as `boneyard_call` does.
 ///
 /// As `boneyard_call`; BONEYARD_UNKNOWN_SESSION where it was closed or the token is wrong.
 ///
@@ -104,8 +104,8 @@ pub extern "C" fn boneyard_session_detach(session: boneyard_session) -> boneyard
     })
 }
 
-/// Closes a session and blocks until the server has. The handle is gone whatever the outcome; a session that could not be
-/// closed times out on the server. Any thread; blocks as `boneyard_call` does.
+/// Closes a session and blocks until the server has. The handle is gone whatever the outcome; a session that could
+/// not be closed times out on the server. Any thread; blocks as `boneyard_call` does.
 ///
 /// As `boneyard_call`.
 #[unsafe(no_mangle)]
@@ -113,8 +113,8 @@ pub extern "C" fn boneyard_session_close(session: boneyard_session) -> boneyard_
     entry(|| Ok(remove(session)?.close()?))
 }
 
-/// Frees a session and closes it as well as that can be done without waiting for the server. 0 is left alone. Any thread;
-/// blocks for 20 ms at most.
+/// Frees a session and closes it as well as that can be done without waiting for the server. 0 is left alone. Any
+/// thread; blocks for 20 ms at most.
 ///
 /// BONEYARD_INVALID_HANDLE.
 #[unsafe(no_mangle)]

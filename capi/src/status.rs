@@ -231,8 +231,8 @@ fn row(number: i32) -> Option<&'static (boneyard_status, &'static CStr, &'static
     TABLE.iter().find(|(status, ..)| *status as i32 == number)
 }
 
-/// Name of a status as this header has it, "BONEYARD_QUEUE_FULL", as text that lives for ever; "" for a number that is
-/// none. Any thread; never blocks.
+/// Name of a status as this header has it, "BONEYARD_QUEUE_FULL", as text that lives for ever; "" for a number that
+/// is none. Any thread; never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn boneyard_status_name(status: i32) -> *const c_char {
     row(status).map_or(c"", |(_, name, _)| name).as_ptr()

@@ -6,9 +6,9 @@ use std::path::Path;
 const HEAD: &str = "\
 /* The Boneyard client for C and C++. Written from capi/src by capi/tests/header.rs: change that, not this.
  *
- * Every function that can fail returns a status; boneyard_last_error tells the rest, for each thread its own last failure.
- * Handles are numbers, 0 is none. One that was freed, or is of another kind, gives BONEYARD_INVALID_HANDLE. docs/C.md has
- * examples and the rules in short. */";
+ * Every function that can fail returns a status; boneyard_last_error tells the rest, for each thread its own last
+ * failure. Handles are numbers, 0 is none. One that was freed, or is of another kind, gives BONEYARD_INVALID_HANDLE.
+ * docs/C.md has an example and the rules in short. */";
 
 #[test]
 fn the_header_is_written_from_the_sources() {

@@ -1,7 +1,7 @@
 """A server with a road to it on which things go wrong: connections are reset, slowed, or the server is killed.
 
-The road is a proxy on a port of its own, which lives as long as this object, so that clients find the way again. What goes
-wrong is drawn from the generator it is given. Python 3.11 standard library only.
+The road is a proxy on a port of its own, which lives as long as this object, so that clients find the way again. What
+goes wrong is drawn from the generator it is given. Python 3.11 standard library only.
 """
 
 import contextlib
