@@ -65,7 +65,8 @@ impl Client {
             Codec::Bincode => bincode_bytes,
             Codec::Json => json_bytes,
         };
-        Ok(Call { method: name, idempotent, codec, write, decode, deadline: self.due()? })
+        // What the bytes are made of is not known here: nothing to compare.
+        Ok(Call { method: name, idempotent, codec, write, decode, deadline: self.due()?, describe: None })
     }
 }
 
