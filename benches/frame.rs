@@ -4,7 +4,7 @@
 
 use boneyard::port::{Admission, Conversation, Intake, Reception, reply, welcome};
 use boneyard::service::Status;
-use boneyard::stats::{Paces, PortStats};
+use boneyard::stats::{MethodsStats, Paces, PortStats};
 use boneyard::wire::body::{Hello, MethodEntry};
 use boneyard::wire::{CallPrelude, Codec, Flags, Header, Kind, Preface, ReplyPrelude, cut};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -80,6 +80,7 @@ fn reads(criterion: &mut Criterion) {
         arrived: now,
         now,
         stats: &stats,
+        methods: &MethodsStats::new(0),
     };
     let (mut conversation, mut intake) = (Conversation::default(), Intake::default());
     let greeting = greeting();

@@ -347,8 +347,8 @@ def parser_of(script):
     return parser
 
 
-def show(options, measure, render, marker):
-    """Measures, or reads what was measured, and shows it where it is wanted. Returns the record."""
+def record_of(options, measure):
+    """Measures, or reads what was measured. Writes it where it is wanted as JSON."""
     prepare()
     try:
         record = json.loads(Path(options.read).read_text()) if options.read else measure(options)
@@ -356,6 +356,12 @@ def show(options, measure, render, marker):
         raise SystemExit(f"{Path(sys.argv[0]).name}: {failure}") from None
     if options.json:
         Path(options.json).write_text(json.dumps(record, indent=1) + "\n")
+    return record
+
+
+def show(options, measure, render, marker):
+    """Measures, or reads what was measured, and shows it where it is wanted. Returns the record."""
+    record = record_of(options, measure)
     text = render(record)
     print(text)
     if options.write:

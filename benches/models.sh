@@ -27,7 +27,9 @@ for checker in loom shuttle; do
     for planted in LateLeave:model_a_burst_comes_as_its_worker_retires \
         KeptPermit:model_a_freed_permit_goes_round_the_ports \
         FreeReturn:model_two_handlers_that_wait_share_one_permit \
-        LatePause:model_a_handler_that_waits_holds_back_no_call; do
+        LatePause:model_a_handler_that_waits_holds_back_no_call \
+        OneRaised:model_a_raised_limit_wakes_all_that_starve \
+        LoweredInVain:model_nobody_runs_above_a_lowered_limit; do
         judge "$checker: planted bug ${planted%:*}" "is found" \
             env "PLANTED=${planted%:*}" "${run[@]}" "${planted#*:}"
     done

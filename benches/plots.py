@@ -10,7 +10,6 @@ standard library only; Linux only.
 """
 
 import argparse
-import json
 import math
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from html import escape
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from measure import CALL_BYTES, ROOT, Failure, Server, build, free_port, ini, machine, median, note, prepare, press
+from measure import CALL_BYTES, ROOT, Server, build, free_port, ini, machine, median, note, press, record_of
 
 # Connections where the plot is about something else.
 CONNECTIONS = 64
@@ -177,13 +176,7 @@ def main():
         options.folder = Path(tempfile.mkdtemp())
         for plot, (axis, values) in PLOTS.items():
             PLOTS[plot] = (axis, [values[0], values[-1]])
-    prepare()
-    try:
-        record = json.loads(Path(options.read).read_text()) if options.read else measure(options)
-    except Failure as failure:
-        raise SystemExit(f"plots.py: {failure}") from None
-    if options.json:
-        Path(options.json).write_text(json.dumps(record, indent=1) + "\n")
+    record = record_of(options, measure)
     folder = Path(options.folder)
     folder.mkdir(parents=True, exist_ok=True)
     for plot in record["plots"]:

@@ -4,7 +4,7 @@
 
 use boneyard::port::{Admission, Call, Conversation, Intake, Reception, reply, welcome};
 use boneyard::service::Status;
-use boneyard::stats::{Paces, PortStats};
+use boneyard::stats::{MethodsStats, Paces, PortStats};
 use boneyard::wire::ReplyPrelude;
 use boneyard::wire::body::MethodEntry;
 use parking_lot::{Condvar, Mutex};
@@ -86,6 +86,7 @@ impl Server {
                 arrived: now,
                 now,
                 stats: &self.stats,
+                methods: &MethodsStats::new(0),
             };
             let used = conversation
                 .receive(&buffer[..filled], &port, &mut intake)

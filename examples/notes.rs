@@ -5,6 +5,8 @@
 //! cargo run --example notes -- call 127.0.0.1 notes.create '{"title": "Milk", "text": "two bottles"}'
 //! cargo run --example notes -- call 127.0.0.1 notes.list
 //! ```
+//!
+//! An administrator has the notes numbered anew with `tell notes compact`.
 
 mod api;
 
@@ -38,6 +40,14 @@ impl Store {
         note.ok_or_else(|| ApplicationError::new(NO_SUCH_NOTE, format!("there is no note {number}")))
     }
 
+    /// Numbers the notes anew, without gaps.
+    fn compact(&self) -> String {
+        let mut notes = self.notes();
+        let compacted = (1..).zip(std::mem::take(&mut *notes).into_values()).collect();
+        *notes = compacted;
+        format!("{} notes, numbered from 1", notes.len())
+    }
+
     fn list(&self) -> Vec<(u64, String)> {
         self.notes().iter().map(|(number, note)| (*number, note.title.clone())).collect()
     }
@@ -45,11 +55,15 @@ impl Store {
 
 fn main() -> ExitCode {
     let store = Arc::new(Store::default());
-    let (create, read, list) = (Arc::clone(&store), Arc::clone(&store), store);
+    let (create, read, list, tell) = (Arc::clone(&store), Arc::clone(&store), Arc::clone(&store), store);
     boneyard::cli::main(|server| {
         server
             .handle(CREATE, move |_, note| create.create(note))
             .handle(READ, move |_, number| read.read(number))
             .handle(LIST, move |_, ()| Ok(list.list()))
+            .on_tell("notes", move |order| match order {
+                "compact" => Ok(tell.compact()),
+                _ => Err("notes understands: compact".to_owned()),
+            })
     })
 }

@@ -8,6 +8,8 @@
 //! main.rs   examples/
 //! cli/                      the command line: arguments, signals, log
 //! server/  client/  bench/  shells: sockets, clocks
+//! admin/                    the admin server: HTTP
+//! insight/                  what an administrator sees: pictures, history, verdict
 //! pool/                     threads, no sockets: workers, throttle, queue
 //! port/                     protocol logic, sans-IO
 //! stats/  service/          counters; methods, statuses, handlers
@@ -21,6 +23,8 @@
 // The layers below server and client are compiled without them too, and are then not used up.
 #![cfg_attr(not(all(feature = "server", feature = "client")), allow(dead_code, unused_imports))]
 
+#[cfg(feature = "admin")]
+pub mod admin;
 #[cfg(feature = "cli")]
 pub mod bench;
 #[cfg(feature = "cli")]
@@ -28,6 +32,8 @@ pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod config;
+#[cfg(feature = "server")]
+pub mod insight;
 #[cfg(feature = "server")]
 mod pool;
 pub mod port;

@@ -86,6 +86,10 @@ pub(crate) enum Planted {
     FreeReturn,
     /// A worker whose handler begins to wait looks at the queue before it counts itself no longer awake.
     LatePause,
+    /// A raised limit wakes one worker, however many it has room for.
+    OneRaised,
+    /// A permit that comes home is handed on although more are out than a lowered limit.
+    LoweredInVain,
 }
 
 /// Is a bug planted? Never, outside a model.

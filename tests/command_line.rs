@@ -243,6 +243,35 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
+fn sigquit_has_the_log_told_what_stuck_workers_do_and_ends_nothing() {
+    let (mut server, address, _directory) = serve("Server_Pool_Tasks=3");
+    let client = Client::connect(&address).unwrap().with_deadline(None);
+    let sleeps: Vec<Pending<String>> =
+        (0..5).map(|_| client.start_json("load.sleep", "600000").unwrap()).collect();
+    wait_until("the log shows all three of them and the two that wait", || {
+        server.signal(Signal::QUIT);
+        let lines = server.lines();
+        lines.iter().any(|line| line.contains("  3 run load.sleep, the longest for "))
+            && lines.iter().any(|line| line.contains(": 2 of 10000 calls wait, 5 in flight, 1 connections"))
+    });
+    (1..=3).for_each(|n| {
+        assert!(server.line(&format!("  TCPIP-{n}  running  ")).contains("load.sleep  127.0.0.1:"))
+    });
+    // A stop that waits for them is no reason to say no more.
+    server.signal(Signal::TERM);
+    wait_until("it says that it stops", || {
+        server.signal(Signal::QUIT);
+        server
+            .lines()
+            .iter()
+            .any(|line| line.contains("Threads after 00:00:") && line.contains(", stopping: "))
+    });
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait(), Some(143));
+    drop(sleeps);
+}
+
+#[test]
 fn a_client_that_is_killed_leaves_all_permits_home() {
     let (mut server, address, _directory) = serve("Server_Max_Concurrent_Trans=8\nServer_Pool_Tasks=8");
     let clients: Vec<_> =

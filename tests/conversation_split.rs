@@ -5,7 +5,7 @@ mod common;
 
 use boneyard::port::{Admission, Conversation, Intake, Leave, Reception, WINDOW_CALLS_MAX, welcome};
 use boneyard::service::{Fault, Status};
-use boneyard::stats::{CloseReason, Paces, PortStats};
+use boneyard::stats::{CloseReason, MethodsStats, Paces, PortStats};
 use boneyard::wire::body::{Hello, MethodEntry};
 use boneyard::wire::limits::*;
 use boneyard::wire::{Codec, Flags, Header, Kind, Preface, cut};
@@ -36,6 +36,7 @@ struct Port {
     window_room: usize,
     now: Instant,
     stats: PortStats,
+    methods: MethodsStats,
     paces: Paces,
 }
 
@@ -50,6 +51,7 @@ impl Port {
             window_room: WINDOW_CALLS_MAX,
             now: Instant::now(),
             stats: PortStats::default(),
+            methods: MethodsStats::new(METHODS.into()),
             paces: Paces::new(METHODS.into()),
         }
     }
@@ -67,6 +69,7 @@ impl Port {
             arrived: self.now,
             now: self.now,
             stats: &self.stats,
+            methods: &self.methods,
         }
     }
 

@@ -7,10 +7,10 @@ use boneyard::server::RunningServer;
 use boneyard::service::Status;
 use boneyard::{Method, Server};
 use common::gate::Gate;
+use common::logged::Lines;
 use common::{Raw, connect, greeting, server, wait_until};
-use log::{Level, LevelFilter, Log, Metadata, Record};
 use std::io::Write;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Runs for so many milliseconds.
@@ -143,34 +143,9 @@ fn codel_refuses_observes_or_is_off() {
     assert_eq!(standing_queue("Server_CoDel_Target=0\nServer_CoDel_Mode=refuse"), (0, 0));
 }
 
-/// Keeps what is logged.
-struct Lines(Mutex<Vec<String>>);
-
-impl Log for Lines {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-    fn log(&self, record: &Record<'_>) {
-        if record.level() <= Level::Warn {
-            self.0.lock().unwrap().push(record.args().to_string());
-        }
-    }
-    fn flush(&self) {}
-}
-
-fn log_lines() -> &'static Lines {
-    static LINES: OnceLock<&'static Lines> = OnceLock::new();
-    LINES.get_or_init(|| {
-        let lines: &Lines = Box::leak(Box::new(Lines(Mutex::default())));
-        log::set_logger(lines).expect("no other logger in this process");
-        log::set_max_level(LevelFilter::Warn);
-        lines
-    })
-}
-
 #[test]
 fn a_long_transaction_is_told_of_once() {
-    let lines = log_lines();
+    let lines = Lines::collect();
     let (server, gate) = start("Server_Pool_Tasks=2\nServer_Long_Transaction=1");
     let mut client = Raw::connect(server.address());
     client.send("test.hold", &());
@@ -181,8 +156,7 @@ fn a_long_transaction_is_told_of_once() {
     wait_until("the other is told of", || stats.long_transactions.get() == 2);
     gate.open();
     let peer = client.stream.local_addr().unwrap();
-    let told: Vec<_> =
-        lines.0.lock().unwrap().iter().filter(|line| line.contains("test.hold")).cloned().collect();
+    let told = lines.with("test.hold");
     assert_eq!(told.len(), 2, "{told:?}");
     let parts = [
         "port TCPIP: test.hold of ",

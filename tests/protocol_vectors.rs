@@ -3,7 +3,7 @@
 
 use boneyard::port::{self, Admission, Conversation, Intake, Reception, WINDOW_CALLS_MAX};
 use boneyard::service::{Fault, Refusal, Status};
-use boneyard::stats::{Paces, PortStats};
+use boneyard::stats::{MethodsStats, Paces, PortStats};
 use boneyard::wire::body::{Hello, MethodEntry, Welcome};
 use boneyard::wire::limits::*;
 use boneyard::wire::{
@@ -185,6 +185,7 @@ fn the_server_makes_the_examples_of_its_frames() {
         arrived: now,
         now,
         stats: &stats,
+        methods: &MethodsStats::new(0),
     };
     let used = Conversation::default().receive(&sent, &reception, &mut intake);
     assert_eq!(used, Ok(sent.len()));

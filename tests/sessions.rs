@@ -12,13 +12,13 @@ use boneyard::stats::CloseReason;
 use boneyard::wire::{CallPrelude, Codec, Flags, Header, Kind};
 use boneyard::{Client, Method, Session};
 use common::gate::Gate;
+use common::logged::Lines;
 use common::*;
-use log::{LevelFilter, Log, Metadata, Record};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -459,36 +459,9 @@ fn a_panic_with_the_state_in_hand_loses_no_session() {
     }
 }
 
-/// Keeps what is logged.
-struct Lines(Mutex<Vec<String>>);
-
-impl Log for Lines {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-    fn log(&self, record: &Record<'_>) {
-        self.0.lock().unwrap().push(record.args().to_string());
-    }
-    fn flush(&self) {}
-}
-
-fn log_lines() -> &'static Lines {
-    static LINES: OnceLock<&'static Lines> = OnceLock::new();
-    LINES.get_or_init(|| {
-        let lines: &Lines = Box::leak(Box::new(Lines(Mutex::default())));
-        log::set_logger(lines).expect("no other logger in this process");
-        log::set_max_level(LevelFilter::Info);
-        lines
-    })
-}
-
 #[test]
 fn the_log_tells_of_sessions_when_asked() {
-    let lines = log_lines();
-    let told = |client: &str| -> Vec<String> {
-        let lines = lines.0.lock().unwrap();
-        lines.iter().filter(|line| line.contains(client)).cloned().collect()
-    };
+    let lines = Lines::collect();
     for (setting, name) in [("0", "silent"), ("1", "talkative\nclient")] {
         let server = start(&format!("Log_Sessions={setting}"));
         let options = ClientOptions::default().name(name);
@@ -500,8 +473,8 @@ fn the_log_tells_of_sessions_when_asked() {
         wait_until("the connection is gone", || server.sessions() == 0);
         assert_eq!(server.stop().lost(), 0);
     }
-    assert_eq!(told("silent"), [""; 0]);
-    let told = told("talkative");
+    assert_eq!(lines.with("silent"), [""; 0]);
+    let told = lines.with("talkative");
     let parts = [
         ["Opened session 1 for talkative\\nclient (127.0.0.1:", ")"],
         ["Opened session 2 for talkative\\nclient (127.0.0.1:", ")"],

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Each module and the modules it may use, itself not named. `docs/ARCHITECTURE.md` has the same table.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 13] = [
     ("sync", &[]),
     ("wire", &[]),
     ("config", &[]),
@@ -16,7 +16,9 @@ const LAYERS: [(&str, &[&str]); 11] = [
     ("stats", &["service", "sync"]),
     ("port", &["wire", "service", "stats", "sync"]),
     ("pool", &["port", "service", "stats", "sync", "wire"]),
-    ("server", &["config", "pool", "port", "service", "stats", "sync", "wire"]),
+    ("insight", &["config", "service", "stats", "sync"]),
+    ("admin", &["config", "insight", "sync"]),
+    ("server", &["admin", "config", "insight", "pool", "port", "service", "stats", "sync", "wire"]),
     ("client", &["service", "sync", "wire"]),
     ("bench", &["service", "wire"]),
     ("cli", &[EVERYTHING]),
@@ -24,9 +26,9 @@ const LAYERS: [(&str, &[&str]); 11] = [
 const EVERYTHING: &str = "everything";
 
 /// Modules that touch neither sockets nor threads.
-const PURE: [&str; 4] = ["wire", "config", "service", "port"];
+const PURE: [&str; 5] = ["wire", "config", "service", "port", "insight"];
 /// Modules that never read the clock: the time comes in as a value.
-const CLOCKLESS: [&str; 6] = ["wire", "config", "service", "stats", "port", "sync"];
+const CLOCKLESS: [&str; 7] = ["wire", "config", "service", "stats", "port", "insight", "sync"];
 /// What a pure module may name of `std::net`: addresses are values.
 const ADDRESSES: [&str; 6] = ["IpAddr", "Ipv4Addr", "Ipv6Addr", "SocketAddr", "SocketAddrV4", "SocketAddrV6"];
 

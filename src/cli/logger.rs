@@ -33,6 +33,7 @@ const LINE_CHARS_MAX: usize = 8192;
 pub(super) struct Logger {
     entries: Sender<Entry>,
     to_file: bool,
+    heeds_settings: bool,
 }
 
 /// What goes through the channel.
@@ -69,15 +70,26 @@ impl Logger {
         let (inlet, entries) = start_writer(sink, name, LINES_MAX)?;
         let target = env_logger::Target::Pipe(Box::new(inlet));
         let mut builder = env_logger::Builder::new();
-        builder.filter_level(level).parse_default_env().format(write_record).target(target);
+        // What may be changed later is not sorted out here, but by the level of the whole process.
+        let by_settings = std::env::var_os(env_logger::DEFAULT_FILTER_ENV).is_none();
+        let filter = if by_settings { LevelFilter::Trace } else { level };
+        builder.filter_level(filter).parse_default_env().format(write_record).target(target);
         // An error says that the program has a logger of its own.
-        builder.try_init().ok();
-        Ok(Logger { entries, to_file })
+        let heeds_settings = builder.try_init().is_ok() && by_settings;
+        if heeds_settings {
+            log::set_max_level(level);
+        }
+        Ok(Logger { entries, to_file, heeds_settings })
     }
 
     /// Does the log go to a file, where a person at the terminal does not see it?
     pub(super) fn is_to_file(&self) -> bool {
         self.to_file
+    }
+
+    /// Does `Log_Level` say what is logged? If not, `RUST_LOG` or the program's own logger does.
+    pub(super) fn heeds_settings(&self) -> bool {
+        self.heeds_settings
     }
 
     /// Waits until all lines so far are written, at most so long.

@@ -1,4 +1,5 @@
-//! The command line: `serve`, `check`, `call`, `methods`, `bench`, for the ready server and for a program's own.
+//! The command line: `serve`, `check`, `call`, `methods`, `bench`, `console`; for the ready server and for a program's
+//! own.
 //!
 //! Knows words, exit codes and how to speak to people; what the words do is in the library below. A program with
 //! services of its own gets all of it from one call of [`main`].
@@ -6,12 +7,16 @@
 //! Invariant: every way out of a command is an `Exit`, and every exit code is in the table `EXITS`, from which
 //! `--help` is made.
 
+mod admin;
 mod bench;
 mod call;
 mod check;
+mod console;
 mod json;
 mod logger;
 mod serve;
+#[cfg(feature = "top")]
+mod top;
 
 use crate::server::Server;
 use clap::{Parser, Subcommand};
@@ -117,6 +122,16 @@ enum Command {
     /// A closed loop keeps a number of calls out on each connection; an open loop (--rate) calls at times of its own,
     /// whether or not earlier calls were answered.
     Bench(bench::Bench),
+    /// Watch a running server: what limits it, its ports, workers and methods, refreshed live.
+    ///
+    /// Asks the server's Admin_Address, which answers when every worker is stuck. Keys: q quits, p pauses.
+    #[cfg(feature = "top")]
+    Top(top::Top),
+    /// Give a running server commands, and show what it says.
+    ///
+    /// Speaks to its admin server (Admin_Address). On a terminal it reads lines until exit, bye or Ctrl-D; else it
+    /// carries out the commands of -c or of standard input. `help` lists what there is.
+    Console(console::Console),
 }
 
 /// What the closure given to [`main`] may return: a [`Server`], or a `Result` of one.
@@ -173,6 +188,9 @@ pub fn main<B: IntoServer>(build: impl FnOnce(Server) -> B) -> ExitCode {
         Some(Command::Call(call)) => call.run(&program),
         Some(Command::Methods(methods)) => methods.run(&program),
         Some(Command::Bench(bench)) => bench.run(),
+        #[cfg(feature = "top")]
+        Some(Command::Top(top)) => top.run(),
+        Some(Command::Console(console)) => console.run(),
     };
     ExitCode::from(exit.number())
 }

@@ -1,6 +1,7 @@
 //! `serve`: from a settings file to a server that serves, and from a signal to its orderly end.
 //!
-//! Knows the order of things: settings, log, services, signals, ports; then one signal, the stop, the verdict.
+//! Knows the order of things: settings, log, services, signals, ports; then one signal, the stop, the verdict. SIGQUIT
+//! ends nothing: it has the log told what every worker does.
 //! Knows nothing of sockets and pools.
 //!
 //! Invariant: what the end needs (the signals, the thread that stops) is there before the first call is served, so
@@ -10,9 +11,9 @@ use super::logger::Logger;
 use super::{Exit, IntoServer, say, say_how_to_get};
 use crate::config::{Config, ConfigErrors, Limit, advise, footprint, plural};
 use crate::server::{RunningServer, SERVER_NAME, Server, StartError, Stopped, machine};
-use crate::sync::bounded;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use crate::sync::{Arc, bounded};
+use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::iterator::{Handle, Signals};
 use signal_hook::low_level::signal_name;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::error::Error;
@@ -69,6 +70,8 @@ pub(super) fn run<B: IntoServer>(program: &str, file: &Path, build: impl FnOnce(
     };
     log_panics();
     let built = build(server).into_server().map_err(Failure::Services);
+    let built = built
+        .map(|server| if logger.heeds_settings() { server.on_log_level(log::set_max_level) } else { server });
     let exit = built.and_then(|server| serve(server, &config)).unwrap_or_else(|failure| {
         if logger.is_to_file() {
             log::error!("{failure}");
@@ -93,38 +96,55 @@ fn wrong_settings(program: &str, file: &Path, errors: &ConfigErrors) -> Exit {
 }
 
 fn serve(server: Server, config: &Config) -> Result<Exit, Failure> {
-    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(Failure::Signals)?;
-    let (hand_over, handed) = bounded::<RunningServer>(1);
-    let watch = signals.handle();
+    let mut signals = take_signals()?;
+    let (hand_over, handed) = bounded::<(RunningServer, Handle)>(1);
     let stop = move || {
-        let stopped = handed.recv().map(RunningServer::stop);
+        let (running, watch) = handed.recv().ok()?;
+        let stopped = running.stop();
         watch.close();
-        stopped
+        Some(stopped)
     };
     // Ends at once if the server does not start: then nothing is ever handed over.
     let stopper = thread::Builder::new().name("stop".to_owned()).spawn(stop).map_err(Failure::Thread)?;
-    let running = server.start()?;
+    let quit = signals.handle();
+    let running = server.on_quit(move || quit.close()).start()?;
     announce(&running, config);
-    let timeout = config.shutdown_timeout.value.as_secs();
-    if let Some(signal) = signals.forever().next() {
-        let in_flight = u32::try_from(running.in_flight()).unwrap_or(u32::MAX);
-        let in_flight = plural(in_flight, "transaction");
-        log::info!("{}: stopping; {in_flight} in flight, {timeout} s to finish", name(signal));
+    let insight = Arc::clone(running.insight());
+    let ends = |signal: &i32| {
+        if *signal == SIGQUIT {
+            // Whoever asks is to see it, whatever else the log is to show.
+            insight.threads().lines().for_each(|line| log::error!("{line}"));
+        }
+        *signal != SIGQUIT
+    };
+    let signal = signals.forever().find(ends);
+    let timeout = running.insight().house().config().shutdown_timeout.value.as_secs();
+    let in_flight = plural(u32::try_from(running.in_flight()).unwrap_or(u32::MAX), "transaction");
+    let asked_by = signal.map_or("the console asked", name);
+    log::info!("{asked_by}: stopping; {in_flight} in flight, {timeout} s to finish");
+    if signal.is_none() {
+        // These are closed: that is how the console asks.
+        signals = take_signals()?;
     }
-    hand_over.send(running).map_err(|_| Failure::Stop)?;
-    for signal in signals.forever() {
+    hand_over.send((running, signals.handle())).map_err(|_| Failure::Stop)?;
+    for signal in signals.forever().filter(ends) {
         if !stopper.is_finished() {
             log::error!("{} while stopping: ends at once, what is in flight is lost", name(signal));
             return Ok(Exit::Signal(signal));
         }
     }
     match stopper.join() {
-        Ok(Ok(stopped)) => {
+        Ok(Some(stopped)) => {
             say_stopped(&stopped, timeout);
             Ok(Exit::Done)
         }
         _ => Err(Failure::Stop),
     }
+}
+
+/// Those that end the program.
+fn take_signals() -> Result<Signals, Failure> {
+    Signals::new([SIGTERM, SIGINT, SIGQUIT]).map_err(Failure::Signals)
 }
 
 /// Logs what serves and how it is sized.
@@ -134,6 +154,9 @@ fn announce(running: &RunningServer, config: &Config) {
     for port in running.ports() {
         let workers = plural(u32::try_from(port.workers()).unwrap_or(u32::MAX), "worker");
         log::info!("Listen for connect requests on {} at {}, {workers}", port.name(), port.address());
+    }
+    if let Some(address) = running.admin_address() {
+        log::info!("Admin server at http://{address}/");
     }
     let source = &config.max_concurrent_trans.source;
     match config.max_concurrent_trans.value {

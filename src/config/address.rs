@@ -10,6 +10,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// TCP port of a listening address that names none: 1352, the number registered for Domino.
 pub const DEFAULT_PORT: u16 = 1352;
 
+/// TCP port of an `Admin_Address` that names none.
+pub const ADMIN_PORT: u16 = 1353;
+
 /// What the parser asks for when an address is wrong.
 pub(super) const EXPECTED: &str =
     "0,host or 0,host:port, an IPv6 address in brackets, the port from 0 to 65535";
@@ -34,6 +37,11 @@ impl ListenAddress {
 
     /// Reads `[0,]host[:port]`; `None` when it is not of that form (see [`EXPECTED`]).
     pub(super) fn parse(text: &str) -> Option<ListenAddress> {
+        ListenAddress::parse_with(text, DEFAULT_PORT)
+    }
+
+    /// The same, with another port where none is named.
+    pub(super) fn parse_with(text: &str, default_port: u16) -> Option<ListenAddress> {
         let text = match text.split_once(',') {
             // Domino's leading number is the index of a network adapter and always 0 for TCP.
             Some((lead, rest)) if lead.trim() == "0" => rest.trim(),
@@ -58,9 +66,15 @@ impl ListenAddress {
             // `parse` would take a leading plus sign.
             Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok()?,
             Some(_) => return None,
-            None => DEFAULT_PORT,
+            None => default_port,
         };
         Some(ListenAddress { host: host.to_owned(), port })
+    }
+
+    /// Can it be reached from this machine alone?
+    pub fn is_local(&self) -> bool {
+        let loopback = |address: IpAddr| address.to_canonical().is_loopback();
+        self.host.parse().map_or_else(|_| self.host.eq_ignore_ascii_case("localhost"), loopback)
     }
 
     /// Whether two listeners could not hold both addresses: the same port, and the same host or one that covers it.

@@ -43,7 +43,7 @@ pub fn server_ini() -> String {
             text.push_str(&format!("# {line}\n"));
         }
         let default = if key.default().is_empty() { "empty" } else { key.default() };
-        text.push_str(&format!("# Default: {default}\n"));
+        text.push_str(&format!("# Default: {default}\n# A change counts {}.\n", when(key)));
         let mark = if SET.contains(&key.name()) { "" } else { ";" };
         text.push_str(&format!("{mark}{}={}\n", key.name_for(PORT), key.written_default()));
     }
@@ -52,14 +52,17 @@ pub fn server_ini() -> String {
 
 /// The table of `docs/SETTINGS.md` with its marker lines, lines ended by LF.
 pub fn settings_table() -> String {
-    let mut text = format!("{TABLE_BEGINS}\n| Key | Value | Default | Meaning |\n|---|---|---|---|\n");
+    let mut text = format!(
+        "{TABLE_BEGINS}\n| Key | Value | Default | A change counts | Meaning |\n|---|---|---|---|---|\n"
+    );
     for key in keys::all() {
         let default = match (key.default(), key.fixed_default()) {
             ("", _) => "empty".to_owned(),
             (default, Some(_)) => format!("`{default}`"),
             (words, None) => words.to_owned(),
         };
-        text.push_str(&format!("| `{}` | {} | {default} | {} |\n", key.name(), value(key), key.doc()));
+        let (name, value, when, doc) = (key.name(), value(key), when(key), key.doc());
+        text.push_str(&format!("| `{name}` | {value} | {default} | {when} | {doc} |\n"));
     }
     text.push_str(TABLE_ENDS);
     text.push('\n');
@@ -72,6 +75,11 @@ fn value(key: &Key) -> String {
         "" => key.range(),
         unit => format!("{}, in {unit}", key.range()),
     }
+}
+
+/// When a change takes effect.
+fn when(key: &Key) -> &'static str {
+    if key.is_at_once() { "at once" } else { "after a restart" }
 }
 
 /// Words in lines of at most `width` characters; a longer word stands alone.

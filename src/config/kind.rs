@@ -26,6 +26,8 @@ pub(super) enum Kind {
     CodelMode { store: fn(&mut Config, Setting<CodelMode>) },
     /// Name of a log level.
     Level { store: fn(&mut Config, Setting<LevelFilter>) },
+    /// Where the admin server listens; empty for nowhere.
+    AdminAddress { store: fn(&mut Config, Setting<Option<ListenAddress>>) },
     /// Path of a file; empty for none.
     Path { store: fn(&mut Config, Setting<Option<PathBuf>>) },
 }
@@ -53,6 +55,9 @@ impl Kind {
             }
             Kind::CodelMode { .. } => "observe or refuse".to_owned(),
             Kind::Level { .. } => "off, error, warn, info, debug or trace".to_owned(),
+            Kind::AdminAddress { .. } => {
+                "host or host:port, an IPv6 address in brackets, or nothing".to_owned()
+            }
             Kind::Path { .. } => "a path, or nothing".to_owned(),
         }
     }
@@ -91,6 +96,11 @@ impl Kind {
                 // The log crate's own parser takes the same names; the list keeps it to those the error text promises.
                 let known = LEVELS.iter().any(|name| name.eq_ignore_ascii_case(text));
                 let value = text.parse().ok().filter(|_| known).ok_or(NOTHING_MORE)?;
+                store(config, Setting { value, source });
+            }
+            Kind::AdminAddress { store } => {
+                let read = |text| ListenAddress::parse_with(text, address::ADMIN_PORT).ok_or(NOTHING_MORE);
+                let value = if text.is_empty() { None } else { Some(read(text)?) };
                 store(config, Setting { value, source });
             }
             Kind::Path { store } => {

@@ -4,8 +4,8 @@
 //! `parse` (values, ports, all errors together) and `sizing` (the rules that fill in what no line gives). The
 //! result is [`Config`]: every value in force, and for each the line or rule it came from. `advice` says what
 //! the values mean together, `footprint` what they take of the machine; `report` prints that, and `document` writes
-//! `server.ini` and the table of `docs/SETTINGS.md`; parser, shipped file and docs are all made from the one table in
-//! `keys`.
+//! `server.ini` and the table of `docs/SETTINGS.md`; `edit` changes one line of a
+//! file; parser, shipped file and docs are all made from the one table in `keys`.
 //!
 //! Knows: text, numbers, addresses as text. Must not know: the rest of the crate, sockets, clocks, the environment, the
 //! machine (its limits come in as [`Machine`], its CPUs as a number).
@@ -18,8 +18,10 @@ mod address;
 pub mod advice;
 mod confirm;
 pub mod document;
+pub mod edit;
 mod error;
 pub mod footprint;
+mod in_force;
 pub mod keys;
 mod kind;
 mod parse;
@@ -30,9 +32,10 @@ pub mod sizing;
 #[cfg(test)]
 mod tests;
 
-pub use address::{DEFAULT_PORT, ListenAddress};
+pub use address::{ADMIN_PORT, DEFAULT_PORT, ListenAddress};
 pub use advice::{Ceiling, Machine, Warning, advise};
 pub use error::{ConfigError, ConfigErrors, Problem};
+pub use in_force::InForce;
 pub use report::Report;
 pub use sizing::PoolRule;
 
@@ -124,6 +127,20 @@ pub struct Config {
     pub thread_stack_bytes: Setting<usize>,
     /// How long a stopping server waits for admitted transactions. 0 (do not wait) to one hour; default 30 s.
     pub shutdown_timeout: Setting<Duration>,
+    /// Where the admin server listens; `None` is nowhere. Default `127.0.0.1:1353`.
+    pub admin_address: Setting<Option<ListenAddress>>,
+    /// File whose first line who asks there must know. `None`, the default, is no token.
+    pub admin_token_file: Setting<Option<PathBuf>>,
+    /// How long who asks the admin server may take to send a request, and to take the answer. 10 s; no key sets it.
+    pub admin_patience: Duration,
+    /// A port that is full for so long makes the server not ready. `None` is never; default 10 s.
+    pub busy_limit: Setting<Option<Duration>>,
+    /// A port that is full and finishes nothing for so long has its threads logged. `None` is never; default 30 s.
+    pub stall_limit: Setting<Option<Duration>>,
+    /// Slowest calls that are kept of each method. 0 to 100; default 10.
+    pub slow_calls: Setting<usize>,
+    /// Whether the log tells each minute how much is done. Default no.
+    pub show_performance: Setting<bool>,
     /// Whether the rehearsal methods `load.*` are offered. Default no.
     pub load_service: Setting<bool>,
     /// Least severe message that is logged. Default `info`. The logger lets `RUST_LOG` win over this.

@@ -26,10 +26,50 @@ pub(super) fn parse(bytes: &[u8], file: Option<&Path>, cpus: u32) -> Result<Conf
     reader.ports(&scan.entries);
     reader.values(&scan.entries);
     reader.addresses();
+    reader.admin();
     size(&mut reader.config, cpus);
     match ConfigErrors::collect(reader.errors, file) {
         Some(errors) => Err(errors),
         None => Ok(reader.config),
+    }
+}
+
+/// What a line that is to be changed says: its key, its key's name for this file, and its value, read as in a file with
+/// these settings.
+pub(super) fn line(
+    config: &Config,
+    key: &str,
+    value: &str,
+) -> Result<(&'static Key, String, String), ConfigErrors> {
+    let mut scan = scan::scan(format!("{key}={value}").as_bytes());
+    if scan.errors.is_empty() {
+        scan.errors = confirm::confirm(&mut scan);
+    }
+    let mut reader = Reader { config: config.clone(), errors: scan.errors, names_sound: true };
+    let mut target = None;
+    match &scan.entries[..] {
+        [entry] => {
+            reader.value(entry);
+            reader.addresses();
+            reader.admin();
+            target = match reader.target(entry) {
+                Target::Server(key) => Some((key, key.name().to_owned(), entry.value.clone())),
+                Target::Port(key, index) => {
+                    let name = reader.port_names().nth(index).map(|port| key.name_for(port));
+                    name.map(|name| (key, name, entry.value.clone()))
+                }
+                Target::NoPort { .. } | Target::Nothing => None,
+            };
+        }
+        _ if reader.errors.is_empty() => {
+            let error = ConfigError::at(1, Problem::BadLine, "one key and its value");
+            reader.errors.push(error.found(&format!("{key}={value}")).wrong("not a setting"));
+        }
+        _ => {}
+    }
+    match ConfigErrors::collect(reader.errors, None) {
+        Some(errors) => Err(errors),
+        None => Ok(target.expect("an unknown key was an error")),
     }
 }
 
@@ -73,6 +113,13 @@ fn blank(file: Option<&Path>) -> Config {
         max_frame_bytes: unset(0),
         thread_stack_bytes: unset(0),
         shutdown_timeout: unset(Duration::ZERO),
+        admin_address: unset(None),
+        admin_token_file: unset(None),
+        admin_patience: Duration::from_secs(10),
+        busy_limit: unset(None),
+        stall_limit: unset(None),
+        slow_calls: unset(0),
+        show_performance: unset(false),
         load_service: unset(false),
         log_level: unset(log::LevelFilter::Off),
         log_file: unset(None),
@@ -243,6 +290,20 @@ impl Reader {
         let server = server.into_iter().map(|key| key.name().to_owned());
         let per_port = per_port.into_iter().flat_map(|key| self.port_names().map(|port| key.name_for(port)));
         server.chain(per_port).collect()
+    }
+
+    /// What can be reached from other machines asks for a token.
+    fn admin(&mut self) {
+        let Config { admin_address: Setting { value, source }, admin_token_file, .. } = &self.config;
+        let Some(address) = value.as_ref().filter(|address| !address.is_local()) else { return };
+        if admin_token_file.value.is_none() {
+            let expected = "an address of this machine alone, or Admin_Token_File beside it";
+            let error = ConfigError::at(0, Problem::BadValue, expected)
+                .key("Admin_Address")
+                .found(&address.to_string())
+                .wrong("whoever reaches it could stop the server");
+            self.errors.push(ConfigError { line: source.line(), ..error });
+        }
     }
 
     /// Two enabled ports cannot listen on one address.

@@ -31,13 +31,43 @@ impl CodelRules {
         CodelRules { target: Duration::ZERO, interval: Duration::ZERO, refuse: false };
 }
 
+/// [`CodelRules`] that can be changed. Whoever reads two of them while they change sees an old and a new one.
+#[derive(Debug)]
+struct Rules {
+    target_ns: AtomicU64,
+    interval_ns: AtomicU64,
+    refuse: AtomicBool,
+}
+
+impl Rules {
+    fn new(rules: CodelRules) -> Rules {
+        Rules {
+            target_ns: AtomicU64::new(nanos(rules.target)),
+            interval_ns: AtomicU64::new(nanos(rules.interval)),
+            refuse: AtomicBool::new(rules.refuse),
+        }
+    }
+
+    fn target(&self) -> Duration {
+        Duration::from_nanos(self.target_ns.load(Ordering::Relaxed))
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_nanos(self.interval_ns.load(Ordering::Relaxed))
+    }
+
+    fn refuse(&self) -> bool {
+        self.refuse.load(Ordering::Relaxed)
+    }
+}
+
 /// Watches the waits of one port's calls.
 ///
 /// Workers ask with each burst, so what they look at is seldom written to: the least wait, and what changes with the
 /// interval.
 #[derive(Debug)]
 pub(crate) struct Codel {
-    rules: CodelRules,
+    rules: Rules,
     port: String,
     epoch: Instant,
     /// When the present interval ends, in nanoseconds from the epoch. Written under the lock.
@@ -66,7 +96,7 @@ impl Codel {
         let state = State { since: None, log_from: now, logged: false };
         let zero = || AtomicU64::new(0);
         Codel {
-            rules,
+            rules: Rules::new(rules),
             port,
             epoch: now,
             end_ns: zero(),
@@ -77,9 +107,24 @@ impl Codel {
         }
     }
 
+    /// From now on these count. An interval that has begun ends when it would have.
+    pub(crate) fn set_rules(&self, rules: CodelRules) {
+        self.rules.target_ns.store(nanos(rules.target), Ordering::Relaxed);
+        self.rules.interval_ns.store(nanos(rules.interval), Ordering::Relaxed);
+        self.rules.refuse.store(rules.refuse, Ordering::Relaxed);
+        if rules.target.is_zero() {
+            // Nobody looks any more, so nobody would end an overload.
+            let ended = self.judge(&mut self.state.lock(), Duration::ZERO, false, crate::sync::now());
+            if let Some(news) = ended {
+                log::warn!("port {}: {news}", self.port);
+            }
+        }
+    }
+
     /// Calls were taken together after such a wait. Did they wait too long?
     pub(super) fn is_late(&self, wait: Duration, now: Instant) -> bool {
-        if self.rules.target.is_zero() {
+        let target_ns = self.rules.target_ns.load(Ordering::Relaxed);
+        if target_ns == 0 {
             return false;
         }
         let wait_ns = nanos(wait);
@@ -91,7 +136,7 @@ impl Codel {
         if wait_ns < self.least_ns.load(Ordering::Relaxed) {
             self.least_ns.fetch_min(wait_ns, Ordering::Relaxed);
         }
-        self.overloaded.load(Ordering::Relaxed) && wait > 2 * self.rules.target
+        self.overloaded.load(Ordering::Relaxed) && wait_ns > 2 * target_ns
     }
 
     fn begin_interval(&self, wait_ns: u64, now: Instant) {
@@ -104,10 +149,11 @@ impl Codel {
         }
         let least = Duration::from_nanos(self.least_ns.load(Ordering::Relaxed));
         // An interval without a call says nothing about this one.
-        let stands = least > self.rules.target && at < end + nanos(self.rules.interval);
+        let (target, interval_ns) = (self.rules.target(), nanos(self.rules.interval()));
+        let stands = !target.is_zero() && least > target && at < end + interval_ns;
         let news = self.judge(&mut state, least, stands, now);
         self.least_ns.store(wait_ns, Ordering::Relaxed);
-        self.end_ns.store(at + nanos(self.rules.interval), Ordering::Relaxed);
+        self.end_ns.store(at + interval_ns, Ordering::Relaxed);
         drop(state);
         if let Some(news) = news {
             log::warn!("port {}: {news}", self.port);
@@ -117,12 +163,12 @@ impl Codel {
     /// One of the late calls is about to be run. Is it refused?
     pub(super) fn refuses_late(&self) -> bool {
         self.late.fetch_add(1, Ordering::Relaxed);
-        self.rules.refuse
+        self.rules.refuse()
     }
 
     /// While the port is overloaded and refuses: the longest wait that a call is let in for.
     pub(crate) fn wait_max(&self) -> Option<Duration> {
-        (self.rules.refuse && self.overloaded.load(Ordering::Relaxed)).then(|| 2 * self.rules.target)
+        (self.overloaded.load(Ordering::Relaxed) && self.rules.refuse()).then(|| 2 * self.rules.target())
     }
 
     /// Begins or ends an overload. Returns what the log is to be told, without the lock.
@@ -142,8 +188,12 @@ impl Codel {
             return None;
         }
         state.log_from = now + LOG_PAUSE;
-        let CodelRules { target, interval, refuse } = self.rules;
-        let what = if refuse { "calls that wait over twice that are refused" } else { "nothing is refused" };
+        let (target, interval) = (self.rules.target(), self.rules.interval());
+        let what = if self.rules.refuse() {
+            "calls that wait over twice that are refused"
+        } else {
+            "nothing is refused"
+        };
         Some(format!(
             "overloaded: for {} ms no call waited less than {} ms, above {} ms (Server_CoDel_Target); {what}",
             interval.as_millis(),
@@ -154,7 +204,7 @@ impl Codel {
 
     fn end(&self, state: &mut State, lasted: Duration) -> Option<String> {
         state.since = None;
-        let (verb, hint) = if self.rules.refuse {
+        let (verb, hint) = if self.rules.refuse() {
             ("were refused by workers", "")
         } else {
             ("would have been refused", " (Server_CoDel_Mode=refuse does it)")

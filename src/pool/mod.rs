@@ -21,6 +21,7 @@ mod nested;
 mod queue;
 #[cfg(not(any(loom, shuttle)))]
 mod rig;
+mod slow;
 #[cfg(any(not(any(loom, shuttle)), test))]
 mod stand_in;
 mod station;
@@ -36,18 +37,20 @@ pub(crate) use nested::{Nested, Queued};
 pub(crate) use queue::{Measures, Queue};
 #[cfg(not(any(loom, shuttle)))]
 pub use rig::{Rig, Turnstile};
-pub(crate) use throttle::{Seat, Throttle};
+pub(crate) use slow::{SlowCall, SlowCalls};
+pub(crate) use throttle::{CrewCount, Seat, Throttle};
+pub(crate) use turn::{Doing, Progress};
 
 use crate::port::{Call, Forecast, reply};
 use crate::service::{Refusal, Services, Status};
-use crate::stats::{Paces, PortStats};
+use crate::stats::{MethodsStats, Paces, PortStats};
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Condvar, Mutex, Parker};
 use crate::wire::ReplyPrelude;
 use nested::deadlock_in_words;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use turn::{Held, Progress, Reply, Turn};
+use turn::{Held, Reply, Turn};
 use worker::Worker;
 
 /// Buffers that wait to be used again, for each port. More would only keep memory after a peak.
@@ -145,6 +148,17 @@ impl std::fmt::Display for Unfinished {
     }
 }
 
+/// How large a port's shared parts are.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Sizes {
+    /// Threads of its pool.
+    pub(crate) workers: usize,
+    /// Methods there are.
+    pub(crate) methods: usize,
+    /// Slowest calls kept of each.
+    pub(crate) slow_calls: usize,
+}
+
 /// What a port's listener and workers share.
 #[derive(Debug)]
 pub(crate) struct PortShared {
@@ -152,6 +166,9 @@ pub(crate) struct PortShared {
     pub(crate) name: String,
     pub(crate) queue: Arc<Queue>,
     pub(crate) stats: PortStats,
+    /// Of the methods, save for what the workers have still gathered.
+    pub(crate) methods: MethodsStats,
+    pub(crate) slow: SlowCalls,
     pub(crate) codel: Codel,
     pub(crate) buffers: Arc<Buffers>,
     turns: Vec<Turn>,
@@ -164,15 +181,25 @@ impl PortShared {
         index: usize,
         name: String,
         queue: Arc<Queue>,
-        workers: usize,
+        sizes: Sizes,
         rules: CodelRules,
         buffers: Arc<Buffers>,
         now: Instant,
     ) -> PortShared {
-        let turns = (0..workers).map(|_| Turn::default()).collect();
+        let turns = (0..sizes.workers).map(|_| Turn::default()).collect();
         let codel = Codel::new(rules, name.clone(), now);
-        let (stats, spare) = (PortStats::default(), Mutex::default());
-        PortShared { index, name, queue, stats, codel, buffers, turns, spare }
+        PortShared {
+            index,
+            name,
+            queue,
+            stats: PortStats::default(),
+            methods: MethodsStats::new(sizes.methods),
+            slow: SlowCalls::new(sizes.methods, sizes.slow_calls),
+            codel,
+            buffers,
+            turns,
+            spare: Mutex::default(),
+        }
     }
 
     /// What is ahead of a connection's next call: of one that a client makes, or of one that a handler of this server
@@ -231,7 +258,8 @@ impl PortShared {
         let refusal = Refusal::new(Status::NestedDeadlock, message);
         let queue_wait_us =
             u32::try_from(now.saturating_duration_since(since).as_micros()).unwrap_or(u32::MAX);
-        let mut answer = Reply { bytes: Vec::new(), status: refusal.status };
+        let mut answer = Reply::refusal(call.method, refusal.status);
+        self.methods.refused(call.method, refusal.status);
         reply(call.id, call.codec, &mut answer.bytes, |out| {
             refusal.encode(call.codec, out);
             (refusal.status, ReplyPrelude { queue_wait_us, ..ReplyPrelude::default() })
@@ -250,6 +278,17 @@ impl PortShared {
         }
     }
 
+    /// The counters of the methods, with all that was answered so far.
+    pub(crate) fn gather(&self) -> &MethodsStats {
+        self.turns.iter().for_each(|turn| turn.gather(&self.methods));
+        &self.methods
+    }
+
+    /// What each worker does now; `None` for one that runs nothing.
+    pub(crate) fn workers(&self, now: Instant) -> impl Iterator<Item = Option<Progress>> {
+        self.turns.iter().map(move |turn| turn.progress(now))
+    }
+
     /// What runs now.
     pub(crate) fn unfinished(&self, shared: &Shared, now: Instant) -> Vec<Unfinished> {
         self.progress(shared, |turn| turn.progress(now)).collect()
@@ -261,7 +300,7 @@ impl PortShared {
         of: impl Fn(&Turn) -> Option<Progress>,
     ) -> impl Iterator<Item = Unfinished> {
         self.turns.iter().zip(1..).filter_map(move |(turn, worker)| {
-            let Progress { call, peer, ran } = of(turn)?;
+            let Progress { call, peer, ran, .. } = of(turn)?;
             let (port, method) = (self.name.clone(), shared.services.name(call.method).to_owned());
             Some(Unfinished { port, method, peer, call: call.id, worker, ran })
         })

@@ -6,7 +6,8 @@
 
 use super::stand_in::StandIn;
 use super::{
-    Buffers, Burst, CodelRules, Measures, Outlet, PortShared, Queue, Seat, Shared, Throttle, Work, Worker,
+    Buffers, Burst, CodelRules, Measures, Outlet, PortShared, Queue, Seat, Shared, Sizes, Throttle, Work,
+    Worker,
 };
 use crate::port::Call;
 use crate::service::{Services, ServicesBuilder};
@@ -63,12 +64,12 @@ impl Witness {
         *self.running.lock() -= 1;
     }
 
-    /// Waits until two handlers are here at once.
-    fn meet(&self) {
+    /// Waits until so many handlers are here at once.
+    fn meet(&self, handlers: usize) {
         let mut met = self.met.lock();
         *met += 1;
         self.all_met.notify_all();
-        while *met < 2 {
+        while *met < handlers {
             self.all_met.wait(&mut met);
         }
     }
@@ -105,7 +106,15 @@ impl Model {
             .enumerate()
             .map(|(index, queue)| {
                 let buffers = Buffers::unbounded();
-                Arc::new(PortShared::new(index, "P".into(), queue, workers, CodelRules::OFF, buffers, start))
+                Arc::new(PortShared::new(
+                    index,
+                    "P".into(),
+                    queue,
+                    Sizes { workers, methods: 1, slow_calls: 0 },
+                    CodelRules::OFF,
+                    buffers,
+                    start,
+                ))
             })
             .collect();
         let mut threads = Vec::new();
@@ -157,14 +166,23 @@ impl Model {
 }
 
 /// Numbers of the methods: by name.
-const MEET: u16 = 1;
-const RUN: u16 = 2;
-const WAIT: u16 = 3;
+const HOLD: u16 = 1;
+const MEET: u16 = 2;
+const RUN: u16 = 3;
+const WAIT: u16 = 4;
 
-/// `model.run` does nothing. The others wait in their midst: `model.wait` for nothing, `model.meet` for another one.
+/// `model.run` does nothing. The others wait in their midst: `model.wait` for nothing, `model.meet` for another one,
+/// `model.hold` for two others, with the permit in hand.
 fn services(witness: &Arc<Witness>) -> Services {
-    let (one, other) = (Arc::clone(witness), Arc::clone(witness));
+    let (one, other, third) = (Arc::clone(witness), Arc::clone(witness), Arc::clone(witness));
     let mut builder = ServicesBuilder::default();
+    builder.add_raw(
+        "model.hold",
+        Box::new(move |_, _, _, _| {
+            third.meet(3);
+            Ok(())
+        }),
+    );
     builder.add_raw("model.run", Box::new(|_, _, _, _| Ok(())));
     builder.add_raw(
         "model.wait",
@@ -178,11 +196,11 @@ fn services(witness: &Arc<Witness>) -> Services {
     builder.add_raw(
         "model.meet",
         Box::new(move |transaction, _, _, _| {
-            transaction.blocking(|| other.meet());
+            transaction.blocking(|| other.meet(2));
             Ok(())
         }),
     );
-    builder.build().expect("three names are no duplicates")
+    builder.build().expect("four names are no duplicates")
 }
 
 #[test]
@@ -290,6 +308,53 @@ fn model_a_handler_that_waits_holds_back_no_call_of_its_burst() {
         let model = Model::start(1, 2, 1);
         model.shared.paces.learn(MEET, 1, 0);
         model.push_for(MEET, 0, 2);
+        model.finish(2);
+    });
+}
+
+#[test]
+fn model_a_raised_limit_wakes_all_that_starve() {
+    check(1, 100_000, || {
+        let model = Model::start(3, 1, 1);
+        (0..3).for_each(|port| model.push_for(HOLD, port, 1));
+        // Each waits for the other two, with its permit.
+        model.shared.throttle.set_limit(NonZeroU32::new(3));
+        model.finish(3);
+    });
+}
+
+#[test]
+fn model_a_limit_is_lowered_while_calls_come() {
+    check(2, 100_000, || {
+        let model = Model::start(2, 1, 2);
+        model.push(0, 1);
+        model.shared.throttle.set_limit(NonZeroU32::new(1));
+        model.push(1, 1);
+        model.push(0, 1);
+        model.finish(3);
+    });
+}
+
+#[test]
+fn model_a_limit_is_lowered_and_raised_while_handlers_wait() {
+    check(2, 100_000, || {
+        let model = Model::start(1, 2, 2);
+        model.push(0, 1);
+        model.push_for(MEET, 0, 1);
+        model.shared.throttle.set_limit(NonZeroU32::new(1));
+        model.push_for(MEET, 0, 1);
+        model.shared.throttle.set_limit(NonZeroU32::new(2));
+        model.finish(3);
+    });
+}
+
+#[test]
+fn model_nobody_runs_above_a_lowered_limit() {
+    check(2, 100_000, || {
+        let model = Model::start(2, 1, 2);
+        model.shared.throttle.set_limit(NonZeroU32::new(1));
+        model.push_for(WAIT, 0, 1);
+        model.push_for(WAIT, 1, 1);
         model.finish(2);
     });
 }

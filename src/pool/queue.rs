@@ -24,7 +24,9 @@ pub(crate) struct Queue {
     fresh: Line,
     /// Of each connection a burst of calls that handlers of this server made; they come first.
     nested: Line,
-    calls_max: usize,
+    /// Calls that may wait; no more than the channels have places for.
+    calls_max: unordered::AtomicUsize,
+    calls_max_at_start: usize,
     /// Workers that fresh calls may have at once; the others are kept for nested calls.
     fresh_max: usize,
     workers: usize,
@@ -123,7 +125,8 @@ impl Queue {
         Queue {
             fresh: Line::new(calls_max + workers),
             nested: Line::new(calls_max + workers),
-            calls_max,
+            calls_max: unordered::AtomicUsize::new(calls_max),
+            calls_max_at_start: calls_max,
             fresh_max: workers.saturating_sub(reserve).max(1),
             workers,
             cores,
@@ -137,7 +140,17 @@ impl Queue {
 
     /// Calls that may still be admitted. Only the listener admits, so what it is told stays true until it pushes.
     pub(crate) fn room(&self) -> usize {
-        self.calls_max.saturating_sub(self.flow.calls.load(Ordering::Relaxed))
+        self.calls_max.load(Ordering::Relaxed).saturating_sub(self.flow.calls.load(Ordering::Relaxed))
+    }
+
+    /// From now on so many calls may wait, if that is no more than the queue was made for; else nothing changes. Those
+    /// that wait go on waiting.
+    pub(crate) fn set_calls_max(&self, calls_max: usize) -> bool {
+        let fits = calls_max <= self.calls_max_at_start;
+        if fits {
+            self.calls_max.store(calls_max, Ordering::Relaxed);
+        }
+        fits
     }
 
     /// Calls that wait.
@@ -346,6 +359,11 @@ impl Queue {
 
     pub(crate) fn permit_clock(&self) -> &PermitClock {
         &self.permit_clock
+    }
+
+    /// Workers that hold a permit. Exact with the throttle's lock.
+    pub(super) fn workers_awake(&self) -> usize {
+        self.crew.awake.load(Ordering::SeqCst)
     }
 
     /// One worker more or less holds a permit.

@@ -6,7 +6,7 @@
 use super::stand_in::StandIn;
 use super::throttle::{Next, PERMIT};
 use super::{
-    Buffers, Burst, CodelRules, Measures, Outlet, PortShared, Queue, Seat, Shared, Throttle, Work,
+    Buffers, Burst, CodelRules, Measures, Outlet, PortShared, Queue, Seat, Shared, Sizes, Throttle, Work,
     start_workers,
 };
 use crate::port::Call;
@@ -55,7 +55,7 @@ impl Rig {
             0,
             "bench".to_owned(),
             queue,
-            workers,
+            Sizes { workers, methods: METHOD.into(), slow_calls: 10 },
             CodelRules::OFF,
             Buffers::unbounded(),
             now(),

@@ -8,6 +8,7 @@
 //! back: who is not awake cannot be counted out of those awake.
 
 use super::throttle::PERMIT;
+use super::turn::Doing;
 use super::{PortShared, Shared};
 use crate::port::Call;
 use crate::service::host::{Host, Origin, Ticket};
@@ -101,7 +102,7 @@ impl Station {
 impl Host for Station {
     fn pause(&self) {
         let (shared, port) = (&*self.shared, &*self.port);
-        port.turns[self.id].let_go(port, shared);
+        port.turns[self.id].let_go(port, shared, now());
         self.disengage();
         let seen_early = planted(Planted::LatePause).then(|| port.queue.is_empty());
         // First no longer awake, then the look at the queue: see the proof in docs/ARCHITECTURE.md.
@@ -113,16 +114,19 @@ impl Host for Station {
     }
 
     fn resume(&self) {
-        let mut waits = self.take_waits();
+        let (mut waits, turn) = (self.take_waits(), &self.port.turns[self.id]);
         if !self.shared.throttle.resume(self.port.index, self.id) {
             let start = now();
+            turn.set_doing(Doing::Returning, start);
             // No other word can come: only workers on the stack of idle ones are told to end.
             let permitted = self.await_permit();
             debug_assert!(permitted, "who stands in line gets a permit in its turn");
             waits.in_line += now().saturating_duration_since(start);
         }
+        let back = now();
+        turn.set_doing(Doing::Running, back);
         if let Some(paused) = self.paused.take() {
-            waits.permitless += now().saturating_duration_since(paused);
+            waits.permitless += back.saturating_duration_since(paused);
         }
         self.waits.set(Some(waits));
         // However short the method was taken to be: this call is not.
@@ -158,7 +162,7 @@ impl Host for Station {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::{Buffers, CodelRules, Measures, Queue, Seat, Throttle};
+    use crate::pool::{Buffers, CodelRules, Measures, Queue, Seat, Sizes, Throttle};
     use crate::service::ServicesBuilder;
     use std::num::NonZeroU32;
 
@@ -170,7 +174,15 @@ mod tests {
         let throttle = Throttle::new(NonZeroU32::new(1), vec![seat]);
         let services = ServicesBuilder::default().build().unwrap();
         let shared = Arc::new(Shared::new(services, throttle, 1024));
-        let port = PortShared::new(0, "P".to_owned(), queue, 2, CodelRules::OFF, Buffers::unbounded(), now());
+        let port = PortShared::new(
+            0,
+            "P".to_owned(),
+            queue,
+            Sizes { workers: 2, ..Sizes::default() },
+            CodelRules::OFF,
+            Buffers::unbounded(),
+            now(),
+        );
         let station = Station::new(Arc::clone(&shared), Arc::new(port), 0, Arc::clone(&parkers[0]));
         let throttle = &shared.throttle;
 

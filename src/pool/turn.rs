@@ -8,8 +8,9 @@
 use super::{Burst, Outlet, PortShared, Shared, Work};
 use crate::port::{Call, TURN_NS_MAX};
 use crate::service::Status;
-use crate::stats::Batch;
-use crate::sync::Mutex;
+use crate::stats::{Batch, MethodsStats, Parts, Record, Records};
+use crate::sync::{Arc, Mutex};
+use crate::wire::Chain;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,7 @@ struct State {
     running: Option<Running>,
     /// When others have their turn.
     end: Option<Instant>,
+    records: Records,
 }
 
 /// The call that a worker runs.
@@ -49,23 +51,44 @@ struct Running {
     /// Which of its work's.
     call: usize,
     started: Instant,
+    doing: Doing,
+    /// Since when it has done so.
+    since: Instant,
     /// It was told of as long.
     told: bool,
 }
 
+/// What a handler does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Doing {
+    /// Runs, with a permit.
+    Running,
+    /// Waits, without one.
+    Blocked,
+    /// Has waited, and stands in line for one.
+    Returning,
+}
+
 /// A transaction that runs.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     /// Which call of its connection.
-    pub(super) call: Call,
+    pub(crate) call: Call,
     /// Whose.
-    pub(super) peer: SocketAddr,
-    /// Since when.
-    pub(super) ran: Duration,
+    pub(crate) peer: SocketAddr,
+    /// For how long.
+    pub(crate) ran: Duration,
+    /// What its handler does.
+    pub(crate) doing: Doing,
+    /// For how long it has done so.
+    pub(crate) since: Duration,
+    /// What it was called for, if a handler made it.
+    pub(crate) chain: Option<Arc<Chain>>,
 }
 
 impl State {
     /// The next call, and the calls behind it if they are not to wait for it.
+    #[inline]
     fn next(
         &mut self,
         work: &Work,
@@ -79,15 +102,22 @@ impl State {
         let over = self.end.is_some_and(|end| now > end)
             && (port.queue.others_wait() || shared.throttle.others_starve(port.index));
         let rest = if slow || over { burst.split() } else { None };
-        self.running = Some(Running { call, started: now, told: false });
+        self.running = Some(Running { call, started: now, doing: Doing::Running, since: now, told: false });
         let due = self.held.answers > 0 && (slow || self.held.is_due(now));
         Some((Step { call, slow, due }, rest))
     }
 
     fn progress(&self, now: Instant) -> Option<Progress> {
-        let (Running { call, started, .. }, work) = (self.running?, self.burst.as_ref()?.work());
-        let (call, peer) = (work.calls[call], work.outlet.as_ref()?.peer());
-        Some(Progress { call, peer, ran: now.saturating_duration_since(started) })
+        let (running, work) = (self.running?, self.burst.as_ref()?.work());
+        let call = work.calls[running.call];
+        Some(Progress {
+            call,
+            peer: work.outlet.as_ref()?.peer(),
+            ran: now.saturating_duration_since(running.started),
+            doing: running.doing,
+            since: now.saturating_duration_since(running.since),
+            chain: work.chain(&call).map(Arc::clone),
+        })
     }
 }
 
@@ -95,7 +125,19 @@ impl State {
 #[derive(Debug)]
 pub(super) struct Reply {
     pub(super) bytes: Vec<u8>,
-    pub(super) status: Status,
+    pub(super) record: Record,
+}
+
+impl Reply {
+    /// None.
+    pub(super) fn none() -> Reply {
+        Reply::refusal(0, Status::Ok)
+    }
+
+    /// Still to be written, of a call that is not run.
+    pub(super) fn refusal(method: u16, status: Status) -> Reply {
+        Reply { bytes: Vec::new(), record: Record { method, status, ran: false, times_ns: Parts::default() } }
+    }
 }
 
 /// Replies not yet sent, nor counted.
@@ -128,7 +170,7 @@ impl Held {
             self.bytes.append(&mut reply.bytes);
         }
         self.answers += 1;
-        self.statuses.add(reply.status.index());
+        self.statuses.add(reply.record.status.index());
         self.due.get_or_insert_with(|| now + HELD_AGE_MAX);
     }
 
@@ -181,6 +223,7 @@ impl Turn {
     ) -> Option<Step> {
         let mut state = self.0.lock();
         if !reply.bytes.is_empty() {
+            state.records.add(&reply.record, &port.methods);
             state.held.add(reply, now);
         }
         let Some((step, rest)) = state.next(work, now, port, shared) else {
@@ -200,6 +243,18 @@ impl Turn {
         std::mem::swap(&mut self.0.lock().held, spare);
     }
 
+    /// Adds what was gathered of the calls answered so far to the methods' counters.
+    pub(super) fn gather(&self, stats: &MethodsStats) {
+        self.0.lock().records.hand_over(stats);
+    }
+
+    /// The running call's handler does something else from now on.
+    pub(super) fn set_doing(&self, doing: Doing, now: Instant) {
+        if let Some(running) = &mut self.0.lock().running {
+            (running.doing, running.since) = (doing, now);
+        }
+    }
+
     /// The running call.
     pub(super) fn progress(&self, now: Instant) -> Option<Progress> {
         self.0.lock().progress(now)
@@ -216,18 +271,21 @@ impl Turn {
 
     /// Called by the listener. See the head of this file.
     pub(super) fn rescue(&self, port: &PortShared, shared: &Shared, now: Instant) -> bool {
-        self.let_go_if(port, shared, |started| now.saturating_duration_since(started) >= PATIENCE)
+        self.let_go_if(port, shared, |running| now.saturating_duration_since(running.started) >= PATIENCE)
     }
 
     /// Called by the worker whose handler is about to wait: nothing is to wait with it.
-    pub(super) fn let_go(&self, port: &PortShared, shared: &Shared) {
-        self.let_go_if(port, shared, |_| true);
+    pub(super) fn let_go(&self, port: &PortShared, shared: &Shared, now: Instant) {
+        self.let_go_if(port, shared, |running| {
+            (running.doing, running.since) = (Doing::Blocked, now);
+            true
+        });
     }
 
-    /// Gives both away if a call runs that was started at such a time. Returns whether there was anything.
-    fn let_go_if(&self, port: &PortShared, shared: &Shared, due: impl FnOnce(Instant) -> bool) -> bool {
+    /// Gives both away if such a call runs. Returns whether there was anything.
+    fn let_go_if(&self, port: &PortShared, shared: &Shared, due: impl FnOnce(&mut Running) -> bool) -> bool {
         let mut state = self.0.lock();
-        if !state.running.is_some_and(|running| due(running.started)) {
+        if !state.running.as_mut().is_some_and(due) {
             return false;
         }
         let rest = state.burst.as_mut().and_then(Burst::split);

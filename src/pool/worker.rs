@@ -5,10 +5,10 @@
 use super::station::Station;
 use super::throttle::Next;
 use super::turn::{Held, Reply, Step, Turn};
-use super::{Burst, Outlet, PortShared, Shared, Work};
+use super::{Burst, Outlet, PortShared, Shared, SlowCall, Work};
 use crate::port::{Call, reply};
 use crate::service::{Host, Refusal, Session, Status, Transaction, host};
-use crate::stats::Samples;
+use crate::stats::{Parts, Record, Samples};
 use crate::sync::{Arc, Ordering, Parker, now, yield_now};
 use crate::wire::ReplyPrelude;
 use std::rc::Rc;
@@ -34,13 +34,12 @@ impl Worker {
     /// To be made on its own thread.
     pub(super) fn new(shared: Arc<Shared>, port: Arc<PortShared>, id: usize, parker: Arc<Parker>) -> Worker {
         let station = Rc::new(Station::new(Arc::clone(&shared), Arc::clone(&port), id, parker));
-        let reply = Reply { bytes: Vec::new(), status: Status::Ok };
         Worker {
             shared,
             port,
             id,
             station,
-            reply,
+            reply: Reply::none(),
             held: Held::default(),
             samples: Samples::default(),
             late: false,
@@ -157,6 +156,7 @@ impl Worker {
         };
         let mut end = start;
         let mut status = Status::Ok;
+        let (mut has_run, mut times_ns) = (false, Parts::default());
         reply(call.id, call.codec, &mut self.reply.bytes, |out| {
             let mut times = self.port.waits(work, start);
             status = match session {
@@ -182,14 +182,32 @@ impl Worker {
                     if !self.samples.add(call.method, ran.as_nanos() as u64, &shared.paces) {
                         self.port.queue.holding.learn(ran, ran.saturating_sub(waits.permitless));
                     }
+                    let run = ran.saturating_sub(waits.in_line);
                     times.permit_wait_us = times.permit_wait_us.saturating_add(micros(waits.in_line));
-                    times.run_us = micros(ran.saturating_sub(waits.in_line));
+                    times.run_us = micros(run);
+                    times_ns = Parts {
+                        queue_wait: u64::from(times.queue_wait_us) * 1000,
+                        permit_wait: u64::from(times.permit_wait_us) * 1000,
+                        run: run.as_nanos() as u64,
+                    };
+                    has_run = true;
                     status
                 }
             };
             (status, times)
         });
-        self.reply.status = status;
+        self.reply.record = Record { method: call.method, status, ran: has_run, times_ns };
+        if has_run {
+            let total_ns = times_ns.queue_wait + times_ns.permit_wait + times_ns.run;
+            self.port.slow.offer(call.method, total_ns, || SlowCall {
+                answered: end,
+                times: times_ns.map(|ns| Duration::from_nanos(*ns)),
+                peer: outlet.peer(),
+                call: call.id,
+                status,
+                chain: work.chain(call).map(Arc::clone),
+            });
+        }
         end
     }
 }
@@ -255,7 +273,7 @@ impl PortShared {
     /// Answers what is queued without running it, for a server that stops while its workers are stuck.
     pub(crate) fn refuse_queued(&self, shared: &Shared) {
         const STATUS: Status = Status::Draining;
-        let (mut answer, mut held) = (Reply { bytes: Vec::new(), status: STATUS }, Held::default());
+        let mut held = Held::default();
         while let Some(mut burst) = self.queue.take_to_refuse() {
             if burst.len() > 1 {
                 self.queue.exposed(-1);
@@ -265,6 +283,8 @@ impl PortShared {
                 if !shared.nested.claims(&work, call) {
                     continue;
                 }
+                let mut answer = Reply::refusal(call.method, STATUS);
+                self.methods.refused(call.method, STATUS);
                 reply(call.id, call.codec, &mut answer.bytes, |out| {
                     Refusal::new(STATUS, STATUS.text()).encode(call.codec, out);
                     (STATUS, self.waits(&work, now))

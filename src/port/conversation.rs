@@ -8,7 +8,7 @@ use super::call::Call;
 use super::frames;
 use super::whims::Whims;
 use crate::service::{Refusal, Status};
-use crate::stats::{Batch, CloseReason, PortStats};
+use crate::stats::{Batch, CloseReason, MethodsStats, PortStats};
 use crate::sync::Arc;
 use crate::wire::body::Hello;
 use crate::wire::limits::{HEADER_BYTES, HELLO_BODY_BYTES_MAX, PREFACE_BYTES, SIGNAL_BODY_BYTES_MAX};
@@ -32,6 +32,8 @@ pub struct Reception<'a> {
     pub now: Instant,
     /// Where calls and refusals are counted.
     pub stats: &'a PortStats,
+    /// Where refusals are counted by method.
+    pub methods: &'a MethodsStats,
 }
 
 /// What one [`Conversation::receive`] brings forth. Reused, so that nothing is allocated for each call.
@@ -192,7 +194,7 @@ impl Conversation {
                 let call = header.filter(|header| header.kind == Kind::Call && self.state == State::Open);
                 if let Some(header) = call {
                     intake.counts.calls += 1;
-                    refuse(&header, &Refusal::from(error.clone()), intake);
+                    refuse(&header, &Refusal::from(error.clone()), port, intake);
                 }
                 return Err(self.leave(error, header, intake));
             }
@@ -265,7 +267,7 @@ impl Conversation {
             Ok(split) => split,
             Err(error) => {
                 let refusal = Refusal::new(Status::BadRequest, error.to_string());
-                refuse(header, &refusal, intake);
+                refuse(header, &refusal, port, intake);
                 return Ok(());
             }
         };
@@ -274,7 +276,7 @@ impl Conversation {
         let deadline = (prelude.deadline_ms > 0).then(|| port.arrived + wait);
         let ahead = Ahead { calls: intake.calls.len(), ns: intake.cost_ns };
         if let Some(refusal) = port.admission.refusal(header, chain.as_ref(), deadline, port.now, ahead) {
-            refuse(header, &refusal, intake);
+            refuse(header, &refusal, port, intake);
             return Ok(());
         }
         intake.cost_ns += u64::from(port.admission.paces.mean_ns(header.code));
@@ -318,7 +320,8 @@ fn split<'a>(header: &Header, body: &'a [u8]) -> Result<(CallPrelude, Option<Cha
     Ok((prelude, Some(chain), arguments))
 }
 
-fn refuse(header: &Header, refusal: &Refusal, intake: &mut Intake) {
+fn refuse(header: &Header, refusal: &Refusal, port: &Reception<'_>, intake: &mut Intake) {
+    port.methods.refused(header.code, refusal.status);
     intake.counts.refusals.add(refusal.status.index());
     frames::refusal(header.call, Codec::of(header.flags), refusal, &mut intake.replies);
 }

@@ -64,7 +64,7 @@ impl Acceptor {
 
     /// The poll says there are clients.
     pub(super) fn set_ready(&mut self) {
-        self.ready = true;
+        self.ready = self.socket.is_some();
     }
 
     /// Are there clients left to be accepted at once?

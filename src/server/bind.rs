@@ -66,6 +66,11 @@ pub(super) fn bind(port: &PortConfig, silence: Silence) -> Result<Bound, StartEr
     })
 }
 
+/// Binds a port that was stopped to the address it had.
+pub(super) fn bind_again(address: SocketAddr, silence: Silence) -> std::io::Result<TcpListener> {
+    open(address, silence).map(|socket| TcpListener::from_std(socket.into()))
+}
+
 fn listen(port: &PortConfig, silence: Silence) -> std::io::Result<Bound> {
     let mut refusal = std::io::Error::new(std::io::ErrorKind::NotFound, "the host has no address");
     for address in (port.address.host.as_str(), port.address.port).to_socket_addrs()? {

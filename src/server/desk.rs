@@ -83,7 +83,7 @@ impl Desk {
 
     /// The own session of a connection, if it is of interest.
     pub(super) fn tracked<'a>(&self, connection: &'a Connection) -> Option<&'a Arc<Session>> {
-        if self.sessions.tracked { connection.sessions_if_any()?.own_if_made() } else { None }
+        if self.sessions.is_tracked() { connection.sessions_if_any()?.own_if_made() } else { None }
     }
 
     /// A buffer of [`BUFFER_BYTES`] or more.
@@ -122,8 +122,16 @@ impl Desk {
             wait_max: port.codel.wait_max(),
             paces: &shared.paces,
         };
-        let (stats, body_bytes_max) = (&port.stats, self.body_bytes_max);
-        let reception = Reception { welcome, body_bytes_max, admission, window_room, arrived, now, stats };
+        let reception = Reception {
+            welcome,
+            body_bytes_max: self.body_bytes_max,
+            admission,
+            window_room,
+            arrived,
+            now,
+            stats: &port.stats,
+            methods: &port.methods,
+        };
         conversation.receive(bytes, &reception, intake)
     }
 

@@ -47,6 +47,11 @@ impl Door {
         self.connections_max
     }
 
+    /// Connections there are, over all ports.
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+
     /// Somebody has connected to a port: lets him in, or counts and says why not.
     pub(super) fn knock(
         self: &Arc<Door>,

@@ -1,16 +1,21 @@
 //! How other threads reach a listener: they leave a note and wake its poll.
 
+use super::order::Order;
 use super::slots::Id;
 use crate::sync::{AtomicBool, Condvar, Mutex, Ordering};
 use mio::Waker;
 use std::time::Instant;
 
+/// Orders that may wait for a listener; it takes them within milliseconds, or not at all.
+const ORDERS_MAX: usize = 64;
+
 /// One listener's doorbell.
 #[derive(Debug)]
 pub(super) struct Doorbell {
     waker: Waker,
-    /// Connections to be looked at: there is room in their window, or their socket failed.
-    notes: Mutex<Vec<Id>>,
+    notes: Mutex<Notes>,
+    /// The listener has given its address up, for as long as the administrator wants.
+    stopped: AtomicBool,
     /// Take no new connections and no new calls.
     draining: AtomicBool,
     /// Nothing is in flight any more: when to close what is open then, and end.
@@ -19,22 +24,53 @@ pub(super) struct Doorbell {
     drain_seen: (Mutex<bool>, Condvar),
 }
 
+/// What was left for a listener.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    /// Connections to be looked at: there is room in their window, or their socket failed.
+    pub(super) ids: Vec<Id>,
+    /// What the administrator wants.
+    pub(super) orders: Vec<Order>,
+}
+
 impl Doorbell {
     pub(super) fn new(waker: Waker) -> Doorbell {
-        let draining = AtomicBool::new(false);
+        let (stopped, draining) = (AtomicBool::new(false), AtomicBool::new(false));
         let (notes, closing, drain_seen) = Default::default();
-        Doorbell { waker, notes, draining, closing, drain_seen }
+        Doorbell { waker, notes, stopped, draining, closing, drain_seen }
     }
 
     /// Asks the listener to look at a connection.
     pub(super) fn ring(&self, id: Id) {
         let mut notes = self.notes.lock();
-        notes.push(id);
-        let first = notes.len() == 1;
+        notes.ids.push(id);
+        let first = notes.ids.len() == 1;
         drop(notes);
         if first {
             self.wake();
         }
+    }
+
+    /// Gives the listener an order; `false` if too many wait already.
+    pub(super) fn order(&self, order: Order) -> bool {
+        let mut notes = self.notes.lock();
+        let room = notes.orders.len() < ORDERS_MAX;
+        if room {
+            notes.orders.push(order);
+        }
+        drop(notes);
+        self.wake();
+        room
+    }
+
+    /// For the listener: it has given its address up, or has it again.
+    pub(super) fn set_stopped(&self, stopped: bool) {
+        self.stopped.store(stopped, Ordering::SeqCst);
+    }
+
+    /// Has the listener given its address up?
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
     }
 
     pub(super) fn drain(&self) {
@@ -69,7 +105,7 @@ impl Doorbell {
     }
 
     /// For the listener: the notes left since it last looked.
-    pub(super) fn take_notes(&self) -> Vec<Id> {
+    pub(super) fn take_notes(&self) -> Notes {
         std::mem::take(&mut *self.notes.lock())
     }
 

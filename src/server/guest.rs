@@ -6,13 +6,14 @@ use super::desk::{BUFFER_BYTES, Desk};
 use super::door::Pass;
 use super::sessions::Tenant;
 use super::transport::Transport;
+use crate::insight;
 use crate::pool::{Outlet, Share};
 use crate::port::{Conversation, Leave, goaway};
-use crate::service::{Refusal, Status};
+use crate::service::{Caller, Refusal, Status};
 use crate::stats::CloseReason;
 use crate::sync::Arc;
 use std::io::ErrorKind;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Fewer bytes than this are copied from one buffer to another; with more the buffers change places.
 const COPY_BYTES_MAX: usize = 16 << 10;
@@ -77,6 +78,14 @@ pub(super) struct Guest {
     pub(super) leaving: Option<CloseReason>,
     /// It was idle and has been told to close; what it calls still is refused.
     pub(super) dismissed: bool,
+    /// In a port that is stopped: nothing of it was under way at the last look.
+    pub(super) done: bool,
+    /// When it came, in seconds since the listener began.
+    came_s: u32,
+    /// How many came to the port before it, and it too.
+    number: u64,
+    /// Calls of it that were admitted.
+    calls: u64,
     /// The last to go: its place is free when the socket is closed.
     _pass: Pass,
 }
@@ -87,6 +96,7 @@ impl Guest {
         transport: Arc<Transport>,
         share: Share,
         pass: Pass,
+        (number, came_s): (u64, u32),
     ) -> Guest {
         let (conversation, unread) = (Conversation::default(), Vec::new());
         Guest {
@@ -105,6 +115,10 @@ impl Guest {
             ended: false,
             leaving: None,
             dismissed: false,
+            done: false,
+            came_s,
+            number,
+            calls: 0,
             _pass: pass,
         }
     }
@@ -237,6 +251,7 @@ impl Guest {
             // Before the calls are queued: a Welcome must not be overtaken by the reply to a call sent with the Hello.
             desk.send_replies(&self.connection);
             let admitted = desk.intake.calls.len();
+            self.calls += admitted as u64;
             if admitted > 0 {
                 let end = used + desk.intake.calls.last().map_or(0, |call| call.arguments_end());
                 if used == 0 && end > COPY_BYTES_MAX {
@@ -325,6 +340,36 @@ impl Guest {
         goaway(&Refusal::new(Status::SessionClosed, Status::SessionClosed.text()), &mut frame);
         self.connection.send(&mut frame, 0);
         true
+    }
+
+    /// What an administrator sees of it, `now` and so long after the listener began.
+    pub(super) fn picture(&self, port: &Arc<str>, now: Instant, since: Duration) -> insight::Guest {
+        let Guest { connection, number, calls, .. } = self;
+        insight::Guest {
+            port: Arc::clone(port),
+            id: *number,
+            peer: connection.peer(),
+            age: since.saturating_sub(Duration::from_secs(self.came_s.into())),
+            idle: now.saturating_duration_since(self.arrived),
+            calls: *calls,
+            in_flight: connection.in_flight() as u64,
+            bytes: self.held_bytes() as u64,
+            sessions: (connection.carries() + usize::from(connection.is_welcomed())) as u64,
+        }
+    }
+
+    /// Is it meant?
+    pub(super) fn is_one_of(&self, whose: &insight::Whose) -> bool {
+        match whose {
+            insight::Whose::All => true,
+            insight::Whose::Peer(peer) => self.connection.peer().ip().to_canonical() == peer.to_canonical(),
+            insight::Whose::One(_, number) => self.number == *number,
+        }
+    }
+
+    /// Is nothing of it under way?
+    pub(super) fn is_done(&self) -> bool {
+        self.connection.in_flight() == 0 && !self.connection.is_backlogged()
     }
 
     /// Memory of its half-read frame and of the replies it does not take.

@@ -2,6 +2,8 @@
 //!
 //! It never blocks but in its poll, and sleeps there without end when nothing is under way.
 
+mod orders;
+
 use super::accept::{Acceptor, Arrival};
 use super::connection::{Connection, DRAINED_BYTES};
 use super::desk::Desk;
@@ -10,6 +12,7 @@ use super::doorbell::Doorbell;
 use super::farewell::{FAREWELL, Farewell};
 use super::given_up::GivenUp;
 use super::guest::{Guest, Reading};
+use super::order::Order;
 use super::patience::{Patience, Wait};
 use super::ration::{HEAVY_LOOK, Ration, too_heavy};
 use super::slots::{Id, Slots};
@@ -50,6 +53,8 @@ pub(super) struct Listener {
     doorbell: Arc<Doorbell>,
     desk: Desk,
     guests: Slots<Guest>,
+    /// When it began, and how many guests it has had since.
+    began: (Instant, u64),
     /// Guests with something left to read.
     ready: VecDeque<Id>,
     /// Guests being closed, the first to be given up in front.
@@ -62,6 +67,10 @@ pub(super) struct Listener {
     given_up: GivenUp,
     /// With more unsent bytes than this, a guest that gets another reply is closed.
     unsent_max: usize,
+    /// While the port is stopped: when to look for guests that are done.
+    recess: Option<Instant>,
+    /// The server takes no more calls.
+    stopping: bool,
     /// Once nothing is in flight in a server that stops: when peers are closed that have not done so themselves.
     closing: Option<Instant>,
     /// When those are given up, too, that do not take their last replies.
@@ -86,6 +95,7 @@ impl Listener {
             doorbell,
             desk,
             guests: Slots::new(),
+            began: (Instant::now(), 0),
             ready: VecDeque::new(),
             leaving: VecDeque::new(),
             watch,
@@ -93,6 +103,8 @@ impl Listener {
             ration: Ration::default(),
             given_up: GivenUp::default(),
             unsent_max,
+            recess: None,
+            stopping: false,
             closing: None,
             end: None,
         }
@@ -146,6 +158,7 @@ impl Listener {
         self.farewell.give_up_the_late();
         self.give_up_the_slow();
         self.share_out_buffers();
+        self.close_the_done();
         if let Some(line) = self.given_up.line(Instant::now) {
             log::info!("port {}: {line}", self.desk.port.name);
         }
@@ -246,6 +259,8 @@ impl Listener {
         stream.set_nodelay(true)?;
         let (registry, doorbell) = (self.poll.registry(), &self.doorbell);
         let (buffers, now) = (&self.desk.port.buffers, Instant::now());
+        self.began.1 += 1;
+        let (number, came_s) = (self.began.1, now.saturating_duration_since(self.began.0).as_secs() as u32);
         let id = self.guests.insert(|id| {
             registry.register(&mut stream, id.token(), Interest::READABLE | Interest::WRITABLE)?;
             let transport = Arc::new(Transport::Plain(stream));
@@ -256,7 +271,13 @@ impl Listener {
                 Arc::clone(doorbell),
                 (buffers, self.unsent_max),
             );
-            std::io::Result::Ok(Guest::new(Arc::new(connection), transport, Share::new(buffers), pass))
+            std::io::Result::Ok(Guest::new(
+                Arc::new(connection),
+                transport,
+                Share::new(buffers),
+                pass,
+                (number, came_s),
+            ))
         })?;
         self.patience.begin(id, Wait::Hello, now);
         self.desk.port.stats.accepted.add(1);
@@ -264,7 +285,8 @@ impl Listener {
     }
 
     fn answer_doorbell(&mut self) {
-        for id in self.doorbell.take_notes() {
+        let notes = self.doorbell.take_notes();
+        for id in notes.ids {
             let Some(guest) = self.guests.get_mut(id) else { continue };
             if let Some(failure) = guest.connection.failure() {
                 // A reply that comes after the goodbye finds the socket shut; the reason is what came before.
@@ -283,8 +305,13 @@ impl Listener {
             }
             self.read(id);
         }
-        if self.doorbell.is_draining() && !self.desk.draining {
+        for order in notes.orders {
+            self.carry_out(order);
+        }
+        if self.doorbell.is_draining() && !self.stopping {
+            self.stopping = true;
             self.drain();
+            self.doorbell.acknowledge_drain();
         }
         self.closing = self.doorbell.closing();
     }
@@ -301,9 +328,10 @@ impl Listener {
 
     /// Takes no more connections and tells those there are to send no more calls.
     fn drain(&mut self) {
-        self.desk.draining = true;
+        if std::mem::replace(&mut self.desk.draining, true) {
+            return;
+        }
         self.acceptor.close();
-        self.doorbell.acknowledge_drain();
         let mut frame = Vec::new();
         for id in self.guests.ids() {
             if let Some(guest) = self.guests.get_mut(id).filter(|guest| guest.leaving.is_none()) {
@@ -398,7 +426,11 @@ impl Listener {
         if guest.connection.is_backlogged() {
             return self.close(id, reason);
         }
-        let status = if reason == CloseReason::BuffersFull { Status::BuffersFull } else { Status::TooSlow };
+        let status = match reason {
+            CloseReason::BuffersFull => Status::BuffersFull,
+            CloseReason::Dropped => Status::SessionClosed,
+            _ => Status::TooSlow,
+        };
         guest.part(&Refusal::new(status, message));
         self.leave(id, reason);
     }
@@ -441,6 +473,7 @@ impl Listener {
             self.patience.next(),
             self.ration.next(),
             self.given_up.next(Instant::now),
+            self.recess.filter(|_| self.guests.len() > 0),
             self.end.or(self.closing),
         ];
         let buffers = &self.desk.port.buffers;

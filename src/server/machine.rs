@@ -5,9 +5,12 @@
 //! advice is then silent on it.
 
 use crate::config::{Ceiling, Machine};
+use rustix::param::clock_ticks_per_second;
 use rustix::process::{Resource, Rlimit, getrlimit, getuid, setrlimit};
+use rustix::time::{ClockId, clock_gettime};
 use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The limits as they are now. Reads a few files under `/proc` and `/sys`; does not block otherwise.
 pub fn read() -> Machine {
@@ -46,6 +49,34 @@ fn system(name: &str) -> Option<u64> {
 /// CPUs this process may use, affinity and CPU quota considered; 1 when the system does not say.
 pub fn cpus() -> u32 {
     std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX))
+}
+
+/// CPU time that this process has used.
+pub(super) fn cpu_used() -> Duration {
+    let used = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(used.tv_sec.unsigned_abs(), used.tv_nsec.unsigned_abs() as u32)
+}
+
+/// Time that all processors of the machine together had nothing to do, and time that its host took away.
+pub(super) fn cpu_idle_and_stolen() -> Option<(Duration, Duration)> {
+    let stat = read_to_string("/proc/stat").ok()?;
+    let mut fields = stat.lines().next()?.split_ascii_whitespace();
+    // cpu user nice system idle iowait irq softirq steal, in ticks.
+    let ticks: Vec<u64> = fields.by_ref().skip(1).map_while(|field| field.parse().ok()).collect();
+    let time = |ticks: u64| Duration::from_secs_f64(ticks as f64 / clock_ticks_per_second() as f64);
+    Some((time(ticks.get(3)? + ticks.get(4)?), time(*ticks.get(7)?)))
+}
+
+/// Threads whose waits for a processor are read: a look must stay short.
+const WATCHED_THREADS: usize = 256;
+
+/// Time that threads of this process were ready to run and had no processor, added up over the first 256 of them.
+pub(super) fn cpu_wanted() -> Option<Duration> {
+    let threads = std::fs::read_dir("/proc/self/task").ok()?.take(WATCHED_THREADS).flatten();
+    // Time on a processor, time in the line for one, in nanoseconds; a thread that has just ended has none.
+    let waited = |text: String| text.split_ascii_whitespace().nth(1)?.parse::<u64>().ok();
+    let each = threads.filter_map(|thread| waited(read_to_string(thread.path().join("schedstat")).ok()?));
+    each.reduce(u64::saturating_add).map(Duration::from_nanos)
 }
 
 /// Raises the soft limit of descriptors as far as it goes. Returns the limit in force then; `None` is no limit.

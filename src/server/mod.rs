@@ -15,6 +15,9 @@ mod given_up;
 mod guest;
 mod listener;
 pub mod machine;
+mod note;
+mod order;
+mod overseer;
 mod patience;
 mod ration;
 mod running;
@@ -28,7 +31,8 @@ pub use running::{PortHandle, RunningServer, Stopped};
 
 use crate::config::{CodelMode, Config, ConfigErrors, Limit};
 use crate::pool::{
-    AllBuffers, Buffers, CodelRules, Measures, PortShared, Queue, Seat, Shared, Throttle, start_workers,
+    AllBuffers, Buffers, CodelRules, Measures, PortShared, Queue, Seat, Shared, Sizes, Throttle,
+    start_workers,
 };
 use crate::port::{Intake, welcome};
 use crate::service::builtin::{self, Info, PortInfo};
@@ -43,11 +47,12 @@ use desk::{BUFFER_BYTES, Desk};
 use door::Door;
 use farewell::Farewell;
 use listener::Listener;
+use overseer::Program;
 use patience::{Limits, Patience};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sessions::Registry;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Instant;
 use thiserror::Error;
@@ -72,6 +77,22 @@ pub enum StartError {
         address: String,
         /// What the system says.
         error: std::io::Error,
+    },
+    /// The address of the admin server cannot be had.
+    #[error("Admin_Address {address} cannot be listened on: {error}")]
+    Admin {
+        /// As the INI says.
+        address: String,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// The token of the admin server cannot be had.
+    #[error("Admin_Token_File {}: {wrong}", path.display())]
+    AdminToken {
+        /// As the INI says.
+        path: PathBuf,
+        /// What is wrong with the file.
+        wrong: String,
     },
     /// The system will not make the threads.
     #[error("port {port}: only {made} of {wanted} threads could be made: {error}")]
@@ -115,12 +136,13 @@ pub enum StartError {
 pub struct Server {
     config: Config,
     services: ServicesBuilder,
+    program: Program,
 }
 
 impl Server {
     /// A server with these settings and the built-in methods.
     pub fn new(config: Config) -> Server {
-        Server { config, services: ServicesBuilder::default() }
+        Server { config, services: ServicesBuilder::default(), program: Program::default() }
     }
 
     /// A server with the settings of an INI file.
@@ -150,6 +172,40 @@ impl Server {
         self
     }
 
+    /// Has a service take an administrator's orders (`tell`): `run` gets what follows the service's name and says what
+    /// the administrator is to read. It runs on a thread of its own, one order at a time, takes no worker and no
+    /// permit, and is waited for no longer than 10 s, though it goes on after that. A panic in it is an answer, too. A
+    /// later call for the same service, whatever the case of its letters, takes the place of an earlier one.
+    ///
+    /// ```no_run
+    /// # use boneyard::{Server, config::Config};
+    /// # let server = Server::new(Config::default_with(2));
+    /// let server = server.on_tell("notes", |order| match order {
+    ///     "compact" => Ok("compacted".to_owned()),
+    ///     _ => Err("notes understands: compact".to_owned()),
+    /// });
+    /// ```
+    pub fn on_tell<F>(mut self, service: &str, run: F) -> Server
+    where
+        F: Fn(&str) -> Result<String, String> + Send + Sync + 'static,
+    {
+        self.program.on_tell(service, Arc::new(run));
+        self
+    }
+
+    /// What is done when an administrator has the program stop (`quit`). Must not block and must not wait for the
+    /// server's end, of which it is called from within. Without it such a request is refused.
+    pub fn on_quit(mut self, run: impl Fn() + Send + Sync + 'static) -> Server {
+        self.program.on_quit(Box::new(run));
+        self
+    }
+
+    /// What is done when an administrator sets `Log_Level`. Without it that counts after a restart.
+    pub fn on_log_level(mut self, run: impl Fn(log::LevelFilter) + Send + Sync + 'static) -> Server {
+        self.program.on_log_level(Box::new(run));
+        self
+    }
+
     /// Binds all ports, makes all threads, and serves.
     ///
     /// Raises the soft limit of this process's descriptors as far as the hard limit allows.
@@ -157,7 +213,7 @@ impl Server {
     /// # Errors
     /// [`StartError`]; nothing is left running.
     pub fn start(self) -> Result<RunningServer, StartError> {
-        let Server { config, mut services } = self;
+        let Server { config, mut services, program } = self;
         if config.load_service.value {
             load::add(&mut services);
         }
@@ -172,7 +228,8 @@ impl Server {
         let info = move || asked.get().map(InfoSource::info).unwrap_or_default();
         builtin::add(&mut services, info, Arc::clone(&sessions) as _);
         let house = House::build(&config, services.build()?, (door, sessions), bound);
-        let running = house.open(&config)?;
+        let mut running = house.open(&config)?;
+        running.observe(&config, program)?;
         // Nobody else sets it.
         source.set(running.info_source()).ok();
         if let Some(limit) = descriptors {
@@ -214,7 +271,8 @@ impl House {
             seats.push(Seat { queue: Arc::clone(&queue), parkers: parkers.clone() });
             let (name, rules) = (port.name.clone(), codel_rules(config));
             let buffers = Buffers::new(Arc::clone(&all_buffers));
-            let shared = PortShared::new(index, name, queue, workers, rules, buffers, now);
+            let sizes = Sizes { workers, methods: services.len(), slow_calls: config.slow_calls.value };
+            let shared = PortShared::new(index, name, queue, sizes, rules, buffers, now);
             ports.push((Arc::new(shared), parkers, bound));
         }
         let limit = match config.max_concurrent_trans.value {
@@ -350,20 +408,19 @@ struct InfoSource {
     shared: Weak<Shared>,
     sessions: Arc<Registry>,
     ports: Vec<(Arc<PortShared>, PortInfo)>,
-    limit: i64,
     started: Instant,
 }
 
 impl InfoSource {
     fn info(&self) -> Info {
-        let permits = self.shared.upgrade().map(|shared| shared.throttle.permits());
-        let (permits_out, permits_peak) = permits.unwrap_or_default();
+        let throttle = |shared: Arc<Shared>| (shared.throttle.permits(), shared.throttle.limit());
+        let ((permits_out, permits_peak), limit) = self.shared.upgrade().map(throttle).unwrap_or_default();
         let (sessions_timed_out, sessions_displaced) = self.sessions.dropped();
         Info {
             server: SERVER_NAME.to_owned(),
             protocol: crate::wire::VERSION,
             uptime_ms: self.started.elapsed().as_millis() as u64,
-            max_concurrent_trans: self.limit,
+            max_concurrent_trans: limit.map_or(-1, i64::from),
             in_flight: self.ports.iter().map(|(port, _)| port.queue.in_flight() as u64).sum(),
             permits_out,
             permits_peak,

@@ -2,9 +2,13 @@
 
 use super::door::Door;
 use super::doorbell::Doorbell;
+use super::overseer::{Observer, Overseer, Program};
 use super::sessions::Registry;
-use super::{InfoSource, PortInfo};
+use super::{InfoSource, PortInfo, StartError};
+#[cfg(feature = "admin")]
+use crate::admin::{AdminServer, Token};
 use crate::config::Config;
+use crate::insight::{House, Insight};
 use crate::pool::{PortShared, Shared, Unfinished};
 use crate::stats::PortStats;
 use crate::sync::{Arc, Ordering};
@@ -114,9 +118,13 @@ pub struct RunningServer {
     door: Arc<Door>,
     sessions: Arc<Registry>,
     ports: Vec<PortHandle>,
-    limit: i64,
     shutdown_timeout: Duration,
     started: Instant,
+    /// What is seen of it, and by whom; from just after the start on.
+    insight: Option<(Arc<Overseer>, Arc<Insight>, Observer)>,
+    /// The admin server, if it is open.
+    #[cfg(feature = "admin")]
+    admin: Option<AdminServer>,
     stopped: bool,
 }
 
@@ -127,10 +135,69 @@ impl RunningServer {
         ports: Vec<PortHandle>,
         config: &Config,
     ) -> RunningServer {
-        let limit = config.max_concurrent_trans.value.number();
         let shutdown_timeout = config.shutdown_timeout.value;
         let started = Instant::now();
-        RunningServer { shared, door, sessions, ports, limit, shutdown_timeout, started, stopped: false }
+        RunningServer {
+            shared,
+            door,
+            sessions,
+            ports,
+            shutdown_timeout,
+            started,
+            insight: None,
+            #[cfg(feature = "admin")]
+            admin: None,
+            stopped: false,
+        }
+    }
+
+    /// Begins to look at itself.
+    pub(super) fn observe(&mut self, config: &Config, program: Program) -> Result<(), StartError> {
+        let parts = (Arc::clone(&self.door), Arc::clone(&self.sessions));
+        let ports = self.ports.iter().map(|port| (&port.port, port.address, &port.doorbell));
+        let overseer = Arc::new(Overseer::new(Arc::clone(&self.shared), parts, ports, config, program));
+        let insight = Insight::new(Arc::clone(&overseer) as _, super::SERVER_NAME);
+        let insight = Arc::new(insight);
+        #[cfg(feature = "admin")]
+        self.open_admin(config, Arc::clone(&insight))?;
+        self.insight = Some((overseer, Arc::clone(&insight), Observer::start(insight)?));
+        Ok(())
+    }
+
+    /// Where nobody has asked for this address, a server that finds it taken, most likely by another server, goes
+    /// without.
+    #[cfg(feature = "admin")]
+    fn open_admin(&mut self, config: &Config, insight: Arc<Insight>) -> Result<(), StartError> {
+        let Some(address) = &config.admin_address.value else { return Ok(()) };
+        let token = config.admin_token_file.value.as_deref().map(|path| {
+            let wrong = |wrong| StartError::AdminToken { path: path.to_path_buf(), wrong };
+            Token::read(path).map_err(wrong)
+        });
+        let token = token.transpose()?;
+        let cannot = |error| StartError::Admin { address: address.to_string(), error };
+        let listener = match AdminServer::bind(address, token.is_some()) {
+            Err(error) if !config.admin_address.source.is_given() => {
+                log::warn!("no admin server: {address}: {error} (Admin_Address)");
+                return Ok(());
+            }
+            bound => bound.map_err(cannot)?,
+        };
+        let whose = (address.host.clone(), token);
+        let admin = AdminServer::open(listener, whose, config.admin_patience, insight).map_err(cannot)?;
+        self.admin = Some(admin);
+        Ok(())
+    }
+
+    /// Where the admin server listens; `None` where it is closed.
+    #[cfg(feature = "admin")]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(AdminServer::address)
+    }
+
+    /// What is seen of this server.
+    pub fn insight(&self) -> &Arc<Insight> {
+        let (_, insight, _) = self.insight.as_ref().expect("a server that serves is looked at");
+        insight
     }
 
     pub(super) fn info_source(&self) -> InfoSource {
@@ -141,7 +208,7 @@ impl RunningServer {
         };
         let ports = self.ports.iter().map(|port| (Arc::clone(&port.port), info(port))).collect();
         let (shared, sessions) = (Arc::downgrade(&self.shared), Arc::clone(&self.sessions));
-        InfoSource { shared, sessions, ports, limit: self.limit, started: self.started }
+        InfoSource { shared, sessions, ports, started: self.started }
     }
 
     /// The ports, in the order of the INI.
@@ -195,7 +262,9 @@ impl RunningServer {
     /// Stops in order within `Server_Shutdown_Timeout`: takes no new connections and calls, finishes what is in
     /// flight, sends the replies, closes. Blocks until then.
     pub fn stop(mut self) -> Stopped {
-        let timeout = self.shutdown_timeout;
+        // As it is set now.
+        let config = self.insight.as_ref().map(|(overseer, ..)| overseer.config());
+        let timeout = config.map_or(self.shutdown_timeout, |config| config.shutdown_timeout.value);
         self.shut_down(timeout)
     }
 
@@ -207,6 +276,9 @@ impl RunningServer {
     fn shut_down(&mut self, timeout: Duration) -> Stopped {
         self.stopped = true;
         let deadline = Instant::now() + timeout.min(PATIENCE_MAX);
+        if let Some((overseer, ..)) = &self.insight {
+            overseer.set_draining();
+        }
         for port in &self.ports {
             port.doorbell.drain();
         }

@@ -81,9 +81,13 @@ impl<T> Slots<T> {
         Some(value)
     }
 
-    pub(super) fn ids(&self) -> Vec<Id> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Id, &T)> {
         let places = self.slots.iter().zip(0u32..);
-        places.filter(|(slot, _)| slot.1.is_some()).map(|(slot, index)| Id::new(index, slot.0)).collect()
+        places.filter_map(|((generation, value), index)| Some((Id::new(index, *generation), value.as_ref()?)))
+    }
+
+    pub(super) fn ids(&self) -> Vec<Id> {
+        self.iter().map(|(id, _)| id).collect()
     }
 }
 

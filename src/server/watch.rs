@@ -42,6 +42,11 @@ impl Watch {
         Watch { next: None, pause: PAUSE_MIN, taken: 0, long, next_long: None, next_nested: None, sessions }
     }
 
+    /// From now on these are long.
+    pub(super) fn set_long(&mut self, long: Option<Duration>) {
+        (self.long, self.next_long) = (long, None);
+    }
+
     /// When the listener must not sleep on.
     pub(super) fn next(&self) -> Option<Instant> {
         let sessions = self.sessions.as_ref().and_then(|sessions| sessions.next());

@@ -2,10 +2,16 @@
 //!
 //! A [`Tally`] is one counter for each value of a closed enum, so that no refusal and no close goes uncounted.
 
+mod distribution;
+mod methods;
 mod pace;
+mod records;
 
+pub use distribution::{BUCKETS, Distribution, Histogram};
+pub use methods::{MethodStats, MethodsStats, Parts};
 pub use pace::Paces;
 pub(crate) use pace::{Holding, Samples};
+pub(crate) use records::{Record, Records};
 
 use crate::service::Status;
 use crate::sync::Ordering;
@@ -61,6 +67,11 @@ impl<const N: usize> Tally<N> {
     /// The count of case `index`.
     pub fn get(&self, index: usize) -> u64 {
         self.0[index].get()
+    }
+
+    /// The counts of all cases, each.
+    pub fn counts(&self) -> [u64; N] {
+        std::array::from_fn(|index| self.get(index))
     }
 
     /// The count of all cases.
@@ -140,7 +151,7 @@ pub enum CloseReason {
     FrameTooLarge,
     /// Bytes that break the protocol in another way.
     ProtocolError,
-    /// The server stopped.
+    /// The server or the port stopped.
     ServerStopped,
     /// The peer did not say Hello in time (`Server_Hello_Timeout`).
     SlowHello,
@@ -160,11 +171,13 @@ pub enum CloseReason {
     Restricted,
     /// Idle, and another needed its place (`Server_MaxSessions`) or for too long (`Server_Session_Timeout`).
     Idle,
+    /// An administrator closed it.
+    Dropped,
 }
 
 impl CloseReason {
     /// Every reason, in the order of its index.
-    pub const ALL: [CloseReason; 17] = [
+    pub const ALL: [CloseReason; 18] = [
         CloseReason::PeerClosed,
         CloseReason::PeerClosedMidFrame,
         CloseReason::SocketError,
@@ -182,6 +195,7 @@ impl CloseReason {
         CloseReason::MaxUsers,
         CloseReason::Restricted,
         CloseReason::Idle,
+        CloseReason::Dropped,
     ];
 
     /// Its place in [`CloseReason::ALL`].
@@ -196,6 +210,22 @@ impl PortStats {
         // Closed is read first: a connection closed between the two reads must not make the difference negative.
         let closed = self.closed.sum();
         self.accepted.get() - closed
+    }
+
+    /// The counters that are not by status or reason, by name.
+    pub fn others(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            ("accepted", self.accepted.get()),
+            ("would_refuse", self.would_refuse.get()),
+            ("long_transactions", self.long_transactions.get()),
+            ("cancels", self.cancels.get()),
+            ("window_full", self.window_full.get()),
+            ("outbound_full", self.outbound_full.get()),
+            ("buffers_full", self.buffers_full.get()),
+            ("accept_failed", self.accept_failed.get()),
+            ("refused_descriptors", self.refused_descriptors.get()),
+            ("refused_connects", self.refused_connects.get()),
+        ]
     }
 
     /// Answers with this status.

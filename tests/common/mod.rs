@@ -5,6 +5,7 @@ pub mod bystander;
 pub mod gate;
 #[cfg(feature = "server")]
 pub mod ledger;
+pub mod logged;
 
 use boneyard::config::Config;
 #[cfg(feature = "server")]
@@ -37,6 +38,9 @@ pub fn config(lines: &str) -> Config {
     let mut config = Config::from_text(lines, None, 2).unwrap_or_else(|errors| panic!("{errors}"));
     for port in &mut config.ports {
         port.address.port = 0;
+    }
+    if !config.admin_address.source.is_given() {
+        config.admin_address.value = None;
     }
     config
 }

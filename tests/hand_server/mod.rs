@@ -5,7 +5,7 @@
 use boneyard::client::{Client, ClientOptions};
 use boneyard::port::{self, Admission, Conversation, Intake, Reception};
 use boneyard::service::{Bytes, Fault, Method, Refusal, Status};
-use boneyard::stats::{Paces, PortStats};
+use boneyard::stats::{MethodsStats, Paces, PortStats};
 use boneyard::wire::body::MethodEntry;
 use boneyard::wire::{Codec, Flags, Header, Kind, ReplyPrelude};
 use serde::Serialize;
@@ -207,6 +207,7 @@ impl Peer {
             arrived: now,
             now,
             stats: &self.stats,
+            methods: &MethodsStats::new(0),
         };
         let mut intake = Intake::default();
         let used = self.conversation.receive(&self.bytes, &reception, &mut intake);

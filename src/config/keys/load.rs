@@ -9,7 +9,9 @@ pub(super) static KEYS: &[Key] = &[
         name: "Server_Queue_Limit",
         unit: "transactions",
         default: Standard::Value("10000"),
-        doc: "Transactions that may wait in one port's queue. The next one is refused at once.",
+        at_once: true,
+        doc: "Transactions that may wait in one port's queue. The next one is refused at once. While the server runs it can \
+              be lowered, and raised again as far as it was at the start; further it is raised by a restart.",
         slot: Slot::Server {
             kind: Kind::Count { min: 1, max: 1_000_000, store: |c, s| c.queue_limit = s },
             show: |c| shown(c.queue_limit.value, &c.queue_limit.source),
@@ -19,6 +21,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "Server_Session_Calls",
         unit: "transactions",
         default: Standard::Value("0"),
+        at_once: false,
         doc: "Transactions that one connection may have out, whatever sessions it carries; the next one is refused at \
               once. With 0 none is refused: what is over 512 waits in the connection's own socket.",
         slot: Slot::Server {
@@ -34,6 +37,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "Server_CoDel_Target",
         unit: "milliseconds",
         default: Standard::Value("5"),
+        at_once: true,
         doc: "How long a transaction may well wait for a worker and a permit. A port where for a whole Server_CoDel_Interval \
               none waited less is overloaded, and those that wait more than twice as long are for Server_CoDel_Mode. 0 \
               switches this off. Transactions that would miss their own deadline are refused in any case.",
@@ -50,6 +54,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "Server_CoDel_Interval",
         unit: "milliseconds",
         default: Standard::Value("100"),
+        at_once: true,
         doc: "For how long every transaction of a port may wait longer than Server_CoDel_Target.",
         slot: Slot::Server {
             kind: Kind::Count {
@@ -64,6 +69,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "Server_CoDel_Mode",
         unit: "",
         default: Standard::Value("observe"),
+        at_once: true,
         doc: "What becomes of transactions that wait too long at an overloaded port. observe: the log and a counter say how \
               many would have been refused. refuse: they are refused, and the queue stays short.",
         slot: Slot::Server {
@@ -75,6 +81,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "Server_Long_Transaction",
         unit: "seconds",
         default: Standard::Value("60"),
+        at_once: true,
         doc: "A transaction that runs longer is told of in the log, once, with its method, caller and worker. 0 tells of none.",
         slot: Slot::Server {
             kind: Kind::Count {
@@ -94,6 +101,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "Server_Nested_Reserve",
         unit: "threads",
         default: Standard::Value("0"),
+        at_once: false,
         doc: "Workers of each port that only run calls made by handlers of this very server, directly or through another. \
               They keep a pool from waiting for itself: with calls nested once, 1 is enough. One worker at least is left \
               for the other calls.",

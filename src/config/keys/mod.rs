@@ -6,6 +6,7 @@
 //! Must not know lines or files. Invariants: names are unique without regard to case; a per-port name begins with
 //! `<Port>`; each fixed default is a value that its own type accepts (tests hold all three).
 
+mod admin;
 mod load;
 mod peers;
 mod pools;
@@ -24,6 +25,8 @@ pub struct Key {
     name: &'static str,
     unit: &'static str,
     default: Standard,
+    /// A change takes effect while the server runs.
+    at_once: bool,
     doc: &'static str,
     pub(super) slot: Slot,
 }
@@ -79,6 +82,11 @@ impl Key {
         self.doc
     }
 
+    /// Whether a change takes effect at once, while the server runs; else it does after a restart.
+    pub fn is_at_once(&self) -> bool {
+        self.at_once
+    }
+
     /// What a value may be, in words.
     pub fn range(&self) -> String {
         match &self.slot {
@@ -132,7 +140,7 @@ pub(super) fn strip_suffix_ignoring_case<'a>(text: &'a str, suffix: &str) -> Opt
 
 /// Every setting, in the order of `server.ini`.
 pub fn all() -> impl Iterator<Item = &'static Key> + Clone {
-    [pools::KEYS, load::KEYS, sessions::KEYS, peers::KEYS, process::KEYS].into_iter().flatten()
+    [pools::KEYS, load::KEYS, sessions::KEYS, peers::KEYS, admin::KEYS, process::KEYS].into_iter().flatten()
 }
 
 fn names(ports: &[PortConfig]) -> String {

@@ -9,6 +9,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "Server_Max_Frame_KB",
         unit: "KiB",
         default: Standard::Value("4096"),
+        at_once: false,
         doc: "Largest message a client may send or be sent, header included.",
         slot: Slot::Server {
             kind: Kind::Count {
@@ -23,6 +24,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "Server_Send_Buffer_KB",
         unit: "KiB",
         default: Standard::Value("16384"),
+        at_once: false,
         doc: "Replies that a client has not read may pile up to so much for one connection; then it is closed. Its calls are no \
               longer read long before.",
         slot: Slot::Server {
@@ -38,6 +40,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "Server_Buffer_Memory_MB",
         unit: "MiB",
         default: Standard::Value("1024"),
+        at_once: false,
         doc: "Memory for the messages of all connections together: half-read, queued, and replies not yet read. When it is full, \
               calls are refused, and if need be those connections are closed that hold the most.",
         slot: Slot::Server {
@@ -53,6 +56,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "Server_Hello_Timeout",
         unit: "seconds",
         default: Standard::Value("10"),
+        at_once: false,
         doc: "How long a new connection may take to say Hello. 0 is without end.",
         slot: Slot::Server {
             kind: Kind::Count { min: 0, max: 3600, store: |c, s| c.hello_timeout = s.map(seconds) },
@@ -63,6 +67,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "Server_Frame_Timeout",
         unit: "seconds",
         default: Standard::Value("60"),
+        at_once: false,
         doc: "How long a message may take from its first byte to its last, save for the time in which the server does not read. 0 \
               is without end.",
         slot: Slot::Server {
@@ -74,6 +79,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "Server_Send_Timeout",
         unit: "seconds",
         default: Standard::Value("60"),
+        at_once: false,
         doc: "In such a time a client has to take 64 KiB of the replies that wait for it, or all. 0 is without end.",
         slot: Slot::Server {
             kind: Kind::Count { min: 0, max: 3600, store: |c, s| c.send_timeout = s.map(seconds) },
@@ -84,6 +90,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "Server_Keepalive",
         unit: "seconds",
         default: Standard::Value("60"),
+        at_once: false,
         doc: "After so much silence the system asks whether the peer is still there, three times within as long again before it \
               gives up. 0 never asks.",
         slot: Slot::Server {
@@ -95,6 +102,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "Server_Descriptors_Per_Session",
         unit: "descriptors",
         default: Standard::Value("1"),
+        at_once: false,
         doc: "Descriptors that a connection needs: its own, and those of the files and sockets that handlers open for it.",
         slot: Slot::Server {
             kind: Kind::Count { min: 1, max: 64, store: |c, s| c.descriptors_per_session = s },
@@ -105,6 +113,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "Server_Descriptor_Reserve",
         unit: "descriptors",
         default: Standard::Value("64"),
+        at_once: false,
         doc: "Descriptors kept for other things than connections: the log, connections just being refused, what handlers open \
               now and then.",
         slot: Slot::Server {

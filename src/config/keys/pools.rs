@@ -8,6 +8,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "Ports",
         unit: "",
         default: Standard::Value("TCPIP"),
+        at_once: false,
         doc: "Ports that are opened, 1 to 64. Each gets one listener thread and a pool of worker threads of its own. A name \
               has letters, digits, hyphens and underscores, at most 32.",
         slot: Slot::Server { kind: Kind::PortNames, show: |c| shown(names(&c.ports), &c.ports_source) },
@@ -16,6 +17,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "DisabledPorts",
         unit: "",
         default: Standard::Value(""),
+        at_once: false,
         doc: "Ports that are described here and not opened. Their settings are checked like those of the others.",
         slot: Slot::Server {
             kind: Kind::PortNames,
@@ -26,6 +28,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "<Port>",
         unit: "",
         default: Standard::Value("TCP"),
+        at_once: false,
         doc: "Domino's line of a port. The first field is the driver and must be TCP; the others are ignored, and check says \
               so. Encryption and compression in the flags field are not supported yet.",
         slot: Slot::Port { kind: PortKind::Driver, show: |p| shown("TCP", &p.driver_source) },
@@ -34,6 +37,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "<Port>_TCPIPAddress",
         unit: "",
         default: Standard::Value("0,127.0.0.1:1352"),
+        at_once: false,
         doc: "Address the port listens on. The leading 0 is Domino's and may be left out. An IPv6 address stands in \
               brackets. Without a TCP port it is 1352; with TCP port 0 the system chooses one. Two ports cannot share an \
               address. 0.0.0.0 or [::] listens on every address of this machine.",
@@ -46,6 +50,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "Server_Pool_Tasks",
         unit: "threads",
         default: Standard::Rule { words: "by Server_Pool_Rule", on_two_cpus: "40" },
+        at_once: false,
         doc: "Worker threads of each port that has no line of its own. The number is fixed while the server runs.",
         slot: Slot::Server {
             kind: Kind::Count {
@@ -60,6 +65,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "<Port>_Pool_Tasks",
         unit: "threads",
         default: Standard::Rule { words: "Server_Pool_Tasks", on_two_cpus: "40" },
+        at_once: false,
         doc: "Worker threads of this port.",
         slot: Slot::Port {
             kind: PortKind::Count {
@@ -74,6 +80,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "Server_Max_Concurrent_Trans",
         unit: "transactions",
         default: Standard::Rule { words: "by Server_Pool_Rule", on_two_cpus: "40" },
+        at_once: true,
         doc: "Transactions that may run at once over all ports together: the throttle. With -1 there is none, and what runs \
               is bounded by the worker threads. Set it together with Server_Pool_Tasks: above the number of all workers it \
               has no effect, below it some can only wait.",
@@ -86,6 +93,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "Server_Pool_Rule",
         unit: "",
         default: Standard::Value("8.0.1"),
+        at_once: false,
         doc: "Release of Domino whose rule sizes the throttle and the pools where no line gives them. R5: throttle 20, pool \
               twice the throttle. 8.0: throttle 20 for each CPU and at most 100, pool twice the throttle and at most 100. \
               8.0.1: the same throttle, pool equal to it while it is 1 to 100, else 100. zOS: no throttle, pool 100. \

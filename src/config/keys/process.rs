@@ -10,6 +10,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "Server_Thread_Stack_KB",
         unit: "KiB",
         default: Standard::Value("1024"),
+        at_once: false,
         doc: "Stack of each worker thread. It is reserved as virtual memory; only what a handler uses becomes real.",
         slot: Slot::Server {
             kind: Kind::Count {
@@ -24,6 +25,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "Server_Shutdown_Timeout",
         unit: "seconds",
         default: Standard::Value("30"),
+        at_once: true,
         doc: "How long a stopping server waits for the transactions it has admitted. With 0 it does not wait.",
         slot: Slot::Server {
             kind: Kind::Count {
@@ -38,6 +40,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "Load_Service",
         unit: "",
         default: Standard::Value("0"),
+        at_once: false,
         doc: "Offers the rehearsal methods load.*, which echo, burn CPU time or sleep. For trials, not for a server that \
               others rely on.",
         slot: Slot::Server {
@@ -49,6 +52,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "Log_Level",
         unit: "",
         default: Standard::Value("info"),
+        at_once: true,
         doc: "Least severe message that is logged. The environment variable RUST_LOG, where it is set, wins.",
         slot: Slot::Server {
             kind: Kind::Level { store: |c, s| c.log_level = s },
@@ -59,6 +63,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "Log_File",
         unit: "",
         default: Standard::Value(""),
+        at_once: false,
         doc: "File the log is appended to. Empty: standard error. A relative path begins in the directory the server was \
               started in. It cannot hold ; or #.",
         slot: Slot::Server {

@@ -9,6 +9,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "Server_Session_Timeout",
         unit: "minutes",
         default: Standard::Value("240"),
+        at_once: true,
         doc: "A session that makes no call for so long is closed. A session survives the end of its connection for as \
               long. A connection without a session of its own making is left alone.",
         slot: Slot::Server {
@@ -26,6 +27,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "Server_MaxSessions",
         unit: "sessions",
         default: Standard::Value("0"),
+        at_once: true,
         doc: "With more sessions than this the one that has been idle longest is closed, if it has been for a minute. \
               Refuses nobody. Each connection has a session of its own, and those it opened besides. 0 is no limit.",
         slot: Slot::Server {
@@ -37,6 +39,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "Server_MaxUsers",
         unit: "sessions",
         default: Standard::Value("100000"),
+        at_once: true,
         doc: "With so many sessions new ones are refused, and connections with them. Counted as by Server_MaxSessions. \
               Each takes some 300 bytes, and what handlers keep in it. 0 is no limit but the largest number.",
         slot: Slot::Server {
@@ -48,6 +51,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "Server_Restricted",
         unit: "",
         default: Standard::Value("0"),
+        at_once: true,
         doc: "Whether new sessions are refused; those there are go on. 0: no. 1: until the server is started again, so in \
               this file it means no. 2: until this line is changed.",
         slot: Slot::Server {
@@ -59,6 +63,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "Log_Sessions",
         unit: "",
         default: Standard::Value("0"),
+        at_once: true,
         doc: "Writes to the log when a session is opened and closed, with its client and how many calls it made.",
         slot: Slot::Server {
             kind: Kind::Switch { store: |c, s| c.log_sessions = s },
@@ -69,6 +74,7 @@ pub(super) static KEYS: &[Key] = &[
         name: "Server_Max_Connects_Per_Minute",
         unit: "connections",
         default: Standard::Value("0"),
+        at_once: false,
         doc: "Connections that one address may make in a minute; the next are refused. The log names who connects often \
               in any case. 0 is no limit.",
         slot: Slot::Server {

@@ -1,8 +1,8 @@
 //! Which sessions there are, and which must go: the rules, without lock, clock and log.
 //!
 //! Every connection that was welcomed has a session of its own; clients open others besides. Those are in the book
-//! one by one, since they outlive their connections. The own ones are only counted, unless there is a soft limit: then
-//! the book must know who was idle for longest.
+//! one by one, since they outlive their connections. The own ones are only counted, unless they are of interest: there
+//! is a soft limit, and the book must know who was idle for longest, or the log tells of them.
 //!
 //! Knows a connection as a [`Tenant`]. The time comes in as a value.
 
@@ -143,6 +143,20 @@ impl Book {
         self.connections + self.opened.len()
     }
 
+    /// From now on these rules hold, for what is in the book too.
+    pub(super) fn set_rules(&mut self, rules: Rules, now: Instant) {
+        self.rules = rules;
+        self.next_timeout = self.next_timeout.map(|_| now);
+        self.counted(now);
+    }
+
+    /// All sessions in the book, and whether a connection carries them.
+    pub(super) fn known(&self) -> Vec<(Arc<Session>, bool)> {
+        let own = self.own.values().map(|own| (Arc::clone(&own.session), true));
+        let carried = |entry: &Entry| entry.place.0.strong_count() > 0;
+        own.chain(self.opened.values().map(|entry| (Arc::clone(&entry.session), carried(entry)))).collect()
+    }
+
     /// When [`Book::look`] has something to do.
     pub(super) fn next(&self) -> Option<Instant> {
         [self.next_timeout, self.next_crowd].into_iter().flatten().min()
@@ -185,10 +199,7 @@ impl Book {
             return Ok(None);
         }
         let session = Arc::new(Session::new(self.number(), client, peer, now));
-        if self.rules.soft_max.is_some() {
-            let own = Own { session: Arc::clone(&session), tenant, asked: false };
-            self.own.insert(session.id(), own);
-        }
+        self.own.insert(session.id(), Own { session: Arc::clone(&session), tenant, asked: false });
         Ok(Some(session))
     }
 

@@ -12,10 +12,11 @@ pub(super) use book::Tenant;
 
 use super::doorbell::Doorbell;
 use crate::config::{Config, plural};
+use crate::insight::SessionPicture;
 use crate::service::session::{CARRIED_SESSIONS_MAX, Opened, SessionTicket};
 use crate::service::{Carried, Refusal, Session, Sessions, Status, Transaction};
 use crate::stats::{CloseReason, Counter};
-use crate::sync::unordered::AtomicU64;
+use crate::sync::unordered::{AtomicBool, AtomicU64};
 use crate::sync::{Arc, Mutex, Ordering, Weak};
 use book::{Book, Entry, Move, Rules, Why};
 use std::net::SocketAddr;
@@ -29,11 +30,13 @@ pub(super) struct Registry {
     /// without.
     next_us: AtomicU64,
     epoch: Instant,
-    /// Own sessions of connections are of interest.
-    pub(super) tracked: bool,
-    log: bool,
+    /// Own sessions of connections are of interest. Once they are they stay so: what is in the book must come out.
+    tracked: AtomicBool,
+    log: AtomicBool,
     /// Of the listener that looks.
     bell: Arc<Doorbell>,
+    /// The most sessions there ever were.
+    peak: AtomicU64,
     timed_out: Counter,
     displaced: Counter,
 }
@@ -42,26 +45,54 @@ const NEVER: u64 = u64::MAX;
 
 impl Registry {
     pub(super) fn new(config: &Config, bell: Arc<Doorbell>, now: Instant) -> Registry {
-        let (log, limit) = (config.log_sessions.value, |limit: Option<u32>| limit.map(|most| most as usize));
-        let soft_max = limit(config.max_sessions.value);
-        let tracked = log || soft_max.is_some();
-        let rules = Rules {
-            timeout: config.session_timeout.value,
-            idle_min: config.session_idle_min,
-            soft_max,
-            hard_max: limit(config.max_users.value),
-            tracked,
-        };
+        let rules = rules(config);
+        let (tracked, log) = (AtomicBool::new(rules.tracked), AtomicBool::new(config.log_sessions.value));
         let book = Mutex::new(Book::new(rules, config.restricted.value == 2));
         let (next_us, epoch) = (AtomicU64::new(NEVER), now);
-        let (timed_out, displaced) = Default::default();
-        Registry { book, next_us, epoch, tracked, log, bell, timed_out, displaced }
+        let (peak, timed_out, displaced) = Default::default();
+        Registry { book, next_us, epoch, tracked, log, bell, peak, timed_out, displaced }
+    }
+
+    /// From now on these settings count, for the sessions there are too. Connections that were let in while nobody
+    /// wanted to know of them stay unknown.
+    pub(super) fn configure(&self, config: &Config, now: Instant) {
+        self.log.store(config.log_sessions.value, Ordering::Relaxed);
+        let mut rules = rules(config);
+        rules.tracked |= self.is_tracked();
+        self.tracked.store(rules.tracked, Ordering::Relaxed);
+        self.with(|book| book.set_rules(rules, now));
+    }
+
+    /// Are own sessions of connections of interest?
+    pub(super) fn is_tracked(&self) -> bool {
+        self.tracked.load(Ordering::Relaxed)
+    }
+
+    fn is_logged(&self) -> bool {
+        self.log.load(Ordering::Relaxed)
+    }
+
+    /// All sessions that are known one by one, in the order of their numbers.
+    pub(super) fn pictures(&self, now: Instant) -> Vec<SessionPicture> {
+        let mut known = self.book.lock().known();
+        known.sort_unstable_by_key(|(session, _)| session.id());
+        let picture = |(session, carried): &(Arc<Session>, bool)| SessionPicture {
+            id: session.id(),
+            client: session.client().to_owned(),
+            peer: session.peer(),
+            age: session.age(now),
+            idle: now.saturating_duration_since(session.last_use()),
+            calls: session.calls(),
+            carried: *carried,
+        };
+        known.iter().map(picture).collect()
     }
 
     /// What `change` makes of the book. The listener that looks at it hears when it must do so sooner.
     fn with<R>(&self, change: impl FnOnce(&mut Book) -> R) -> R {
         let mut book = self.book.lock();
         let result = change(&mut book);
+        self.peak.fetch_max(book.len() as u64, Ordering::Relaxed);
         let since = |at: Instant| at.saturating_duration_since(self.epoch).as_micros() as u64;
         let next_us = book.next().map_or(NEVER, since);
         let before = self.next_us.swap(next_us, Ordering::Relaxed);
@@ -99,7 +130,7 @@ impl Registry {
         (client, peer): (&str, SocketAddr),
         now: Instant,
     ) -> Result<(), Refusal> {
-        let client = if self.log { client } else { "" };
+        let client = if self.is_logged() { client } else { "" };
         let entered = self.with(|book| book.enter(tenant, (client, peer), now));
         if let Some(own) = entered.map_err(refusal)? {
             self.say_opened(&own);
@@ -136,6 +167,11 @@ impl Registry {
         all.iter().for_each(|entry| self.end(entry, Why::Stopped, now));
     }
 
+    /// The most sessions there ever were, and whether new ones are refused.
+    pub(super) fn peak_and_restricted(&self) -> (u64, bool) {
+        (self.peak.load(Ordering::Relaxed), self.book.lock().restricted)
+    }
+
     /// Sessions there are.
     pub(super) fn len(&self) -> usize {
         self.book.lock().len()
@@ -158,17 +194,29 @@ impl Registry {
     }
 
     fn say_opened(&self, session: &Session) {
-        if self.log {
+        if self.is_logged() {
             log::info!("Opened session {} for {}", session.id(), whose(session));
         }
     }
 
     fn say_closed(&self, session: &Session, why: &str, now: Instant) {
-        if self.log {
+        if self.is_logged() {
             let calls = plural(u32::try_from(session.calls()).unwrap_or(u32::MAX), "call");
             let (id, whose, seconds) = (session.id(), whose(session), session.age(now).as_secs_f64());
             log::info!("Closed session {id} of {whose}: {calls}, {seconds:.1} s, {why}");
         }
+    }
+}
+
+fn rules(config: &Config) -> Rules {
+    let limit = |limit: Option<u32>| limit.map(|most| most as usize);
+    let soft_max = limit(config.max_sessions.value);
+    Rules {
+        timeout: config.session_timeout.value,
+        idle_min: config.session_idle_min,
+        soft_max,
+        hard_max: limit(config.max_users.value),
+        tracked: config.log_sessions.value || soft_max.is_some(),
     }
 }
 

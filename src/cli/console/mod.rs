@@ -1,0 +1,108 @@
+//! `console`: an administrator's lines to a running server, and what it says; from a terminal, from options, or from
+//! standard input.
+//!
+//! Knows who asks and how that ends; what a line means is known by the server alone, save for the words that leave the
+//! console and the one that stops the server.
+
+mod terminal;
+
+use super::admin::Admin;
+use super::{Exit, print, say, seconds};
+use crate::admin::client::{Answer, Asker};
+use clap::Args;
+use std::io::{self, BufRead, ErrorKind, IsTerminal};
+use std::time::Duration;
+
+/// Arguments of `console`.
+#[derive(Debug, Args)]
+pub(super) struct Console {
+    #[command(flatten)]
+    admin: Admin,
+    /// Carries out this command and ends; may be given several times. The first that is not carried out is the last.
+    #[arg(long = "command", short, value_name = "LINE")]
+    commands: Vec<String>,
+    /// How long to wait for an answer.
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    timeout: Duration,
+}
+
+impl Console {
+    pub(super) fn run(self) -> Exit {
+        let asker = match self.admin.asker(self.timeout) {
+            Ok(asker) => asker,
+            Err(exit) => return exit,
+        };
+        let link = Link { asker, address: self.admin.address() };
+        if !self.commands.is_empty() {
+            link.carry_out(self.commands.into_iter().map(Ok))
+        } else if io::stdin().is_terminal() {
+            terminal::converse(link)
+        } else {
+            link.carry_out(io::stdin().lock().lines())
+        }
+    }
+}
+
+/// A server, and where it is.
+#[derive(Debug)]
+struct Link {
+    asker: Asker,
+    address: String,
+}
+
+impl Link {
+    /// Carries out one line after the other, until one is not carried out or leaves the console.
+    fn carry_out(&self, lines: impl Iterator<Item = io::Result<String>>) -> Exit {
+        for line in lines {
+            let exit = match line {
+                Ok(line) if leaves(&line) => return Exit::Done,
+                Ok(line) => self.command(&line),
+                Err(error) => {
+                    say(&format!("cannot read the commands from standard input: {error}"));
+                    Exit::Given
+                }
+            };
+            if exit != Exit::Done {
+                return exit;
+            }
+        }
+        Exit::Done
+    }
+
+    /// Carries out a line, and shows what the server says.
+    fn command(&self, line: &str) -> Exit {
+        match self.asker.command(line) {
+            Ok(answer) if answer.is_ok() => print(&answer.text),
+            Ok(answer) => say_refusal(&answer),
+            Err(error) => self.say_silence(&error),
+        }
+    }
+
+    fn say_silence(&self, error: &io::Error) -> Exit {
+        let (what, exit) = match error.kind() {
+            ErrorKind::NotConnected => ("no connection to", Exit::Surroundings),
+            _ => ("no answer from", Exit::NoAnswer),
+        };
+        say(&format!("{what} the admin server at {}: {error}", self.address));
+        exit
+    }
+}
+
+/// Says why the server has not done it, and whose fault that was.
+fn say_refusal(answer: &Answer) -> Exit {
+    say(answer.text.trim_end());
+    match answer.status {
+        401 => {
+            say("--token-file names the file with the token that it asks for");
+            Exit::Given
+        }
+        409 => Exit::Answer,
+        400..=499 => Exit::Given,
+        _ => Exit::Answer,
+    }
+}
+
+/// Words of the console itself.
+fn leaves(line: &str) -> bool {
+    ["exit", "bye"].iter().any(|word| line.trim().eq_ignore_ascii_case(word))
+}

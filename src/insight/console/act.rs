@@ -1,0 +1,85 @@
+//! Commands that change something.
+
+use super::Failure;
+use super::layout::{Page, plain, plain_lines, plural};
+use crate::insight::{Insight, Whose};
+use crate::sync::Ordering;
+use std::net::IpAddr;
+
+/// A port's name as the server writes it, from any letter case.
+pub(super) fn port_name(insight: &Insight, name: &str) -> Result<String, Failure> {
+    let picture = insight.house().picture();
+    let port = picture.ports.iter().find(|port| port.name.eq_ignore_ascii_case(name));
+    port.map(|port| port.name.to_string())
+        .ok_or_else(|| Failure::NoSuch(format!("Unable to find port {name}")))
+}
+
+pub(super) fn stop_port(insight: &Insight, name: &str) -> Result<String, Failure> {
+    let name = port_name(insight, name)?;
+    insight.house().stop_port(&name).map_err(Failure::Refused)?;
+    Ok(format!("Port {name} takes no more connections and calls.\n"))
+}
+
+pub(super) fn start_port(insight: &Insight, name: &str) -> Result<String, Failure> {
+    let name = port_name(insight, name)?;
+    insight.house().start_port(&name).map_err(Failure::Refused)?;
+    Ok(format!("Port {name} listens.\n"))
+}
+
+pub(super) fn restart_port(insight: &Insight, name: &str) -> Result<String, Failure> {
+    Ok(stop_port(insight, name)? + &start_port(insight, name)?)
+}
+
+/// `ALL`, an address, or a port and a connection's number.
+pub(super) fn drop_guests(insight: &Insight, whose: &str) -> Result<String, Failure> {
+    let whose = if whose.eq_ignore_ascii_case("all") {
+        Whose::All
+    } else if let Some((port, id)) = whose.rsplit_once('/') {
+        let unknown = |_| Failure::NoSuch(format!("{id} is no connection's number"));
+        Whose::One(port_name(insight, port)?, id.parse().map_err(unknown)?)
+    } else {
+        let address = whose.parse::<IpAddr>();
+        Whose::Peer(address.map_err(|_| {
+            Failure::NoSuch(format!("{whose} is not ALL, an IP address, or PORT/ID as show users names it"))
+        })?)
+    };
+    match insight.house().drop_guests(&whose) {
+        0 if whose != Whose::All => Err(Failure::NoSuch("No such connection".to_owned())),
+        count => Ok(format!("{} closed.\n", plural(count, "connection"))),
+    }
+}
+
+pub(super) fn tell(insight: &Insight, arguments: &[String]) -> Result<String, Failure> {
+    let said = insight.house().tell(&arguments[0], &arguments[1..].join(" ")).map_err(Failure::Refused)?;
+    Ok(plain_lines(&said))
+}
+
+pub(super) fn quit(insight: &Insight) -> Result<String, Failure> {
+    insight.house().quit().map_err(Failure::Refused)?;
+    let in_flight = insight.house().picture().ports.iter().map(|port| port.in_flight).sum::<u64>();
+    let mut page = Page::default();
+    let timeout = insight.house().config().shutdown_timeout.value.as_secs();
+    let calls = plural(usize::try_from(in_flight).unwrap_or(usize::MAX), "transaction");
+    page.say(format_args!("The server stops; {calls} in flight, {timeout} s to finish."));
+    Ok(page.0)
+}
+
+/// Does the log tell each minute how much is done? From now on the other way round.
+pub(super) fn toggle_performance(insight: &Insight) -> String {
+    let now = !insight.console.performance.fetch_xor(true, Ordering::Relaxed);
+    let word = if now { "enabled" } else { "disabled" };
+    format!("Server Performance Monitoring is now {word}.\n")
+}
+
+/// What was set may be what `show performance` switches.
+pub(super) fn note_performance(insight: &Insight, key: &str) {
+    if key.eq_ignore_ascii_case("Server_Show_Performance") {
+        let shows = insight.house().config().show_performance.value;
+        insight.console.performance.store(shows, Ordering::Relaxed);
+    }
+}
+
+/// A setting as a line.
+pub(super) fn line(key: &str, value: &str) -> String {
+    plain(&format!("{key}={value}"))
+}

@@ -1,0 +1,102 @@
+//! The console: lines in, text out, in Domino's manner.
+//!
+//! `table` has every command once, and parsing, help, completion and docs/COMMANDS.md are made from it; `grammar` says
+//! what a line means. The others write what a command says, from pictures. Knows no terminal and no HTTP.
+//!
+//! Invariants: no line panics, and foreign text comes out without control characters.
+
+mod act;
+mod grammar;
+mod layout;
+mod lists;
+mod ports;
+mod server;
+mod settings;
+mod table;
+#[cfg(test)]
+mod tests;
+mod transactions;
+
+pub use table::{commands, stops_the_server};
+
+use super::{Insight, Picture};
+use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
+use grammar::Wrong;
+
+/// What a command says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Lines, each ended.
+    pub text: String,
+}
+
+/// What became of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was carried out.
+    Done,
+    /// It is none, or not of what there is: nothing was done.
+    NotUnderstood,
+    /// The server could not do it.
+    Refused,
+}
+
+/// Why a command was not carried out.
+#[derive(Debug)]
+enum Failure {
+    Wrong(Wrong),
+    /// There is no such thing.
+    NoSuch(String),
+    /// What the server says.
+    Refused(String),
+}
+
+impl From<Wrong> for Failure {
+    fn from(wrong: Wrong) -> Failure {
+        Failure::Wrong(wrong)
+    }
+}
+
+/// What the console keeps from one command to the next.
+#[derive(Debug)]
+pub(super) struct Memory {
+    performance: AtomicBool,
+    /// Taken when show transactions was last reset.
+    reset: Mutex<Option<Arc<Picture>>>,
+}
+
+impl Memory {
+    pub(super) fn new(performance: bool) -> Memory {
+        Memory { performance: AtomicBool::new(performance), reset: Mutex::default() }
+    }
+
+    /// What the log is told of a minute in which so much was answered, if it is told.
+    pub(super) fn performance(&self, answers: u64, picture: &Picture) -> Option<String> {
+        // Relaxed: nothing hangs on it but a line of the log.
+        let shown = self.performance.load(Ordering::Relaxed);
+        shown.then(|| format!("{answers} Transactions/Minute, {} Sessions", picture.sessions.open))
+    }
+}
+
+/// Carries out a line. One without words says nothing.
+pub(super) fn command(insight: &Insight, line: &str) -> Reply {
+    let (outcome, text) = match carry_out(insight, line) {
+        Ok(text) => (Outcome::Done, text),
+        Err((Failure::Wrong(wrong), syntax)) => (Outcome::NotUnderstood, wrong.text(syntax.as_deref())),
+        Err((Failure::NoSuch(text), _)) => (Outcome::NotUnderstood, layout::plain_lines(&text)),
+        Err((Failure::Refused(text), _)) => (Outcome::Refused, layout::plain_lines(&text)),
+    };
+    Reply { outcome, text }
+}
+
+fn carry_out(insight: &Insight, line: &str) -> Result<String, (Failure, Option<String>)> {
+    let words = grammar::words(line).map_err(|wrong| (wrong.into(), None))?;
+    if words.is_empty() {
+        return Ok(String::new());
+    }
+    let (command, arguments) = table::find(&words).map_err(|wrong| (wrong.into(), None))?;
+    command.check(arguments).map_err(|wrong| (wrong.into(), Some(command.syntax())))?;
+    (command.run)(insight, arguments).map_err(|failure| (failure, Some(command.syntax())))
+}

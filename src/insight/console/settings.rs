@@ -1,0 +1,61 @@
+//! show config and set config.
+
+use super::Failure;
+use super::act::{line, note_performance};
+use super::grammar::Wrong;
+use super::layout::{Page, plain};
+use crate::insight::Insight;
+use crate::insight::statistics::matches;
+
+/// Keys of all settings, those of ports for each port.
+pub(super) fn keys(insight: &Insight) -> impl Iterator<Item = String> {
+    insight.house().config().in_force().into_iter().map(|setting| setting.key)
+}
+
+/// All settings, the one of this key, or those that begin so.
+pub(super) fn show(insight: &Insight, arguments: &[String]) -> Result<String, Failure> {
+    let mut all = insight.house().config().in_force();
+    if let Some(key) = arguments.first() {
+        let exact = all.iter().position(|setting| setting.key.eq_ignore_ascii_case(key));
+        match exact {
+            Some(place) => all = vec![all.swap_remove(place)],
+            None => {
+                let pattern = key.to_lowercase() + "*";
+                all.retain(|setting| matches(pattern.as_bytes(), setting.key.to_lowercase().as_bytes()));
+            }
+        }
+        if all.is_empty() {
+            return Err(Failure::NoSuch(format!("No setting {key}")));
+        }
+    }
+    let lines: Vec<_> = all.iter().map(|setting| line(&setting.key, &setting.value)).collect();
+    let width = lines.iter().map(|line| line.chars().count()).max().unwrap_or(0).min(60);
+    let mut page = Page::default();
+    for (line, setting) in lines.iter().zip(&all) {
+        page.say(format_args!("{line:width$}  ({})", plain(&setting.source.to_string())));
+    }
+    Ok(page.0)
+}
+
+/// `KEY=VALUE`, be it in several words.
+pub(super) fn set(insight: &Insight, arguments: &[String]) -> Result<String, Failure> {
+    let assignment = arguments.join(" ");
+    let (key, value) = assignment.split_once('=').ok_or(Wrong::TooFew)?;
+    let (key, value) = (key.trim(), value.trim());
+    let house = insight.house();
+    let change = house.set(key, value).map_err(Failure::Refused)?;
+    let mut page = Page::default();
+    page.say(line(key, value));
+    if change.in_force {
+        note_performance(insight, key);
+        page.say("In force from now on.");
+    } else {
+        page.say("In force after a restart of the server.");
+    }
+    match house.config().file {
+        Some(file) if change.written => page.say(plain(&format!("Written to {}.", file.display()))),
+        _ if change.written => page.say("Written to the settings file."),
+        _ => page.say("Not written: the server has no settings file."),
+    }
+    Ok(page.0)
+}

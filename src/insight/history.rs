@@ -1,0 +1,127 @@
+//! The last minutes of a server: one row a second, and the last pictures whole.
+
+use super::minutes::Minutes;
+use super::period::Period;
+use super::picture::Picture;
+use crate::stats::Parts;
+use crate::sync::Arc;
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Rows kept: a quarter of an hour, at one a second.
+const ROWS_MAX: usize = 900;
+
+/// Pictures kept: what a verdict is judged by lies between the first and the last of them.
+const PICTURES_MAX: usize = 11;
+
+/// What happened in one second.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// When it ended, in seconds since the server started.
+    pub at_s: f64,
+    /// Its true length, in seconds.
+    pub length_s: f64,
+    /// Answers, over all ports.
+    pub answers: u64,
+    /// Of them those that are no result.
+    pub errors: u64,
+    /// Of them those for calls that were not begun.
+    pub refused: u64,
+    /// What one of a hundred calls took longer than, in milliseconds.
+    pub p99_ms: Parts<f64>,
+    /// Permits out, calls waiting and sessions at its end.
+    pub permits_out: u64,
+    /// Calls that wait, over all ports.
+    pub waiting: u64,
+    /// Sessions open.
+    pub sessions: u64,
+    /// Processors used, on average.
+    pub cores_used: f64,
+}
+
+/// Rows and pictures, the oldest first.
+#[derive(Debug, Default)]
+pub struct History {
+    rows: VecDeque<Row>,
+    pictures: VecDeque<Arc<Picture>>,
+    minutes: Minutes,
+}
+
+impl History {
+    /// Takes a picture in, about a second after the one before it. One that is no newer is left out. Once a minute,
+    /// returns what was answered in it.
+    pub fn add(&mut self, picture: Arc<Picture>) -> Option<u64> {
+        if let Some(before) = self.pictures.back() {
+            if picture.taken <= before.taken {
+                return None;
+            }
+            self.rows.extend(Row::between(before, &picture));
+            let surplus = self.rows.len().saturating_sub(ROWS_MAX);
+            self.rows.drain(..surplus);
+        }
+        let answers = picture.ports.iter().map(|port| port.answers.all()).sum();
+        let minute = self.minutes.add(picture.uptime, answers);
+        self.pictures.push_back(picture);
+        let surplus = self.pictures.len().saturating_sub(PICTURES_MAX);
+        self.pictures.drain(..surplus);
+        minute
+    }
+
+    /// The last picture.
+    pub fn last(&self) -> Option<&Arc<Picture>> {
+        self.pictures.back()
+    }
+
+    /// The last pictures, the oldest first.
+    pub(super) fn pictures(&self) -> Vec<Arc<Picture>> {
+        self.pictures.iter().map(Arc::clone).collect()
+    }
+
+    /// The last ten seconds, or as many as there were; `None` within the first.
+    pub fn period(&self) -> Option<Period> {
+        Period::of(&self.pictures())
+    }
+
+    /// Rows of so long before now, the oldest first.
+    pub fn rows(&self, time: Duration) -> impl Iterator<Item = &Row> {
+        let since = self.rows.back().map_or(0.0, |row| row.at_s - time.as_secs_f64());
+        self.rows.iter().filter(move |row| row.at_s > since)
+    }
+
+    /// Answers in the last hour, or up to a minute more.
+    pub fn answers_per_hour(&self) -> u64 {
+        self.minutes.in_last_hour()
+    }
+
+    /// Answers in the last minute.
+    pub fn answers_per_minute(&self) -> u64 {
+        self.rows(Duration::from_secs(60)).map(|row| row.answers).sum()
+    }
+}
+
+impl Row {
+    fn between(before: &Arc<Picture>, after: &Arc<Picture>) -> Option<Row> {
+        let period = Period::of(&[Arc::clone(before), Arc::clone(after)])?;
+        let answers = |of: fn(&super::picture::Answers) -> u64| -> u64 {
+            period.ports.iter().map(|port| of(&port.answers)).sum()
+        };
+        Some(Row {
+            at_s: after.uptime.as_secs_f64(),
+            length_s: period.length.as_secs_f64(),
+            answers: answers(|answers| answers.all()),
+            errors: answers(|answers| answers.errors()),
+            refused: answers(|answers| answers.refused()),
+            p99_ms: period.times().map(|times| milliseconds(times.quantile(0.99))),
+            permits_out: after.permits.out.into(),
+            waiting: after.ports.iter().map(|port| port.waiting).sum(),
+            sessions: after.sessions.open,
+            cores_used: period.cores_used,
+        })
+    }
+}
+
+/// A time in milliseconds.
+pub(super) fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}

@@ -1,0 +1,122 @@
+//! Ports that stand still: calls wait, and none is finished for `Server_Stall_Seconds`. The log is told once, with what
+//! every worker does, since by the time somebody looks it has passed; and again when it is over.
+//!
+//! Judged by pictures, so no port is said to stand still too early, and each at most a look late.
+
+use super::Insight;
+use super::picture::Picture;
+use crate::config::Config;
+use std::time::{Duration, Instant};
+
+/// What is known of each port, in the order of the INI.
+#[derive(Debug, Default)]
+pub(super) struct Stalls(Vec<Watched>);
+
+#[derive(Debug, Default)]
+struct Watched {
+    /// Calls that it had finished.
+    finished: u64,
+    /// Since when calls wait and none was finished; `None` while none waits.
+    since: Option<Instant>,
+    /// It was told of.
+    told: bool,
+}
+
+/// What there is to say of a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Word {
+    /// It stands still, and has for so long.
+    Stalled(Duration),
+    /// It did for so long, and goes on.
+    Over(Duration),
+}
+
+impl Stalls {
+    /// Takes a picture in. Says what is new, by place of the port.
+    fn look(&mut self, picture: &Picture, limit: Option<Duration>) -> Vec<(usize, Word)> {
+        self.0.resize_with(picture.ports.len(), Watched::default);
+        let ports = self.0.iter_mut().zip(&picture.ports).enumerate();
+        let judged = ports.map(|(place, (watched, port))| {
+            // A refusal is no sign of life: the listener gives it.
+            let finished = port.answers.all() - port.answers.refused();
+            (place, watched.look(port.waiting, finished, picture.taken, limit))
+        });
+        judged.filter_map(|(place, word)| Some((place, word?))).collect()
+    }
+}
+
+impl Watched {
+    fn look(&mut self, waiting: u64, finished: u64, now: Instant, limit: Option<Duration>) -> Option<Word> {
+        let since = *self.since.get_or_insert(now);
+        let still = now.saturating_duration_since(since);
+        if waiting == 0 || finished != self.finished {
+            let told = std::mem::take(&mut self.told);
+            (self.finished, self.since) = (finished, (waiting > 0).then_some(now));
+            return told.then_some(Word::Over(still));
+        }
+        let stalled = !self.told && limit.is_some_and(|limit| still >= limit);
+        self.told |= stalled;
+        stalled.then_some(Word::Stalled(still))
+    }
+}
+
+impl Insight {
+    /// Tells the log of ports that stand still or do so no longer.
+    pub(super) fn tell_of_stalls(&self, picture: &Picture) {
+        let Config { stall_limit, .. } = self.house().config();
+        let words = self.stalls.lock().look(picture, stall_limit.value);
+        for (place, word) in &words {
+            let port = &picture.ports[*place];
+            match word {
+                Word::Stalled(time) => log::error!(
+                    "port {}: {} calls wait, and none was finished for {:.0} s (Server_Stall_Seconds)",
+                    port.name,
+                    port.waiting,
+                    time.as_secs_f64(),
+                ),
+                Word::Over(time) => {
+                    log::warn!("port {}: goes on, after {:.0} s", port.name, time.as_secs_f64());
+                }
+            }
+        }
+        // Of all ports: those that stand still may do so for want of permits that others have.
+        if words.iter().any(|(_, word)| matches!(word, Word::Stalled(_))) {
+            self.threads().lines().for_each(|line| log::error!("{line}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said at looks a second apart at which so many calls wait and have been finished.
+    fn said(limit: Option<u64>, looks: &[(u64, u64)]) -> Vec<Option<Word>> {
+        let (mut watched, start) = (Watched::default(), Instant::now());
+        let at = |second: usize| start + Duration::from_secs(second as u64);
+        let limit = limit.map(Duration::from_secs);
+        let look = |(second, (waiting, finished)): (usize, &(u64, u64))| {
+            watched.look(*waiting, *finished, at(second), limit)
+        };
+        looks.iter().enumerate().map(look).collect()
+    }
+
+    #[test]
+    fn a_port_is_told_of_once_and_when_it_is_over() {
+        let time = Duration::from_secs;
+        let looks = [(0, 7), (2, 7), (3, 7), (3, 7), (4, 7), (2, 8), (2, 8), (2, 8), (0, 8)];
+        let mut expected = [None; 9];
+        (expected[3], expected[5]) = (Some(Word::Stalled(time(2))), Some(Word::Over(time(4))));
+        (expected[7], expected[8]) = (Some(Word::Stalled(time(2))), Some(Word::Over(time(3))));
+        assert_eq!(said(Some(2), &looks), expected);
+        assert_eq!(said(None, &looks), [None; 9]);
+    }
+
+    #[test]
+    fn who_finishes_something_or_has_nothing_to_do_does_not_stand_still() {
+        assert_eq!(
+            said(Some(1), &[(5, 1), (5, 2), (5, 3), (5, 4), (0, 4), (0, 4), (0, 4), (1, 4)]),
+            [None; 8]
+        );
+    }
+}

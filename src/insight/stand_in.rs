@@ -1,0 +1,57 @@
+//! Pictures for the tests of what is made of them.
+
+use super::picture::{Answers, Cpu, MethodPicture, Permits, Picture, PortPicture, SessionCounts, Workers};
+use crate::stats::{Histogram, Parts};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+/// A server without ports, so long after `start`.
+pub(super) fn picture(start: Instant, uptime: Duration, ports: Vec<PortPicture>) -> Picture {
+    Picture {
+        taken: start + uptime,
+        started: SystemTime::UNIX_EPOCH,
+        uptime,
+        draining: false,
+        cpu: Cpu::default(),
+        permits: Permits { limit: Some(4), out: 0, peak: 0 },
+        sessions: SessionCounts::default(),
+        connections: (0, None),
+        buffer_bytes: (0, 1 << 30),
+        ports,
+    }
+}
+
+/// A port whose two workers are idle.
+pub(super) fn port(name: &str) -> PortPicture {
+    PortPicture {
+        name: name.into(),
+        address: SocketAddr::from(([127, 0, 0, 1], 1352)),
+        open: true,
+        workers: Workers { idle: 2, ..Workers::default() },
+        waiting: 0,
+        queue_limit: 100,
+        in_flight: 0,
+        connections: 0,
+        without_permit: Duration::ZERO,
+        calls: 0,
+        answers: Answers::default(),
+        closed: Default::default(),
+        counters: Vec::new(),
+        methods: Vec::new(),
+    }
+}
+
+/// A method that ran so long each time, in milliseconds, and never waited.
+pub(super) fn method(name: &str, ran_ms: &[u64]) -> MethodPicture {
+    let times: Parts<Histogram> = Parts::default();
+    for ms in ran_ms {
+        times.run.add(Duration::from_millis(*ms));
+        times.queue_wait.add(Duration::ZERO);
+        times.permit_wait.add(Duration::ZERO);
+    }
+    MethodPicture {
+        name: name.into(),
+        answers: Answers::default(),
+        times: times.map(Histogram::distribution),
+    }
+}

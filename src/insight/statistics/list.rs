@@ -1,0 +1,371 @@
+//! The list itself: what each thing that a picture counts is called, what it means, and in which unit it is.
+//!
+//! Whatever a picture counts is here: tests/statistics.rs compares them. What has no limit has no statistic of it.
+
+use super::super::picture::{Answers, MethodPicture, Picture, PortPicture};
+use super::super::trends::Figures;
+use super::super::visits::{Refusal, Visits};
+use super::{Family, Kind, Statistic, Value};
+use crate::service::Status;
+use crate::stats::{CloseReason, Parts};
+use std::time::Duration;
+
+type Labels = Vec<(&'static str, String)>;
+
+/// The list while it is made.
+struct List(Vec<Statistic>);
+
+impl List {
+    fn add(&mut self, name: impl Into<String>, family: &'static Family, labels: Labels, value: Value) {
+        self.0.push(Statistic { name: name.into(), family, labels, value });
+    }
+
+    /// Without labels.
+    fn one(&mut self, name: &str, family: &'static Family, value: Value) {
+        self.add(name, family, Vec::new(), value);
+    }
+}
+
+/// All of them.
+pub(in super::super) fn list(
+    server: &str,
+    picture: &Picture,
+    figures: Figures,
+    ready: bool,
+    visits: &Visits,
+) -> Vec<Statistic> {
+    let mut list = List(Vec::new());
+    of_server(&mut list, server, picture, ready);
+    of_work(&mut list, picture, figures);
+    of_sessions(&mut list, picture);
+    for port in &picture.ports {
+        of_port(&mut list, port);
+        of_port_counters(&mut list, port);
+    }
+    for port in &picture.ports {
+        port.methods.iter().for_each(|method| of_method(&mut list, port, method));
+    }
+    of_visits(&mut list, visits);
+    list.0
+}
+
+fn of_server(list: &mut List, server: &str, picture: &Picture, ready: bool) {
+    static VERSION: Family =
+        Family::new(Kind::Info, "boneyard_build_info", "", "What the server calls itself.");
+    static UPTIME: Family = Family::gauge("boneyard_uptime_seconds", "seconds", "Since the server started.");
+    static READY: Family = Family::gauge("boneyard_ready", "", "1 if /health/ready says yes.");
+    static DRAINING: Family = Family::gauge("boneyard_draining", "", "1 while the server stops.");
+    static CPUS: Family = Family::gauge("boneyard_cpus", "", "Processors that the process may use.");
+    static CPU: Family = Family::counter("boneyard_cpu_seconds", "seconds", "CPU time the process has used.");
+    static IDLE: Family = Family::counter(
+        "boneyard_machine_cpu_idle_seconds",
+        "seconds",
+        "Time that the processors of the machine together had nothing to do.",
+    );
+    static STOLEN: Family = Family::counter(
+        "boneyard_machine_cpu_stolen_seconds",
+        "seconds",
+        "Time that the machine's host took away from its processors.",
+    );
+    static BUFFERS: Family = Family::gauge(
+        "boneyard_buffer_bytes",
+        "bytes",
+        "Memory of all buffers that peers make the server hold.",
+    );
+    static BUFFERS_MAX: Family = Family::gauge(
+        "boneyard_buffer_limit_bytes",
+        "bytes",
+        "Most there may be of it: Server_Buffer_Memory_MB.",
+    );
+    let seconds = |time: Duration| Value::Real(time.as_secs_f64());
+    let version = vec![("version", server.to_owned())];
+    list.add("Server.Version", &VERSION, version, Value::Text(server.to_owned()));
+    list.one("Server.ElapsedTime", &UPTIME, Value::Elapsed(picture.uptime));
+    list.one("Server.Ready", &READY, Value::Flag(ready));
+    list.one("Server.Draining", &DRAINING, Value::Flag(picture.draining));
+    list.one("Server.CPU.Count", &CPUS, Value::Count(picture.cpu.cores.into()));
+    list.one("Server.CPU.Used", &CPU, seconds(picture.cpu.used));
+    if let Some((idle, stolen)) = picture.cpu.idle_and_stolen {
+        list.one("Server.CPU.Machine.Idle", &IDLE, seconds(idle));
+        list.one("Server.CPU.Machine.Stolen", &STOLEN, seconds(stolen));
+    }
+    list.one("Server.Buffers", &BUFFERS, Value::Count(picture.buffer_bytes.0));
+    list.one("Server.Buffers.Limit", &BUFFERS_MAX, Value::Count(picture.buffer_bytes.1));
+}
+
+fn of_work(list: &mut List, picture: &Picture, figures: Figures) {
+    static TOTAL: Family =
+        Family::counter("boneyard_transactions", "", "Answers made, refusals included, over all ports.");
+    static MINUTE: Family =
+        Family::gauge("boneyard_transactions_last_minute", "", "Answers made in the last minute.");
+    static PEAK: Family =
+        Family::gauge("boneyard_transactions_peak_minute", "", "Most answers there ever were in a minute.");
+    static PEAK_TIME: Family = Family::gauge(
+        "boneyard_transactions_peak_timestamp_seconds",
+        "seconds",
+        "When the minute of the most answers ended, in seconds since 1970.",
+    );
+    static PERMITS: Family = Family::gauge(
+        "boneyard_permits_out",
+        "",
+        "Transactions that run: permits of the throttle that are out.",
+    );
+    static PERMITS_PEAK: Family =
+        Family::gauge("boneyard_permits_peak", "", "Most permits that were ever out.");
+    static PERMITS_MAX: Family = Family::gauge(
+        "boneyard_permits_limit",
+        "",
+        "Most permits there may be out: Server_Max_Concurrent_Trans.",
+    );
+    static WAITING: Family =
+        Family::gauge("boneyard_transactions_waiting", "", "Transactions that wait, over all ports.");
+    static EXPANSION: Family = Family::gauge(
+        "boneyard_expansion_factor",
+        "",
+        "How many times longer transactions take than at best, over the last minute or so.",
+    );
+    static INDEX: Family = Family::gauge(
+        "boneyard_availability_index",
+        "",
+        "100 for a server at leisure, 0 at an expansion factor of 64.",
+    );
+    let (total, waiting) = picture
+        .ports
+        .iter()
+        .fold((0, 0), |(total, waiting), port| (total + port.answers.all(), waiting + port.waiting));
+    let peak_at = (figures.per_minute_peak > 0).then(|| picture.started + figures.peak_at);
+    list.one("Server.Trans.Total", &TOTAL, Value::Count(total));
+    list.one("Server.Trans.PerMinute", &MINUTE, Value::Count(figures.per_minute));
+    list.one("Server.Trans.PerMinute.Peak", &PEAK, Value::Count(figures.per_minute_peak));
+    list.one("Server.Trans.PerMinute.Peak.Time", &PEAK_TIME, Value::Moment(peak_at));
+    list.one("Server.ConcurrentTasks", &PERMITS, Value::Count(picture.permits.out.into()));
+    list.one("Server.ConcurrentTasks.Peak", &PERMITS_PEAK, Value::Count(picture.permits.peak.into()));
+    if let Some(limit) = picture.permits.limit {
+        list.one("Server.ConcurrentTasks.Limit", &PERMITS_MAX, Value::Count(limit.into()));
+    }
+    list.one("Server.ConcurrentTasks.Waiting", &WAITING, Value::Count(waiting));
+    list.one("Server.ExpansionFactor", &EXPANSION, Value::Real(figures.expansion_factor));
+    list.one("Server.AvailabilityIndex", &INDEX, Value::Count(figures.availability_index()));
+}
+
+fn of_sessions(list: &mut List, picture: &Picture) {
+    static OPEN: Family = Family::gauge("boneyard_sessions", "", "Sessions open.");
+    static PEAK: Family = Family::gauge("boneyard_sessions_peak", "", "Most sessions that were ever open.");
+    static MAX: Family = Family::gauge("boneyard_sessions_limit", "", "Most sessions: Server_MaxUsers.");
+    static DROPPED: Family = Family::counter(
+        "boneyard_sessions_dropped",
+        "",
+        "Idle sessions that the server closed, by the reason.",
+    );
+    static RESTRICTED: Family = Family::gauge(
+        "boneyard_sessions_restricted",
+        "",
+        "1 while new sessions are refused: Server_Restricted.",
+    );
+    static CONNECTIONS_MAX: Family =
+        Family::gauge("boneyard_connections_limit", "", "Most connections that the descriptors allow.");
+    let sessions = &picture.sessions;
+    let dropped = |reason: &str| vec![("reason", reason.to_owned())];
+    list.one("Server.Users", &OPEN, Value::Count(sessions.open));
+    list.one("Server.Users.Peak", &PEAK, Value::Count(sessions.peak));
+    if let Some(max) = sessions.max {
+        list.one("Server.Users.Limit", &MAX, Value::Count(max));
+    }
+    let [timed_out, displaced] = [sessions.timed_out, sessions.displaced].map(Value::Count);
+    list.add("Server.Sessions.Dropped.TimedOut", &DROPPED, dropped("timed_out"), timed_out);
+    list.add("Server.Sessions.Dropped.Displaced", &DROPPED, dropped("displaced"), displaced);
+    list.one("Server.Sessions.Restricted", &RESTRICTED, Value::Flag(sessions.restricted));
+    if let Some(max) = picture.connections.1 {
+        list.one("Server.Connections.Limit", &CONNECTIONS_MAX, Value::Count(max));
+    }
+}
+
+fn of_port(list: &mut List, port: &PortPicture) {
+    static OPEN: Family =
+        Family::gauge("boneyard_port_open", "", "1 while the port takes connections and calls.");
+    static CONNECTIONS: Family = Family::gauge("boneyard_connections", "", "Connections open.");
+    static WORKERS: Family = Family::gauge("boneyard_workers", "", "Workers of the port, by what they do.");
+    static WAITING: Family = Family::gauge("boneyard_queue_calls", "", "Calls that wait at the port.");
+    static LIMIT: Family =
+        Family::gauge("boneyard_queue_limit_calls", "", "Most calls that may wait: Server_Queue_Limit.");
+    static IN_FLIGHT: Family =
+        Family::gauge("boneyard_calls_in_flight", "", "Calls admitted and not yet answered.");
+    static NO_PERMIT: Family = Family::counter(
+        "boneyard_without_permit_seconds",
+        "seconds",
+        "Time in which calls waited and a worker was idle, but there was no permit for it.",
+    );
+    static CALLS: Family = Family::counter("boneyard_calls", "", "Calls that arrived whole.");
+    static ANSWERS: Family = Family::counter("boneyard_answers", "", "Answers made, by their status.");
+    static CLOSED: Family =
+        Family::counter("boneyard_connections_closed", "", "Connections closed, by the reason.");
+    let named = |what: &str| format!("NET.{}.{what}", port.name);
+    let with = |label, value: String| [of(port), vec![(label, value)]].concat();
+    list.add(named("Open"), &OPEN, with("address", port.address.to_string()), Value::Flag(port.open));
+    list.add(named("Connections"), &CONNECTIONS, of(port), Value::Count(port.connections));
+    let workers = port.workers;
+    let states = [
+        ("Idle", workers.idle),
+        ("Running", workers.running),
+        ("Blocked", workers.blocked),
+        ("Returning", workers.returning),
+    ];
+    for (state, count) in states {
+        let labels = with("state", state.to_lowercase());
+        list.add(named(&format!("Workers.{state}")), &WORKERS, labels, Value::Count(count.into()));
+    }
+    list.add(named("Queue"), &WAITING, of(port), Value::Count(port.waiting));
+    list.add(named("Queue.Limit"), &LIMIT, of(port), Value::Count(port.queue_limit));
+    list.add(named("InFlight"), &IN_FLIGHT, of(port), Value::Count(port.in_flight));
+    let without_permit = Value::Real(port.without_permit.as_secs_f64());
+    list.add(named("WithoutPermit"), &NO_PERMIT, of(port), without_permit);
+    list.add(named("Calls"), &CALLS, of(port), Value::Count(port.calls));
+    for status in Status::ALL {
+        let (name, labels) = (named(&format!("Answers.{status:?}")), with("status", format!("{status:?}")));
+        list.add(name, &ANSWERS, labels, Value::Count(port.answers.with(status)));
+    }
+    for (reason, count) in CloseReason::ALL.into_iter().zip(port.closed) {
+        let (name, labels) = (named(&format!("Closed.{reason:?}")), with("reason", format!("{reason:?}")));
+        list.add(name, &CLOSED, labels, Value::Count(count));
+    }
+}
+
+/// The other counters of a port: their names there and here, and what they mean.
+static PORT_COUNTERS: [(&str, &str, Family); 10] = [
+    (
+        "accepted",
+        "Connections.Accepted",
+        Family::counter("boneyard_connections_accepted", "", "Connections accepted."),
+    ),
+    (
+        "would_refuse",
+        "WouldRefuse",
+        Family::counter(
+            "boneyard_codel_would_refuse",
+            "",
+            "Calls run although CoDel would have refused them (Server_CoDel_Mode=observe).",
+        ),
+    ),
+    (
+        "long_transactions",
+        "LongTransactions",
+        Family::counter("boneyard_long_calls", "", "Calls that ran longer than Server_Long_Transaction."),
+    ),
+    ("cancels", "Cancels", Family::counter("boneyard_cancels", "", "Cancels that arrived.")),
+    (
+        "window_full",
+        "WindowFull",
+        Family::counter(
+            "boneyard_window_full",
+            "",
+            "Times a connection was not read on because it had its window of calls out.",
+        ),
+    ),
+    (
+        "outbound_full",
+        "OutboundFull",
+        Family::counter(
+            "boneyard_outbound_full",
+            "",
+            "Times a connection was not read on because it did not take its replies.",
+        ),
+    ),
+    (
+        "buffers_full",
+        "BuffersFull",
+        Family::counter(
+            "boneyard_buffers_full",
+            "",
+            "Times a connection was not read on because the server's buffers were full.",
+        ),
+    ),
+    (
+        "accept_failed",
+        "AcceptFailed",
+        Family::counter(
+            "boneyard_accept_failed",
+            "",
+            "Times accepting failed, by lack of descriptors or otherwise.",
+        ),
+    ),
+    (
+        "refused_descriptors",
+        "Refused.Descriptors",
+        Family::counter(
+            "boneyard_connections_refused_descriptors",
+            "",
+            "Connections refused for want of descriptors.",
+        ),
+    ),
+    (
+        "refused_connects",
+        "Refused.Connects",
+        Family::counter(
+            "boneyard_connections_refused_connects",
+            "",
+            "Connections refused because their address connects too often.",
+        ),
+    ),
+];
+
+fn of_port_counters(list: &mut List, port: &PortPicture) {
+    for (counter, what, family) in &PORT_COUNTERS {
+        let value = Value::Count(port.counter(counter));
+        list.add(format!("NET.{}.{what}", port.name), family, of(port), value);
+    }
+}
+
+fn of_method(list: &mut List, port: &PortPicture, method: &MethodPicture) {
+    static ANSWERS: Family = Family::counter(
+        "boneyard_method_answers",
+        "",
+        "Answers made to calls of the method, by their status.",
+    );
+    static TIMES: Family = Family::new(
+        Kind::Histogram,
+        "boneyard_call_seconds",
+        "seconds",
+        "Time of calls that ran, by its parts: waited for a worker, waited for a permit, ran.",
+    );
+    let named = |what: &str| format!("Method.{}.{}.{what}", port.name, method.name);
+    let with = |label, value: &str| {
+        vec![("port", port.name.to_string()), ("method", method.name.to_string()), (label, value.to_owned())]
+    };
+    let Answers(answers) = method.answers;
+    for (status, count) in Status::ALL.into_iter().zip(answers) {
+        // What a method has never answered would be most of the list.
+        if count > 0 || status == Status::Ok {
+            let status = format!("{status:?}");
+            let (name, labels) = (named(&format!("Answers.{status}")), with("status", &status));
+            list.add(name, &ANSWERS, labels, Value::Count(count));
+        }
+    }
+    let Parts { queue_wait, permit_wait, run } = &method.times;
+    let parts = [
+        ("QueueWait", "queue_wait", queue_wait),
+        ("PermitWait", "permit_wait", permit_wait),
+        ("Run", "run", run),
+    ];
+    for (name, part, times) in parts {
+        list.add(named(name), &TIMES, with("part", part), Value::Times(times.clone()));
+    }
+}
+
+fn of_visits(list: &mut List, visits: &Visits) {
+    static CONNECTIONS: Family =
+        Family::gauge("boneyard_admin_connections", "", "Connections of the admin server.");
+    static REQUESTS: Family =
+        Family::counter("boneyard_admin_requests", "", "Requests that came to the admin server.");
+    static REFUSED: Family =
+        Family::counter("boneyard_admin_refused", "", "What the admin server did not do, by the reason.");
+    list.one("Admin.Connections", &CONNECTIONS, Value::Count(visits.connections() as u64));
+    list.one("Admin.Requests", &REQUESTS, Value::Count(visits.requests()));
+    for why in Refusal::ALL {
+        let labels = vec![("reason", format!("{why:?}"))];
+        list.add(format!("Admin.Refused.{why:?}"), &REFUSED, labels, Value::Count(visits.refused(why)));
+    }
+}
+
+fn of(port: &PortPicture) -> Labels {
+    vec![("port", port.name.to_string())]
+}

@@ -1,0 +1,101 @@
+//! Text in columns, and what stands in them: times, and names that others chose.
+
+use std::time::Duration;
+
+/// Characters of a foreign name that are shown.
+const NAME_CHARS_MAX: usize = 80;
+
+/// On which side of a column its cells stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Left,
+    Right,
+}
+
+/// Rows below their headings, two blanks before each column.
+pub(super) fn table<const N: usize>(headings: [(&str, Side); N], rows: &[[String; N]]) -> String {
+    let heads = headings.map(|(heading, _)| heading.to_owned());
+    let widths: [usize; N] = std::array::from_fn(|column| {
+        let widths = rows.iter().chain([&heads]).map(|row| row[column].chars().count());
+        widths.max().unwrap_or(0)
+    });
+    let line = |row: &[String; N]| {
+        let cell = |column: usize| match headings[column].1 {
+            Side::Left => format!("  {:<1$}", row[column], widths[column]),
+            Side::Right => format!("  {:>1$}", row[column], widths[column]),
+        };
+        let cells: String = (0..N).map(cell).collect();
+        format!("{}\n", cells.trim_end())
+    };
+    [&heads].into_iter().chain(rows).map(line).collect()
+}
+
+/// The calls that a call is made for. Names of other servers' methods come as they came, save what would spoil a line.
+pub(super) fn made_for(chain: &[String]) -> String {
+    let name = |name: &String| {
+        let mut shown: String = name.escape_debug().take(NAME_CHARS_MAX).collect();
+        if name.escape_debug().nth(NAME_CHARS_MAX).is_some() {
+            shown.push_str("...");
+        }
+        shown
+    };
+    chain.iter().map(name).collect::<Vec<_>>().join(" -> ")
+}
+
+/// `27:11:05`, in hours, minutes and seconds.
+pub(super) fn clock(time: Duration) -> String {
+    let seconds = time.as_secs();
+    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+/// Does a text look like a pattern, in which `*` stands for anything, be it nothing? No pattern at all means any text.
+pub(super) fn is_like(text: &str, pattern: &str) -> bool {
+    let pieces: Vec<&str> = pattern.split('*').collect();
+    let [first, middle @ .., last] = &pieces[..] else { return pattern.is_empty() || text == pattern };
+    let Some(mut rest) = text.strip_prefix(first).and_then(|rest| rest.strip_suffix(last)) else {
+        return false;
+    };
+    middle.iter().all(|piece| {
+        let found = rest.find(piece);
+        rest = found.map_or(rest, |at| &rest[at + piece.len()..]);
+        found.is_some()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_stand_below_one_another() {
+        let row = |name: &str, count: &str| [name.to_owned(), count.to_owned()];
+        let text =
+            table([("Name", Side::Left), ("Calls", Side::Right)], &[row("a", "12"), row("longer", "3")]);
+        assert_eq!(text, "  Name    Calls\n  a          12\n  longer      3\n");
+    }
+
+    #[test]
+    fn a_name_spoils_no_line() {
+        let names = ["P a.b".to_owned(), "evil\n\u{1b}[2J".to_owned(), "x".repeat(100)];
+        let shown = made_for(&names);
+        assert_eq!(shown, format!("P a.b -> evil\\n\\u{{1b}}[2J -> {}...", "x".repeat(80)));
+    }
+
+    #[test]
+    fn patterns() {
+        for (text, pattern) in [
+            ("a.b", ""),
+            ("a.b", "*"),
+            ("a.b", "a.b"),
+            ("a.b", "a*"),
+            ("a.b", "*.b"),
+            ("abcbd", "a*b*d"),
+            ("", "**"),
+        ] {
+            assert!(is_like(text, pattern), "{text} {pattern}");
+        }
+        for (text, pattern) in [("a.b", "a"), ("a.b", "b*"), ("aba", "ab*ba"), ("a.b", "a*c*b"), ("", "a")] {
+            assert!(!is_like(text, pattern), "{text} {pattern}");
+        }
+    }
+}

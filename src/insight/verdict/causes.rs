@@ -1,0 +1,466 @@
+//! From what was measured to an opinion: which part limits the server in these few looks.
+//!
+//! Knows no clock and no earlier opinion; whether one look was like the others is for the judge. Where two things
+//! hold, the one is named whose change helps first: what turns clients away; a client that takes the others' share; the
+//! processors, which no setting helps; a method that holds the rest up; permits; workers.
+
+use super::advice::{self, Advice};
+use super::clients::{self, Noisy};
+use super::sizing::{FULL, Load, Processors};
+use super::{Cause, words};
+use crate::config::Config;
+use crate::insight::{Guest, MethodPeriod, Period};
+use crate::service::Status;
+use std::collections::VecDeque;
+
+/// Looks of which refusals are remembered: they come in bursts.
+pub(super) const TROUBLES_KEPT: usize = 10;
+
+/// In how many of these something must be refused before it is more than an accident.
+const TROUBLED_LOOKS: usize = 2;
+
+/// Of a method: its share of the workers' time from which on it holds the others up.
+const MOST: f64 = 0.7;
+
+/// What was refused between two looks.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Troubles {
+    descriptors: u64,
+    buffers: u64,
+    /// By port.
+    queue_full: Vec<u64>,
+    nested: Vec<u64>,
+}
+
+impl Troubles {
+    pub(super) fn of(period: &Period) -> Troubles {
+        let each =
+            |status| -> Vec<u64> { period.ports.iter().map(|port| port.answers.with(status)).collect() };
+        Troubles {
+            descriptors: period.refused_descriptors,
+            buffers: each(Status::BuffersFull).iter().sum(),
+            queue_full: each(Status::QueueFull),
+            nested: each(Status::NestedDeadlock),
+        }
+    }
+}
+
+/// What an opinion is made of.
+#[derive(Debug)]
+pub(super) struct Evidence<'a> {
+    pub(super) period: &'a Period,
+    pub(super) troubles: &'a VecDeque<Troubles>,
+    pub(super) config: &'a Config,
+    /// Those asked of late; none if nothing waits.
+    pub(super) guests: &'a [Guest],
+}
+
+/// What a few looks say.
+#[derive(Debug, Clone)]
+pub(super) struct Opinion {
+    pub(super) cause: Cause,
+    /// How far from the bounds the figures are, 0 to 1.
+    pub(super) clear: f64,
+    /// Calls wait, and for long.
+    pub(super) pressed: bool,
+    pub(super) headline: String,
+    pub(super) because: Vec<String>,
+    pub(super) advice: Advice,
+}
+
+/// The figures, put together.
+pub(super) struct Scene<'a> {
+    pub(super) period: &'a Period,
+    pub(super) config: &'a Config,
+    pub(super) loads: Vec<Load<'a>>,
+    pub(super) processors: Processors,
+    pub(super) troubles: &'a VecDeque<Troubles>,
+    guests: &'a [Guest],
+}
+
+/// What keeps calls waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Full {
+    /// All permits are out.
+    Permits,
+    /// All workers of this port are busy.
+    Workers(usize),
+}
+
+/// What these looks say.
+pub(super) fn opinion(evidence: &Evidence<'_>) -> Opinion {
+    let scene = Scene::of(evidence);
+    let limited = turned_away(&scene).or_else(|| scene.pressed().then(|| pressing(&scene)).flatten());
+    limited.or_else(|| crowded(&scene)).or_else(|| bursts(&scene)).unwrap_or_else(|| nothing(&scene))
+}
+
+impl<'a> Scene<'a> {
+    fn of(evidence: &Evidence<'a>) -> Scene<'a> {
+        let Evidence { period, troubles, config, guests } = *evidence;
+        let loads = period.ports.iter().map(|port| Load::of(port, period)).collect();
+        Scene { period, config, loads, processors: Processors::of(period), troubles, guests }
+    }
+
+    fn pressed(&self) -> bool {
+        self.loads.iter().any(Load::pressed)
+    }
+
+    pub(super) fn sum(&self, of: impl Fn(&Load<'_>) -> f64) -> f64 {
+        self.loads.iter().map(of).sum()
+    }
+
+    /// Calls run in a second, over all ports.
+    pub(super) fn per_s(&self) -> f64 {
+        self.sum(|load| load.per_s)
+    }
+
+    /// The port where most calls wait.
+    pub(super) fn worst(&self) -> usize {
+        let waiting = |index: &usize| self.loads[*index].waiting;
+        (0..self.loads.len()).max_by(|one, two| waiting(one).total_cmp(&waiting(two))).unwrap_or(0)
+    }
+
+    /// The part of the time in which calls of some port had a worker and no permit.
+    pub(super) fn without_permit(&self) -> f64 {
+        self.loads.iter().map(|load| load.port.without_permit).fold(0.0, f64::max)
+    }
+
+    /// Handlers that run, and do not wait in `tx.blocking`.
+    fn running(&self) -> f64 {
+        self.sum(|load| load.busy - load.port.workers_blocked)
+    }
+
+    fn processors_full(&self) -> bool {
+        self.processors.full(self.running())
+    }
+
+    pub(super) fn permits_full(&self) -> bool {
+        self.period.limit.is_some_and(|limit| self.period.permits_out >= FULL * f64::from(limit))
+    }
+
+    /// Which of the settings calls wait for, if it is one.
+    pub(super) fn full(&self) -> Option<Full> {
+        let returning = self.sum(|load| load.port.workers_returning);
+        if self.permits_full() && (self.without_permit() >= 0.5 || returning >= 1.0) {
+            return Some(Full::Permits);
+        }
+        let full = |index: &usize| self.loads[*index].pressed() && self.loads[*index].full();
+        let fuller = |one: &usize, two: &usize| self.loads[*one].waiting.total_cmp(&self.loads[*two].waiting);
+        (0..self.loads.len()).filter(full).max_by(fuller).map(Full::Workers)
+    }
+
+    /// In how many of the last looks something was refused, and how much in all.
+    pub(super) fn refused(&self, of: impl Fn(&Troubles) -> u64) -> (usize, u64) {
+        let troubled = self.troubles.iter().map(of).filter(|count| *count > 0);
+        troubled.fold((0, 0), |(looks, sum), count| (looks + 1, sum + count))
+    }
+
+    /// The port that refused the most, if it did so again and again.
+    fn refusing(&self, of: impl Fn(&Troubles) -> &Vec<u64>) -> Option<(usize, u64)> {
+        let at = |index: usize| self.refused(|troubles| of(troubles).get(index).copied().unwrap_or(0));
+        let ports = (0..self.loads.len()).map(|index| (index, at(index)));
+        let (index, (looks, count)) = ports.max_by_key(|(_, (_, count))| *count)?;
+        (looks >= TROUBLED_LOOKS).then_some((index, count))
+    }
+}
+
+/// How clear it is that a value is beyond a bound, if `sure` is far beyond.
+fn clear(value: f64, bound: f64, sure: f64) -> f64 {
+    ((value - bound) / (sure - bound)).clamp(0.0, 1.0)
+}
+
+fn nothing(scene: &Scene<'_>) -> Opinion {
+    Opinion {
+        cause: Cause::Nothing,
+        clear: 1.0,
+        pressed: scene.pressed(),
+        headline: "Nothing limits the server.".to_owned(),
+        because: Vec::new(),
+        advice: Advice::default(),
+    }
+}
+
+/// Clients that are refused whatever the load is.
+fn turned_away(scene: &Scene<'_>) -> Option<Opinion> {
+    let (looks, descriptors) = scene.refused(|troubles| troubles.descriptors);
+    let make = |cause, headline: String, because: Vec<String>, advice| Opinion {
+        cause,
+        clear: clear(looks as f64, 1.0, 5.0).max(0.5),
+        pressed: scene.pressed(),
+        headline,
+        because,
+        advice,
+    };
+    if looks >= TROUBLED_LOOKS {
+        let (open, max) = scene.period.connections;
+        let refused = words::plural(descriptors as f64, "connection");
+        let room =
+            max.map(|max| format!("{open} of {max} connections are open: the descriptors allow no more."));
+        let because =
+            [format!("{refused} refused (NoDescriptors) within the last looks.")].into_iter().chain(room);
+        let headline = "There are no descriptors for further connections: clients are refused.".to_owned();
+        return Some(make(Cause::Descriptors, headline, because.collect(), advice::descriptors(scene)));
+    }
+    let (looks, buffers) = scene.refused(|troubles| troubles.buffers);
+    if looks >= TROUBLED_LOOKS {
+        let refused = words::plural(buffers as f64, "call");
+        let because = vec![format!("{refused} refused (BuffersFull) within the last looks.")];
+        let headline = "The memory for messages is full: calls are refused.".to_owned();
+        return Some(make(Cause::Buffers, headline, because, advice::buffers(scene)));
+    }
+    let (index, nested) = scene.refusing(|troubles| &troubles.nested)?;
+    let port = scene.loads[index].port.name.to_string();
+    let refused = words::plural(nested as f64, "call");
+    let headline = format!("Handlers of port {port} wait for calls that wait for workers of the same pool.");
+    let because = vec![format!("{refused} answered NestedDeadlock within the last looks.")];
+    Some(make(Cause::Nested { port }, headline, because, advice::nested(scene)))
+}
+
+/// Calls wait: what for.
+fn pressing(scene: &Scene<'_>) -> Option<Opinion> {
+    let full = scene.full();
+    if full.is_none() && !scene.processors_full() {
+        return None;
+    }
+    if let Some(noisy) = clients::noisy(scene.guests) {
+        return Some(client(scene, &noisy));
+    }
+    let Some(full) = full.filter(|_| !scene.processors_full()) else {
+        return Some(processors(scene, full));
+    };
+    let sized = match full {
+        Full::Permits => advice::permits(scene),
+        Full::Workers(port) => advice::workers(scene, port),
+    };
+    if sized.gain.is_some_and(|gain| gain.by_processors && !gain.is_worth_it()) {
+        return Some(processors(scene, Some(full)));
+    }
+    Some(method(scene, full, &sized).unwrap_or_else(|| setting(scene, full, sized)))
+}
+
+/// Nothing waits in a queue, but more handlers run than there are processors, and these are full.
+fn crowded(scene: &Scene<'_>) -> Option<Opinion> {
+    (scene.processors_full() && scene.running() > 1.5 * scene.processors.cores + 1.0)
+        .then(|| processors(scene, None))
+}
+
+/// Calls are refused although there are workers: they come at once, and the queue is too short for that.
+fn bursts(scene: &Scene<'_>) -> Option<Opinion> {
+    let (index, refused) = scene.refusing(|troubles| &troubles.queue_full)?;
+    let load = &scene.loads[index];
+    let (port, limit) = (load.port.name.to_string(), load.port.queue_limit);
+    Some(Opinion {
+        clear: clear(1.0 - load.busy / load.workers.max(1.0), 1.0 - FULL, 0.5),
+        cause: Cause::QueueBound { port: port.clone() },
+        pressed: scene.pressed(),
+        headline: format!(
+            "Server_Queue_Limit={limit} refuses calls of port {port} that its workers could run soon."
+        ),
+        because: vec![
+            format!("{} refused (QueueFull) within the last looks.", words::plural(refused as f64, "call")),
+            format!(
+                "Its workers were busy for {} of the time.",
+                words::share(load.busy / load.workers.max(1.0))
+            ),
+        ],
+        advice: advice::queue(scene, index, refused),
+    })
+}
+
+fn client(scene: &Scene<'_>, noisy: &Noisy) -> Opinion {
+    let Noisy { peer, client, share, others } = noisy;
+    let connections = words::plural(client.connections as f64, "connection");
+    let wait = scene.loads[scene.worst()].wait;
+    Opinion {
+        cause: Cause::Client { peer: peer.to_string() },
+        clear: clear(*share, 0.75, 0.9),
+        pressed: true,
+        headline: format!("Most calls are those of one client, {peer}; the others wait behind them."),
+        because: vec![
+            format!(
+                "{} of all calls in progress ({}) are its own, on {connections}.",
+                words::share(*share),
+                client.in_flight
+            ),
+            format!(
+                "{} of {} besides; a call waits {}.",
+                others.1,
+                others_in_words(others.0),
+                words::time(wait)
+            ),
+        ],
+        advice: advice::client(scene, noisy),
+    }
+}
+
+fn others_in_words(others: usize) -> String {
+    if others == 1 { "another client".to_owned() } else { format!("{others} other clients") }
+}
+
+fn processors(scene: &Scene<'_>, full: Option<Full>) -> Opinion {
+    let cpu = &scene.processors;
+    let mut because = vec![cpu_in_words(scene)];
+    if cpu.stolen >= 0.1 * cpu.cores {
+        because.push(format!("The host of this machine takes {} of them away.", words::count(cpu.stolen)));
+    }
+    if cpu.wanted >= 1.0 {
+        because.push(format!("{} ready to run had none.", words::plural(cpu.wanted, "thread")));
+    }
+    let running = scene.running();
+    because.push(format!("{} run at once on {} processors.", words::plural(running, "call"), cpu.cores));
+    because.extend(full.map(|full| format!("{} Raising that would not help.", full_in_words(scene, full))));
+    Opinion {
+        cause: Cause::Cpu,
+        clear: clear((cpu.used + cpu.wanted).min(cpu.cores), 0.4 * cpu.cores, 0.85 * cpu.cores),
+        pressed: scene.pressed(),
+        headline: "The processors are busy: no setting makes this server faster.".to_owned(),
+        because,
+        advice: advice::processors(scene),
+    }
+}
+
+/// One method holds the workers of all the others, or its calls wait for one another.
+fn method(scene: &Scene<'_>, full: Full, sized: &Advice) -> Option<Opinion> {
+    let at = match full {
+        Full::Permits => scene.worst(),
+        Full::Workers(port) => port,
+    };
+    let load = &scene.loads[at];
+    let time = |method: &MethodPeriod| method.times.run.sum().as_secs_f64();
+    let most = load.port.methods.iter().max_by(|one, two| time(one).total_cmp(&time(two)))?;
+    let all = &load.port.times.run;
+    let share = time(most) / all.sum().as_secs_f64().max(1e-9);
+    let runs = &most.times.run;
+    let (count, others) = (runs.count(), all.count() - runs.count());
+    if share < MOST || count < 5 {
+        return None;
+    }
+    let others_run = (all.sum().as_secs_f64() - time(most)) / others.max(1) as f64;
+    let mean = runs.mean().as_secs_f64();
+    let heavy = others >= count && mean >= 4.0 * others_run;
+    let serial = one_after_the_other(runs, time(most) / scene.period.length.as_secs_f64().max(1e-9));
+    if !heavy && !serial {
+        return None;
+    }
+    let (name, port) = (most.name.to_string(), load.port.name.to_string());
+    let [p50, p99] = [0.5, 0.99].map(|share| words::time(runs.quantile(share).as_secs_f64()));
+    let mut because = vec![format!(
+        "{} of the time of port {port}'s workers; a run takes {p50} (p50), {p99} (p99).",
+        words::share(share)
+    )];
+    if serial {
+        let shortest = words::time(runs.min().as_secs_f64());
+        because.push(format!(
+            "The shortest ran {shortest}: so long, times those that run at once, is what they take now. They seem to wait \
+             for one another: a lock, or a single slow dependency."
+        ));
+    } else {
+        let calls = words::share(count as f64 / all.count().max(1) as f64);
+        because.push(format!("Its calls are {calls} of all; the others run {}.", words::time(others_run)));
+    }
+    because.extend(keeps_its_permit(scene, load));
+    because.push(full_in_words(scene, full));
+    Some(Opinion {
+        cause: Cause::Method { port, method: name.clone() },
+        clear: if serial { 0.2 } else { clear(share, MOST, 0.9) },
+        pressed: true,
+        headline: format!("The method {name} takes most of the workers' time."),
+        because,
+        advice: advice::method(scene, &name, serial, sized),
+    })
+}
+
+/// So many run at once, and each takes that many times what one alone takes: then they take turns.
+fn one_after_the_other(runs: &crate::stats::Distribution, at_once: f64) -> bool {
+    let (alone, mean) = (runs.min().as_secs_f64(), runs.mean().as_secs_f64());
+    at_once >= 8.0 && alone >= 0.000_1 && (0.75..=1.1).contains(&(mean / (alone * at_once)))
+}
+
+/// A setting is what limits: permits or workers.
+fn setting(scene: &Scene<'_>, full: Full, advice: Advice) -> Opinion {
+    let worst = match full {
+        Full::Permits => scene.worst(),
+        Full::Workers(port) => port,
+    };
+    let load = &scene.loads[worst];
+    let mut because = vec![full_in_words(scene, full)];
+    let idle = scene.sum(|load| load.workers - load.busy);
+    let (cause, headline, margin) = match full {
+        Full::Permits => {
+            because.push(format!(
+                "{} idle while {}; for {} of the time calls had a worker and no permit.",
+                words::plural(idle, "worker"),
+                waits(scene.sum(|load| load.waiting)),
+                words::share(scene.without_permit()),
+            ));
+            let limit = scene.period.limit.unwrap_or(0);
+            let headline = format!("The throttle limits the server: Server_Max_Concurrent_Trans={limit}.");
+            (Cause::Throttle, headline, clear(scene.without_permit(), 0.5, 0.9))
+        }
+        Full::Workers(_) => {
+            let port = load.port.name.to_string();
+            because.push(format!("{} at port {port}.", capitalised(&waits(load.waiting))));
+            if load.port.workers_blocked >= 0.5 * load.workers {
+                because.push(format!(
+                    "{} of them wait in tx.blocking, without a permit.",
+                    words::count(load.port.workers_blocked)
+                ));
+            }
+            let headline = format!("The workers of port {port} limit it: all {} are busy.", load.workers);
+            (Cause::Pool { port }, headline, clear(load.busy / load.workers, FULL, 0.98))
+        }
+    };
+    because.push(match load.per_s > 0.0 {
+        true => format!("A call waits {} and runs {}.", words::time(load.wait), words::time(load.run)),
+        false => "No call ended meanwhile.".to_owned(),
+    });
+    because.push(cpu_in_words(scene));
+    if full == Full::Permits {
+        because.extend(keeps_its_permit(scene, load));
+    }
+    let waiting = clear(load.waiting, 1.0, 5.0);
+    Opinion { cause, clear: 0.5 * margin + 0.5 * waiting, pressed: true, headline, because, advice }
+}
+
+fn waits(calls: f64) -> String {
+    format!("{} wait", words::plural(calls, "call"))
+}
+
+fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+}
+
+fn full_in_words(scene: &Scene<'_>, full: Full) -> String {
+    match full {
+        Full::Permits => format!(
+            "{} of {} permits were out, on average over {:.0} s.",
+            words::count(scene.period.permits_out),
+            scene.period.limit.unwrap_or(0),
+            scene.period.length.as_secs_f64().max(1.0),
+        ),
+        Full::Workers(port) => {
+            let load = &scene.loads[port];
+            let name = &load.port.name;
+            format!("{} of {} workers of port {name} were busy.", words::count(load.busy), load.workers)
+        }
+    }
+}
+
+fn cpu_in_words(scene: &Scene<'_>) -> String {
+    let Processors { cores, used, idle, .. } = scene.processors;
+    let idle = idle.map(|idle| format!("; {} of the machine's idle", words::count(idle)));
+    format!("{} of {cores} processors used{}.", words::count(used), idle.unwrap_or_default())
+}
+
+/// Handlers that wait with a permit in hand, where the processors show it.
+fn keeps_its_permit(scene: &Scene<'_>, load: &Load<'_>) -> Option<String> {
+    let running = scene.running();
+    let waits = 1.0 - (scene.processors.used + scene.processors.wanted) / running.max(1e-9);
+    (load.port.workers_blocked < 0.1 * load.busy && waits >= 0.5 && load.run >= 0.001).then(|| {
+        format!(
+            "Handlers wait for at least {} of their time and keep their permits: in tx.blocking they would give them back.",
+            words::share(waits.min(0.99))
+        )
+    })
+}

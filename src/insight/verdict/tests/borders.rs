@@ -1,0 +1,146 @@
+//! Where two causes meet, and what is no cause at all.
+
+use super::*;
+
+/// A port of ten workers, all busy, with calls that sleep 50 ms.
+fn pressed() -> Port {
+    Port { busy: 10, waiting: 30, ..Port::of(10) }.runs("disk.read", 200, 0.15, 0.05)
+}
+
+fn second(ports: Vec<Port>) -> Second {
+    Second { out: 10, used: 0.1, idle: 1.8, ports, ..Second::default() }
+}
+
+fn verdict_after(mut reel: Reel, second: &Second) -> Verdict {
+    let mut judge = Judge::default();
+    (0..14).for_each(|_| drop(reel.look(&mut judge, second)));
+    judge.verdict().clone()
+}
+
+/// So many permits of which all are out while the other of forty workers have none, at so much use of two processors.
+fn throttled(permits: u32, used: f64) -> Verdict {
+    let port = Port { busy: permits, waiting: 80, without_permit: 0.99, ..Port::of(40) };
+    let port = port.runs("math.spin", u64::from(permits) * 20, 0.2, 0.05);
+    let second = Second { out: permits, used, idle: 1.95 - used, ..second(vec![port]) };
+    let ini = format!("Server_Pool_Tasks=40\nServer_Max_Concurrent_Trans={permits}\n");
+    verdict_after(Reel::new(&ini), &second)
+}
+
+#[test]
+fn permits_out_and_processors_full_is_the_processors() {
+    let verdict = throttled(20, 1.9);
+    assert_eq!((&verdict.cause, verdict.lines.len()), (&Cause::Cpu, 0), "{verdict:#?}");
+    assert!(
+        verdict.because.iter().any(|because| because.starts_with("20 of 20 permits were out")),
+        "{verdict:#?}"
+    );
+}
+
+#[test]
+fn where_the_processors_come_next_the_line_goes_no_further_than_they_do() {
+    let verdict = throttled(10, 1.3);
+    assert_eq!(verdict.cause, Cause::Throttle, "{verdict:#?}");
+    assert_eq!(verdict.lines, ["Server_Max_Concurrent_Trans=15"]);
+    assert!(
+        verdict.expected.contains("About 1.5x") && verdict.expected.contains("Then the processors limit")
+    );
+    let verdict = throttled(20, 0.3);
+    assert_eq!(verdict.lines, ["Server_Max_Concurrent_Trans=40"]);
+    assert!(verdict.expected.contains("About 2.0x") && verdict.expected.contains("Then the workers limit"));
+}
+
+#[test]
+fn a_busy_machine_does_not_hide_that_sleeping_calls_need_permits() {
+    let port = Port { busy: 20, waiting: 80, without_permit: 0.99, ..Port::of(40) }.runs(
+        "disk.read",
+        400,
+        0.2,
+        0.05,
+    );
+    let others = Second { out: 20, used: 0.1, idle: 0.0, ..second(vec![port]) };
+    let verdict = verdict_after(Reel::new("Server_Pool_Tasks=40\nServer_Max_Concurrent_Trans=20\n"), &others);
+    assert_eq!(
+        (verdict.cause, verdict.lines),
+        (Cause::Throttle, vec!["Server_Max_Concurrent_Trans=40".to_owned()])
+    );
+}
+
+#[test]
+fn handlers_that_wait_for_a_processor_others_have_show_as_such() {
+    let port = || {
+        Port { busy: 20, waiting: 80, without_permit: 0.99, ..Port::of(40) }.runs("math.spin", 40, 1.0, 0.5)
+    };
+    let starved = |wanted| {
+        let second = Second { out: 20, used: 0.2, idle: 0.0, wanted, ..second(vec![port()]) };
+        verdict_after(Reel::new("Server_Pool_Tasks=40\nServer_Max_Concurrent_Trans=20\n"), &second).cause
+    };
+    assert_eq!((starved(18.0), starved(5.0)), (Cause::Cpu, Cause::Throttle));
+}
+
+#[test]
+fn of_two_ports_the_one_that_starves_is_named() {
+    let ini = "Ports=TCPIP,LAN2\nLAN2_TCPIPAddress=127.0.0.1:2\nServer_Pool_Tasks=10\nServer_Max_Concurrent_Trans=40\n";
+    let verdict = verdict_after(Reel::new(ini), &second(vec![busy(), pressed()]));
+    assert_eq!(verdict.cause, Cause::Pool { port: "LAN2".to_owned() });
+    assert_eq!(verdict.lines, ["LAN2_Pool_Tasks=40", "Server_Max_Concurrent_Trans=50"]);
+}
+
+#[test]
+fn a_pool_as_large_as_the_throttle_needs_both_lines() {
+    let ini = "Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=10\n";
+    let verdict = verdict_after(Reel::new(ini), &second(vec![pressed()]));
+    assert_eq!(verdict.cause, Cause::Pool { port: "TCPIP".to_owned() });
+    assert_eq!(verdict.lines, ["TCPIP_Pool_Tasks=40", "Server_Max_Concurrent_Trans=40"]);
+}
+
+#[test]
+fn the_lines_together_give_what_was_said_also_where_a_rule_made_the_pools() {
+    let ini = "Ports=TCPIP,LAN2\nLAN2_TCPIPAddress=127.0.0.1:2\nServer_Max_Concurrent_Trans=20\n";
+    let port = || {
+        Port { busy: 10, waiting: 50, without_permit: 0.9, ..Port::of(20) }.runs("disk.read", 200, 0.25, 0.05)
+    };
+    let verdict = verdict_after(Reel::new(ini), &Second { out: 20, ..second(vec![port(), port()]) });
+    assert_eq!(verdict.lines, ["Server_Max_Concurrent_Trans=40", "Server_Pool_Tasks=20"], "else 40 a port");
+    let ports = "Ports=TCPIP,LAN2\nLAN2_TCPIPAddress=127.0.0.1:2\n";
+    let config = Config::from_text(&format!("{ports}{}\n", verdict.lines.join("\n")), None, 2).unwrap();
+    assert_eq!((config.effective_concurrency(), config.total_workers()), (40, 40));
+}
+
+#[test]
+fn handlers_in_line_for_a_permit_show_the_throttle_though_no_worker_is_idle() {
+    let period = |returning: f64| {
+        let mut reel = Reel::new("Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=2\n");
+        let (_, period) = reel.period(&Second { out: 2, ..second(vec![pressed()]) });
+        let mut period = period;
+        period.ports[0].workers_returning = returning;
+        let evidence = causes::Evidence {
+            period: &period,
+            troubles: &Default::default(),
+            config: &reel.config,
+            guests: &[],
+        };
+        causes::opinion(&evidence).cause
+    };
+    assert_eq!(period(6.0), Cause::Throttle);
+    assert_eq!(period(0.0), Cause::Pool { port: "TCPIP".to_owned() });
+}
+
+#[test]
+fn bursts_of_a_second_are_no_cause() {
+    let mut reel = Reel::new("Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=40\n");
+    let mut judge = Judge::default();
+    for second_of_ten in (0..10).cycle().take(60) {
+        let port = if second_of_ten == 4 { pressed() } else { Port::of(10).runs("disk.read", 2, 0.0, 0.05) };
+        let said = reel.look(&mut judge, &second(vec![port]));
+        assert!(said.is_empty() && judge.verdict().cause == Cause::Nothing, "{said:?}");
+    }
+}
+
+#[test]
+fn calls_that_never_end_still_show_which_pool_is_full() {
+    let port = Port { busy: 10, waiting: 30, ..Port::of(10) };
+    let ini = "Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=40\n";
+    let verdict = verdict_after(Reel::new(ini), &second(vec![port]));
+    assert_eq!(verdict.cause, Cause::Pool { port: "TCPIP".to_owned() }, "{verdict:#?}");
+    assert!(verdict.because.contains(&"No call ended meanwhile.".to_owned()));
+}

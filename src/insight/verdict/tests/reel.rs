@@ -1,0 +1,228 @@
+//! Pictures of a server that never was, a second apart.
+
+use crate::config::{Config, Limit};
+use crate::insight::verdict::Judge;
+use crate::insight::{
+    Answers, Cpu, Guest, History, MethodPicture, Period, Permits, Picture, PortPicture, SessionCounts,
+    Workers,
+};
+use crate::service::Status;
+use crate::stats::{Histogram, Parts};
+use crate::sync::Arc;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// What a port does in a second.
+#[derive(Clone, Default)]
+pub(super) struct Port {
+    pub(super) workers: u32,
+    pub(super) busy: u32,
+    pub(super) blocked: u32,
+    pub(super) waiting: u64,
+    pub(super) without_permit: f64,
+    pub(super) queue_full: u64,
+    pub(super) buffers_full: u64,
+    pub(super) nested: u64,
+    /// Method, calls, and what each waits and runs, in seconds.
+    pub(super) calls: Vec<(&'static str, u64, f64, f64)>,
+}
+
+impl Port {
+    pub(super) fn of(workers: u32) -> Port {
+        Port { workers, ..Port::default() }
+    }
+
+    pub(super) fn runs(mut self, method: &'static str, calls: u64, wait: f64, run: f64) -> Port {
+        self.calls.push((method, calls, wait, run));
+        self
+    }
+}
+
+/// Ten workers, six of them busy, nearly nothing waits.
+pub(super) fn busy() -> Port {
+    Port { busy: 6, ..Port::of(10) }.runs("note.read", 600, 0.000_3, 0.01)
+}
+
+/// What a server does in a second.
+#[derive(Clone, Default)]
+pub(super) struct Second {
+    pub(super) out: u32,
+    pub(super) used: f64,
+    pub(super) idle: f64,
+    pub(super) wanted: f64,
+    pub(super) refused_descriptors: u64,
+    pub(super) ports: Vec<Port>,
+    pub(super) guests: Vec<Guest>,
+}
+
+pub(super) fn guest(peer: &str, in_flight: u64) -> Guest {
+    Guest {
+        port: "TCPIP".into(),
+        id: in_flight,
+        peer: format!("{peer}:5000").parse().unwrap(),
+        age: Duration::from_secs(600),
+        idle: Duration::ZERO,
+        calls: 0,
+        in_flight,
+        bytes: 0,
+        sessions: 1,
+    }
+}
+
+/// The counters so far.
+pub(super) struct Reel {
+    pub(super) config: Config,
+    begun: Instant,
+    seconds: u32,
+    used: Duration,
+    idle: Duration,
+    wanted: Duration,
+    refused_descriptors: u64,
+    without_permit: Vec<Duration>,
+    answers: Vec<Answers>,
+    methods: Vec<BTreeMap<&'static str, (Answers, Parts<Histogram>)>>,
+    history: History,
+}
+
+impl Reel {
+    pub(super) fn new(ini: &str) -> Reel {
+        let mut reel = Reel {
+            config: Config::default_with(2),
+            begun: Instant::now(),
+            seconds: 0,
+            used: Duration::ZERO,
+            idle: Duration::ZERO,
+            wanted: Duration::ZERO,
+            refused_descriptors: 0,
+            without_permit: Vec::new(),
+            answers: Vec::new(),
+            methods: Vec::new(),
+            history: History::default(),
+        };
+        reel.set(ini);
+        let ports = reel.config.ports.len();
+        reel.without_permit.resize(ports, Duration::ZERO);
+        reel.answers.resize(ports, Answers::default());
+        reel.methods.resize_with(ports, BTreeMap::new);
+        reel
+    }
+
+    /// Other settings, from now on.
+    pub(super) fn set(&mut self, ini: &str) {
+        self.config = Config::from_text(ini, None, 2).unwrap_or_else(|errors| panic!("{errors}"));
+    }
+
+    /// A first call of the method has run so long, alone.
+    pub(super) fn having_run(mut self, method: &'static str, run: f64) -> Reel {
+        self.ran(0, &(method, 1, 0.0, run));
+        self
+    }
+
+    fn ran(&mut self, port: usize, (method, calls, wait, run): &(&'static str, u64, f64, f64)) {
+        let (answers, times) = self.methods[port].entry(method).or_default();
+        for _ in 0..*calls {
+            times.queue_wait.add(Duration::from_secs_f64(wait / 10.0));
+            times.permit_wait.add(Duration::from_secs_f64(wait * 0.9));
+            times.run.add(Duration::from_secs_f64(*run));
+        }
+        answers.0[Status::Ok.index()] += calls;
+        self.answers[port].0[Status::Ok.index()] += calls;
+    }
+
+    /// Lets a second pass, has it judged, and returns what the log is told.
+    pub(super) fn look(&mut self, judge: &mut Judge, second: &Second) -> Vec<String> {
+        self.judged(judge, second).1
+    }
+
+    /// The same, with what is to be kept.
+    pub(super) fn judged(
+        &mut self,
+        judge: &mut Judge,
+        second: &Second,
+    ) -> (Option<Option<String>>, Vec<String>) {
+        let picture = self.pass(second);
+        let now = picture.taken;
+        self.history.add(Arc::new(picture));
+        let guests = judge.asks_for_guests(now).then(|| second.guests.clone());
+        let news = judge.look(&self.history.pictures(), &self.config, guests);
+        let said = news.said().into_iter().map(str::to_owned).collect();
+        (news.note, said)
+    }
+
+    /// What happens in such a second.
+    pub(super) fn period(&mut self, second: &Second) -> (Arc<Picture>, Period) {
+        let pictures = [self.pass(second), self.pass(second)].map(Arc::new);
+        let period = Period::of(&pictures).expect("two pictures make a period");
+        (Arc::clone(&pictures[1]), period)
+    }
+
+    fn pass(&mut self, second: &Second) -> Picture {
+        self.seconds += 1;
+        self.used += Duration::from_secs_f64(second.used);
+        self.idle += Duration::from_secs_f64(second.idle);
+        self.wanted += Duration::from_secs_f64(second.wanted);
+        self.refused_descriptors += second.refused_descriptors;
+        for (index, port) in second.ports.iter().enumerate() {
+            port.calls.iter().for_each(|calls| self.ran(index, calls));
+            self.without_permit[index] += Duration::from_secs_f64(port.without_permit);
+            let refusals = [
+                (Status::QueueFull, port.queue_full),
+                (Status::BuffersFull, port.buffers_full),
+                (Status::NestedDeadlock, port.nested),
+            ];
+            refusals.iter().for_each(|(status, count)| self.answers[index].0[status.index()] += count);
+        }
+        let uptime = Duration::from_secs(self.seconds.into());
+        let limit = match self.config.max_concurrent_trans.value {
+            Limit::AtMost(limit) => Some(limit.get()),
+            Limit::Unlimited => None,
+        };
+        Picture {
+            taken: self.begun + uptime,
+            started: std::time::UNIX_EPOCH,
+            uptime,
+            draining: false,
+            cpu: Cpu {
+                cores: 2,
+                used: self.used,
+                idle_and_stolen: Some((self.idle, Duration::ZERO)),
+                wanted: Some(self.wanted),
+            },
+            permits: Permits { limit, out: second.out, peak: second.out },
+            sessions: SessionCounts::default(),
+            connections: (100, Some(100)),
+            buffer_bytes: (0, 1),
+            ports: second.ports.iter().enumerate().map(|(index, port)| self.port(index, port)).collect(),
+        }
+    }
+
+    fn port(&self, index: usize, port: &Port) -> PortPicture {
+        let method = |(name, (answers, times)): (&&str, &(Answers, Parts<Histogram>))| MethodPicture {
+            name: (*name).into(),
+            answers: *answers,
+            times: times.map(Histogram::distribution),
+        };
+        let refused = if index == 0 { self.refused_descriptors } else { 0 };
+        PortPicture {
+            name: self.config.ports[index].name.as_str().into(),
+            address: "127.0.0.1:1352".parse().unwrap(),
+            open: true,
+            workers: Workers {
+                idle: port.workers - port.busy,
+                running: port.busy - port.blocked,
+                blocked: port.blocked,
+                returning: 0,
+            },
+            waiting: port.waiting,
+            queue_limit: self.config.queue_limit.value.into(),
+            in_flight: u64::from(port.busy) + port.waiting,
+            connections: 100,
+            without_permit: self.without_permit[index],
+            calls: self.answers[index].all(),
+            answers: self.answers[index],
+            closed: Default::default(),
+            counters: vec![("refused_descriptors", refused)],
+            methods: self.methods[index].iter().map(method).collect(),
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! The server as an administrator meets it: takes pictures of it, each second by a thread of its own.
+//!
+//! Knows all parts of a running server. Asks no listener and no worker for a picture, so it works when all of them are
+//! stuck. The thread sleeps but for one look a second. What an administrator does, not only sees, is in the files
+//! below: ports, settings, and what the program around the server has given for it.
+
+mod file;
+mod ports;
+mod program;
+mod settings;
+
+pub(super) use program::Program;
+
+use super::door::Door;
+use super::doorbell::Doorbell;
+use super::machine;
+use super::note::Note;
+use super::sessions::Registry;
+use crate::config::Config;
+use crate::insight::{
+    Answers, Change, Cpu, Guest, House, Insight, MethodPicture, Permits, Picture, PortPicture, SessionCounts,
+    SessionPicture, SlowCall, Task, TaskState, Whose, WorkerPicture, Workers,
+};
+use crate::pool::{self, CrewCount, Doing, PortShared, Progress, Shared};
+use crate::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering};
+use crate::wire::Chain;
+use ports::OverseenPort;
+use settings::Settings;
+use std::net::SocketAddr;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(super) struct Overseer {
+    shared: Arc<Shared>,
+    door: Arc<Door>,
+    sessions: Arc<Registry>,
+    ports: Vec<OverseenPort>,
+    /// Names of the methods, by number less one.
+    methods: Vec<Arc<str>>,
+    settings: Settings,
+    program: Program,
+    started: Instant,
+    started_at: SystemTime,
+    draining: AtomicBool,
+    note: Note,
+}
+
+impl Overseer {
+    pub(super) fn new<'a>(
+        shared: Arc<Shared>,
+        (door, sessions): (Arc<Door>, Arc<Registry>),
+        ports: impl Iterator<Item = (&'a Arc<PortShared>, SocketAddr, &'a Arc<Doorbell>)>,
+        config: &Config,
+        program: Program,
+    ) -> Overseer {
+        let port = |(shared, address, bell): (&Arc<PortShared>, SocketAddr, &Arc<Doorbell>)| OverseenPort {
+            name: shared.name.as_str().into(),
+            address,
+            shared: Arc::clone(shared),
+            bell: Arc::clone(bell),
+        };
+        let name = |number| shared.services.name(number).into();
+        Overseer {
+            ports: ports.map(port).collect(),
+            methods: (1..=shared.services.len() as u16).map(name).collect(),
+            shared,
+            door,
+            sessions,
+            settings: Settings::new(config),
+            program,
+            started: Instant::now(),
+            started_at: SystemTime::now(),
+            draining: AtomicBool::new(false),
+            note: Note::beside(config.file.as_deref()),
+        }
+    }
+
+    /// The server takes no more calls.
+    pub(super) fn set_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    fn method(&self, number: u16) -> Arc<str> {
+        Arc::clone(&self.methods[usize::from(number) - 1])
+    }
+
+    fn task(&self, progress: Progress, now: Instant) -> Task {
+        let Progress { call, peer, ran, doing, since, chain } = progress;
+        let left = |deadline: Instant| match deadline.checked_duration_since(now) {
+            Some(left) => left.as_millis() as i64,
+            None => -(now.saturating_duration_since(deadline).as_millis() as i64),
+        };
+        Task {
+            state: match doing {
+                Doing::Running => TaskState::Running,
+                Doing::Blocked => TaskState::Blocked,
+                Doing::Returning => TaskState::Returning,
+            },
+            since,
+            method: self.method(call.method),
+            peer,
+            call: call.id,
+            session: call.session,
+            ran,
+            left_ms: call.deadline.map(left),
+            chain: names(chain.as_deref()),
+        }
+    }
+
+    fn port(&self, port: &OverseenPort, crew: CrewCount, config: &Config, now: Instant) -> PortPicture {
+        let OverseenPort { name, address, shared, bell } = port;
+        let stats = &shared.stats;
+        shared.slow.forget(now);
+        let method = |(number, stats): (u16, &crate::stats::MethodStats)| MethodPicture {
+            name: self.method(number),
+            answers: Answers(stats.answers.counts()),
+            times: stats.distributions(),
+        };
+        PortPicture {
+            name: Arc::clone(name),
+            address: *address,
+            open: !self.draining.load(Ordering::Relaxed) && !bell.is_stopped(),
+            workers: workers(crew),
+            waiting: shared.queue.len() as u64,
+            queue_limit: config.queue_limit.value.into(),
+            in_flight: shared.queue.in_flight() as u64,
+            connections: stats.open(),
+            without_permit: Duration::from_micros(shared.queue.permit_clock().read_us(now)),
+            calls: stats.calls.get(),
+            answers: Answers(stats.answers.counts()),
+            closed: stats.closed.counts(),
+            counters: stats.others(),
+            methods: shared.gather().called().map(method).collect(),
+        }
+    }
+}
+
+fn workers(crew: CrewCount) -> Workers {
+    let count = |count: usize| count as u32;
+    let CrewCount { idle, running, blocked, returning } = crew;
+    Workers {
+        idle: count(idle),
+        running: count(running),
+        blocked: count(blocked),
+        returning: count(returning),
+    }
+}
+
+/// The methods of a chain, the outermost first.
+fn names(chain: Option<&Chain>) -> Vec<String> {
+    chain.map_or_else(Vec::new, |chain| chain.links.iter().map(|link| link.name.clone()).collect())
+}
+
+impl House for Overseer {
+    fn workers(&self) -> Vec<WorkerPicture> {
+        let now = Instant::now();
+        let of_port = |port: &OverseenPort| -> Vec<WorkerPicture> {
+            let worker = |(progress, worker): (Option<Progress>, usize)| WorkerPicture {
+                port: Arc::clone(&port.name),
+                worker,
+                task: progress.map(|progress| self.task(progress, now)),
+            };
+            port.shared.workers(now).zip(1..).map(worker).collect()
+        };
+        self.ports.iter().flat_map(of_port).collect()
+    }
+
+    fn slow_calls(&self) -> Vec<SlowCall> {
+        let now = Instant::now();
+        let of_port = |port: &OverseenPort| -> Vec<SlowCall> {
+            let slow = |(method, call): (u16, pool::SlowCall)| SlowCall {
+                port: Arc::clone(&port.name),
+                method: self.method(method),
+                ago: now.saturating_duration_since(call.answered),
+                times: call.times,
+                peer: call.peer,
+                call: call.call,
+                status: call.status,
+                chain: names(call.chain.as_deref()),
+            };
+            port.shared.slow.forget(now);
+            port.shared.slow.all().into_iter().map(slow).collect()
+        };
+        let mut calls: Vec<SlowCall> = self.ports.iter().flat_map(of_port).collect();
+        calls.sort_by_key(|call| std::cmp::Reverse(call.total()));
+        calls
+    }
+
+    fn guests(&self) -> Vec<Guest> {
+        self.list_guests()
+    }
+
+    fn sessions(&self) -> Vec<SessionPicture> {
+        self.sessions.pictures(Instant::now())
+    }
+
+    fn drop_guests(&self, which: &Whose) -> usize {
+        self.drop_whom(which)
+    }
+
+    fn stop_port(&self, port: &str) -> Result<(), String> {
+        self.stop_one(port)
+    }
+
+    fn start_port(&self, port: &str) -> Result<(), String> {
+        self.start_one(port)
+    }
+
+    fn set(&self, key: &str, value: &str) -> Result<Change, String> {
+        self.change(key, value)
+    }
+
+    fn config(&self) -> Config {
+        self.settings.in_force()
+    }
+
+    fn tell(&self, service: &str, order: &str) -> Result<String, String> {
+        self.program.tell(service, order)
+    }
+
+    fn quit(&self) -> Result<(), String> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Err("the server stops already".to_owned());
+        }
+        self.program.quit()
+    }
+
+    fn recall(&self) -> Option<String> {
+        self.note.read()
+    }
+
+    fn remember(&self, note: Option<&str>) {
+        self.note.write(note);
+    }
+
+    fn picture(&self) -> Picture {
+        let (now, throttle, config) = (Instant::now(), &self.shared.throttle, self.config());
+        let (out, peak) = throttle.permits();
+        let (timed_out, displaced) = self.sessions.dropped();
+        let (most, restricted) = self.sessions.peak_and_restricted();
+        let connections_max = self.door.connections_max();
+        let ports =
+            self.ports.iter().zip(throttle.crews()).map(|(port, crew)| self.port(port, crew, &config, now));
+        Picture {
+            taken: now,
+            started: self.started_at,
+            uptime: now.saturating_duration_since(self.started),
+            draining: self.draining.load(Ordering::Relaxed),
+            cpu: Cpu {
+                cores: machine::cpus(),
+                used: machine::cpu_used(),
+                idle_and_stolen: machine::cpu_idle_and_stolen(),
+                // Only where it tells something: it is a file for each thread.
+                wanted: (out > machine::cpus()).then(machine::cpu_wanted).flatten(),
+            },
+            permits: Permits { limit: throttle.limit(), out, peak },
+            sessions: SessionCounts {
+                open: self.sessions.len() as u64,
+                peak: most,
+                timed_out,
+                displaced,
+                restricted,
+                max: config.max_users.value.map(u64::from),
+            },
+            connections: (
+                self.door.connections() as u64,
+                (connections_max != usize::MAX).then_some(connections_max as u64),
+            ),
+            buffer_bytes: (
+                self.ports.iter().map(|port| port.shared.buffers.bytes() as u64).sum(),
+                config.buffer_memory_bytes.value as u64,
+            ),
+            ports: ports.collect(),
+        }
+    }
+}
+
+/// The thread that looks. Dropping it ends it.
+#[derive(Debug)]
+pub(super) struct Observer {
+    over: Arc<(Mutex<bool>, Condvar)>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Observer {
+    /// Begins to look.
+    ///
+    /// # Errors
+    /// The system would not make a thread.
+    pub(super) fn start(insight: Arc<Insight>) -> std::io::Result<Observer> {
+        let over = Arc::new((Mutex::new(false), Condvar::new()));
+        let seen = Arc::clone(&over);
+        let run = move || {
+            let (over, changed) = &*seen;
+            let mut next = Instant::now();
+            while !*over.lock() {
+                insight.look();
+                next = (next + LOOK).max(Instant::now());
+                let mut over = over.lock();
+                while !*over && !changed.wait_until(&mut over, next).timed_out() {}
+            }
+        };
+        let thread = std::thread::Builder::new().name("observer".to_owned()).spawn(run)?;
+        Ok(Observer { over, thread: Some(thread) })
+    }
+}
+
+impl Drop for Observer {
+    fn drop(&mut self) {
+        *self.over.0.lock() = true;
+        self.over.1.notify_all();
+        if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
+            log::error!("the observer had panicked");
+        }
+    }
+}

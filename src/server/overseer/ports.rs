@@ -1,0 +1,84 @@
+//! The ports as an administrator touches them: who is connected, whom to close, stop and start.
+//!
+//! The listeners alone know; they are asked through their doorbells, and one that does not answer in time is left out.
+
+use super::Overseer;
+use crate::insight::{Guest, House, Whose};
+use crate::pool::PortShared;
+use crate::server::bind::{Silence, bind_again};
+use crate::server::doorbell::Doorbell;
+use crate::server::order::{Awaited, Order, ask};
+use crate::sync::{Arc, Ordering};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// A port, and how to reach its listener.
+#[derive(Debug)]
+pub(super) struct OverseenPort {
+    pub(super) name: Arc<str>,
+    pub(super) address: SocketAddr,
+    pub(super) shared: Arc<PortShared>,
+    pub(super) bell: Arc<Doorbell>,
+}
+
+impl Overseer {
+    /// A port by its name.
+    fn find(&self, name: &str) -> Result<&OverseenPort, String> {
+        let found = self.ports.iter().find(|port| port.name.eq_ignore_ascii_case(name));
+        found.ok_or_else(|| format!("Unable to find port {}", name.escape_debug()))
+    }
+
+    pub(super) fn list_guests(&self) -> Vec<Guest> {
+        // All are asked before the first answer is waited for.
+        let asked: Vec<_> = self.ports.iter().map(|port| ask(&port.bell, Order::Guests)).collect();
+        asked.into_iter().filter_map(Awaited::get).flatten().collect()
+    }
+
+    pub(super) fn drop_whom(&self, whose: &Whose) -> usize {
+        let meant = |port: &&OverseenPort| match whose {
+            Whose::One(name, _) => port.name.eq_ignore_ascii_case(name),
+            Whose::All | Whose::Peer(_) => true,
+        };
+        let order = |port: &OverseenPort| ask(&port.bell, |answer| Order::Drop(whose.clone(), answer));
+        let asked: Vec<_> = self.ports.iter().filter(meant).map(order).collect();
+        let dropped = asked.into_iter().filter_map(Awaited::get).sum();
+        if dropped > 0 {
+            log::info!("The administrator closes {dropped} connections");
+        }
+        dropped
+    }
+
+    pub(super) fn stop_one(&self, name: &str) -> Result<(), String> {
+        let port = self.find(name)?;
+        ask(&port.bell, Order::Stop).get().unwrap_or_else(|| Err(no_answer(port)))?;
+        log::info!("port {}: stopped by the administrator", port.name);
+        Ok(())
+    }
+
+    pub(super) fn start_one(&self, name: &str) -> Result<(), String> {
+        let port = self.find(name)?;
+        if self.draining.load(Ordering::Relaxed) {
+            return Err("the server stops".to_owned());
+        }
+        if !port.bell.is_stopped() {
+            return Err(format!("port {} is not stopped", port.name));
+        }
+        let socket = bind_again(port.address, Silence::of(&self.config()))
+            .map_err(|error| format!("port {} cannot listen on {}: {error}", port.name, port.address))?;
+        let started = ask(&port.bell, |answer| Order::Start(socket, answer)).get();
+        started.unwrap_or_else(|| Err(no_answer(port)))?;
+        log::info!("port {}: started by the administrator, at {}", port.name, port.address);
+        Ok(())
+    }
+
+    /// From now on, transactions are long that run so long.
+    pub(super) fn set_long(&self, long: Option<Duration>) {
+        for port in &self.ports {
+            port.bell.order(Order::Long(long));
+        }
+    }
+}
+
+fn no_answer(port: &OverseenPort) -> String {
+    format!("port {} does not answer in time; it may do so later", port.name)
+}

@@ -1,0 +1,124 @@
+//! The settings in force, and how one is changed while the server runs.
+//!
+//! First the new value is read by the table of settings, then it is written into the file, then it takes effect: what
+//! cannot be written changes nothing. One change at a time; who looks at the settings meanwhile does not wait for the
+//! disk.
+
+use super::Overseer;
+use super::file;
+use crate::config::edit::Line;
+use crate::config::{Config, Limit};
+use crate::insight::Change;
+use crate::server::{codel_rules, machine};
+use crate::sync::Mutex;
+use std::time::Instant;
+
+/// The settings in force. `turn` is held by whoever changes them, also while the disk writes; nobody else asks for it.
+#[derive(Debug)]
+pub(super) struct Settings {
+    turn: Mutex<()>,
+    in_force: Mutex<Config>,
+}
+
+/// Puts the settings in force where they are looked up. `false`: that cannot be while the server runs.
+type Effect = fn(&Overseer, &Config) -> bool;
+
+/// Keys whose values are kept elsewhere than in the settings in force. Of others that take effect at once, whoever
+/// needs the value looks it up there.
+const EFFECTS: [(&str, Effect); 11] = [
+    ("Server_Max_Concurrent_Trans", |house, config| {
+        let limit = match config.max_concurrent_trans.value {
+            Limit::Unlimited => None,
+            Limit::AtMost(limit) => Some(limit),
+        };
+        house.shared.throttle.set_limit(limit);
+        true
+    }),
+    ("Server_Queue_Limit", |house, config| {
+        // All queues were made for the same number, so all take it or none.
+        house.ports.iter().all(|port| port.shared.queue.set_calls_max(config.queue_limit.value as usize))
+    }),
+    ("Server_CoDel_Target", set_codel),
+    ("Server_CoDel_Interval", set_codel),
+    ("Server_CoDel_Mode", set_codel),
+    ("Server_Long_Transaction", |house, config| {
+        house.set_long(config.long_transaction.value);
+        true
+    }),
+    ("Server_Session_Timeout", set_sessions),
+    ("Server_MaxSessions", set_sessions),
+    ("Server_MaxUsers", set_sessions),
+    ("Log_Sessions", set_sessions),
+    ("Log_Level", |house, config| house.program.set_log_level(config.log_level.value)),
+];
+
+fn set_codel(house: &Overseer, config: &Config) -> bool {
+    house.ports.iter().for_each(|port| port.shared.codel.set_rules(codel_rules(config)));
+    true
+}
+
+fn set_sessions(house: &Overseer, config: &Config) -> bool {
+    house.sessions.configure(config, Instant::now());
+    true
+}
+
+impl Settings {
+    pub(super) fn new(config: &Config) -> Settings {
+        Settings { turn: Mutex::new(()), in_force: Mutex::new(config.clone()) }
+    }
+
+    pub(super) fn in_force(&self) -> Config {
+        self.in_force.lock().clone()
+    }
+}
+
+impl Overseer {
+    pub(super) fn change(&self, key: &str, value: &str) -> Result<Change, String> {
+        let _turn = self.settings.turn.lock();
+        let before = self.settings.in_force();
+        let line = Line::read(&before, key, value)?;
+        let at_once = line.key().is_at_once();
+        let number = match &before.file {
+            Some(path) => Some(file::write(path, &line, machine::cpus())?),
+            None if at_once => None,
+            None => {
+                let name = line.name();
+                return Err(format!("{name} takes a restart, and this server has no file to keep it in"));
+            }
+        };
+        let mut after = before;
+        line.put(&mut after, number);
+        let in_force = at_once && self.take_effect(line.key().name(), &after);
+        if in_force {
+            *self.settings.in_force.lock() = after;
+        }
+        log::info!(
+            "{}={} was set{}",
+            line.name(),
+            line.value(),
+            if in_force { "" } else { " for the next start" }
+        );
+        Ok(Change { in_force, written: number.is_some() })
+    }
+
+    fn take_effect(&self, key: &str, after: &Config) -> bool {
+        if key == "Server_Restricted" {
+            // Also where the file said so before and the program has let sessions in since.
+            self.sessions.restrict(after.restricted.value > 0);
+        }
+        EFFECTS.iter().find(|(name, _)| *name == key).is_none_or(|(_, effect)| effect(self, after))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::keys;
+
+    #[test]
+    fn what_has_an_effect_here_is_said_to_be_changed_at_once() {
+        for (name, _) in EFFECTS {
+            assert!(keys::all().any(|key| key.name() == name && key.is_at_once()), "{name}");
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! What is recorded of each method: every answer once, whoever gave it, and the slowest calls of each.
+#![cfg(feature = "server")]
+
+mod common;
+
+use boneyard::insight::{Answers, House, Picture};
+use boneyard::service::{ApplicationError, Bytes, Status};
+use boneyard::wire::{CallPrelude, Flags, Header, Kind};
+use boneyard::{Method, RunningServer, Transaction};
+use common::gate::Gate;
+use common::*;
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+/// Ends as the number says.
+const END: Method<u64, Bytes> = Method::new("test.end");
+/// Waits at the gate, without its permit if the argument is true.
+const WAIT: Method<bool, ()> = Method::new("test.wait");
+
+fn end(tx: &Transaction<'_>, how: u64) -> Result<Bytes, ApplicationError> {
+    match how % 12 {
+        0 => resume_unwind(Box::new("on purpose")),
+        1 => return Err(ApplicationError::new(1, "no")),
+        2 => return Ok(Bytes::from(vec![0; 100_000])),
+        3 => thread::sleep(Duration::from_millis(1)),
+        4 => tx.blocking(|| thread::sleep(Duration::from_millis(1))),
+        _ => {}
+    }
+    Ok(Bytes::new())
+}
+
+fn start(lines: &str) -> (RunningServer, Arc<Gate>) {
+    let gate = Arc::<Gate>::default();
+    let waiting = Arc::clone(&gate);
+    let server = server(lines).handle(END, end).handle(WAIT, move |tx, without| {
+        if without {
+            tx.blocking(|| waiting.pass())
+        } else {
+            waiting.pass()
+        }
+        Ok(())
+    });
+    (server.start().unwrap(), gate)
+}
+
+/// What each port has answered, and what its methods have together.
+fn books(picture: &Picture) -> Vec<(Answers, Answers)> {
+    let of_port = |port: &boneyard::insight::PortPicture| {
+        let mut sum = Answers::default();
+        port.methods.iter().for_each(|method| sum.add(&method.answers));
+        (port.answers, sum)
+    };
+    picture.ports.iter().map(of_port).collect()
+}
+
+/// Asserts that the books agree, and says which statuses are in them.
+#[track_caller]
+fn assert_agree(house: &dyn House) -> BTreeSet<u16> {
+    let picture = house.picture();
+    for port in &picture.ports {
+        assert_eq!(port.in_flight, 0);
+        for method in &port.methods {
+            let ran = Status::ALL.into_iter().filter(|status| !status.never_started());
+            let ran: u64 = ran.map(|status| method.answers.with(status)).sum();
+            // Arguments that do not decode are found out when the handler's turn has come: it counts as run.
+            let most = ran + method.answers.with(Status::BadRequest);
+            let times = method.times.map(|times| times.count());
+            assert_eq!((times.queue_wait, times.permit_wait), (times.run, times.run), "{}", method.name);
+            assert!((ran..=most).contains(&times.run), "{}: {ran}, {most}, {times:?}", method.name);
+        }
+    }
+    let mut seen = BTreeSet::new();
+    for (port, methods) in books(&picture) {
+        assert_eq!(port, methods, "all calls were of methods that there are");
+        seen.extend(Status::ALL.into_iter().filter(|status| port.with(*status) > 0).map(Status::code));
+    }
+    seen
+}
+
+/// Calls of all sorts, some in a hurry, some taken back, some broken, and hangs up or reads its answers.
+fn traffic(address: std::net::SocketAddr, seed: u64, rounds: usize) {
+    let mut random = Random(seed);
+    for _ in 0..rounds {
+        let mut client = Raw::connect(address);
+        let (mut bytes, mut calls) = (Vec::new(), 0);
+        for _ in 0..1 + random.below(40) {
+            let hurry = [0, 0, 0, 1, 50][random.below(5)];
+            let id = match random.below(12) {
+                0 => broken(&mut client, &mut random, &mut bytes),
+                1..=3 => add(&mut bytes, client.frame("server.ping", &(), hurry)),
+                4 => add(&mut bytes, client.frame("load.spin", &(random.below(100) as u64), hurry)),
+                _ => add(&mut bytes, client.frame("test.end", &random.next(), hurry)),
+            };
+            calls += 1;
+            if random.below(8) == 0 {
+                bytes.extend(frame(Kind::Cancel, 0, id, b""));
+            }
+        }
+        client.stream.write_all(&bytes).unwrap();
+        for _ in 0..if random.below(3) == 0 { 0 } else { calls } {
+            client.read().expect("a reply");
+        }
+    }
+}
+
+fn add(bytes: &mut Vec<u8>, (id, frame): (u64, Vec<u8>)) -> u64 {
+    bytes.extend(frame);
+    id
+}
+
+/// A call whose arguments are too short, whose body is, or whose session there is not.
+fn broken(client: &mut Raw, random: &mut Random, bytes: &mut Vec<u8>) -> u64 {
+    let (id, _) = client.frame("server.ping", &(), 0);
+    let code = client.number("test.end");
+    let body = match random.below(3) {
+        0 => vec![1, 2, 3],
+        1 => CallPrelude { session: 0, deadline_ms: 0 }.write().to_vec(),
+        _ => [&CallPrelude { session: 77, deadline_ms: 0 }.write()[..], &[5]].concat(),
+    };
+    let header =
+        Header { body_bytes: body.len() as u32, kind: Kind::Call, flags: Flags::NONE, code, call: id };
+    bytes.extend(header.write());
+    bytes.extend(body);
+    id
+}
+
+#[test]
+fn the_answers_of_the_methods_are_those_of_their_port() {
+    let lines = ports(&["A", "B"])
+        + "Server_Pool_Tasks=4\nServer_Max_Concurrent_Trans=3\nServer_Queue_Limit=30\nServer_Session_Calls=25\n\
+           Server_Max_Frame_KB=64\nServer_CoDel_Mode=refuse\nServer_CoDel_Target=1\nServer_CoDel_Interval=10";
+    let (server, gate) = start(&lines);
+    let insight = Arc::clone(server.insight());
+    let mut seen = BTreeSet::new();
+    for round in 0..3 {
+        thread::scope(|scope| {
+            for n in 0..6 {
+                let address = server.ports()[n % 2].address();
+                scope.spawn(move || traffic(address, 100 * round + n as u64 + 1, 20));
+            }
+        });
+        wait_until("nothing is in flight", || server.in_flight() == 0);
+        seen.extend(assert_agree(insight.house()));
+    }
+
+    // A frame that is too large, then a stop with calls that run and calls that wait.
+    let mut client = Raw::connect(server.address());
+    let header = Header { body_bytes: 1 << 20, kind: Kind::Call, flags: Flags::NONE, code: 1, call: 1 };
+    client.stream.write_all(&header.write()).unwrap();
+    assert_eq!(client.read().expect("a reply").status(), Status::TooLarge);
+    let mut client = Raw::connect(server.address());
+    (0..10).for_each(|_| _ = client.send("test.wait", &true));
+    wait_until("four wait, six are queued", || gate.inside() == 4 && server.ports()[0].queued() == 6);
+    assert_eq!(server.stop_within(Duration::ZERO).lost(), 10);
+    gate.open();
+    wait_until("they have ended", || insight.house().picture().ports.iter().all(|port| port.in_flight == 0));
+    seen.extend(assert_agree(insight.house()));
+
+    let expected = [
+        Status::Ok,
+        Status::Application,
+        Status::BadRequest,
+        Status::TooLarge,
+        Status::UnknownSession,
+        Status::QueueFull,
+        Status::Draining,
+        Status::SessionLimit,
+        Status::DeadlineExceeded,
+        Status::Cancelled,
+        Status::Panicked,
+        Status::BadResponse,
+    ];
+    let missing: Vec<_> = expected.into_iter().filter(|status| !seen.contains(&status.code())).collect();
+    assert!(missing.is_empty(), "never seen: {missing:?}");
+}
+
+#[test]
+fn who_has_an_answer_finds_it_counted() {
+    let (server, _gate) = start("Server_Pool_Tasks=3");
+    let mut client = Raw::connect(server.address());
+    let counted = |method: &str| {
+        let picture = server.insight().house().picture();
+        let found = picture.ports[0].methods.iter().find(|of| &*of.name == method);
+        found.map_or(0, |of| of.answers.all())
+    };
+    for calls in 1..=200 {
+        client.call::<_, ()>("server.ping", &()).unwrap();
+        assert_eq!(counted("server.ping"), calls);
+    }
+    assert_eq!(counted("test.end"), 0);
+}
+
+#[test]
+fn a_worker_that_is_stuck_keeps_no_count_to_itself() {
+    let (server, gate) = start("Server_Pool_Tasks=1");
+    let mut client = Raw::connect(server.address());
+    let mut bytes: Vec<u8> = (0..300).flat_map(|_| client.frame("server.ping", &(), 0).1).collect();
+    bytes.extend(client.frame("test.wait", &false, 0).1);
+    client.stream.write_all(&bytes).unwrap();
+    (0..300).for_each(|_| assert_eq!(client.read().expect("a reply").status(), Status::Ok));
+    wait_until("the last one waits", || gate.inside() == 1);
+    let (port, methods) = books(&server.insight().house().picture())[0];
+    assert_eq!((port.all(), methods), (300, port));
+    gate.open();
+    client.read().expect("a reply");
+}
+
+#[test]
+fn the_slowest_calls_of_each_method_are_kept_with_the_parts_of_their_time() {
+    let lines = "Server_Pool_Tasks=2\nServer_Max_Concurrent_Trans=1\nServer_Slow_Calls=3";
+    let (server, _gate) = start(lines);
+    let mut client = Raw::connect(server.address());
+    // Two at once under one permit: one of them stands in the queue.
+    for ms in [30u64, 1, 40, 2, 3] {
+        client.send("load.sleep", &ms);
+        client.send("load.block", &ms);
+        (0..2).for_each(|_| assert_eq!(client.read().expect("a reply").status(), Status::Ok));
+    }
+    assert_eq!(client.call::<_, u64>("load.spin", &u64::MAX).unwrap_err().0, Status::Application);
+    let slow = server.insight().house().slow_calls();
+    assert!(slow.windows(2).all(|pair| pair[0].total() >= pair[1].total()));
+    let of = |method: &str| slow.iter().filter(|call| &*call.method == method).collect::<Vec<_>>();
+    let sleeps = of("load.sleep");
+    assert_eq!((sleeps.len(), of("load.block").len()), (3, 3));
+    assert!(
+        sleeps[0].times.run >= Duration::from_millis(40) && sleeps[1].times.run >= Duration::from_millis(30)
+    );
+    assert_eq!((&*sleeps[0].port, sleeps[0].peer), ("TCPIP", client.stream.local_addr().unwrap()));
+    assert_eq!(of("load.spin")[0].status, Status::Application);
+    assert!(
+        slow.iter().any(|call| call.times.queue_wait + call.times.permit_wait > Duration::from_millis(20))
+    );
+
+    let text = server.insight().slow("load.s*");
+    assert_eq!(text.lines().count(), 2 + 3 + 1, "{text}");
+    assert!(text.lines().nth(1).unwrap().trim_start().starts_with("Total ms"), "{text}");
+    assert_eq!(server.insight().slow("no.such*"), "No call of a method like no.such* in the last hour\n");
+}
+
+#[test]
+fn none_are_kept_where_none_are_wanted() {
+    let (server, _gate) = start("Server_Slow_Calls=0");
+    Raw::connect(server.address()).call::<_, ()>("load.sleep", &5u64).unwrap();
+    assert!(server.insight().house().slow_calls().is_empty());
+    assert_eq!(server.insight().slow(""), "No calls are kept (Server_Slow_Calls=0)\n");
+}
+
+#[cfg(feature = "client")]
+mod nested {
+    use super::*;
+    use boneyard::client::ClientOptions;
+    use boneyard::{Client, ClientError};
+    use std::sync::OnceLock;
+
+    /// Calls itself so many times.
+    const RELAY: Method<u32, u32> = Method::new("test.relay");
+
+    fn relay(lines: &str) -> (RunningServer, Client) {
+        let own = Arc::<OnceLock<Client>>::default();
+        let me = Arc::clone(&own);
+        let relay = move |_: &Transaction<'_>, n| {
+            let client = me.get().expect("set before the first call");
+            Ok(if n == 0 { 0 } else { client.call(RELAY, &(n - 1))? + 1 })
+        };
+        let server = server(lines).handle(RELAY, relay).start().unwrap();
+        let options = ClientOptions::default().deadline(PATIENCE).retries(0);
+        own.set(Client::connect_with(&server.address().to_string(), options.clone()).unwrap()).unwrap();
+        let client = Client::connect_with(&server.address().to_string(), options).unwrap();
+        (server, client)
+    }
+
+    #[test]
+    fn a_call_that_was_in_a_deadlock_is_counted_too() {
+        let (server, client) = relay("Server_Pool_Tasks=1");
+        assert!(matches!(client.call(RELAY, &1), Err(ClientError::Application { .. })));
+        wait_until("nothing is in flight", || server.in_flight() == 0);
+        let seen = assert_agree(server.insight().house());
+        assert!(seen.contains(&Status::NestedDeadlock.code()));
+    }
+
+    #[test]
+    fn a_slow_call_says_what_it_was_made_for() {
+        let (server, client) = relay("Server_Pool_Tasks=3");
+        assert_eq!(client.call(RELAY, &2).unwrap(), 2);
+        let mut chains: Vec<_> =
+            server.insight().house().slow_calls().into_iter().map(|call| call.chain).collect();
+        chains.sort_by_key(Vec::len);
+        let link = "TCPIP test.relay";
+        assert_eq!(chains, [vec![], vec![link.to_owned()], vec![link.to_owned(), link.to_owned()]]);
+        assert!(server.insight().slow("").contains(&format!("  {link} -> {link}\n")));
+    }
+}

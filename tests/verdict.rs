@@ -1,0 +1,283 @@
+//! The verdict on real servers under real load: each limited by something else, and silent where nothing limits.
+//!
+//! The server looks at itself each second; here it is had look ten times as often, so that a case takes a second or two.
+//! `benches/verdict.py` shows the same at the server's own pace, with processes apart.
+#![cfg(all(feature = "server", feature = "client"))]
+
+mod common;
+
+use boneyard::config::Config;
+use boneyard::insight::{Cause, Verdict};
+use boneyard::service::{Status, load};
+use boneyard::{Client, Method, RunningServer, Server};
+use common::*;
+use socket2::{Domain, Socket, Type};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+const LOOK: Duration = Duration::from_millis(100);
+
+/// One case at a time: the processors are those of the whole process.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Clients that call until they are dropped.
+#[derive(Default)]
+struct Crowd {
+    over: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Crowd {
+    /// Each with a connection of its own, and one call after the other.
+    fn of(clients: usize, address: SocketAddr, call: impl Fn(&Client) + Clone + Send + 'static) -> Crowd {
+        Crowd::default().and(clients, address, call)
+    }
+
+    fn and(
+        mut self,
+        clients: usize,
+        address: SocketAddr,
+        call: impl Fn(&Client) + Clone + Send + 'static,
+    ) -> Crowd {
+        for _ in 0..clients {
+            let (over, call) = (Arc::clone(&self.over), call.clone());
+            self.threads.push(std::thread::spawn(move || {
+                let client = Client::connect(&address.to_string()).expect("the server listens");
+                while !over.load(SeqCst) {
+                    call(&client);
+                }
+            }));
+        }
+        self
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        self.over.store(true, SeqCst);
+        self.threads.drain(..).for_each(|thread| thread.join().expect("callers do not panic"));
+    }
+}
+
+fn sleep(ms: u64) -> impl Fn(&Client) + Clone + Send + 'static {
+    move |client| client.call(load::SLEEP, &ms).expect("nothing is refused")
+}
+
+/// Looks, until the verdict is what `expected` says.
+#[track_caller]
+fn look_until(server: &RunningServer, mut expected: impl FnMut(&Verdict) -> bool) -> Verdict {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        server.insight().look();
+        let verdict = server.insight().verdict();
+        if expected(&verdict) {
+            return verdict;
+        }
+        assert!(Instant::now() < deadline, "the verdict stays\n{verdict:#?}");
+        std::thread::sleep(LOOK);
+    }
+}
+
+#[track_caller]
+fn judged(server: &RunningServer, cause: Cause) -> Verdict {
+    look_until(server, |verdict| verdict.cause == cause)
+}
+
+fn tcpip() -> String {
+    "TCPIP".to_owned()
+}
+
+#[test]
+fn permits_that_are_too_few_are_named_and_the_change_is_measured_after_a_restart() {
+    let _alone = alone();
+    let file = std::env::temp_dir().join(format!("boneyard-verdict-{}.ini", std::process::id()));
+    let note = file.with_extension("ini.verdict");
+    let ini = |throttle: u32| {
+        format!(
+            "TCPIP_TCPIPAddress=127.0.0.1:0\nAdmin_Address=\nLoad_Service=1\nServer_Pool_Tasks=24\n\
+             Server_Max_Concurrent_Trans={throttle}\n"
+        )
+    };
+    let start = |throttle| {
+        std::fs::write(&file, ini(throttle)).unwrap();
+        Server::from_ini(&file).expect("valid").start().expect("starts")
+    };
+    let server = start(4);
+    let crowd = Crowd::of(40, server.address(), sleep(20));
+    let verdict = judged(&server, Cause::Throttle);
+    assert_eq!(verdict.lines, ["Server_Max_Concurrent_Trans=24"], "{verdict:#?}");
+    look_until(&server, |_| note.exists());
+    drop(crowd);
+    server.stop();
+
+    let server = start(24);
+    let crowd = Crowd::of(40, server.address(), sleep(20));
+    let verdict = look_until(&server, |verdict| {
+        verdict.effect.as_ref().is_some_and(|effect| effect.contains("measured"))
+    });
+    drop(crowd);
+    server.stop();
+    [&file, &note].into_iter().for_each(|file| std::fs::remove_file(file).unwrap());
+    let effect = verdict.effect.unwrap();
+    assert!(effect.starts_with("Since Server_Max_Concurrent_Trans 4 -> 24: said "), "{effect}");
+    let (_, measured) = effect.split_once("measured ").unwrap();
+    let measured: f64 = measured.split_once('x').unwrap().0.parse().unwrap();
+    assert!(measured > 2.0, "six times the permits: {effect}");
+}
+
+#[test]
+fn a_change_while_the_server_runs_is_measured_too() {
+    let _alone = alone();
+    let server = load_server("Server_Pool_Tasks=24\nServer_Max_Concurrent_Trans=4\n");
+    let _crowd = Crowd::of(40, server.address(), sleep(20));
+    let verdict = judged(&server, Cause::Throttle);
+    let (key, value) = verdict.lines[0].split_once('=').expect("a line is key=value");
+    assert!(server.insight().house().set(key, value).expect("the line is valid").in_force);
+    let verdict = look_until(&server, |verdict| {
+        verdict.effect.as_ref().is_some_and(|effect| effect.contains("measured"))
+    });
+    let effect = verdict.effect.unwrap();
+    assert!(effect.starts_with("Since Server_Max_Concurrent_Trans 4 -> 24: said "), "{effect}");
+}
+
+#[test]
+fn a_client_that_leaves_the_others_little_is_named() {
+    let _alone = alone();
+    let server = load_server("Server_Pool_Tasks=4\nServer_Max_Concurrent_Trans=40\n");
+    let mut loud: Vec<Raw> = (0..4).map(|_| Raw::connect(server.address())).collect();
+    let quiet = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    quiet.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
+    quiet.connect(&server.address().into()).unwrap();
+    let mut quiet = Raw::greet(quiet.into());
+    // More than is done meanwhile: they wait until the server stops.
+    for (client, calls) in loud.iter_mut().map(|client| (client, 400)).chain([(&mut quiet, 50)]) {
+        let calls: Vec<u8> = (0..calls).flat_map(|_| client.frame("load.sleep", &20u64, 0).1).collect();
+        client.stream.write_all(&calls).unwrap();
+    }
+    let verdict = judged(&server, Cause::Client { peer: "127.0.0.1".to_owned() });
+    let line = verdict.lines.first().expect("a line that fits calls out on few connections");
+    assert!(line.starts_with("Server_Session_Calls="), "{verdict:#?}");
+    assert!(Config::from_text(line, None, 2).is_ok(), "{line}");
+    server.stop_within(Duration::ZERO);
+}
+
+#[test]
+fn a_pool_that_is_too_small_is_named_whether_its_handlers_keep_their_permits_or_not() {
+    for block in [false, true] {
+        let _alone = alone();
+        let throttle = if block { 2 } else { 40 };
+        let server = load_server(&format!("Server_Pool_Tasks=4\nServer_Max_Concurrent_Trans={throttle}\n"));
+        let call = move |client: &Client| {
+            let method = if block { load::BLOCK } else { load::SLEEP };
+            client.call(method, &20).expect("nothing is refused");
+        };
+        let _crowd = Crowd::of(20, server.address(), call);
+        let verdict = judged(&server, Cause::Pool { port: tcpip() });
+        let config = Config::from_text(&verdict.lines.join("\n"), None, 2).expect("the line is valid");
+        assert!((8..=20).contains(&config.ports[0].pool_tasks.value), "for 20 clients: {verdict:#?}");
+        let blocked = verdict.because.iter().any(|because| because.contains("tx.blocking, without a permit"));
+        assert_eq!(blocked, block, "{verdict:#?}");
+    }
+}
+
+#[test]
+fn processors_that_are_full_are_named_and_no_line_is_given() {
+    let _alone = alone();
+    let server = load_server("Server_Pool_Tasks=20\nServer_Max_Concurrent_Trans=20\n");
+    let _crowd = Crowd::of(30, server.address(), |client| {
+        client.call(load::SPIN, &5000).expect("nothing is refused");
+    });
+    let verdict = judged(&server, Cause::Cpu);
+    assert!(verdict.lines.is_empty() && verdict.expected.contains("would do nothing"), "{verdict:#?}");
+}
+
+#[test]
+fn a_method_that_holds_the_others_up_is_named() {
+    let _alone = alone();
+    let server = load_server("Server_Pool_Tasks=4\nServer_Max_Concurrent_Trans=40\n");
+    let echo =
+        |client: &Client| drop(client.call(load::ECHO, &boneyard::service::Bytes::default()).expect("runs"));
+    let _crowd = Crowd::of(6, server.address(), sleep(40)).and(24, server.address(), echo);
+    let verdict = judged(&server, Cause::Method { port: tcpip(), method: "load.sleep".to_owned() });
+    assert!(verdict.lines.is_empty() && verdict.expected.contains("tx.blocking"), "{verdict:#?}");
+}
+
+#[test]
+fn a_method_whose_calls_wait_for_one_lock_is_named() {
+    const WRITE: Method<(), ()> = Method::new("note.write");
+    let _alone = alone();
+    let lock = Mutex::new(());
+    let server = Server::new(config("Server_Pool_Tasks=16\nServer_Max_Concurrent_Trans=40\n"));
+    let server = server.handle(WRITE, move |_, ()| {
+        let _held = lock.lock().unwrap();
+        std::thread::sleep(Duration::from_millis(2));
+        Ok(())
+    });
+    let server = server.start().expect("starts");
+    Client::connect(&server.address().to_string()).unwrap().call(WRITE, &()).expect("the first, alone");
+    let _crowd =
+        Crowd::of(32, server.address(), |client| client.call(WRITE, &()).expect("nothing is refused"));
+    let verdict = judged(&server, Cause::Method { port: tcpip(), method: "note.write".to_owned() });
+    assert!(verdict.expected.contains("would only make the line"), "{verdict:#?}");
+}
+
+#[test]
+fn a_queue_that_is_too_short_for_bursts_is_named() {
+    let _alone = alone();
+    let server = load_server("Server_Pool_Tasks=4\nServer_Max_Concurrent_Trans=40\nServer_Queue_Limit=8\n");
+    let mut client = Raw::connect(server.address());
+    let verdict = look_until(&server, |verdict| {
+        let burst: Vec<u8> = (0..40).flat_map(|_| client.frame("load.sleep", &1u64, 0).1).collect();
+        client.stream.write_all(&burst).unwrap();
+        let refused = (0..40).filter(|_| client.read().unwrap().status() == Status::QueueFull).count();
+        assert!(refused > 0, "40 calls at once are more than 8 places and 4 workers");
+        verdict.cause == Cause::QueueBound { port: tcpip() }
+    });
+    let config = Config::from_text(&verdict.lines.join("\n"), None, 2).expect("the line is valid");
+    assert!(config.queue_limit.value >= 40, "{verdict:#?}");
+}
+
+#[test]
+fn handlers_that_wait_for_their_own_pool_are_named() {
+    const OUTER: Method<(), bool> = Method::new("nested.outer");
+    const INNER: Method<(), ()> = Method::new("nested.inner");
+    let _alone = alone();
+    let own = Arc::new(OnceLock::<Client>::new());
+    let inner = Arc::clone(&own);
+    let server = Server::new(config("Server_Pool_Tasks=2\nServer_Max_Concurrent_Trans=40\n"));
+    let server = server.handle(INNER, |_, ()| Ok(())).handle(OUTER, move |_, ()| {
+        Ok(inner.get().expect("set before the first call").call(INNER, &()).is_ok())
+    });
+    let server = server.start().expect("starts");
+    own.set(Client::connect(&server.address().to_string()).unwrap()).expect("set once");
+    let _crowd = Crowd::of(8, server.address(), |client| drop(client.call(OUTER, &())));
+    let verdict = judged(&server, Cause::Nested { port: tcpip() });
+    assert_eq!(verdict.lines, ["Server_Nested_Reserve=1"], "{verdict:#?}");
+}
+
+#[test]
+fn a_healthy_server_is_silent_idle_and_busy() {
+    let _alone = alone();
+    let server = load_server("Server_Pool_Tasks=20\nServer_Max_Concurrent_Trans=20\n");
+    let silent = || {
+        for _ in 0..12 {
+            server.insight().look();
+            let verdict = server.insight().verdict();
+            assert_eq!(verdict.cause, Cause::Nothing, "{verdict:#?}");
+            std::thread::sleep(LOOK);
+        }
+    };
+    silent();
+    // Ten of twenty workers are busy nearly all the time.
+    let crowd = Crowd::of(10, server.address(), sleep(5));
+    silent();
+    drop(crowd);
+    assert_eq!(server.insight().overview().expect("it has looked").verdict, Verdict::default());
+}
