@@ -70,7 +70,9 @@ fn threads_share_a_client_and_bodies_of_every_size_come_back() {
 fn a_call_that_is_late_or_dropped_leaves_the_connection_of_use() {
     let server = common::load_server("");
     let client = client(&server);
-    let late = client.with_deadline(Duration::from_millis(30)).call(load::SLEEP, &200);
+    // Connected before: what is late is the call.
+    assert_eq!(client.call(builtin::PING, &()), Ok(()));
+    let late = client.with_deadline(Duration::from_millis(200)).call(load::SLEEP, &800);
     assert_eq!(late, Err(ClientError::DeadlineExceeded { noticed: Side::Client, may_have_run: true }));
     drop(client.start(load::SLEEP, &200).unwrap());
     assert_eq!(client.call(builtin::PING, &()), Ok(()));
