@@ -355,6 +355,5 @@ fn json_text(codec: Codec, bytes: &[u8]) -> Result<String, WireError> {
     if codec != Codec::Json {
         return Err(WireError::Undecodable("the result of a JSON call is not JSON".to_owned()));
     }
-    json::check(bytes)?;
-    String::from_utf8(bytes.to_vec()).map_err(|error| WireError::Undecodable(error.to_string()))
+    json::check(bytes).map(str::to_owned)
 }

@@ -23,13 +23,16 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> 
     serde_json::from_slice(bytes).map_err(|error| WireError::Undecodable(wrong::<T>(bytes, &error)))
 }
 
-/// Is it one JSON value, and nothing else? Keeps nothing of it, so it may be as deep as it likes.
+/// The text, if it is one JSON value and nothing else. Keeps nothing of it, so it may be as deep as it likes.
 ///
 /// # Errors
 /// [`WireError::Undecodable`].
-pub fn check(bytes: &[u8]) -> Result<(), WireError> {
-    let checked = serde_json::from_slice::<IgnoredAny>(bytes);
-    checked.map(drop).map_err(|error| WireError::Undecodable(error.to_string()))
+pub fn check(bytes: &[u8]) -> Result<&str, WireError> {
+    let text = std::str::from_utf8(bytes).map_err(|error| WireError::Undecodable(error.to_string()))?;
+    match serde_json::from_str::<IgnoredAny>(text) {
+        Ok(_) => Ok(text),
+        Err(error) => Err(WireError::Undecodable(error.to_string())),
+    }
 }
 
 /// Where the nest becomes too deep. Right for JSON; what is none is refused by the reader anyway.
@@ -112,7 +115,7 @@ mod tests {
     #[test]
     fn what_is_only_checked_may_be_deep() {
         let deep = [vec![b'['; 1 << 20], vec![b']'; 1 << 20]].concat();
-        assert_eq!(check(&deep), Ok(()));
+        assert_eq!(check(&deep).map(str::len), Ok(2 << 20));
         assert!(check(b"[] 1").is_err() && check(b"[").is_err() && check(b"\"\xff\"").is_err());
     }
 }
