@@ -101,8 +101,7 @@ class Client:
         if kind != WELCOME:
             raise self.fault(code, 0, body)
         self.server, self.body_max = text(body), number(body, "I")
-        # Of each method its number, its name, and a fingerprint of its types, which JSON has no use for.
-        entries = [(number(body, "H"), text(body), number(body, "Q")) for _ in range(number(body, "Q"))]
+        entries = [(number(body, "H"), text(body), number(body, "Q")) for _ in range(number(body, "Q"))]  # fingerprints
         self.numbers, self.methods = {name: number for number, name, _ in entries}, [name for _, name, _ in entries]
         self.socket.settimeout(None)
         threading.Thread(target=self.read, name="boneyard", daemon=True).start()
