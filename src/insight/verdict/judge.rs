@@ -203,7 +203,8 @@ impl Judge {
         let Opinion { cause, headline, because, advice, .. } = opinion;
         let sure = self.sure(&cause, agreeing);
         if let Some(settings) = self.settings.clone().filter(|_| cause != Cause::Nothing) {
-            self.before = Some(Before::new(settings, Figures::of(period), &advice.lines, advice.gain));
+            let before = Before::new(settings, Figures::of(period), &advice.lines, advice.gain);
+            self.before = Some(before).filter(Before::is_comparable).or(self.before.take());
         }
         self.verdict = Verdict {
             cause,

@@ -141,3 +141,15 @@ fn a_broken_note_is_as_none() {
         assert_eq!(judge.verdict().effect, None, "{broken}");
     }
 }
+
+#[test]
+fn nothing_done_before_a_change_is_no_measure_for_what_is_done_after_it() {
+    let (mut reel, mut judge) = (Reel::new(TIGHT), Judge::default());
+    let port = Port { busy: 10, waiting: 70, without_permit: 0.99, ..Port::of(40) };
+    let stuck = Second { ports: vec![port], ..throttled() };
+    look(&mut reel, &mut judge, &stuck, 12);
+    assert_eq!(judge.verdict().cause, Cause::Throttle);
+    reel.set(WIDE);
+    look(&mut reel, &mut judge, &relieved(400), 12);
+    assert_eq!(judge.verdict().effect, None);
+}
