@@ -68,6 +68,11 @@ pub(super) fn permits(scene: &Scene<'_>) -> Advice {
 pub(super) fn workers(scene: &Scene<'_>, at: usize) -> Advice {
     let load = &scene.loads[at];
     let (now, busy) = (load.workers.max(1.0), load.busy.max(1.0));
+    if now >= POOL_TASKS_MAX.into() {
+        return without_lines(
+            "The pool is as large as it can be. Shorter calls, or another port or server, help.",
+        );
+    }
     let most = (POOL_STEP * now).min(POOL_TASKS_MAX.into());
     let places = load.asked_for().min(most) / busy;
     // What of the throughput is this port's grows; the rest stays.

@@ -182,3 +182,12 @@ fn one_address_that_may_be_many_users_leaves_the_setting_to_be_read() {
     assert_eq!(verdict.cause, Cause::Client { peer: "192.0.2.1".to_owned() });
     assert!(verdict.lines.is_empty() && verdict.expected.contains("TCPIP_Pool_Tasks=40"), "{verdict:#?}");
 }
+
+#[test]
+fn a_pool_as_large_as_it_can_be_gets_no_line() {
+    let port = Port { busy: 3700, waiting: 3000, ..Port::of(4096) }.runs("disk.read", 37_000, 0.08, 0.1);
+    let ini = "Server_Pool_Tasks=4096\nServer_Max_Concurrent_Trans=-1\n";
+    let verdict = verdict_after(Reel::new(ini), &second(vec![port]));
+    assert_eq!(verdict.cause, Cause::Pool { port: "TCPIP".to_owned() }, "{verdict:#?}");
+    assert!(verdict.lines.is_empty() && verdict.expected.contains("as large as it can be"), "{verdict:#?}");
+}
