@@ -191,3 +191,12 @@ fn a_pool_as_large_as_it_can_be_gets_no_line() {
     assert_eq!(verdict.cause, Cause::Pool { port: "TCPIP".to_owned() }, "{verdict:#?}");
     assert!(verdict.lines.is_empty() && verdict.expected.contains("as large as it can be"), "{verdict:#?}");
 }
+
+#[test]
+fn short_calls_among_long_ones_are_no_lock() {
+    let port = Port { busy: 10, waiting: 13, ..Port::of(10) };
+    let port = port.runs("disk.read", 190, 0.05, 0.05).runs("disk.read", 46, 0.05, 0.005);
+    let ini = "Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=20\n";
+    let verdict = verdict_after(Reel::new(ini), &second(vec![port]));
+    assert_eq!(verdict.cause, Cause::Pool { port: "TCPIP".to_owned() }, "{verdict:#?}");
+}
