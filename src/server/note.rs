@@ -1,7 +1,7 @@
 //! A short text that is kept over a restart, in a file beside the settings.
 //!
-//! Knows the disk and nothing of what it keeps. A server without a settings file keeps nothing. What cannot be read or is
-//! too old is as nothing; what cannot be written is told of in the log, once.
+//! Knows the disk and nothing of what it keeps. A server without a settings file keeps nothing. What cannot be read or
+//! is too old is as nothing; what cannot be written is told of in the log, once.
 
 use crate::sync::{AtomicBool, Ordering};
 use std::fs::{self, File};

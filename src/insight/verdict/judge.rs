@@ -1,8 +1,8 @@
 //! From opinions to a verdict: what several looks agree on, and for how long.
 //!
 //! Invariants: the verdict changes only when four of the last five looks agree, or none of them agrees with it, so a
-//! burst of a second changes nothing; the log is told of a change only when it has stood for five seconds. What was measured under other settings has no
-//! part in it.
+//! burst of a second changes nothing; the log is told of a change only when it has stood for five seconds. What was
+//! measured under other settings has no part in it.
 
 use super::causes::{Evidence, Opinion, TROUBLES_KEPT, Troubles, opinion};
 use super::effect::{self, Before, Figures, Settings, Trial};

@@ -141,8 +141,8 @@ impl Processors {
     }
 
     /// How many times as much could be done: likely, at least and at most. A machine that is busy with other things
-    /// shares fairly. Likely: only this process's use grows. At least: clients on this machine grow with it, at twice its
-    /// own use.
+    /// shares fairly. Likely: only this process's use grows. At least: clients on this machine grow with it, at twice
+    /// its own use.
     fn room(&self) -> (f64, f64, f64) {
         let used = self.used.max(1e-6);
         let idle = self.idle.unwrap_or(self.cores - self.used);

@@ -8,9 +8,29 @@ use super::*;
 use crate::config::Config;
 use reel::{Port, Reel, Second, busy, guest};
 
-/// Each cause as it looks, the lines that should come of it, and a word of what is expected.
-fn situations() -> Vec<(&'static str, Reel, Second, Cause, &'static [&'static str], &'static str)> {
-    let port = |name: &str| name.to_owned();
+/// Its name, how it looks, the cause, the lines that should come of it, and a word of what is expected.
+type Situation = (&'static str, Reel, Second, Cause, &'static [&'static str], &'static str);
+
+const ONE: &str = "Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=40\n";
+
+fn pool() -> Cause {
+    Cause::Pool { port: "TCPIP".to_owned() }
+}
+
+fn small(port: Port) -> Second {
+    Second { used: 0.1, idle: 1.8, ports: vec![port], ..Second::default() }
+}
+
+fn sleeping() -> Port {
+    Port { busy: 10, waiting: 30, ..Port::of(10) }.runs("disk.read", 200, 0.15, 0.05)
+}
+
+fn lone() -> Port {
+    Port::of(10).runs("note.read", 50, 0.0, 0.001)
+}
+
+/// Nothing is full, or a setting or the processors are.
+fn of_places() -> Vec<Situation> {
     let three = "Ports=TCPIP,LAN2,LAN3\nLAN2_TCPIPAddress=127.0.0.1:2\nLAN3_TCPIPAddress=127.0.0.1:3\n\
                  Server_Pool_Tasks=40\nServer_Max_Concurrent_Trans=20\n";
     let starved = |busy, waiting| Port { busy, waiting, without_permit: 0.98, ..Port::of(40) };
@@ -24,112 +44,66 @@ fn situations() -> Vec<(&'static str, Reel, Second, Cause, &'static [&'static st
         ..Second::default()
     };
     let spinning = Port { busy: 40, waiting: 60, ..Port::of(40) }.runs("math.spin", 190, 0.3, 0.2);
-    let sleeping = Port { busy: 10, waiting: 30, ..Port::of(10) }.runs("disk.read", 200, 0.15, 0.05);
-    let blocked =
-        Port { busy: 10, blocked: 10, waiting: 30, ..Port::of(10) }.runs("disk.read", 200, 0.15, 0.05);
-    let heavy = Port { busy: 10, waiting: 30, ..Port::of(10) }.runs("report.make", 18, 0.1, 0.5).runs(
-        "note.read",
-        200,
-        0.1,
-        0.002,
-    );
+    let spinning = Second { used: 1.95, out: 40, ..small(spinning) };
+    let blocked = small(Port { blocked: 10, ..sleeping() });
+    let few_permits = "Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=4\n";
+    let throttle = &["Server_Max_Concurrent_Trans=120"];
+    vec![
+        ("idle", Reel::new(ONE), small(Port::of(10)), Cause::Nothing, &[], ""),
+        ("busy", Reel::new(ONE), small(busy()), Cause::Nothing, &[], ""),
+        ("throttle", Reel::new(three), throttled, Cause::Throttle, throttle, "About 6.0x"),
+        ("processors", Reel::new("Server_Pool_Tasks=40\n"), spinning, Cause::Cpu, &[], "would do nothing"),
+        ("pool", Reel::new(ONE), small(sleeping()), pool(), &["TCPIP_Pool_Tasks=40"], "About 4.0x"),
+        ("blocked", Reel::new(few_permits), blocked, pool(), &["TCPIP_Pool_Tasks=40"], "About 4.0x"),
+    ]
+}
+
+/// What is called, or who calls, is the reason.
+fn of_calls() -> Vec<Situation> {
+    let heavy = Port { busy: 10, waiting: 30, ..Port::of(10) };
+    let heavy = heavy.runs("report.make", 18, 0.1, 0.5).runs("note.read", 200, 0.1, 0.002);
     let locked = Port { busy: 20, waiting: 30, ..Port::of(20) }.runs("note.write", 500, 0.06, 0.04);
+    let lock = Reel::new("Server_Pool_Tasks=20\n").having_run("note.write", 0.002);
+    let guests = vec![guest("192.0.2.1", 30), guest("192.0.2.1", 10), guest("192.0.2.2", 2)];
+    let noisy = Second { guests, ..small(sleeping()) };
+    let client = Cause::Client { peer: "192.0.2.1".to_owned() };
+    let method = |method: &str| Cause::Method { port: "TCPIP".to_owned(), method: method.to_owned() };
+    let longer = "only make the line in note.write longer";
+    vec![
+        ("method", Reel::new(ONE), small(heavy), method("report.make"), &[], "in tx.blocking"),
+        ("lock", lock, small(locked), method("note.write"), &[], longer),
+        ("client", Reel::new(ONE), noisy, client, &["Server_Session_Calls=2"], "The others wait about"),
+    ]
+}
+
+/// Something is refused, again and again.
+fn of_refusals() -> Vec<Situation> {
     let bursts =
         Port { busy: 2, waiting: 1, queue_full: 30, ..Port::of(10) }.runs("note.read", 100, 0.02, 0.02);
-    let small = |port| Second { used: 0.1, idle: 1.8, ports: vec![port], ..Second::default() };
-    let one = "Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=40\n";
-    let noisy = Second {
-        guests: vec![guest("192.0.2.1", 30), guest("192.0.2.1", 10), guest("192.0.2.2", 2)],
-        ..small(sleeping.clone())
-    };
-    let lone = Port::of(10).runs("note.read", 50, 0.0, 0.001);
+    let turned_away = || Second { refused_descriptors: 3, ..small(lone()) };
+    let (port, buffers) = ("TCPIP".to_owned(), Port { buffers_full: 9, ..lone() });
     vec![
-        ("idle", Reel::new(one), small(Port::of(10)), Cause::Nothing, &[], ""),
-        ("busy", Reel::new(one), small(busy()), Cause::Nothing, &[], ""),
-        (
-            "throttle",
-            Reel::new(three),
-            throttled,
-            Cause::Throttle,
-            &["Server_Max_Concurrent_Trans=120"],
-            "About 6.0x",
-        ),
-        (
-            "processors",
-            Reel::new("Server_Pool_Tasks=40\n"),
-            Second { used: 1.95, out: 40, ..small(spinning) },
-            Cause::Cpu,
-            &[],
-            "would do nothing",
-        ),
-        (
-            "pool",
-            Reel::new(one),
-            small(sleeping),
-            Cause::Pool { port: port("TCPIP") },
-            &["TCPIP_Pool_Tasks=40"],
-            "About 4.0x",
-        ),
-        (
-            "blocked",
-            Reel::new("Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=4\n"),
-            small(blocked),
-            Cause::Pool { port: port("TCPIP") },
-            &["TCPIP_Pool_Tasks=40"],
-            "About 4.0x",
-        ),
-        (
-            "method",
-            Reel::new(one),
-            small(heavy),
-            Cause::Method { port: port("TCPIP"), method: port("report.make") },
-            &[],
-            "in tx.blocking",
-        ),
-        (
-            "lock",
-            Reel::new("Server_Pool_Tasks=20\n").having_run("note.write", 0.002),
-            small(locked),
-            Cause::Method { port: port("TCPIP"), method: port("note.write") },
-            &[],
-            "only make the line in note.write longer",
-        ),
         (
             "queue",
             Reel::new("Server_Pool_Tasks=10\nServer_Queue_Limit=100\n"),
             small(bursts),
-            Cause::QueueBound { port: port("TCPIP") },
+            Cause::QueueBound { port: port.clone() },
             &["Server_Queue_Limit=400"],
             "No call of such bursts is refused",
         ),
         (
-            "client",
-            Reel::new(one),
-            noisy,
-            Cause::Client { peer: port("192.0.2.1") },
-            &["Server_Session_Calls=2"],
-            "The others wait about",
-        ),
-        (
             "descriptors",
             Reel::new("Server_Descriptor_Reserve=1000\n"),
-            Second { refused_descriptors: 3, ..small(lone.clone()) },
+            turned_away(),
             Cause::Descriptors,
             &["Server_Descriptor_Reserve=64"],
             "Room for 1036 connections instead of 100",
         ),
-        (
-            "descriptors, all used",
-            Reel::new(""),
-            Second { refused_descriptors: 3, ..small(lone.clone()) },
-            Cause::Descriptors,
-            &[],
-            "ulimit -H -n",
-        ),
+        ("descriptors, all used", Reel::new(""), turned_away(), Cause::Descriptors, &[], "ulimit -H -n"),
         (
             "buffers",
             Reel::new("Server_Buffer_Memory_MB=64\n"),
-            small(Port { buffers_full: 9, ..lone.clone() }),
+            small(buffers),
             Cause::Buffers,
             &["Server_Buffer_Memory_MB=128"],
             "from 112 MiB of messages on instead of 56",
@@ -137,8 +111,8 @@ fn situations() -> Vec<(&'static str, Reel, Second, Cause, &'static [&'static st
         (
             "nested",
             Reel::new("Server_Pool_Tasks=4\n"),
-            small(Port { nested: 1, ..lone }),
-            Cause::Nested { port: port("TCPIP") },
+            small(Port { nested: 1, ..lone() }),
+            Cause::Nested { port },
             &["Server_Nested_Reserve=1"],
             "a worker of their own",
         ),
@@ -147,7 +121,8 @@ fn situations() -> Vec<(&'static str, Reel, Second, Cause, &'static [&'static st
 
 #[test]
 fn each_cause_is_named_with_lines_that_the_parser_takes_and_health_is_silent() {
-    for (name, mut reel, second, cause, lines, expected) in situations() {
+    let situations = [of_places(), of_calls(), of_refusals()].into_iter().flatten();
+    for (name, mut reel, second, cause, lines, expected) in situations {
         let mut judge = Judge::default();
         let said: Vec<String> = (0..16).flat_map(|_| reel.look(&mut judge, &second)).collect();
         let verdict = judge.verdict();
