@@ -1,7 +1,7 @@
 //! The admin server: HTTP on a thread of its own, with no permit, no worker and no queue in common with calls.
 //!
-//! Knows HTTP and an [`Insight`]; what it answers is made there. Commands of the console run on threads beside
-//! its own, so that none of them holds up another request. hyper reads and writes HTTP.
+//! Knows HTTP and an [`Insight`]; what it answers is made there. Commands of the console and /metrics run on threads
+//! beside its own, so that none of them holds up another request. hyper reads and writes HTTP.
 //!
 //! Everything a peer can do without end has a limit: connections, heads, bodies, commands, and the time of each. What
 //! is over a limit is answered where that can be, and counted ([`Refusal`]).
@@ -48,6 +48,9 @@ const ANSWERS_MAX: Duration = Duration::from_millis(250);
 /// Commands of the console that run at once.
 const COMMANDS_MAX: usize = 4;
 
+/// Threads for them, and one that /metrics finds free when all of them last.
+const THREADS_MAX: usize = COMMANDS_MAX + 1;
+
 const TOO_MANY: &str = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
                         content-type: text/plain\r\n\r\nthe admin server has as many connections as it may have\n";
 const TOO_SLOW: &str = "HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-type: text/plain\r\n\r\n\
@@ -90,8 +93,7 @@ impl AdminServer {
         insight: Arc<Insight>,
     ) -> std::io::Result<AdminServer> {
         let address = listener.local_addr()?;
-        let runtime =
-            Builder::new_current_thread().enable_all().max_blocking_threads(COMMANDS_MAX).build()?;
+        let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(THREADS_MAX).build()?;
         let (over, end) = oneshot::channel();
         let commands = Arc::new(Semaphore::new(COMMANDS_MAX));
         let desk = Arc::new(Desk { insight, gate: Gate::new(token, name), patience, commands });

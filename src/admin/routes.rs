@@ -8,7 +8,7 @@ use crate::sync::Arc;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
-    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
     REFERRER_POLICY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, Request, Response, StatusCode};
@@ -96,7 +96,11 @@ pub(super) async fn answer(
     let mut answer = match admit(&request, peer, desk) {
         Ok(Page::Status) => page(),
         Ok(Page::StatusJson) => status(&desk.insight),
-        Ok(Page::Metrics) => measured(&desk.insight, request.headers()),
+        Ok(Page::Metrics) => {
+            let accepted = request.headers().get_all(ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
+            let format = Format::accepted(accepted);
+            measured(&desk.insight, format).await
+        }
         Ok(Page::Live) => said(StatusCode::OK, TEXT, "live\n"),
         Ok(Page::Ready) => ready(&desk.insight),
         Ok(Page::Console) => command(request, desk).await,
@@ -159,9 +163,13 @@ fn status(insight: &Insight) -> Answer {
     }
 }
 
-fn measured(insight: &Insight, headers: &HeaderMap) -> Answer {
-    let format = Format::accepted(headers.get_all(ACCEPT).iter().filter_map(|accept| accept.to_str().ok()));
-    said(StatusCode::OK, format.name(), metrics::text(&insight.statistics(), format))
+/// Of many ports and methods it is a megabyte, for which nobody else should wait.
+async fn measured(insight: &Arc<Insight>, format: Format) -> Answer {
+    let insight = Arc::clone(insight);
+    match tokio::task::spawn_blocking(move || metrics::text(&insight.statistics(), format)).await {
+        Ok(text) => said(StatusCode::OK, format.name(), text),
+        Err(_) => said(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "it panicked; the log says where\n"),
+    }
 }
 
 fn ready(insight: &Insight) -> Answer {

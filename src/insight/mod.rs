@@ -67,6 +67,9 @@ pub trait House: Send + Sync + std::fmt::Debug {
     /// All that is measured, now.
     fn picture(&self) -> Picture;
 
+    /// Does it take no more calls, because it stops?
+    fn is_draining(&self) -> bool;
+
     /// What each worker does, in the order of ports and workers.
     fn workers(&self) -> Vec<WorkerPicture>;
 
@@ -219,7 +222,7 @@ impl Insight {
     /// Why not, in words.
     pub fn ready(&self) -> Result<(), String> {
         // A stop may be over before the next look.
-        if self.house.picture().draining {
+        if self.house.is_draining() {
             return Err("draining: the server stops and takes no more calls".to_owned());
         }
         self.readiness.lock().says(self.house.config().busy_limit.value)

@@ -139,9 +139,10 @@ impl Period {
 impl PortPeriod {
     /// What counters say; gauges of the end alone.
     fn between(before: &PortPicture, after: &PortPicture) -> PortPeriod {
+        // Both are in the order of the methods' numbers, and what was called once stays: there may be thousands.
+        let mut earlier = before.methods.iter().peekable();
         let methods = after.methods.iter().map(|method| {
-            let earlier = before.methods.iter().find(|earlier| earlier.name == method.name);
-            let Some(earlier) = earlier else {
+            let Some(earlier) = earlier.next_if(|earlier| earlier.name == method.name) else {
                 return MethodPeriod {
                     name: Arc::clone(&method.name),
                     answers: method.answers,

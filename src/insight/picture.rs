@@ -106,7 +106,8 @@ pub struct PortPicture {
     pub closed: [u64; CloseReason::ALL.len()],
     /// The other counters of [`PortStats`](crate::stats::PortStats), by name.
     pub counters: Vec<(&'static str, u64)>,
-    /// Methods that were called.
+    /// Methods that were called, in the order of their numbers: what an earlier picture has of them comes in the same
+    /// order.
     pub methods: Vec<MethodPicture>,
 }
 

@@ -78,9 +78,9 @@ impl Figures {
 fn expansion_factor(before: &Picture, after: &Picture) -> f64 {
     let (mut calls, mut sum) = (0.0, 0.0);
     for (before, after) in before.ports.iter().zip(&after.ports) {
+        let mut earlier = before.methods.iter().peekable();
         for method in &after.methods {
-            let earlier = before.methods.iter().find(|earlier| earlier.name == method.name);
-            let (recent, total) = since(earlier, method);
+            let (recent, total) = since(earlier.next_if(|earlier| earlier.name == method.name), method);
             let best = best(method).max(BEST_MIN);
             calls += recent as f64;
             sum += (total.as_secs_f64() / best.as_secs_f64()).max(recent as f64);

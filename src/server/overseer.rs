@@ -123,7 +123,7 @@ impl Overseer {
         PortPicture {
             name: Arc::clone(name),
             address: *address,
-            open: !self.draining.load(Ordering::Relaxed) && !bell.is_stopped(),
+            open: !self.is_draining() && !bell.is_stopped(),
             workers: workers(crew),
             waiting: shared.queue.len() as u64,
             queue_limit: config.queue_limit.value.into(),
@@ -156,6 +156,10 @@ fn names(chain: Option<&Chain>) -> Vec<String> {
 }
 
 impl House for Overseer {
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
     fn workers(&self) -> Vec<WorkerPicture> {
         let now = Instant::now();
         let of_port = |port: &OverseenPort| -> Vec<WorkerPicture> {
@@ -223,7 +227,7 @@ impl House for Overseer {
     }
 
     fn quit(&self) -> Result<(), String> {
-        if self.draining.load(Ordering::Relaxed) {
+        if self.is_draining() {
             return Err("the server stops already".to_owned());
         }
         self.program.quit()
@@ -249,7 +253,7 @@ impl House for Overseer {
             taken: now,
             started: self.started_at,
             uptime: now.saturating_duration_since(self.started),
-            draining: self.draining.load(Ordering::Relaxed),
+            draining: self.is_draining(),
             cpu: Cpu {
                 cores: machine::cpus(),
                 used: machine::cpu_used(),

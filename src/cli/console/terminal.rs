@@ -131,7 +131,8 @@ impl Helper for Words {}
 
 /// Where the last word of `line` begins, and what it can be.
 fn completions(line: &str, lines: &str) -> (usize, Vec<String>) {
-    let start = line.rfind(char::is_whitespace).map_or(0, |space| space + 1);
+    // A space may be several bytes long.
+    let start = line.len() - line.rsplit(char::is_whitespace).next().unwrap_or_default().len();
     let before: Vec<_> = line[..start].split_whitespace().collect();
     let mut found: Vec<String> = Vec::new();
     for line_there_can_be in lines.lines() {
@@ -167,5 +168,6 @@ mod tests {
         assert_eq!(of("set c "), (6, vec!["A=".to_owned()]));
         assert_eq!(of("quit "), (5, Vec::new()));
         assert_eq!(of("é"), (0, Vec::new()));
+        assert_eq!(of("show\u{3000}port\u{a0}l"), (13, vec!["LAN2 ".to_owned()]));
     }
 }

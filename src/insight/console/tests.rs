@@ -90,6 +90,10 @@ fn port(name: &str, tcp: u16, workers: Workers, methods: Vec<MethodPicture>) -> 
 }
 
 impl House for Model {
+    fn is_draining(&self) -> bool {
+        false
+    }
+
     fn picture(&self) -> Picture {
         let seconds = self.seconds.load(Ordering::Relaxed);
         let uptime = Duration::from_secs(seconds);

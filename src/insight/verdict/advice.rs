@@ -41,7 +41,7 @@ pub(super) fn permits(scene: &Scene<'_>) -> Advice {
     let out = scene.period.permits_out.max(1.0);
     let blocked = scene.sum(|load| load.port.workers_blocked);
     // What could run at once: where there are more workers than clients call, the clients end it.
-    let wanted = scene.sum(|load| load.in_flight().min(load.workers)) - blocked;
+    let wanted = scene.sum(|load| load.asked_for().min(load.workers)) - blocked;
     let places = wanted.min(total.into()) / out;
     let gain = Gain::of(places, &scene.processors);
     if !gain.is_worth_it() {
@@ -54,6 +54,9 @@ pub(super) fn permits(scene: &Scene<'_>) -> Advice {
         false => total.max(limit),
     };
     let lines = throttle_lines(scene.config, limit, None);
+    if scene.per_s() <= 0.0 {
+        return stuck(&lines);
+    }
     let end = match gain.by_processors {
         true => "Then the processors limit.",
         false if wanted >= f64::from(total) * FULL => "Then the workers limit.",
@@ -66,10 +69,15 @@ pub(super) fn permits(scene: &Scene<'_>) -> Advice {
 pub(super) fn workers(scene: &Scene<'_>, at: usize) -> Advice {
     let load = &scene.loads[at];
     let (now, busy) = (load.workers.max(1.0), load.busy.max(1.0));
+    if now >= POOL_TASKS_MAX.into() {
+        return without_lines(
+            "The pool is as large as it can be. Shorter calls, or another port or server, help.",
+        );
+    }
     let most = (POOL_STEP * now).min(POOL_TASKS_MAX.into());
-    let places = load.in_flight().min(most) / busy;
+    let places = load.asked_for().min(most) / busy;
     // What of the throughput is this port's grows; the rest stays.
-    let part = if scene.per_s() > 0.0 { load.per_s / scene.per_s() } else { 1.0 };
+    let part = if load.per_s > 0.0 { load.per_s / scene.per_s() } else { 1.0 };
     let gain = Gain::of(1.0 + (places - 1.0) * part, &scene.processors);
     if !gain.is_worth_it() && part > 0.5 {
         return worth_nothing(scene, gain, places);
@@ -82,7 +90,10 @@ pub(super) fn workers(scene: &Scene<'_>, at: usize) -> Advice {
     if scene.period.limit.is_some_and(|limit| needed > FULL * f64::from(limit)) {
         lines.extend(throttle_lines(scene.config, total, Some(&load.port.name)));
     }
-    let end = match (gain.by_processors, load.in_flight() > most) {
+    if load.per_s <= 0.0 {
+        return stuck(&lines);
+    }
+    let end = match (gain.by_processors, load.asked_for() > most) {
         (true, _) => "Then the processors limit.".to_owned(),
         (_, true) => "More may be worth it then; this is a step to measure.".to_owned(),
         _ if total > WORKERS_ADVISED_MAX => {
@@ -113,6 +124,15 @@ fn worth_nothing(scene: &Scene<'_>, gain: Gain, places: f64) -> Advice {
     let now = words::count(scene.per_s());
     let expected = format!("Raising it would do nothing ({now} calls/s, as now): {why}.");
     Advice { gain: Some(gain), ..without_lines(expected) }
+}
+
+/// No call ended: what there is may be long, or stuck.
+fn stuck(lines: &[String]) -> Advice {
+    without_lines(format!(
+        "No call ended, so nothing tells what more would bring: it may come to wait for the same. What runs, and for how \
+         long, is in show threads. If calls are meant to take so long: {}.",
+        lines.join(", ")
+    ))
 }
 
 /// The sentence on throughput and time of a call.
@@ -209,7 +229,7 @@ pub(super) fn queue(scene: &Scene<'_>, at: usize, refused: u64) -> Advice {
 }
 
 /// One client has most of it.
-pub(super) fn client(scene: &Scene<'_>, noisy: &Noisy) -> Advice {
+pub(super) fn client(scene: &Scene<'_>, noisy: &Noisy, sized: Option<&Advice>) -> Advice {
     let Noisy { peer, client, others, .. } = noisy;
     let workers = scene.config.effective_concurrency().max(1);
     let each = client.in_flight / client.connections.max(1);
@@ -243,8 +263,12 @@ pub(super) fn client(scene: &Scene<'_>, noisy: &Noisy) -> Advice {
             gain: None,
         };
     }
+    // Many connections with little on each are rather many users behind one address.
+    let serve = sized.map(|sized| format!(" Should it stand for many users: {}", or_else(sized)));
     without_lines(format!(
-        "No setting tells it from the others: its calls are few on each of many connections. Ask its owner, or drop {peer}."
+        "No setting tells it from the others: its calls are few on each of many connections. Ask its owner, or drop \
+         {peer}.{}",
+        serve.unwrap_or_default()
     ))
 }
 

@@ -6,7 +6,7 @@
 
 use super::advice::{self, Advice};
 use super::clients::{self, Noisy};
-use super::sizing::{FULL, Load, Processors};
+use super::sizing::{FULL, Load, Processors, REFUSED};
 use super::{Cause, words};
 use crate::config::Config;
 use crate::insight::{Guest, MethodPeriod, Period};
@@ -114,10 +114,10 @@ impl<'a> Scene<'a> {
         self.sum(|load| load.per_s)
     }
 
-    /// The port where most calls wait.
+    /// The port where most calls find no place.
     pub(super) fn worst(&self) -> usize {
-        let waiting = |index: &usize| self.loads[*index].waiting;
-        (0..self.loads.len()).max_by(|one, two| waiting(one).total_cmp(&waiting(two))).unwrap_or(0)
+        let left_over = |index: &usize| self.loads[*index].left_over();
+        (0..self.loads.len()).max_by(|one, two| left_over(one).total_cmp(&left_over(two))).unwrap_or(0)
     }
 
     /// The part of the time in which calls of some port had a worker and no permit.
@@ -141,11 +141,14 @@ impl<'a> Scene<'a> {
     /// Which of the settings calls wait for, if it is one.
     pub(super) fn full(&self) -> Option<Full> {
         let returning = self.sum(|load| load.port.workers_returning);
-        if self.permits_full() && (self.without_permit() >= 0.5 || returning >= 1.0) {
+        // What is refused at once does not wait for a permit.
+        let refused = self.loads.iter().any(|load| load.refuses() && !load.full());
+        if self.permits_full() && (self.without_permit() >= 0.5 || returning >= 1.0 || refused) {
             return Some(Full::Permits);
         }
         let full = |index: &usize| self.loads[*index].pressed() && self.loads[*index].full();
-        let fuller = |one: &usize, two: &usize| self.loads[*one].waiting.total_cmp(&self.loads[*two].waiting);
+        let left_over = |index: &usize| self.loads[*index].left_over();
+        let fuller = |one: &usize, two: &usize| left_over(one).total_cmp(&left_over(two));
         (0..self.loads.len()).filter(full).max_by(fuller).map(Full::Workers)
     }
 
@@ -222,16 +225,14 @@ fn pressing(scene: &Scene<'_>) -> Option<Opinion> {
     if full.is_none() && !scene.processors_full() {
         return None;
     }
+    let sized = full.filter(|_| !scene.processors_full()).map(|full| match full {
+        Full::Permits => (full, advice::permits(scene)),
+        Full::Workers(port) => (full, advice::workers(scene, port)),
+    });
     if let Some(noisy) = clients::noisy(scene.guests) {
-        return Some(client(scene, &noisy));
+        return Some(client(scene, &noisy, sized.as_ref().map(|(_, sized)| sized)));
     }
-    let Some(full) = full.filter(|_| !scene.processors_full()) else {
-        return Some(processors(scene, full));
-    };
-    let sized = match full {
-        Full::Permits => advice::permits(scene),
-        Full::Workers(port) => advice::workers(scene, port),
-    };
+    let Some((full, sized)) = sized else { return Some(processors(scene, full)) };
     if sized.gain.is_some_and(|gain| gain.by_processors && !gain.is_worth_it()) {
         return Some(processors(scene, Some(full)));
     }
@@ -248,6 +249,9 @@ fn crowded(scene: &Scene<'_>) -> Option<Opinion> {
 fn bursts(scene: &Scene<'_>) -> Option<Opinion> {
     let (index, refused) = scene.refusing(|troubles| &troubles.queue_full)?;
     let load = &scene.loads[index];
+    if load.full() {
+        return None;
+    }
     let (port, limit) = (load.port.name.to_string(), load.port.queue_limit);
     Some(Opinion {
         clear: clear(1.0 - load.busy / load.workers.max(1.0), 1.0 - FULL, 0.5),
@@ -267,7 +271,7 @@ fn bursts(scene: &Scene<'_>) -> Option<Opinion> {
     })
 }
 
-fn client(scene: &Scene<'_>, noisy: &Noisy) -> Opinion {
+fn client(scene: &Scene<'_>, noisy: &Noisy, sized: Option<&Advice>) -> Opinion {
     let Noisy { peer, client, share, others } = noisy;
     let connections = words::plural(client.connections as f64, "connection");
     let wait = scene.loads[scene.worst()].wait;
@@ -289,7 +293,7 @@ fn client(scene: &Scene<'_>, noisy: &Noisy) -> Opinion {
                 words::time(wait)
             ),
         ],
-        advice: advice::client(scene, noisy),
+        advice: advice::client(scene, noisy, sized),
     }
 }
 
@@ -308,6 +312,7 @@ fn processors(scene: &Scene<'_>, full: Option<Full>) -> Opinion {
     }
     let running = scene.running();
     because.push(format!("{} run at once on {} processors.", words::plural(running, "call"), cpu.cores));
+    because.extend(refused_in_words(scene));
     because.extend(full.map(|full| format!("{} Raising that would not help.", full_in_words(scene, full))));
     Opinion {
         cause: Cause::Cpu,
@@ -360,6 +365,7 @@ fn method(scene: &Scene<'_>, full: Full, sized: &Advice) -> Option<Opinion> {
     }
     because.extend(keeps_its_permit(scene, load));
     because.push(full_in_words(scene, full));
+    because.extend(refused_in_words(scene));
     Some(Opinion {
         cause: Cause::Method { port, method: name.clone() },
         clear: if serial { 0.2 } else { clear(share, MOST, 0.9) },
@@ -373,7 +379,10 @@ fn method(scene: &Scene<'_>, full: Full, sized: &Advice) -> Option<Opinion> {
 /// So many run at once, and each takes that many times what one alone takes: then they take turns.
 fn one_after_the_other(runs: &crate::stats::Distribution, at_once: f64) -> bool {
     let (alone, mean) = (runs.min().as_secs_f64(), runs.mean().as_secs_f64());
-    at_once >= 8.0 && alone >= 0.000_1 && (0.75..=1.1).contains(&(mean / (alone * at_once)))
+    let [p10, p50] = [0.1, 0.5].map(|share| runs.quantile(share).as_secs_f64());
+    // Where most are long and some are not, these are calls of another kind, of which the shortest was one.
+    let of_two_kinds = p10 < 0.5 * mean && p50 >= 0.5 * mean;
+    at_once >= 8.0 && alone >= 0.000_1 && !of_two_kinds && (0.75..=1.1).contains(&(mean / (alone * at_once)))
 }
 
 /// A setting is what limits: permits or workers.
@@ -410,6 +419,7 @@ fn setting(scene: &Scene<'_>, full: Full, advice: Advice) -> Opinion {
             (Cause::Pool { port }, headline, clear(load.busy / load.workers, FULL, 0.98))
         }
     };
+    because.extend(refused_in_words(scene));
     because.push(match load.per_s > 0.0 {
         true => format!("A call waits {} and runs {}.", words::time(load.wait), words::time(load.run)),
         false => "No call ended meanwhile.".to_owned(),
@@ -418,12 +428,24 @@ fn setting(scene: &Scene<'_>, full: Full, advice: Advice) -> Opinion {
     if full == Full::Permits {
         because.extend(keeps_its_permit(scene, load));
     }
-    let waiting = clear(load.waiting, 1.0, 5.0);
-    Opinion { cause, clear: 0.5 * margin + 0.5 * waiting, pressed: true, headline, because, advice }
+    let left_over = clear(load.left_over(), 1.0, 5.0);
+    Opinion { cause, clear: 0.5 * margin + 0.5 * left_over, pressed: true, headline, because, advice }
 }
 
 fn waits(calls: f64) -> String {
     format!("{} wait", words::plural(calls, "call"))
+}
+
+/// What is refused for want of a place, if much is.
+fn refused_in_words(scene: &Scene<'_>) -> Option<String> {
+    if !scene.loads.iter().any(Load::refuses) {
+        return None;
+    }
+    let of = |status| scene.period.ports.iter().map(|port| port.answers.with(status)).sum::<u64>();
+    let given = REFUSED.into_iter().filter(|status| of(*status) > 0);
+    let names: Vec<_> = given.map(|status| format!("{status:?}")).collect();
+    let per_s = words::plural(scene.sum(|load| load.refused_per_s), "call");
+    Some(format!("{per_s} a second refused ({}).", names.join(", ")))
 }
 
 fn capitalised(text: &str) -> String {

@@ -99,7 +99,12 @@ impl Before {
     pub(super) fn read(note: &str) -> Option<Before> {
         let before: Before = serde_json::from_str(note).ok().filter(|_| note.len() <= NOTE_BYTES_MAX)?;
         let sound = before.figures.are_sound() && before.said.is_none_or(f64::is_finite);
-        (before.version == VERSION && sound && before.figures.per_s > 0.0).then_some(before)
+        (before.version == VERSION && sound && before.is_comparable()).then_some(before)
+    }
+
+    /// Something was done: nothing is any number of times as much as nothing.
+    pub(super) fn is_comparable(&self) -> bool {
+        self.figures.per_s > 0.0
     }
 
     /// To be read by a later run.

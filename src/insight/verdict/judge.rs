@@ -1,8 +1,8 @@
 //! From opinions to a verdict: what several looks agree on, and for how long.
 //!
-//! Invariants: the verdict changes only when four of the last five looks agree, so a burst of a second changes nothing;
-//! the log is told of a change only when it has stood for five seconds. What was measured under other settings has no
-//! part in it.
+//! Invariants: the verdict changes only when four of the last five looks agree, or none of them agrees with it, so a
+//! burst of a second changes nothing; the log is told of a change only when it has stood for five seconds. What was
+//! measured under other settings has no part in it.
 
 use super::causes::{Evidence, Opinion, TROUBLES_KEPT, Troubles, opinion};
 use super::effect::{self, Before, Figures, Settings, Trial};
@@ -165,7 +165,9 @@ impl Judge {
         self.opinions.push_back((latest.cause.clone(), latest.clear));
         self.opinions.drain(..self.opinions.len().saturating_sub(OPINIONS));
         let agree = |cause: &Cause| self.opinions.iter().filter(|(other, _)| other == cause).count();
-        let cause = match agree(&latest.cause) >= AGREEING {
+        // Where opinions waver, a verdict that none of them holds gives way, however unsure the next one is.
+        let forsaken = self.opinions.len() == OPINIONS && agree(&self.verdict.cause) == 0;
+        let cause = match agree(&latest.cause) >= AGREEING || forsaken {
             true => latest.cause.clone(),
             false => self.verdict.cause.clone(),
         };
@@ -203,7 +205,8 @@ impl Judge {
         let Opinion { cause, headline, because, advice, .. } = opinion;
         let sure = self.sure(&cause, agreeing);
         if let Some(settings) = self.settings.clone().filter(|_| cause != Cause::Nothing) {
-            self.before = Some(Before::new(settings, Figures::of(period), &advice.lines, advice.gain));
+            let before = Before::new(settings, Figures::of(period), &advice.lines, advice.gain);
+            self.before = Some(before).filter(Before::is_comparable).or(self.before.take());
         }
         self.verdict = Verdict {
             cause,

@@ -5,6 +5,10 @@
 //! the throughput grows as what is full does, until the processors are.
 
 use crate::insight::{Period, PortPeriod};
+use crate::service::Status;
+
+/// Said of calls for which a port has no place, or not soon enough.
+pub(super) const REFUSED: [Status; 3] = [Status::QueueFull, Status::WouldBeLate, Status::Overloaded];
 
 /// Of fewer calls the times say nothing.
 const CALLS_MIN: u64 = 20;
@@ -36,6 +40,8 @@ pub(super) struct Load<'a> {
     pub(super) run: f64,
     /// Calls run in a second.
     pub(super) per_s: f64,
+    /// Calls refused in a second, because there was too much to do.
+    pub(super) refused_per_s: f64,
 }
 
 impl<'a> Load<'a> {
@@ -63,12 +69,19 @@ impl<'a> Load<'a> {
             wait: waited / ran.max(1) as f64,
             run,
             per_s: ran as f64 / length,
+            refused_per_s: REFUSED.iter().map(|status| port.answers.with(*status)).sum::<u64>() as f64
+                / length,
         }
     }
 
-    /// Calls wait, and for long.
+    /// Calls wait, and for long; or so many are refused instead that it matters.
     pub(super) fn pressed(&self) -> bool {
-        self.waiting >= 1.0 && (self.per_s == 0.0 || self.wait >= 0.25 * self.run)
+        self.refuses() || self.waiting >= 1.0 && (self.per_s == 0.0 || self.wait >= 0.25 * self.run)
+    }
+
+    /// A good part of the calls is refused.
+    pub(super) fn refuses(&self) -> bool {
+        self.refused_per_s > (WORTH - 1.0) * self.per_s
     }
 
     /// No worker is left, nearly always.
@@ -79,6 +92,16 @@ impl<'a> Load<'a> {
     /// Calls begun and waiting.
     pub(super) fn in_flight(&self) -> f64 {
         self.busy + self.waiting
+    }
+
+    /// Calls for which there is no place: they wait, or are refused and would take as long as the others.
+    pub(super) fn left_over(&self) -> f64 {
+        self.waiting + self.refused_per_s * self.run
+    }
+
+    /// Calls that would be begun, were there places for all.
+    pub(super) fn asked_for(&self) -> f64 {
+        self.busy + self.left_over()
     }
 }
 
@@ -118,8 +141,8 @@ impl Processors {
     }
 
     /// How many times as much could be done: likely, at least and at most. A machine that is busy with other things
-    /// shares fairly. Likely: only this process grows. At least: clients on this machine grow with it, at twice its
-    /// own use.
+    /// shares fairly. Likely: only this process's use grows. At least: clients on this machine grow with it, at twice
+    /// its own use.
     fn room(&self) -> (f64, f64, f64) {
         let used = self.used.max(1e-6);
         let idle = self.idle.unwrap_or(self.cores - self.used);

@@ -8,7 +8,7 @@ use crate::pool::PortShared;
 use crate::server::bind::{Silence, bind_again};
 use crate::server::doorbell::Doorbell;
 use crate::server::order::{Awaited, Order, ask};
-use crate::sync::{Arc, Ordering};
+use crate::sync::Arc;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ impl Overseer {
 
     pub(super) fn start_one(&self, name: &str) -> Result<(), String> {
         let port = self.find(name)?;
-        if self.draining.load(Ordering::Relaxed) {
+        if self.is_draining() {
             return Err("the server stops".to_owned());
         }
         if !port.bell.is_stopped() {

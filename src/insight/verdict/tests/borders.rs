@@ -143,4 +143,61 @@ fn calls_that_never_end_still_show_which_pool_is_full() {
     let verdict = verdict_after(Reel::new(ini), &second(vec![port]));
     assert_eq!(verdict.cause, Cause::Pool { port: "TCPIP".to_owned() }, "{verdict:#?}");
     assert!(verdict.because.contains(&"No call ended meanwhile.".to_owned()));
+    assert!(verdict.lines.is_empty() && verdict.expected.contains("show threads"), "{verdict:#?}");
+    assert!(verdict.expected.contains("TCPIP_Pool_Tasks=40"), "{verdict:#?}");
+}
+
+/// A port of so many workers, ten of them busy with calls that sleep 100 ms, where nothing waits for long.
+fn refusing(workers: u32, would_be_late: u64, queue_full: u64) -> Port {
+    Port { busy: 10, would_be_late, queue_full, ..Port::of(workers) }.runs("disk.read", 100, 0.001, 0.1)
+}
+
+#[test]
+fn calls_that_are_refused_instead_of_waiting_need_places_too() {
+    let pool = |ini, port| verdict_after(Reel::new(ini), &second(vec![port]));
+    let wide = "Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=40\n";
+    for port in [refusing(10, 5_000, 0), refusing(10, 0, 5_000)] {
+        let verdict = pool(wide, port);
+        assert_eq!(verdict.cause, Cause::Pool { port: "TCPIP".to_owned() }, "{verdict:#?}");
+        assert_eq!(verdict.lines[0], "TCPIP_Pool_Tasks=40");
+        assert!(verdict.because.iter().any(|because| because.starts_with("5,000 calls a second refused")));
+        assert!(verdict.expected.contains("a step to measure"), "{verdict:#?}");
+    }
+    let some = pool(wide, refusing(10, 50, 0));
+    assert_eq!(some.lines[0], "TCPIP_Pool_Tasks=16", "those that were refused would have run five at once");
+    let verdict = pool("Server_Pool_Tasks=40\nServer_Max_Concurrent_Trans=10\n", refusing(40, 5_000, 0));
+    assert_eq!(
+        (verdict.cause, verdict.lines),
+        (Cause::Throttle, vec!["Server_Max_Concurrent_Trans=40".to_owned()])
+    );
+    let idle = pool("Server_Pool_Tasks=40\nServer_Max_Concurrent_Trans=40\n", refusing(40, 5_000, 0));
+    assert_eq!(idle.cause, Cause::Nothing, "deadlines that no server meets");
+}
+
+#[test]
+fn one_address_that_may_be_many_users_leaves_the_setting_to_be_read() {
+    let mut guests = vec![guest("192.0.2.1", 1); 40];
+    guests.push(guest("192.0.2.2", 1));
+    let ini = "Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=40\n";
+    let verdict = verdict_after(Reel::new(ini), &Second { guests, ..second(vec![pressed()]) });
+    assert_eq!(verdict.cause, Cause::Client { peer: "192.0.2.1".to_owned() });
+    assert!(verdict.lines.is_empty() && verdict.expected.contains("TCPIP_Pool_Tasks=40"), "{verdict:#?}");
+}
+
+#[test]
+fn a_pool_as_large_as_it_can_be_gets_no_line() {
+    let port = Port { busy: 3700, waiting: 3000, ..Port::of(4096) }.runs("disk.read", 37_000, 0.08, 0.1);
+    let ini = "Server_Pool_Tasks=4096\nServer_Max_Concurrent_Trans=-1\n";
+    let verdict = verdict_after(Reel::new(ini), &second(vec![port]));
+    assert_eq!(verdict.cause, Cause::Pool { port: "TCPIP".to_owned() }, "{verdict:#?}");
+    assert!(verdict.lines.is_empty() && verdict.expected.contains("as large as it can be"), "{verdict:#?}");
+}
+
+#[test]
+fn short_calls_among_long_ones_are_no_lock() {
+    let port = Port { busy: 10, waiting: 13, ..Port::of(10) };
+    let port = port.runs("disk.read", 190, 0.05, 0.05).runs("disk.read", 46, 0.05, 0.005);
+    let ini = "Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=20\n";
+    let verdict = verdict_after(Reel::new(ini), &second(vec![port]));
+    assert_eq!(verdict.cause, Cause::Pool { port: "TCPIP".to_owned() }, "{verdict:#?}");
 }

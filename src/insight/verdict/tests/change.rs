@@ -141,3 +141,30 @@ fn a_broken_note_is_as_none() {
         assert_eq!(judge.verdict().effect, None, "{broken}");
     }
 }
+
+#[test]
+fn nothing_done_before_a_change_is_no_measure_for_what_is_done_after_it() {
+    let (mut reel, mut judge) = (Reel::new(TIGHT), Judge::default());
+    let port = Port { busy: 10, waiting: 70, without_permit: 0.99, ..Port::of(40) };
+    let stuck = Second { ports: vec![port], ..throttled() };
+    look(&mut reel, &mut judge, &stuck, 12);
+    assert_eq!(judge.verdict().cause, Cause::Throttle);
+    reel.set(WIDE);
+    look(&mut reel, &mut judge, &relieved(400), 12);
+    assert_eq!(judge.verdict().effect, None);
+}
+
+#[test]
+fn a_verdict_that_no_look_agrees_with_any_more_gives_way() {
+    let (mut reel, mut judge) = (Reel::new(TIGHT), Judge::default());
+    look(&mut reel, &mut judge, &throttled(), 12);
+    assert_eq!(judge.verdict().cause, Cause::Throttle);
+    let spinning = || Second { used: 1.95, idle: 0.0, ..throttled() };
+    for wavering in [quiet(), spinning()].iter().cycle().take(20) {
+        // Three looks make an opinion.
+        look(&mut reel, &mut judge, wavering, 4);
+        let verdict = judge.verdict();
+        assert!(verdict.sure > 0.1, "{verdict:#?}");
+    }
+    assert_ne!(judge.verdict().cause, Cause::Throttle);
+}

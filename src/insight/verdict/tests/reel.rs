@@ -21,6 +21,7 @@ pub(super) struct Port {
     pub(super) waiting: u64,
     pub(super) without_permit: f64,
     pub(super) queue_full: u64,
+    pub(super) would_be_late: u64,
     pub(super) buffers_full: u64,
     pub(super) nested: u64,
     /// Method, calls, and what each waits and runs, in seconds.
@@ -167,6 +168,7 @@ impl Reel {
             self.without_permit[index] += Duration::from_secs_f64(port.without_permit);
             let refusals = [
                 (Status::QueueFull, port.queue_full),
+                (Status::WouldBeLate, port.would_be_late),
                 (Status::BuffersFull, port.buffers_full),
                 (Status::NestedDeadlock, port.nested),
             ];
