@@ -18,7 +18,7 @@ mod stall;
 #[cfg(test)]
 mod stand_in;
 pub mod statistics;
-mod table;
+pub mod text;
 mod threads;
 mod trends;
 pub mod verdict;
@@ -204,8 +204,8 @@ impl Insight {
 
     /// The server at a glance; `None` before the first look.
     pub fn overview(&self) -> Option<Overview> {
-        let verdict = self.verdict();
-        let overview = Overview::of(self.server, &self.history.lock(), verdict);
+        let (verdict, workers) = (self.verdict(), self.house.workers());
+        let overview = Overview::of(self.server, &self.history.lock(), verdict, &workers);
         overview.map(|overview| Overview { not_ready: self.ready().err(), ..overview })
     }
 

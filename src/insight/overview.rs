@@ -1,11 +1,12 @@
 //! The server at a glance, for the status page and `boneyard top`: what `/status.json` carries.
 
 use super::history::{History, Row, milliseconds};
-use super::period::{Period, PortPeriod};
-use super::picture::Workers;
+use super::period::{MethodPeriod, Period, PortPeriod};
+use super::picture::{WorkerPicture, Workers};
 use super::verdict::Verdict;
 use crate::stats::{Distribution, Parts};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Methods shown, those first that take most of the workers' time.
@@ -43,7 +44,7 @@ pub struct Overview {
     pub buffer_bytes: (u64, u64),
     /// The ports.
     pub ports: Vec<PortOverview>,
-    /// The methods that take most of the workers' time, in the last ten seconds.
+    /// The methods that take most of the workers' time, in the last ten seconds or now.
     pub methods: Vec<MethodOverview>,
     /// A row for each of the last 300 seconds, the oldest first.
     pub seconds: Vec<Row>,
@@ -102,7 +103,12 @@ pub struct Pace {
 
 impl Overview {
     /// Of what the history knows, so all but [`Overview::not_ready`]; `None` before the first picture.
-    pub fn of(server: &str, history: &History, verdict: Verdict) -> Option<Overview> {
+    pub fn of(
+        server: &str,
+        history: &History,
+        verdict: Verdict,
+        workers: &[WorkerPicture],
+    ) -> Option<Overview> {
         let (now, period) = (history.last()?, history.period());
         let ports = now.ports.iter().enumerate().map(|(index, port)| PortOverview {
             name: port.name.to_string(),
@@ -130,7 +136,7 @@ impl Overview {
             sessions: now.sessions.open,
             buffer_bytes: now.buffer_bytes,
             ports: ports.collect(),
-            methods: period.as_ref().map(methods).unwrap_or_default(),
+            methods: methods(period.as_ref(), workers),
             seconds: history.rows(PLOTTED).cloned().collect(),
         })
     }
@@ -150,9 +156,10 @@ fn pace(period: &Period, answers: &super::picture::Answers, times: &Parts<Distri
     }
 }
 
-fn methods(period: &Period) -> Vec<MethodOverview> {
-    let of_port = |port: &PortPeriod| -> Vec<MethodOverview> {
-        let method = |method: &super::period::MethodPeriod| MethodOverview {
+/// Those that were answered of late, and those that run now: of a method whose calls are all stuck none is answered.
+fn methods(period: Option<&Period>, workers: &[WorkerPicture]) -> Vec<MethodOverview> {
+    let of_port = |period: &Period, port: &PortPeriod| -> Vec<MethodOverview> {
+        let method = |method: &MethodPeriod| MethodOverview {
             port: port.name.to_string(),
             name: method.name.to_string(),
             workers_busy: method.times.run.sum().as_secs_f64() / period.length.as_secs_f64(),
@@ -160,7 +167,26 @@ fn methods(period: &Period) -> Vec<MethodOverview> {
         };
         port.methods.iter().map(method).collect()
     };
-    let mut methods: Vec<_> = period.ports.iter().flat_map(of_port).collect();
+    let answered =
+        period.into_iter().flat_map(|period| period.ports.iter().flat_map(move |port| of_port(period, port)));
+    let mut methods: Vec<_> = answered.collect();
+    let mut running = BTreeMap::<(&str, &str), f64>::new();
+    for (port, task) in workers.iter().filter_map(|worker| Some((&worker.port, worker.task.as_ref()?))) {
+        *running.entry((port, &task.method)).or_default() += 1.0;
+    }
+    for ((port, name), running) in running {
+        match methods.iter_mut().find(|method| method.port == port && method.name == name) {
+            // What has not ended yet is in no time: the workers that are seen at it count, if they are many more.
+            Some(method) if running > 1.5 * method.workers_busy + 1.0 => method.workers_busy = running,
+            Some(_) => {}
+            None => methods.push(MethodOverview {
+                port: port.to_owned(),
+                name: name.to_owned(),
+                workers_busy: running,
+                pace: Pace::default(),
+            }),
+        }
+    }
     methods.sort_by(|one, two| two.workers_busy.total_cmp(&one.workers_busy));
     methods.truncate(METHODS_MAX);
     methods

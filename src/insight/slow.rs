@@ -3,7 +3,7 @@
 use super::Insight;
 use super::history::milliseconds;
 use super::picture::SlowCall;
-use super::table::{Side, clock, is_like, made_for, table};
+use super::text::{Side, elapsed, is_like, made_for, table};
 use std::time::Duration;
 
 impl Insight {
@@ -11,7 +11,7 @@ impl Insight {
     /// anything; empty is all. The slowest first, with the parts of their time.
     pub fn slow(&self, pattern: &str) -> String {
         let mut calls = self.house().slow_calls();
-        calls.retain(|call| is_like(&call.method, pattern));
+        calls.retain(|call| pattern.is_empty() || is_like(&call.method, pattern));
         let kept = self.house().config().slow_calls.value;
         match (calls.len(), kept) {
             (_, 0) => "No calls are kept (Server_Slow_Calls=0)\n".to_owned(),
@@ -46,7 +46,7 @@ fn row(call: &SlowCall) -> [String; 11] {
         shown(call.times.queue_wait),
         shown(call.times.permit_wait),
         shown(call.times.run),
-        clock(call.ago),
+        elapsed(call.ago),
         call.method.to_string(),
         call.port.to_string(),
         format!("{:?}", call.status),

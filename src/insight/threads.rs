@@ -5,7 +5,7 @@
 
 use super::Insight;
 use super::picture::{Picture, PortPicture, Task, TaskState, WorkerPicture};
-use super::table::{Side, clock, made_for, table};
+use super::text::{Side, elapsed, made_for, table};
 use crate::sync::Arc;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,7 +30,7 @@ fn threads(picture: &Picture, workers: &[WorkerPicture]) -> String {
     };
     format!(
         "Threads after {}{}: {} of {limit} permits out, at most {} ever; {} ports, {} workers\n{}",
-        clock(picture.uptime),
+        elapsed(picture.uptime),
         if picture.draining { ", stopping" } else { "" },
         permits.out,
         permits.peak,

@@ -27,6 +27,7 @@ use crate::wire::Chain;
 use ports::OverseenPort;
 use settings::Settings;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -302,7 +303,10 @@ impl Observer {
             let (over, changed) = &*seen;
             let mut next = Instant::now();
             while !*over.lock() {
-                insight.look();
+                // What goes wrong in a look must not end the looks: a panic is logged by the process's hook.
+                if catch_unwind(AssertUnwindSafe(|| insight.look())).is_err() {
+                    log::error!("the observer's look panicked; the next is in a second");
+                }
                 next = (next + LOOK).max(Instant::now());
                 let mut over = over.lock();
                 while !*over && !changed.wait_until(&mut over, next).timed_out() {}

@@ -3,6 +3,7 @@
 //! Knows an `Overview` and the cells of a frame; neither asks nor waits. What does not fit is left out from below.
 //! Colours are the terminal's own sixteen, so that they suit light and dark.
 
+use crate::insight::text::{elapsed, thousands};
 use crate::insight::{Cause, MethodOverview, Overview, PortOverview, Workers};
 use crate::stats::Parts;
 use ratatui::Frame;
@@ -77,7 +78,11 @@ pub(super) fn draw(frame: &mut Frame<'_>, seen: &Seen<'_>) {
 fn title<'a>(overview: &'a Overview, seen: &Seen<'a>) -> Line<'a> {
     let mut line = vec![
         Span::from(overview.server.as_str()).bold(),
-        Span::from(format!(" at {}, up {}", seen.address, clock(overview.uptime_s))),
+        Span::from(format!(
+            " at {}, up {}",
+            seen.address,
+            elapsed(Duration::from_secs_f64(overview.uptime_s.max(0.0)))
+        )),
     ];
     if overview.draining {
         line.push(Span::from("  stopping").fg(Color::Yellow).bold());
@@ -111,12 +116,12 @@ fn totals(overview: &Overview) -> Paragraph<'_> {
     let sum = |of: fn(&PortOverview) -> f64| overview.ports.iter().map(of).sum::<f64>();
     let refused = sum(|port| port.pace.refused_per_s);
     let permits = match overview.permits_max {
-        Some(most) => format!("{} of {}", overview.permits_out, grouped(most.into())),
+        Some(most) => format!("{} of {}", overview.permits_out, thousands(most.into())),
         None => format!("{}, no throttle", overview.permits_out),
     };
     let full = overview.permits_max.is_some_and(|most| overview.permits_out >= most);
     let (connections, connections_max) = overview.connections;
-    let most = connections_max.map_or(String::new(), |most| format!(" of {}", grouped(most)));
+    let most = connections_max.map_or(String::new(), |most| format!(" of {}", thousands(most)));
     let (bytes, bytes_max) = overview.buffer_bytes;
     let lines = vec![
         Line::from(vec![
@@ -127,9 +132,13 @@ fn totals(overview: &Overview) -> Paragraph<'_> {
             field("  permits ", permits, if full { Color::Yellow } else { Color::Reset }),
         ]),
         Line::from(vec![
-            field("connections ", format!("{}{most}", grouped(connections)), Color::Reset),
-            field("  sessions ", grouped(overview.sessions), Color::Reset),
-            field("  buffers ", format!("{} of {} MiB", bytes >> 20, grouped(bytes_max >> 20)), Color::Reset),
+            field("connections ", format!("{}{most}", thousands(connections)), Color::Reset),
+            field("  sessions ", thousands(overview.sessions), Color::Reset),
+            field(
+                "  buffers ",
+                format!("{} of {} MiB", bytes >> 20, thousands(bytes_max >> 20)),
+                Color::Reset,
+            ),
         ]),
     ];
     Paragraph::new(lines)
@@ -157,7 +166,8 @@ fn port_table(ports: &[PortOverview]) -> Table<'_> {
             Line::from(format!("{}{closed}", port.name)),
             bar(port.workers),
             Line::from(format!("{running}/{blocked}/{returning}/{idle}")).right_aligned(),
-            Line::from(format!("{} of {}", grouped(port.waiting), grouped(port.queue_limit))).right_aligned(),
+            Line::from(format!("{} of {}", thousands(port.waiting), thousands(port.queue_limit)))
+                .right_aligned(),
             Line::from(rate(port.pace.answers_per_s)).right_aligned(),
             Line::from(in_parts(&port.pace.p99_ms)).right_aligned(),
         ])
@@ -205,7 +215,7 @@ fn draw_plots(frame: &mut Frame<'_>, area: Rect, overview: &Overview) {
     let block = Block::new().borders(Borders::TOP | Borders::RIGHT).title(format!(
         "calls/s, {} s, peak {}",
         seconds.len(),
-        grouped(peak)
+        thousands(peak)
     ));
     frame.render_widget(Sparkline::default().block(block).data(answers).fg(Color::Cyan), calls);
     let worst = seconds.iter().map(|row| total_ms(&row.p99_ms)).fold(0.0, f64::max);
@@ -288,28 +298,7 @@ fn number(ms: f64) -> String {
 fn rate(per_second: f64) -> String {
     // Differences of rates may come out a little below nothing.
     let rate = per_second.max(0.0);
-    if rate > 0.0 && rate < 10.0 { format!("{rate:.1}") } else { grouped(rate.round() as u64) }
-}
-
-/// With a comma for each thousand.
-fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.char_indices() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// Days, hours, minutes and seconds.
-fn clock(seconds: f64) -> String {
-    let seconds = seconds as u64;
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
-    let days = if days > 0 { format!("{days} d ") } else { String::new() };
-    format!("{days}{hours:02}:{minutes:02}:{:02}", seconds % 60)
+    if rate > 0.0 && rate < 10.0 { format!("{rate:.1}") } else { thousands(rate.round() as u64) }
 }
 
 #[cfg(test)]
@@ -318,10 +307,8 @@ mod tests {
 
     #[test]
     fn numbers_are_read_at_a_glance() {
-        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([0.0, 0.0123, 3.456, 45.67, 678.9].map(number), ["0", "0.012", "3.46", "45.7", "679"]);
         assert_eq!([-0.1, 0.24, 9.96, 1234.5].map(rate), ["0", "0.2", "10.0", "1,235"]);
-        assert_eq!([59.9, 3_661.0, 90_000.0].map(clock), ["00:00:59", "01:01:01", "1 d 01:00:00"]);
     }
 
     #[test]

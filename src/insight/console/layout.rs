@@ -2,10 +2,10 @@
 //!
 //! Knows text alone.
 
-pub(super) use crate::insight::statistics::elapsed;
-pub(super) use crate::insight::table::Side::{Left, Right};
+pub(super) use crate::insight::text::Side::{Left, Right};
+pub(super) use crate::insight::text::elapsed;
 
-use crate::insight::table::{Side, table};
+use crate::insight::text::{Side, table};
 use std::fmt::{Display, Write};
 use std::time::Duration;
 

@@ -5,7 +5,7 @@ use super::act::{line, note_performance};
 use super::grammar::Wrong;
 use super::layout::{Page, plain};
 use crate::insight::Insight;
-use crate::insight::statistics::matches;
+use crate::insight::text::is_like;
 
 /// Keys of all settings, those of ports for each port.
 pub(super) fn keys(insight: &Insight) -> impl Iterator<Item = String> {
@@ -20,8 +20,8 @@ pub(super) fn show(insight: &Insight, arguments: &[String]) -> Result<String, Fa
         match exact {
             Some(place) => all = vec![all.swap_remove(place)],
             None => {
-                let pattern = key.to_lowercase() + "*";
-                all.retain(|setting| matches(pattern.as_bytes(), setting.key.to_lowercase().as_bytes()));
+                let pattern = key.clone() + "*";
+                all.retain(|setting| is_like(&setting.key, &pattern));
             }
         }
         if all.is_empty() {

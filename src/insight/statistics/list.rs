@@ -152,6 +152,11 @@ fn of_sessions(list: &mut List, picture: &Picture) {
     static OPEN: Family = Family::gauge("boneyard_sessions", "", "Sessions open.");
     static PEAK: Family = Family::gauge("boneyard_sessions_peak", "", "Most sessions that were ever open.");
     static MAX: Family = Family::gauge("boneyard_sessions_limit", "", "Most sessions: Server_MaxUsers.");
+    static ALL_DROPPED: Family = Family::counter(
+        "boneyard_idle_sessions_closed",
+        "",
+        "Idle sessions that the server closed, all of them.",
+    );
     static DROPPED: Family = Family::counter(
         "boneyard_sessions_dropped",
         "",
@@ -172,6 +177,7 @@ fn of_sessions(list: &mut List, picture: &Picture) {
         list.one("Server.Users.Limit", &MAX, Value::Count(max));
     }
     let [timed_out, displaced] = [sessions.timed_out, sessions.displaced].map(Value::Count);
+    list.one("Server.Sessions.Dropped", &ALL_DROPPED, Value::Count(sessions.timed_out + sessions.displaced));
     list.add("Server.Sessions.Dropped.TimedOut", &DROPPED, dropped("timed_out"), timed_out);
     list.add("Server.Sessions.Dropped.Displaced", &DROPPED, dropped("displaced"), displaced);
     list.one("Server.Sessions.Restricted", &RESTRICTED, Value::Flag(sessions.restricted));

@@ -1,19 +1,13 @@
 //! Numbers as people read them.
 
+use crate::insight::text::thousands;
+
 /// `3,870`; one digit behind the point below ten.
 pub(super) fn count(number: f64) -> String {
     if number < 9.95 && (number - number.round()).abs() >= 0.05 {
         return format!("{number:.1}");
     }
-    let digits = format!("{:.0}", number.max(0.0));
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    thousands(number.max(0.0).round() as u64)
 }
 
 /// A time in seconds, as `0.12 ms`, `4.5 ms`, `51 ms` or `2.3 s`.

@@ -1,4 +1,5 @@
-//! Text in columns, and what stands in them: times, and names that others chose.
+//! Text in columns, and what stands in them: times, numbers, and names that others chose; and the patterns that choose
+//! among names.
 
 use std::time::Duration;
 
@@ -42,16 +43,36 @@ pub(super) fn made_for(chain: &[String]) -> String {
     chain.iter().map(name).collect::<Vec<_>>().join(" -> ")
 }
 
-/// `27:11:05`, in hours, minutes and seconds.
-pub(super) fn clock(time: Duration) -> String {
-    let seconds = time.as_secs();
-    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+/// `2 days 03:04:05`.
+pub fn elapsed(time: Duration) -> String {
+    let s = time.as_secs();
+    let days = match s / 86_400 {
+        0 => String::new(),
+        1 => "1 day ".to_owned(),
+        days => format!("{days} days "),
+    };
+    format!("{days}{:02}:{:02}:{:02}", s / 3600 % 24, s / 60 % 60, s % 60)
 }
 
-/// Does a text look like a pattern, in which `*` stands for anything, be it nothing? No pattern at all means any text.
+/// `1,234,567`.
+pub fn thousands(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Is a text like a pattern, in which `*` stands for anything, be it nothing? In any letter case. In time proportional to
+/// the product of both lengths.
 pub(super) fn is_like(text: &str, pattern: &str) -> bool {
+    let (text, pattern) = (text.to_ascii_lowercase(), pattern.to_ascii_lowercase());
     let pieces: Vec<&str> = pattern.split('*').collect();
-    let [first, middle @ .., last] = &pieces[..] else { return pattern.is_empty() || text == pattern };
+    let [first, middle @ .., last] = &pieces[..] else { return text == pattern };
     let Some(mut rest) = text.strip_prefix(first).and_then(|rest| rest.strip_suffix(last)) else {
         return false;
     };
@@ -84,7 +105,8 @@ mod tests {
     #[test]
     fn patterns() {
         for (text, pattern) in [
-            ("a.b", ""),
+            ("", ""),
+            ("A.b", "a.B"),
             ("a.b", "*"),
             ("a.b", "a.b"),
             ("a.b", "a*"),
@@ -94,8 +116,24 @@ mod tests {
         ] {
             assert!(is_like(text, pattern), "{text} {pattern}");
         }
-        for (text, pattern) in [("a.b", "a"), ("a.b", "b*"), ("aba", "ab*ba"), ("a.b", "a*c*b"), ("", "a")] {
+        for (text, pattern) in [
+            ("a.b", ""),
+            ("a.b", "a"),
+            ("a.b", "b*"),
+            ("aba", "ab*ba"),
+            ("a.b", "a*c*b"),
+            ("", "a"),
+            ("ab", "a?"),
+        ] {
             assert!(!is_like(text, pattern), "{text} {pattern}");
         }
+        assert!(!is_like(&"a".repeat(4000), &("*a".repeat(2000) + "b")), "and soon");
+    }
+
+    #[test]
+    fn numbers_are_read_at_a_glance() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
+        let shown = [59, 3_661, 90_000, 200_000].map(|s| elapsed(Duration::from_secs(s)));
+        assert_eq!(shown, ["00:00:59", "01:01:01", "1 day 01:00:00", "2 days 07:33:20"]);
     }
 }
