@@ -1,5 +1,5 @@
-//! The command line: `serve`, `check`, `call`, `methods`, `stubs`, `bench`, `console`, `top`; for the ready server and for
-//! a program's own.
+//! The command line: `serve`, `check`, `call`, `methods`, `stubs`, `bench`, `console`, `top`; for the ready server and
+//! for a program's own.
 //!
 //! Knows words, exit codes and how to speak to people; what the words do is in the library below. A program with
 //! services of its own gets all of it from one call of [`main`].
