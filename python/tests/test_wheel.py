@@ -332,5 +332,5 @@ with boneyard.Client(sys.argv[1]) as client:
 
 
 def test_no_lock_is_held_while_python_runs(server):
-    words = [sys.executable, "-c", ASKS_MEANWHILE, server.address]
+    words = [sys.executable, "-I", "-c", ASKS_MEANWHILE, server.address]
     assert subprocess.run(words, capture_output=True, text=True, timeout=60).stdout == "heard\n"
