@@ -101,8 +101,8 @@ class Client:
         if kind != WELCOME:
             raise self.fault(code, 0, body)
         self.server, self.body_max = text(body), number(body, "I")
-        entries = [(number(body, "H"), text(body), number(body, "Q")) for _ in range(number(body, "Q"))]  # fingerprints
-        self.numbers, self.methods = {name: number for number, name, _ in entries}, [name for _, name, _ in entries]
+        entries = [(number(body, "H"), text(body), number(body, "Q")) for _ in range(number(body, "Q"))]
+        self.numbers, self.methods = {name: id for id, name, _ in entries}, [name for _, name, _ in entries]
         self.socket.settimeout(None)
         threading.Thread(target=self.read, name="boneyard", daemon=True).start()
 

@@ -190,6 +190,11 @@ enum boneyard_status
      */
     BONEYARD_REPLY_TOO_LARGE = 113,
     /**
+     * The types of the arguments or of the result are not the server's. Nothing was sent. Not seen by calls with bytes,
+     * which have no types to compare.
+     */
+    BONEYARD_SCHEMA_MISMATCH = 114,
+    /**
      * There is no connection.
      */
     BONEYARD_CONNECT = 120,

@@ -144,7 +144,8 @@ pub fn deliver(
     reply: Reply<Vec<u8>>,
     (result, times): (&mut boneyard_bytes, Option<&mut boneyard_times>),
 ) -> Result<(), Failure> {
-    *result = boneyard_bytes::of(reply.response)?;
+    // The handler has run, though there is no handle for what it gave.
+    *result = boneyard_bytes::of(reply.response).map_err(Failure::after_sending)?;
     if let Some(times) = times {
         *times = reply.times.into();
     }

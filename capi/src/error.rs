@@ -49,6 +49,12 @@ impl Failure {
         Failure::misuse(BONEYARD_INVALID_ARGUMENT, message)
     }
 
+    /// The same of a call that was sent before: whatever is wrong now, a handler may have seen it.
+    pub fn after_sending(mut self) -> Failure {
+        self.told.never_started = 0;
+        self
+    }
+
     /// The call is still out.
     pub fn not_yet() -> Failure {
         Failure::new(BONEYARD_NOT_YET, BONEYARD_BLAME_NOBODY, false, "the call is still out")
@@ -109,6 +115,7 @@ fn status(error: &ClientError) -> boneyard_status {
         ClientError::InvalidAddress { .. } => BONEYARD_INVALID_ADDRESS,
         ClientError::InvalidOption(_) => BONEYARD_INVALID_OPTION,
         ClientError::UnknownMethod { .. } => BONEYARD_UNKNOWN_METHOD,
+        ClientError::SchemaMismatch { .. } => BONEYARD_SCHEMA_MISMATCH,
         ClientError::BadRequest(_) => BONEYARD_BAD_REQUEST,
         ClientError::TooLarge { .. } => BONEYARD_TOO_LARGE,
         ClientError::Unencodable(_) => BONEYARD_UNENCODABLE,
@@ -203,6 +210,14 @@ mod tests {
         // SAFETY: as above.
         unsafe { boneyard_last_error(&mut told, std::ptr::null_mut(), 0) };
         assert_eq!((told.blame, told.never_started, told.retry_after_ms), (BONEYARD_BLAME_OVERLOAD, 1, 250));
+    }
+
+    #[test]
+    fn types_that_differ_have_a_number_of_their_own() {
+        let (method, difference) =
+            ("notes.read".to_owned(), "request: u32 here, u64 at the server".to_owned());
+        let error = ClientError::SchemaMismatch { method, difference };
+        assert_eq!(status(&error), BONEYARD_SCHEMA_MISMATCH);
     }
 
     #[test]

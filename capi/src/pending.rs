@@ -57,7 +57,9 @@ pub unsafe extern "C" fn boneyard_start(
         };
         let call = client_of(client, deadline_ms)?.start_bytes(method, arguments)?;
         let (canceller, call) = (call.canceller(), Mutex::new(Some(call)));
-        *pending = handles::insert(Object::Pending(Arc::new(Out { call, canceller })))?;
+        // Without a handle the call is dropped, and so cancelled; it may have been started by then.
+        let out = Object::Pending(Arc::new(Out { call, canceller }));
+        *pending = handles::insert(out).map_err(Failure::after_sending)?;
         Ok(())
     })
 }
@@ -80,14 +82,17 @@ pub unsafe extern "C" fn boneyard_wait(
     times: *mut boneyard_times,
 ) -> boneyard_status {
     entry(|| {
-        // SAFETY: the caller says that they are writable.
-        let to = unsafe { (out(result, "result")?, wanted(times, "times")?) };
-        *to.0 = boneyard_bytes::NONE;
-        let call = handles::get(pending, WANTED, |object| match object {
-            Object::Pending(call) => Some(Arc::clone(call)),
-            _ => None,
-        })?;
-        let outcome = call.wait(time(timeout_ms).unwrap_or(Duration::MAX))?;
+        let (to, outcome) = {
+            let waited = || {
+                // SAFETY: the caller says that they are writable.
+                let to = unsafe { (out(result, "result")?, wanted(times, "times")?) };
+                *to.0 = boneyard_bytes::NONE;
+                let outcome = get(pending)?.wait(time(timeout_ms).unwrap_or(Duration::MAX))?;
+                Ok((to, outcome))
+            };
+            // What is wrong with the waiting says nothing of the call.
+            waited().map_err(Failure::after_sending)?
+        };
         // Another thread may have freed it meanwhile, which is as well.
         remove(pending).ok();
         deliver(outcome?, to)
@@ -102,11 +107,7 @@ pub unsafe extern "C" fn boneyard_wait(
 #[unsafe(no_mangle)]
 pub extern "C" fn boneyard_cancel(pending: boneyard_pending) -> boneyard_status {
     entry(|| {
-        let call = handles::get(pending, WANTED, |object| match object {
-            Object::Pending(call) => Some(Arc::clone(call)),
-            _ => None,
-        })?;
-        call.canceller.cancel();
+        get(pending)?.canceller.cancel();
         Ok(())
     })
 }
@@ -131,6 +132,13 @@ pub extern "C" fn boneyard_pending_free(pending: boneyard_pending) -> boneyard_s
 }
 
 const WANTED: &str = "a call that is out";
+
+fn get(pending: boneyard_pending) -> Result<Arc<Out>, Failure> {
+    handles::get(pending, WANTED, |object| match object {
+        Object::Pending(call) => Some(Arc::clone(call)),
+        _ => None,
+    })
+}
 
 fn remove(pending: boneyard_pending) -> Result<Arc<Out>, Failure> {
     handles::remove(pending, WANTED, |object| match object {

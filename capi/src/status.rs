@@ -78,6 +78,9 @@ pub enum boneyard_status {
     BONEYARD_UNENCODABLE = 112,
     /// The result is larger than `reply_bytes_max` and was thrown away.
     BONEYARD_REPLY_TOO_LARGE = 113,
+    /// The types of the arguments or of the result are not the server's. Nothing was sent. Not seen by calls with bytes,
+    /// which have no types to compare.
+    BONEYARD_SCHEMA_MISMATCH = 114,
     /// There is no connection.
     BONEYARD_CONNECT = 120,
     /// The connection ended before the answer came.
@@ -115,7 +118,7 @@ pub enum boneyard_blame {
 use boneyard_status::*;
 
 /// Each with its name and its text.
-const TABLE: [(boneyard_status, &CStr, &CStr); 42] = [
+const TABLE: [(boneyard_status, &CStr, &CStr); 43] = [
     (BONEYARD_OK, c"BONEYARD_OK", c"it is done"),
     (
         BONEYARD_APPLICATION,
@@ -202,6 +205,11 @@ const TABLE: [(boneyard_status, &CStr, &CStr); 42] = [
         BONEYARD_REPLY_TOO_LARGE,
         c"BONEYARD_REPLY_TOO_LARGE",
         c"the result is larger than 'reply_bytes_max' and was thrown away",
+    ),
+    (
+        BONEYARD_SCHEMA_MISMATCH,
+        c"BONEYARD_SCHEMA_MISMATCH",
+        c"the types of the arguments or of the result are not the server's",
     ),
     (BONEYARD_CONNECT, c"BONEYARD_CONNECT", c"there is no connection"),
     (BONEYARD_DISCONNECTED, c"BONEYARD_DISCONNECTED", c"the connection ended before the answer came"),

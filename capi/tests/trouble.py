@@ -11,7 +11,7 @@ import struct
 import threading
 import time
 
-from measure import Server
+from measure import Failure, Server
 
 KINDS = KILLED, RESET, SLOW, ALL = ["the server killed", "connections reset", "slow", "all at once"]
 # Slow is so many bytes at a time, so far apart.
@@ -56,6 +56,8 @@ class Trouble:
             self.kind = ""
             with self.acting:
                 pass
+        if not self.worker.is_alive():
+            raise Failure("nothing makes trouble any more, so what held shows nothing")
 
     def _work(self):
         # One thread for all servers: the kernel kills a server when the thread that started it ends.

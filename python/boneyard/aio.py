@@ -20,28 +20,49 @@ from . import _boneyard
 __all__ = ["Client", "Session"]
 
 
+class _Ear:
+    """The calls that one loop has out. Their descriptor is watched until the client is closed and none is out."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, is_open: bool) -> None:
+        self.loop, self.gate, self.calls, self.open = loop, _boneyard.Gate(), 0, is_open
+        loop.add_reader(self.gate.fileno(), self.gate.answer)
+
+    def rest(self) -> None:
+        """Watches no more, if that is over."""
+        if not self.open and not self.calls and not self.loop.is_closed():
+            self.loop.remove_reader(self.gate.fileno())
+
+
 class Client:
     """A server to call, from one event loop: that of the first call. Takes what `boneyard.Client` takes."""
 
     def __init__(self, address: str | Sequence[str], **options: Any) -> None:
-        self._native = _boneyard.Client(address, **options)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._gate: Any = None
+        self._take(_boneyard.Client(address, **options))
+
+    def _take(self, native: Any) -> None:
+        self._native, self._open = native, True
+        self._ear: _Ear | None = None
 
     async def call(self, method: str, arguments: Any = None, timeout: Any = ...) -> Any:
         """Calls a method and waits for its result. The loop goes on meanwhile."""
         loop = asyncio.get_running_loop()
-        if loop is not self._loop:
-            self._enter(loop)
-        gate, future = self._gate, loop.create_future()
-        number = gate.try_begin(self._native, method, arguments, timeout, future)
-        if number is None:
-            number = await self._begin(method, arguments, timeout, future)
+        ear = self._ear
+        if ear is None or ear.loop is not loop:
+            ear = self._enter(loop)
+        gate, future = ear.gate, loop.create_future()
+        ear.calls += 1
         try:
-            return await future
-        except asyncio.CancelledError:
-            gate.cancel(number)
-            raise
+            number = gate.try_begin(self._native, method, arguments, timeout, future)
+            if number is None:
+                number = await self._begin(gate, method, arguments, timeout, future)
+            try:
+                return await future
+            except asyncio.CancelledError:
+                gate.cancel(number)
+                raise
+        finally:
+            ear.calls -= 1
+            ear.rest()
 
     async def methods(self) -> list[str]:
         """Names of all methods of the server, sorted."""
@@ -57,9 +78,7 @@ class Client:
 
     async def close(self) -> None:
         """Lets go of the connection, which ends with the last call that is out. Twice is once."""
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.remove_reader(self._gate.fileno())
-        self._loop = self._gate = None
+        self._leave()
         await self._apart(self._native.close)
 
     async def __aenter__(self) -> Any:
@@ -68,15 +87,20 @@ class Client:
     async def __aexit__(self, *exception: object) -> None:
         await self.close()
 
-    def _enter(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._loop is not None and not self._loop.is_closed():
+    def _enter(self, loop: asyncio.AbstractEventLoop) -> _Ear:
+        if self._ear is not None and not self._ear.loop.is_closed():
             raise RuntimeError("the client belongs to another event loop")
-        gate = _boneyard.Gate()
-        loop.add_reader(gate.fileno(), gate.answer)
-        self._loop, self._gate = loop, gate
+        self._ear = _Ear(loop, self._open)
+        return self._ear
 
-    async def _begin(self, method: str, arguments: Any, timeout: Any, future: asyncio.Future[Any]) -> int:
-        gate = self._gate
+    def _leave(self) -> None:
+        # Calls that are out are still answered: the last of them ends the watch.
+        ear, self._ear, self._open = self._ear, None, False
+        if ear is not None:
+            ear.open = False
+            ear.rest()
+
+    async def _begin(self, gate: Any, method: str, arguments: Any, timeout: Any, future: asyncio.Future[Any]) -> int:
         begun = asyncio.ensure_future(self._apart(gate.begin, self._native, method, arguments, timeout, future))
         try:
             return await asyncio.shield(begun)
@@ -98,7 +122,7 @@ class Session(Client):
     @classmethod
     def _of(cls, native: Any) -> Session:
         session = cls.__new__(cls)
-        session._native, session._loop, session._gate = native, None, None
+        session._take(native)
         return session
 
     @property
@@ -108,4 +132,5 @@ class Session(Client):
 
     async def detach(self) -> Any:
         """Lets go of the session without closing it, and returns its ticket."""
+        self._leave()
         return await self._apart(self._native.detach)

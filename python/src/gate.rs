@@ -9,6 +9,7 @@ use crate::timeout::Timeout;
 use crate::{decode, encode, errors};
 use boneyard::ClientError;
 use boneyard::client::Reply;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use std::collections::HashMap;
@@ -186,6 +187,20 @@ impl Gate {
             };
         }
         Ok(())
+    }
+
+    /// Shows Python's collector the futures. They lead back here: a loop that was closed with calls out would never go,
+    /// nor the connection. A call it does not see is only kept for longer.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let Ok(calls) = self.calls.try_lock() else { return Ok(()) };
+        calls.values().try_for_each(|out| visit.call(&out.future))
+    }
+
+    fn __clear__(&self) {
+        if self.birth.is_here() {
+            let calls = std::mem::take(&mut *self.calls());
+            drop(calls);
+        }
     }
 
     /// Nobody waits for this call any more.

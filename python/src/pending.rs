@@ -107,10 +107,12 @@ impl Pending {
     /// The outcome of a call that is over.
     fn outcome(&self) -> PyResult<Arc<Result<Reply<String>, ClientError>>> {
         match &*self.place.lock() {
-            State::Over(outcome) => Ok(Arc::clone(outcome)),
-            State::Out(_) => Err(PyTimeoutError::new_err("the call is still out")),
-            State::Cancelled => Err(cancelled()),
+            State::Over(outcome) => return Ok(Arc::clone(outcome)),
+            State::Out(_) => return Err(PyTimeoutError::new_err("the call is still out")),
+            State::Cancelled => {}
         }
+        // Without the lock: the import runs Python, and lets other threads have the GIL, who may want the lock.
+        Err(cancelled())
     }
 }
 

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import threading
+import weakref
 
 import pytest
 from boneyard import errors
@@ -184,3 +185,38 @@ def test_a_loop_may_end_with_calls_out(serve):
     del call
     gc.collect()
     assert asyncio.run(client.call("server.echo", 1)) == 1
+
+
+def test_calls_that_are_out_when_the_client_is_closed_are_answered(server):
+    async def main():
+        client = Client(server.address)
+        assert await client.call("server.echo", 1) == 1
+        ear = client._ear
+        call = asyncio.ensure_future(client.call("load.sleep", 300))
+        await asyncio.sleep(0)
+        await client.close()
+        assert await asyncio.wait_for(call, 60) is None
+        with pytest.raises(ValueError, match="closed"):
+            await client.call("server.ping")
+        watched = [ear.gate.fileno(), client._ear.gate.fileno()]
+        assert not any(asyncio.get_running_loop().remove_reader(one) for one in watched)
+
+    asyncio.run(main())
+
+
+def test_a_loop_that_was_closed_with_calls_out_cancels_them(serve):
+    server = serve("Server_Pool_Tasks=2")
+    client = Client(server.address, timeout=None)
+    loop = asyncio.new_event_loop()
+    assert loop.run_until_complete(client.call("server.echo", 1)) == 1
+
+    async def main():
+        return weakref.ref(asyncio.ensure_future(client.call("load.sleep", FOR_EVER)))
+
+    task = loop.run_until_complete(main())
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    assert task() is not None
+    del client, loop
+    gc.collect()
+    assert task() is None

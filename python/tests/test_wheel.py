@@ -6,6 +6,8 @@ import os
 import pickle
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import tracemalloc
 from pathlib import Path
@@ -306,3 +308,29 @@ def test_the_package_says_what_it_has():
     assert all(hasattr(boneyard, name) for name in boneyard.__all__)
     folder = Path(boneyard.__file__).parent
     assert (folder / "py.typed").exists() and (folder / "_boneyard.pyi").exists()
+
+
+# Whoever asks for the exception of a call that was cancelled runs Python code, which may ask for that call.
+ASKS_MEANWHILE = """
+import concurrent.futures as real, sys, types
+import boneyard
+
+class Module(types.ModuleType):
+    def __getattr__(self, name):
+        assert call.done()
+        return getattr(real, name)
+
+with boneyard.Client(sys.argv[1]) as client:
+    call = client.start("load.sleep", 600_000)
+    assert call.cancel()
+    sys.modules["concurrent.futures"] = Module("concurrent.futures")
+    try:
+        call.result()
+    except real.CancelledError:
+        print("heard")
+"""
+
+
+def test_no_lock_is_held_while_python_runs(server):
+    words = [sys.executable, "-I", "-c", ASKS_MEANWHILE, server.address]
+    assert subprocess.run(words, capture_output=True, text=True, timeout=60).stdout == "heard\n"

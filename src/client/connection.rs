@@ -195,27 +195,6 @@ impl Link {
         core.write(chunk);
         Ok(())
     }
-
-    /// Nobody waits for the call any more. `late` when its deadline passed. Tells the server, as well as that can
-    /// be done at once.
-    pub(super) fn forget(&self, call: u64, late: bool) {
-        let core = &self.0;
-        let mut state = core.state.lock();
-        if state.calls.remove(&call).is_none() {
-            return;
-        }
-        state.append(exchange::signal(Kind::Cancel, call).to_vec());
-        if late {
-            core.doubt(&mut state);
-        }
-        let done = state.is_done();
-        let chunk = state.begin_write();
-        drop(state);
-        core.write(chunk);
-        if done {
-            core.shut();
-        }
-    }
 }
 
 impl Drop for Link {

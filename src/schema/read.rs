@@ -1,11 +1,14 @@
-//! Reads a shape from its text. The text is a peer's: its depth is bounded, and nothing in it can make more of itself
-//! than is written.
+//! Reads a shape from its text. The text is a peer's: its length and depth are bounded, and nothing in it can make
+//! more of itself than is written.
 
 use super::shape::{Plain, Shape, is_word, is_word_char};
 use thiserror::Error;
 
 /// Deepest nest that is read. What is traced is less deep.
 const DEPTH_MAX: usize = 64;
+
+/// Longest text that is read, in bytes: a shape takes some dozen times its text. What is traced has 4096 parts at most.
+const TEXT_BYTES_MAX: usize = 1 << 20;
 
 /// A text is not a shape.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -21,6 +24,9 @@ impl std::str::FromStr for Shape {
     type Err = Unreadable;
 
     fn from_str(text: &str) -> Result<Shape, Unreadable> {
+        if text.len() > TEXT_BYTES_MAX {
+            return Err(Unreadable { at: TEXT_BYTES_MAX, expected: "the end" });
+        }
         let mut reader = Reader { text, at: 0 };
         let shape = reader.shape(0)?;
         if reader.peek().is_some() { Err(reader.wrong("the end")) } else { Ok(shape) }
@@ -220,8 +226,11 @@ mod tests {
         ] {
             assert!(text.parse::<Shape>().is_err(), "{text}");
         }
-        let deep = format!("{}u8{}", "[".repeat(1 << 20), "]".repeat(1 << 20));
+        let deep = format!("{}u8{}", "[".repeat(1 << 18), "]".repeat(1 << 18));
         assert!(deep.parse::<Shape>().is_err());
-        assert!(format!("u8{}", "?".repeat(1 << 20)).parse::<Shape>().is_err());
+        assert!(format!("u8{}", "?".repeat(1 << 18)).parse::<Shape>().is_err());
+        let long = |elements: usize| format!("({}u8)", "u8,".repeat(elements)).parse::<Shape>();
+        assert!(long(1 << 18).is_ok());
+        assert_eq!(long(1 << 19), Err(Unreadable { at: TEXT_BYTES_MAX, expected: "the end" }));
     }
 }

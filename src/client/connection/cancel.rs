@@ -1,7 +1,7 @@
-//! A call taken back while its caller still waits for what becomes of it.
+//! A call taken back: while its caller still waits for what becomes of it, or because nobody waits any more.
 //!
-//! Knows the calls that are out; decides nothing about them: the server's one answer does. Invariant: one Canceller
-//! sends one Cancel at most, so that asking often is no flood.
+//! Knows the calls that are out; decides nothing about one that is waited for: the server's one answer does.
+//! Invariant: one Canceller sends one Cancel at most, so that asking often is no flood.
 
 use super::Link;
 use crate::client::exchange;
@@ -36,6 +36,27 @@ impl Canceller {
 }
 
 impl Link {
+    /// Nobody waits for the call any more. `late` when its deadline passed. Tells the server, as well as that can
+    /// be done at once.
+    pub(in crate::client) fn forget(&self, call: u64, late: bool) {
+        let core = &self.0;
+        let mut state = core.state.lock();
+        if state.calls.remove(&call).is_none() {
+            return;
+        }
+        state.append(exchange::signal(Kind::Cancel, call).to_vec());
+        if late {
+            core.doubt(&mut state);
+        }
+        let done = state.is_done();
+        let chunk = state.begin_write();
+        drop(state);
+        core.write(chunk);
+        if done {
+            core.shut();
+        }
+    }
+
     fn cancel(&self, call: u64) {
         let core = &self.0;
         let mut state = core.state.lock();
