@@ -67,8 +67,8 @@ pub fn thousands(count: u64) -> String {
     text
 }
 
-/// Is a text like a pattern, in which `*` stands for anything, be it nothing? In any letter case. In time proportional to
-/// the product of both lengths.
+/// Is a text like a pattern, in which `*` stands for anything, be it nothing? In any letter case. In time proportional
+/// to the product of both lengths.
 pub(super) fn is_like(text: &str, pattern: &str) -> bool {
     let (text, pattern) = (text.to_ascii_lowercase(), pattern.to_ascii_lowercase());
     let pieces: Vec<&str> = pattern.split('*').collect();
