@@ -143,6 +143,8 @@ fn the_answers_of_the_methods_are_those_of_their_port() {
                 scope.spawn(move || traffic(address, 100 * round + n as u64 + 1, 20));
             }
         });
+        // Who hung up may have left calls that the server has yet to read.
+        wait_until("all have left", || server.ports().iter().all(|port| port.stats().open() == 0));
         wait_until("nothing is in flight", || server.in_flight() == 0);
         seen.extend(assert_agree(insight.house()));
     }
