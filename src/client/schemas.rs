@@ -14,7 +14,7 @@ use crate::schema::{Describe, Schema, first_difference};
 use crate::service::builtin::{MethodSchema, SCHEMA};
 use crate::sync::{Arc, AtomicUsize, Mutex, Ordering};
 use crate::wire::Codec;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::time::Instant;
 
@@ -121,7 +121,8 @@ type Traced = Arc<(Schema, u64)>;
 
 /// Traces a method's types, once in the life of the process.
 fn traced(describe: Describe) -> Traced {
-    static TRACED: OnceLock<Mutex<HashMap<usize, Traced>>> = OnceLock::new();
+    // A tree: leak checkers can follow its pointers, and not those of a hash map, which lead into the middle.
+    static TRACED: OnceLock<Mutex<BTreeMap<usize, Traced>>> = OnceLock::new();
     let known = TRACED.get_or_init(Mutex::default);
     if let Some(traced) = known.lock().get(&(describe as usize)) {
         return Arc::clone(traced);
