@@ -118,7 +118,7 @@ fn run(command: &mut Command) {
 }
 
 #[test]
-#[ignore = "needs python3 and mypy"]
+#[ignore = "needs mypy, which tests/stubs/check brings: .ci/run has it run this"]
 fn python_calls_and_its_types_hold() {
     let server = server();
     run(Command::new("python3").arg(kept("use.py")).arg(server.address().to_string()));
@@ -126,7 +126,7 @@ fn python_calls_and_its_types_hold() {
 }
 
 #[test]
-#[ignore = "needs tsc"]
+#[ignore = "needs tsc, which tests/stubs/check brings: .ci/run has it run this"]
 fn typescript_compiles_and_its_types_hold() {
     let options = [
         "--strict",
@@ -142,7 +142,7 @@ fn typescript_compiles_and_its_types_hold() {
 }
 
 #[test]
-#[ignore = "needs cc"]
+#[ignore = "needs a C compiler, which .ci/install brings: tests/stubs/check runs this"]
 fn c_compiles_without_a_warning() {
     let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("capi/include");
     for (language, standard) in [("c", "-std=c11"), ("c++", "-std=c++17")] {
