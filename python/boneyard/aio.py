@@ -52,9 +52,9 @@ class Client:
         gate, future = ear.gate, loop.create_future()
         ear.calls += 1
         try:
-            number = gate.try_begin(self._native, method, arguments, timeout, future)
-            if number is None:
-                number = await self._begin(gate, method, arguments, timeout, future)
+            number = gate.begin(self._native, method, arguments, timeout, future)
+            if not isinstance(number, int):
+                number = await self._send(gate, number, future)
             try:
                 return await future
             except asyncio.CancelledError:
@@ -100,13 +100,13 @@ class Client:
             ear.open = False
             ear.rest()
 
-    async def _begin(self, gate: Any, method: str, arguments: Any, timeout: Any, future: asyncio.Future[Any]) -> int:
-        begun = asyncio.ensure_future(self._apart(gate.begin, self._native, method, arguments, timeout, future))
+    async def _send(self, gate: Any, unsent: Any, future: asyncio.Future[Any]) -> int:
+        sent = asyncio.ensure_future(self._apart(gate.send, unsent, future))
         try:
-            return await asyncio.shield(begun)
+            return await asyncio.shield(sent)
         except asyncio.CancelledError:
             # It cannot be stopped while it connects; what it then sends is cancelled at once.
-            begun.add_done_callback(lambda begun: begun.cancelled() or begun.exception() or gate.cancel(begun.result()))
+            sent.add_done_callback(lambda sent: sent.cancelled() or sent.exception() or gate.cancel(sent.result()))
             raise
 
     @staticmethod

@@ -253,6 +253,26 @@ def test_a_signal_ends_a_wait(serve, wait):
         thread.join()
 
 
+def test_a_signal_ends_the_wait_for_another_attempt():
+    me = threading.get_ident()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def hang_up():
+            peer = listener.accept()[0]
+            signal.pthread_kill(me, signal.SIGINT)
+            peer.close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        client = Client("127.0.0.1:%d" % listener.getsockname()[1])
+        with pytest.raises(KeyboardInterrupt):
+            client.call("server.ping")
+        thread.join()
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+
+
 def test_a_child_makes_a_client_of_its_own_and_leaves_the_parents_alone(server):
     client = Client(server.address, timeout=30)
     call = client.start("load.sleep", 200)
