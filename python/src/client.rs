@@ -99,7 +99,7 @@ impl Client {
 
     /// Calls a method and waits for its result. Made again by itself, within its time, when it was refused for load,
     /// because the server stops, or for want of a connection.
-    #[pyo3(signature = (method, arguments=None, timeout=Timeout::Usual), text_signature = "(method, arguments=None, timeout=...)")]
+    #[pyo3(signature = (method, arguments=None, timeout=Timeout::Usual), text_signature = "($self, method, arguments=None, timeout=...)")]
     fn call<'py>(
         &self,
         py: Python<'py>,
@@ -122,7 +122,7 @@ impl Client {
     }
 
     /// Sends a call, once, and goes on at once, unless the connection has to be made first.
-    #[pyo3(signature = (method, arguments=None, timeout=Timeout::Usual), text_signature = "(method, arguments=None, timeout=...)")]
+    #[pyo3(signature = (method, arguments=None, timeout=Timeout::Usual), text_signature = "($self, method, arguments=None, timeout=...)")]
     fn start(
         &self,
         py: Python<'_>,

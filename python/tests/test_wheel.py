@@ -2,6 +2,8 @@
 
 import dataclasses
 import gc
+import importlib.metadata
+import inspect
 import os
 import pickle
 import signal
@@ -13,6 +15,7 @@ import tracemalloc
 from pathlib import Path
 
 import boneyard
+import boneyard.aio
 import pytest
 from boneyard import Client, errors
 from conftest import Wire, wait_until
@@ -328,6 +331,12 @@ def test_the_package_says_what_it_has():
     assert all(hasattr(boneyard, name) for name in boneyard.__all__)
     folder = Path(boneyard.__file__).parent
     assert (folder / "py.typed").exists() and (folder / "_boneyard.pyi").exists()
+    licenses = [file.name for file in importlib.metadata.files("boneyard") if "LICENSE" in file.name]
+    assert sorted(licenses) == ["LICENSE-APACHE", "LICENSE-MIT"]
+    assert str(inspect.signature(Client.call)) == "(self, /, method, arguments=None, timeout=Ellipsis)"
+    options = [inspect.signature(kind).parameters.values() for kind in (Client, boneyard.aio.Client)]
+    blocking, asyncs = ([(one.name, one.kind, one.default) for one in each] for each in options)
+    assert blocking == asyncs
 
 
 # Whoever asks for the exception of a call that was cancelled runs Python code, which may ask for that call.
