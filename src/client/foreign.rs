@@ -74,8 +74,8 @@ impl Client {
     /// once it says no, the call is cancelled, or not made again.
     ///
     /// # Errors
-    /// See [`Client::call`]. Of a call that was given up [`ClientError::Disconnected`] while it was out; while it waited
-    /// to be made again, why it was not answered before.
+    /// See [`Client::call`]. Of a call that was given up [`ClientError::Disconnected`] while it was out; while it
+    /// waited to be made again, why it was not answered before.
     pub fn call_json_while(
         &self,
         method: &str,
