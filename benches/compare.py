@@ -15,14 +15,13 @@ import argparse
 import json
 import sys
 import tempfile
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from measure import (
-    CALL_BYTES, Failure, Server, build, free_port, idle, ini, machine, median, note, prepare, press, shown,
-    table, verdicts, write_between,
+    CALL_BYTES, Failure, Server, build, circumstances, free_port, heading, idle, ini, median, note, prepare, press,
+    shown, table, verdicts, write_between,
 )  # fmt: skip
 
 SPIN_US = 20
@@ -133,11 +132,9 @@ def measure(options, loads, place):
                 said = f"{rate:,.0f} calls/s" if rate else f"{run['rss_bytes_per_connection']:.0f} B each"
                 note(f"{load.title}, round {turn + 1}, {subject.name}: {said}")
     return {
-        "machine": machine(),
-        "when": time.strftime("%Y-%m-%d", time.gmtime()),
+        **circumstances(options),
         "rounds": options.rounds,
         "seconds": options.seconds,
-        "smoke": options.smoke,
         "runs": runs,
     }
 
@@ -263,11 +260,6 @@ def duels(figures):
     if figures.has("idle"):
         value = figures.ratio("idle", BONEYARD, "rss_bytes_per_connection", R4)
         yield "idle: memory of a connection, of R4's", "below 1", value, value < 1
-
-
-def heading(record):
-    text = f"{record['machine']}; {record['when']}; {record['rounds']} rounds of {record['seconds']:g} s."
-    return text + (" A smoke run: the figures mean nothing." if record["smoke"] else "")
 
 
 def render(record):

@@ -27,7 +27,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from crowd import CALL, CANCEL, Peer, frame, greeting
 from measure import (
-    Failure, Server, build, command_on, ini, machine, median, note, parser_of, show, shown, table, verdicts,
+    Failure, Server, build, circumstances, command_on, heading, ini, median, note, parser_of, show, shown, table,
+    verdicts,
 )  # fmt: skip
 
 MIB = 1 << 20
@@ -374,13 +375,10 @@ def targets(record):
 
 
 def render(record):
-    heading = f"{record['machine']}; {record['when']}; {record['rounds']} rounds of {record['seconds']:g} s, alone and"
-    heading += f" beside in turn; {RATE} calls/s on one connection. "
-    heading += ", ".join(f"`{key}={value}`" for key, value in SETTINGS.items()) + "."
-    if record["smoke"]:
-        heading += " A smoke run: the figures mean nothing."
+    what = f"{record['rounds']} rounds of {record['seconds']:g} s, alone and beside in turn; {RATE} calls/s on one"
+    what += " connection. " + ", ".join(f"`{key}={value}`" for key, value in SETTINGS.items()) + "."
     kinds = "\n".join(f"- {row['name']}: {row['what'][0].lower()}{row['what'][1:]}" for row in record["kinds"])
-    parts = [heading, figures_table(record), kinds]
+    parts = [heading(record, what), figures_table(record), kinds]
     return "\n\n".join(parts + ([] if record["smoke"] else [verdicts(targets(record))]))
 
 
@@ -389,11 +387,9 @@ def measure(options):
         place = Place(build(not options.smoke), folder, options)
         wanted = [kind for kind in KINDS if not options.only or options.only in kind[0]]
         return {
-            "machine": machine(),
-            "when": time.strftime("%Y-%m-%d", time.gmtime()),
+            **circumstances(options),
             "seconds": options.seconds,
             "rounds": options.rounds,
-            "smoke": options.smoke,
             "kinds": [
                 measure_kind(place, name, kind, few if options.smoke else many) for name, kind, many, few in wanted
             ],

@@ -19,8 +19,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from measure import (
-    ROOT, Failure, Server, at_rest, build, crowd, ini, machine, median, note, parser_of, press, show, shown,
-    table, verdicts,
+    ROOT, Failure, Server, at_rest, build, circumstances, crowd, heading, ini, median, note, parser_of, press, show,
+    shown, table, verdicts,
 )  # fmt: skip
 
 WORKERS = 40
@@ -81,12 +81,10 @@ def measure(options):
             )
             runs.append(run)
     return {
-        "machine": machine(),
-        "when": time.strftime("%Y-%m-%d", time.gmtime()),
+        **circumstances(options),
         "connections": options.connections,
         "rounds": options.rounds,
         "seconds": options.seconds,
-        "smoke": options.smoke,
         "runs": runs,
     }
 
@@ -104,16 +102,13 @@ def targets(record):
 
 def render(record):
     of = lambda key: median(record["runs"], key)
-    heading = f"{record['machine']}; {record['when']}; {record['rounds']} rounds of {record['seconds']:g} s."
-    heading += f" The busy session makes {RATE:,} calls a second."
-    if record["smoke"]:
-        heading += " A smoke run: the figures mean nothing."
+    what = f"{record['rounds']} rounds of {record['seconds']:g} s. The busy session makes {RATE:,} calls a second."
     head = ["idle connections", "memory of each, B", "CPU %", "switches/s", "threads"]
     head += ["busy: p50 us alone", "beside", "p99 us alone", "beside"]
     row = [f"{record['connections']:,}", shown(of("rss_bytes_per_connection"), 0), shown(of("idle_cpu_percent"), 2)]
     row += [shown(of("idle_switches_per_second")), shown(of("threads"), 0)]
     row += [shown(of(f"{when}_{key}_us")) for key in ("p50", "p99") for when in ("alone", "beside")]
-    parts = [heading, table(head, [row])]
+    parts = [heading(record, what), table(head, [row])]
     if not record["smoke"]:
         parts.append(verdicts(targets(record)))
     return "\n\n".join(parts)

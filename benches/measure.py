@@ -65,6 +65,18 @@ def machine():
     return f"{model}, {cores} cores, {memory:.0f} GiB, {platform.system()} {platform.release()}"
 
 
+def circumstances(options):
+    """What each record begins with."""
+    return {"machine": machine(), "when": time.strftime("%Y-%m-%d", time.gmtime()), "smoke": options.smoke}
+
+
+def heading(record, what=None):
+    """The line above the tables of a record: where, when, and what was done; rounds, unless that is told."""
+    what = what or f"{record['rounds']} rounds of {record['seconds']:g} s."
+    text = f"{record['machine']}; {record['when']}; {what}"
+    return text + (" A smoke run: the figures mean nothing." if record["smoke"] else "")
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -20,7 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from measure import (
-    Failure, Server, build, command_on, ini, machine, note, parser_of, show, shown, table, verdicts,
+    Failure, Server, build, circumstances, command_on, heading, ini, note, parser_of, show, shown, table, verdicts,
 )  # fmt: skip
 
 # The flood: so many workers, each of whose calls sleeps so long, and what its callers will wait.
@@ -219,11 +219,8 @@ def targets(record):
 
 
 def render(record):
-    heading = f"{record['machine']}; {record['when']}; floods of {record['seconds']:g} s."
-    heading += f" Capacity: {record['flood']['capacity']:,.0f} calls/s."
-    if record["smoke"]:
-        heading += " A smoke run: the figures mean nothing."
-    parts = [heading, flood_table(record), waits_table(record), quiet_table(record)]
+    what = f"floods of {record['seconds']:g} s. Capacity: {record['flood']['capacity']:,.0f} calls/s."
+    parts = [heading(record, what), flood_table(record), waits_table(record), quiet_table(record)]
     return "\n\n".join(parts + ([] if record["smoke"] else [verdicts(targets(record))]))
 
 
@@ -231,10 +228,8 @@ def measure(options):
     with tempfile.TemporaryDirectory() as folder:
         place = Place(build(not options.smoke), folder, options)
         return {
-            "machine": machine(),
-            "when": time.strftime("%Y-%m-%d", time.gmtime()),
+            **circumstances(options),
             "seconds": options.seconds,
-            "smoke": options.smoke,
             "flood": flood(place),
             "waits": waits(place),
             "quiet": quiet(place),

@@ -24,7 +24,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from measure import (
-    ROOT, Failure, Server, build, free_port, ini, machine, median, note, parser_of, press, show, shown, table, verdicts,
+    ROOT, Failure, Server, build, circumstances, free_port, heading, ini, median, note, parser_of, press, show, shown,
+    table, verdicts,
 )  # fmt: skip
 
 PAYLOAD = 64
@@ -175,11 +176,9 @@ def measure(options):
                     note(f"{LOADS[load]}, round {turn + 1}, {subject}: {run['calls_per_second']:,.0f} calls/s")
                     runs.setdefault(load, {}).setdefault(subject, []).append(run)
     return {
-        "machine": machine(),
-        "when": time.strftime("%Y-%m-%d", time.gmtime()),
+        **circumstances(options),
         "rounds": options.rounds,
         "seconds": options.seconds,
-        "smoke": options.smoke,
         "runs": runs,
     }
 
@@ -200,9 +199,6 @@ def targets(record):
 
 
 def render(record):
-    heading = f"{record['machine']}; {record['when']}; {record['rounds']} rounds of {record['seconds']:g} s."
-    if record["smoke"]:
-        heading += " A smoke run: the figures mean nothing."
     head = ["load", "client", "calls/s", "of grpcio", "p50 us", "p99 us"]
     rows = []
     for load, subjects in record["runs"].items():
@@ -210,7 +206,7 @@ def render(record):
             figures = [shown(median(runs, "calls_per_second")), shown(ratio(record, load, subject), 2)]
             figures += [shown(median(runs, key)) for key in ("p50_us", "p99_us")]
             rows.append([LOADS[load], subject, *figures])
-    parts = [heading, table(head, rows)]
+    parts = [heading(record), table(head, rows)]
     if not record["smoke"]:
         parts.append(verdicts(targets(record)))
     return "\n\n".join(parts)

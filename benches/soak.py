@@ -25,7 +25,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from crowd import Peer
 from measure import (
-    ROOT, Failure, Server, build, command_on, ini, machine, note, parser_of, show, shown, table, verdicts,
+    ROOT, Failure, Server, build, circumstances, command_on, heading, ini, note, parser_of, show, shown, table,
+    verdicts,
 )  # fmt: skip
 
 WORKERS = 8
@@ -252,10 +253,8 @@ def measure(options):
         lines = log.read_text(errors="replace").splitlines()
     errors = [line for line in lines if " ERROR " in line and PANIC not in line and "panicked" not in line]
     return {
-        "machine": machine(),
-        "when": time.strftime("%Y-%m-%d", time.gmtime()),
+        **circumstances(options),
         "seconds": options.seconds,
-        "smoke": options.smoke,
         **record,
         "log_lines": len(lines),
         "log_errors": errors,
@@ -326,11 +325,9 @@ def crowd_table(record):
 
 
 def render(record):
-    heading = f"{record['machine']}; {record['when']}; {record['seconds'] / 60:g} minutes,"
-    heading += f" {PORTS} ports of {WORKERS} workers, {PERMITS} permits; medians of a look each second."
-    if record["smoke"]:
-        heading += " A smoke run: the figures mean nothing."
-    parts = [heading, life_table(record), crowd_table(record), verdicts(targets(record))]
+    what = f"{record['seconds'] / 60:g} minutes,"
+    what += f" {PORTS} ports of {WORKERS} workers, {PERMITS} permits; medians of a look each second."
+    parts = [heading(record, what), life_table(record), crowd_table(record), verdicts(targets(record))]
     if troubles := record["troubles"]:
         parts.append(f"- turns of loads that came to nothing: {len(troubles)}; the last: {troubles[-1]}")
     parts.append("\n".join(f"- in the log: `{line}`" for line in record["log_errors"][:10]))

@@ -27,7 +27,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from crowd import Peer
 from measure import (
-    Failure, Server, build, command_on, free_port, machine, note, parser_of, show, table,
+    Failure, Server, build, circumstances, command_on, free_port, heading, note, parser_of, show, table,
 )  # fmt: skip
 
 # How long a verdict may take, and how long one that stands is watched for its figures to settle.
@@ -285,12 +285,8 @@ def situations_table(record):
 
 
 def render(record):
-    heading = f"{record['machine']}; {record['when']}; `benches/verdict.py`."
-    if record["smoke"]:
-        heading += " A smoke run with debug builds: the figures mean nothing."
-    elif record["debug"]:
-        heading += " Debug builds."
-    parts = [heading, *map(story_text, record["stories"])]
+    what = "`benches/verdict.py`." + (" Debug builds." if record["debug"] else "")
+    parts = [heading(record, what), *map(story_text, record["stories"])]
     return "\n\n".join(parts + ([situations_table(record)] if record["situations"] else []))
 
 
@@ -298,9 +294,7 @@ def measure(options):
     with tempfile.TemporaryDirectory() as folder:
         place = Place(build(not (options.smoke or options.debug)), folder)
         return {
-            "machine": machine(),
-            "when": time.strftime("%Y-%m-%d", time.gmtime()),
-            "smoke": options.smoke,
+            **circumstances(options),
             "debug": options.debug,
             "stories": [story(place, sleep_ms) for sleep_ms in ([50] if options.smoke else [50, 5])],
             "situations": [] if options.smoke else list(situations(place)),

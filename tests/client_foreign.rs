@@ -3,9 +3,10 @@
 
 mod hand_server;
 
-use boneyard::client::{ClientError, Times};
-use boneyard::service::Status;
-use hand_server::{DOUBLE, HandServer, PATIENCE, Peer, pair, welcome};
+use boneyard::Pending;
+use boneyard::client::{ClientError, ClientOptions, Times, Tried, Unsent};
+use boneyard::service::{Fault, Status};
+use hand_server::{DOUBLE, HandServer, PATIENCE, Peer, pair, pair_with, welcome};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
@@ -19,15 +20,40 @@ fn serve(mut peer: Peer, answers: usize) -> Peer {
     peer
 }
 
+/// Refuses so many calls; returns their arguments.
+fn refuse(peer: &mut Peer, calls: usize, retry_after_ms: u32) -> Vec<u32> {
+    let refused = (0..calls).map(|_| {
+        let call = peer.call();
+        peer.refuse(&call, Status::QueueFull, Fault { code: 0, retry_after_ms, message: String::new() });
+        call.decode()
+    });
+    refused.collect()
+}
+
+fn sent(tried: Result<Tried, ClientError>) -> Pending<String> {
+    match tried {
+        Ok(Tried::Sent(pending)) => pending,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn unsent(tried: Result<Tried, ClientError>) -> Unsent {
+    match tried {
+        Ok(Tried::Unsent(unsent)) => unsent,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn a_call_that_would_have_to_connect_is_not_sent_at_once() {
     let server = HandServer::new();
     let client = server.client();
-    assert!(client.try_start_json("test.double", "21").unwrap().is_none());
+    let unsent = unsent(client.try_start_json("test.double", "21"));
     assert!(!server.is_called(), "nor has it connected");
-    let peer = thread::spawn(move || serve(server.accept(), 2));
+    let peer = thread::spawn(move || serve(server.accept(), 3));
+    assert_eq!(unsent.send().unwrap().wait().as_deref(), Ok("42"));
     assert_eq!(client.call(DOUBLE, &21), Ok(42));
-    let pending = client.try_start_json("test.double", "21").unwrap().expect("there is a connection");
+    let pending = sent(client.try_start_json("test.double", "21"));
     assert_eq!(pending.wait().as_deref(), Ok("42"));
     peer.join().unwrap();
 }
@@ -60,13 +86,13 @@ fn a_call_of_a_session_is_not_sent_before_the_session_is_there() {
         (peer, server)
     });
     let session = client.session().unwrap();
-    let pending = session.try_start_json("test.double", "21").unwrap().expect("it is attached here");
+    let pending = sent(session.try_start_json("test.double", "21"));
     assert_eq!(pending.wait().as_deref(), Ok("42"));
     // On the next connection it is not attached yet.
     hand_server::wait_until("the client has connected anew", || {
         client.methods().is_ok_and(|all| all.len() == 2)
     });
-    assert!(session.try_start_json("test.double", "21").unwrap().is_none());
+    drop(unsent(session.try_start_json("test.double", "21")));
     first.join().unwrap();
 }
 
@@ -109,4 +135,46 @@ fn a_wait_that_is_given_up_cancels_the_call() {
     let peer = thread::spawn(move || serve(peer, 1));
     assert_eq!(client.call_json_while("test.double", "21", || true).unwrap().response, "42");
     peer.join().unwrap();
+}
+
+#[test]
+fn a_refused_call_that_is_given_up_is_not_made_again() {
+    let (_server, client, mut peer) = pair_with(ClientOptions::default(), welcome());
+    let refusing = thread::spawn(move || {
+        refuse(&mut peer, 1, 10_000);
+        peer
+    });
+    let mut asked = 0;
+    let outcome = client.call_json_while("test.double", "21", || {
+        // The third time, so that the refusal has been read as well.
+        asked += usize::from(refusing.is_finished());
+        asked < 3
+    });
+    assert!(matches!(outcome, Err(ClientError::QueueFull { .. })), "{outcome:?}");
+    assert_eq!(asked, 3);
+    drop(client);
+    refusing.join().unwrap().closed();
+}
+
+#[test]
+fn a_call_that_was_not_sent_at_once_pays_into_the_budget_once() {
+    let (_server, client, mut peer) =
+        pair_with(ClientOptions::default().retries(1).throttle(false), welcome());
+    let call = |number: u32| client.call_json("test.double", &number.to_string()).unwrap_err();
+    // A new client has ten repetitions saved; eleven calls pay in another.
+    let refusing = thread::spawn(move || (refuse(&mut peer, 22, 0), peer));
+    (0..11).for_each(|number| drop(call(number)));
+    let (_, peer) = refusing.join().unwrap();
+    // Five calls that are not made again: nobody reads, so three of them have no room.
+    let large = " ".repeat(24 << 20) + "1";
+    let first = [&large, &large].map(|json| client.start_json("test.double", json).unwrap());
+    let others = [(); 3].map(|()| unsent(client.try_start_json("test.double", "1")));
+    let serving = thread::spawn(move || serve(peer, 5));
+    for pending in others.map(|unsent| unsent.send().unwrap()).into_iter().chain(first) {
+        assert_eq!(pending.wait().as_deref(), Ok("42"));
+    }
+    let mut peer = serving.join().unwrap();
+    let refusing = thread::spawn(move || refuse(&mut peer, 6, 0));
+    (1..=5).for_each(|number| drop(call(number)));
+    assert_eq!(refusing.join().unwrap(), [1, 2, 3, 4, 5, 5], "the tenth has paid for a repetition");
 }

@@ -275,6 +275,23 @@ fn a_mismatch_does_not_stand_in_the_way_of_others() {
 }
 
 #[test]
+fn a_server_is_asked_once_what_types_that_differ_are() {
+    let server = Server::new(common::config("")).handle(Method::<ThreeColors, ()>::new(ASK), |_, _| Ok(()));
+    let server = server.start().unwrap();
+    let came = || server.ports()[0].stats().calls.get();
+    let (older, wrong) = (Method::<TwoColors, ()>::new(ASK), Method::<TurnedColors, ()>::new(ASK));
+    for connections in 1..=2 {
+        let client = Client::connect(&server.address().to_string()).unwrap();
+        for _ in 0..3 {
+            assert_eq!(client.call(older, &TwoColors::Red), Ok(()));
+            let said = client.call(wrong, &TurnedColors::Red);
+            assert!(matches!(said, Err(ClientError::SchemaMismatch { .. })), "{said:?}");
+        }
+        assert_eq!(came(), connections * (3 + 2), "three calls, and a question for each of the types");
+    }
+}
+
+#[test]
 fn types_that_nobody_described_are_not_compared() {
     let told = Method::<(), &'static str>::undescribed("test.tell");
     let server =

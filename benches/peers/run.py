@@ -17,7 +17,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 import compare
 from compare import BONEYARD, BONEYARD_40, DEEP, FLOOR, MANY, ONE, SLEEP, SLEEPERS
-from measure import Server, build, free_port, write_between
+from measure import Server, build, free_port, heading, write_between
 
 
 @dataclass
@@ -81,7 +81,7 @@ def main():
     record = compare.record_of(options, LOADS, Programs)
     figures = compare.Figures(record)
     troubles = [f"- not all went well: {trouble}" for trouble in figures.troubles()]
-    parts = [compare.heading(record), compare.load_table(figures, LOADS), "\n".join([*starved(record), *troubles])]
+    parts = [heading(record), compare.load_table(figures, LOADS), "\n".join([*starved(record), *troubles])]
     text = "\n\n".join(part for part in parts if part)
     print(text)
     if options.write:

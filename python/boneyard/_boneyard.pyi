@@ -1,7 +1,7 @@
 from asyncio import Future
 from collections.abc import Sequence
 from types import EllipsisType
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, final
 
 from .times import Times
 
@@ -15,7 +15,7 @@ class Client:
     call after the connection was lost connects anew."""
 
     def __new__(
-        cls,
+        cls: type[_C],
         address: str | Sequence[str],
         *,
         name: str | None = None,
@@ -23,7 +23,7 @@ class Client:
         connect_timeout: float = 5.0,
         retries: int = 2,
         throttle: bool = True,
-    ) -> Client:
+    ) -> _C:
         """A client for `host`, `host:port` or `[IPv6]:port`; the port is 1352 where it is left out. Of several
         addresses, at most 64, the first that takes the client is used, whenever a connection is made.
 
@@ -55,6 +55,7 @@ class Client:
     def __enter__(self: _C) -> _C: ...
     def __exit__(self, *exception: object) -> None: ...
 
+@final
 class Session(Client):
     """A client whose calls find the same state on the server, whatever the connection. After its connection was lost
     the next call attaches it anew. `UnknownSession` says that it is closed or another client has it."""
@@ -69,6 +70,7 @@ class Session(Client):
     def detach(self) -> Any:
         """Lets go of the session without closing it, and returns its ticket."""
 
+@final
 class Pending:
     """A call that was sent. It is sent once. When nobody has it any more, it is cancelled. Threads may share it."""
 
@@ -89,14 +91,19 @@ class Pending:
     def times(self) -> Times | None:
         """Where its time went, once it has a result; else None."""
 
+@final
+class Unsent:
+    """A call that has begun and would have had to wait to be sent."""
+
+@final
 class Gate:
     """The calls of one event loop; what `boneyard.aio` is made of."""
 
     def fileno(self) -> int: ...
-    def try_begin(
+    def begin(
         self, client: Client, method: str, arguments: Any, timeout: _Timeout, future: Future[Any]
-    ) -> int | None: ...
-    def begin(self, client: Client, method: str, arguments: Any, timeout: _Timeout, future: Future[Any]) -> int: ...
+    ) -> int | Unsent: ...
+    def send(self, unsent: Unsent, future: Future[Any]) -> int: ...
     def answer(self) -> None: ...
     def cancel(self, number: int) -> None: ...
 

@@ -12,12 +12,16 @@ refused is not made again by itself. The loop's executor is used to connect, and
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
-from typing import Any
+from types import EllipsisType
+from typing import Any, TypeVar
 
 from . import _boneyard
 
 __all__ = ["Client", "Session"]
+
+_C = TypeVar("_C", bound="Client")
 
 
 class _Ear:
@@ -25,25 +29,41 @@ class _Ear:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, is_open: bool) -> None:
         self.loop, self.gate, self.calls, self.open = loop, _boneyard.Gate(), 0, is_open
+        self.process = os.getpid()
         loop.add_reader(self.gate.fileno(), self.gate.answer)
 
     def rest(self) -> None:
         """Watches no more, if that is over."""
-        if not self.open and not self.calls and not self.loop.is_closed():
+        if self.open or self.calls or self.loop.is_closed():
+            return
+        # What the loop watches it has in common with the child of a fork, which must leave it alone.
+        if self.process == os.getpid():
             self.loop.remove_reader(self.gate.fileno())
 
 
 class Client:
     """A server to call, from one event loop: that of the first call. Takes what `boneyard.Client` takes."""
 
-    def __init__(self, address: str | Sequence[str], **options: Any) -> None:
-        self._take(_boneyard.Client(address, **options))
+    def __init__(
+        self,
+        address: str | Sequence[str],
+        *,
+        name: str | None = None,
+        timeout: float | None | EllipsisType = ...,
+        connect_timeout: float = 5.0,
+        retries: int = 2,
+        throttle: bool = True,
+    ) -> None:
+        native = _boneyard.Client(
+            address, name=name, timeout=timeout, connect_timeout=connect_timeout, retries=retries, throttle=throttle
+        )
+        self._take(native)
 
-    def _take(self, native: Any) -> None:
+    def _take(self, native: _boneyard.Client) -> None:
         self._native, self._open = native, True
         self._ear: _Ear | None = None
 
-    async def call(self, method: str, arguments: Any = None, timeout: Any = ...) -> Any:
+    async def call(self, method: str, arguments: Any = None, timeout: float | None | EllipsisType = ...) -> Any:
         """Calls a method and waits for its result. The loop goes on meanwhile."""
         loop = asyncio.get_running_loop()
         ear = self._ear
@@ -52,9 +72,9 @@ class Client:
         gate, future = ear.gate, loop.create_future()
         ear.calls += 1
         try:
-            number = gate.try_begin(self._native, method, arguments, timeout, future)
-            if number is None:
-                number = await self._begin(gate, method, arguments, timeout, future)
+            number = gate.begin(self._native, method, arguments, timeout, future)
+            if not isinstance(number, int):
+                number = await self._send(gate, number, future)
             try:
                 return await future
             except asyncio.CancelledError:
@@ -66,7 +86,8 @@ class Client:
 
     async def methods(self) -> list[str]:
         """Names of all methods of the server, sorted."""
-        return await self._apart(lambda: self._native.methods)
+        names: list[str] = await self._apart(lambda: self._native.methods)
+        return names
 
     async def session(self) -> Session:
         """Opens a session; see `boneyard.Client.session`."""
@@ -81,7 +102,7 @@ class Client:
         self._leave()
         await self._apart(self._native.close)
 
-    async def __aenter__(self) -> Any:
+    async def __aenter__(self: _C) -> _C:
         return self
 
     async def __aexit__(self, *exception: object) -> None:
@@ -100,13 +121,17 @@ class Client:
             ear.open = False
             ear.rest()
 
-    async def _begin(self, gate: Any, method: str, arguments: Any, timeout: Any, future: asyncio.Future[Any]) -> int:
-        begun = asyncio.ensure_future(self._apart(gate.begin, self._native, method, arguments, timeout, future))
+    async def _send(self, gate: _boneyard.Gate, unsent: _boneyard.Unsent, future: asyncio.Future[Any]) -> int:
+        sent: asyncio.Future[int] = asyncio.ensure_future(self._apart(gate.send, unsent, future))
         try:
-            return await asyncio.shield(begun)
+            return await asyncio.shield(sent)
         except asyncio.CancelledError:
             # It cannot be stopped while it connects; what it then sends is cancelled at once.
-            begun.add_done_callback(lambda begun: begun.cancelled() or begun.exception() or gate.cancel(begun.result()))
+            def cancel(sent: asyncio.Future[int]) -> None:
+                if not sent.cancelled() and sent.exception() is None:
+                    gate.cancel(sent.result())
+
+            sent.add_done_callback(cancel)
             raise
 
     @staticmethod
@@ -117,10 +142,10 @@ class Client:
 class Session(Client):
     """A client whose calls find the same state on the server; see `boneyard.Session`."""
 
-    _native: Any
+    _native: _boneyard.Session
 
     @classmethod
-    def _of(cls, native: Any) -> Session:
+    def _of(cls, native: _boneyard.Session) -> Session:
         session = cls.__new__(cls)
         session._take(native)
         return session

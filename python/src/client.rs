@@ -6,7 +6,7 @@ use crate::session::Session;
 use crate::timeout::{Timeout, seconds};
 use crate::{decode, encode, errors};
 use boneyard::ClientError;
-use boneyard::client::ClientOptions;
+use boneyard::client::{ClientOptions, Tried};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
@@ -99,7 +99,7 @@ impl Client {
 
     /// Calls a method and waits for its result. Made again by itself, within its time, when it was refused for load,
     /// because the server stops, or for want of a connection.
-    #[pyo3(signature = (method, arguments=None, timeout=Timeout::Usual), text_signature = "(method, arguments=None, timeout=...)")]
+    #[pyo3(signature = (method, arguments=None, timeout=Timeout::Usual), text_signature = "($self, method, arguments=None, timeout=...)")]
     fn call<'py>(
         &self,
         py: Python<'py>,
@@ -122,7 +122,7 @@ impl Client {
     }
 
     /// Sends a call, once, and goes on at once, unless the connection has to be made first.
-    #[pyo3(signature = (method, arguments=None, timeout=Timeout::Usual), text_signature = "(method, arguments=None, timeout=...)")]
+    #[pyo3(signature = (method, arguments=None, timeout=Timeout::Usual), text_signature = "($self, method, arguments=None, timeout=...)")]
     fn start(
         &self,
         py: Python<'_>,
@@ -132,8 +132,8 @@ impl Client {
     ) -> PyResult<Pending> {
         let (native, json) = (self.native(timeout)?, encode::json(arguments)?);
         let call = match waited(py, native.try_start_json(method, &json))? {
-            Some(call) => call,
-            None => waited(py, py.detach(|| native.start_json(method, &json)))?,
+            Tried::Sent(call) => call,
+            Tried::Unsent(call) => waited(py, py.detach(|| call.send()))?,
         };
         Ok(Pending::new(call))
     }

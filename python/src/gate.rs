@@ -8,7 +8,9 @@ use crate::fork::{Birth, Ours};
 use crate::timeout::Timeout;
 use crate::{decode, encode, errors};
 use boneyard::ClientError;
-use boneyard::client::Reply;
+use boneyard::client::{Reply, Tried};
+use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -20,7 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// The calls of one event loop. All but `begin` are for the loop's own thread.
+/// The calls of one event loop. All but `send` are for the loop's own thread.
 #[pyclass(module = "boneyard._boneyard", frozen)]
 #[derive(Debug)]
 pub(crate) struct Gate {
@@ -32,6 +34,11 @@ pub(crate) struct Gate {
     last_call: AtomicU64,
     birth: Birth,
 }
+
+/// A call that has begun and would have had to wait to be sent.
+#[pyclass(module = "boneyard._boneyard", frozen)]
+#[derive(Debug)]
+pub(crate) struct Unsent(Mutex<Option<Ours<boneyard::client::Unsent>>>);
 
 #[derive(Debug)]
 struct Out {
@@ -134,35 +141,29 @@ impl Gate {
         self.heard.as_raw_fd()
     }
 
-    /// Sends a call if that can be done at once, and returns its number here; `None` if it cannot: then `begin`, on
-    /// another thread. Its outcome goes to the future.
-    fn try_begin(
+    /// Sends a call, and returns its number here, if that can be done at once. If not, what to give to `send`.
+    fn begin<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         client: &Client,
         method: &str,
         arguments: Option<&Bound<'_, PyAny>>,
         timeout: Timeout,
         future: Py<PyAny>,
-    ) -> PyResult<Option<u64>> {
+    ) -> PyResult<Bound<'py, PyAny>> {
         let (native, json) = (client.native(timeout)?, encode::json(arguments)?);
-        let call = waited(py, native.try_start_json(method, &json))?;
-        Ok(call.map(|call| self.watch(call, future)))
+        match waited(py, native.try_start_json(method, &json))? {
+            Tried::Sent(call) => self.watch(call, future).into_bound_py_any(py),
+            Tried::Unsent(call) => Unsent(Mutex::new(Some(Ours::new(call)))).into_bound_py_any(py),
+        }
     }
 
-    /// As `try_begin`, but waits for the connection, on a thread that may.
-    fn begin(
-        &self,
-        py: Python<'_>,
-        client: &Client,
-        method: &str,
-        arguments: Option<&Bound<'_, PyAny>>,
-        timeout: Timeout,
-        future: Py<PyAny>,
-    ) -> PyResult<u64> {
-        let (native, json) = (client.native(timeout)?, encode::json(arguments)?);
-        let call = waited(py, py.detach(|| native.start_json(method, &json)))?;
-        Ok(self.watch(call, future))
+    /// Waits for the connection and sends a call, once. Its outcome goes to the future. For a thread that may wait.
+    fn send(&self, py: Python<'_>, unsent: &Unsent, future: Py<PyAny>) -> PyResult<u64> {
+        self.birth.check()?;
+        let call = unsent.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let call = call.ok_or_else(|| PyValueError::new_err("the call was sent already"))?.into_inner();
+        Ok(self.watch(waited(py, py.detach(|| call.send()))?, future))
     }
 
     /// The loop heard the bell: gives their outcomes to all futures whose calls are over.

@@ -134,7 +134,7 @@ impl Pending {
     }
 
     /// Waits for the result, at most so many seconds; without a number, until the call's own deadline.
-    #[pyo3(signature = (timeout=Timeout::Never), text_signature = "(timeout=None)")]
+    #[pyo3(signature = (timeout=Timeout::Never), text_signature = "($self, timeout=None)")]
     fn result<'py>(&self, py: Python<'py>, timeout: Timeout) -> PyResult<Bound<'py, PyAny>> {
         self.birth.check()?;
         let until = match timeout {

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import threading
 import weakref
 
@@ -170,6 +171,24 @@ def test_a_client_belongs_to_one_loop_at_a_time(server):
         await client.close()
 
     asyncio.run(main())
+
+
+def test_a_child_that_closes_the_client_leaves_the_parents_alone(server):
+    client, loop = Client(server.address), asyncio.new_event_loop()
+    assert loop.run_until_complete(client.call("server.echo", 1)) == 1
+    child = os.fork()
+    if child == 0:
+        # Whatever happens here must not run pytest on.
+        code = 1
+        try:
+            asyncio.run(client.close())
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert loop.run_until_complete(asyncio.wait_for(client.call("server.echo", 2), 60)) == 2
+    loop.run_until_complete(client.close())
+    loop.close()
 
 
 def test_a_loop_may_end_with_calls_out(serve):

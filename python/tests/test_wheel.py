@@ -2,6 +2,8 @@
 
 import dataclasses
 import gc
+import importlib.metadata
+import inspect
 import os
 import pickle
 import signal
@@ -13,6 +15,7 @@ import tracemalloc
 from pathlib import Path
 
 import boneyard
+import boneyard.aio
 import pytest
 from boneyard import Client, errors
 from conftest import Wire, wait_until
@@ -253,6 +256,26 @@ def test_a_signal_ends_a_wait(serve, wait):
         thread.join()
 
 
+def test_a_signal_ends_the_wait_for_another_attempt():
+    me = threading.get_ident()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def hang_up():
+            peer = listener.accept()[0]
+            signal.pthread_kill(me, signal.SIGINT)
+            peer.close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        client = Client("127.0.0.1:%d" % listener.getsockname()[1])
+        with pytest.raises(KeyboardInterrupt):
+            client.call("server.ping")
+        thread.join()
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+
+
 def test_a_child_makes_a_client_of_its_own_and_leaves_the_parents_alone(server):
     client = Client(server.address, timeout=30)
     call = client.start("load.sleep", 200)
@@ -308,6 +331,12 @@ def test_the_package_says_what_it_has():
     assert all(hasattr(boneyard, name) for name in boneyard.__all__)
     folder = Path(boneyard.__file__).parent
     assert (folder / "py.typed").exists() and (folder / "_boneyard.pyi").exists()
+    licenses = [file.name for file in importlib.metadata.files("boneyard") if "LICENSE" in file.name]
+    assert sorted(licenses) == ["LICENSE-APACHE", "LICENSE-MIT"]
+    assert str(inspect.signature(Client.call)) == "(self, /, method, arguments=None, timeout=Ellipsis)"
+    options = [inspect.signature(kind).parameters.values() for kind in (Client, boneyard.aio.Client)]
+    blocking, asyncs = ([(one.name, one.kind, one.default) for one in each] for each in options)
+    assert blocking == asyncs
 
 
 # Whoever asks for the exception of a call that was cancelled runs Python code, which may ask for that call.

@@ -14,7 +14,13 @@ use crate::sync::{Arc, Condvar, Mutex};
 use crate::wire::Codec;
 use std::task::{Wake, Waker};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long a wait goes on before it is asked whether it still should.
+pub(super) const SLICE: Duration = Duration::from_millis(100);
+
+/// Is the call still wanted? Asked on the caller's thread while it waits.
+pub(super) type GoOn<'a> = dyn FnMut() -> bool + 'a;
 
 /// What to call, and until when: all that an attempt needs to be made again.
 pub(super) struct Call<'a, Response> {
@@ -32,18 +38,19 @@ pub(super) struct Call<'a, Response> {
 impl Client {
     /// Makes a call until it has an answer that counts.
     pub(super) fn make<Response>(&self, call: &Call<'_, Response>) -> Result<Reply<Response>, ClientError> {
-        self.make_by(call, || self.attempt(call))
+        self.make_by(call, &mut || true, |_| self.attempt(call))
     }
 
-    /// Makes a call by other attempts than [`Client::attempt`].
+    /// Makes a call by other attempts than [`Client::attempt`], for as long as `go_on` says so.
     pub(super) fn make_by<Response, Outcome>(
         &self,
         call: &Call<'_, Response>,
-        mut attempt: impl FnMut() -> Result<Outcome, ClientError>,
+        go_on: &mut GoOn<'_>,
+        mut attempt: impl FnMut(&mut GoOn<'_>) -> Result<Outcome, ClientError>,
     ) -> Result<Outcome, ClientError> {
         let (mut number, mut before) = (0, None);
         loop {
-            let error = match attempt() {
+            let error = match attempt(go_on) {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };
@@ -52,7 +59,9 @@ impl Client {
             let error = graver(before, error);
             let Some(wait) = wait else { return Err(error) };
             log::debug!("{} is called again in {wait:?}: {error}", call.method);
-            blocking(|| thread::sleep(wait));
+            if !blocking(|| rest(wait, go_on)) {
+                return Err(error);
+            }
             before = Some(error);
         }
     }
@@ -80,6 +89,20 @@ impl Client {
         }
         self.shared.manners.admit().ok()?;
         self.send_on(&link, call, Some(Instant::now())).ok()?
+    }
+}
+
+/// Sleeps, and asks before it ends whether the call is still wanted. False when it is not.
+fn rest(wait: Duration, go_on: &mut GoOn<'_>) -> bool {
+    let end = Instant::now() + wait;
+    loop {
+        thread::sleep(end.saturating_duration_since(Instant::now()).min(SLICE));
+        if !go_on() {
+            return false;
+        }
+        if Instant::now() >= end {
+            return true;
+        }
     }
 }
 

@@ -41,6 +41,7 @@ pub use bytes::BytesMethod;
 pub use connection::Canceller;
 pub use dial::{ADDRESSES_MAX, PORT};
 pub use error::{Blame, ClientError, Side};
+pub use foreign::{Tried, Unsent};
 pub use options::{ClientOptions, DEADLINE, NAME_BYTES_MAX, RETRIES};
 pub use pending::{Pending, Reply, Times};
 pub use session::Session;
@@ -268,20 +269,16 @@ impl Client {
     /// A call in JSON begins.
     fn json<'a>(&self, method: &'a str, write: &'a Write<'a>) -> Result<Call<'a, String>, ClientError> {
         self.shared.manners.begin();
-        Ok(Call {
-            method,
-            idempotent: false,
-            describe: None,
-            codec: Codec::Json,
-            write,
-            decode: json_text,
-            deadline: self.due()?,
-        })
+        Ok(json_call(method, write, self.due()?))
     }
 
     /// Sends a call, once, on the connection in use or a new one.
     fn send<Response>(&self, call: &Call<'_, Response>) -> Result<Pending<Response>, ClientError> {
         self.shared.manners.admit()?;
+        self.send_admitted(call)
+    }
+
+    fn send_admitted<Response>(&self, call: &Call<'_, Response>) -> Result<Pending<Response>, ClientError> {
         for _ in 0..CONNECTIONS_TRIED_MAX {
             let link = self.shared.dialer.link(call.deadline)?;
             if let Some(pending) = self.send_on(&link, call, call.deadline)? {
@@ -327,6 +324,10 @@ impl Client {
             Err(NotSent::Closed) => Ok(None),
         }
     }
+}
+
+fn json_call<'a>(method: &'a str, write: &'a Write<'a>, deadline: Option<Instant>) -> Call<'a, String> {
+    Call { method, idempotent: false, describe: None, codec: Codec::Json, write, decode: json_text, deadline }
 }
 
 fn unknown(method: &str, link: &Link) -> ClientError {

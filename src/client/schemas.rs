@@ -1,16 +1,17 @@
 //! Whether a client's types are the server's, before anything is sent in bincode.
 //!
 //! A method's types are traced once in a process, at its first call. Their fingerprint is compared with the one in
-//! the Welcome, once for each connection; where they differ, the server is asked what its types are. Knows shapes and
-//! calls; knows no sockets.
+//! the Welcome, once for each connection; where they differ, the server is asked what its types are, and what came of
+//! it is kept as long as the connection. Knows shapes and calls; knows no sockets.
 //!
-//! Invariant: what is known to agree costs a call one load and one comparison of a number.
+//! Invariants: what was found to agree last costs a call one load and one comparison of a number. Of a method no more
+//! outcomes are kept than the program has types for it.
 
 use super::Client;
 use super::attempts::Call;
 use super::connection::Link;
 use super::error::ClientError;
-use crate::schema::{Describe, Schema, first_difference};
+use crate::schema::{Describe, Schema, Shapes, first_difference};
 use crate::service::builtin::{MethodSchema, SCHEMA};
 use crate::sync::{Arc, AtomicUsize, Mutex, Ordering};
 use crate::wire::Codec;
@@ -27,11 +28,13 @@ pub(super) struct Entry {
     fingerprint: u64,
     /// The types of ours that were found to agree last: which function describes them.
     agreed: AtomicUsize,
+    /// What the server was asked about: by the function that describes our types, where they differ from its own.
+    outcomes: Mutex<BTreeMap<usize, Option<String>>>,
 }
 
 impl Entry {
     pub(super) fn new(number: u16, fingerprint: u64) -> Entry {
-        Entry { number, fingerprint, agreed: AtomicUsize::new(0) }
+        Entry { number, fingerprint, agreed: AtomicUsize::new(0), outcomes: Mutex::default() }
     }
 
     /// Need these types no more be compared?
@@ -75,12 +78,15 @@ impl Client {
             && *fingerprint != entry.fingerprint
             && let Ok(own) = &own.bincode
         {
-            let Some(servers) = self.ask_schema(link, method, patience)? else { return Ok(false) };
-            let shapes = servers.bincode.map(|texts| texts.read()).transpose();
-            let difference = match shapes {
-                Ok(Some(shapes)) => first_difference(own, &shapes),
-                Ok(None) => Some("the fingerprints differ, and the server does not say where".to_owned()),
-                Err(error) => Some(format!("the fingerprints differ, and what the server says is {error}")),
+            let known = entry.outcomes.lock().get(&(describe as usize)).cloned();
+            let difference = match known {
+                Some(difference) => difference,
+                None => {
+                    let Some(servers) = self.ask_schema(link, method, patience)? else { return Ok(false) };
+                    let difference = difference(own, servers);
+                    entry.outcomes.lock().insert(describe as usize, difference.clone());
+                    difference
+                }
             };
             if let Some(difference) = difference {
                 return Err(ClientError::SchemaMismatch { method: method.to_owned(), difference });
@@ -113,6 +119,15 @@ impl Client {
             Err(ClientError::DeadlineExceeded { .. }) => Err(ClientError::late(false)),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// Where our types differ from the server's, whose fingerprint is another.
+fn difference(own: &Shapes, servers: MethodSchema) -> Option<String> {
+    match servers.bincode.map(|texts| texts.read()).transpose() {
+        Ok(Some(shapes)) => first_difference(own, &shapes),
+        Ok(None) => Some("the fingerprints differ, and the server does not say where".to_owned()),
+        Err(error) => Some(format!("the fingerprints differ, and what the server says is {error}")),
     }
 }
 

@@ -88,7 +88,7 @@ impl Client {
     ) -> Result<(Response, Arc<Link>), ClientError> {
         let write = |out: &mut Vec<u8>| Codec::Bincode.encode(request, out);
         let call = self.typed(method, &write)?;
-        self.make_by(&call, || {
+        self.make_by(&call, &mut || true, |_| {
             let pending = self.send(&call)?;
             let link = Arc::clone(pending.link());
             Ok((pending.wait()?, link))

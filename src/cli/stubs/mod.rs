@@ -100,6 +100,22 @@ impl Method {
             None => format!("types not known: {}", self.unknown),
         }
     }
+
+    /// What it takes and gives, as a language writes them: `of` a shape, with a name for one that has none, or `any`.
+    fn types(&self, any: &str, mut of: impl FnMut(&Shape, &str) -> String) -> (String, String) {
+        match &self.shapes {
+            Some(shapes) => (of(&shapes.request, "Request"), of(&shapes.response, "Response")),
+            None => (any.to_owned(), any.to_owned()),
+        }
+    }
+
+    /// Why its types are not known, as a comment that begins and ends so; nothing where they are.
+    fn why(&self, begin: &str, end: &str) -> String {
+        match self.shapes {
+            Some(_) => String::new(),
+            None => format!("{begin}{}{end}", comment(&self.described())),
+        }
+    }
 }
 
 /// Text that ends no comment of any of the languages.
@@ -169,21 +185,24 @@ fn escaped(c: char) -> String {
 struct Declared {
     names: Names,
     types: Vec<(Shape, String)>,
+    /// The declarations.
+    text: String,
 }
 
 impl Declared {
     fn new(taken: &[&str]) -> Declared {
-        Declared { names: Names::new(taken), types: Vec::new() }
+        Declared { names: Names::new(taken), types: Vec::new(), text: String::new() }
     }
 
-    /// The name of a structure or an enum; `declare` is called with a new one's.
-    fn name(&mut self, shape: &Shape, wanted: &str) -> (String, bool) {
+    /// The name of a structure or an enum; `write` declares a new one of that name.
+    fn name(&mut self, shape: &Shape, wanted: &str, write: impl FnOnce(&str) -> String) -> String {
         if let Some((_, name)) = self.types.iter().find(|(known, _)| known == shape) {
-            return (name.clone(), false);
+            return name.clone();
         }
         let name = self.names.unique(&large(wanted));
         self.types.push((shape.clone(), name.clone()));
-        (name, true)
+        self.text += &write(&name);
+        name
     }
 }
 

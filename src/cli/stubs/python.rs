@@ -1,6 +1,6 @@
 //! Python: a `TypedDict` for each structure, a class for each service, over anything with the package's `call`.
 
-use super::{Declared, Method, Names, comment, quoted, services, small};
+use super::{Declared, Method, Names, large, quoted, services, small};
 use crate::schema::{Plain, Shape};
 
 const TAKEN: [&str; 13] = [
@@ -37,11 +37,11 @@ class Caller(Protocol):
 ";
 
 pub(super) fn write(methods: &[Method]) -> String {
-    let mut types = Types { declared: Declared::new(&TAKEN), text: String::new() };
+    let mut types = Types(Declared::new(&TAKEN));
     let (mut classes, mut list) = (String::new(), String::new());
     let mut attributes = Names::new(&KEYWORDS);
     for (service, methods) in services(methods) {
-        let class = types.declared.names.unique(&format!("{}Service", super::large(service)));
+        let class = types.0.names.unique(&format!("{}Service", large(service)));
         classes += &format!(
             "\n\nclass {class}:\n    def __init__(self, caller: Caller) -> None:\n        self._caller = caller\n"
         );
@@ -53,35 +53,25 @@ pub(super) fn write(methods: &[Method]) -> String {
         }
         list += &format!("        self.{} = {class}(caller)\n", attributes.unique(&small(service)));
     }
-    let types = types.text;
+    let types = types.0.text;
     let services = format!("\n\nclass Services:\n    def __init__(self, caller: Caller) -> None:\n{list}");
     format!("{HEAD}{types}{classes}{services}")
 }
 
 fn function(method: &Method, name: &str, types: &mut Types) -> String {
-    let (takes, gives) = match &method.shapes {
-        Some(shapes) => (types.of(&shapes.request, "Request"), types.of(&shapes.response, "Response")),
-        None => ("Any".to_owned(), "Any".to_owned()),
-    };
+    let (takes, gives) = method.types("Any", |shape, wanted| types.of(shape, wanted));
     let (parameter, argument) = match takes.as_str() {
         "None" => (String::new(), "None"),
         takes => (format!(", arguments: {takes}"), "arguments"),
     };
-    let why = match method.shapes {
-        Some(_) => String::new(),
-        None => format!("        # {}\n", comment(&method.described())),
-    };
-    let called = quoted(&method.name);
+    let (why, called) = (method.why("        # ", "\n"), quoted(&method.name));
     format!(
         "\n    def {name}(self{parameter}) -> {gives}:\n{why}        \
          result: {gives} = self._caller.call({called}, {argument})\n        return result\n"
     )
 }
 
-struct Types {
-    declared: Declared,
-    text: String,
-}
+struct Types(Declared);
 
 impl Types {
     /// The type of a shape; declares what has to be. `wanted` names a structure that has no name.
@@ -110,12 +100,9 @@ impl Types {
                         format!("{}: {}", quoted(field), self.of(shape, &format!("{wanted} {field}")))
                     })
                     .collect();
-                let (declared, new) = self.declared.name(shape, wanted);
-                if new {
-                    let fields = fields.join(", ");
-                    self.text += &format!("\n{declared} = TypedDict(\"{declared}\", {{{fields}}})\n");
-                }
-                declared
+                let fields = fields.join(", ");
+                let write = |name: &str| format!("\n{name} = TypedDict(\"{name}\", {{{fields}}})\n");
+                self.0.name(shape, wanted, write)
             }
             Shape::Enum { name, variants } => {
                 let wanted = if name.is_empty() { wanted } else { name };
@@ -123,11 +110,7 @@ impl Types {
                     .iter()
                     .map(|(variant, held)| self.variant(wanted, variant, held.as_ref()))
                     .collect();
-                let (declared, new) = self.declared.name(shape, wanted);
-                if new {
-                    self.text += &format!("\n{declared} = {}\n", either(&variants));
-                }
-                declared
+                self.0.name(shape, wanted, |name| format!("\n{name} = {}\n", either(&variants)))
             }
         }
     }

@@ -1,6 +1,6 @@
 //! TypeScript: a type for each structure and enum, a class for each service, over a function that the program gives.
 
-use super::{Declared, Method, Names, comment, large, quoted, services, small};
+use super::{Declared, Method, Names, large, quoted, services, small};
 use crate::schema::{Plain, Shape};
 
 const TAKEN: [&str; 11] = [
@@ -30,11 +30,11 @@ export type BigInteger = number | bigint;
 ";
 
 pub(super) fn write(methods: &[Method]) -> String {
-    let mut types = Types { declared: Declared::new(&TAKEN), text: String::new() };
+    let mut types = Types(Declared::new(&TAKEN));
     let (mut classes, mut fields, mut made) = (String::new(), String::new(), String::new());
     let mut attributes = Names::new(&METHODS_TAKEN);
     for (service, methods) in services(methods) {
-        let class = types.declared.names.unique(&format!("{}Service", large(service)));
+        let class = types.0.names.unique(&format!("{}Service", large(service)));
         classes += &format!(
             "\nexport class {class} {{\n  private readonly caller: Call;\n\n  \
              constructor(caller: Call) {{\n    this.caller = caller;\n  }}\n"
@@ -50,33 +50,23 @@ pub(super) fn write(methods: &[Method]) -> String {
     }
     let services =
         format!("\nexport class Services {{\n{fields}\n  constructor(caller: Call) {{\n{made}  }}\n}}\n");
-    format!("{HEAD}{}{classes}{services}", types.text)
+    format!("{HEAD}{}{classes}{services}", types.0.text)
 }
 
 fn function(method: &Method, name: &str, types: &mut Types) -> String {
-    let (takes, gives) = match &method.shapes {
-        Some(shapes) => (types.of(&shapes.request, "Request"), types.of(&shapes.response, "Response")),
-        None => ("unknown".to_owned(), "unknown".to_owned()),
-    };
+    let (takes, gives) = method.types("unknown", |shape, wanted| types.of(shape, wanted));
     let (parameter, argument) = match takes.as_str() {
         "null" => (String::new(), "null"),
         takes => (format!("args: {takes}"), "args"),
     };
-    let why = match method.shapes {
-        Some(_) => String::new(),
-        None => format!("  /* {} */\n", comment(&method.described())),
-    };
-    let called = quoted(&method.name);
+    let (why, called) = (method.why("  /* ", " */\n"), quoted(&method.name));
     format!(
         "\n{why}  async {name}({parameter}): Promise<{gives}> {{\n    \
          return (await this.caller({called}, {argument})) as {gives};\n  }}\n"
     )
 }
 
-struct Types {
-    declared: Declared,
-    text: String,
-}
+struct Types(Declared);
 
 impl Types {
     /// The type of a shape; declares what has to be. `wanted` names a structure that has no name.
@@ -125,11 +115,7 @@ impl Types {
     }
 
     fn declare(&mut self, shape: &Shape, wanted: &str, text: &str) -> String {
-        let (declared, new) = self.declared.name(shape, wanted);
-        if new {
-            self.text += &format!("\nexport type {declared} = {text};\n");
-        }
-        declared
+        self.0.name(shape, wanted, |name| format!("\nexport type {name} = {text};\n"))
     }
 }
 
