@@ -11,6 +11,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs what a function of C's does.
 pub fn entry(run: impl FnOnce() -> Result<(), Failure>) -> boneyard_status {
+    #[cfg(target_os = "linux")]
+    let _kept = crate::kept::Kept::begin();
     // Unwind safety: what was half done is behind locks that are not held over calls, or belongs to this call alone.
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(())) => boneyard_status::BONEYARD_OK,
