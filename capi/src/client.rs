@@ -5,6 +5,7 @@ use crate::entry::{Output, bytes, check, entry, out, text, wanted};
 use crate::error::Failure;
 use crate::handles::{self, Object};
 use crate::options::{BONEYARD_CLIENT_DEADLINE, boneyard_options, time};
+use crate::settle::at_exit;
 use crate::status::boneyard_status;
 use rpc::Client;
 use rpc::client::{ADDRESSES_MAX, BytesMethod, Reply, Times};
@@ -82,6 +83,7 @@ pub unsafe extern "C" fn boneyard_connect(
         // SAFETY: the caller says that they were filled.
         let options = unsafe { boneyard_options::of(options)?.read() }?;
         client.put(handles::insert(Object::Client(Client::connect_to(&addresses, options)?))?);
+        at_exit();
         Ok(())
     })
 }

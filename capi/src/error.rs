@@ -55,9 +55,9 @@ impl Failure {
         self
     }
 
-    /// The call is still out.
-    pub fn not_yet() -> Failure {
-        Failure::new(BONEYARD_NOT_YET, BONEYARD_BLAME_NOBODY, false, "the call is still out")
+    /// What is waited for is not there yet.
+    pub fn not_yet(message: &'static str) -> Failure {
+        Failure::new(BONEYARD_NOT_YET, BONEYARD_BLAME_NOBODY, false, message)
     }
 
     pub fn defect() -> Failure {

@@ -166,7 +166,7 @@ impl Out {
                 "the outcome of this call was told already",
             ));
         };
-        let outcome = waited.wait_for(patience).ok_or_else(Failure::not_yet)?;
+        let outcome = waited.wait_for(patience).ok_or_else(|| Failure::not_yet("the call is still out"))?;
         *call = None;
         Ok(outcome.map_err(Failure::from))
     }
