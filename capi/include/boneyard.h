@@ -166,13 +166,18 @@ enum boneyard_status
      */
     BONEYARD_BUSY = 103,
     /**
-     * The call is still out; its handle is as good as before.
+     * What is waited for is not there yet: a call is still out, and its handle as good as before; or threads still
+     * run.
      */
     BONEYARD_NOT_YET = 104,
     /**
      * This library has a defect and stopped what it was about.
      */
     BONEYARD_DEFECT = 105,
+    /**
+     * Something is left that has to be freed before. Nothing was done.
+     */
+    BONEYARD_IN_USE = 106,
     /**
      * The text is not `host`, `host:port`, `[IPv6]` or `[IPv6]:port`.
      */
@@ -295,7 +300,8 @@ typedef struct boneyard_bytes {
  */
 typedef struct boneyard_options {
     /**
-     * Its bytes, as the program was compiled.
+     * Its bytes, as the program was compiled. Fields may be added at the end: a program that is older than the
+     * library has their defaults, a newer one must leave 0 in those that the library does not know.
      */
     size_t size;
     /**
@@ -488,7 +494,8 @@ boneyard_status boneyard_call(boneyard_client client,
  * uncut and without the NUL.
  *
  * Either pointer may be NULL (then with `size` 0). Before the first failure the status is BONEYARD_OK and there are
- * no words; a success changes nothing, nor does this function. Any thread; never blocks.
+ * no words; nor are there where a thread is ending and has nowhere to keep them, as in a destructor of a thread's data
+ * or behind main. A success changes nothing, nor does this function. Any thread; never blocks.
  *
  * The caller promises:
  * `error` is writable, as are `size` bytes at `message`.
@@ -504,9 +511,10 @@ size_t boneyard_last_error(struct boneyard_error *error,
 size_t boneyard_handles(void);
 
 /**
- * Fills options with the defaults. `size` is `sizeof(boneyard_options)`. Any thread; never blocks.
+ * Fills options with the defaults, and with 0 what this library does not know of them. `size` is
+ * `sizeof(boneyard_options)`. Any thread; never blocks.
  *
- * BONEYARD_INVALID_ARGUMENT: `options` is NULL, or of a size that this library does not know.
+ * BONEYARD_INVALID_ARGUMENT: `options` is NULL, or of a size that no version of this library has.
  *
  * The caller promises:
  * `size` bytes at `options` are writable.
@@ -627,6 +635,24 @@ boneyard_status boneyard_session_close(boneyard_session session);
  * BONEYARD_INVALID_HANDLE.
  */
 boneyard_status boneyard_session_free(boneyard_session session);
+
+/**
+ * Waits until the threads of clients that were freed have ended and given back all they had, at most `timeout_ms`: 0
+ * does not wait for one that still runs, BONEYARD_FOREVER waits without end.
+ *
+ * A connection's thread ends a moment after the client is freed. A program that returns from main right then is
+ * perhaps told of it by a leak checker; one that forks has a thread where it thinks it has none. Either calls this
+ * when it has freed what it had. No thread should still be inside of a function that was given a client which is
+ * freed by now: it may start others.
+ *
+ * Any thread, also several at once; blocks for `timeout_ms`. In the child of a fork whose parent has ever had a client
+ * it gives BONEYARD_NOT_YET at once: there it knows of no threads.
+ *
+ * BONEYARD_IN_USE: clients, sessions or calls that are out are left, of whatever part of the program; their threads do
+ * not end before those are freed, so this function has not waited. Results may be left. BONEYARD_NOT_YET: threads
+ * still run.
+ */
+boneyard_status boneyard_settle(uint64_t timeout_ms);
 
 /**
  * Name of a status as this header has it, "BONEYARD_QUEUE_FULL", as text that lives for ever; "" for a number that

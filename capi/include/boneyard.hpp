@@ -220,6 +220,15 @@ private:
     detail::Handle<boneyard_client_free> handle_;
 };
 
+// Waits until the threads of clients that are destroyed have ended, before a program ends under a leak checker, or
+// forks. False where they still run after `timeout_ms`. While there are clients, sessions or calls it throws.
+inline bool settle(std::uint64_t timeout_ms) {
+    boneyard_status status = boneyard_settle(timeout_ms);
+    if (status == BONEYARD_NOT_YET) return false;
+    detail::check(status);
+    return true;
+}
+
 } // namespace boneyard
 
 #endif

@@ -4,7 +4,7 @@
 //! and never a crash. Invariant: a NUL follows the last byte, so that a result in JSON is text for C; `data` is never
 //! null.
 
-use crate::entry::{entry, out};
+use crate::entry::{check, entry};
 use crate::error::Failure;
 use crate::handles::{self, Object};
 use crate::status::boneyard_status;
@@ -49,9 +49,9 @@ pub unsafe extern "C" fn boneyard_bytes_free(bytes: *mut boneyard_bytes) -> bone
         if bytes.is_null() {
             return Ok(());
         }
-        // SAFETY: the caller says that it is ours.
-        let bytes = unsafe { out(bytes, "bytes") }?;
-        let boneyard_bytes { handle, .. } = std::mem::replace(bytes, boneyard_bytes::NONE);
+        check(bytes, "bytes")?;
+        // SAFETY: not null, aligned, and the caller says that the library has filled it.
+        let boneyard_bytes { handle, .. } = unsafe { bytes.replace(boneyard_bytes::NONE) };
         if handle == 0 {
             return Ok(());
         }

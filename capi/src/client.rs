@@ -1,10 +1,11 @@
 //! Clients and blocking calls.
 
 use crate::bytes::boneyard_bytes;
-use crate::entry::{bytes, check, entry, out, text, wanted};
+use crate::entry::{Output, bytes, check, entry, out, text, wanted};
 use crate::error::Failure;
 use crate::handles::{self, Object};
 use crate::options::{BONEYARD_CLIENT_DEADLINE, boneyard_options, time};
+use crate::settle::at_exit;
 use crate::status::boneyard_status;
 use rpc::Client;
 use rpc::client::{ADDRESSES_MAX, BytesMethod, Reply, Times};
@@ -67,9 +68,9 @@ pub unsafe extern "C" fn boneyard_connect(
     client: *mut boneyard_client,
 ) -> boneyard_status {
     entry(|| {
-        // SAFETY: the caller says that it is writable; every bit pattern is a number.
+        // SAFETY: the caller says that it is writable.
         let client = unsafe { out(client, "client") }?;
-        *client = 0;
+        client.put(0);
         check(addresses, "addresses")?;
         if !(1..=ADDRESSES_MAX).contains(&count) {
             return Err(Failure::invalid(format!("there are {count} addresses, not 1 to {ADDRESSES_MAX}")));
@@ -81,7 +82,8 @@ pub unsafe extern "C" fn boneyard_connect(
         let addresses = addresses.collect::<Result<Vec<_>, _>>()?;
         // SAFETY: the caller says that they were filled.
         let options = unsafe { boneyard_options::of(options)?.read() }?;
-        *client = handles::insert(Object::Client(Client::connect_to(&addresses, options)?))?;
+        client.put(handles::insert(Object::Client(Client::connect_to(&addresses, options)?))?);
+        at_exit();
         Ok(())
     })
 }
@@ -131,7 +133,7 @@ pub unsafe extern "C" fn boneyard_call(
         // SAFETY: the caller's promises, one by one.
         let (to, method, arguments) = unsafe {
             let to = (out(result, "result")?, wanted(times, "times")?);
-            *to.0 = boneyard_bytes::NONE;
+            to.0.put(boneyard_bytes::NONE);
             (to, method_of(method, flags)?, bytes(arguments, length, "arguments")?)
         };
         let reply = client_of(client, deadline_ms)?.call_bytes(method, arguments)?;
@@ -142,12 +144,12 @@ pub unsafe extern "C" fn boneyard_call(
 /// Hands a reply over to C.
 pub fn deliver(
     reply: Reply<Vec<u8>>,
-    (result, times): (&mut boneyard_bytes, Option<&mut boneyard_times>),
+    (result, times): (Output<boneyard_bytes>, Option<Output<boneyard_times>>),
 ) -> Result<(), Failure> {
     // The handler has run, though there is no handle for what it gave.
-    *result = boneyard_bytes::of(reply.response).map_err(Failure::after_sending)?;
+    result.put(boneyard_bytes::of(reply.response).map_err(Failure::after_sending)?);
     if let Some(times) = times {
-        *times = reply.times.into();
+        times.put(reply.times.into());
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
-//! The door between C and Rust: panics end here, and C's pointers become references here or are refused.
+//! The door between C and Rust: panics end here, and C's pointers are checked here or refused.
 //!
-//! Invariant: a pointer is looked at only when it is not null, aligned, and of a length that the client takes.
+//! Invariants: a pointer is looked at only when it is not null, aligned, and of a length that the client takes. What is
+//! read becomes a reference; to what is only written, which C need not have initialized, there is never one.
 
 use crate::error::Failure;
 use crate::status::boneyard_status;
@@ -10,6 +11,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs what a function of C's does.
 pub fn entry(run: impl FnOnce() -> Result<(), Failure>) -> boneyard_status {
+    #[cfg(target_os = "linux")]
+    let _kept = crate::kept::Kept::begin();
     // Unwind safety: what was half done is behind locks that are not held over calls, or belongs to this call alone.
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(())) => boneyard_status::BONEYARD_OK,
@@ -60,22 +63,31 @@ pub unsafe fn bytes<'a>(pointer: *const u8, length: usize, what: &'static str) -
     Ok(unsafe { std::slice::from_raw_parts(pointer, length) })
 }
 
+/// Where a result goes. What is there before is never read, and need not be a value of the type.
+pub struct Output<T>(*mut T);
+
+impl<T> Output<T> {
+    /// Writes the result; what was there is not dropped.
+    pub fn put(&self, value: T) {
+        // SAFETY: as `out` has it, not null, aligned and writable.
+        unsafe { self.0.write(value) }
+    }
+}
+
 /// Where a result goes.
 ///
 /// # Safety
-/// `pointer` is null or writable, for as long as `'a`, and nobody else uses it meanwhile. What is there has been
-/// written before, or every bit pattern is a value of it.
-pub unsafe fn out<'a, T>(pointer: *mut T, what: &'static str) -> Result<&'a mut T, Failure> {
+/// `pointer` is null or writable for as long as the [`Output`] is there, and nobody else uses it meanwhile.
+pub unsafe fn out<T>(pointer: *mut T, what: &'static str) -> Result<Output<T>, Failure> {
     check(pointer, what)?;
-    // SAFETY: not null and aligned; the rest is the caller's promise.
-    Ok(unsafe { &mut *pointer })
+    Ok(Output(pointer))
 }
 
 /// As [`out`], where null says that the result is not wanted.
 ///
 /// # Safety
 /// As [`out`].
-pub unsafe fn wanted<'a, T>(pointer: *mut T, what: &'static str) -> Result<Option<&'a mut T>, Failure> {
+pub unsafe fn wanted<T>(pointer: *mut T, what: &'static str) -> Result<Option<Output<T>>, Failure> {
     if pointer.is_null() {
         return Ok(None);
     }

@@ -55,9 +55,9 @@ impl Failure {
         self
     }
 
-    /// The call is still out.
-    pub fn not_yet() -> Failure {
-        Failure::new(BONEYARD_NOT_YET, BONEYARD_BLAME_NOBODY, false, "the call is still out")
+    /// What is waited for is not there yet.
+    pub fn not_yet(message: &'static str) -> Failure {
+        Failure::new(BONEYARD_NOT_YET, BONEYARD_BLAME_NOBODY, false, message)
     }
 
     pub fn defect() -> Failure {
@@ -150,7 +150,8 @@ fn status(error: &ClientError) -> boneyard_status {
 /// uncut and without the NUL.
 ///
 /// Either pointer may be NULL (then with `size` 0). Before the first failure the status is BONEYARD_OK and there are
-/// no words; a success changes nothing, nor does this function. Any thread; never blocks.
+/// no words; nor are there where a thread is ending and has nowhere to keep them, as in a destructor of a thread's data
+/// or behind main. A success changes nothing, nor does this function. Any thread; never blocks.
 ///
 /// # Safety
 /// `error` is writable, as are `size` bytes at `message`.
@@ -160,10 +161,9 @@ pub unsafe extern "C" fn boneyard_last_error(
     message: *mut c_char,
     size: usize,
 ) -> usize {
-    let show = |last: &RefCell<Option<Failure>>| {
-        let last = last.borrow();
-        let told = last.as_ref().map(|failure| failure.told);
-        let words = last.as_ref().map_or("", |failure| &failure.message);
+    let show = |last: Option<&Failure>| {
+        let told = last.map(|failure| failure.told);
+        let words = last.map_or("", |failure| &failure.message);
         if !error.is_null() && error.is_aligned() {
             // SAFETY: the caller says that it is writable; it is not null and aligned.
             unsafe { error.write(told.unwrap_or(NO_ERROR)) };
@@ -179,7 +179,8 @@ pub unsafe extern "C" fn boneyard_last_error(
         }
         words.len()
     };
-    LAST.try_with(show).unwrap_or(0)
+    // What the caller reads next is written in any case.
+    LAST.try_with(|last| show(last.borrow().as_ref())).unwrap_or_else(|_| show(None))
 }
 
 const NO_ERROR: boneyard_error = boneyard_error {

@@ -166,6 +166,12 @@ pub fn remove<T>(
     }
 }
 
+/// Is there an object of which this is true?
+pub fn any(of: impl Fn(&Object) -> bool) -> bool {
+    let in_use = |place: &Place| place.object.as_ref().is_some_and(&of);
+    (0..TABLES).any(|table| lock(table).places.iter().any(in_use))
+}
+
 fn unknown() -> Failure {
     Failure::misuse(BONEYARD_INVALID_HANDLE, "there is no such handle; it may have been freed")
 }

@@ -4,7 +4,8 @@
 //! ```text
 //! client.rs  pending.rs  session.rs  bytes.rs   what C calls, by what it is about
 //! options.rs                                    what a client can be told
-//! entry.rs                                      the door: panics end here, pointers are checked here
+//! settle.rs                                     the end of threads
+//! entry.rs  kept.rs                             the door: panics end here, pointers are checked here
 //! handles.rs                                    numbers for C, objects for Rust
 //! error.rs  status.rs                           what C is told
 //! ```
@@ -18,9 +19,12 @@ mod client;
 mod entry;
 mod error;
 mod handles;
+#[cfg(target_os = "linux")]
+mod kept;
 mod options;
 mod pending;
 mod session;
+mod settle;
 mod status;
 
 use std::ffi::c_char;

@@ -1,7 +1,10 @@
 //! What a client can be told, as C writes it.
 //!
-//! The structure begins with its size, which grows when fields are added at its end: an older program goes on working
-//! with a newer library. Knows values; the client knows their ranges.
+//! The structure begins with its size, which grows when fields are added at its end. An older program's is shorter: what
+//! it lacks has its default. A newer program's is longer: it is taken if all beyond what is known is 0. Knows values; the
+//! client knows their ranges.
+//!
+//! Invariant: in a field that is added, 0 means what was done before there was that field.
 
 use crate::entry::{check, entry, text};
 use crate::error::Failure;
@@ -9,6 +12,7 @@ use crate::status::boneyard_status;
 use rpc::client::{ClientOptions, NAME_BYTES_MAX};
 use rpc::wire::limits::BODY_BYTES_MAX;
 use std::ffi::c_char;
+use std::mem::offset_of;
 use std::ptr;
 use std::time::Duration;
 
@@ -22,7 +26,8 @@ pub const BONEYARD_CLIENT_DEADLINE: u64 = u64::MAX - 1;
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct boneyard_options {
-    /// Its bytes, as the program was compiled.
+    /// Its bytes, as the program was compiled. Fields may be added at the end: a program that is older than the
+    /// library has their defaults, a newer one must leave 0 in those that the library does not know.
     pub size: usize,
     /// How long each call waits for its answer, connecting included; default 10,000. 0 has passed already,
     /// BONEYARD_FOREVER waits without end.
@@ -53,6 +58,12 @@ const DEFAULTS: boneyard_options = boneyard_options {
     throttle: 1,
     name: ptr::null(),
 };
+
+/// Bytes of the first version, of which no program has less: up to and with its last field.
+const FIRST_BYTES: usize = offset_of!(boneyard_options, name) + size_of::<*const c_char>();
+
+/// More no version will have; a size beyond it was never written.
+const BYTES_MAX: usize = 4096;
 
 impl boneyard_options {
     /// # Safety
@@ -88,13 +99,50 @@ impl boneyard_options {
         check(options, "options")?;
         // SAFETY: not null, aligned, and filled. The size is looked at before the rest.
         let size = unsafe { (&raw const (*options).size).read() };
-        if size != DEFAULTS.size {
-            return Err(Failure::invalid(
-                "options have another size: boneyard_options_init has not filled them",
-            ));
-        }
-        // SAFETY: as many bytes as the size says.
-        Ok(unsafe { options.read() })
+        check_size(size, FIRST_BYTES, align_of::<boneyard_options>())?;
+        // SAFETY: as many bytes as the size says were filled; all bytes are values of numbers and pointers.
+        unsafe { read_grown(options, size, DEFAULTS) }
+    }
+}
+
+/// Refuses a size that no version of the structure can have.
+fn check_size(size: usize, first: usize, alignment: usize) -> Result<(), Failure> {
+    if (first..=BYTES_MAX).contains(&size) && size.is_multiple_of(alignment) {
+        return Ok(());
+    }
+    Err(Failure::invalid(format!("options of {size} bytes: boneyard_options_init has not filled them")))
+}
+
+/// A structure of another version, as this one has it: `defaults` where it ends early.
+///
+/// # Safety
+/// `from` leads to `size` bytes, all of them written, and all bytes are values of `T`.
+unsafe fn read_grown<T: Copy>(from: *const T, size: usize, defaults: T) -> Result<T, Failure> {
+    let mut known = defaults;
+    let from = from.cast::<u8>();
+    // SAFETY: no more than either has, and `known` is this function's own.
+    unsafe { from.copy_to_nonoverlapping((&raw mut known).cast(), size.min(size_of::<T>())) };
+    // SAFETY: these bytes are there, the caller says.
+    match (size_of::<T>()..size).find(|at| unsafe { *from.add(*at) } != 0) {
+        None => Ok(known),
+        Some(at) => Err(Failure::invalid(format!(
+            "options set byte {at} of {size}, of which this library, {}, knows {}",
+            env!("CARGO_PKG_VERSION"),
+            size_of::<T>()
+        ))),
+    }
+}
+
+/// Fills a structure of another version: with as much of `defaults` as there is room for, and 0 behind.
+///
+/// # Safety
+/// `size` bytes at `to` are writable.
+unsafe fn write_grown<T: Copy>(to: *mut T, size: usize, defaults: T) {
+    let (to, known) = (to.cast::<u8>(), size.min(size_of::<T>()));
+    // SAFETY: no more than either has; and the rest of what the caller says is writable.
+    unsafe {
+        to.copy_from_nonoverlapping((&raw const defaults).cast(), known);
+        to.add(known).write_bytes(0, size - known);
     }
 }
 
@@ -103,9 +151,10 @@ pub fn time(ms: u64) -> Option<Duration> {
     (ms != BONEYARD_FOREVER).then(|| Duration::from_millis(ms))
 }
 
-/// Fills options with the defaults. `size` is `sizeof(boneyard_options)`. Any thread; never blocks.
+/// Fills options with the defaults, and with 0 what this library does not know of them. `size` is
+/// `sizeof(boneyard_options)`. Any thread; never blocks.
 ///
-/// BONEYARD_INVALID_ARGUMENT: `options` is NULL, or of a size that this library does not know.
+/// BONEYARD_INVALID_ARGUMENT: `options` is NULL, or of a size that no version of this library has.
 ///
 /// # Safety
 /// `size` bytes at `options` are writable.
@@ -116,11 +165,9 @@ pub unsafe extern "C" fn boneyard_options_init(
 ) -> boneyard_status {
     entry(|| {
         check(options, "options")?;
-        if size != DEFAULTS.size {
-            return Err(Failure::invalid(format!("options of {size} bytes, not {}", DEFAULTS.size)));
-        }
+        check_size(size, FIRST_BYTES, align_of::<boneyard_options>())?;
         // SAFETY: not null, aligned, and the caller says that so many bytes are writable.
-        unsafe { options.write(DEFAULTS) };
+        unsafe { write_grown(options, size, boneyard_options { size, ..DEFAULTS }) };
         Ok(())
     })
 }
@@ -134,5 +181,54 @@ mod tests {
         // SAFETY: the name is null.
         let ours = unsafe { DEFAULTS.read() }.unwrap();
         assert_eq!(format!("{ours:?}"), format!("{:?}", ClientOptions::default()));
+    }
+
+    /// A structure whose first version ended before `added`, and a later one.
+    #[repr(C)]
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    struct Now {
+        size: u64,
+        old: u64,
+        added: u64,
+    }
+    const NOW: Now = Now { size: 24, old: 1, added: 2 };
+
+    #[test]
+    fn an_older_structure_has_defaults_for_what_it_lacks() {
+        let mut older = [16_u64, 7, 99];
+        // SAFETY: three numbers are there, of which two are looked at.
+        let read = unsafe { read_grown(older.as_ptr().cast(), 16, NOW) }.unwrap();
+        assert_eq!(read, Now { size: 16, old: 7, added: 2 });
+        // SAFETY: as above.
+        unsafe { write_grown(older.as_mut_ptr().cast(), 16, Now { size: 16, ..NOW }) };
+        assert_eq!(older, [16, 1, 99], "nothing is written behind its end");
+    }
+
+    #[test]
+    fn a_newer_structure_is_taken_if_what_is_unknown_is_0() {
+        let mut newer = [9_u64; 5];
+        // SAFETY: five numbers are there.
+        unsafe { write_grown(newer.as_mut_ptr().cast(), 40, Now { size: 40, ..NOW }) };
+        assert_eq!(newer, [40, 1, 2, 0, 0]);
+        // SAFETY: five numbers are there.
+        let read = |newer: &[u64; 5]| unsafe { read_grown(newer.as_ptr().cast::<Now>(), 40, NOW) };
+        assert_eq!(read(&newer).unwrap(), Now { size: 40, ..NOW });
+        for at in 24..40 {
+            let (mut set, mut bytes) = (newer, [0; 8]);
+            bytes[at % 8] = 1;
+            set[at / 8] = u64::from_ne_bytes(bytes);
+            let said = format!("{:?}", read(&set).unwrap_err());
+            assert!(said.contains(&format!("options set byte {at} of 40")), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_size_that_no_version_has_is_refused() {
+        let refused = |size| check_size(size, 16, 8).is_err();
+        assert!([0, 8, 15, 17, 4097, 4104, usize::MAX].into_iter().all(refused));
+        assert!(![16, 24, 4096].into_iter().any(refused));
+        assert!(
+            check_size(size_of::<boneyard_options>(), FIRST_BYTES, align_of::<boneyard_options>()).is_ok()
+        );
     }
 }

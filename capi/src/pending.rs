@@ -52,14 +52,14 @@ pub unsafe extern "C" fn boneyard_start(
         // SAFETY: the caller's promises, one by one.
         let (pending, method, arguments) = unsafe {
             let pending = out(pending, "pending")?;
-            *pending = 0;
+            pending.put(0);
             (pending, method_of(method, flags)?, bytes(arguments, length, "arguments")?)
         };
         let call = client_of(client, deadline_ms)?.start_bytes(method, arguments)?;
         let (canceller, call) = (call.canceller(), Mutex::new(Some(call)));
         // Without a handle the call is dropped, and so cancelled; it may have been started by then.
         let out = Object::Pending(Arc::new(Out { call, canceller }));
-        *pending = handles::insert(out).map_err(Failure::after_sending)?;
+        pending.put(handles::insert(out).map_err(Failure::after_sending)?);
         Ok(())
     })
 }
@@ -86,7 +86,7 @@ pub unsafe extern "C" fn boneyard_wait(
             let waited = || {
                 // SAFETY: the caller says that they are writable.
                 let to = unsafe { (out(result, "result")?, wanted(times, "times")?) };
-                *to.0 = boneyard_bytes::NONE;
+                to.0.put(boneyard_bytes::NONE);
                 let outcome = get(pending)?.wait(time(timeout_ms).unwrap_or(Duration::MAX))?;
                 Ok((to, outcome))
             };
@@ -166,7 +166,7 @@ impl Out {
                 "the outcome of this call was told already",
             ));
         };
-        let outcome = waited.wait_for(patience).ok_or_else(Failure::not_yet)?;
+        let outcome = waited.wait_for(patience).ok_or_else(|| Failure::not_yet("the call is still out"))?;
         *call = None;
         Ok(outcome.map_err(Failure::from))
     }

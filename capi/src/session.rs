@@ -37,8 +37,8 @@ pub unsafe extern "C" fn boneyard_session_open(
     entry(|| {
         // SAFETY: the caller says that it is writable.
         let session = unsafe { out(session, "session") }?;
-        *session = 0;
-        *session = insert(client_of(client, BONEYARD_CLIENT_DEADLINE)?.session()?)?;
+        session.put(0);
+        session.put(insert(client_of(client, BONEYARD_CLIENT_DEADLINE)?.session()?)?);
         Ok(())
     })
 }
@@ -59,12 +59,12 @@ pub unsafe extern "C" fn boneyard_session_attach(
     entry(|| {
         // SAFETY: the caller says that it is writable.
         let session = unsafe { out(session, "session") }?;
-        *session = 0;
+        session.put(0);
         check(ticket, "ticket")?;
         // SAFETY: not null, aligned, and the caller says that it is readable.
         let boneyard_ticket { id, token } = unsafe { ticket.read() };
         let client = client_of(client, BONEYARD_CLIENT_DEADLINE)?;
-        *session = insert(client.attach(SessionTicket { id, token })?)?;
+        session.put(insert(client.attach(SessionTicket { id, token })?)?);
         Ok(())
     })
 }
@@ -81,13 +81,13 @@ pub unsafe extern "C" fn boneyard_session_ticket(
     ticket: *mut boneyard_ticket,
 ) -> boneyard_status {
     entry(|| {
-        // SAFETY: the caller says that it is writable; every bit pattern is a ticket.
+        // SAFETY: the caller says that it is writable.
         let ticket = unsafe { out(ticket, "ticket") }?;
         let SessionTicket { id, token } = handles::get(session, WANTED, |object| match object {
             Object::Session(session) => Some(session.ticket()),
             _ => None,
         })?;
-        *ticket = boneyard_ticket { id, token };
+        ticket.put(boneyard_ticket { id, token });
         Ok(())
     })
 }

@@ -66,10 +66,13 @@ pub enum boneyard_status {
     BONEYARD_TOO_MANY_HANDLES = 102,
     /// Another thread waits for this call. Nothing was done.
     BONEYARD_BUSY = 103,
-    /// The call is still out; its handle is as good as before.
+    /// What is waited for is not there yet: a call is still out, and its handle as good as before; or threads still
+    /// run.
     BONEYARD_NOT_YET = 104,
     /// This library has a defect and stopped what it was about.
     BONEYARD_DEFECT = 105,
+    /// Something is left that has to be freed before. Nothing was done.
+    BONEYARD_IN_USE = 106,
     /// The text is not `host`, `host:port`, `[IPv6]` or `[IPv6]:port`.
     BONEYARD_INVALID_ADDRESS = 110,
     /// An option is out of its range.
@@ -118,7 +121,7 @@ pub enum boneyard_blame {
 use boneyard_status::*;
 
 /// Each with its name and its text.
-const TABLE: [(boneyard_status, &CStr, &CStr); 43] = [
+const TABLE: [(boneyard_status, &CStr, &CStr); 44] = [
     (BONEYARD_OK, c"BONEYARD_OK", c"it is done"),
     (
         BONEYARD_APPLICATION,
@@ -192,8 +195,9 @@ const TABLE: [(boneyard_status, &CStr, &CStr); 43] = [
     ),
     (BONEYARD_TOO_MANY_HANDLES, c"BONEYARD_TOO_MANY_HANDLES", c"a million handles are in use"),
     (BONEYARD_BUSY, c"BONEYARD_BUSY", c"another thread waits for this call"),
-    (BONEYARD_NOT_YET, c"BONEYARD_NOT_YET", c"the call is still out; its handle is as good as before"),
+    (BONEYARD_NOT_YET, c"BONEYARD_NOT_YET", c"what is waited for is not there yet"),
     (BONEYARD_DEFECT, c"BONEYARD_DEFECT", c"this library has a defect and stopped what it was about"),
+    (BONEYARD_IN_USE, c"BONEYARD_IN_USE", c"something is left that has to be freed before"),
     (
         BONEYARD_INVALID_ADDRESS,
         c"BONEYARD_INVALID_ADDRESS",

@@ -69,5 +69,11 @@ int main(int count, char **words) {
     pipelining(words[1]);
     sessions(words[1]);
     CHECK(boneyard_handles() == 0);
+    {
+        boneyard::Client client(words[1]);
+        CHECK(error_of([] { boneyard::settle(0); }).status() == BONEYARD_IN_USE);
+    }
+    // The threads of clients that are gone are, to whoever looks for leaks, until they have ended too.
+    CHECK(boneyard::settle(30000));
     std::puts("raii: all held");
 }

@@ -4,9 +4,11 @@
 #define _POSIX_C_SOURCE 200809L
 #include "check.h"
 
-#include <dirent.h>
 #include <pthread.h>
+#include <stddef.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #define JSON BONEYARD_JSON
 #define OWN BONEYARD_CLIENT_DEADLINE
@@ -86,6 +88,52 @@ static void wrong_connects(void) {
     large[198] = '"';
     OWNED(bytes) result = {0};
     GIVES(BONEYARD_REPLY_TOO_LARGE, json(client, "server.echo", large, &result));
+}
+
+/* As a program has them that was compiled with a header of fewer or more fields. */
+static void options_of_other_versions(void) {
+    OWNED(client) client = 0;
+    union {
+        boneyard_options options;
+        char bytes[4096 + 8];
+    } given;
+    const size_t known = sizeof given.options;
+    const size_t newer[] = {known + 8, known + 64, 4096};
+    for (int n = 0; n < 3; n++) {
+        memset(&given, 0xff, sizeof given);
+        FAILS(BONEYARD_OK, boneyard_options_init(&given.options, newer[n]));
+        CHECK(given.options.size == newer[n] && given.options.deadline_ms == 10000);
+        CHECK(given.bytes[newer[n] - 1] == 0 && (unsigned char)given.bytes[newer[n]] == 0xff);
+        FAILS(BONEYARD_OK, boneyard_connect(&address, 1, &given.options, &client));
+        FAILS(BONEYARD_OK, boneyard_client_free(client));
+        given.bytes[newer[n] - 1] = 1;
+        FAILS(BONEYARD_INVALID_ARGUMENT, boneyard_connect(&address, 1, &given.options, &client));
+        CHECK(client == 0 && strstr(words(), "options set byte") != NULL);
+    }
+    const size_t none[] = {0, offsetof(boneyard_options, name), known - 1, known + 1, 4096 + 8, SIZE_MAX};
+    for (int n = 0; n < 6; n++) {
+        FAILS(BONEYARD_INVALID_ARGUMENT, boneyard_options_init(&given.options, none[n]));
+        FAILS(BONEYARD_OK, boneyard_options_init(&given.options, known));
+        given.options.size = none[n];
+        FAILS(BONEYARD_INVALID_ARGUMENT, boneyard_connect(&address, 1, &given.options, &client));
+    }
+}
+
+static void times_without_end(void) {
+    const uint64_t longest = BONEYARD_FOREVER - 2;
+    boneyard_options options;
+    FAILS(BONEYARD_OK, boneyard_options_init(&options, sizeof options));
+    options.deadline_ms = options.connect_timeout_ms = options.hedge_after_ms = longest;
+    options.retries = UINT32_MAX;
+    OWNED(client) client = 0;
+    OWNED(pending) pending = 0;
+    OWNED(bytes) result = {0};
+    OWNED(bytes) waited = {0};
+    FAILS(BONEYARD_OK, boneyard_connect(&address, 1, &options, &client));
+    uint32_t twice = BONEYARD_JSON | BONEYARD_IDEMPOTENT;
+    GIVES(BONEYARD_OK, boneyard_call(client, "server.echo", twice, (const uint8_t *)"1", 1, longest, &result, NULL));
+    GIVES(BONEYARD_OK, start(client, "server.echo", "1", &pending));
+    GIVES(BONEYARD_OK, boneyard_wait(pending, longest, &waited, NULL));
 }
 
 static void calls(void) {
@@ -325,6 +373,7 @@ struct caller {
     int number;
     int until_freed;
     boneyard_bytes kept;
+    atomic_int done;
 };
 
 static void call_often(struct caller *caller) {
@@ -354,7 +403,7 @@ static void run_callers(int until_freed) {
     struct caller callers[THREADS];
     pthread_t threads[THREADS];
     for (int n = 0; n < THREADS; n++) {
-        callers[n] = (struct caller){client, n, until_freed, {0}};
+        callers[n] = (struct caller){client, n, until_freed, {0}, 0};
         CHECK(pthread_create(&threads[n], NULL, caller, &callers[n]) == 0);
     }
     if (until_freed) {
@@ -416,14 +465,102 @@ static void several_addresses(void) {
     CHECK(none.data == NULL && strstr(words(), "127.0.0.1:1") != NULL);
 }
 
-/* Threads of this process. */
-static int threads_now(void) {
-    DIR *tasks = opendir("/proc/self/task");
-    int count = 0;
-    if (tasks == NULL) return 1;
-    for (struct dirent *one; (one = readdir(tasks)) != NULL;) count += one->d_name[0] != '.';
-    closedir(tasks);
-    return count;
+/* What a program's own thread does last: the library's part of the thread is gone by then. */
+static void end_of_thread(void *given) {
+    boneyard_client *client = given;
+    OWNED(bytes) result = {0};
+    OWNED(pending) pending = 0;
+    FAILS(BONEYARD_INVALID_HANDLE, json(0, "server.echo", "1", &result));
+    boneyard_error told;
+    memset(&told, 0xff, sizeof told);
+    char why[8] = "garbage";
+    boneyard_last_error(&told, why, sizeof why);
+    CHECK(strcmp(why, "garbage") != 0);
+    CHECK(told.status == BONEYARD_OK || told.status == BONEYARD_INVALID_HANDLE);
+    boneyard_status status = json(*client, "server.echo", "1", &result);
+    CHECK(status == BONEYARD_OK ? same(result, "1") : tolerant);
+    status = start(*client, "load.sleep", "1", &pending);
+    CHECK(status == BONEYARD_OK || tolerant);
+    FAILS(BONEYARD_IN_USE, boneyard_settle(0));
+    FAILS(BONEYARD_OK, boneyard_client_free(*client));
+}
+
+static pthread_key_t last;
+
+static void *ends(void *given) {
+    OWNED(bytes) result = {0};
+    FAILS(BONEYARD_INVALID_HANDLE, json(0, "server.echo", "1", &result));
+    boneyard_status status = json(*(boneyard_client *)given, "server.echo", "1", &result);
+    CHECK(status == BONEYARD_OK || tolerant);
+    CHECK(pthread_setspecific(last, given) == 0);
+    return NULL;
+}
+
+static void a_thread_calls_while_it_ends(void) {
+    boneyard_client client = connected();
+    pthread_t thread;
+    CHECK(pthread_key_create(&last, end_of_thread) == 0);
+    CHECK(pthread_create(&thread, NULL, ends, &client) == 0);
+    pthread_join(thread, NULL);
+    pthread_key_delete(last);
+    FAILS(BONEYARD_INVALID_HANDLE, boneyard_client_free(client));
+}
+
+static void *is_cancelled(void *given) {
+    struct caller *caller = given;
+    int before, state;
+    CHECK(pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &before) == 0);
+    boneyard_status status = json(caller->client, "load.sleep", "100", &caller->kept);
+    CHECK(status == BONEYARD_OK || tolerant);
+    /* As it was before the call. */
+    CHECK(pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &state) == 0 && state == PTHREAD_CANCEL_ENABLE);
+    atomic_store(&caller->done, 1);
+    for (;;) pthread_testcancel();
+}
+
+static void a_thread_is_cancelled_in_a_call(void) {
+    for (int n = 0; n < 2 * THREADS; n++) {
+        struct caller caller = {.client = connected()};
+        pthread_t thread;
+        void *ended;
+        CHECK(pthread_create(&thread, NULL, is_cancelled, &caller) == 0);
+        for (int wait = 0; wait < n; wait++) moment();
+        pthread_cancel(thread);
+        CHECK(pthread_join(thread, &ended) == 0 && ended == PTHREAD_CANCELED);
+        CHECK(atomic_load(&caller.done) == 1); /* Not before the call was over. */
+        FAILS(BONEYARD_OK, boneyard_bytes_free(&caller.kept));
+        FAILS(BONEYARD_OK, boneyard_client_free(caller.client));
+    }
+}
+
+static void *settle(void *given) {
+    FAILS(BONEYARD_OK, boneyard_settle(BONEYARD_FOREVER));
+    return given;
+}
+
+static void settling(void) {
+    boneyard_client client = connected();
+    pthread_t threads[THREADS];
+    boneyard_bytes result = {0};
+    boneyard_status status = json(client, "server.echo", "1", &result);
+    CHECK(status == BONEYARD_OK || tolerant);
+    FAILS(BONEYARD_IN_USE, boneyard_settle(BONEYARD_FOREVER));
+    FAILS(BONEYARD_OK, boneyard_client_free(client));
+    /* A result has no thread. */
+    for (int n = 0; n < THREADS; n++) CHECK(pthread_create(&threads[n], NULL, settle, NULL) == 0);
+    for (int n = 0; n < THREADS; n++) pthread_join(threads[n], NULL);
+    FAILS(BONEYARD_OK, boneyard_settle(0));
+    FAILS(BONEYARD_OK, boneyard_bytes_free(&result));
+}
+
+/* The child has none of its parent's threads, and ends all the same. */
+static void a_fork(void) {
+    FAILS(BONEYARD_OK, boneyard_settle(BONEYARD_FOREVER));
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) exit(boneyard_settle(BONEYARD_FOREVER) == BONEYARD_NOT_YET ? 0 : 1);
+    int ended;
+    CHECK(waitpid(child, &ended, 0) == child && WIFEXITED(ended) && WEXITSTATUS(ended) == 0);
 }
 
 int main(int count, char **words_given) {
@@ -432,6 +569,8 @@ int main(int count, char **words_given) {
     tolerant = count > 2 && strcmp(words_given[2], "tolerant") == 0;
     versions_and_names();
     wrong_connects();
+    options_of_other_versions();
+    times_without_end();
     calls();
     refused_calls();
     large_results();
@@ -446,10 +585,13 @@ int main(int count, char **words_given) {
     a_client_is_freed_while_threads_call();
     sessions();
     several_addresses();
+    a_thread_calls_while_it_ends();
+    a_thread_is_cancelled_in_a_call();
+    settling();
+    a_fork();
     CHECK(boneyard_handles() == 0);
     /* The library's threads end with its connections; what they leave is a leak to whoever looks then. */
-    for (int tries = 0; threads_now() > 1 && tries < 30000; tries++) moment();
-    CHECK(threads_now() == 1);
+    FAILS(BONEYARD_OK, boneyard_settle(30000));
     printf("suite: %lu checks held, the surroundings failed %lu times\n", atomic_load(&checks),
            atomic_load(&troubles));
     return 0;

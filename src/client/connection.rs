@@ -19,6 +19,7 @@ use super::error::ClientError;
 use super::exchange::{self, Answer, Event, Exchange};
 use super::pending::Slot;
 use super::schemas::Entry;
+use super::threads::spawn;
 use crate::service::blocking;
 use crate::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering};
 use crate::wire::Kind;
@@ -28,7 +29,6 @@ use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 /// Longest time a caller's thread writes to a socket that takes nothing. The write timeout of the socket.
@@ -39,6 +39,9 @@ const OUT_BYTES_MAX: usize = 1 << 20;
 
 /// A Ping without any sign of life for so long, when a further call is late, means a dead connection.
 const SILENCE: Duration = Duration::from_secs(3);
+
+/// What its threads are called.
+const THREAD: &str = "boneyard-client";
 
 /// A connection as its users hold it.
 #[derive(Debug)]
@@ -133,7 +136,7 @@ impl Link {
             room: Condvar::new(),
         });
         let reader = Arc::clone(&core);
-        spawn(move || reader.read(exchange))?;
+        spawn(THREAD, move || reader.read(exchange))?;
         Ok(Link(core))
     }
 
@@ -252,7 +255,7 @@ impl Core {
         }
         if let Some((chunk, sent)) = self.write_for(chunk, 0, Some(WRITE_SLICE)) {
             let core = Arc::clone(self);
-            let helper = spawn(move || {
+            let helper = spawn(THREAD, move || {
                 let rest = core.write_for(chunk, sent, None);
                 debug_assert!(
                     rest.is_none(),
@@ -473,9 +476,4 @@ fn reason(error: &ClientError) -> String {
 fn ms_left(deadline: Instant) -> u32 {
     let left = deadline.saturating_duration_since(Instant::now());
     u32::try_from(left.as_micros().div_ceil(1000)).unwrap_or(u32::MAX).max(1)
-}
-
-fn spawn(run: impl FnOnce() + Send + 'static) -> Result<(), ClientError> {
-    let thread = Builder::new().name("boneyard-client".to_owned()).spawn(run);
-    thread.map(drop).map_err(|error| ClientError::NoThread(error.kind()))
 }

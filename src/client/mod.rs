@@ -17,7 +17,7 @@
 //! The way of a call: [`Client`] encodes the arguments and finds the connection (`dial`), the connection writes the
 //! frame and its reader thread finds the answer's slot (`connection`), the caller decodes it (`pending`). A blocking
 //! call goes that way as often (`attempts`) as is decent (`manners`). Threads: one reader a connection; one timer a
-//! client, once a future needs it; one helper while a socket takes no more bytes.
+//! client, once a future needs it; one helper while a socket takes no more bytes. They end by themselves ([`settle`]).
 //!
 //! This file knows types and names; it knows no sockets. Invariants: a call's number is used once in the life of a
 //! client, whatever the connection; a method's number is looked up anew on each connection.
@@ -35,6 +35,7 @@ mod options;
 mod pending;
 mod schemas;
 mod session;
+mod threads;
 mod timer;
 
 pub use bytes::BytesMethod;
@@ -45,6 +46,7 @@ pub use foreign::{Tried, Unsent};
 pub use options::{ClientOptions, DEADLINE, NAME_BYTES_MAX, RETRIES};
 pub use pending::{Pending, Reply, Times};
 pub use session::Session;
+pub use threads::settle;
 
 use crate::service::{Method, host};
 use crate::sync::{Arc, AtomicU64, Ordering};

@@ -6,10 +6,10 @@
 
 use super::error::ClientError;
 use super::pending::Slot;
+use super::threads::spawn;
 use crate::sync::{Arc, Condvar, Mutex, Weak};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::thread::Builder;
 use std::time::Instant;
 
 /// One client's deadlines.
@@ -43,12 +43,10 @@ impl Timer {
         drop(state);
         if start {
             let clock = Arc::clone(&self.0);
-            let thread = Builder::new().name("boneyard-client-timer".to_owned()).spawn(move || clock.run());
-            thread.map_err(|error| {
+            spawn("boneyard-client-timer", move || clock.run()).inspect_err(|_| {
                 let mut state = self.0.state.lock();
                 state.running = false;
                 state.deadlines.remove(&(deadline, call));
-                ClientError::NoThread(error.kind())
             })?;
         } else if first {
             self.0.changed.notify_one();
