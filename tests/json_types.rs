@@ -280,7 +280,8 @@ fn errors_point_at_the_field() {
     // What the reader of JSON itself finds wrong has a field too.
     for number in ["340282366920938463463374607431768211456", "-1"] {
         let text = format!("{{\"sizes\":[1,{number}]}}");
-        let wrong = Codec::Json.decode::<BTreeMap<String, Vec<u128>>>(text.as_bytes()).unwrap_err().to_string();
+        let wrong =
+            Codec::Json.decode::<BTreeMap<String, Vec<u128>>>(text.as_bytes()).unwrap_err().to_string();
         assert!(wrong.contains("sizes[1]: number out of range at line 1 column "), "{wrong}");
     }
     let wrong = Codec::Json.decode::<Strict>(br#"{"a":1"a":2}"#).unwrap_err().to_string();
