@@ -82,7 +82,7 @@ fn wrong<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> String
     let mut again = serde_json::Deserializer::from_slice(bytes);
     let path = match serde_path_to_error::deserialize::<_, T>(&mut again) {
         // The text itself is wrong between two fields.
-        Err(found) if matches!(found.path().iter().last(), Some(Segment::Unknown)) => ".".to_owned(),
+        Err(found) if matches!(found.path().iter().next_back(), Some(Segment::Unknown)) => ".".to_owned(),
         Err(found) => found.path().to_string(),
         Ok(_) => ".".to_owned(),
     };

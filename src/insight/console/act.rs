@@ -63,7 +63,7 @@ pub(super) fn quit(insight: &Insight) -> Result<String, Failure> {
     let in_flight = insight.house().picture().ports.iter().map(|port| port.in_flight).sum::<u64>();
     let mut page = Page::default();
     let timeout = insight.house().config().shutdown_timeout.value.as_secs();
-    let calls = plural(usize::try_from(in_flight).unwrap_or(usize::MAX), "transaction");
+    let calls = plural(in_flight, "transaction");
     page.say(format_args!("The server stops; {calls} in flight, {timeout} s to finish."));
     Ok(page.0)
 }
