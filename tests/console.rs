@@ -138,6 +138,17 @@ fn no_connection_and_no_answer_are_told_apart() {
 }
 
 #[test]
+fn a_port_and_an_admin_server_that_are_mistaken_for_one_another_are_named() {
+    let served = serve("");
+    let said = run(&mut console(&served.server.address(), &["-c", "show server"]));
+    assert_eq!(said.code, Some(4), "{said:?}");
+    assert!(said.err.contains("is this an Admin_Address?"), "{said:?}");
+    let said = run(command(BONEYARD).args(["call", &served.admin, "server.ping"]));
+    assert_eq!(said.code, Some(3), "{said:?}");
+    assert!(said.err.contains("it speaks HTTP; is this an Admin_Address?"), "{said:?}");
+}
+
+#[test]
 fn show_performance_switches_what_the_settings_say() {
     let served = serve("Server_Show_Performance=1");
     let said = run(&mut console(&served.admin, &["-c", "show performance"]));

@@ -277,6 +277,15 @@ fn errors_point_at_the_field() {
     // The client says it of a result, too.
     let wrong = Codec::Json.decode::<Page>(br#"{"notes":[{"id":"x"}]}"#).unwrap_err().to_string();
     assert!(wrong.contains("notes[0].id: invalid type: string \"x\", expected u64"), "{wrong}");
+    // What the reader of JSON itself finds wrong has a field too.
+    for number in ["340282366920938463463374607431768211456", "-1"] {
+        let text = format!("{{\"sizes\":[1,{number}]}}");
+        let wrong =
+            Codec::Json.decode::<BTreeMap<String, Vec<u128>>>(text.as_bytes()).unwrap_err().to_string();
+        assert!(wrong.contains("sizes[1]: number out of range at line 1 column "), "{wrong}");
+    }
+    let wrong = Codec::Json.decode::<Strict>(br#"{"a":1"a":2}"#).unwrap_err().to_string();
+    assert!(wrong.ends_with("decode: expected `,` or `}` at line 1 column 7"), "{wrong}");
 }
 
 #[test]

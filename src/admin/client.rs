@@ -92,7 +92,12 @@ fn unconnected(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Er
 async fn exchange(stream: TcpStream, request: Request<Full<Bytes>>) -> std::io::Result<Answer> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(Error::other)?;
     let connection = tokio::spawn(connection);
-    let response = sender.send_request(request).await.map_err(Error::other)?;
+    // A port for calls closes upon what is no call.
+    let response =
+        sender.send_request(request).await.map_err(|error| match error.is_incomplete_message() {
+            true => Error::other("it closed without an answer; is this an Admin_Address?"),
+            false => Error::other(error),
+        })?;
     let status = response.status().as_u16();
     let body = response.into_body().collect().await.map_err(Error::other)?.to_bytes();
     connection.abort();

@@ -132,7 +132,8 @@ impl Exchange {
         let bytes = &self.buffer[self.start..self.end];
         // Before `cut`, so that a frame out of place is not waited for.
         if let Some(head) = bytes.first_chunk() {
-            self.admit(Header::read(head)?.kind)?;
+            let http = |wrong| if !self.open && head.starts_with(b"HTTP/") { WireError::Http } else { wrong };
+            self.admit(Header::read(head).map_err(http)?.kind)?;
         }
         let header = match cut(bytes, |header| self.limit(header.kind)) {
             Ok(None) => return Ok(None),
@@ -368,6 +369,14 @@ mod tests {
             let stream = [&welcome()[..], &header(kind, 7)].concat();
             assert_eq!(whole(&stream).1, Some(WireError::UnexpectedKind(kind)), "after the Welcome");
         }
+    }
+
+    #[test]
+    fn a_web_server_is_known_by_its_first_word() {
+        let answer = b"HTTP/1.1 400 Bad Request\r\n\r\n";
+        assert_eq!(whole(answer), (Vec::new(), Some(WireError::Http)));
+        let later = [&welcome()[..], answer].concat();
+        assert_eq!(whole(&later).1, Some(WireError::ReservedFlags(b'1')));
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub use visits::{Refusal, Visits};
 use crate::config::Config;
 use crate::sync::{Arc, Mutex};
 use readiness::Readiness;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use trends::Trends;
 use verdict::Judge;
@@ -101,11 +102,15 @@ pub trait House: Send + Sync + std::fmt::Debug {
     /// Changes a setting: in the file that the server was started with, and, where that can be, at once.
     ///
     /// # Errors
-    /// In words: no such key, a wrong value, the file cannot be written. Then nothing has changed.
+    /// In words: no such key, a wrong value, the file cannot be written, there is none and it takes a restart. Then
+    /// nothing has changed.
     fn set(&self, key: &str, value: &str) -> Result<Change, String>;
 
     /// The settings in force.
     fn config(&self) -> Config;
+
+    /// Keys and values that [`House::set`] has written for the next start, as far as others are in force until then.
+    fn at_restart(&self) -> BTreeMap<String, String>;
 
     /// Gives a service of the program an order, and waits for what it says.
     ///

@@ -1,10 +1,18 @@
 //! Text in columns, and what stands in them: times, numbers, and names that others chose; and the patterns that choose
 //! among names.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 /// Characters of a foreign name that are shown.
 const NAME_CHARS_MAX: usize = 80;
+
+/// `1 connection`, `2 connections`.
+pub(super) fn plural(count: impl Display, what: &str) -> String {
+    let count = count.to_string();
+    let ending = if count == "1" { "" } else { "s" };
+    format!("{count} {what}{ending}")
+}
 
 /// On which side of a column its cells stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 
 use super::Insight;
 use super::picture::{Picture, PortPicture, Task, TaskState, WorkerPicture};
-use super::text::{Side, elapsed, made_for, table};
+use super::text::{Side, elapsed, made_for, plural, table};
 use crate::sync::Arc;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -29,13 +29,13 @@ fn threads(picture: &Picture, workers: &[WorkerPicture]) -> String {
         format!("{}{}", head(port), body(own))
     };
     format!(
-        "Threads after {}{}: {} of {limit} permits out, at most {} ever; {} ports, {} workers\n{}",
+        "Threads after {}{}: {} of {limit} permits out, at most {} ever; {}, {}\n{}",
         elapsed(picture.uptime),
         if picture.draining { ", stopping" } else { "" },
         permits.out,
         permits.peak,
-        picture.ports.len(),
-        workers.len(),
+        plural(picture.ports.len(), "port"),
+        plural(workers.len(), "worker"),
         picture.ports.iter().map(of_port).collect::<String>(),
     )
 }
@@ -44,8 +44,9 @@ fn head(port: &PortPicture) -> String {
     let PortPicture { name, address, workers, waiting, queue_limit, in_flight, connections, .. } = port;
     format!(
         "Port {name} at {address}: {waiting} of {queue_limit} calls wait, {in_flight} in flight, \
-         {connections} connections\n  {} workers: {} idle, {} running, {} blocked, {} returning\n",
-        workers.total(),
+         {}\n  {}: {} idle, {} running, {} blocked, {} returning\n",
+        plural(connections, "connection"),
+        plural(workers.total(), "worker"),
         workers.idle,
         workers.running,
         workers.blocked,

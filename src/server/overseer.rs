@@ -26,6 +26,7 @@ use crate::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering};
 use crate::wire::Chain;
 use ports::OverseenPort;
 use settings::Settings;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
@@ -221,6 +222,10 @@ impl House for Overseer {
 
     fn config(&self) -> Config {
         self.settings.in_force()
+    }
+
+    fn at_restart(&self) -> BTreeMap<String, String> {
+        self.settings.at_restart()
     }
 
     fn tell(&self, service: &str, order: &str) -> Result<String, String> {

@@ -151,7 +151,7 @@ impl Services {
                     std::mem::forget(another);
                     log::error!("{}: and its panic payload panicked when dropped", transaction.method);
                 }
-                Refusal::new(Status::Panicked, "the handler panicked; the server's log says where")
+                Refusal::new(Status::Panicked, "the server's log says where")
             }
         };
         out.truncate(start);

@@ -9,6 +9,9 @@ pub enum WireError {
     /// The first four bytes are not the protocol's.
     #[error("the first bytes are not Boneyard's magic")]
     BadMagic,
+    /// What answers is no port for calls: a web server, or the server's own `Admin_Address`.
+    #[error("it speaks HTTP; is this an Admin_Address?")]
+    Http,
     /// The peer speaks no version this build speaks.
     #[error("the peer speaks versions {lowest} to {highest}, this build speaks {}", super::VERSION)]
     UnsupportedVersion {

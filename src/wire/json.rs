@@ -5,6 +5,7 @@
 
 use super::WireError;
 use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_path_to_error::Segment;
 
 /// Lists and objects that may stand in one another. A debug build takes up to 2 KiB of stack for each.
 pub const DEPTH_MAX: usize = 32;
@@ -78,11 +79,10 @@ fn place(bytes: &[u8]) -> String {
 /// What is wrong, and at which field: `notes[3].title: invalid type: ...`. Reads once more to find the path.
 #[cold]
 fn wrong<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> String {
-    if !error.is_data() {
-        return error.to_string();
-    }
     let mut again = serde_json::Deserializer::from_slice(bytes);
     let path = match serde_path_to_error::deserialize::<_, T>(&mut again) {
+        // The text itself is wrong between two fields.
+        Err(found) if matches!(found.path().iter().next_back(), Some(Segment::Unknown)) => ".".to_owned(),
         Err(found) => found.path().to_string(),
         Ok(_) => ".".to_owned(),
     };

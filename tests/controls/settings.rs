@@ -5,6 +5,7 @@ use super::process::Directory;
 use super::*;
 use boneyard::config::{Config, keys};
 use boneyard::insight::Change;
+use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -70,7 +71,8 @@ fn queue_limit() {
     calls(&mut raw, 3);
     assert_eq!(raw.read().unwrap().status(), Status::QueueFull);
     assert_eq!(set(&server, "Server_Queue_Limit", "10"), NOW);
-    assert_eq!(set(&server, "Server_Queue_Limit", "11"), Change { in_force: false, written: false });
+    let error = house(&server).set("Server_Queue_Limit", "11").unwrap_err();
+    assert!(error.contains("takes a restart, and this server has no file"), "{error}");
     assert_eq!(house(&server).picture().ports[0].queue_limit, 10);
     gate.open();
 }
@@ -152,7 +154,7 @@ fn log_level() {
     assert_eq!(set(&server.start().unwrap(), "Log_Level", "Debug"), NOW);
     assert_eq!(*seen.lock().unwrap(), [log::LevelFilter::Debug]);
     let (deaf, _) = gated("");
-    assert_eq!(set(&deaf, "Log_Level", "debug"), Change { in_force: false, written: false });
+    assert!(house(&deaf).set("Log_Level", "debug").unwrap_err().contains("takes a restart"));
 }
 
 fn log_sessions() {
@@ -225,11 +227,15 @@ fn the_file_keeps_what_was_set_and_all_else() {
     assert_eq!(set(&server, "Server_Pool_Tasks", "7"), Change { in_force: false, written: true });
     assert_eq!(text(), format!("{expected}\r\nServer_Pool_Tasks=7\r\n"));
     assert_ne!(house(&server).config().pool_tasks.value, 7);
+    assert_eq!(house(&server).at_restart(), BTreeMap::from([("Server_Pool_Tasks".into(), "7".into())]));
     assert_eq!(house(&server).config().max_users.value, Some(50));
     // What somebody else has written stays.
     std::fs::write(&file, format!("{}# theirs\n", text())).unwrap();
     set(&server, "TCPIP_Pool_Tasks", "3");
     assert!(text().ends_with("# theirs\nTCPIP_Pool_Tasks=3\r\n"), "{:?}", text());
+    let as_it_is = house(&server).config().pool_tasks.value.to_string();
+    set(&server, "Server_Pool_Tasks", &as_it_is);
+    assert_eq!(house(&server).at_restart(), BTreeMap::from([("TCPIP_Pool_Tasks".into(), "3".into())]));
     let meta = std::fs::symlink_metadata(&file).unwrap();
     assert_eq!(meta.mode() & 0o777, 0o640);
     assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());

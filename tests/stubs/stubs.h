@@ -1,6 +1,6 @@
-/* Written by `boneyard stubs --lang c`. Each function calls a method with JSON text that ends with a NUL, and waits as
- * long as the client waits. The result is JSON text, to be freed by boneyard_bytes_free. Above each function stands what
- * it takes and gives. */
+/* Written by `boneyard stubs --lang c`. Each function calls a method with JSON text that ends with a NUL, or with NULL
+ * where it takes nothing, and waits as long as the client waits. The result is JSON text, to be freed by
+ * boneyard_bytes_free. Above each function stands what it takes and gives. */
 
 #ifndef BONEYARD_STUBS_H
 #define BONEYARD_STUBS_H
@@ -10,9 +10,9 @@
 
 static inline boneyard_status boneyard_stubs_call(boneyard_client client, const char *method, const char *json,
                                                   boneyard_bytes *result) {
-    size_t length = json == NULL ? 0 : strlen(json);
-    return boneyard_call(client, method, BONEYARD_JSON, (const uint8_t *)json, length, BONEYARD_CLIENT_DEADLINE, result,
-                         NULL);
+    const char *text = json == NULL ? "null" : json;
+    return boneyard_call(client, method, BONEYARD_JSON, (const uint8_t *)text, strlen(text), BONEYARD_CLIENT_DEADLINE,
+                         result, NULL);
 }
 
 /* (Color <Red | Gray: u8 | Rgb: (u8, u8, u8) | Named: { name: text }>, Color <Red | Gray: u8 | Rgb: (u8, u8, u8) | Named: { name: text }>) -> [Color <Red | Gray: u8 | Rgb: (u8, u8, u8) | Named: { name: text }>] */

@@ -10,8 +10,14 @@ use std::net::IpAddr;
 pub(super) fn port_name(insight: &Insight, name: &str) -> Result<String, Failure> {
     let picture = insight.house().picture();
     let port = picture.ports.iter().find(|port| port.name.eq_ignore_ascii_case(name));
-    port.map(|port| port.name.to_string())
-        .ok_or_else(|| Failure::NoSuch(format!("Unable to find port {name}")))
+    port.map(|port| port.name.to_string()).ok_or_else(|| {
+        let config = insight.house().config();
+        let disabled = config.disabled_ports.iter().find(|port| port.name.eq_ignore_ascii_case(name));
+        Failure::NoSuch(match disabled {
+            Some(port) => format!("Port {} is disabled: it takes a place in Ports and a restart", port.name),
+            None => format!("Unable to find port {name}"),
+        })
+    })
 }
 
 pub(super) fn stop_port(insight: &Insight, name: &str) -> Result<String, Failure> {
@@ -32,16 +38,14 @@ pub(super) fn restart_port(insight: &Insight, name: &str) -> Result<String, Fail
 
 /// `ALL`, an address, or a port and a connection's number.
 pub(super) fn drop_guests(insight: &Insight, whose: &str) -> Result<String, Failure> {
+    let nobody =
+        || Failure::NoSuch(format!("{whose} is not ALL, an IP address, or PORT/ID as show users names it"));
     let whose = if whose.eq_ignore_ascii_case("all") {
         Whose::All
     } else if let Some((port, id)) = whose.rsplit_once('/') {
-        let unknown = |_| Failure::NoSuch(format!("{id} is no connection's number"));
-        Whose::One(port_name(insight, port)?, id.parse().map_err(unknown)?)
+        Whose::One(port_name(insight, port)?, id.parse().map_err(|_| nobody())?)
     } else {
-        let address = whose.parse::<IpAddr>();
-        Whose::Peer(address.map_err(|_| {
-            Failure::NoSuch(format!("{whose} is not ALL, an IP address, or PORT/ID as show users names it"))
-        })?)
+        Whose::Peer(whose.parse::<IpAddr>().map_err(|_| nobody())?)
     };
     match insight.house().drop_guests(&whose) {
         0 if whose != Whose::All => Err(Failure::NoSuch("No such connection".to_owned())),
@@ -59,7 +63,7 @@ pub(super) fn quit(insight: &Insight) -> Result<String, Failure> {
     let in_flight = insight.house().picture().ports.iter().map(|port| port.in_flight).sum::<u64>();
     let mut page = Page::default();
     let timeout = insight.house().config().shutdown_timeout.value.as_secs();
-    let calls = plural(usize::try_from(in_flight).unwrap_or(usize::MAX), "transaction");
+    let calls = plural(in_flight, "transaction");
     page.say(format_args!("The server stops; {calls} in flight, {timeout} s to finish."));
     Ok(page.0)
 }

@@ -3,7 +3,7 @@
 //! Knows text alone.
 
 pub(super) use crate::insight::text::Side::{Left, Right};
-pub(super) use crate::insight::text::elapsed;
+pub(super) use crate::insight::text::{elapsed, plural};
 
 use crate::insight::text::{Side, table};
 use std::fmt::{Display, Write};
@@ -68,11 +68,6 @@ pub(super) fn size(bytes: u64) -> String {
 /// A bound that may be absent.
 pub(super) fn or_none(limit: Option<impl Display>) -> String {
     limit.map_or("none".to_owned(), |limit| limit.to_string())
-}
-
-/// `1 connection`, `2 connections`.
-pub(super) fn plural(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Foreign text on one line, with nothing in it that a terminal would obey.

@@ -43,7 +43,7 @@ pub(super) fn all(insight: &Insight) -> String {
         page.say("Disabled Ports:");
     }
     for port in &config.disabled_ports {
-        page.say(plain(&format!("{}  {}", port.name, port.address)));
+        page.say(plain(&format!("  {}  {}", port.name, port.address)));
     }
     page.0
 }

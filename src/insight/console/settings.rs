@@ -30,9 +30,12 @@ pub(super) fn show(insight: &Insight, arguments: &[String]) -> Result<String, Fa
     }
     let lines: Vec<_> = all.iter().map(|setting| line(&setting.key, &setting.value)).collect();
     let width = lines.iter().map(|line| line.chars().count()).max().unwrap_or(0).min(60);
+    let at_restart = insight.house().at_restart();
     let mut page = Page::default();
     for (line, setting) in lines.iter().zip(&all) {
-        page.say(format_args!("{line:width$}  ({})", plain(&setting.source.to_string())));
+        let later = at_restart.get(&setting.key);
+        let later = later.map_or_else(String::new, |value| format!("; after a restart {value}"));
+        page.say(format_args!("{line:width$}  ({})", plain(&format!("{}{later}", setting.source))));
     }
     Ok(page.0)
 }

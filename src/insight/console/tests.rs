@@ -10,6 +10,7 @@ use crate::service::Status;
 use crate::stats::{CloseReason, Histogram, Parts};
 use crate::sync::unordered::AtomicU64;
 use crate::sync::{Arc, Mutex, Ordering};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
@@ -226,6 +227,10 @@ impl House for Model {
         self.config.clone()
     }
 
+    fn at_restart(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([("Server_Max_Frame_KB".to_owned(), "8192".to_owned())])
+    }
+
     fn tell(&self, service: &str, order: &str) -> Result<String, String> {
         self.did(format!("tell {service} {order}"));
         Ok("The cache is empty.\n\u{1b}[2JSo it is.".to_owned())
@@ -353,8 +358,9 @@ fn what_is_not_understood_says_why_and_does_nothing() {
         ("quit now", "Too many arguments.  Enter 'HELP' for the correct syntax.\nSyntax: quit\n"),
         ("show port \"", "A quotation mark is not closed.\n"),
         ("stop port LAN3", "Unable to find port LAN3\n"),
+        ("start port old", "Port OLD is disabled: it takes a place in Ports and a restart\n"),
         ("drop me", "me is not ALL, an IP address, or PORT/ID as show users names it\n"),
-        ("drop TCPIP/x", "x is no connection's number\n"),
+        ("drop TCPIP/", "TCPIP/ is not ALL, an IP address, or PORT/ID as show users names it\n"),
         ("show config Sever_Pool", "No setting Sever_Pool\n"),
         (
             "set config Server_Pool_Tasks",
@@ -436,46 +442,10 @@ fn quit_is_known_beforehand() {
 #[test]
 fn no_line_panics_and_nothing_foreign_reaches_the_terminal() {
     let (_, insight) = Model::insight();
-    let parts = [
-        "show",
-        "sh",
-        "s",
-        "port",
-        "TCPIP",
-        "drop",
-        "tell",
-        "set",
-        "config",
-        "=",
-        "==",
-        "\"",
-        "/",
-        "*",
-        "**",
-        ".*",
-        "a/1",
-        "é",
-        "\u{1b}]0;x\u{7}",
-        "\u{0}",
-        "\u{202e}",
-        "reset",
-        "slow",
-        "stat",
-        "help",
-        "words",
-        "::1",
-        "-1",
-        "%",
-        "{}",
-        "99999999999999999999",
-        "server",
-        "users",
-        "sessions",
-        "threads",
-        "verdict",
-        "transactions",
-        "Server.Trans.*",
-    ];
+    let parts = "show sh s port TCPIP drop tell set config = == \" / * ** .* a/1 é \u{1b}]0;x\u{7} \u{0} \
+                 \u{202e} reset slow stat help words ::1 -1 % {} 99999999999999999999 server users sessions \
+                 threads verdict transactions Server.Trans.*";
+    let parts: Vec<_> = parts.split(' ').collect();
     let mut random = 0x2545_f491_4f6c_dd1d_u64;
     let mut next = |below: usize| {
         random ^= random << 13;

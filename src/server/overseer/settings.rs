@@ -11,13 +11,16 @@ use crate::config::{Config, Limit};
 use crate::insight::Change;
 use crate::server::{codel_rules, machine};
 use crate::sync::Mutex;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
-/// The settings in force. `turn` is held by whoever changes them, also while the disk writes; nobody else asks for it.
+/// The settings in force, and those written for the next start. `turn` is held by whoever changes them, also while the
+/// disk writes; nobody else asks for it.
 #[derive(Debug)]
 pub(super) struct Settings {
     turn: Mutex<()>,
     in_force: Mutex<Config>,
+    at_restart: Mutex<BTreeMap<String, String>>,
 }
 
 /// Puts the settings in force where they are looked up. `false`: that cannot be while the server runs.
@@ -64,7 +67,11 @@ fn set_sessions(house: &Overseer, config: &Config) -> bool {
 
 impl Settings {
     pub(super) fn new(config: &Config) -> Settings {
-        Settings { turn: Mutex::new(()), in_force: Mutex::new(config.clone()) }
+        Settings { turn: Mutex::new(()), in_force: Mutex::new(config.clone()), at_restart: Mutex::default() }
+    }
+
+    pub(super) fn at_restart(&self) -> BTreeMap<String, String> {
+        self.at_restart.lock().clone()
     }
 
     pub(super) fn in_force(&self) -> Config {
@@ -78,20 +85,28 @@ impl Overseer {
         let before = self.settings.in_force();
         let line = Line::read(&before, key, value)?;
         let at_once = line.key().is_at_once();
-        let number = match &before.file {
-            Some(path) => Some(file::write(path, &line, machine::cpus())?),
-            None if at_once => None,
-            None => {
-                let name = line.name();
-                return Err(format!("{name} takes a restart, and this server has no file to keep it in"));
-            }
-        };
+        let number =
+            before.file.as_deref().map(|path| file::write(path, &line, machine::cpus())).transpose()?;
+        let unchanged = before.in_force().iter().any(|s| s.key == line.name() && s.value == line.value());
         let mut after = before;
         line.put(&mut after, number);
         let in_force = at_once && self.take_effect(line.key().name(), &after);
         if in_force {
             *self.settings.in_force.lock() = after;
+        } else if number.is_none() {
+            let name = line.name();
+            return Err(format!(
+                "{name}={} takes a restart, and this server has no file to keep it in",
+                line.value()
+            ));
         }
+        let mut at_restart = self.settings.at_restart.lock();
+        if in_force || unchanged {
+            at_restart.remove(line.name());
+        } else {
+            at_restart.insert(line.name().to_owned(), line.value().to_owned());
+        }
+        drop(at_restart);
         log::info!(
             "{}={} was set{}",
             line.name(),
