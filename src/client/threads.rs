@@ -131,7 +131,9 @@ impl Drop for End {
         let before = std::mem::replace(&mut state.ended, own);
         drop(state);
         self.all.changed.notify_all();
-        before.map(join);
+        if let Some(before) = before {
+            join(before);
+        }
     }
 }
 
