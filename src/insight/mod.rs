@@ -124,7 +124,7 @@ pub trait House: Send + Sync + std::fmt::Debug {
         None
     }
 
-    /// Keeps a short text over a restart, or forgets it, where there is a place for it.
+    /// Keeps a short text over a restart, or forgets it, where there is a place for it. Does not wait for a disk.
     fn remember(&self, _note: Option<&str>) {}
 }
 

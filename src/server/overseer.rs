@@ -14,7 +14,7 @@ pub(super) use program::Program;
 use super::door::Door;
 use super::doorbell::Doorbell;
 use super::machine;
-use super::note::Note;
+use super::note::{Keeper, Note};
 use super::sessions::Registry;
 use crate::config::Config;
 use crate::insight::{
@@ -78,6 +78,14 @@ impl Overseer {
             draining: AtomicBool::new(false),
             note: Note::beside(config.file.as_deref()),
         }
+    }
+
+    /// Begins to keep what is to outlast a restart; `None` for a server without a settings file.
+    ///
+    /// # Errors
+    /// The system would not make a thread.
+    pub(super) fn keep_note(&self) -> std::io::Result<Option<Keeper>> {
+        self.note.keep()
     }
 
     /// The server takes no more calls.
@@ -239,7 +247,7 @@ impl House for Overseer {
     }
 
     fn remember(&self, note: Option<&str>) {
-        self.note.write(note);
+        self.note.put(note);
     }
 
     fn picture(&self) -> Picture {
@@ -289,14 +297,16 @@ impl House for Overseer {
 pub(super) struct Observer {
     over: Arc<(Mutex<bool>, Condvar)>,
     thread: Option<JoinHandle<()>>,
+    /// Goes after the thread, so that what the last look noted is written.
+    _keeper: Option<Keeper>,
 }
 
 impl Observer {
-    /// Begins to look.
+    /// Begins to look; `keeper` writes what is noted.
     ///
     /// # Errors
     /// The system would not make a thread.
-    pub(super) fn start(insight: Arc<Insight>) -> std::io::Result<Observer> {
+    pub(super) fn start(insight: Arc<Insight>, keeper: Option<Keeper>) -> std::io::Result<Observer> {
         let over = Arc::new((Mutex::new(false), Condvar::new()));
         let seen = Arc::clone(&over);
         let run = move || {
@@ -313,7 +323,7 @@ impl Observer {
             }
         };
         let thread = std::thread::Builder::new().name("observer".to_owned()).spawn(run)?;
-        Ok(Observer { over, thread: Some(thread) })
+        Ok(Observer { over, thread: Some(thread), _keeper: keeper })
     }
 }
 
