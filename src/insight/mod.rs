@@ -172,7 +172,8 @@ impl Insight {
             let minute = history.add(Arc::clone(&picture));
             (minute, history.answers_per_minute(), history.pictures())
         };
-        self.trends.lock().look(&picture, per_minute);
+        let workers = self.house.workers();
+        self.trends.lock().look(&picture, &workers, per_minute);
         self.readiness.lock().look(&picture);
         if let Some(line) = minute.and_then(|answers| self.console.performance(answers, &picture)) {
             log::info!("{line}");
