@@ -79,6 +79,11 @@ pub trait House: Send + Sync + std::fmt::Debug {
     /// Every connection. Asks the listeners, which answer within milliseconds; those that do not are left out.
     fn guests(&self) -> Vec<Guest>;
 
+    /// Of them those with calls in progress: among tens of thousands it holds the listeners up for less.
+    fn callers(&self) -> Vec<Guest> {
+        self.guests().into_iter().filter(|guest| guest.in_flight > 0).collect()
+    }
+
     /// Sessions that clients opened, and those of connections where `Log_Sessions` or `Server_MaxSessions` wants to
     /// know of them.
     fn sessions(&self) -> Vec<SessionPicture>;
@@ -162,7 +167,7 @@ impl Insight {
     }
 
     /// Looks at the server and judges what it sees; to be called about once a second. Tells the log when the verdict
-    /// has changed for good. Asks the listeners for their guests at most every five seconds, and only while calls wait.
+    /// has changed for good. Asks the listeners who calls at most every five seconds, and only while calls wait.
     pub fn look(&self) {
         let picture = Arc::new(self.house.picture());
         self.tell_of_stalls(&picture);
@@ -179,7 +184,7 @@ impl Insight {
             log::info!("{line}");
         }
         let asks = self.judge.lock().asks_for_guests(now);
-        let guests = asks.then(|| self.house.guests());
+        let guests = asks.then(|| self.house.callers());
         let config = self.house.config();
         let news = self.judge.lock().look(&pictures, &config, guests);
         news.tell();

@@ -15,6 +15,7 @@ use super::door::Door;
 use super::doorbell::Doorbell;
 use super::machine;
 use super::note::{Keeper, Note};
+use super::order::Order;
 use super::sessions::Registry;
 use crate::config::Config;
 use crate::insight::{
@@ -204,7 +205,11 @@ impl House for Overseer {
     }
 
     fn guests(&self) -> Vec<Guest> {
-        self.list_guests()
+        self.list_guests(Order::Guests)
+    }
+
+    fn callers(&self) -> Vec<Guest> {
+        self.list_guests(Order::Callers)
     }
 
     fn sessions(&self) -> Vec<SessionPicture> {
