@@ -288,6 +288,7 @@ impl House for Overseer {
                 self.door.connections() as u64,
                 (connections_max != usize::MAX).then_some(connections_max as u64),
             ),
+            connects_most: self.door.connects_most(),
             buffer_bytes: (
                 self.ports.iter().map(|port| port.shared.buffers.bytes() as u64).sum(),
                 config.buffer_memory_bytes.value as u64,
