@@ -8,8 +8,7 @@ mod common;
 
 use boneyard::config::Config;
 use boneyard::insight::{Cause, Verdict};
-use boneyard::service::Status::{self, QueueFull};
-use boneyard::service::load;
+use boneyard::service::{Status, load};
 use boneyard::wire::Kind;
 use boneyard::{Client, Method, RunningServer, Server};
 use common::*;
@@ -252,31 +251,25 @@ fn a_queue_that_is_too_short_for_bursts_is_named() {
     let _alone = alone();
     let start =
         |limit: &str| load_server(&format!("Server_Pool_Tasks=4\nServer_Max_Concurrent_Trans=40\n{limit}\n"));
-    // Forty calls at once, as four connections of which each has its calls in one read.
-    let burst = |clients: &mut [Raw]| {
-        for client in &mut *clients {
-            let calls: Vec<u8> = (0..10).flat_map(|_| client.frame("load.sleep", &1u64, 0).1).collect();
-            client.stream.write_all(&calls).unwrap();
-        }
-        let refused =
-            |client: &mut Raw| (0..10).filter(|_| client.read().unwrap().status() == QueueFull).count();
-        clients.iter_mut().map(refused).sum::<usize>()
+    // Forty calls at once, in one read.
+    let burst = |client: &mut Raw| {
+        let calls: Vec<u8> = (0..40).flat_map(|_| client.frame("load.sleep", &1u64, 0).1).collect();
+        client.stream.write_all(&calls).unwrap();
+        (0..40).filter(|_| client.read().unwrap().status() == Status::QueueFull).count()
     };
-    let connect =
-        |server: &RunningServer| -> Vec<Raw> { (0..4).map(|_| Raw::connect(server.address())).collect() };
     let server = start("Server_Queue_Limit=8");
-    let mut clients = connect(&server);
+    let mut client = Raw::connect(server.address());
     let verdict = look_until(&server, |verdict| {
         // Several times between two looks.
-        let refused: usize = (0..5).map(|_| burst(&mut clients)).sum();
+        let refused: usize = (0..5).map(|_| burst(&mut client)).sum();
         assert!(refused > 0, "40 calls at once are more than 8 places and 4 workers");
         verdict.cause == Cause::QueueBound { port: tcpip() }
     });
     let config = Config::from_text(&verdict.lines.join("\n"), None, 2).expect("the line is valid");
     assert!(config.queue_limit.value <= 80, "forty places are enough: {verdict:#?}");
     let server = start(&verdict.lines[0]);
-    let mut clients = connect(&server);
-    let refused: usize = (0..50).map(|_| burst(&mut clients)).sum();
+    let mut client = Raw::connect(server.address());
+    let refused: usize = (0..50).map(|_| burst(&mut client)).sum();
     assert_eq!(refused, 0, "{verdict:#?}");
 }
 

@@ -50,8 +50,8 @@ pub struct Intake {
     pub chains: Vec<Arc<Chain>>,
     /// Likely cost of the calls admitted, in nanoseconds.
     cost_ns: u64,
-    /// The queue was full, and is not emptied before that.
-    full_until: Option<Instant>,
+    /// When the queue was last found full, and until when that is not likely to have been emptied.
+    found_full: Option<(Instant, Instant)>,
     /// Not yet in the port's counters.
     counts: Counts,
 }
@@ -77,12 +77,14 @@ impl Intake {
     /// A call found no place in the queue. Those that come before it can be empty again belong together: with so many
     /// places more, none of them would have been refused.
     fn found_full(&mut self, port: &Reception<'_>) {
-        if self.full_until.is_none_or(|until| port.now > until) {
+        let Forecast { queue_ns, workers, calls, .. } = port.admission.outlook.forecast(false);
+        // Of calls before this read the queue may be empty already, sooner than was likely.
+        let anew = |(found, until)| port.now != found && (calls == 0 || port.now > until);
+        if self.found_full.is_none_or(anew) {
             port.stats.queue_filled.add(1);
         }
-        let Forecast { queue_ns, workers, .. } = port.admission.outlook.forecast(false);
         let turn = Duration::from_nanos((queue_ns + self.cost_ns) / workers.max(1));
-        self.full_until = Some(port.now + turn);
+        self.found_full = Some((port.now, port.now + turn));
     }
 }
 
