@@ -185,6 +185,21 @@ class Knocking(Busy):
             one.close()
 
 
+class Coming(Busy):
+    """Connects and says Hello, five times a second, and stays where it is let in."""
+
+    def __init__(self, address):
+        super().__init__()
+        self.address, self.held = address, []
+
+    def do(self):
+        try:
+            self.held.append(Peer(self.address))
+        except OSError:
+            pass  # Refused: it comes again.
+        self.over.wait(0.2)
+
+
 def watched(settings, kind, title):
     note(f"{title} ...")
     verdict = settings.await_verdict(lambda verdict: verdict["kind"] == kind, title)
@@ -264,6 +279,10 @@ def situations(place):
     settings = place.settings(["Server_Hello_Timeout=0"])
     with place.server(settings, "ulimit -n 200"), Knocking(settings.ports[0]):
         yield watched(settings, "descriptors", "ulimit -n 200, more than 200 connections")
+    for kind, line in [("users", "Server_MaxUsers=20"), ("connects", "Server_Max_Connects_Per_Minute=20")]:
+        settings = place.settings([line])
+        with place.server(settings), Coming(address()):
+            yield watched(settings, kind, f"{line}, five connections a second that stay")
 
 
 def story_text(story):

@@ -9,11 +9,13 @@ mod common;
 use boneyard::config::Config;
 use boneyard::insight::{Cause, Verdict};
 use boneyard::service::{Status, load};
+use boneyard::wire::Kind;
 use boneyard::{Client, Method, RunningServer, Server};
 use common::*;
 use socket2::{Domain, Socket, Type};
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::thread::JoinHandle;
@@ -68,6 +70,23 @@ impl Drop for Crowd {
 
 fn sleep(ms: u64) -> impl Fn(&Client) + Clone + Send + 'static {
     move |client| client.call(load::SLEEP, &ms).expect("nothing is refused")
+}
+
+/// Somebody who connects and says Hello: the connection, or what he is told instead.
+fn knock(server: &RunningServer) -> Result<TcpStream, Status> {
+    let mut stream = connect(server.address());
+    stream.write_all(&greeting()).unwrap();
+    let frame = read_frame(&mut stream).expect("a Welcome or a GoAway");
+    if frame.header.kind == Kind::Welcome { Ok(stream) } else { Err(frame.status()) }
+}
+
+/// Puts the lines of a verdict in force.
+#[track_caller]
+fn apply(server: &RunningServer, verdict: &Verdict) {
+    for line in &verdict.lines {
+        let (key, value) = line.split_once('=').expect("a line is key=value");
+        assert!(server.insight().house().set(key, value).expect("the line is valid").in_force, "{line}");
+    }
 }
 
 /// Looks, until the verdict is what `expected` says.
@@ -138,8 +157,7 @@ fn a_change_while_the_server_runs_is_measured_too() {
     let server = load_server("Server_Pool_Tasks=24\nServer_Max_Concurrent_Trans=4\n");
     let _crowd = Crowd::of(40, server.address(), sleep(20));
     let verdict = judged(&server, Cause::Throttle);
-    let (key, value) = verdict.lines[0].split_once('=').expect("a line is key=value");
-    assert!(server.insight().house().set(key, value).expect("the line is valid").in_force);
+    apply(&server, &verdict);
     let verdict = look_until(&server, |verdict| {
         verdict.effect.as_ref().is_some_and(|effect| effect.contains("measured"))
     });
@@ -231,17 +249,124 @@ fn a_method_whose_calls_wait_for_one_lock_is_named() {
 #[test]
 fn a_queue_that_is_too_short_for_bursts_is_named() {
     let _alone = alone();
-    let server = load_server("Server_Pool_Tasks=4\nServer_Max_Concurrent_Trans=40\nServer_Queue_Limit=8\n");
+    let start =
+        |limit: &str| load_server(&format!("Server_Pool_Tasks=4\nServer_Max_Concurrent_Trans=40\n{limit}\n"));
+    // Forty calls at once, in one read.
+    let burst = |client: &mut Raw| {
+        let calls: Vec<u8> = (0..40).flat_map(|_| client.frame("load.sleep", &1u64, 0).1).collect();
+        client.stream.write_all(&calls).unwrap();
+        (0..40).filter(|_| client.read().unwrap().status() == Status::QueueFull).count()
+    };
+    let server = start("Server_Queue_Limit=8");
     let mut client = Raw::connect(server.address());
     let verdict = look_until(&server, |verdict| {
-        let burst: Vec<u8> = (0..40).flat_map(|_| client.frame("load.sleep", &1u64, 0).1).collect();
-        client.stream.write_all(&burst).unwrap();
-        let refused = (0..40).filter(|_| client.read().unwrap().status() == Status::QueueFull).count();
+        // Several times between two looks.
+        let refused: usize = (0..5).map(|_| burst(&mut client)).sum();
         assert!(refused > 0, "40 calls at once are more than 8 places and 4 workers");
         verdict.cause == Cause::QueueBound { port: tcpip() }
     });
     let config = Config::from_text(&verdict.lines.join("\n"), None, 2).expect("the line is valid");
-    assert!(config.queue_limit.value >= 40, "{verdict:#?}");
+    assert!(config.queue_limit.value <= 80, "forty places are enough: {verdict:#?}");
+    let server = start(&verdict.lines[0]);
+    let mut client = Raw::connect(server.address());
+    let refused: usize = (0..50).map(|_| burst(&mut client)).sum();
+    assert_eq!(refused, 0, "{verdict:#?}");
+}
+
+#[test]
+fn a_limit_of_sessions_that_turns_clients_away_is_named_and_the_line_lets_them_in() {
+    let _alone = alone();
+    let server = load_server("Server_MaxUsers=20\n");
+    let _here: Vec<_> = (0..20).map(|_| knock(&server).expect("twenty may come")).collect();
+    let verdict = look_until(&server, |verdict| {
+        (0..3).for_each(|_| assert_eq!(knock(&server).unwrap_err(), Status::MaxUsers));
+        verdict.cause == Cause::Users
+    });
+    let config = Config::from_text(&verdict.lines.join("\n"), None, 2).expect("the line is valid");
+    let max = config.max_users.value.expect("a limit");
+    assert!((23..=40).contains(&max), "room for the three, and no more than a step: {verdict:#?}");
+    apply(&server, &verdict);
+    let _there: Vec<_> = (0..3).map(|_| knock(&server).expect("there is room now")).collect();
+    judged(&server, Cause::Nothing);
+}
+
+#[test]
+fn a_restriction_that_turns_clients_away_is_named_until_it_is_lifted() {
+    let _alone = alone();
+    let server = load_server("");
+    server.restrict(true);
+    let verdict = look_until(&server, |verdict| {
+        assert_eq!(knock(&server).unwrap_err(), Status::Restricted);
+        verdict.cause == Cause::Restricted
+    });
+    assert_eq!(verdict.lines, ["Server_Restricted=0"], "{verdict:#?}");
+    assert!(verdict.expected.contains("The program has asked for it"), "{verdict:#?}");
+    apply(&server, &verdict);
+    knock(&server).expect("it is lifted");
+    judged(&server, Cause::Nothing);
+}
+
+#[test]
+fn an_address_that_connects_too_often_is_named_with_how_often_it_does() {
+    let _alone = alone();
+    let server = load_server("Server_Max_Connects_Per_Minute=10\n");
+    let mut knocks = 0;
+    let verdict = look_until(&server, |verdict| {
+        // A Welcome, a GoAway, or an end at once where many were refused just now.
+        knocks += 1;
+        drop(connect(server.address()).write_all(&greeting()));
+        verdict.cause == Cause::Connects
+    });
+    assert!(
+        verdict.headline.starts_with("127.0.0.1 connects more often than Server_Max_Connects_Per_Minute=10")
+    );
+    let config = Config::from_text(&verdict.lines.join("\n"), None, 2).expect("the line is valid");
+    let often = config.max_connects.value.expect("a limit");
+    assert!((11..=2 * knocks).contains(&often), "{knocks} knocks: {verdict:#?}");
+}
+
+#[test]
+fn calls_refused_for_those_a_connection_has_out_are_named_while_workers_are_idle() {
+    let _alone = alone();
+    let start = |limit: &str| load_server(&format!("Server_Pool_Tasks=60\n{limit}\n"));
+    let burst = |client: &mut Raw| {
+        let calls: Vec<u8> = (0..40).flat_map(|_| client.frame("load.sleep", &1u64, 0).1).collect();
+        client.stream.write_all(&calls).unwrap();
+        (0..40).filter(|_| client.read().unwrap().status() == Status::SessionLimit).count()
+    };
+    let server = start("Server_Session_Calls=8");
+    let mut client = Raw::connect(server.address());
+    let verdict = look_until(&server, |verdict| {
+        assert!(burst(&mut client) > 0, "forty are more than eight");
+        verdict.cause == Cause::SessionCalls
+    });
+    let server = start(&verdict.lines[0]);
+    let mut client = Raw::connect(server.address());
+    assert_eq!((0..20).map(|_| burst(&mut client)).sum::<usize>(), 0, "{verdict:#?}");
+}
+
+#[test]
+fn looks_and_a_stop_go_on_while_the_disk_does_not_take_the_note() {
+    let _alone = alone();
+    let file = std::env::temp_dir().join(format!("boneyard-hangs-{}.ini", std::process::id()));
+    // Writing into a pipe waits for somebody to read from it.
+    let (note, pipe) = (file.with_extension("ini.verdict"), file.with_extension("ini.verdict-new"));
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let ini = "TCPIP_TCPIPAddress=127.0.0.1:0\nAdmin_Address=\nLoad_Service=1\nServer_Pool_Tasks=24\n\
+               Server_Max_Concurrent_Trans=4\n";
+    std::fs::write(&file, ini).unwrap();
+    let server = Server::from_ini(&file).expect("valid").start().expect("starts");
+    let crowd = Crowd::of(40, server.address(), sleep(20));
+    judged(&server, Cause::Throttle);
+    drop(crowd);
+    judged(&server, Cause::Nothing);
+    server.stop();
+    // All that went before has not waited for this.
+    let kept = std::fs::read_to_string(&pipe).unwrap();
+    wait_until("the note has its name", || note.exists());
+    [&file, &note].into_iter().for_each(|file| std::fs::remove_file(file).unwrap());
+    std::fs::remove_file(&pipe).ok();
+    assert!(kept.contains("Server_Max_Concurrent_Trans"), "{kept}");
 }
 
 #[test]

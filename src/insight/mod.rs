@@ -80,6 +80,11 @@ pub trait House: Send + Sync + std::fmt::Debug {
     /// Every connection. Asks the listeners, which answer within milliseconds; those that do not are left out.
     fn guests(&self) -> Vec<Guest>;
 
+    /// Of them those with calls in progress: among tens of thousands it holds the listeners up for less.
+    fn callers(&self) -> Vec<Guest> {
+        self.guests().into_iter().filter(|guest| guest.in_flight > 0).collect()
+    }
+
     /// Sessions that clients opened, and those of connections where `Log_Sessions` or `Server_MaxSessions` wants to
     /// know of them.
     fn sessions(&self) -> Vec<SessionPicture>;
@@ -129,7 +134,7 @@ pub trait House: Send + Sync + std::fmt::Debug {
         None
     }
 
-    /// Keeps a short text over a restart, or forgets it, where there is a place for it.
+    /// Keeps a short text over a restart, or forgets it, where there is a place for it. Does not wait for a disk.
     fn remember(&self, _note: Option<&str>) {}
 }
 
@@ -167,7 +172,7 @@ impl Insight {
     }
 
     /// Looks at the server and judges what it sees; to be called about once a second. Tells the log when the verdict
-    /// has changed for good. Asks the listeners for their guests at most every five seconds, and only while calls wait.
+    /// has changed for good. Asks the listeners who calls at most every five seconds, and only while calls wait.
     pub fn look(&self) {
         let picture = Arc::new(self.house.picture());
         self.tell_of_stalls(&picture);
@@ -177,13 +182,14 @@ impl Insight {
             let minute = history.add(Arc::clone(&picture));
             (minute, history.answers_per_minute(), history.pictures())
         };
-        self.trends.lock().look(&picture, per_minute);
+        let workers = self.house.workers();
+        self.trends.lock().look(&picture, &workers, per_minute);
         self.readiness.lock().look(&picture);
         if let Some(line) = minute.and_then(|answers| self.console.performance(answers, &picture)) {
             log::info!("{line}");
         }
         let asks = self.judge.lock().asks_for_guests(now);
-        let guests = asks.then(|| self.house.guests());
+        let guests = asks.then(|| self.house.callers());
         let config = self.house.config();
         let news = self.judge.lock().look(&pictures, &config, guests);
         news.tell();

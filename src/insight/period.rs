@@ -1,8 +1,9 @@
 //! What happened between two pictures: rates, times, and how full things were on average.
 
-use super::picture::{Answers, Picture, PortPicture, Workers};
-use crate::stats::{Distribution, Parts};
+use super::picture::{Answers, Picture, PortPicture, SessionCounts, Workers};
+use crate::stats::{CloseReason, Distribution, Parts};
 use crate::sync::Arc;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// A stretch of a server's life.
@@ -26,6 +27,12 @@ pub struct Period {
     pub connections: (u64, Option<u64>),
     /// Connections refused for want of descriptors.
     pub refused_descriptors: u64,
+    /// Connections refused because their address connects too often.
+    pub refused_connects: u64,
+    /// Of those addresses the one that did so most of late, and how often in its minute.
+    pub connects_most: Option<(IpAddr, u32)>,
+    /// Sessions, at the end.
+    pub sessions: SessionCounts,
     /// The ports.
     pub ports: Vec<PortPeriod>,
 }
@@ -55,6 +62,10 @@ pub struct PortPeriod {
     pub calls: u64,
     /// Answers made.
     pub answers: Answers,
+    /// Connections closed, by [`CloseReason::index`].
+    pub closed: [u64; CloseReason::ALL.len()],
+    /// Times the queue was full and refused calls, counted once until it could have been emptied.
+    pub queue_filled: u64,
     /// Times of all its methods together.
     pub times: Parts<Distribution>,
     /// Its methods that were called or answered.
@@ -83,8 +94,9 @@ impl Period {
             looks.iter().map(|picture| gauge(picture)).sum::<f64>() / looks.len() as f64
         };
         let of_machine = last.cpu.idle_and_stolen.zip(first.cpu.idle_and_stolen);
-        let refused = |picture: &Picture| -> u64 {
-            picture.ports.iter().map(|port| port.counter("refused_descriptors")).sum()
+        let refused = |why: &str| -> u64 {
+            let all = |picture: &Picture| -> u64 { picture.ports.iter().map(|port| port.counter(why)).sum() };
+            all(last).saturating_sub(all(first))
         };
         let ports = last.ports.iter().enumerate().filter_map(|(index, after)| {
             let before = first.ports.get(index)?;
@@ -114,7 +126,10 @@ impl Period {
             limit: last.permits.limit,
             permits_out: mean(&|picture| f64::from(picture.permits.out)),
             connections: last.connections,
-            refused_descriptors: refused(last).saturating_sub(refused(first)),
+            refused_descriptors: refused("refused_descriptors"),
+            refused_connects: refused("refused_connects"),
+            connects_most: last.connects_most,
+            sessions: last.sessions,
             ports: ports.collect(),
         })
     }
@@ -168,6 +183,8 @@ impl PortPeriod {
             without_permit: 0.0,
             calls: after.calls.saturating_sub(before.calls),
             answers: after.answers.since(&before.answers),
+            closed: std::array::from_fn(|index| after.closed[index].saturating_sub(before.closed[index])),
+            queue_filled: after.counter("queue_filled").saturating_sub(before.counter("queue_filled")),
             times: sum(methods.iter().map(|method| &method.times)),
             methods,
         }

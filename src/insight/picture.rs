@@ -6,7 +6,7 @@ use crate::service::Status;
 use crate::stats::{CloseReason, Distribution, Parts};
 use crate::sync::Arc;
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
 /// A whole server.
@@ -28,6 +28,8 @@ pub struct Picture {
     pub sessions: SessionCounts,
     /// Connections open, over all ports, and those that there can be (`None` without end).
     pub connections: (u64, Option<u64>),
+    /// Of the addresses refused for connecting too often the one that did so most of late, and how often in its minute.
+    pub connects_most: Option<(IpAddr, u32)>,
     /// Bytes of all buffers, and of the most there may be.
     pub buffer_bytes: (u64, u64),
     /// The ports, in the order of the INI.

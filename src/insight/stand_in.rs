@@ -16,6 +16,7 @@ pub(super) fn picture(start: Instant, uptime: Duration, ports: Vec<PortPicture>)
         permits: Permits { limit: Some(4), out: 0, peak: 0 },
         sessions: SessionCounts::default(),
         connections: (0, None),
+        connects_most: None,
         buffer_bytes: (0, 1 << 30),
         ports,
     }

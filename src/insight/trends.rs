@@ -1,13 +1,15 @@
 //! What only many looks together tell: peaks, and how much longer calls take than they could.
 //!
 //! The expansion factor is Domino's: of each method the recent average over the best it ever did, and of these the
-//! mean, weighted by how often each was called; recent is the last five quarters of a minute.
+//! mean, weighted by how often each was called; recent is the last five quarters of a minute. Calls that do not end are
+//! in no average, so they count as what they are by now: those that run by how long they have, those that wait by how
+//! long their port has finished nothing.
 
-use super::picture::{MethodPicture, Picture};
+use super::picture::{MethodPicture, Picture, PortPicture, WorkerPicture};
 use crate::stats::Distribution;
 use crate::sync::Arc;
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Looks between two pictures that are kept, and how many of these are kept.
 const LOOKS: u64 = 15;
@@ -24,6 +26,8 @@ const RANGE: f64 = 6.0;
 pub(super) struct Trends {
     looks: u64,
     kept: VecDeque<Arc<Picture>>,
+    /// What each port had finished, and since when calls wait and it is that.
+    still: Vec<(u64, Instant)>,
     figures: Figures,
 }
 
@@ -47,8 +51,8 @@ impl Default for Figures {
 }
 
 impl Trends {
-    /// Takes a look into account.
-    pub(super) fn look(&mut self, picture: &Arc<Picture>, per_minute: u64) {
+    /// Takes a look into account, at which the workers did this.
+    pub(super) fn look(&mut self, picture: &Arc<Picture>, workers: &[WorkerPicture], per_minute: u64) {
         if self.looks.is_multiple_of(LOOKS) {
             self.kept.push_back(Arc::clone(picture));
             let surplus = self.kept.len().saturating_sub(KEPT);
@@ -60,7 +64,13 @@ impl Trends {
         if per_minute > figures.per_minute_peak {
             (figures.per_minute_peak, figures.peak_at) = (per_minute, picture.uptime);
         }
-        figures.expansion_factor = self.kept.front().map_or(1.0, |before| expansion_factor(before, picture));
+        let before = self.kept.front().map_or(picture, |before| before);
+        let mut expansion = Expansion::between(before, picture);
+        expansion.add_running(picture, workers);
+        for (port, since) in picture.ports.iter().zip(wait_since(&mut self.still, picture)) {
+            expansion.add_waiting(port, picture.taken.saturating_duration_since(since));
+        }
+        figures.expansion_factor = expansion.factor();
     }
 
     pub(super) fn figures(&self) -> Figures {
@@ -75,18 +85,73 @@ impl Figures {
     }
 }
 
-fn expansion_factor(before: &Picture, after: &Picture) -> f64 {
-    let (mut calls, mut sum) = (0.0, 0.0);
-    for (before, after) in before.ports.iter().zip(&after.ports) {
-        let mut earlier = before.methods.iter().peekable();
-        for method in &after.methods {
-            let (recent, total) = since(earlier.next_if(|earlier| earlier.name == method.name), method);
-            let best = best(method).max(BEST_MIN);
-            calls += recent as f64;
-            sum += (total.as_secs_f64() / best.as_secs_f64()).max(recent as f64);
+/// Since when each port has finished nothing while calls wait; now, where none waits.
+fn wait_since(still: &mut Vec<(u64, Instant)>, picture: &Picture) -> Vec<Instant> {
+    still.resize(picture.ports.len(), (0, picture.taken));
+    let look = |((before, since), port): (&mut (u64, Instant), &PortPicture)| {
+        // A refusal is no sign of life: the listener gives it.
+        let finished = port.answers.all() - port.answers.refused();
+        if port.waiting == 0 || finished != *before {
+            (*before, *since) = (finished, picture.taken);
+        }
+        *since
+    };
+    still.iter_mut().zip(&picture.ports).map(look).collect()
+}
+
+/// How many calls, and how many times longer than at best they took, added up.
+#[derive(Debug, Default)]
+struct Expansion {
+    calls: f64,
+    sum: f64,
+}
+
+impl Expansion {
+    /// Of what has ended.
+    fn between(before: &Picture, after: &Picture) -> Expansion {
+        let mut ended = Expansion::default();
+        for (before, after) in before.ports.iter().zip(&after.ports) {
+            let mut earlier = before.methods.iter().peekable();
+            for method in &after.methods {
+                let (recent, total) = since(earlier.next_if(|earlier| earlier.name == method.name), method);
+                ended.add(recent, total.as_secs_f64(), best(method));
+            }
+        }
+        ended
+    }
+
+    fn add(&mut self, calls: u64, total_s: f64, best: Duration) {
+        self.calls += calls as f64;
+        self.sum += (total_s / best.max(BEST_MIN).as_secs_f64()).max(calls as f64);
+    }
+
+    /// What runs now. Of methods that have never ended nothing is known: those may be meant to last.
+    fn add_running(&mut self, picture: &Picture, workers: &[WorkerPicture]) {
+        let running = workers.iter().filter_map(|worker| Some((&worker.port, worker.task.as_ref()?)));
+        for (port, task) in running {
+            let port = picture.ports.iter().find(|known| known.name == *port);
+            let method = port.and_then(|port| port.methods.iter().find(|known| known.name == task.method));
+            if let Some(method) = method.filter(|method| method.times.run.count() > 0) {
+                self.add(1, task.ran.as_secs_f64(), best(method));
+            }
         }
     }
-    if calls > 0.0 { sum / calls } else { 1.0 }
+
+    /// What waits at a port that has finished nothing for so long: calls like those it has had.
+    fn add_waiting(&mut self, port: &PortPicture, still: Duration) {
+        let (mut calls, mut sum_s) = (0, 0.0);
+        for method in &port.methods {
+            let count = method.times.run.count();
+            calls += count;
+            sum_s += count as f64 * best(method).as_secs_f64();
+        }
+        let best = Duration::from_secs_f64(sum_s / calls.max(1) as f64);
+        self.add(port.waiting, port.waiting as f64 * still.as_secs_f64(), best);
+    }
+
+    fn factor(&self) -> f64 {
+        if self.calls > 0.0 { self.sum / self.calls } else { 1.0 }
+    }
 }
 
 /// Calls since `earlier`, and all their time.
@@ -106,6 +171,7 @@ fn best(method: &MethodPicture) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use super::super::picture::{Task, TaskState};
     use super::super::stand_in::{method, picture, port};
     use super::*;
     use std::time::Instant;
@@ -118,7 +184,7 @@ mod tests {
         let mut look = |s: u32, read: &[u64], write: &[u64]| {
             let mut port = port("TCPIP");
             port.methods = vec![method("read", read), method("write", write)];
-            trends.look(&Arc::new(picture(start, S * s, vec![port])), 0);
+            trends.look(&Arc::new(picture(start, S * s, vec![port])), &[], 0);
             trends.figures().expansion_factor
         };
         assert_eq!(look(0, &[10], &[20]), 1.0, "nothing has happened since");
@@ -137,16 +203,82 @@ mod tests {
         for (s, ran) in [(0, [0].as_slice()), (1, &[0, 1, 1, 0])] {
             let mut port = port("TCPIP");
             port.methods = vec![method("ping", ran)];
-            trends.look(&Arc::new(picture(start, S * s, vec![port])), 0);
+            trends.look(&Arc::new(picture(start, S * s, vec![port])), &[], 0);
         }
         assert_eq!(trends.figures().expansion_factor, 1.0);
+    }
+
+    /// The index at each of the seconds that a port has had two calls of 10 ms and finishes nothing, while so many
+    /// calls wait and a worker runs that method for as long.
+    fn wedged(seconds: u32, waiting: u64, running: bool) -> Vec<u64> {
+        let (mut trends, start) = (Trends::default(), Instant::now());
+        let look = |s: u32| {
+            let mut port = port("TCPIP");
+            (port.waiting, port.methods) = (waiting, vec![method("read", &[10, 10])]);
+            let worker =
+                WorkerPicture { port: "TCPIP".into(), worker: 1, task: running.then(|| task(S * s)) };
+            trends.look(&Arc::new(picture(start, S * s, vec![port])), &[worker], 0);
+            trends.figures().availability_index()
+        };
+        (0..seconds).map(look).collect()
+    }
+
+    fn task(ran: Duration) -> Task {
+        Task {
+            state: TaskState::Running,
+            since: ran,
+            method: "read".into(),
+            peer: "127.0.0.1:5000".parse().unwrap(),
+            call: 1,
+            session: 0,
+            ran,
+            left_ms: None,
+            chain: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_server_where_nothing_moves_is_not_available_however_long_that_lasts() {
+        for (waiting, running) in [(5, true), (5, false), (0, true)] {
+            let index = wedged(200, waiting, running);
+            assert_eq!((index[0], index[1..].iter().max()), (100, Some(&0)), "{waiting} {running}");
+        }
+        assert_eq!(wedged(200, 0, false), [100; 200], "nothing to do");
+    }
+
+    #[test]
+    fn what_waits_counts_by_its_age_and_only_while_nothing_is_finished() {
+        let (mut trends, start) = (Trends::default(), Instant::now());
+        let mut look = |s: u32, ended: &[u64], waiting: u64| {
+            let mut port = port("TCPIP");
+            port.answers.0[0] = ended.len() as u64;
+            (port.waiting, port.methods) = (waiting, vec![method("read", ended)]);
+            trends.look(&Arc::new(picture(start, S * s, vec![port])), &[], 0);
+            trends.figures().expansion_factor
+        };
+        assert_eq!(look(0, &[1000], 0), 1.0);
+        assert_eq!(look(1, &[1000, 1000], 3), 1.0, "they have come just now");
+        assert_eq!(look(2, &[1000, 1000], 3), 1.0, "a second is what such a call takes");
+        // One ended at its best; three wait for four times that.
+        assert_eq!(look(5, &[1000, 1000], 3), (1.0 + 3.0 * 4.0) / 4.0);
+        assert_eq!(look(6, &[1000, 1000, 1000], 3), 1.0, "it goes on");
+    }
+
+    #[test]
+    fn what_has_never_ended_may_be_meant_to_last() {
+        let (mut trends, start) = (Trends::default(), Instant::now());
+        for s in 0..200 {
+            let worker = WorkerPicture { port: "TCPIP".into(), worker: 1, task: Some(task(S * s)) };
+            trends.look(&Arc::new(picture(start, S * s, vec![port("TCPIP")])), &[worker], 0);
+        }
+        assert_eq!(trends.figures().availability_index(), 100);
     }
 
     #[test]
     fn the_highest_minute_is_kept_with_its_time() {
         let (mut trends, start) = (Trends::default(), Instant::now());
         for (s, per_minute) in [(1, 5), (2, 9), (3, 9), (4, 2)] {
-            trends.look(&Arc::new(picture(start, S * s, Vec::new())), per_minute);
+            trends.look(&Arc::new(picture(start, S * s, Vec::new())), &[], per_minute);
         }
         let Figures { per_minute, per_minute_peak, peak_at, .. } = trends.figures();
         assert_eq!((per_minute, per_minute_peak, peak_at), (2, 9, S * 2));

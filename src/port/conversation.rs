@@ -5,6 +5,7 @@
 
 use super::admission::{Admission, Ahead};
 use super::call::Call;
+use super::forecast::Forecast;
 use super::frames;
 use super::whims::Whims;
 use crate::service::{Refusal, Status};
@@ -49,6 +50,8 @@ pub struct Intake {
     pub chains: Vec<Arc<Chain>>,
     /// Likely cost of the calls admitted, in nanoseconds.
     cost_ns: u64,
+    /// When the queue was last found full, and until when that is not likely to have been emptied.
+    found_full: Option<(Instant, Instant)>,
     /// Not yet in the port's counters.
     counts: Counts,
 }
@@ -67,6 +70,21 @@ impl Counts {
             stats.calls.add(std::mem::take(&mut self.calls));
             stats.answers.add_all(&mut self.refusals);
         }
+    }
+}
+
+impl Intake {
+    /// A call found no place in the queue. Those that come before it can be empty again belong together: with so many
+    /// places more, none of them would have been refused.
+    fn found_full(&mut self, port: &Reception<'_>) {
+        let Forecast { queue_ns, workers, calls, .. } = port.admission.outlook.forecast(false);
+        // Of calls before this read the queue may be empty already, sooner than was likely.
+        let anew = |(found, until)| port.now != found && (calls == 0 || port.now > until);
+        if self.found_full.is_none_or(anew) {
+            port.stats.queue_filled.add(1);
+        }
+        let turn = Duration::from_nanos((queue_ns + self.cost_ns) / workers.max(1));
+        self.found_full = Some((port.now, port.now + turn));
     }
 }
 
@@ -323,5 +341,8 @@ fn split<'a>(header: &Header, body: &'a [u8]) -> Result<(CallPrelude, Option<Cha
 fn refuse(header: &Header, refusal: &Refusal, port: &Reception<'_>, intake: &mut Intake) {
     port.methods.refused(header.code, refusal.status);
     intake.counts.refusals.add(refusal.status.index());
+    if refusal.status == Status::QueueFull {
+        intake.found_full(port);
+    }
     frames::refusal(header.call, Codec::of(header.flags), refusal, &mut intake.replies);
 }

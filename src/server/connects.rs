@@ -35,6 +35,8 @@ pub(super) struct Connects {
     limit: Option<u32>,
     counts: HashMap<IpAddr, Count>,
     order: VecDeque<IpAddr>,
+    /// The refused address that connected most often in its minute, how often, and when it was last found so.
+    most: Option<(IpAddr, u32, Instant)>,
 }
 
 #[derive(Debug)]
@@ -45,7 +47,7 @@ struct Count {
 
 impl Connects {
     pub(super) fn new(limit: Option<u32>) -> Connects {
-        Connects { limit, counts: HashMap::new(), order: VecDeque::new() }
+        Connects { limit, counts: HashMap::new(), order: VecDeque::new(), most: None }
     }
 
     /// An address connects. Refused connections count too, but do not make its minute longer.
@@ -63,8 +65,20 @@ impl Connects {
         count.connects = count.connects.saturating_add(1);
         let ago = now.saturating_duration_since(count.since);
         let over = self.limit.is_some_and(|limit| count.connects > limit);
+        // What one did in a whole minute stands until another minute is over.
+        let more = |(_, most, found): (IpAddr, u32, Instant)| {
+            count.connects >= most || now.saturating_duration_since(found) >= 2 * MINUTE
+        };
+        if over && self.most.is_none_or(more) {
+            self.most = Some((address, count.connects, now));
+        }
         let first = count.connects == self.limit.unwrap_or(OFTEN).saturating_add(1);
         Verdict { refused_for: over.then(|| MINUTE - ago), often: first.then_some((count.connects, ago)) }
+    }
+
+    /// The refused address that connected most often in its minute, of late, and how often.
+    pub(super) fn most(&self) -> Option<(IpAddr, u32)> {
+        self.most.map(|(address, connects, _)| (address, connects))
     }
 
     fn forget_the_past(&mut self, now: Instant) {
@@ -107,6 +121,21 @@ mod tests {
         );
         assert_eq!(connects.connect(OTHER, start + 59 * SECOND).refused_for, None, "another has its own");
         assert_eq!(connects.connect(ONE, start + MINUTE).refused_for, None, "a new minute");
+    }
+
+    #[test]
+    fn the_refused_address_that_connects_most_is_known_until_it_is_long_past() {
+        let (mut connects, start) = (Connects::new(Some(2)), Instant::now());
+        let mut knock = |address, times: u32, at| {
+            (0..times).for_each(|_| _ = connects.connect(address, start + at));
+            connects.most()
+        };
+        assert_eq!(knock(ONE, 2, SECOND), None, "who is not refused is no matter");
+        assert_eq!(knock(ONE, 3, SECOND), Some((ONE, 5)));
+        assert_eq!(knock(OTHER, 4, SECOND), Some((ONE, 5)));
+        assert_eq!(knock(OTHER, 3, 2 * SECOND), Some((OTHER, 7)));
+        assert_eq!(knock(ONE, 3, 2 * MINUTE), Some((OTHER, 7)), "the last whole minute counts");
+        assert_eq!(knock(ONE, 1, 2 * MINUTE + 2 * SECOND), Some((ONE, 4)));
     }
 
     #[test]

@@ -52,6 +52,11 @@ impl Door {
         self.connections.load(Ordering::SeqCst)
     }
 
+    /// Of the addresses refused for connecting too often the one that did so most of late, and how often in its minute.
+    pub(super) fn connects_most(&self) -> Option<(IpAddr, u32)> {
+        self.connects.lock().most()
+    }
+
     /// Somebody has connected to a port: lets him in, or counts and says why not.
     pub(super) fn knock(
         self: &Arc<Door>,
@@ -158,5 +163,6 @@ mod tests {
         let refused = door.knock(PEER, now + Duration::from_secs(20), &stats).unwrap_err();
         assert_eq!((refused.status, refused.fault.retry_after_ms), (Status::ConnectLimit, 40_000));
         assert_eq!((stats.refused_connects.get(), door.connections.load(Ordering::SeqCst)), (1, 0));
+        assert_eq!(door.connects_most(), Some((PEER, 3)));
     }
 }

@@ -367,9 +367,14 @@ impl Guest {
         }
     }
 
+    /// Has it calls in progress?
+    pub(super) fn is_calling(&self) -> bool {
+        self.connection.in_flight() > 0
+    }
+
     /// Is nothing of it under way?
     pub(super) fn is_done(&self) -> bool {
-        self.connection.in_flight() == 0 && !self.connection.is_backlogged()
+        !self.is_calling() && !self.connection.is_backlogged()
     }
 
     /// Memory of its half-read frame and of the replies it does not take.

@@ -16,6 +16,8 @@ const ANSWER_MAX: Duration = Duration::from_millis(250);
 pub(super) enum Order {
     /// Who is there?
     Guests(Sender<Vec<Guest>>),
+    /// Who of them has calls in progress?
+    Callers(Sender<Vec<Guest>>),
     /// Close these; how many they are.
     Drop(Whose, Sender<usize>),
     /// Give the address up and take no more calls.

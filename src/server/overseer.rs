@@ -14,7 +14,8 @@ pub(super) use program::Program;
 use super::door::Door;
 use super::doorbell::Doorbell;
 use super::machine;
-use super::note::Note;
+use super::note::{Keeper, Note};
+use super::order::Order;
 use super::sessions::Registry;
 use crate::config::Config;
 use crate::insight::{
@@ -79,6 +80,14 @@ impl Overseer {
             draining: AtomicBool::new(false),
             note: Note::beside(config.file.as_deref()),
         }
+    }
+
+    /// Begins to keep what is to outlast a restart; `None` for a server without a settings file.
+    ///
+    /// # Errors
+    /// The system would not make a thread.
+    pub(super) fn keep_note(&self) -> std::io::Result<Option<Keeper>> {
+        self.note.keep()
     }
 
     /// The server takes no more calls.
@@ -197,7 +206,11 @@ impl House for Overseer {
     }
 
     fn guests(&self) -> Vec<Guest> {
-        self.list_guests()
+        self.list_guests(Order::Guests)
+    }
+
+    fn callers(&self) -> Vec<Guest> {
+        self.list_guests(Order::Callers)
     }
 
     fn sessions(&self) -> Vec<SessionPicture> {
@@ -244,7 +257,7 @@ impl House for Overseer {
     }
 
     fn remember(&self, note: Option<&str>) {
-        self.note.write(note);
+        self.note.put(note);
     }
 
     fn picture(&self) -> Picture {
@@ -280,6 +293,7 @@ impl House for Overseer {
                 self.door.connections() as u64,
                 (connections_max != usize::MAX).then_some(connections_max as u64),
             ),
+            connects_most: self.door.connects_most(),
             buffer_bytes: (
                 self.ports.iter().map(|port| port.shared.buffers.bytes() as u64).sum(),
                 config.buffer_memory_bytes.value as u64,
@@ -294,14 +308,16 @@ impl House for Overseer {
 pub(super) struct Observer {
     over: Arc<(Mutex<bool>, Condvar)>,
     thread: Option<JoinHandle<()>>,
+    /// Goes after the thread, so that what the last look noted is written.
+    _keeper: Option<Keeper>,
 }
 
 impl Observer {
-    /// Begins to look.
+    /// Begins to look; `keeper` writes what is noted.
     ///
     /// # Errors
     /// The system would not make a thread.
-    pub(super) fn start(insight: Arc<Insight>) -> std::io::Result<Observer> {
+    pub(super) fn start(insight: Arc<Insight>, keeper: Option<Keeper>) -> std::io::Result<Observer> {
         let over = Arc::new((Mutex::new(false), Condvar::new()));
         let seen = Arc::clone(&over);
         let run = move || {
@@ -318,7 +334,7 @@ impl Observer {
             }
         };
         let thread = std::thread::Builder::new().name("observer".to_owned()).spawn(run)?;
-        Ok(Observer { over, thread: Some(thread) })
+        Ok(Observer { over, thread: Some(thread), _keeper: keeper })
     }
 }
 

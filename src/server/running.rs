@@ -160,7 +160,8 @@ impl RunningServer {
         let insight = Arc::new(insight);
         #[cfg(feature = "admin")]
         self.open_admin(config, Arc::clone(&insight))?;
-        self.insight = Some((overseer, Arc::clone(&insight), Observer::start(insight)?));
+        let observer = Observer::start(Arc::clone(&insight), overseer.keep_note()?)?;
+        self.insight = Some((overseer, insight, observer));
         Ok(())
     }
 

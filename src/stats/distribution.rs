@@ -182,6 +182,13 @@ impl Distribution {
         Duration::from_nanos(if self.min_ns == u64::MAX { 0 } else { self.min_ns })
     }
 
+    /// The shortest of these, at most an eighth too long; zero for none.
+    pub fn shortest(&self) -> Duration {
+        // Exact where the shortest since the start may be among them.
+        let first = self.counts.first().map(|(bucket, _)| usize::from(*bucket));
+        if first == Some(bucket(self.min_ns / 1000)) { self.min() } else { self.quantile(0.0) }
+    }
+
     /// The longest since the start; zero for none.
     pub fn max(&self) -> Duration {
         Duration::from_nanos(self.max_ns)
@@ -266,6 +273,9 @@ mod tests {
         histogram.add(ms(1000));
         let later = histogram.distribution().since(&first);
         assert_eq!((later.count(), later.mean()), (1, ms(1000)));
+        assert_eq!((first.shortest(), later.min()), (ms(1), ms(1)));
+        assert!((ms(1000)..=ms(1125)).contains(&later.shortest()), "{:?}", later.shortest());
+        assert_eq!(Distribution::default().shortest(), Duration::ZERO);
         let mut both = first.clone();
         both.add(&later);
         assert_eq!(both, histogram.distribution());

@@ -113,6 +113,8 @@ pub struct PortStats {
     pub calls: Counter,
     /// Answers made, by [`Status::index`]; those for a connection that has gone meanwhile included.
     pub answers: Tally<{ Status::ALL.len() }>,
+    /// Times the queue was full and calls were refused, counted once until it could have been emptied.
+    pub queue_filled: Counter,
     /// Calls that were run although CoDel would have refused them (`Server_CoDel_Mode=observe`).
     pub would_refuse: Counter,
     /// Calls that ran longer than `Server_Long_Transaction`.
@@ -216,6 +218,7 @@ impl PortStats {
     pub fn others(&self) -> Vec<(&'static str, u64)> {
         vec![
             ("accepted", self.accepted.get()),
+            ("queue_filled", self.queue_filled.get()),
             ("would_refuse", self.would_refuse.get()),
             ("long_transactions", self.long_transactions.get()),
             ("cancels", self.cancels.get()),

@@ -119,6 +119,7 @@ impl House for Model {
                 max: Some(100_000),
             },
             connections: (2, Some(1019)),
+            connects_most: None,
             buffer_bytes: (12_600, 1 << 30),
             ports: vec![
                 port("TCPIP", 1352, busy, methods),

@@ -122,7 +122,7 @@ fn of_work(list: &mut List, picture: &Picture, figures: Figures) {
     static EXPANSION: Family = Family::gauge(
         "boneyard_expansion_factor",
         "",
-        "How many times longer transactions take than at best, over the last minute or so.",
+        "How many times longer transactions take than at best, over the last minute or so; those that do not end too.",
     );
     static INDEX: Family = Family::gauge(
         "boneyard_availability_index",
@@ -237,7 +237,7 @@ fn of_port(list: &mut List, port: &PortPicture) {
 }
 
 /// The other counters of a port: their names there and here, and what they mean.
-static PORT_COUNTERS: [(&str, &str, Family); 10] = [
+static PORT_COUNTERS: [(&str, &str, Family); 11] = [
     (
         "accepted",
         "Connections.Accepted",
@@ -266,6 +266,11 @@ static PORT_COUNTERS: [(&str, &str, Family); 10] = [
             "",
             "Times a connection was not read on because it had its window of calls out.",
         ),
+    ),
+    (
+        "queue_filled",
+        "QueueFilled",
+        Family::counter("boneyard_queue_filled", "", "Times the queue was full and calls were refused."),
     ),
     (
         "outbound_full",

@@ -18,6 +18,14 @@ const QUEUE_MAX: u64 = 1_000_000;
 /// Largest `Server_Buffer_Memory_MB`.
 const BUFFERS_MAX_MB: u64 = 1_048_576;
 
+/// Largest `Server_MaxUsers`, `Server_Max_Connects_Per_Minute` and `Server_Session_Calls`.
+const USERS_MAX: u64 = 10_000_000;
+const CONNECTS_MAX: u32 = 1_000_000;
+const SESSION_CALLS_MAX: u64 = 511;
+
+/// What was measured once may be a little more the next time.
+const MARGIN: f64 = 1.25;
+
 /// Least `Server_Descriptor_Reserve` that is advised: its default.
 const RESERVE: u32 = 64;
 
@@ -204,11 +212,11 @@ fn or_else(sized: &Advice) -> String {
 }
 
 /// The queue is too short for bursts.
-pub(super) fn queue(scene: &Scene<'_>, at: usize, refused: u64) -> Advice {
+pub(super) fn queue(scene: &Scene<'_>, at: usize) -> Advice {
     let load = &scene.loads[at];
     let limit = load.port.queue_limit;
-    // Had all that was refused come at once.
-    let more = u64::from(round_up(limit.saturating_add(refused).max(2 * limit) as f64)).min(QUEUE_MAX);
+    // A full queue, and what it refused before it could have been emptied.
+    let more = u64::from(round_up(limit as f64 + MARGIN * refused_at_once(scene, at))).min(QUEUE_MAX);
     if more <= limit {
         return without_lines("The queue is as long as it can be: clients must spread their calls.");
     }
@@ -223,6 +231,99 @@ pub(super) fn queue(scene: &Scene<'_>, at: usize, refused: u64) -> Advice {
         lines: vec![format!("Server_Queue_Limit={more}")],
         expected: format!(
             "No call of such bursts is refused.{last} Throughput between them does not change."
+        ),
+        gain: None,
+    }
+}
+
+/// The most that a port refused in one go, from when its queue was full until that could have been emptied: a mean
+/// where that happened more than once between two looks.
+fn refused_at_once(scene: &Scene<'_>, at: usize) -> f64 {
+    let (mut most, mut refused, mut times) = (0.0_f64, 0, 1);
+    let of = |port: &Vec<u64>| port.get(at).copied().unwrap_or(0);
+    for troubles in scene.troubles {
+        let filled = of(&troubles.queue_filled);
+        // What is refused without the queue having been emptied before belongs to what was.
+        if filled > 0 {
+            (refused, times) = (0, filled);
+        }
+        refused += of(&troubles.queue_full);
+        most = most.max(refused as f64 / times as f64);
+    }
+    most
+}
+
+/// There are too many sessions.
+pub(super) fn users(scene: &Scene<'_>, max: u64, refused: u64) -> Advice {
+    // Who asks again is counted again, so no more than twice as many at once.
+    let more = u64::from(round_up((max + refused.min(max)) as f64)).min(USERS_MAX);
+    if more <= max {
+        return without_lines(
+            "There cannot be more: clients must share connections, or another server help.",
+        );
+    }
+    let mut expected = match refused > max {
+        true => format!("Room for {} more; who asks again counts again, so measure anew then.", more - max),
+        false => {
+            format!("Room for {} more, as many as were refused; who asks again counts again.", more - max)
+        }
+    };
+    if let Some(connections) = scene.period.connections.1.filter(|connections| *connections < more) {
+        expected.push_str(&format!(" The descriptors allow {connections} connections."));
+    }
+    if scene.config.max_sessions.value.is_none() {
+        expected.push_str(" Server_MaxSessions instead closes those that are idle and refuses nobody.");
+    }
+    Advice { lines: vec![format!("Server_MaxUsers={more}")], expected, gain: None }
+}
+
+/// New sessions are refused on purpose.
+pub(super) fn restricted(scene: &Scene<'_>) -> Advice {
+    let by_program = match scene.config.restricted.value {
+        0 => " The program has asked for it, no line of the settings.",
+        _ => "",
+    };
+    Advice {
+        lines: vec!["Server_Restricted=0".to_owned()],
+        expected: format!(
+            "That lets them in, with set config at once; raising a limit does not.{by_program} As long as it is meant, leave it."
+        ),
+        gain: None,
+    }
+}
+
+/// An address connects too often.
+pub(super) fn connects(limit: u32, most: u32) -> Advice {
+    let mend = "A client had better keep one connection open and carry all its calls on it";
+    let more = round_up(MARGIN * f64::from(most)).min(CONNECTS_MAX);
+    if more <= limit {
+        return without_lines(format!("The limit is as high as it can be. {mend}."));
+    }
+    Advice {
+        lines: vec![format!("Server_Max_Connects_Per_Minute={more}")],
+        expected: format!(
+            "That lets an address connect so often. {mend}; then no line is needed. Where many clients are behind the address, \
+             it is."
+        ),
+        gain: None,
+    }
+}
+
+/// Connections have too many calls out.
+pub(super) fn session_calls(scene: &Scene<'_>, limit: usize) -> Advice {
+    let most = scene.troubles.iter().map(|troubles| troubles.session_calls).max().unwrap_or(0);
+    let more = u64::from(round_up((limit as u64 + most) as f64));
+    let (line, room) = match more <= SESSION_CALLS_MAX {
+        true => (
+            more,
+            format!("Room for the {most} calls more that were refused within a look, had one made them"),
+        ),
+        false => (0, "None is refused then: what is over 512 waits in the connection's socket".to_owned()),
+    };
+    Advice {
+        lines: vec![format!("Server_Session_Calls={line}")],
+        expected: format!(
+            "{room}. The limit keeps one client from taking the others' places: they have some now."
         ),
         gain: None,
     }

@@ -1,49 +1,22 @@
 //! From what was measured to an opinion: which part limits the server in these few looks.
 //!
 //! Knows no clock and no earlier opinion; whether one look was like the others is for the judge. Where two things
-//! hold, the one is named whose change helps first: what turns clients away; a client that takes the others' share; the
-//! processors, which no setting helps; a method that holds the rest up; permits; workers.
+//! hold, the one is named whose change helps first: what turns clients away unmeant; a client that takes the others'
+//! share; the processors, which no setting helps; a method that holds the rest up; permits; workers; what somebody has
+//! asked to turn away. The last is then among the reasons of the others.
 
 use super::advice::{self, Advice};
 use super::clients::{self, Noisy};
 use super::sizing::{FULL, Load, Processors, REFUSED};
+use super::turned_away::{Troubles, meant, unmeant, within};
 use super::{Cause, words};
 use crate::config::Config;
-use crate::insight::{Guest, MethodPeriod, Period};
-use crate::service::Status;
+use crate::insight::{Guest, MethodPeriod, Period, Picture};
 use std::collections::VecDeque;
-
-/// Looks of which refusals are remembered: they come in bursts.
-pub(super) const TROUBLES_KEPT: usize = 10;
-
-/// In how many of these something must be refused before it is more than an accident.
-const TROUBLED_LOOKS: usize = 2;
+use std::time::Duration;
 
 /// Of a method: its share of the workers' time from which on it holds the others up.
 const MOST: f64 = 0.7;
-
-/// What was refused between two looks.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Troubles {
-    descriptors: u64,
-    buffers: u64,
-    /// By port.
-    queue_full: Vec<u64>,
-    nested: Vec<u64>,
-}
-
-impl Troubles {
-    pub(super) fn of(period: &Period) -> Troubles {
-        let each =
-            |status| -> Vec<u64> { period.ports.iter().map(|port| port.answers.with(status)).collect() };
-        Troubles {
-            descriptors: period.refused_descriptors,
-            buffers: each(Status::BuffersFull).iter().sum(),
-            queue_full: each(Status::QueueFull),
-            nested: each(Status::NestedDeadlock),
-        }
-    }
-}
 
 /// What an opinion is made of.
 #[derive(Debug)]
@@ -53,6 +26,8 @@ pub(super) struct Evidence<'a> {
     pub(super) config: &'a Config,
     /// Those asked of late; none if nothing waits.
     pub(super) guests: &'a [Guest],
+    /// An hour ago and now: for what came between. None if the server started later.
+    pub(super) hour: Option<(&'a Picture, &'a Picture)>,
 }
 
 /// What a few looks say.
@@ -76,6 +51,7 @@ pub(super) struct Scene<'a> {
     pub(super) processors: Processors,
     pub(super) troubles: &'a VecDeque<Troubles>,
     guests: &'a [Guest],
+    hour: Option<(&'a Picture, &'a Picture)>,
 }
 
 /// What keeps calls waiting.
@@ -90,18 +66,30 @@ pub(super) enum Full {
 /// What these looks say.
 pub(super) fn opinion(evidence: &Evidence<'_>) -> Opinion {
     let scene = Scene::of(evidence);
-    let limited = turned_away(&scene).or_else(|| scene.pressed().then(|| pressing(&scene)).flatten());
-    limited.or_else(|| crowded(&scene)).or_else(|| bursts(&scene)).unwrap_or_else(|| nothing(&scene))
+    let limited = unmeant(&scene).or_else(|| scene.pressed().then(|| pressing(&scene)).flatten());
+    match (limited.or_else(|| crowded(&scene)).or_else(|| bursts(&scene)), meant(&scene)) {
+        (Some(limited), Some(besides)) => limited.besides(besides),
+        (limited, besides) => limited.or(besides).unwrap_or_else(|| nothing(&scene)),
+    }
+}
+
+impl Opinion {
+    /// Another one is among its reasons.
+    fn besides(mut self, other: Opinion) -> Opinion {
+        self.because.push(format!("Besides: {}", other.headline));
+        self.because.extend(other.because.into_iter().next());
+        self
+    }
 }
 
 impl<'a> Scene<'a> {
     fn of(evidence: &Evidence<'a>) -> Scene<'a> {
-        let Evidence { period, troubles, config, guests } = *evidence;
+        let Evidence { period, troubles, config, guests, hour } = *evidence;
         let loads = period.ports.iter().map(|port| Load::of(port, period)).collect();
-        Scene { period, config, loads, processors: Processors::of(period), troubles, guests }
+        Scene { period, config, loads, processors: Processors::of(period), troubles, guests, hour }
     }
 
-    fn pressed(&self) -> bool {
+    pub(super) fn pressed(&self) -> bool {
         self.loads.iter().any(Load::pressed)
     }
 
@@ -138,6 +126,16 @@ impl<'a> Scene<'a> {
         self.period.limit.is_some_and(|limit| self.period.permits_out >= FULL * f64::from(limit))
     }
 
+    /// The shortest run of a port's method within an hour, or since the start.
+    fn shortest(&self, at: usize, method: &MethodPeriod) -> Duration {
+        let runs = |picture: &'a Picture| {
+            let methods = &picture.ports.get(at)?.methods;
+            methods.iter().find(|known| known.name == method.name).map(|known| &known.times.run)
+        };
+        let recent = self.hour.and_then(|(before, now)| Some(runs(now)?.since(runs(before)?).shortest()));
+        recent.unwrap_or(method.times.run.min())
+    }
+
     /// Which of the settings calls wait for, if it is one.
     pub(super) fn full(&self) -> Option<Full> {
         let returning = self.sum(|load| load.port.workers_returning);
@@ -151,24 +149,10 @@ impl<'a> Scene<'a> {
         let fuller = |one: &usize, two: &usize| left_over(one).total_cmp(&left_over(two));
         (0..self.loads.len()).filter(full).max_by(fuller).map(Full::Workers)
     }
-
-    /// In how many of the last looks something was refused, and how much in all.
-    pub(super) fn refused(&self, of: impl Fn(&Troubles) -> u64) -> (usize, u64) {
-        let troubled = self.troubles.iter().map(of).filter(|count| *count > 0);
-        troubled.fold((0, 0), |(looks, sum), count| (looks + 1, sum + count))
-    }
-
-    /// The port that refused the most, if it did so again and again.
-    fn refusing(&self, of: impl Fn(&Troubles) -> &Vec<u64>) -> Option<(usize, u64)> {
-        let at = |index: usize| self.refused(|troubles| of(troubles).get(index).copied().unwrap_or(0));
-        let ports = (0..self.loads.len()).map(|index| (index, at(index)));
-        let (index, (looks, count)) = ports.max_by_key(|(_, (_, count))| *count)?;
-        (looks >= TROUBLED_LOOKS).then_some((index, count))
-    }
 }
 
 /// How clear it is that a value is beyond a bound, if `sure` is far beyond.
-fn clear(value: f64, bound: f64, sure: f64) -> f64 {
+pub(super) fn clear(value: f64, bound: f64, sure: f64) -> f64 {
     ((value - bound) / (sure - bound)).clamp(0.0, 1.0)
 }
 
@@ -181,42 +165,6 @@ fn nothing(scene: &Scene<'_>) -> Opinion {
         because: Vec::new(),
         advice: Advice::default(),
     }
-}
-
-/// Clients that are refused whatever the load is.
-fn turned_away(scene: &Scene<'_>) -> Option<Opinion> {
-    let (looks, descriptors) = scene.refused(|troubles| troubles.descriptors);
-    let make = |cause, headline: String, because: Vec<String>, advice| Opinion {
-        cause,
-        clear: clear(looks as f64, 1.0, 5.0).max(0.5),
-        pressed: scene.pressed(),
-        headline,
-        because,
-        advice,
-    };
-    if looks >= TROUBLED_LOOKS {
-        let (open, max) = scene.period.connections;
-        let refused = words::plural(descriptors as f64, "connection");
-        let room =
-            max.map(|max| format!("{open} of {max} connections are open: the descriptors allow no more."));
-        let because =
-            [format!("{refused} refused (NoDescriptors) within the last looks.")].into_iter().chain(room);
-        let headline = "There are no descriptors for further connections: clients are refused.".to_owned();
-        return Some(make(Cause::Descriptors, headline, because.collect(), advice::descriptors(scene)));
-    }
-    let (looks, buffers) = scene.refused(|troubles| troubles.buffers);
-    if looks >= TROUBLED_LOOKS {
-        let refused = words::plural(buffers as f64, "call");
-        let because = vec![format!("{refused} refused (BuffersFull) within the last looks.")];
-        let headline = "The memory for messages is full: calls are refused.".to_owned();
-        return Some(make(Cause::Buffers, headline, because, advice::buffers(scene)));
-    }
-    let (index, nested) = scene.refusing(|troubles| &troubles.nested)?;
-    let port = scene.loads[index].port.name.to_string();
-    let refused = words::plural(nested as f64, "call");
-    let headline = format!("Handlers of port {port} wait for calls that wait for workers of the same pool.");
-    let because = vec![format!("{refused} answered NestedDeadlock within the last looks.")];
-    Some(make(Cause::Nested { port }, headline, because, advice::nested(scene)))
 }
 
 /// Calls wait: what for.
@@ -247,7 +195,7 @@ fn crowded(scene: &Scene<'_>) -> Option<Opinion> {
 
 /// Calls are refused although there are workers: they come at once, and the queue is too short for that.
 fn bursts(scene: &Scene<'_>) -> Option<Opinion> {
-    let (index, refused) = scene.refusing(|troubles| &troubles.queue_full)?;
+    let (index, refused) = Troubles::most(scene.troubles, |troubles| &troubles.queue_full)?;
     let load = &scene.loads[index];
     if load.full() {
         return None;
@@ -261,13 +209,13 @@ fn bursts(scene: &Scene<'_>) -> Option<Opinion> {
             "Server_Queue_Limit={limit} refuses calls of port {port} that its workers could run soon."
         ),
         because: vec![
-            format!("{} refused (QueueFull) within the last looks.", words::plural(refused as f64, "call")),
+            format!("{} refused (QueueFull) {}.", words::plural(refused as f64, "call"), within(scene)),
             format!(
                 "Its workers were busy for {} of the time.",
                 words::share(load.busy / load.workers.max(1.0))
             ),
         ],
-        advice: advice::queue(scene, index, refused),
+        advice: advice::queue(scene, index),
     })
 }
 
@@ -343,7 +291,9 @@ fn method(scene: &Scene<'_>, full: Full, sized: &Advice) -> Option<Opinion> {
     let others_run = (all.sum().as_secs_f64() - time(most)) / others.max(1) as f64;
     let mean = runs.mean().as_secs_f64();
     let heavy = others >= count && mean >= 4.0 * others_run;
-    let serial = one_after_the_other(runs, time(most) / scene.period.length.as_secs_f64().max(1e-9));
+    let shortest = scene.shortest(at, most);
+    let serial =
+        one_after_the_other(runs, shortest, time(most) / scene.period.length.as_secs_f64().max(1e-9));
     if !heavy && !serial {
         return None;
     }
@@ -354,7 +304,7 @@ fn method(scene: &Scene<'_>, full: Full, sized: &Advice) -> Option<Opinion> {
         words::share(share)
     )];
     if serial {
-        let shortest = words::time(runs.min().as_secs_f64());
+        let shortest = words::time(shortest.as_secs_f64());
         because.push(format!(
             "The shortest ran {shortest}: so long, times those that run at once, is what they take now. They seem to wait \
              for one another: a lock, or a single slow dependency."
@@ -377,8 +327,8 @@ fn method(scene: &Scene<'_>, full: Full, sized: &Advice) -> Option<Opinion> {
 }
 
 /// So many run at once, and each takes that many times what one alone takes: then they take turns.
-fn one_after_the_other(runs: &crate::stats::Distribution, at_once: f64) -> bool {
-    let (alone, mean) = (runs.min().as_secs_f64(), runs.mean().as_secs_f64());
+fn one_after_the_other(runs: &crate::stats::Distribution, shortest: Duration, at_once: f64) -> bool {
+    let (alone, mean) = (shortest.as_secs_f64(), runs.mean().as_secs_f64());
     let [p10, p50] = [0.1, 0.5].map(|share| runs.quantile(share).as_secs_f64());
     // Where most are long and some are not, these are calls of another kind, of which the shortest was one.
     let of_two_kinds = p10 < 0.5 * mean && p50 >= 0.5 * mean;

@@ -1,4 +1,4 @@
-//! Who asks for how much: connections gathered by address.
+//! Who asks for how much: connections with calls in progress, gathered by address.
 
 use crate::insight::Guest;
 use std::collections::BTreeMap;
@@ -14,6 +14,7 @@ const MOST: f64 = 0.75;
 /// One address.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Client {
+    /// Those with calls in progress.
     pub(super) connections: u64,
     /// Those made within the last minute.
     pub(super) young: u64,

@@ -41,6 +41,8 @@ pub(super) fn settings(config: &Config) -> Settings {
         ("Server_Buffer_Memory_MB", (config.buffer_memory_bytes.value >> 20).to_string()),
         ("Server_Descriptor_Reserve", config.descriptor_reserve.value.to_string()),
         ("Server_Descriptors_Per_Session", config.descriptors_per_session.value.to_string()),
+        ("Server_MaxUsers", none(config.max_users.value.map(|limit| limit.to_string()))),
+        ("Server_Restricted", config.restricted.value.to_string()),
         ("Server_Max_Connects_Per_Minute", none(config.max_connects.value.map(|limit| limit.to_string()))),
     ];
     let ports = config.ports.iter();

@@ -4,8 +4,9 @@
 //! burst of a second changes nothing; the log is told of a change only when it has stood for five seconds. What was
 //! measured under other settings has no part in it.
 
-use super::causes::{Evidence, Opinion, TROUBLES_KEPT, Troubles, opinion};
+use super::causes::{Evidence, Opinion, opinion};
 use super::effect::{self, Before, Figures, Settings, Trial};
+use super::turned_away::{TROUBLES_KEPT, Troubles};
 use super::{Cause, Verdict};
 use crate::config::Config;
 use crate::insight::{Guest, Period, Picture};
@@ -34,6 +35,11 @@ const GUESTS_KEPT: Duration = Duration::from_secs(15);
 
 /// Between two notes of a verdict that stands.
 const NOTE_EVERY: Duration = Duration::from_secs(10);
+
+/// Between two pictures by which the shortest runs of the last hour are known, and how many are kept: the first is then
+/// an hour old, or a quarter more.
+const PAST_EVERY: Duration = Duration::from_secs(15 * 60);
+const PAST_KEPT: usize = 5;
 
 /// What a look has brought to tell.
 #[derive(Debug, Default)]
@@ -72,6 +78,8 @@ pub(in crate::insight) struct Judge {
     /// Opinions in a row with the cause of the verdict.
     in_a_row: usize,
     guests: Option<(Instant, Vec<Guest>)>,
+    /// Taken while nothing pressed: what runs take where calls do not wait for one another is known from then.
+    past: VecDeque<Arc<Picture>>,
     verdict: Verdict,
     /// When its cause came up, and of which the log knows.
     stands_since: Option<Instant>,
@@ -122,7 +130,18 @@ impl Judge {
             self.tell(now, &mut news);
         }
         self.looks += 1;
+        self.pictured(pictures);
         news
+    }
+
+    /// Keeps a picture now and then.
+    fn pictured(&mut self, pictures: &[Arc<Picture>]) {
+        let Some(last) = pictures.last().filter(|_| !self.pressed) else { return };
+        let due = |kept: &Arc<Picture>| last.taken.saturating_duration_since(kept.taken) >= PAST_EVERY;
+        if self.past.back().is_none_or(due) {
+            self.past.push_back(Arc::clone(last));
+            self.past.drain(..self.past.len().saturating_sub(PAST_KEPT));
+        }
     }
 
     /// The period of the last looks, of which none began under other settings.
@@ -153,14 +172,16 @@ impl Judge {
         self.trial.as_ref().map(|trial| trial.effect().to_owned())
     }
 
-    fn opinion(&self, period: &Period, config: &Config) -> Opinion {
+    fn opinion(&self, period: &Period, pictures: &[Arc<Picture>], config: &Config) -> Opinion {
         let guests = self.guests.as_ref().map_or(&[][..], |(_, guests)| guests);
-        opinion(&Evidence { period, troubles: &self.troubles, config, guests })
+        let hour = self.past.front().filter(|_| self.past.len() == PAST_KEPT).zip(pictures.last());
+        let hour = hour.map(|(before, now)| (&**before, &**now));
+        opinion(&Evidence { period, troubles: &self.troubles, config, guests, hour })
     }
 
     /// Takes one more opinion, and makes the verdict anew.
     fn elect(&mut self, short: &Period, pictures: &[Arc<Picture>], config: &Config, now: Instant) {
-        let latest = self.opinion(short, config);
+        let latest = self.opinion(short, pictures, config);
         self.pressed = latest.pressed;
         self.opinions.push_back((latest.cause.clone(), latest.clear));
         self.opinions.drain(..self.opinions.len().saturating_sub(OPINIONS));
@@ -184,7 +205,7 @@ impl Judge {
             return;
         }
         let longer = self.last(pictures, (self.in_a_row + LOOKS - 1).min(FIGURES_OF));
-        let longer = longer.map(|period| (self.opinion(&period, config), period));
+        let longer = longer.map(|period| (self.opinion(&period, pictures, config), period));
         let (opinion, period) = match longer.filter(|(opinion, _)| opinion.cause == cause) {
             Some((opinion, period)) => (opinion, period),
             None => (latest, short.clone()),

@@ -1,8 +1,9 @@
 //! What limits the server now, how sure that is, what to change, and what a change has brought.
 //!
-//! Each look gives an opinion on the last three seconds (`causes.rs`, by the figures of `sizing.rs`, with the lines of
-//! `advice.rs`); what four of five opinions agree on is the verdict (`judge.rs`). When settings change, what was
-//! measured before is compared with what is measured after (`effect.rs`).
+//! Each look gives an opinion on the last three seconds (`causes.rs`, and `turned_away.rs` for who is refused whatever
+//! the load is, by the figures of `sizing.rs`, with the lines of `advice.rs`); what four of five opinions agree on is
+//! the verdict (`judge.rs`). When settings change, what was measured before is compared with what is measured after
+//! (`effect.rs`).
 //!
 //! Pure logic: pictures, settings and guests in, words out. Names of ports and methods are the server's own, addresses
 //! are typed; no other foreign text comes in.
@@ -15,6 +16,7 @@ mod judge;
 mod sizing;
 #[cfg(test)]
 mod tests;
+mod turned_away;
 mod words;
 
 pub(super) use judge::Judge;
@@ -55,6 +57,14 @@ pub enum Cause {
     },
     /// There is no descriptor for another connection.
     Descriptors,
+    /// `Server_MaxUsers`.
+    Users,
+    /// `Server_Restricted`.
+    Restricted,
+    /// `Server_Max_Connects_Per_Minute`.
+    Connects,
+    /// `Server_Session_Calls`.
+    SessionCalls,
     /// `Server_Buffer_Memory_MB`.
     Buffers,
     /// Handlers wait for calls that wait for their own pool.

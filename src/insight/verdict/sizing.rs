@@ -182,6 +182,6 @@ impl Gain {
 
 /// The next number that looks like a setting: tens above 20.
 pub(super) fn round_up(count: f64) -> u32 {
-    let count = count.ceil().clamp(1.0, 1e6) as u32;
+    let count = count.ceil().clamp(1.0, 1e7) as u32;
     if count <= 20 { count } else { count.div_ceil(10) * 10 }
 }

@@ -6,6 +6,7 @@ mod reel;
 
 use super::*;
 use crate::config::Config;
+use crate::insight::SessionCounts;
 use reel::{Port, Reel, Second, busy, guest};
 
 /// Its name, how it looks, the cause, the lines that should come of it, and a word of what is expected.
@@ -78,8 +79,12 @@ fn of_calls() -> Vec<Situation> {
 
 /// Something is refused, again and again.
 fn of_refusals() -> Vec<Situation> {
-    let bursts =
-        Port { busy: 2, waiting: 1, queue_full: 30, ..Port::of(10) }.runs("note.read", 100, 0.02, 0.02);
+    let bursts = Port { busy: 2, waiting: 1, queue_full: 60, queue_filled: 2, ..Port::of(10) }.runs(
+        "note.read",
+        100,
+        0.02,
+        0.02,
+    );
     let turned_away = || Second { refused_descriptors: 3, ..small(lone()) };
     let (port, buffers) = ("TCPIP".to_owned(), Port { buffers_full: 9, ..lone() });
     vec![
@@ -88,7 +93,7 @@ fn of_refusals() -> Vec<Situation> {
             Reel::new("Server_Pool_Tasks=10\nServer_Queue_Limit=100\n"),
             small(bursts),
             Cause::QueueBound { port: port.clone() },
-            &["Server_Queue_Limit=400"],
+            &["Server_Queue_Limit=140"],
             "No call of such bursts is refused",
         ),
         (
@@ -119,9 +124,60 @@ fn of_refusals() -> Vec<Situation> {
     ]
 }
 
+/// Who comes is refused.
+fn of_clients() -> Vec<Situation> {
+    let full = SessionCounts { open: 40, max: Some(40), ..SessionCounts::default() };
+    let full = Second { sessions: full, ..small(Port { turned_away: 1, ..lone() }) };
+    let crowd = Second { ports: vec![Port { turned_away: 500, ..lone() }], ..full.clone() };
+    let restricted = SessionCounts { open: 40, restricted: true, ..SessionCounts::default() };
+    let restricted = Second { sessions: restricted, ..small(Port { restricted: 5, ..lone() }) };
+    let knocking = Second { refused_connects: 7, ..small(lone()) };
+    let out = |session_limit| small(Port { session_limit, ..lone() });
+    let users = "Server_MaxUsers=40\nServer_MaxSessions=30\n";
+    let knock = "Server_Max_Connects_Per_Minute=20\n";
+    let many = &["Server_Session_Calls=0"];
+    let calls = Cause::SessionCalls;
+    vec![
+        ("users", Reel::new(users), full, Cause::Users, &["Server_MaxUsers=50"], "Room for 10 more, as many"),
+        ("users, many", Reel::new(users), crowd, Cause::Users, &["Server_MaxUsers=80"], "measure anew"),
+        (
+            "restricted",
+            Reel::new("Server_Restricted=2\n"),
+            restricted,
+            Cause::Restricted,
+            &["Server_Restricted=0"],
+            "As long as it is meant, leave it",
+        ),
+        (
+            "connects",
+            Reel::new(knock),
+            knocking,
+            Cause::Connects,
+            &["Server_Max_Connects_Per_Minute=120"],
+            "Where many clients are behind the address",
+        ),
+        (
+            "session calls",
+            Reel::new("Server_Session_Calls=8\n"),
+            out(32),
+            calls.clone(),
+            &["Server_Session_Calls=40"],
+            "Room for the 32 calls more",
+        ),
+        (
+            "session calls, many",
+            Reel::new("Server_Session_Calls=8\n"),
+            out(900),
+            calls,
+            many,
+            "over 512 waits",
+        ),
+    ]
+}
+
 #[test]
 fn each_cause_is_named_with_lines_that_the_parser_takes_and_health_is_silent() {
-    let situations = [of_places(), of_calls(), of_refusals()].into_iter().flatten();
+    let situations = [of_places(), of_calls(), of_refusals(), of_clients()].into_iter().flatten();
     for (name, mut reel, second, cause, lines, expected) in situations {
         let mut judge = Judge::default();
         let said: Vec<String> = (0..16).flat_map(|_| reel.look(&mut judge, &second)).collect();

@@ -21,7 +21,8 @@ impl Listener {
     pub(super) fn carry_out(&mut self, order: Order) {
         // Who has asked may have gone.
         match order {
-            Order::Guests(answer) => _ = answer.try_send(self.list()),
+            Order::Guests(answer) => _ = answer.try_send(self.list(|_| true)),
+            Order::Callers(answer) => _ = answer.try_send(self.list(super::Guest::is_calling)),
             Order::Drop(whose, answer) => self.drop_guests(&whose, &answer),
             Order::Stop(answer) => _ = answer.try_send(self.stop()),
             Order::Start(socket, answer) => _ = answer.try_send(self.start(socket)),
@@ -29,10 +30,11 @@ impl Listener {
         }
     }
 
-    fn list(&self) -> Vec<Guest> {
+    fn list(&self, meant: impl Fn(&super::Guest) -> bool) -> Vec<Guest> {
         let (now, port) = (Instant::now(), Arc::from(self.desk.port.name.as_str()));
         let since = now.saturating_duration_since(self.began.0);
-        self.guests.iter().map(|(_, guest)| guest.picture(&port, now, since)).collect()
+        let meant = self.guests.iter().filter(|(_, guest)| meant(guest));
+        meant.map(|(_, guest)| guest.picture(&port, now, since)).collect()
     }
 
     /// Counts them first: to tell thousands takes longer than whoever asks should wait.

@@ -8,7 +8,7 @@ use crate::pool::PortShared;
 use crate::server::bind::{Silence, bind_again};
 use crate::server::doorbell::Doorbell;
 use crate::server::order::{Awaited, Order, ask};
-use crate::sync::Arc;
+use crate::sync::{Arc, Sender};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -28,9 +28,10 @@ impl Overseer {
         found.ok_or_else(|| format!("Unable to find port {}", name.escape_debug()))
     }
 
-    pub(super) fn list_guests(&self) -> Vec<Guest> {
+    /// Those that `order` asks for.
+    pub(super) fn list_guests(&self, order: fn(Sender<Vec<Guest>>) -> Order) -> Vec<Guest> {
         // All are asked before the first answer is waited for.
-        let asked: Vec<_> = self.ports.iter().map(|port| ask(&port.bell, Order::Guests)).collect();
+        let asked: Vec<_> = self.ports.iter().map(|port| ask(&port.bell, order)).collect();
         asked.into_iter().filter_map(Awaited::get).flatten().collect()
     }
 

@@ -2,7 +2,7 @@
 //!
 //! First the new value is read by the table of settings, then it is written into the file, then it takes effect: what
 //! cannot be written changes nothing. One change at a time; who looks at the settings meanwhile does not wait for the
-//! disk.
+//! disk, and who wants to change another waits for [`TURN_MAX`]: a disk that hangs holds up one command, not all.
 
 use super::Overseer;
 use super::file;
@@ -10,17 +10,31 @@ use crate::config::edit::Line;
 use crate::config::{Config, Limit};
 use crate::insight::Change;
 use crate::server::{codel_rules, machine};
-use crate::sync::Mutex;
+use crate::sync::{Condvar, Mutex};
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-/// The settings in force, and those written for the next start. `turn` is held by whoever changes them, also while the
-/// disk writes; nobody else asks for it.
+/// How long a change before this one is waited for.
+const TURN_MAX: Duration = Duration::from_secs(5);
+
+/// The settings in force, and those written for the next start.
 #[derive(Debug)]
 pub(super) struct Settings {
-    turn: Mutex<()>,
+    /// Somebody changes them, and the disk may be writing.
+    changing: Mutex<bool>,
+    changed: Condvar,
     in_force: Mutex<Config>,
     at_restart: Mutex<BTreeMap<String, String>>,
+}
+
+/// Leave to change the settings. Dropping it gives it to the next.
+struct Turn<'a>(&'a Settings);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *self.0.changing.lock() = false;
+        self.0.changed.notify_one();
+    }
 }
 
 /// Puts the settings in force where they are looked up. `false`: that cannot be while the server runs.
@@ -67,11 +81,29 @@ fn set_sessions(house: &Overseer, config: &Config) -> bool {
 
 impl Settings {
     pub(super) fn new(config: &Config) -> Settings {
-        Settings { turn: Mutex::new(()), in_force: Mutex::new(config.clone()), at_restart: Mutex::default() }
+        Settings {
+            changing: Mutex::new(false),
+            changed: Condvar::new(),
+            in_force: Mutex::new(config.clone()),
+            at_restart: Mutex::default(),
+        }
     }
 
     pub(super) fn at_restart(&self) -> BTreeMap<String, String> {
         self.at_restart.lock().clone()
+    }
+
+    /// Waits for a change that is being made, but not for long.
+    fn take_turn(&self, patience: Duration) -> Result<Turn<'_>, String> {
+        let deadline = Instant::now() + patience;
+        let mut changing = self.changing.lock();
+        while *changing {
+            if self.changed.wait_until(&mut changing, deadline).timed_out() && *changing {
+                return Err("another setting is still being written; nothing has changed".to_owned());
+            }
+        }
+        *changing = true;
+        Ok(Turn(self))
     }
 
     pub(super) fn in_force(&self) -> Config {
@@ -81,7 +113,7 @@ impl Settings {
 
 impl Overseer {
     pub(super) fn change(&self, key: &str, value: &str) -> Result<Change, String> {
-        let _turn = self.settings.turn.lock();
+        let _turn = self.settings.take_turn(TURN_MAX)?;
         let before = self.settings.in_force();
         let line = Line::read(&before, key, value)?;
         let at_once = line.key().is_at_once();
@@ -129,6 +161,19 @@ impl Overseer {
 mod tests {
     use super::*;
     use crate::config::keys;
+
+    #[test]
+    fn one_change_is_made_at_a_time_and_none_is_waited_for_without_end() {
+        let settings = Settings::new(&Config::default_with(2));
+        let first = settings.take_turn(Duration::ZERO).unwrap();
+        assert!(settings.take_turn(Duration::ZERO).is_err());
+        std::thread::scope(|scope| {
+            let next = scope.spawn(|| settings.take_turn(Duration::from_secs(30)).is_ok());
+            drop(first);
+            assert!(next.join().unwrap());
+        });
+        assert!(settings.take_turn(Duration::ZERO).is_ok(), "it was given back");
+    }
 
     #[test]
     fn what_has_an_effect_here_is_said_to_be_changed_at_once() {

@@ -118,6 +118,7 @@ fn handlers_in_line_for_a_permit_show_the_throttle_though_no_worker_is_idle() {
             troubles: &Default::default(),
             config: &reel.config,
             guests: &[],
+            hour: None,
         };
         causes::opinion(&evidence).cause
     };
@@ -200,4 +201,77 @@ fn short_calls_among_long_ones_are_no_lock() {
     let ini = "Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=20\n";
     let verdict = verdict_after(Reel::new(ini), &second(vec![port]));
     assert_eq!(verdict.cause, Cause::Pool { port: "TCPIP".to_owned() }, "{verdict:#?}");
+}
+
+#[test]
+fn a_queue_grows_by_what_was_refused_in_one_go() {
+    let line = |queue_full, queue_filled| {
+        let port =
+            Port { busy: 2, queue_full, queue_filled, ..Port::of(10) }.runs("note.read", 100, 0.0, 0.02);
+        verdict_after(Reel::new("Server_Queue_Limit=100\n"), &second(vec![port])).lines
+    };
+    assert_eq!(line(40, 1), ["Server_Queue_Limit=150"], "once a second: 40, and a quarter more");
+    assert_eq!(line(400, 10), ["Server_Queue_Limit=150"], "ten times a second as much");
+    // It never was emptied, so all of it together has found no place.
+    assert_eq!(line(40, 0), ["Server_Queue_Limit=600"]);
+}
+
+#[test]
+fn who_is_refused_on_purpose_is_among_the_reasons_of_what_limits_all() {
+    let sessions = SessionCounts { open: 40, restricted: true, ..SessionCounts::default() };
+    let port = Port { restricted: 5, ..pressed() };
+    let ini = "Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=40\nServer_Restricted=2\n";
+    let restricted = Second { sessions, ..second(vec![port.clone()]) };
+    let verdict = verdict_after(Reel::new(ini), &restricted);
+    assert_eq!(verdict.cause, Cause::Pool { port: "TCPIP".to_owned() }, "{verdict:#?}");
+    assert!(verdict.because.iter().any(|because| because.starts_with("Besides: New sessions are refused")));
+    let lifted = verdict_after(Reel::new(ini), &second(vec![port]));
+    assert!(!lifted.because.iter().any(|because| because.starts_with("Besides")), "{lifted:#?}");
+}
+
+#[test]
+fn a_limit_of_sessions_is_no_cause_while_there_is_room_under_it() {
+    let sessions = SessionCounts { open: 40, max: Some(100_000), ..SessionCounts::default() };
+    let refused = Second { sessions, ..second(vec![Port { turned_away: 5, ..Port::of(10) }]) };
+    assert_eq!(verdict_after(Reel::new(""), &refused).cause, Cause::Nothing);
+}
+
+#[test]
+fn calls_over_a_connections_limit_are_no_cause_while_others_wait_or_workers_are_busy() {
+    let ini = "Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=40\nServer_Session_Calls=8\n";
+    let cause = |port| verdict_after(Reel::new(ini), &second(vec![Port { session_limit: 9, ..port }])).cause;
+    assert_eq!(cause(pressed()), Cause::Pool { port: "TCPIP".to_owned() });
+    assert_eq!(cause(Port { busy: 10, ..Port::of(10) }), Cause::Nothing);
+    assert_eq!(cause(busy()), Cause::SessionCalls);
+}
+
+/// Twenty workers, all in one method of which each call takes 40 ms.
+fn crowded() -> Second {
+    let port = Port { busy: 20, waiting: 30, ..Port::of(20) }.runs("note.write", 500, 0.06, 0.04);
+    Second { out: 20, ..second(vec![port]) }
+}
+
+#[test]
+fn one_lucky_run_long_ago_makes_no_lock() {
+    let mut reel = Reel::new("Server_Pool_Tasks=20\n").having_run("note.write", 0.002);
+    let mut judge = Judge::default();
+    let alone = second(vec![Port::of(20).runs("note.write", 5, 0.0, 0.04)]);
+    for _ in 0..8 {
+        reel.rest(900);
+        drop(reel.look(&mut judge, &alone));
+    }
+    (0..14).for_each(|_| drop(reel.look(&mut judge, &crowded())));
+    assert!(!matches!(judge.verdict().cause, Cause::Method { .. }), "{:#?}", judge.verdict());
+}
+
+#[test]
+fn calls_that_wait_for_one_another_all_day_still_do() {
+    let mut reel = Reel::new("Server_Pool_Tasks=20\n").having_run("note.write", 0.002);
+    let mut judge = Judge::default();
+    let method = Cause::Method { port: "TCPIP".to_owned(), method: "note.write".to_owned() };
+    for hour in 0..24 {
+        (0..14).for_each(|_| drop(reel.look(&mut judge, &crowded())));
+        assert_eq!(judge.verdict().cause, method, "hour {hour}");
+        reel.rest(3600);
+    }
 }

@@ -7,9 +7,10 @@ use crate::insight::{
     Workers,
 };
 use crate::service::Status;
-use crate::stats::{Histogram, Parts};
+use crate::stats::{CloseReason, Histogram, Parts};
 use crate::sync::Arc;
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 /// What a port does in a second.
@@ -24,6 +25,11 @@ pub(super) struct Port {
     pub(super) would_be_late: u64,
     pub(super) buffers_full: u64,
     pub(super) nested: u64,
+    pub(super) session_limit: u64,
+    pub(super) turned_away: u64,
+    pub(super) restricted: u64,
+    /// How often its queue was full.
+    pub(super) queue_filled: u64,
     /// Method, calls, and what each waits and runs, in seconds.
     pub(super) calls: Vec<(&'static str, u64, f64, f64)>,
 }
@@ -52,6 +58,8 @@ pub(super) struct Second {
     pub(super) idle: f64,
     pub(super) wanted: f64,
     pub(super) refused_descriptors: u64,
+    pub(super) refused_connects: u64,
+    pub(super) sessions: SessionCounts,
     pub(super) ports: Vec<Port>,
     pub(super) guests: Vec<Guest>,
 }
@@ -78,7 +86,9 @@ pub(super) struct Reel {
     used: Duration,
     idle: Duration,
     wanted: Duration,
-    refused_descriptors: u64,
+    refused: [u64; 2],
+    closed: Vec<[u64; CloseReason::ALL.len()]>,
+    filled: Vec<u64>,
     without_permit: Vec<Duration>,
     answers: Vec<Answers>,
     methods: Vec<BTreeMap<&'static str, (Answers, Parts<Histogram>)>>,
@@ -94,7 +104,9 @@ impl Reel {
             used: Duration::ZERO,
             idle: Duration::ZERO,
             wanted: Duration::ZERO,
-            refused_descriptors: 0,
+            refused: [0; 2],
+            closed: Vec::new(),
+            filled: Vec::new(),
             without_permit: Vec::new(),
             answers: Vec::new(),
             methods: Vec::new(),
@@ -104,6 +116,8 @@ impl Reel {
         let ports = reel.config.ports.len();
         reel.without_permit.resize(ports, Duration::ZERO);
         reel.answers.resize(ports, Answers::default());
+        reel.closed.resize(ports, Default::default());
+        reel.filled.resize(ports, 0);
         reel.methods.resize_with(ports, BTreeMap::new);
         reel
     }
@@ -150,6 +164,11 @@ impl Reel {
         (news.note, said)
     }
 
+    /// Lets so many seconds pass in which nothing happens and nobody looks.
+    pub(super) fn rest(&mut self, seconds: u32) {
+        self.seconds += seconds;
+    }
+
     /// What happens in such a second.
     pub(super) fn period(&mut self, second: &Second) -> (Arc<Picture>, Period) {
         let pictures = [self.pass(second), self.pass(second)].map(Arc::new);
@@ -162,7 +181,8 @@ impl Reel {
         self.used += Duration::from_secs_f64(second.used);
         self.idle += Duration::from_secs_f64(second.idle);
         self.wanted += Duration::from_secs_f64(second.wanted);
-        self.refused_descriptors += second.refused_descriptors;
+        self.refused[0] += second.refused_descriptors;
+        self.refused[1] += second.refused_connects;
         for (index, port) in second.ports.iter().enumerate() {
             port.calls.iter().for_each(|calls| self.ran(index, calls));
             self.without_permit[index] += Duration::from_secs_f64(port.without_permit);
@@ -171,8 +191,12 @@ impl Reel {
                 (Status::WouldBeLate, port.would_be_late),
                 (Status::BuffersFull, port.buffers_full),
                 (Status::NestedDeadlock, port.nested),
+                (Status::SessionLimit, port.session_limit),
             ];
             refusals.iter().for_each(|(status, count)| self.answers[index].0[status.index()] += count);
+            self.closed[index][CloseReason::MaxUsers.index()] += port.turned_away;
+            self.closed[index][CloseReason::Restricted.index()] += port.restricted;
+            self.filled[index] += port.queue_filled;
         }
         let uptime = Duration::from_secs(self.seconds.into());
         let limit = match self.config.max_concurrent_trans.value {
@@ -191,8 +215,9 @@ impl Reel {
                 wanted: Some(self.wanted),
             },
             permits: Permits { limit, out: second.out, peak: second.out },
-            sessions: SessionCounts::default(),
+            sessions: second.sessions,
             connections: (100, Some(100)),
+            connects_most: Some((Ipv4Addr::new(192, 0, 2, 7).into(), 90)),
             buffer_bytes: (0, 1),
             ports: second.ports.iter().enumerate().map(|(index, port)| self.port(index, port)).collect(),
         }
@@ -204,7 +229,7 @@ impl Reel {
             answers: *answers,
             times: times.map(Histogram::distribution),
         };
-        let refused = if index == 0 { self.refused_descriptors } else { 0 };
+        let [descriptors, connects] = if index == 0 { self.refused } else { [0; 2] };
         PortPicture {
             name: self.config.ports[index].name.as_str().into(),
             address: "127.0.0.1:1352".parse().unwrap(),
@@ -222,8 +247,12 @@ impl Reel {
             without_permit: self.without_permit[index],
             calls: self.answers[index].all(),
             answers: self.answers[index],
-            closed: Default::default(),
-            counters: vec![("refused_descriptors", refused)],
+            closed: self.closed[index],
+            counters: vec![
+                ("refused_descriptors", descriptors),
+                ("refused_connects", connects),
+                ("queue_filled", self.filled[index]),
+            ],
             methods: self.methods[index].iter().map(method).collect(),
         }
     }
