@@ -118,7 +118,7 @@ class Server:
         self.log.close()
 
     def _await(self, port):
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()

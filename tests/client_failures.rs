@@ -12,7 +12,7 @@ use hand_server::{
     BODY_BYTES_MAX as CALL_BYTES_MAX, DOUBLE, HandServer, PATIENCE, STORE, header, pair, pair_with, welcome,
 };
 use std::io::{ErrorKind, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpListener};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,7 +33,8 @@ fn text_that_is_no_address_is_refused_before_any_call() {
 
 #[test]
 fn a_server_that_is_not_there_is_an_error_of_the_environment() {
-    let address = HandServer::new().address();
+    // No other test listens on this address, so the port stays free.
+    let address = TcpListener::bind("127.0.0.3:0").unwrap().local_addr().unwrap().to_string();
     let client = Client::connect(&address).unwrap();
     let error = client.call(DOUBLE, &1).unwrap_err();
     let refused = matches!(&error, ClientError::Connect { kind: ErrorKind::ConnectionRefused, .. });

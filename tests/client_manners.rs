@@ -17,6 +17,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+/// A deadline that is missed on purpose. A call must get out within it on a busy machine too.
+const SOON: Duration = Duration::from_secs(2);
+
 /// As [`DOUBLE`], which may run twice.
 const AGAIN: Method<u32, u64> = DOUBLE.idempotent();
 
@@ -199,7 +202,7 @@ fn of_a_hedged_call_the_first_answer_counts_and_the_other_call_is_cancelled() {
 #[test]
 fn a_hedged_call_that_is_late_is_cancelled_twice() {
     let (_server, client, mut peer) = pair_with(options().hedge_after(Duration::ZERO), welcome());
-    let soon = client.with_deadline(Duration::from_millis(60));
+    let soon = client.with_deadline(SOON);
     let caller = calling(&soon, AGAIN);
     let mut calls = [peer.call().id, peer.call().id];
     let late = ClientError::DeadlineExceeded { noticed: Side::Client, may_have_run: true };
@@ -303,7 +306,7 @@ fn a_server_that_refuses_everything_gets_a_tenth_more_calls_and_ten() {
 
 #[test]
 fn a_server_that_refuses_everything_is_soon_sent_a_tenth_and_all_again_when_it_takes_them() {
-    const CALLS: u64 = 1000;
+    const CALLS: u64 = 400;
     let (house, _raw) = House::full();
     let client = house.client(options().retries(0));
     let before = house.calls();
@@ -311,14 +314,14 @@ fn a_server_that_refuses_everything_is_soon_sent_a_tenth_and_all_again_when_it_t
     let throttled = throttled.count() as u64;
     assert_eq!(house.calls() - before, CALLS - throttled);
     // 20 and a tenth of the rest, which chance draws.
-    assert!((50..250).contains(&(CALLS - throttled)), "{throttled} of {CALLS} were held back");
+    assert!((30..120).contains(&(CALLS - throttled)), "{throttled} of {CALLS} were held back");
     wait_until("a call that nobody waits for is held back too", || {
         matches!(client.start(COUNT, &()), Err(ClientError::Throttled))
     });
     house.gate.open();
     let mut in_a_row = 0;
     wait_until("a hundred calls in a row are sent", || {
-        for _ in 0..1000 {
+        for _ in 0..100 {
             in_a_row = if client.call(COUNT, &()).is_ok() { in_a_row + 1 } else { 0 };
         }
         in_a_row >= 100
@@ -353,7 +356,7 @@ fn dropped_and_late_calls_are_cancelled_and_never_run() {
     let running = client.start(WAIT, &()).unwrap();
     wait_until("the worker is busy", || house.gate.inside() == 1);
     let dropped: Vec<Pending<()>> = (0..10).map(|_| client.start(COUNT, &()).unwrap()).collect();
-    let soon = client.with_deadline(Duration::from_millis(30));
+    let soon = client.with_deadline(SOON);
     let late = ClientError::DeadlineExceeded { noticed: Side::Client, may_have_run: true };
     assert_eq!(soon.call(COUNT, &()), Err(late));
     wait_until("the late one is cancelled", || house.cancels() == 1);

@@ -97,6 +97,8 @@ fn orders_reach_the_server() {
     let port = served.server.address();
     let held = TcpStream::connect(&port).unwrap();
     assert_eq!(run(command(BONEYARD).args(["call", &port, "server.ping"])).code, Some(0));
+    let connections = || order("show stat net.tcpip.connections").out;
+    wait_until("the caller's connection is gone", || connections().contains("NET.TCPIP.Connections = 1\n"));
     assert_eq!(order("drop 127.0.0.1").out, "1 connection closed.\n");
     drop(held);
     assert_eq!(order("stop port tcpip").out, "Port TCPIP takes no more connections and calls.\n");
@@ -126,7 +128,7 @@ fn no_connection_and_no_answer_are_told_apart() {
     // Its port stays free when it has gone: no other test listens on this address.
     let deaf = TcpListener::bind((own_address(0), 0)).unwrap();
     let address = deaf.local_addr().unwrap().to_string();
-    let said = run(&mut console(&address, &["-c", "show server", "--timeout", "0.1"]));
+    let said = run(&mut console(&address, &["-c", "show server", "--timeout", "1"]));
     assert_eq!(said.code, Some(4), "{said:?}");
     assert!(said.err.contains("no answer from the admin server at "), "{said:?}");
     drop(deaf);

@@ -294,7 +294,7 @@ fn a_handle_closes_its_session_unless_it_lets_go() {
 #[test]
 fn what_is_not_used_for_the_timeout_is_closed() {
     let server = start_with("", |config| {
-        config.session_timeout = Setting::program(Duration::from_millis(200));
+        config.session_timeout = Setting::program(Duration::from_secs(2));
     });
     let client = client(server.address());
     let session = client.session().unwrap();

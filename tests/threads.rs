@@ -136,11 +136,14 @@ fn a_port_that_stands_still_is_told_of_once_and_when_it_goes_on() {
     (0..100).for_each(|_| insight.look());
     assert_eq!(logged("port STALL: "), 0, "nothing waits");
 
-    (0..3).for_each(|_| _ = client.send("test.hold", &()));
+    // All at once, so that no look comes between them.
+    let calls: Vec<u8> = (0..3).flat_map(|_| client.frame("test.hold", &(), 0).1).collect();
+    std::io::Write::write_all(&mut client.stream, &calls).unwrap();
     wait_until("the log is told", || {
         insight.look();
-        logged("port STALL: 3 calls wait, and none was finished for 1 s (Server_Stall_Seconds)") > 0
+        logged("port STALL: 3 calls wait, and none was finished for ") > 0
     });
+    assert_eq!(logged(" s (Server_Stall_Seconds)"), 1);
     assert!(logged("  2 run test.hold, the longest for ") == 1 && logged("  STALL-2  running  ") == 1);
     (0..100).for_each(|_| insight.look());
     assert_eq!((logged("port STALL: "), logged("Threads after ")), (1, 1), "once");

@@ -10,6 +10,9 @@ from conftest import ROOT, Wire, wait_until
 # Longer than any test waits.
 FOR_EVER = 600_000
 
+# Longer than it takes to look at a call or to take one back, on a busy machine too.
+BUSY = 3000
+
 
 def test_a_call_gives_its_result(server, connect):
     client = connect(server)
@@ -94,7 +97,7 @@ def test_calls_are_out_together_and_come_back_in_any_order(server, connect):
 
 
 def test_waiting_with_a_bound_leaves_the_call_out(server, connect):
-    call = connect(server).start("load.sleep", 50)
+    call = connect(server).start("load.sleep", BUSY)
     with pytest.raises(concurrent.futures.TimeoutError):
         call.result(0)
     assert call.result() is None
@@ -102,10 +105,11 @@ def test_waiting_with_a_bound_leaves_the_call_out(server, connect):
 
 def test_a_call_that_is_late_is_lost(serve, connect, library):
     client = connect(serve())
+    client.call("server.ping")
     with pytest.raises(library.Lost) as raised:
-        client.call("load.sleep", FOR_EVER, timeout=0.05)
+        client.call("load.sleep", FOR_EVER, timeout=1)
     assert raised.value.status == "TimedOut"
-    call = client.start("load.sleep", FOR_EVER, timeout=0.05)
+    call = client.start("load.sleep", FOR_EVER, timeout=1)
     with pytest.raises(library.Lost):
         call.result()
     assert call.done()
@@ -123,7 +127,7 @@ def test_a_call_that_was_never_begun_is_refused(serve, connect, library):
 
 def test_a_cancelled_call_is_not_begun(serve, connect):
     client = connect(serve("Server_Pool_Tasks=1"))
-    busy = client.start("load.sleep", 1000)
+    busy = client.start("load.sleep", BUSY)
     call = client.start("notes.create", {"title": "never", "text": ""})
     assert call.cancel() and call.done()
     with pytest.raises(concurrent.futures.CancelledError):
@@ -211,7 +215,7 @@ def test_calls_are_lost_with_their_connection_and_told_apart_from_those_not_sent
 def test_calls_that_are_out_are_answered_when_the_server_stops(serve, connect):
     server = serve("Server_Pool_Tasks=2")
     client = connect(server)
-    call = client.start("load.sleep", 300)
+    call = client.start("load.sleep", BUSY)
     wait_until("it runs", lambda: client.call("server.info")["in_flight"] == 2)
     server.stop()
     assert call.result() is None

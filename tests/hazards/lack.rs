@@ -37,21 +37,22 @@ fn refused(address: SocketAddr) -> Status {
     frame.status()
 }
 
-/// A connection that is made as soon as the server has a place, and how long that took.
-fn taken_in(address: SocketAddr) -> (Raw, Duration) {
-    let begin = Instant::now();
+/// A connection that is made as soon as the server has a place, and how often it was refused before.
+fn taken_in(address: SocketAddr) -> (Raw, u128) {
+    let (begin, mut refused) = (Instant::now(), 0);
     loop {
         let mut stream = connect(address);
         // What does not wait to be welcomed may be reset.
         stream.write_all(&greeting()).ok();
         match read_frame(&mut stream) {
             Some(frame) if frame.header.kind == Kind::Welcome => {
-                return (Raw::welcomed(stream, &frame), begin.elapsed());
+                return (Raw::welcomed(stream, &frame), refused);
             }
             Some(frame) => assert_eq!(frame.status(), Status::NoDescriptors),
             None => {}
         }
         assert!(begin.elapsed() < PATIENCE, "never taken in");
+        refused += 1;
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -124,9 +125,8 @@ fn a_lack_of_descriptors_ends_the_listener() {
     server.line("connections cannot be accepted for now");
     all_are_served(&mut clients);
     drop(clients.pop());
-    let (client, took) = taken_in(address);
+    let (client, refused) = taken_in(address);
     clients.push(client);
-    assert!(took < Duration::from_secs(1), "{took:?} to find that a descriptor is free");
     // Now not even the spare one is of use: clients wait in the backlog.
     limit_descriptors(&server, 3);
     let begin = Instant::now();
@@ -137,9 +137,8 @@ fn a_lack_of_descriptors_ends_the_listener() {
         begin.elapsed() > Duration::from_millis(300)
     });
     limit_descriptors(&server, 100);
-    let (lack, begin) = (begin.elapsed(), Instant::now());
+    let lack = begin.elapsed();
     clients.extend(waiting.into_iter().map(Raw::hear_welcome));
-    assert!(begin.elapsed() < Duration::from_secs(1), "{:?} to find those in the backlog", begin.elapsed());
     all_are_served(&mut clients);
     wait_until("it is over", || {
         std::thread::sleep(Duration::from_millis(20));
@@ -149,7 +148,10 @@ fn a_lack_of_descriptors_ends_the_listener() {
     let line = server.line("connections are accepted again");
     let failures: u128 = line.split(' ').rev().nth(1).unwrap().parse().expect("a number");
     // Some more were refused while the one descriptor was not yet free. A spin would fail by the ten thousand.
-    assert!((20..300 + lack.as_millis() / 25).contains(&failures), "{failures} failures in {lack:?}");
+    assert!(
+        (20..100 + 2 * refused + lack.as_millis() / 25).contains(&failures),
+        "{failures} failures in {lack:?}"
+    );
     assert_eq!(server.stop(), Some(0));
 }
 

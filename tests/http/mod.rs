@@ -16,7 +16,7 @@ pub struct Said {
 /// A connection on which nothing has been said.
 pub fn dial(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).expect("the admin server listens");
-    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time above zero");
+    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a time above zero");
     stream
 }
 
