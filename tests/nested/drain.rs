@@ -204,7 +204,7 @@ fn a_loop_of_nested_calls_ends_with_the_time_of_the_stop() {
         endless.wait(),
         Err(ClientError::Application { .. } | ClientError::Disconnected { .. })
     ));
-    assert!(stopped.lost() <= 1, "{stopped:?}");
+    assert!(stopped.lost() <= 2, "at most it and the call in it: {stopped:?}");
 }
 
 #[test]
