@@ -29,7 +29,9 @@ for checker in loom shuttle; do
         FreeReturn:model_two_handlers_that_wait_share_one_permit \
         LatePause:model_a_handler_that_waits_holds_back_no_call \
         OneRaised:model_a_raised_limit_wakes_all_that_starve \
-        LoweredInVain:model_nobody_runs_above_a_lowered_limit; do
+        LoweredInVain:model_nobody_runs_above_a_lowered_limit \
+        NoReserve:model_a_kept_worker_runs_what_the_others_wait_for \
+        KeptPlace:model_a_worker_is_kept_and_no_call_is_left; do
         judge "$checker: planted bug ${planted%:*}" "is found" \
             env "PLANTED=${planted%:*}" "${run[@]}" "${planted#*:}"
     done

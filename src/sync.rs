@@ -90,6 +90,10 @@ pub(crate) enum Planted {
     OneRaised,
     /// A permit that comes home is handed on although more are out than a lowered limit.
     LoweredInVain,
+    /// A worker that is kept for nested calls takes others, too.
+    NoReserve,
+    /// A worker that looks for a call in vain, since it is kept for nested ones, counts as having one.
+    KeptPlace,
 }
 
 /// Is a bug planted? Never, outside a model.

@@ -4,6 +4,10 @@
 #![cfg(all(feature = "server", feature = "client"))]
 
 mod common;
+#[path = "nested/drain.rs"]
+mod drain;
+mod hand_server;
+mod process;
 
 use boneyard::client::ClientOptions;
 use boneyard::service::Status;

@@ -20,8 +20,8 @@ use super::exchange::{self, Answer, Event, Exchange};
 use super::pending::Slot;
 use super::schemas::Entry;
 use super::threads::spawn;
-use crate::service::blocking;
-use crate::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering};
+use crate::service::{Status, blocking};
+use crate::sync::{Arc, AtomicU32, Condvar, Mutex, Ordering};
 use crate::wire::Kind;
 use crate::wire::body::{MethodEntry, Welcome};
 use crate::wire::limits::BODY_BYTES_MAX;
@@ -62,8 +62,8 @@ struct Core {
     methods: HashMap<String, Entry>,
     call_bytes_max: usize,
     answer_bytes_max: usize,
-    /// `life == Open`, to be read without the lock.
-    open: AtomicBool,
+    /// The state's `life`, to be read without the lock.
+    life: AtomicU32,
     state: Mutex<State>,
     /// Signalled when outgoing bytes were taken, or the connection takes no more.
     room: Condvar,
@@ -85,11 +85,15 @@ struct State {
     silent_since: Option<Instant>,
     /// What the server's GoAway said.
     farewell: Option<String>,
+    /// Have handlers called here?
+    nested: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 enum Life {
     Open,
+    /// The server stops. Takes no new calls but of handlers: they may be made for what it still has in flight.
+    Draining,
     /// Takes no new calls; those that are out may still be answered.
     Retired,
     Ended,
@@ -125,13 +129,14 @@ impl Link {
             taken: 0,
             silent_since: None,
             farewell: None,
+            nested: false,
         };
         let core = Arc::new(Core {
             stream,
             methods,
             call_bytes_max: (welcome.body_bytes_max as usize).min(BODY_BYTES_MAX),
             answer_bytes_max,
-            open: AtomicBool::new(true),
+            life: AtomicU32::new(Life::Open as u32),
             state: Mutex::new(state),
             room: Condvar::new(),
         });
@@ -143,7 +148,12 @@ impl Link {
     /// Does it seem to take calls? [`Link::send`] knows.
     pub(super) fn is_open(&self) -> bool {
         // Relaxed: a hint; the state behind the lock decides.
-        self.0.open.load(Ordering::Relaxed)
+        self.0.life.load(Ordering::Relaxed) == Life::Open as u32
+    }
+
+    /// Does it take the calls of handlers, though no others?
+    pub(super) fn is_draining(&self) -> bool {
+        self.0.life.load(Ordering::Relaxed) == Life::Draining as u32
     }
 
     /// A method of the server.
@@ -167,14 +177,15 @@ impl Link {
         self.0.call_bytes_max
     }
 
-    /// Registers a call and sends its frame, or sees to it that another thread does. The answer, or the error that
-    /// ends the connection, goes to `slot`. Blocks while too much waits to be written, at most until `patience` ends.
+    /// Registers a call, `nested` if a handler makes it, and sends its frame, or sees to it that another thread does.
+    /// The answer, or the error that ends the connection, goes to `slot`. Blocks while too much waits to be written, at
+    /// most until `patience` ends.
     ///
     /// # Errors
     /// Nothing was sent.
     pub(super) fn send(
         &self,
-        (call, session): (u64, u32),
+        (call, session, nested): (u64, u32, bool),
         mut frame: Vec<u8>,
         slot: &Arc<Slot>,
         deadline: Option<Instant>,
@@ -182,14 +193,15 @@ impl Link {
     ) -> Result<(), NotSent> {
         let core = &self.0;
         let mut state = core.state.lock();
-        while state.life == Life::Open && !state.has_room(frame.len()) {
+        while state.takes(nested) && !state.has_room(frame.len()) {
             drop(state);
-            blocking(|| core.await_room(frame.len(), patience))?;
+            blocking(|| core.await_room(frame.len(), nested, patience))?;
             state = core.state.lock();
         }
-        if state.life != Life::Open {
+        if !state.takes(nested) {
             return Err(NotSent::Closed);
         }
+        state.nested |= nested;
         exchange::stamp_call(&mut frame, call, session, deadline.map_or(0, ms_left));
         let last_byte = state.append(frame);
         state.calls.insert(call, Out { slot: Arc::clone(slot), last_byte });
@@ -208,9 +220,9 @@ impl Drop for Link {
 
 impl Core {
     /// Waits until so many bytes have room, or the connection takes no calls any more.
-    fn await_room(&self, bytes: usize, patience: Option<Instant>) -> Result<(), NotSent> {
+    fn await_room(&self, bytes: usize, nested: bool, patience: Option<Instant>) -> Result<(), NotSent> {
         let mut state = self.state.lock();
-        while state.life == Life::Open && !state.has_room(bytes) {
+        while state.takes(nested) && !state.has_room(bytes) {
             match patience {
                 None => self.room.wait(&mut state),
                 Some(patience) if Instant::now() >= patience => return Err(NotSent::Late),
@@ -234,15 +246,16 @@ impl Core {
                 state.append(exchange::signal(Kind::Ping, 0).to_vec());
                 state.silent_since = Some(Instant::now());
             }
-            Some(since) if since.elapsed() >= SILENCE => self.retire(state),
+            Some(since) if since.elapsed() >= SILENCE => self.retire(state, Life::Retired),
             Some(_) => {}
         }
     }
 
-    fn retire(&self, state: &mut State) {
-        if state.life == Life::Open {
-            state.life = Life::Retired;
-            self.open.store(false, Ordering::Relaxed);
+    /// Takes fewer calls from here on, or none.
+    fn retire(&self, state: &mut State, life: Life) {
+        if state.life < life {
+            state.life = life;
+            self.life.store(life as u32, Ordering::Relaxed);
             self.room.notify_all();
         }
     }
@@ -374,7 +387,9 @@ impl Core {
                 }
                 Event::GoAway { status, fault } => {
                     state.farewell = Some(format!("the server said goodbye: {status}: {}", fault.message));
-                    self.retire(&mut state);
+                    // Told so again, it is no longer of use to handlers either.
+                    let stays = state.life == Life::Open && state.nested && status == Status::Draining.code();
+                    self.retire(&mut state, if stays { Life::Draining } else { Life::Retired });
                     continue;
                 }
                 Event::Pong(_) | Event::Welcome(_) => continue,
@@ -398,12 +413,10 @@ impl Core {
         if state.life == Life::Ended {
             return;
         }
-        state.life = Life::Ended;
-        self.open.store(false, Ordering::Relaxed);
+        self.retire(&mut state, Life::Ended);
         state.outgoing = Vec::new();
         let (calls, taken) = (std::mem::take(&mut state.calls), state.taken);
         drop(state);
-        self.room.notify_all();
         self.shut();
         log::debug!("connection ended with {} calls out: {error}", calls.len());
         let unsent = ClientError::Disconnected { may_have_run: false, reason: reason(&error) };
@@ -442,6 +455,11 @@ impl State {
         self.writing = true;
         self.taken = self.appended;
         std::mem::take(&mut self.outgoing)
+    }
+
+    /// Does it take such a call?
+    fn takes(&self, nested: bool) -> bool {
+        self.life == Life::Open || nested && self.life == Life::Draining
     }
 
     /// Retired, and nobody waits for anything any more.

@@ -10,7 +10,7 @@ use super::ClientOptions;
 use super::connection::{Link, WRITE_SLICE};
 use super::error::ClientError;
 use super::exchange::{self, Event, Exchange};
-use crate::service::{Status, blocking};
+use crate::service::{Status, blocking, host};
 use crate::sync::{Arc, Condvar, Mutex};
 use crate::wire::body::Welcome;
 use std::io::{self, ErrorKind, Read, Write};
@@ -85,6 +85,18 @@ impl Dialer {
         in_use.map_or_else(|| blocking(|| self.await_link(deadline)), Ok)
     }
 
+    /// As [`Dialer::link`]; for a handler, if there is no other, one to a server that stops. It may be that this server
+    /// waits for the very transaction that the handler's is made for, and takes its calls.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn link_for_call(&self, deadline: Option<Instant>) -> Result<Arc<Link>, ClientError> {
+        self.link(deadline).or_else(|error| {
+            let draining = || self.line.lock().link.clone().filter(|link| link.is_draining());
+            host::is_here().then(draining).flatten().ok_or(error)
+        })
+    }
+
     fn await_link(&self, deadline: Option<Instant>) -> Result<Arc<Link>, ClientError> {
         let mut line = self.line.lock();
         loop {
@@ -109,7 +121,7 @@ impl Dialer {
                 _ => break,
             }
         }
-        let stale = line.link.take();
+        let stale = line.link.take_if(|link| !link.is_draining());
         line.dialing = true;
         line.attempts += 1;
         line.failed = None;
@@ -230,15 +242,16 @@ struct Attempt<'a> {
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        let mut line = self.dialer.line.lock();
+        let (mut line, mut stale) = (self.dialer.line.lock(), None);
         line.dialing = false;
         match self.result.take() {
-            Some(Ok(link)) => line.link = Some(link),
+            Some(Ok(link)) => stale = line.link.replace(link),
             // Another caller's deadline says nothing to the others; the next of them tries.
             Some(Err(ClientError::DeadlineExceeded { .. })) | None => {}
             Some(Err(error)) => line.failed = Some((line.attempts, error)),
         }
         drop(line);
+        drop(stale);
         self.dialer.settled.notify_all();
     }
 }

@@ -282,7 +282,7 @@ impl Client {
 
     fn send_admitted<Response>(&self, call: &Call<'_, Response>) -> Result<Pending<Response>, ClientError> {
         for _ in 0..CONNECTIONS_TRIED_MAX {
-            let link = self.shared.dialer.link(call.deadline)?;
+            let link = self.shared.dialer.link_for_call(call.deadline)?;
             if let Some(pending) = self.send_on(&link, call, call.deadline)? {
                 return Ok(pending);
             }
@@ -316,7 +316,7 @@ impl Client {
             .map_err(unsendable)?;
         let number = self.shared.next_call();
         let slot = Arc::new(Slot::default());
-        match link.send((number, session), frame, &slot, call.deadline, patience) {
+        match link.send((number, session, origin.is_some()), frame, &slot, call.deadline, patience) {
             Ok(()) => {
                 let parts = (Arc::clone(&self.shared), Arc::clone(link), slot);
                 let ticket = origin.map(|origin| origin.ticket);

@@ -195,7 +195,7 @@ impl Attached {
         let method = link.entry(CLOSE.name())?.number;
         let frame = exchange::call(method, Codec::Bincode, None, link.call_bytes_max(), write).ok()?;
         let (call, slot) = (self.shared.next_call(), Arc::<Slot>::default());
-        link.send((call, 0), frame, &slot, None, Some(Instant::now())).ok()
+        link.send((call, 0, false), frame, &slot, None, Some(Instant::now())).ok()
     }
 }
 

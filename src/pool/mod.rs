@@ -81,7 +81,7 @@ impl Shared {
         let server = RandomState::new().hash_one("server").max(1);
         let paces = Paces::new(services.len());
         let (abandoned, refused) = (AtomicBool::new(false), AtomicUsize::new(0));
-        let nested = Nested::new(server);
+        let nested = Nested::new(server, &throttle.pools());
         Shared {
             throttle,
             services,
@@ -228,11 +228,10 @@ impl PortShared {
     /// the others, and has them watched for deadlocks.
     pub(crate) fn sort_out_nested(&self, work: &mut Work, outlet: &Arc<dyn Outlet>, nested: &Nested) {
         let Work { calls, chains, nested_from, received, .. } = work;
-        let chain = |call: &Call| chains.get(call.chain()?).filter(|chain| nested.concerns(chain));
-        calls.sort_by_key(|call| chain(call).is_some());
-        *nested_from = calls.partition_point(|call| chain(call).is_none());
+        calls.sort_by_key(Call::is_nested);
+        *nested_from = calls.partition_point(|call| !call.is_nested());
         for call in &calls[*nested_from..] {
-            if let Some(chain) = chain(call) {
+            if let Some(chain) = call.chain().and_then(|at| chains.get(at)) {
                 let (port, call, since) = (self.index, *call, *received);
                 let (chain, outlet) = (Arc::clone(chain), Arc::clone(outlet));
                 nested.queue(Queued { port, call, chain, outlet, since });

@@ -13,7 +13,7 @@ use crate::port::Call;
 use crate::service::{Services, ServicesBuilder};
 use crate::sync::unordered::AtomicUsize;
 use crate::sync::{Arc, Condvar, Mutex, Ordering, Parker, now};
-use crate::wire::Codec;
+use crate::wire::{Chain, Codec};
 use std::num::NonZeroU32;
 
 #[cfg(loom)]
@@ -51,6 +51,9 @@ struct Witness {
     /// How many have come to the meeting.
     met: Mutex<usize>,
     all_met: Condvar,
+    /// How many calls were made by handlers, and how many of them were answered.
+    calls: Mutex<(usize, usize)>,
+    changed: Condvar,
 }
 
 impl Witness {
@@ -73,6 +76,30 @@ impl Witness {
             self.all_met.wait(&mut met);
         }
     }
+
+    /// A handler makes a call and waits for its answer. Which is whose does not matter.
+    fn call(&self) {
+        let mut calls = self.calls.lock();
+        calls.0 += 1;
+        let own = calls.0;
+        self.changed.notify_all();
+        while calls.1 < own {
+            self.changed.wait(&mut calls);
+        }
+    }
+
+    fn answer(&self) {
+        self.calls.lock().1 += 1;
+        self.changed.notify_all();
+    }
+
+    /// Waits until so many calls were made by handlers.
+    fn await_calls(&self, wanted: usize) {
+        let mut calls = self.calls.lock();
+        while calls.0 < wanted {
+            self.changed.wait(&mut calls);
+        }
+    }
 }
 
 /// A server without sockets: `ports` ports of `workers` workers each.
@@ -87,9 +114,14 @@ struct Model {
 
 impl Model {
     fn start(ports: usize, workers: usize, permits: u32) -> Model {
+        Model::start_with(0, ports, workers, permits)
+    }
+
+    /// With so many workers of each port kept for nested calls.
+    fn start_with(reserve: usize, ports: usize, workers: usize, permits: u32) -> Model {
         let start = now();
         let queues: Vec<_> = (0..ports)
-            .map(|_| Arc::new(Queue::new(Measures { calls_max: 8, workers, reserve: 0, cores: 2 }, start)))
+            .map(|_| Arc::new(Queue::new(Measures { calls_max: 8, workers, reserve, cores: 2 }, start)))
             .collect();
         let parkers: Vec<Vec<_>> =
             (0..ports).map(|_| (0..workers).map(|_| Arc::new(Parker::default())).collect()).collect();
@@ -134,9 +166,22 @@ impl Model {
     }
 
     fn push_for(&self, method: u16, port: usize, calls: usize) {
+        self.push_all((0..calls).map(|id| Call::new(id as u64, method, Codec::Bincode, 0, None)), port);
+    }
+
+    /// What a listener does with a call that a handler of this server made.
+    fn push_nested(&self, method: u16, port: usize) {
+        self.push_all([Call::new(0, method, Codec::Bincode, 0, None).chained(0, true)], port);
+    }
+
+    fn push_all(&self, calls: impl IntoIterator<Item = Call>, port: usize) {
         let mut work = Work::new(&Buffers::unbounded(), now());
-        work.calls = (0..calls).map(|id| Call::new(id as u64, method, Codec::Bincode, 0, None)).collect();
-        work.outlet = Some(Arc::clone(&self.connections[port]) as Arc<dyn Outlet>);
+        work.calls = calls.into_iter().collect();
+        work.chains =
+            work.calls.iter().filter_map(|call| call.chain()).map(|_| Arc::<Chain>::default()).collect();
+        let outlet = Arc::clone(&self.connections[port]) as Arc<dyn Outlet>;
+        self.ports[port].sort_out_nested(&mut work, &outlet, &self.shared.nested);
+        work.outlet = Some(outlet);
         for burst in Burst::split_work(Arc::new(work)) {
             self.ports[port].queue.admit(burst, &self.shared.paces);
         }
@@ -161,20 +206,24 @@ impl Model {
         assert_eq!(answers, calls, "each call has one answer");
         let (out, _) = self.shared.throttle.permits();
         assert_eq!(out, 0, "all permits are home");
+        assert!(!self.shared.nested.any_queued(), "nested calls that were answered wait no more");
         assert!(self.witness.peak.load(Ordering::Relaxed) <= 1, "no handler runs without a permit");
     }
 }
 
 /// Numbers of the methods: by name.
-const HOLD: u16 = 1;
-const MEET: u16 = 2;
-const RUN: u16 = 3;
-const WAIT: u16 = 4;
+const ANSWER: u16 = 1;
+const CALL: u16 = 2;
+const HOLD: u16 = 3;
+const MEET: u16 = 4;
+const RUN: u16 = 5;
+const WAIT: u16 = 6;
 
 /// `model.run` does nothing. The others wait in their midst: `model.wait` for nothing, `model.meet` for another one,
-/// `model.hold` for two others, with the permit in hand.
+/// `model.hold` for two others, with the permit in hand, `model.call` for one `model.answer`.
 fn services(witness: &Arc<Witness>) -> Services {
     let (one, other, third) = (Arc::clone(witness), Arc::clone(witness), Arc::clone(witness));
+    let (caller, callee) = (Arc::clone(witness), Arc::clone(witness));
     let mut builder = ServicesBuilder::default();
     builder.add_raw(
         "model.hold",
@@ -200,7 +249,21 @@ fn services(witness: &Arc<Witness>) -> Services {
             Ok(())
         }),
     );
-    builder.build().expect("four names are no duplicates")
+    builder.add_raw(
+        "model.call",
+        Box::new(move |transaction, _, _, _| {
+            transaction.blocking(|| caller.call());
+            Ok(())
+        }),
+    );
+    builder.add_raw(
+        "model.answer",
+        Box::new(move |_, _, _, _| {
+            callee.answer();
+            Ok(())
+        }),
+    );
+    builder.build().expect("six names are no duplicates")
 }
 
 #[test]
@@ -356,6 +419,32 @@ fn model_nobody_runs_above_a_lowered_limit() {
         model.push_for(WAIT, 0, 1);
         model.push_for(WAIT, 1, 1);
         model.finish(2);
+    });
+}
+
+#[test]
+fn model_a_kept_worker_runs_what_the_others_wait_for() {
+    check(2, 100_000, || {
+        let model = Model::start_with(1, 1, 2, 1);
+        // Each would have the worker that the other's call needs.
+        model.push_for(CALL, 0, 1);
+        model.push_for(CALL, 0, 1);
+        for calls in 1..=2 {
+            model.witness.await_calls(calls);
+            model.push_nested(ANSWER, 0);
+        }
+        model.finish(4);
+    });
+}
+
+#[test]
+fn model_a_worker_is_kept_and_no_call_is_left() {
+    check(2, 100_000, || {
+        let model = Model::start_with(1, 1, 2, 2);
+        model.push(0, 1);
+        model.push_nested(RUN, 0);
+        model.push(0, 1);
+        model.finish(3);
     });
 }
 

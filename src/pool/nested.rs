@@ -5,7 +5,8 @@
 //! is found is certain; two pools of two servers that wait for one another by calls of different chains are not found,
 //! because neither server sees the other's half.
 //!
-//! Knows queued calls and waiting workers; knows no socket and no clock. Costs nothing to calls that are not nested.
+//! Knows queued calls and waiting workers, and which transactions make calls; knows no socket and no clock. Costs
+//! nothing to calls that are not nested.
 //!
 //! Invariant: a queued nested call leaves this list exactly once, by whoever answers it: its worker or
 //! [`Nested::break_deadlock`].
@@ -14,7 +15,7 @@ use super::{Outlet, Work};
 use crate::port::Call;
 use crate::service::host::Ticket;
 use crate::sync::unordered::AtomicUsize;
-use crate::sync::{Arc, Mutex, Ordering};
+use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
 use crate::wire::Chain;
 use std::time::Instant;
 
@@ -23,6 +24,8 @@ use std::time::Instant;
 pub(crate) struct Nested {
     /// What the server calls itself in chains.
     server: u64,
+    /// Of each port's workers: the transaction it runs, from the first call that this makes to its end; else 0.
+    callers: Vec<Vec<AtomicU64>>,
     /// How many calls are queued; so that nobody takes the lock for nothing.
     count: AtomicUsize,
     state: Mutex<State>,
@@ -66,9 +69,11 @@ impl Wait {
 }
 
 impl Nested {
-    /// For a server of this number, never 0.
-    pub(crate) fn new(server: u64) -> Nested {
-        Nested { server, count: AtomicUsize::new(0), state: Mutex::default() }
+    /// For a server of this number, never 0, whose ports have pools of these sizes.
+    pub(crate) fn new(server: u64, pools: &[usize]) -> Nested {
+        let callers =
+            pools.iter().map(|workers| (0..*workers).map(|_| AtomicU64::new(0)).collect()).collect();
+        Nested { server, callers, count: AtomicUsize::new(0), state: Mutex::default() }
     }
 
     /// The server's number in chains.
@@ -76,9 +81,26 @@ impl Nested {
         self.server
     }
 
-    /// Was a call with this chain made for a transaction of this server?
-    pub(crate) fn concerns(&self, chain: &Chain) -> bool {
-        chain.concerns(self.server)
+    /// The transaction that a worker runs makes a call. Before that is sent: who reads it finds the transaction.
+    pub(super) fn calls(&self, port: usize, worker: usize, transaction: u64) {
+        self.callers[port][worker].store(transaction, Ordering::Release);
+    }
+
+    /// The transaction that a worker runs, and that has made calls, has ended.
+    pub(super) fn ended(&self, port: usize, worker: usize) {
+        self.callers[port][worker].store(0, Ordering::Release);
+    }
+
+    /// Was a call with this chain made for a transaction that runs here still: at this port, or at any? A chain whose
+    /// transactions have ended is as good as none: nobody here waits for what comes of it.
+    pub(crate) fn is_nested(&self, chain: &Chain, port: Option<usize>) -> bool {
+        let runs = |transaction| {
+            let (at, worker) = place(transaction);
+            let caller = self.callers.get(at).and_then(|workers| workers.get(worker));
+            let meant = transaction != 0 && port.is_none_or(|port| port == at);
+            meant && caller.is_some_and(|caller| caller.load(Ordering::Acquire) == transaction)
+        };
+        chain.links.iter().any(|link| link.server == self.server && runs(link.transaction))
     }
 
     /// How many of this server's transactions wait for a call with this chain.
@@ -86,7 +108,7 @@ impl Nested {
         chain.links.iter().filter(|link| link.server == self.server).count()
     }
 
-    /// To be called before a call that [concerns](Nested::concerns) this server is queued.
+    /// To be called before a nested call is queued.
     pub(crate) fn queue(&self, queued: Queued) {
         self.count.fetch_add(1, Ordering::Relaxed);
         self.state.lock().queued.push(queued);
@@ -94,7 +116,7 @@ impl Nested {
 
     /// A worker has taken this call. False: it is answered already.
     pub(super) fn claims(&self, work: &Work, call: &Call) -> bool {
-        let chain = work.chain(call).filter(|chain| self.concerns(chain));
+        let chain = work.chain(call).filter(|_| call.is_nested());
         chain.is_none_or(|chain| self.claim(chain))
     }
 
@@ -139,6 +161,17 @@ impl Nested {
         self.count.fetch_sub(1, Ordering::Relaxed);
         Some(state.queued.swap_remove(victim))
     }
+}
+
+/// A transaction's number in chains: the `number`th of its worker. There is a place for each port and worker that can
+/// be, and room for so many transactions that they do not come again.
+pub(super) fn transaction(port: usize, worker: usize, number: u64) -> u64 {
+    (port as u64) << 56 | (worker as u64) << 40 | number
+}
+
+/// The port and the worker of a transaction. Of one that somebody made up, any.
+fn place(transaction: u64) -> (usize, usize) {
+    ((transaction >> 56) as usize, (transaction >> 40) as usize & 0xFFFF)
 }
 
 impl State {
@@ -215,7 +248,7 @@ mod tests {
         let chain = Arc::new(Chain { links: links.iter().map(link).chain([other]).collect() });
         Queued {
             port,
-            call: Call::new(1, 1, Codec::Bincode, 0, None),
+            call: Call::new(1, 1, Codec::Bincode, 0, None).chained(0, true),
             chain,
             outlet: Arc::new(StandIn::default()),
             since: Instant::now(),
@@ -224,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_full_pool_that_waits_for_its_own_queue_is_a_deadlock() {
-        let nested = Nested::new(SERVER);
+        let nested = Nested::new(SERVER, &[]);
         nested.wait(0, 0, Ticket { transaction: 10, step: 1 });
         nested.wait(0, 1, Ticket { transaction: 11, step: 3 });
         nested.queue(queued(0, &[(10, 1)]));
@@ -244,7 +277,7 @@ mod tests {
 
     #[test]
     fn two_pools_that_wait_for_each_other_are_a_deadlock() {
-        let nested = Nested::new(SERVER);
+        let nested = Nested::new(SERVER, &[]);
         nested.wait(0, 0, Ticket { transaction: 10, step: 1 });
         nested.wait(1, 0, Ticket { transaction: 20, step: 1 });
         nested.queue(queued(1, &[(10, 1)]));
@@ -263,13 +296,33 @@ mod tests {
 
     #[test]
     fn a_claimed_call_is_no_longer_queued() {
-        let nested = Nested::new(SERVER);
+        let nested = Nested::new(SERVER, &[]);
         let call = queued(0, &[(10, 1)]);
-        assert!(nested.concerns(&call.chain) && !Nested::new(5 + SERVER).concerns(&call.chain));
         nested.queue(call.clone());
         nested.wait(0, 0, Ticket { transaction: 10, step: 1 });
         assert!(nested.claim(&call.chain));
         assert!(!nested.any_queued() && nested.break_deadlock(0, &[1]).is_none());
+    }
+
+    #[test]
+    fn a_call_is_nested_while_its_transaction_runs() {
+        let (nested, mine) = (Nested::new(SERVER, &[1, 2]), transaction(1, 1, 7));
+        let is_nested = |transaction, port| nested.is_nested(&queued(0, &[(transaction, 1)]).chain, port);
+        assert!(!is_nested(mine, None), "it has not called yet");
+        nested.calls(1, 1, mine);
+        assert!(is_nested(mine, None) && is_nested(mine, Some(1)) && !is_nested(mine, Some(0)));
+        assert!(!is_nested(transaction(1, 1, 6), None), "the one before it has ended");
+        for strange in [0, u64::MAX, transaction(1, 0, 7), transaction(1, 2, 7), transaction(2, 1, 7)] {
+            assert!(!is_nested(strange, None), "{strange:#x}");
+        }
+        let other = Nested::new(5 + SERVER, &[1, 2]);
+        other.calls(1, 1, mine);
+        assert!(
+            !other.is_nested(&queued(0, &[(mine, 1)]).chain, None),
+            "a link of this server means nothing there"
+        );
+        nested.ended(1, 1);
+        assert!(!is_nested(mine, None));
     }
 
     #[test]

@@ -7,7 +7,9 @@ use super::throttle::Throttle;
 use super::{Burst, Outlet};
 use crate::port::Forecast;
 use crate::stats::{Holding, Paces};
-use crate::sync::{Arc, AtomicUsize, Condvar, Mutex, Ordering, Receiver, Sender, bounded, unordered};
+use crate::sync::{
+    Arc, AtomicUsize, Condvar, Mutex, Ordering, Planted, Receiver, Sender, bounded, planted, unordered,
+};
 use std::time::{Duration, Instant};
 
 /// A worker is woken beside those awake when each of them has more than this before it, in nanoseconds: a few times
@@ -288,12 +290,9 @@ impl Queue {
             return self.fresh.next();
         }
         // Counted first: of two workers that see the last place one gets it.
-        let waiting = if self.crew.begun.fetch_add(1, Ordering::SeqCst) < self.fresh_max {
-            self.fresh.next()
-        } else {
-            None
-        };
-        if waiting.is_none() {
+        let free = self.crew.begun.fetch_add(1, Ordering::SeqCst) < self.fresh_max;
+        let waiting = if free || planted(Planted::NoReserve) { self.fresh.next() } else { None };
+        if waiting.is_none() && !planted(Planted::KeptPlace) {
             self.done(false);
         }
         waiting

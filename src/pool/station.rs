@@ -7,6 +7,7 @@
 //! Invariants: `engaged` is in the port's gauge exactly while it is set here, and never while the permit is given
 //! back: who is not awake cannot be counted out of those awake.
 
+use super::nested::transaction;
 use super::throttle::PERMIT;
 use super::turn::Doing;
 use super::{PortShared, Shared};
@@ -86,6 +87,13 @@ impl Station {
         self.port.queue.announce(&self.shared.throttle, self.port.index);
     }
 
+    /// The transaction has ended.
+    pub(super) fn end(&self) {
+        if self.running.borrow().calls > 0 {
+            self.shared.nested.ended(self.port.index, self.id);
+        }
+    }
+
     /// The call has ended, or waits.
     pub(super) fn disengage(&self) {
         if self.engaged.take() {
@@ -136,8 +144,8 @@ impl Host for Station {
     fn origin(&self) -> Origin {
         let mut running = self.running.borrow_mut();
         running.calls += 1;
-        // A place for each port and worker that can be, and room for so many transactions that they do not come again.
-        let transaction = (self.port.index as u64) << 56 | (self.id as u64) << 40 | running.number;
+        let transaction = transaction(self.port.index, self.id, running.number);
+        self.shared.nested.calls(self.port.index, self.id, transaction);
         let name = format!("{} {}", self.port.name, self.shared.services.name(running.method));
         let step = running.calls;
         let link = Link { server: self.shared.nested.server(), transaction, step, name };

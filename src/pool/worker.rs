@@ -173,6 +173,7 @@ impl Worker {
                         session.begin(start);
                     }
                     let status = run(shared, work, call, outlet, session.as_ref(), out);
+                    self.station.end();
                     end = now();
                     if let Some(session) = &session {
                         session.end(end);

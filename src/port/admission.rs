@@ -32,10 +32,24 @@ impl Entrance for () {
     }
 }
 
+/// Who can tell which calls are nested.
+pub trait Nesting: std::fmt::Debug {
+    /// Was a call with this chain made for a transaction that runs here still? In a port that drains: for one that is
+    /// waited for.
+    fn is_nested(&self, chain: &Chain) -> bool;
+}
+
+/// No transaction runs.
+impl Nesting for () {
+    fn is_nested(&self, _chain: &Chain) -> bool {
+        false
+    }
+}
+
 /// What a port lets in.
 #[derive(Debug, Clone, Copy)]
 pub struct Admission<'a> {
-    /// Is the server stopping?
+    /// Is the server or the port stopping? Then only nested calls are let in.
     pub draining: bool,
     /// Has this client been told to call elsewhere?
     pub dismissed: bool,
@@ -51,8 +65,8 @@ pub struct Admission<'a> {
     pub buffers_full: bool,
     /// What is ahead of the next call.
     pub outlook: &'a dyn Outlook,
-    /// The server's number in chains; 0 is nobody's.
-    pub server: u64,
+    /// Which calls are nested.
+    pub nesting: &'a dyn Nesting,
     /// While the queue stands: the longest wait a call is let in for.
     pub wait_max: Option<Duration>,
     /// What each method costs.
@@ -79,7 +93,7 @@ impl<'a> Admission<'a> {
             session_room,
             buffers_full: false,
             outlook: &Forecast::NONE,
-            server: 0,
+            nesting: &(),
             wait_max: None,
             paces,
         }
@@ -89,12 +103,12 @@ impl<'a> Admission<'a> {
     pub(super) fn refusal(
         &self,
         header: &Header,
-        chain: Option<&Chain>,
+        nested: bool,
         deadline: Option<Instant>,
         now: Instant,
         ahead: Ahead,
     ) -> Option<Refusal> {
-        if self.draining {
+        if self.draining && !nested {
             return Some(refusal(Status::Draining).retry_after(RETURN_AFTER));
         }
         if self.dismissed {
@@ -105,8 +119,7 @@ impl<'a> Admission<'a> {
             return Some(Refusal::new(Status::UnknownMethod, message));
         }
         let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
-        let nested = || chain.is_some_and(|chain| chain.concerns(self.server));
-        let wait = || self.outlook.forecast(nested()).wait(ahead.ns);
+        let wait = || self.outlook.forecast(nested).wait(ahead.ns);
         let status = if left.is_some_and(|left| left.is_zero()) {
             Status::DeadlineExceeded
         } else if ahead.calls >= self.session_room {
@@ -156,7 +169,7 @@ mod tests {
         let header = Header { body_bytes: 8, kind: Kind::Call, flags: Flags::NONE, code: 1, call: 7 };
         let now = Instant::now();
         let deadline = left_ms.map(|ms| now + Duration::from_millis(ms));
-        let refusal = admission.refusal(&header, None, deadline, now, ahead)?;
+        let refusal = admission.refusal(&header, false, deadline, now, ahead)?;
         Some((refusal.status, refusal.fault.retry_after_ms))
     }
 

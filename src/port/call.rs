@@ -19,12 +19,13 @@ pub struct Call {
     pub codec: Codec,
     /// Which of the read's chains is its own, from 1; 0 for a call that no handler made.
     chain: u16,
+    nested: bool,
     arguments: (u32, u32),
 }
 
 impl Call {
     pub(crate) fn new(id: u64, method: u16, codec: Codec, session: u32, deadline: Option<Instant>) -> Call {
-        Call { id, deadline, session, method, codec, chain: 0, arguments: (0, 0) }
+        Call { id, deadline, session, method, codec, chain: 0, nested: false, arguments: (0, 0) }
     }
 
     /// Its arguments in the bytes it was cut from.
@@ -42,8 +43,14 @@ impl Call {
         usize::from(self.chain).checked_sub(1)
     }
 
-    pub(super) fn chained(self, chain: usize) -> Call {
-        Call { chain: u16::try_from(chain + 1).expect("a read admits no more calls than a window"), ..self }
+    /// Was it made for a transaction that ran here when it was admitted?
+    pub fn is_nested(&self) -> bool {
+        self.nested
+    }
+
+    pub(crate) fn chained(self, chain: usize, nested: bool) -> Call {
+        let chain = u16::try_from(chain + 1).expect("a read admits no more calls than a window");
+        Call { chain, nested, ..self }
     }
 
     pub(super) fn at(self, arguments: Range<usize>) -> Call {

@@ -293,7 +293,8 @@ impl Conversation {
         let wait = Duration::from_millis(prelude.deadline_ms.into());
         let deadline = (prelude.deadline_ms > 0).then(|| port.arrived + wait);
         let ahead = Ahead { calls: intake.calls.len(), ns: intake.cost_ns };
-        if let Some(refusal) = port.admission.refusal(header, chain.as_ref(), deadline, port.now, ahead) {
+        let nested = chain.as_ref().is_some_and(|chain| port.admission.nesting.is_nested(chain));
+        if let Some(refusal) = port.admission.refusal(header, nested, deadline, port.now, ahead) {
             refuse(header, &refusal, port, intake);
             return Ok(());
         }
@@ -301,7 +302,7 @@ impl Conversation {
         let mut call =
             Call::new(header.call, header.code, Codec::of(header.flags), prelude.session, deadline);
         if let Some(chain) = chain {
-            call = call.chained(intake.chains.len());
+            call = call.chained(intake.chains.len(), nested);
             intake.chains.push(Arc::new(chain));
         }
         let end = at + body.len();

@@ -11,7 +11,7 @@ mod forecast;
 mod frames;
 mod whims;
 
-pub use admission::{Admission, Entrance};
+pub use admission::{Admission, Entrance, Nesting};
 pub use call::Call;
 pub use conversation::{Conversation, Intake, Leave, Reception};
 pub(crate) use forecast::TURN_NS_MAX;

@@ -6,10 +6,11 @@
 use super::connection::Connection;
 use super::sessions::{Registry, Tenant};
 use crate::pool::{Burst, Outlet, PortShared, Shared};
-use crate::port::{Admission, Conversation, Entrance, Forecast, Intake, Leave, Outlook, Reception};
+use crate::port::{Admission, Conversation, Entrance, Forecast, Intake, Leave, Nesting, Outlook, Reception};
 use crate::service::{Caller, Refusal, Session};
 use crate::stats::CloseReason;
 use crate::sync::{Arc, Weak};
+use crate::wire::Chain;
 use std::cell::OnceCell;
 use std::time::Instant;
 
@@ -22,6 +23,17 @@ const UNCOUNTED_BYTES_MAX: usize = 2 << 10;
 /// Read buffers a listener keeps for use again.
 const SPARE_BUFFERS: usize = 4;
 
+/// Which calls a listener lets in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admits {
+    All,
+    /// The port is stopped: only calls nested in transactions of its own, which it lets end.
+    OwnPort,
+    /// The server stops: only calls nested in its transactions.
+    OwnServer,
+    Nothing,
+}
+
 /// What a listener lends each of its guests.
 #[derive(Debug)]
 pub(super) struct Desk {
@@ -32,7 +44,7 @@ pub(super) struct Desk {
     /// Calls a connection may have out.
     pub(super) session_calls_max: usize,
     pub(super) sessions: Arc<Registry>,
-    pub(super) draining: bool,
+    pub(super) admits: Admits,
     pub(super) intake: Intake,
     /// Read buffers at hand.
     pub(super) buffers: Vec<Vec<u8>>,
@@ -52,6 +64,21 @@ impl Outlook for Ahead<'_> {
     fn forecast(&self, nested: bool) -> Forecast {
         let forecast = || self.port.forecast(self.shared, self.connection, nested);
         *self.forecasts[usize::from(nested)].get_or_init(forecast)
+    }
+}
+
+/// Which transactions a call may be nested in.
+#[derive(Debug)]
+struct Running<'a> {
+    port: &'a PortShared,
+    shared: &'a Shared,
+    admits: Admits,
+}
+
+impl Nesting for Running<'_> {
+    fn is_nested(&self, chain: &Chain) -> bool {
+        let port = (self.admits == Admits::OwnPort).then_some(self.port.index);
+        self.admits != Admits::Nothing && self.shared.nested.is_nested(chain, port)
     }
 }
 
@@ -106,11 +133,12 @@ impl Desk {
         dismissed: bool,
         (arrived, now): (Instant, Instant),
     ) -> Result<usize, Leave> {
-        let Desk { port, shared, welcome, intake, sessions, .. } = self;
+        let Desk { port, shared, welcome, intake, sessions, admits, .. } = self;
         let outlook = Ahead { port, shared, connection, forecasts: Default::default() };
         let entrance = Threshold { sessions, connection, now };
+        let nesting = Running { port, shared, admits: *admits };
         let admission = Admission {
-            draining: self.draining,
+            draining: *admits != Admits::All,
             dismissed,
             entrance: &entrance,
             methods: shared.services.len() as u16,
@@ -118,7 +146,7 @@ impl Desk {
             session_room: self.session_calls_max.saturating_sub(connection.in_flight()),
             buffers_full: port.buffers.are_full(),
             outlook: &outlook,
-            server: shared.nested.server(),
+            nesting: &nesting,
             wait_max: port.codel.wait_max(),
             paces: &shared.paces,
         };

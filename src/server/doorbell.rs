@@ -9,6 +9,17 @@ use std::time::Instant;
 /// Orders that may wait for a listener; it takes them within milliseconds, or not at all.
 const ORDERS_MAX: usize = 64;
 
+/// How far an orderly stop has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Default)]
+pub(super) enum Stage {
+    #[default]
+    Serving,
+    /// No new connections, and no calls but those nested in what is in flight.
+    Draining,
+    /// No calls at all.
+    Refusing,
+}
+
 /// One listener's doorbell.
 #[derive(Debug)]
 pub(super) struct Doorbell {
@@ -16,12 +27,11 @@ pub(super) struct Doorbell {
     notes: Mutex<Notes>,
     /// The listener has given its address up, for as long as the administrator wants.
     stopped: AtomicBool,
-    /// Take no new connections and no new calls.
-    draining: AtomicBool,
+    stage: Mutex<Stage>,
     /// Nothing is in flight any more: when to close what is open then, and end.
     closing: Mutex<Option<Instant>>,
-    /// The listener takes no more calls.
-    drain_seen: (Mutex<bool>, Condvar),
+    /// The stage that the listener has come to.
+    reached: (Mutex<Stage>, Condvar),
 }
 
 /// What was left for a listener.
@@ -35,9 +45,8 @@ pub(super) struct Notes {
 
 impl Doorbell {
     pub(super) fn new(waker: Waker) -> Doorbell {
-        let (stopped, draining) = (AtomicBool::new(false), AtomicBool::new(false));
-        let (notes, closing, drain_seen) = Default::default();
-        Doorbell { waker, notes, stopped, draining, closing, drain_seen }
+        let (notes, stage, closing, reached) = Default::default();
+        Doorbell { waker, notes, stopped: AtomicBool::new(false), stage, closing, reached }
     }
 
     /// Asks the listener to look at a connection.
@@ -73,21 +82,22 @@ impl Doorbell {
         self.stopped.load(Ordering::SeqCst)
     }
 
-    pub(super) fn drain(&self) {
-        self.draining.store(true, Ordering::SeqCst);
+    /// The server stops: what the listener admits from now on.
+    pub(super) fn advance(&self, stage: Stage) {
+        *self.stage.lock() = stage;
         self.wake();
     }
 
-    /// For the listener: from now on it admits nothing.
-    pub(super) fn acknowledge_drain(&self) {
-        *self.drain_seen.0.lock() = true;
-        self.drain_seen.1.notify_all();
+    /// For the listener: it admits no more than this.
+    pub(super) fn reach(&self, stage: Stage) {
+        *self.reached.0.lock() = stage;
+        self.reached.1.notify_all();
     }
 
-    /// Waits until the listener admits nothing more, or until `deadline`.
-    pub(super) fn await_drain(&self, deadline: Instant) {
-        let mut seen = self.drain_seen.0.lock();
-        while !*seen && !self.drain_seen.1.wait_until(&mut seen, deadline).timed_out() {}
+    /// Waits until the listener admits no more than this, or until `deadline`.
+    pub(super) fn await_stage(&self, stage: Stage, deadline: Instant) {
+        let mut reached = self.reached.0.lock();
+        while *reached < stage && !self.reached.1.wait_until(&mut reached, deadline).timed_out() {}
     }
 
     /// Ends the listener: once its peers have closed, or at this time.
@@ -96,8 +106,8 @@ impl Doorbell {
         self.wake();
     }
 
-    pub(super) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::SeqCst)
+    pub(super) fn stage(&self) -> Stage {
+        *self.stage.lock()
     }
 
     pub(super) fn closing(&self) -> Option<Instant> {

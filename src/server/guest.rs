@@ -80,6 +80,8 @@ pub(super) struct Guest {
     pub(super) dismissed: bool,
     /// In a port that is stopped: nothing of it was under way at the last look.
     pub(super) done: bool,
+    /// Handlers call over it: of this server, or of others.
+    pub(super) chained: bool,
     /// When it came, in seconds since the listener began.
     came_s: u32,
     /// How many came to the port before it, and it too.
@@ -116,6 +118,7 @@ impl Guest {
             leaving: None,
             dismissed: false,
             done: false,
+            chained: false,
             came_s,
             number,
             calls: 0,
@@ -252,6 +255,7 @@ impl Guest {
             desk.send_replies(&self.connection);
             let admitted = desk.intake.calls.len();
             self.calls += admitted as u64;
+            self.chained |= !desk.intake.chains.is_empty();
             if admitted > 0 {
                 let end = used + desk.intake.calls.last().map_or(0, |call| call.arguments_end());
                 if used == 0 && end > COPY_BYTES_MAX {

@@ -6,9 +6,9 @@ mod orders;
 
 use super::accept::{Acceptor, Arrival};
 use super::connection::{Connection, DRAINED_BYTES};
-use super::desk::Desk;
+use super::desk::{Admits, Desk};
 use super::door::{Door, Pass, no_descriptors};
-use super::doorbell::Doorbell;
+use super::doorbell::{Doorbell, Stage};
 use super::farewell::{FAREWELL, Farewell};
 use super::given_up::GivenUp;
 use super::guest::{Guest, Reading};
@@ -18,8 +18,7 @@ use super::ration::{HEAVY_LOOK, Ration, too_heavy};
 use super::slots::{Id, Slots};
 use super::transport::Transport;
 use super::watch::Watch;
-use crate::pool::{Outlet, Share};
-use crate::port::goaway;
+use crate::pool::Share;
 use crate::service::{Caller, Refusal, Status};
 use crate::stats::CloseReason;
 use crate::sync::Arc;
@@ -69,8 +68,8 @@ pub(super) struct Listener {
     unsent_max: usize,
     /// While the port is stopped: when to look for guests that are done.
     recess: Option<Instant>,
-    /// The server takes no more calls.
-    stopping: bool,
+    /// How far the server's stop has come here.
+    reached: Stage,
     /// Once nothing is in flight in a server that stops: when peers are closed that have not done so themselves.
     closing: Option<Instant>,
     /// When those are given up, too, that do not take their last replies.
@@ -104,7 +103,7 @@ impl Listener {
             given_up: GivenUp::default(),
             unsent_max,
             recess: None,
-            stopping: false,
+            reached: Stage::Serving,
             closing: None,
             end: None,
         }
@@ -308,11 +307,7 @@ impl Listener {
         for order in notes.orders {
             self.carry_out(order);
         }
-        if self.doorbell.is_draining() && !self.stopping {
-            self.stopping = true;
-            self.drain();
-            self.doorbell.acknowledge_drain();
-        }
+        self.come_to(self.doorbell.stage());
         self.closing = self.doorbell.closing();
     }
 
@@ -323,21 +318,6 @@ impl Listener {
             self.leaving.push_back((Instant::now() + LEAVE_MAX, id));
         } else if let Some(own) = self.desk.tracked(&guest.connection) {
             self.desk.sessions.stays(own);
-        }
-    }
-
-    /// Takes no more connections and tells those there are to send no more calls.
-    fn drain(&mut self) {
-        if std::mem::replace(&mut self.desk.draining, true) {
-            return;
-        }
-        self.acceptor.close();
-        let mut frame = Vec::new();
-        for id in self.guests.ids() {
-            if let Some(guest) = self.guests.get_mut(id).filter(|guest| guest.leaving.is_none()) {
-                goaway(&Refusal::new(Status::Draining, Status::Draining.text()), &mut frame);
-                guest.connection.send(&mut frame, 0);
-            }
         }
     }
 

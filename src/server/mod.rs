@@ -43,7 +43,7 @@ use crate::sync::{Arc, Parker, Weak, bounded};
 use crate::wire::limits::{FRAME_BYTES_MIN, HEADER_BYTES, REPLY_PRELUDE_BYTES};
 use accept::Acceptor;
 use bind::{Bound, Silence};
-use desk::{BUFFER_BYTES, Desk};
+use desk::{Admits, BUFFER_BYTES, Desk};
 use door::Door;
 use farewell::Farewell;
 use listener::Listener;
@@ -315,7 +315,7 @@ impl House {
                 body_bytes_max: body_bytes_max(config) as usize,
                 session_calls_max: config.session_calls.value.unwrap_or(usize::MAX),
                 sessions: Arc::clone(&sessions),
-                draining: false,
+                admits: Admits::All,
                 intake: Intake::default(),
                 buffers: vec![vec![0; BUFFER_BYTES]],
             };

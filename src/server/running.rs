@@ -1,7 +1,7 @@
 //! A server that serves: what can be asked of it, and how it stops.
 
 use super::door::Door;
-use super::doorbell::Doorbell;
+use super::doorbell::{Doorbell, Stage};
 use super::overseer::{Observer, Overseer, Program};
 use super::sessions::Registry;
 use super::{InfoSource, PortInfo, StartError};
@@ -280,13 +280,11 @@ impl RunningServer {
         if let Some((overseer, ..)) = &self.insight {
             overseer.set_draining();
         }
-        for port in &self.ports {
-            port.doorbell.drain();
-        }
-        for port in &self.ports {
-            // A listener never blocks; the bound is there for one that has failed.
-            port.doorbell.await_drain(Instant::now() + EXIT_MAX);
-        }
+        self.advance(Stage::Draining);
+        self.await_drained(deadline);
+        // A call that was let in as the transaction ended that it was made for is among those in flight by now, and
+        // none comes after it.
+        self.advance(Stage::Refusing);
         let late = self.await_drained(deadline);
         let mut stopped = Stopped::default();
         if late > 0 {
@@ -318,6 +316,17 @@ impl RunningServer {
         stopped
     }
 
+    /// Has all listeners admit no more than this.
+    fn advance(&self, stage: Stage) {
+        for port in &self.ports {
+            port.doorbell.advance(stage);
+        }
+        for port in &self.ports {
+            // A listener never blocks; the bound is there for one that has failed.
+            port.doorbell.await_stage(stage, Instant::now() + EXIT_MAX);
+        }
+    }
+
     /// With every worker stuck in a handler nobody else is left to refuse what is queued.
     fn refuse_queued(&self) {
         for port in &self.ports {
@@ -325,8 +334,15 @@ impl RunningServer {
         }
     }
 
+    /// Waits until nothing is in flight at any port, or until `deadline`. Returns how many calls are.
     fn await_drained(&self, deadline: Instant) -> usize {
-        self.ports.iter().map(|port| port.port.queue.await_drained(deadline)).sum()
+        loop {
+            let late: usize = self.ports.iter().map(|port| port.port.queue.await_drained(deadline)).sum();
+            // Handlers of a port that was looked at later may have called one that had nothing in flight any more.
+            if late > 0 || self.in_flight() == 0 {
+                return late;
+            }
+        }
     }
 }
 

@@ -72,6 +72,11 @@ pub(crate) fn origin() -> Option<Origin> {
     ask(|host| host.origin())
 }
 
+/// Does this thread run a transaction?
+pub(crate) fn is_here() -> bool {
+    ask(|_| ()).is_some()
+}
+
 /// Until when somebody waits for what this thread does, if anybody does.
 pub(crate) fn deadline() -> Option<Instant> {
     ask(|host| host.deadline())?

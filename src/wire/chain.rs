@@ -70,11 +70,6 @@ impl Chain {
         Ok(())
     }
 
-    /// Was the call made for a transaction of this server?
-    pub fn concerns(&self, server: u64) -> bool {
-        self.links.iter().any(|link| link.server == server)
-    }
-
     /// The names of its links and of what is called last, in order. Others' names come as they came, save what would
     /// spoil a log's line.
     pub fn path(&self, last: &str) -> String {

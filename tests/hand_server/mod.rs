@@ -7,7 +7,7 @@ use boneyard::port::{self, Admission, Conversation, Intake, Reception};
 use boneyard::service::{Bytes, Fault, Method, Refusal, Status};
 use boneyard::stats::{MethodsStats, Paces, PortStats};
 use boneyard::wire::body::MethodEntry;
-use boneyard::wire::{Codec, Flags, Header, Kind, ReplyPrelude};
+use boneyard::wire::{Chain, Codec, Flags, Header, Kind, ReplyPrelude};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::VecDeque;
@@ -141,6 +141,8 @@ pub struct Call {
     pub codec: Codec,
     pub left: Option<Duration>,
     pub arguments: Vec<u8>,
+    /// What it is made for, if a handler makes it.
+    pub chain: Option<Chain>,
 }
 
 impl Call {
@@ -222,6 +224,7 @@ impl Peer {
                 codec: call.codec,
                 left: call.deadline.map(|deadline| deadline - now),
                 arguments: call.arguments_in(&bytes).to_vec(),
+                chain: call.chain().map(|at| Chain::clone(&intake.chains[at])),
             }));
         }
         self.heard.extend(intake.cancels.into_iter().map(Heard::Cancel));
