@@ -387,6 +387,16 @@ fn handlers_that_wait_for_their_own_pool_are_named() {
     assert_eq!(verdict.lines, ["Server_Nested_Reserve=1"], "{verdict:#?}");
 }
 
+/// Does it say that others leave nothing of the machine? Where tests run beside something else, that is so.
+fn is_crowded_out(verdict: &Verdict) -> bool {
+    let idle = |because: &String| -> Option<f64> {
+        because.rsplit_once("; ")?.1.strip_suffix(" of the machine's idle.")?.parse().ok()
+    };
+    let cores = std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64);
+    let idle = verdict.because.iter().find_map(idle);
+    verdict.cause == Cause::Cpu && idle.is_some_and(|idle| idle <= 0.1 * cores)
+}
+
 #[test]
 fn a_healthy_server_is_silent_idle_and_busy() {
     let _alone = alone();
@@ -395,7 +405,7 @@ fn a_healthy_server_is_silent_idle_and_busy() {
         for _ in 0..12 {
             server.insight().look();
             let verdict = server.insight().verdict();
-            assert_eq!(verdict.cause, Cause::Nothing, "{verdict:#?}");
+            assert!(verdict.cause == Cause::Nothing || is_crowded_out(&verdict), "{verdict:#?}");
             std::thread::sleep(LOOK);
         }
     };
@@ -406,5 +416,8 @@ fn a_healthy_server_is_silent_idle_and_busy() {
     drop(crowd);
     // Silent, if not all looks agreed.
     let shown = server.insight().overview().expect("it has looked").verdict;
-    assert_eq!(Verdict { sure: 1.0, ..shown }, Verdict::default());
+    assert!(
+        is_crowded_out(&shown) || Verdict { sure: 1.0, ..shown.clone() } == Verdict::default(),
+        "{shown:#?}"
+    );
 }
