@@ -253,7 +253,7 @@ fn sigquit_has_the_log_told_what_stuck_workers_do_and_ends_nothing() {
         server.signal(Signal::QUIT);
         let lines = server.lines();
         lines.iter().any(|line| line.contains("  3 run load.sleep, the longest for "))
-            && lines.iter().any(|line| line.contains(": 2 of 10000 calls wait, 5 in flight, 1 connections"))
+            && lines.iter().any(|line| line.contains(": 2 of 10000 calls wait, 5 in flight, 1 connection"))
     });
     (1..=3).for_each(|n| {
         assert!(server.line(&format!("  TCPIP-{n}  running  ")).contains("load.sleep  127.0.0.1:"))
