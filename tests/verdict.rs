@@ -52,6 +52,7 @@ impl Crowd {
             let (over, call) = (Arc::clone(&self.over), call.clone());
             self.threads.push(std::thread::spawn(move || {
                 let client = Client::connect(&address.to_string()).expect("the server listens");
+                let client = client.with_deadline(PATIENCE);
                 while !over.load(SeqCst) {
                     call(&client);
                 }
