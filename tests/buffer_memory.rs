@@ -195,6 +195,8 @@ fn unread_replies_do_not_exceed_it() {
     let (server, _) = start("");
     let bystander = Bystander::start(server.address(), true);
     let mut peers = Vec::new();
+    // The thread that looks may have no turn in time.
+    let mut here = 0;
     let most = at_most(&server, || {
         for _ in 0..20 {
             let mut peer = Raw::connect(server.address());
@@ -203,9 +205,13 @@ fn unread_replies_do_not_exceed_it() {
             peer.stream.write_all(&calls).unwrap();
             peers.push(peer);
         }
-        wait_until("some are closed", || closed_for(&server, CloseReason::BuffersFull) > 0);
+        wait_until("some are closed", || {
+            here = held(&server).max(here);
+            closed_for(&server, CloseReason::BuffersFull) > 0
+        });
         wait_until("what was admitted is answered", || server.ports()[0].queued() == 0);
     });
+    let most = most.max(here);
     assert!((BOUND / 2..BOUND + SLACK).contains(&most), "{most} bytes");
     bystander.end();
     drop(peers);

@@ -35,6 +35,7 @@ const WAIT: Method<(), ()> = Method::new("test.wait");
 const BLOCK: Method<(), ()> = Method::new("test.block");
 /// Ends in the way that the number names, or sleeps so many milliseconds, half of them without its permit.
 const END: Method<u64, Bytes> = Method::new("test.end");
+const WEIGH: Method<Bytes, usize> = Method::new("test.weigh");
 
 const REFUSES: u64 = 1_000;
 const PANICS: u64 = 1_001;
@@ -54,6 +55,7 @@ fn start(lines: &str) -> (RunningServer, Arc<Gate>) {
             tx.blocking(|| block.pass());
             Ok(())
         })
+        .handle(WEIGH, |_, bytes| Ok(bytes.len()))
         .handle(END, |tx, how| match how {
             REFUSES => Err(ApplicationError::new(7, "no")),
             PANICS => resume_unwind(Box::new("on purpose")),
@@ -301,9 +303,10 @@ fn refused_by_codel() -> Answers {
 fn refused_by_full_buffers() -> Answers {
     let (server, gate, mut client, mut ledger) = busy("Server_Buffer_Memory_MB=16\n");
     let (mut other, mut others) = (Raw::connect(server.address()), Ledger::default());
-    // Of the last not all is read as yet.
+    // Of the last not all is read as yet. Replies are short: large ones that nobody takes while the buffers are full
+    // would end the connection.
     let sending = thread::spawn(move || {
-        ledger.calls(&mut client, 4, "server.echo", &Bytes::from(vec![7; (4 << 20) - 100]));
+        ledger.calls(&mut client, 4, "test.weigh", &Bytes::from(vec![7; (4 << 20) - 100]));
         (client, ledger)
     });
     wait_until("the buffers are full", || server.ports()[0].buffer_bytes() > 14 << 20);
