@@ -83,6 +83,7 @@ impl Listener {
             return;
         }
         self.reached = stage;
+        self.recess = None;
         self.drain(Admits::OwnServer);
         if stage == Stage::Refusing {
             self.desk.admits = Admits::Nothing;
@@ -119,7 +120,7 @@ impl Listener {
     /// a transaction that is in flight may still have to call.
     pub(super) fn close_the_done(&mut self) {
         let now = Instant::now();
-        if self.is_stopping() || self.recess.is_none_or(|look| now < look) || self.guests.len() == 0 {
+        if self.recess.is_none_or(|look| now < look) || self.guests.len() == 0 {
             return;
         }
         self.recess = Some(now + RECESS_LOOK);
