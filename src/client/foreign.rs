@@ -70,8 +70,9 @@ impl Client {
         }
     }
 
-    /// As [`Client::call_json_timed`], for as long as `go_on` says so. It is asked ten times a second, on this thread;
-    /// once it says no, the call is cancelled, or not made again.
+    /// As [`Client::call_json_timed`], for as long as `go_on` says so. It is asked ten times a second, on this thread,
+    /// save while the call is being sent, for which a connection may have to be made first; once it says no, the call
+    /// is cancelled, or not made again.
     ///
     /// # Errors
     /// See [`Client::call`]. Of a call that was given up [`ClientError::Disconnected`] while it was out; while it

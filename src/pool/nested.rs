@@ -163,10 +163,13 @@ impl Nested {
     }
 }
 
+/// Transactions of a worker before their numbers come again: weeks of doing nothing else.
+const NUMBERS: u64 = 1 << 40;
+
 /// A transaction's number in chains: the `number`th of its worker. There is a place for each port and worker that can
-/// be, and room for so many transactions that they do not come again.
+/// be.
 pub(super) fn transaction(port: usize, worker: usize, number: u64) -> u64 {
-    (port as u64) << 56 | (worker as u64) << 40 | number
+    (port as u64) << 56 | (worker as u64) << 40 | (number % NUMBERS)
 }
 
 /// The port and the worker of a transaction. Of one that somebody made up, any.
@@ -323,6 +326,9 @@ mod tests {
         );
         nested.ended(1, 1);
         assert!(!is_nested(mine, None));
+        let late = transaction(1, 0, NUMBERS + 7);
+        nested.calls(1, 0, late);
+        assert!(is_nested(late, None), "however many ran before");
     }
 
     #[test]

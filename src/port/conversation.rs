@@ -105,11 +105,12 @@ enum State {
 pub struct Conversation {
     state: State,
     whims: Whims,
+    chained: bool,
 }
 
 impl Default for Conversation {
     fn default() -> Self {
-        Conversation { state: State::Preface, whims: Whims::default() }
+        Conversation { state: State::Preface, whims: Whims::default(), chained: false }
     }
 }
 
@@ -147,6 +148,11 @@ impl Conversation {
     /// Has the peer not said Hello yet?
     pub fn awaits_hello(&self) -> bool {
         matches!(self.state, State::Preface | State::Hello)
+    }
+
+    /// Have handlers called over it: of this server, or of others? Also those count that were refused.
+    pub fn is_chained(&self) -> bool {
+        self.chained
     }
 
     /// All that the peer had sent at that time was received.
@@ -290,6 +296,7 @@ impl Conversation {
             }
         };
         self.whims.called(header.call, prelude.deadline_ms);
+        self.chained |= chain.is_some();
         let wait = Duration::from_millis(prelude.deadline_ms.into());
         let deadline = (prelude.deadline_ms > 0).then(|| port.arrived + wait);
         let ahead = Ahead { calls: intake.calls.len(), ns: intake.cost_ns };

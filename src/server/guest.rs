@@ -80,8 +80,6 @@ pub(super) struct Guest {
     pub(super) dismissed: bool,
     /// In a port that is stopped: nothing of it was under way at the last look.
     pub(super) done: bool,
-    /// Handlers call over it: of this server, or of others.
-    pub(super) chained: bool,
     /// When it came, in seconds since the listener began.
     came_s: u32,
     /// How many came to the port before it, and it too.
@@ -118,7 +116,6 @@ impl Guest {
             leaving: None,
             dismissed: false,
             done: false,
-            chained: false,
             came_s,
             number,
             calls: 0,
@@ -255,7 +252,6 @@ impl Guest {
             desk.send_replies(&self.connection);
             let admitted = desk.intake.calls.len();
             self.calls += admitted as u64;
-            self.chained |= !desk.intake.chains.is_empty();
             if admitted > 0 {
                 let end = used + desk.intake.calls.last().map_or(0, |call| call.arguments_end());
                 if used == 0 && end > COPY_BYTES_MAX {
@@ -332,6 +328,20 @@ impl Guest {
         (self.paused, self.frame_since) = (false, None);
         self.share.set(0);
         self.finish();
+    }
+
+    /// The server or the port stops: tells the peer to send no more calls, and to close once it has its answers. Who
+    /// has a connection over which handlers call may keep it until it is told so again.
+    pub(super) fn say_goodbye(&mut self) {
+        self.done = false;
+        let mut frame = Vec::new();
+        goaway(&Refusal::new(Status::Draining, Status::Draining.text()), &mut frame);
+        self.connection.send(&mut frame, 0);
+    }
+
+    /// Do handlers call over it?
+    pub(super) fn is_chained(&self) -> bool {
+        self.conversation.is_chained()
     }
 
     /// Its place is wanted: tells it to close and call on another connection, unless it has begun to call.

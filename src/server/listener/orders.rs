@@ -8,9 +8,6 @@
 use super::super::accept::Acceptor;
 use super::{ACCEPT, Admits, Guest, Listener, Order, Stage};
 use crate::insight::{self, Whose};
-use crate::pool::Outlet;
-use crate::port::goaway;
-use crate::service::{Refusal, Status};
 use crate::stats::CloseReason;
 use crate::sync::{Arc, Sender};
 use mio::Interest;
@@ -83,11 +80,12 @@ impl Listener {
             return;
         }
         self.reached = stage;
+        self.recess = None;
         self.drain(Admits::OwnServer);
         if stage == Stage::Refusing {
             self.desk.admits = Admits::Nothing;
             // They were left open for what is over now.
-            self.say_goodbye(|guest| guest.chained);
+            self.say_goodbye(Guest::is_chained);
         }
         self.doorbell.reach(stage);
     }
@@ -101,12 +99,10 @@ impl Listener {
     }
 
     fn say_goodbye(&mut self, to: impl Fn(&Guest) -> bool) {
-        let mut frame = Vec::new();
         for id in self.guests.ids() {
             if let Some(guest) = self.guests.get_mut(id).filter(|guest| guest.leaving.is_none() && to(guest))
             {
-                goaway(&Refusal::new(Status::Draining, Status::Draining.text()), &mut frame);
-                guest.connection.send(&mut frame, 0);
+                guest.say_goodbye();
             }
         }
     }
@@ -119,7 +115,7 @@ impl Listener {
     /// a transaction that is in flight may still have to call.
     pub(super) fn close_the_done(&mut self) {
         let now = Instant::now();
-        if self.is_stopping() || self.recess.is_none_or(|look| now < look) || self.guests.len() == 0 {
+        if self.recess.is_none_or(|look| now < look) || self.guests.len() == 0 {
             return;
         }
         self.recess = Some(now + RECESS_LOOK);
@@ -128,8 +124,13 @@ impl Listener {
             let Some(guest) = self.guests.get_mut(id).filter(|guest| guest.leaving.is_none()) else {
                 continue;
             };
-            let done = guest.is_done() && !(guest.chained && in_flight);
-            if std::mem::replace(&mut guest.done, done) && done {
+            let (before, chained) = (guest.done, guest.is_chained());
+            let done = guest.is_done() && !(chained && in_flight);
+            if done && !before && chained {
+                guest.say_goodbye();
+            }
+            guest.done = done;
+            if done && before {
                 self.leave(id, CloseReason::ServerStopped);
             }
         }
