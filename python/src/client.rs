@@ -7,7 +7,7 @@ use crate::timeout::{Timeout, seconds};
 use crate::{decode, encode, errors};
 use boneyard::ClientError;
 use boneyard::client::{ClientOptions, Tried};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 use std::sync::{PoisonError, RwLock};
@@ -20,11 +20,13 @@ pub(crate) struct Client {
     /// `None` once closed. Never locked while Python code runs.
     native: RwLock<Option<Ours<boneyard::Client>>>,
     birth: Birth,
+    /// What is said to those who call when it is closed.
+    over: &'static str,
 }
 
 impl Client {
-    pub(crate) fn wrap(native: boneyard::Client) -> Client {
-        Client { native: RwLock::new(Some(Ours::new(native))), birth: Birth::now() }
+    pub(crate) fn wrap(native: boneyard::Client, over: &'static str) -> Client {
+        Client { native: RwLock::new(Some(Ours::new(native))), birth: Birth::now(), over }
     }
 
     /// The client that calls, with this timeout.
@@ -32,7 +34,7 @@ impl Client {
         self.birth.check()?;
         let native = self.native.read().unwrap_or_else(PoisonError::into_inner);
         let Some(native) = native.as_ref().map(Ours::get) else {
-            return Err(PyValueError::new_err("the client is closed"));
+            return Err(PyValueError::new_err(self.over));
         };
         Ok(match timeout {
             Timeout::Usual => native.clone(),
@@ -69,6 +71,14 @@ impl FromPyObject<'_, '_> for Addresses {
     }
 }
 
+/// How often a call is made again: one error for all numbers that are out of range.
+fn retries_of(given: &Bound<'_, PyAny>) -> PyResult<u32> {
+    given.extract().map_err(|error: PyErr| match error.is_instance_of::<PyOverflowError>(given.py()) {
+        true => PyValueError::new_err(format!("retries is a number from 0 to {}", u32::MAX)),
+        false => error,
+    })
+}
+
 #[pymethods]
 impl Client {
     #[new]
@@ -79,7 +89,7 @@ impl Client {
         name: Option<String>,
         timeout: Timeout,
         connect_timeout: f64,
-        retries: u32,
+        #[pyo3(from_py_with = retries_of)] retries: u32,
         throttle: bool,
     ) -> PyResult<Client> {
         let name = name.unwrap_or_else(|| concat!("boneyard-python ", env!("CARGO_PKG_VERSION")).to_owned());
@@ -94,7 +104,8 @@ impl Client {
             Timeout::Never => options.deadline(None),
             Timeout::After(deadline) => options.deadline(deadline),
         };
-        waited(py, boneyard::Client::connect_to(&address.0, options)).map(Client::wrap)
+        let native = waited(py, boneyard::Client::connect_to(&address.0, options))?;
+        Ok(Client::wrap(native, "the client is closed"))
     }
 
     /// Calls a method and waits for its result. Made again by itself, within its time, when it was refused for load,

@@ -121,6 +121,14 @@ def methods(client):
         return []
 
 
+def test_retries_are_a_number_that_can_be(server):
+    for retries in (-1, 2**32, 2**80):
+        with pytest.raises(ValueError, match="retries is a number from 0 to 4294967295"):
+            Client(server.address, retries=retries)
+    with pytest.raises(TypeError):
+        Client(server.address, retries="2")
+
+
 def test_a_closed_client_calls_no_more(server):
     client = Client(server.address)
     assert client.call("server.ping") is None
@@ -191,7 +199,7 @@ def test_a_session_is_attached_again_by_its_next_call(serve):
     assert watcher.call("server.info")["sessions"] == before, "the same session, on a new connection"
     ticket = session.detach()
     assert session.detach() == ticket, "twice is once"
-    with pytest.raises(ValueError, match="closed"):
+    with pytest.raises(ValueError, match="the session is closed or detached"):
         session.call("server.ping")
     with client.attach(ticket) as again:
         assert again.call("server.ping") is None

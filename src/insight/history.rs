@@ -123,5 +123,18 @@ impl Row {
 
 /// A time in milliseconds.
 pub(super) fn milliseconds(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
+    // Divided once: a product would end in 000000000002.
+    time.as_nanos() as f64 / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_has_the_digits_that_it_has() {
+        let text = |us| milliseconds(Duration::from_micros(us)).to_string();
+        assert_eq!([0, 1, 18_432, 2_000].map(text), ["0", "0.001", "18.432", "2"]);
+        assert!((0..2_000_000).step_by(7).all(|us| text(us).len() <= 8), "four digits, a point and three");
+    }
 }

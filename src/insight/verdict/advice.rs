@@ -168,13 +168,24 @@ fn throughput(scene: &Scene<'_>, gain: Gain, end: &str) -> String {
 /// The processors are full.
 pub(super) fn processors(scene: &Scene<'_>) -> Advice {
     let per_s = scene.per_s();
+    if scene.refuses_mostly() {
+        return without_lines(format!(
+            "{} calls are run a second, and to refuse the others takes the processors: clients had better wait as long as a \
+             refusal tells them. Until they do, nothing tells what a setting would bring.",
+            words::count(per_s),
+        ));
+    }
     if per_s <= 0.0 {
         return without_lines("Raising a setting would do nothing: there is no processor for more.");
     }
+    let help = match scene.processors.others >= 0.5 * scene.processors.cores {
+        true => "What helps is that other programs leave it more of them.",
+        false => "Faster handlers or more processors help.",
+    };
     let each = scene.processors.used / per_s;
     without_lines(format!(
         "Raising a setting would do nothing: a call costs {} of processor time, so {} processors do {} calls/s at most, and \
-         {} are done now. Faster handlers or more processors help.",
+         {} are done now. {help}",
         words::time(each),
         scene.processors.cores,
         words::count(scene.processors.cores / each.max(1e-9)),
@@ -256,7 +267,7 @@ fn refused_at_once(scene: &Scene<'_>, at: usize) -> f64 {
 /// There are too many sessions.
 pub(super) fn users(scene: &Scene<'_>, max: u64, refused: u64) -> Advice {
     // Who asks again is counted again, so no more than twice as many at once.
-    let more = u64::from(round_up((max + refused.min(max)) as f64)).min(USERS_MAX);
+    let more = u64::from(round_up((max + refused) as f64)).min(2 * max).min(USERS_MAX);
     if more <= max {
         return without_lines(
             "There cannot be more: clients must share connections, or another server help.",
@@ -265,7 +276,7 @@ pub(super) fn users(scene: &Scene<'_>, max: u64, refused: u64) -> Advice {
     let mut expected = match refused > max {
         true => format!("Room for {} more; who asks again counts again, so measure anew then.", more - max),
         false => {
-            format!("Room for {} more, as many as were refused; who asks again counts again.", more - max)
+            format!("Room for {} more, and {refused} were refused; who asks again counts again.", more - max)
         }
     };
     if let Some(connections) = scene.period.connections.1.filter(|connections| *connections < more) {

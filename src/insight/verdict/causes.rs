@@ -3,11 +3,11 @@
 //! Knows no clock and no earlier opinion; whether one look was like the others is for the judge. Where two things
 //! hold, the one is named whose change helps first: what turns clients away unmeant; a client that takes the others'
 //! share; the processors, which no setting helps; a method that holds the rest up; permits; workers; what somebody has
-//! asked to turn away. The last is then among the reasons of the others.
+//! asked to turn away. The first and the last do not hide the rest, which is then among the reasons.
 
 use super::advice::{self, Advice};
 use super::clients::{self, Noisy};
-use super::sizing::{FULL, Load, Processors, REFUSED};
+use super::sizing::{FULL, Load, Processors, REFUSED, most};
 use super::turned_away::{Troubles, meant, unmeant, within};
 use super::{Cause, words};
 use crate::config::Config;
@@ -66,11 +66,10 @@ pub(super) enum Full {
 /// What these looks say.
 pub(super) fn opinion(evidence: &Evidence<'_>) -> Opinion {
     let scene = Scene::of(evidence);
-    let limited = unmeant(&scene).or_else(|| scene.pressed().then(|| pressing(&scene)).flatten());
-    match (limited.or_else(|| crowded(&scene)).or_else(|| bursts(&scene)), meant(&scene)) {
-        (Some(limited), Some(besides)) => limited.besides(besides),
-        (limited, besides) => limited.or(besides).unwrap_or_else(|| nothing(&scene)),
-    }
+    let pressing = scene.pressed().then(|| pressing(&scene)).flatten();
+    let limited = pressing.or_else(|| crowded(&scene)).or_else(|| bursts(&scene));
+    let all = [unmeant(&scene), limited, meant(&scene)].into_iter().flatten();
+    all.reduce(Opinion::besides).unwrap_or_else(|| nothing(&scene))
 }
 
 impl Opinion {
@@ -104,8 +103,13 @@ impl<'a> Scene<'a> {
 
     /// The port where most calls find no place.
     pub(super) fn worst(&self) -> usize {
-        let left_over = |index: &usize| self.loads[*index].left_over();
-        (0..self.loads.len()).max_by(|one, two| left_over(one).total_cmp(&left_over(two))).unwrap_or(0)
+        self.left_over_most(|_| true).unwrap_or(0)
+    }
+
+    /// The same, of those of which this is true.
+    fn left_over_most(&self, of: impl Fn(&Load<'_>) -> bool) -> Option<usize> {
+        let ports = self.loads.iter().enumerate().filter(|(_, load)| of(load));
+        most(ports.map(|(index, load)| (index, load.left_over())))
     }
 
     /// The part of the time in which calls of some port had a worker and no permit.
@@ -116,6 +120,12 @@ impl<'a> Scene<'a> {
     /// Handlers that run, and do not wait in `tx.blocking`.
     fn running(&self) -> f64 {
         self.sum(|load| load.busy - load.port.workers_blocked)
+    }
+
+    /// So much more is refused than run that what the processors do says nothing of a call that runs.
+    pub(super) fn refuses_mostly(&self) -> bool {
+        let refused = self.sum(|load| load.refused_per_s);
+        refused > 0.0 && refused >= 10.0 * self.per_s()
     }
 
     fn processors_full(&self) -> bool {
@@ -144,10 +154,7 @@ impl<'a> Scene<'a> {
         if self.permits_full() && (self.without_permit() >= 0.5 || returning >= 1.0 || refused) {
             return Some(Full::Permits);
         }
-        let full = |index: &usize| self.loads[*index].pressed() && self.loads[*index].full();
-        let left_over = |index: &usize| self.loads[*index].left_over();
-        let fuller = |one: &usize, two: &usize| left_over(one).total_cmp(&left_over(two));
-        (0..self.loads.len()).filter(full).max_by(fuller).map(Full::Workers)
+        self.left_over_most(|load| load.limited()).map(Full::Workers)
     }
 }
 
@@ -255,18 +262,27 @@ fn processors(scene: &Scene<'_>, full: Option<Full>) -> Opinion {
     if cpu.stolen >= 0.1 * cpu.cores {
         because.push(format!("The host of this machine takes {} of them away.", words::count(cpu.stolen)));
     }
+    if cpu.others >= 0.1 * cpu.cores {
+        because.push(format!("Other programs on this machine use {} of them.", words::count(cpu.others)));
+    }
     if cpu.wanted >= 1.0 {
         because.push(format!("{} ready to run had none.", words::plural(cpu.wanted, "thread")));
     }
     let running = scene.running();
     because.push(format!("{} run at once on {} processors.", words::plural(running, "call"), cpu.cores));
     because.extend(refused_in_words(scene));
-    because.extend(full.map(|full| format!("{} Raising that would not help.", full_in_words(scene, full))));
+    let (headline, raising) = match scene.refuses_mostly() {
+        true => ("The processors are busy with refusing calls.", ""),
+        false => {
+            ("The processors are busy: no setting makes this server faster.", " Raising that would not help.")
+        }
+    };
+    because.extend(full.map(|full| format!("{}{raising}", full_in_words(scene, full))));
     Opinion {
         cause: Cause::Cpu,
         clear: clear((cpu.used + cpu.wanted).min(cpu.cores), 0.4 * cpu.cores, 0.85 * cpu.cores),
         pressed: scene.pressed(),
-        headline: "The processors are busy: no setting makes this server faster.".to_owned(),
+        headline: headline.to_owned(),
         because,
         advice: advice::processors(scene),
     }
@@ -363,6 +379,15 @@ fn setting(scene: &Scene<'_>, full: Full, advice: Advice) -> Opinion {
                 because.push(format!(
                     "{} of them wait in tx.blocking, without a permit.",
                     words::count(load.port.workers_blocked)
+                ));
+            }
+            let limited =
+                scene.loads.iter().filter(|other| other.limited() && other.port.name != load.port.name);
+            let others: Vec<_> = limited.map(|other| &*other.port.name).collect();
+            if !others.is_empty() {
+                because.push(format!(
+                    "Also full, each with workers of its own: port {}.",
+                    others.join(", port ")
                 ));
             }
             let headline = format!("The workers of port {port} limit it: all {} are busy.", load.workers);

@@ -79,6 +79,11 @@ impl<'a> Load<'a> {
         self.refuses() || self.waiting >= 1.0 && (self.per_s == 0.0 || self.wait >= 0.25 * self.run)
     }
 
+    /// Its workers are what calls wait for.
+    pub(super) fn limited(&self) -> bool {
+        self.pressed() && self.full()
+    }
+
     /// A good part of the calls is refused.
     pub(super) fn refuses(&self) -> bool {
         self.refused_per_s > (WORTH - 1.0) * self.per_s
@@ -113,6 +118,8 @@ pub(super) struct Processors {
     /// Of the machine, none of them this process's share exceeded; `None` where the system does not say.
     pub(super) idle: Option<f64>,
     pub(super) stolen: f64,
+    /// What other programs use; 0 where the system does not say.
+    pub(super) others: f64,
     /// Threads of this process that were ready and had none.
     pub(super) wanted: f64,
 }
@@ -123,11 +130,13 @@ impl Processors {
         let used = period.cores_used.clamp(0.0, cores);
         let (idle, stolen) = period.cores_idle_and_stolen.unzip();
         let idle = idle.map(|idle| idle.clamp(0.0, cores - used));
+        let stolen = stolen.unwrap_or(0.0).min(cores);
         Processors {
             cores,
             used,
             idle,
-            stolen: stolen.unwrap_or(0.0).min(cores),
+            stolen,
+            others: idle.map_or(0.0, |idle| (cores - used - idle - stolen).max(0.0)),
             wanted: period.cores_wanted,
         }
     }
@@ -178,6 +187,13 @@ impl Gain {
     pub(super) fn is_worth_it(&self) -> bool {
         self.likely >= WORTH
     }
+}
+
+/// Of ports, each with how much it has of something, the first that has at least half of what any has: of those that
+/// are alike always the same one. `None` for none.
+pub(super) fn most(all: impl Iterator<Item = (usize, f64)> + Clone) -> Option<usize> {
+    let half = 0.5 * all.clone().map(|(_, much)| much).fold(0.0, f64::max);
+    all.into_iter().find(|(_, much)| *much >= half).map(|(port, _)| port)
 }
 
 /// The next number that looks like a setting: tens above 20.

@@ -138,7 +138,7 @@ fn of_clients() -> Vec<Situation> {
     let many = &["Server_Session_Calls=0"];
     let calls = Cause::SessionCalls;
     vec![
-        ("users", Reel::new(users), full, Cause::Users, &["Server_MaxUsers=50"], "Room for 10 more, as many"),
+        ("users", Reel::new(users), full, Cause::Users, &["Server_MaxUsers=50"], "Room for 10 more, and "),
         ("users, many", Reel::new(users), crowd, Cause::Users, &["Server_MaxUsers=80"], "measure anew"),
         (
             "restricted",

@@ -5,6 +5,7 @@
 
 use super::advice::{self, Advice};
 use super::causes::{Opinion, Scene, clear};
+use super::sizing::most;
 use super::{Cause, words};
 use crate::insight::Period;
 use crate::service::Status;
@@ -62,11 +63,11 @@ impl Troubles {
         all: &VecDeque<Troubles>,
         of: impl Fn(&Troubles) -> &Vec<u64>,
     ) -> Option<(usize, u64)> {
-        let ports = 0..all.back()?.queue_full.len();
         let at = |port: usize| refused(all, |troubles| of(troubles).get(port).copied().unwrap_or(0));
-        let (port, (looks, count)) =
-            ports.map(|port| (port, at(port))).max_by_key(|(_, (_, count))| *count)?;
-        (looks >= TROUBLED_LOOKS).then_some((port, count))
+        let ports = (0..all.back()?.queue_full.len()).map(|port| (port, at(port)));
+        let troubled = ports.filter(|(_, (looks, _))| *looks >= TROUBLED_LOOKS);
+        let port = most(troubled.map(|(port, (_, count))| (port, count as f64)))?;
+        Some((port, at(port).1))
     }
 }
 

@@ -85,6 +85,97 @@ fn of_two_ports_the_one_that_starves_is_named() {
     assert_eq!(verdict.lines, ["LAN2_Pool_Tasks=40", "Server_Max_Concurrent_Trans=50"]);
 }
 
+const THREE: &str = "Ports=TCPIP,LAN2,LAN3\nLAN2_TCPIPAddress=127.0.0.1:2\nLAN3_TCPIPAddress=127.0.0.1:3\n";
+
+#[test]
+fn of_ports_that_are_alike_the_first_is_named_all_the_time_and_the_others_with_it() {
+    let waiting = |waiting| Port { waiting, ..pressed() };
+    let reel = || Reel::new(&format!("{THREE}Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=60\n"));
+    let (mut reel, mut judge) = (reel(), Judge::default());
+    for look in 0..40 {
+        // The longest queue is another's each time.
+        let mut waits = [30, 36, 42];
+        waits.rotate_left(look / 5 % 3);
+        drop(reel.look(&mut judge, &second(waits.map(waiting).into())));
+        let verdict = judge.verdict();
+        if look >= 4 {
+            assert_eq!(verdict.cause, Cause::Pool { port: "TCPIP".to_owned() }, "{look}: {verdict:#?}");
+            let others = "Also full, each with workers of its own: port LAN2, port LAN3.";
+            assert!(verdict.because.iter().any(|because| because == others), "{verdict:#?}");
+        }
+    }
+}
+
+#[test]
+fn of_queues_that_are_alike_the_first_is_named_all_the_time() {
+    let (mut reel, mut judge) = (Reel::new(&format!("{THREE}Server_Queue_Limit=100\n")), Judge::default());
+    let refuses = |queue_full| {
+        Port { busy: 2, queue_full, queue_filled: 1, ..Port::of(10) }.runs("note.read", 100, 0.0, 0.02)
+    };
+    for look in 0..40 {
+        let mut refused = [0, 40, 50];
+        refused[1..].rotate_left(look / 8 % 2);
+        drop(reel.look(&mut judge, &second(refused.map(refuses).into())));
+        let cause = &judge.verdict().cause;
+        assert!(look < 5 || *cause == Cause::QueueBound { port: "LAN2".to_owned() }, "{look}: {cause:?}");
+    }
+}
+
+#[test]
+fn what_keeps_all_waiting_is_among_the_reasons_where_clients_are_turned_away() {
+    let sessions = SessionCounts { open: 40, max: Some(40), ..SessionCounts::default() };
+    let port = Port { turned_away: 5, ..pressed() };
+    let ini = "Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=40\nServer_MaxUsers=40\n";
+    let verdict = verdict_after(Reel::new(ini), &Second { sessions, ..second(vec![port]) });
+    assert_eq!(verdict.cause, Cause::Users, "{verdict:#?}");
+    let besides = "Besides: The workers of port TCPIP limit it: all 10 are busy.";
+    assert!(verdict.because.iter().any(|because| because == besides), "{verdict:#?}");
+}
+
+#[test]
+fn as_many_sessions_again_and_no_more_are_advised() {
+    let sessions = SessionCounts { open: 32, max: Some(32), ..SessionCounts::default() };
+    let line = |turned_away| {
+        let second = Second { sessions, ..second(vec![Port { turned_away, ..Port::of(10) }]) };
+        verdict_after(Reel::new("Server_MaxUsers=32\n"), &second).lines
+    };
+    assert_eq!(
+        (line(1), line(9)),
+        (vec!["Server_MaxUsers=50".to_owned()], vec!["Server_MaxUsers=64".to_owned()])
+    );
+}
+
+#[test]
+fn what_refusals_cost_is_no_calls_cost() {
+    let port = Port { busy: 4, waiting: 20, without_permit: 0.9, queue_full: 180_000, ..Port::of(40) };
+    let port = port.runs("load.sleep", 200, 0.1, 0.02);
+    let busy = Second { out: 4, used: 0.9, idle: 0.0, ..second(vec![port]) };
+    let ini = "Server_Pool_Tasks=40\nServer_Max_Concurrent_Trans=4\nServer_Queue_Limit=20\n";
+    let verdict = verdict_after(Reel::new(ini), &busy);
+    assert_eq!(verdict.headline, "The processors are busy with refusing calls.");
+    assert!(verdict.expected.starts_with("200 calls are run a second"), "{verdict:#?}");
+    assert!(!verdict.because.iter().any(|because| because.contains("would not help")), "{verdict:#?}");
+}
+
+#[test]
+fn processors_that_others_have_are_said_to_be_theirs() {
+    let verdict = verdict_after(
+        Reel::new("Server_Pool_Tasks=20\nServer_Max_Concurrent_Trans=20\n"),
+        &Second {
+            out: 10,
+            used: 0.2,
+            idle: 0.0,
+            wanted: 9.9,
+            ports: vec![Port { busy: 10, ..Port::of(20) }.runs("load.sleep", 900, 0.001, 0.011)],
+            ..Second::default()
+        },
+    );
+    assert_eq!(verdict.cause, Cause::Cpu, "{verdict:#?}");
+    let others = "Other programs on this machine use 1.8 of them.";
+    assert!(verdict.because.iter().any(|because| because == others), "{verdict:#?}");
+    assert!(verdict.expected.ends_with("other programs leave it more of them."), "{verdict:#?}");
+}
+
 #[test]
 fn a_pool_as_large_as_the_throttle_needs_both_lines() {
     let ini = "Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=10\n";
