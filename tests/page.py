@@ -164,9 +164,18 @@ class Page:
                         self.pending[what["requestId"]] = url
                 case "Network.loadingFinished" if what["requestId"] in self.pending:
                     del self.pending[what["requestId"]]
-                    body = self.ask("Network.getResponseBody", requestId=what["requestId"])["body"]
-                    overview = json.loads(body)
-                    self.answers[overview["uptime_s"]] = overview
+                    if body := self.body(what["requestId"]):
+                        overview = json.loads(body)
+                        self.answers[overview["uptime_s"]] = overview
+
+    def body(self, request):
+        """What was answered; None where the browser has dropped it with the page that asked."""
+        try:
+            return self.ask("Network.getResponseBody", requestId=request)["body"]
+        except Wrong as wrong:
+            if "No resource with given identifier" in str(wrong):
+                return None
+            raise
 
     def open(self, size, dark):
         width, height = size
@@ -194,6 +203,8 @@ class Page:
             self.gather()
             if time.monotonic() > deadline:
                 raise Wrong("the page shows an answer that never came")
+            time.sleep(0.02)
+            seen = self.script(FIGURES)
         return seen, self.answers[seen["uptime"]]
 
     def picture(self, path):
