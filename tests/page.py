@@ -66,7 +66,8 @@ class Browser:
         program = shutil.which("chromium")
         if program is None:
             raise SystemExit("tests/page.py needs chromium: .ci/install brings it")
-        self.folder = tempfile.TemporaryDirectory()
+        # Its processes may still write there when the first of them has ended.
+        self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         theirs, self.say = os.pipe()
         self.hear, ours = os.pipe()
         # The browser speaks on descriptors 3 and 4, which may be taken here: a shell puts them there.
