@@ -28,7 +28,7 @@ const TELL: Duration = Duration::from_millis(100);
 const BUFFER_BYTES: usize = 256 << 10;
 
 /// How long to wait for answers still out when an open loop ends.
-const LAST_ANSWERS: Duration = Duration::from_secs(2);
+const LAST_ANSWERS: Duration = Duration::from_secs(10);
 
 pub(super) struct Driver<'a> {
     plan: &'a Plan,
