@@ -1,9 +1,9 @@
 //! What happened between two pictures: rates, times, and how full things were on average.
 
 use super::picture::{Answers, Picture, PortPicture, SessionCounts, Workers};
+use crate::service::ClientId;
 use crate::stats::{CloseReason, Distribution, Parts};
 use crate::sync::Arc;
-use std::net::IpAddr;
 use std::time::Duration;
 
 /// A stretch of a server's life.
@@ -30,7 +30,7 @@ pub struct Period {
     /// Connections refused because their address connects too often.
     pub refused_connects: u64,
     /// Of those addresses the one that did so most of late, and how often in its minute.
-    pub connects_most: Option<(IpAddr, u32)>,
+    pub connects_most: Option<(ClientId, u32)>,
     /// Sessions, at the end.
     pub sessions: SessionCounts,
     /// The ports.

@@ -2,11 +2,11 @@
 //!
 //! Made by the server, in a fraction of a millisecond and without asking its listeners and workers.
 
-use crate::service::Status;
+use crate::service::{ClientId, Status};
 use crate::stats::{CloseReason, Distribution, Parts};
 use crate::sync::Arc;
 use serde::{Deserialize, Serialize};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 /// A whole server.
@@ -29,7 +29,7 @@ pub struct Picture {
     /// Connections open, over all ports, and those that there can be (`None` without end).
     pub connections: (u64, Option<u64>),
     /// Of the addresses refused for connecting too often the one that did so most of late, and how often in its minute.
-    pub connects_most: Option<(IpAddr, u32)>,
+    pub connects_most: Option<(ClientId, u32)>,
     /// Bytes of all buffers, and of the most there may be.
     pub buffer_bytes: (u64, u64),
     /// The ports, in the order of the INI.

@@ -7,10 +7,9 @@
 
 use super::connects::{Connects, Verdict};
 use crate::config::Config;
-use crate::service::{Refusal, Status};
+use crate::service::{ClientId, Refusal, Status};
 use crate::stats::PortStats;
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering};
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// When a connection refused for want of descriptors may be tried again.
@@ -52,21 +51,21 @@ impl Door {
         self.connections.load(Ordering::SeqCst)
     }
 
-    /// Of the addresses refused for connecting too often the one that did so most of late, and how often in its minute.
-    pub(super) fn connects_most(&self) -> Option<(IpAddr, u32)> {
+    /// Of the clients refused for connecting too often the one that did so most of late, and how often in its minute.
+    pub(super) fn connects_most(&self) -> Option<(ClientId, u32)> {
         self.connects.lock().most()
     }
 
     /// Somebody has connected to a port: lets him in, or counts and says why not.
     pub(super) fn knock(
         self: &Arc<Door>,
-        peer: IpAddr,
+        client: ClientId,
         now: Instant,
         stats: &PortStats,
     ) -> Result<Pass, Refusal> {
-        let Verdict { refused_for, often } = self.connects.lock().connect(peer, now);
+        let Verdict { refused_for, often } = self.connects.lock().connect(client, now);
         if let Some((count, within)) = often {
-            self.tell_of_often(peer, count, within, refused_for);
+            self.tell_of_often(client, count, within, refused_for);
         }
         if let Some(time) = refused_for {
             stats.refused_connects.add(1);
@@ -98,9 +97,8 @@ impl Door {
         }
     }
 
-    fn tell_of_often(&self, peer: IpAddr, count: u32, within: Duration, refused_for: Option<Duration>) {
+    fn tell_of_often(&self, client: ClientId, count: u32, within: Duration, refused_for: Option<Duration>) {
         let seconds = within.as_secs_f64();
-        let peer = peer.to_canonical();
         let (refused, limit) = match (refused_for, self.connects_max) {
             (Some(time), Some(limit)) => (
                 format!("; the next {:.0} s it is refused", time.as_secs_f64()),
@@ -109,7 +107,7 @@ impl Door {
             _ => Default::default(),
         };
         log::warn!(
-            "{peer} connects too often: {count} times in {seconds:.1} s{refused}{limit}; a client should keep one connection \
+            "{client} connects too often: {count} times in {seconds:.1} s{refused}{limit}; a client should keep one connection \
              open, and carry all its sessions on it"
         );
     }
@@ -129,9 +127,11 @@ impl Drop for Pass {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::Ipv4Addr;
+    use std::net::{IpAddr, Ipv4Addr};
 
-    const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    fn peer() -> ClientId {
+        ClientId::of(IpAddr::V4(Ipv4Addr::LOCALHOST))
+    }
 
     fn status(knock: Result<Pass, Refusal>) -> Result<Pass, Status> {
         knock.map_err(|refusal| refusal.status)
@@ -141,14 +141,14 @@ mod tests {
     fn there_are_as_many_passes_as_places_and_not_one_more() {
         let door = Arc::new(Door::new(&Config::default_with(2), 3));
         let (now, stats) = (Instant::now(), PortStats::default());
-        let mut passes: Vec<Pass> = (0..3).map(|_| door.knock(PEER, now, &stats).unwrap()).collect();
-        let refused = door.knock(PEER, now, &stats).unwrap_err();
+        let mut passes: Vec<Pass> = (0..3).map(|_| door.knock(peer(), now, &stats).unwrap()).collect();
+        let refused = door.knock(peer(), now, &stats).unwrap_err();
         assert_eq!((refused.status, refused.fault.retry_after_ms), (Status::NoDescriptors, 1000));
         assert_eq!((stats.refused_descriptors.get(), door.refused.load(Ordering::SeqCst)), (1, 1));
         passes.pop();
         assert_eq!(door.refused.load(Ordering::SeqCst), 0, "it is over");
-        passes.push(door.knock(PEER, now, &stats).unwrap());
-        assert_eq!(status(door.knock(PEER, now, &stats)).unwrap_err(), Status::NoDescriptors);
+        passes.push(door.knock(peer(), now, &stats).unwrap());
+        assert_eq!(status(door.knock(peer(), now, &stats)).unwrap_err(), Status::NoDescriptors);
         drop(passes);
         assert_eq!(door.connections.load(Ordering::SeqCst), 0);
     }
@@ -159,10 +159,10 @@ mod tests {
         config.max_connects.value = Some(2);
         let door = Arc::new(Door::new(&config, 10));
         let (now, stats) = (Instant::now(), PortStats::default());
-        (0..2).for_each(|_| drop(door.knock(PEER, now, &stats).unwrap()));
-        let refused = door.knock(PEER, now + Duration::from_secs(20), &stats).unwrap_err();
+        (0..2).for_each(|_| drop(door.knock(peer(), now, &stats).unwrap()));
+        let refused = door.knock(peer(), now + Duration::from_secs(20), &stats).unwrap_err();
         assert_eq!((refused.status, refused.fault.retry_after_ms), (Status::ConnectLimit, 40_000));
         assert_eq!((stats.refused_connects.get(), door.connections.load(Ordering::SeqCst)), (1, 0));
-        assert_eq!(door.connects_most(), Some((PEER, 3)));
+        assert_eq!(door.connects_most(), Some((peer(), 3)));
     }
 }

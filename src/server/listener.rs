@@ -19,7 +19,7 @@ use super::slots::{Id, Slots};
 use super::transport::Transport;
 use super::watch::Watch;
 use crate::pool::Share;
-use crate::service::{Caller, Refusal, Status};
+use crate::service::{Caller, ClientId, Refusal, Status};
 use crate::stats::CloseReason;
 use crate::sync::Arc;
 use mio::net::TcpStream;
@@ -242,7 +242,7 @@ impl Listener {
 
     fn receive(&mut self, stream: TcpStream, peer: SocketAddr, now: Instant) {
         let port = &self.desk.port;
-        match self.door.knock(peer.ip(), now, &port.stats) {
+        match self.door.knock(ClientId::of(peer.ip()), now, &port.stats) {
             Err(refusal) => self.farewell.refuse(stream, &refusal, self.poll.registry(), now),
             Ok(pass) => {
                 if let Err(error) = self.welcome_in(stream, peer, pass) {

@@ -4,6 +4,7 @@
 //! thread may have a host (`host.rs`).
 
 pub mod builtin;
+mod client_id;
 mod handler;
 pub(crate) mod host;
 #[cfg(feature = "server")]
@@ -14,6 +15,7 @@ pub mod session;
 mod status;
 mod transaction;
 
+pub use client_id::ClientId;
 pub use handler::{ApplicationError, Refusal};
 pub(crate) use host::Host;
 pub use host::blocking;

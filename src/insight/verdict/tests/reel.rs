@@ -6,7 +6,7 @@ use crate::insight::{
     Answers, Cpu, Guest, History, MethodPicture, Period, Permits, Picture, PortPicture, SessionCounts,
     Workers,
 };
-use crate::service::Status;
+use crate::service::{ClientId, Status};
 use crate::stats::{CloseReason, Histogram, Parts};
 use crate::sync::Arc;
 use std::collections::BTreeMap;
@@ -217,7 +217,7 @@ impl Reel {
             permits: Permits { limit, out: second.out, peak: second.out },
             sessions: second.sessions,
             connections: (100, Some(100)),
-            connects_most: Some((Ipv4Addr::new(192, 0, 2, 7).into(), 90)),
+            connects_most: Some((ClientId::of(Ipv4Addr::new(192, 0, 2, 7).into()), 90)),
             buffer_bytes: (0, 1),
             ports: second.ports.iter().enumerate().map(|(index, port)| self.port(index, port)).collect(),
         }
