@@ -34,6 +34,8 @@ pub mod client;
 pub mod config;
 #[cfg(feature = "server")]
 pub mod insight;
+#[cfg(any(feature = "client", feature = "server"))]
+mod net;
 #[cfg(feature = "server")]
 mod pool;
 pub mod port;

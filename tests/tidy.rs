@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Each module and the modules it may use, itself not named. `docs/ARCHITECTURE.md` has the same table.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 15] = [
     ("sync", &[]),
+    ("net", &[]),
     ("wire", &[]),
     ("config", &[]),
     ("schema", &[]),
@@ -18,10 +19,10 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ("port", &["wire", "service", "stats", "sync"]),
     ("pool", &["port", "service", "stats", "sync", "wire"]),
     ("insight", &["config", "service", "stats", "sync"]),
-    ("admin", &["config", "insight", "sync"]),
-    ("server", &["admin", "config", "insight", "pool", "port", "service", "stats", "sync", "wire"]),
-    ("client", &["schema", "service", "sync", "wire"]),
-    ("bench", &["service", "wire"]),
+    ("admin", &["config", "insight", "net", "sync"]),
+    ("server", &["admin", "config", "insight", "net", "pool", "port", "service", "stats", "sync", "wire"]),
+    ("client", &["net", "schema", "service", "sync", "wire"]),
+    ("bench", &["net", "service", "wire"]),
     ("cli", &[EVERYTHING]),
 ];
 const EVERYTHING: &str = "everything";
