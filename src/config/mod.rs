@@ -36,6 +36,7 @@ pub use address::{ADMIN_PORT, DEFAULT_PORT, ListenAddress};
 pub use advice::{Ceiling, Machine, Warning, advise};
 pub use error::{ConfigError, ConfigErrors, Problem};
 pub use in_force::InForce;
+pub(crate) use parse::nearest;
 pub use report::Report;
 pub use sizing::PoolRule;
 
