@@ -10,11 +10,12 @@ use boneyard::client::{Blame, ClientError, ClientOptions};
 use boneyard::config::Config;
 use boneyard::port;
 use boneyard::server::{RunningServer, Server};
-use boneyard::service::builtin::PING;
+use boneyard::service::builtin::{PING, SCHEMA};
 use boneyard::service::{Fault, Refusal, Status};
+use boneyard::wire::body::MethodEntry;
 use boneyard::wire::{Codec, Flags, Header, Kind};
 use common::{PATIENCE, wait_until};
-use hand_server::{DOUBLE, HandServer};
+use hand_server::{DOUBLE, HandServer, pair_with};
 use socket2::SockRef;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -280,6 +281,22 @@ fn whatever_answers_in_place_of_a_welcome_the_call_is_made_when_the_server_is_ba
         let serving = thread::spawn(move || serving.serve());
         assert_eq!(calling.join().unwrap(), Ok(42), "{name}");
         assert_eq!(serving.join().unwrap(), 1);
+    }
+}
+
+#[test]
+fn a_question_about_types_that_goes_wrong_says_that_the_call_was_not_sent() {
+    let entry = |number, name: &str, fingerprint| MethodEntry { number, name: name.to_owned(), fingerprint };
+    let methods = || vec![entry(1, DOUBLE.name(), 12345), entry(2, SCHEMA.name(), 0)];
+    for status in [999, Status::Panicked.code(), Status::BadResponse.code(), Status::Ok.code()] {
+        let welcome = port::welcome("hand".to_owned(), hand_server::BODY_BYTES_MAX, methods());
+        let (_server, client, mut peer) = pair_with(options().retries(0), welcome);
+        let calling = thread::spawn(move || client.call(DOUBLE, &1).unwrap_err());
+        let question = peer.call();
+        assert_eq!(question.method, 2, "it asks for the types first");
+        peer.answer_bytes(&question, status, b"whatever");
+        let error = calling.join().unwrap();
+        assert!(error.never_started(), "{status}: {error:?}");
     }
 }
 

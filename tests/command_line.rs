@@ -252,7 +252,10 @@ fn what_is_wrong_with_a_call_is_said_by_whose_fault_it_is() {
     let nobody = TcpListener::bind((own_address(2), 0)).unwrap().local_addr().unwrap().to_string();
     for said in [call(&nobody, &["server.ping"]), run(&mut boneyard(&["methods", &nobody]))] {
         assert_eq!(said.code, Some(1));
-        assert!(said.err.contains(&format!("no connection: cannot connect to {nobody}: Connection refused")), "{said:?}");
+        assert!(
+            said.err.contains(&format!("no connection: cannot connect to {nobody}: Connection refused")),
+            "{said:?}"
+        );
     }
 }
 

@@ -171,6 +171,18 @@ fn graver(before: Option<ClientError>, last: ClientError) -> ClientError {
     before.filter(|before| last.never_started() && !before.never_started()).unwrap_or(last)
 }
 
+/// The outcome of a call that another one needs first, as the other is told it, which has not been sent. `None` where
+/// the connection is gone: on another one it can be.
+pub(super) fn before_the_call<T>(outcome: Result<T, ClientError>) -> Result<Option<T>, ClientError> {
+    match outcome {
+        Ok(outcome) => Ok(Some(outcome)),
+        Err(ClientError::Disconnected { .. } | ClientError::Protocol(_)) => Ok(None),
+        Err(ClientError::DeadlineExceeded { .. }) => Err(ClientError::late(false)),
+        Err(error) if error.never_started() => Err(error),
+        Err(error) => Err(ClientError::Disconnected { may_have_run: false, reason: error.to_string() }),
+    }
+}
+
 /// Wakes a thread that waits for either of two calls.
 #[derive(Default)]
 struct Bell {
