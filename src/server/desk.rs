@@ -104,7 +104,10 @@ impl Desk {
     /// A connection is closed: its session ends.
     pub(super) fn show_out(&self, connection: &Connection, reason: CloseReason) {
         if connection.is_welcomed() {
-            self.sessions.leave(self.tracked(connection), reason);
+            // A call that still runs may open a session: it finds that it comes too late.
+            let opens = connection.in_flight() > 0;
+            let carried = if opens { Some(connection.sessions()) } else { connection.sessions_if_any() };
+            self.sessions.leave(connection.peer(), (self.tracked(connection), carried), reason);
         }
     }
 

@@ -375,9 +375,8 @@ impl Guest {
     /// Is it meant?
     pub(super) fn is_one_of(&self, whose: &insight::Whose) -> bool {
         match whose {
-            insight::Whose::All => true,
-            insight::Whose::Peer(peer) => self.connection.peer().ip().to_canonical() == peer.to_canonical(),
             insight::Whose::One(_, number) => self.number == *number,
+            others => others.means(self.connection.peer().ip()),
         }
     }
 

@@ -221,6 +221,10 @@ impl House for Overseer {
         self.drop_whom(which)
     }
 
+    fn drop_sessions(&self, which: &Whose) -> usize {
+        self.drop_sessions_of(which)
+    }
+
     fn stop_port(&self, port: &str) -> Result<(), String> {
         self.stop_one(port)
     }
@@ -283,6 +287,7 @@ impl House for Overseer {
             permits: Permits { limit: throttle.limit(), out, peak },
             sessions: SessionCounts {
                 open: self.sessions.len() as u64,
+                opened: self.sessions.opened() as u64,
                 peak: most,
                 timed_out,
                 displaced,

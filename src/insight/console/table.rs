@@ -160,9 +160,9 @@ static COMMANDS: &[Command] = &[
     },
     Command {
         words: &["drop"],
-        arguments: "ALL|ADDRESS|PORT/ID",
+        arguments: "ALL|ADDRESS|PORT/ID|SESSION",
         takes: (1, 1),
-        doc: "Closes connections: all, those of an address, or one as show users names it.",
+        doc: "Closes connections and opened sessions: all, those of an address, or one as the lists name it.",
         completes: These(&["all"]),
         run: |insight, arguments| act::drop_guests(insight, &arguments[0]),
     },

@@ -151,7 +151,11 @@ fn of_work(list: &mut List, picture: &Picture, figures: Figures) {
 fn of_sessions(list: &mut List, picture: &Picture) {
     static OPEN: Family = Family::gauge("boneyard_sessions", "", "Sessions open.");
     static PEAK: Family = Family::gauge("boneyard_sessions_peak", "", "Most sessions that were ever open.");
-    static MAX: Family = Family::gauge("boneyard_sessions_limit", "", "Most sessions: Server_MaxUsers.");
+    static MAX: Family = Family::gauge(
+        "boneyard_sessions_limit",
+        "",
+        "Most connections, and most opened sessions: Server_MaxUsers.",
+    );
     static ALL_DROPPED: Family = Family::counter(
         "boneyard_idle_sessions_closed",
         "",

@@ -38,13 +38,25 @@ impl Overseer {
     pub(super) fn drop_whom(&self, whose: &Whose) -> usize {
         let meant = |port: &&OverseenPort| match whose {
             Whose::One(name, _) => port.name.eq_ignore_ascii_case(name),
-            Whose::All | Whose::Peer(_) => true,
+            Whose::All | Whose::Peer(_) | Whose::Client(_) => true,
+            Whose::Session(_) => false,
         };
         let order = |port: &OverseenPort| ask(&port.bell, |answer| Order::Drop(whose.clone(), answer));
         let asked: Vec<_> = self.ports.iter().filter(meant).map(order).collect();
         let dropped = asked.into_iter().filter_map(Awaited::get).sum();
         if dropped > 0 {
             log::info!("The administrator closes {dropped} connections");
+        }
+        dropped
+    }
+
+    pub(super) fn drop_sessions_of(&self, whose: &Whose) -> usize {
+        let dropped = self.sessions.drop_those(|session| match whose {
+            Whose::Session(id) => session.id() == *id,
+            others => others.means(session.peer().ip()),
+        });
+        if dropped > 0 {
+            log::info!("The administrator closes {dropped} sessions");
         }
         dropped
     }
