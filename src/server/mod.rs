@@ -13,6 +13,7 @@ mod doorbell;
 mod farewell;
 mod given_up;
 mod guest;
+mod holders;
 mod listener;
 pub mod machine;
 mod note;
@@ -46,6 +47,7 @@ use bind::{Bound, Silence};
 use desk::{Admits, BUFFER_BYTES, Desk};
 use door::Door;
 use farewell::Farewell;
+use holders::Holders;
 use listener::Listener;
 use overseer::Program;
 use patience::{Limits, Patience};
@@ -317,6 +319,9 @@ impl House {
                 sessions: Arc::clone(&sessions),
                 admits: Admits::All,
                 intake: Intake::default(),
+                answered: 0,
+                holders: Holders::new(),
+                displaced: Vec::new(),
                 buffers: vec![vec![0; BUFFER_BYTES]],
             };
             let looks = handles.is_empty().then(|| Arc::clone(&sessions));
