@@ -18,7 +18,7 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ("port", &["wire", "service", "stats", "sync"]),
     ("pool", &["port", "service", "stats", "sync", "wire"]),
     ("insight", &["config", "service", "stats", "sync"]),
-    ("admin", &["config", "insight", "sync"]),
+    ("admin", &["config", "insight", "service", "sync"]),
     ("server", &["admin", "config", "insight", "pool", "port", "service", "stats", "sync", "wire"]),
     ("client", &["schema", "service", "sync", "wire"]),
     ("bench", &["service", "wire"]),

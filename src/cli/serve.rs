@@ -158,6 +158,9 @@ fn announce(running: &RunningServer, config: &Config) {
     if let Some(address) = running.admin_address() {
         log::info!("Admin server at http://{address}/");
     }
+    if let Some(path) = running.admin_socket() {
+        log::info!("Admin socket at {}", path.display());
+    }
     let source = &config.max_concurrent_trans.source;
     match config.max_concurrent_trans.value {
         Limit::AtMost(count) => {

@@ -29,6 +29,7 @@ mod ports;
 pub mod report;
 mod scan;
 pub mod sizing;
+mod socket;
 #[cfg(test)]
 mod tests;
 
@@ -38,6 +39,7 @@ pub use error::{ConfigError, ConfigErrors, Problem};
 pub use in_force::InForce;
 pub use report::Report;
 pub use sizing::PoolRule;
+pub use socket::{AdminSocket, SOCKET_PATH_BYTES_MAX};
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -131,6 +133,8 @@ pub struct Config {
     pub admin_address: Setting<Option<ListenAddress>>,
     /// File whose first line who asks there must know. `None`, the default, is no token.
     pub admin_token_file: Setting<Option<PathBuf>>,
+    /// Where the Unix socket of the admin server is. Default [`AdminSocket::Auto`].
+    pub admin_socket: Setting<AdminSocket>,
     /// How long who asks the admin server may take to send a request, and to take the answer. 10 s; no key sets it.
     pub admin_patience: Duration,
     /// A port that is full for so long makes the server not ready. `None` is never; default 10 s.

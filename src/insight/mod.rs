@@ -230,7 +230,12 @@ impl Insight {
 
     /// What a line of the console says. May block for a while, for as long as the command it gives.
     pub fn command(&self, line: &str) -> console::Reply {
-        console::command(self, line)
+        self.command_of(line, console::Giver { name: "program", may_change: true })
+    }
+
+    /// The same of a line that somebody gives who may not be allowed everything. The log tells who changes what.
+    pub fn command_of(&self, line: &str, giver: console::Giver<'_>) -> console::Reply {
+        console::command(self, line, giver)
     }
 
     /// The server at a glance; `None` before the first look.

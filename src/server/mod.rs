@@ -88,6 +88,14 @@ pub enum StartError {
         /// What the system says.
         error: std::io::Error,
     },
+    /// The Unix socket of the admin server cannot be had.
+    #[error("Admin_Socket {}: cannot be listened on: {error}", path.display())]
+    AdminSocket {
+        /// Of the socket.
+        path: PathBuf,
+        /// What the system says, or what is wrong with the path.
+        error: std::io::Error,
+    },
     /// The token of the admin server cannot be had.
     #[error("Admin_Token_File {}: {wrong}", path.display())]
     AdminToken {

@@ -6,13 +6,15 @@ use super::overseer::{Observer, Overseer, Program};
 use super::sessions::Registry;
 use super::{InfoSource, PortInfo, StartError};
 #[cfg(feature = "admin")]
-use crate::admin::{AdminServer, Token};
+use crate::admin::{AdminServer, Doors, Token, UnixSocket};
 use crate::config::Config;
 use crate::insight::{House, Insight};
 use crate::pool::{PortShared, Shared, Unfinished};
 use crate::stats::PortStats;
 use crate::sync::{Arc, Ordering};
 use std::net::SocketAddr;
+#[cfg(feature = "admin")]
+use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -125,6 +127,8 @@ pub struct RunningServer {
     /// The admin server, if it is open.
     #[cfg(feature = "admin")]
     admin: Option<AdminServer>,
+    #[cfg(feature = "admin")]
+    admin_socket: Option<PathBuf>,
     stopped: bool,
 }
 
@@ -147,6 +151,8 @@ impl RunningServer {
             insight: None,
             #[cfg(feature = "admin")]
             admin: None,
+            #[cfg(feature = "admin")]
+            admin_socket: None,
             stopped: false,
         }
     }
@@ -165,34 +171,52 @@ impl RunningServer {
         Ok(())
     }
 
-    /// Where nobody has asked for this address, a server that finds it taken, most likely by another server, goes
-    /// without.
+    /// Where nobody has asked for this address, or for this socket, a server that finds it taken, most likely by
+    /// another server, goes without.
     #[cfg(feature = "admin")]
     fn open_admin(&mut self, config: &Config, insight: Arc<Insight>) -> Result<(), StartError> {
-        let Some(address) = &config.admin_address.value else { return Ok(()) };
         let token = config.admin_token_file.value.as_deref().map(|path| {
             let wrong = |wrong| StartError::AdminToken { path: path.to_path_buf(), wrong };
             Token::read(path).map_err(wrong)
         });
         let token = token.transpose()?;
-        let cannot = |error| StartError::Admin { address: address.to_string(), error };
-        let listener = match AdminServer::bind(address, token.is_some()) {
-            Err(error) if !config.admin_address.source.is_given() => {
-                log::warn!("no admin server: {address}: {error} (Admin_Address)");
-                return Ok(());
+        let (address, socket) = (&config.admin_address, &config.admin_socket);
+        let tcp = address.value.as_ref().map(|at| match AdminServer::bind(at, token.is_some()) {
+            Err(error) if !address.source.is_given() => {
+                log::warn!("no admin server: {at}: {error} (Admin_Address)");
+                Ok(None)
             }
-            bound => bound.map_err(cannot)?,
-        };
-        let whose = (address.host.clone(), token);
-        let admin = AdminServer::open(listener, whose, config.admin_patience, insight).map_err(cannot)?;
-        self.admin = Some(admin);
+            bound => bound.map(Some).map_err(|error| StartError::Admin { address: at.to_string(), error }),
+        });
+        let path = socket.value.path(config.file.as_deref());
+        let unix = path.map(|path| match UnixSocket::bind(&path) {
+            Err(error) if !socket.source.is_given() => {
+                log::warn!("no admin socket: {}: {error} (Admin_Socket)", path.display());
+                Ok(None)
+            }
+            bound => bound.map(Some).map_err(|error| StartError::AdminSocket { path, error }),
+        });
+        let doors = Doors { tcp: tcp.transpose()?.flatten(), unix: unix.transpose()?.flatten() };
+        if doors.tcp.is_none() && doors.unix.is_none() {
+            return Ok(());
+        }
+        let name = address.value.as_ref().map_or(String::new(), |address| address.host.clone());
+        let patience = config.admin_patience;
+        self.admin_socket = doors.unix.as_ref().map(|unix| unix.path().to_path_buf());
+        self.admin = Some(AdminServer::open(doors, (name, token), patience, insight)?);
         Ok(())
     }
 
     /// Where the admin server listens; `None` where it is closed.
     #[cfg(feature = "admin")]
     pub fn admin_address(&self) -> Option<SocketAddr> {
-        self.admin.as_ref().map(AdminServer::address)
+        self.admin.as_ref().and_then(AdminServer::address)
+    }
+
+    /// The Unix socket of the admin server; `None` where there is none.
+    #[cfg(feature = "admin")]
+    pub fn admin_socket(&self) -> Option<&Path> {
+        self.admin_socket.as_deref()
     }
 
     /// What is seen of this server.
