@@ -11,7 +11,7 @@ use super::remedy::{self, appended};
 use super::{Config, plural};
 
 /// Threads of a process beside workers and listeners: main, signals, log, some to spare.
-const THREADS_BASE: u64 = 8;
+pub(crate) const THREADS_BASE: u64 = 8;
 
 /// Mappings of each thread: its stack and the guard page below.
 const MAPPINGS_PER_THREAD: u64 = 2;

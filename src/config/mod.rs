@@ -37,7 +37,7 @@ pub use address::{ADMIN_PORT, DEFAULT_PORT, ListenAddress};
 pub use advice::{Ceiling, Machine, Warning, advise};
 pub use error::{ConfigError, ConfigErrors, Problem};
 pub use in_force::InForce;
-pub use report::Report;
+pub use report::{Report, Trial};
 pub use sizing::PoolRule;
 
 use std::fmt;

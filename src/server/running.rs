@@ -13,6 +13,8 @@ use crate::pool::{PortShared, Shared, Unfinished};
 use crate::stats::PortStats;
 use crate::sync::{Arc, Ordering};
 use std::net::SocketAddr;
+#[cfg(feature = "admin")]
+use std::net::TcpListener;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -32,7 +34,7 @@ const EXIT_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct PortHandle {
     port: Arc<PortShared>,
-    address: SocketAddr,
+    addresses: Arc<[SocketAddr]>,
     workers: usize,
     doorbell: Arc<Doorbell>,
     thread: Option<JoinHandle<()>>,
@@ -41,12 +43,12 @@ pub struct PortHandle {
 impl PortHandle {
     pub(super) fn new(
         port: Arc<PortShared>,
-        address: SocketAddr,
+        addresses: Arc<[SocketAddr]>,
         workers: usize,
         doorbell: Arc<Doorbell>,
         thread: JoinHandle<()>,
     ) -> PortHandle {
-        PortHandle { port, address, workers, doorbell, thread: Some(thread) }
+        PortHandle { port, addresses, workers, doorbell, thread: Some(thread) }
     }
 
     /// Its name in `Ports`.
@@ -54,9 +56,14 @@ impl PortHandle {
         &self.port.name
     }
 
-    /// Where it listens; the system's choice where the INI says port 0.
+    /// Where it listens, the first of its addresses; the system's choice where the INI says port 0.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.addresses[0]
+    }
+
+    /// Everywhere it listens: a host name may have several addresses.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// Threads of its pool.
@@ -154,7 +161,7 @@ impl RunningServer {
     /// Begins to look at itself.
     pub(super) fn observe(&mut self, config: &Config, program: Program) -> Result<(), StartError> {
         let parts = (Arc::clone(&self.door), Arc::clone(&self.sessions));
-        let ports = self.ports.iter().map(|port| (&port.port, port.address, &port.doorbell));
+        let ports = self.ports.iter().map(|port| (&port.port, Arc::clone(&port.addresses), &port.doorbell));
         let overseer = Arc::new(Overseer::new(Arc::clone(&self.shared), parts, ports, config, program));
         let insight = Insight::new(Arc::clone(&overseer) as _, super::SERVER_NAME);
         let insight = Arc::new(insight);
@@ -169,21 +176,9 @@ impl RunningServer {
     /// without.
     #[cfg(feature = "admin")]
     fn open_admin(&mut self, config: &Config, insight: Arc<Insight>) -> Result<(), StartError> {
-        let Some(address) = &config.admin_address.value else { return Ok(()) };
-        let token = config.admin_token_file.value.as_deref().map(|path| {
-            let wrong = |wrong| StartError::AdminToken { path: path.to_path_buf(), wrong };
-            Token::read(path).map_err(wrong)
-        });
-        let token = token.transpose()?;
-        let cannot = |error| StartError::Admin { address: address.to_string(), error };
-        let listener = match AdminServer::bind(address, token.is_some()) {
-            Err(error) if !config.admin_address.source.is_given() => {
-                log::warn!("no admin server: {address}: {error} (Admin_Address)");
-                return Ok(());
-            }
-            bound => bound.map_err(cannot)?,
-        };
-        let whose = (address.host.clone(), token);
+        let Some((listener, whose)) = claim_admin(config)? else { return Ok(()) };
+        let address = whose.0.clone();
+        let cannot = |error| StartError::Admin { address, error };
         let admin = AdminServer::open(listener, whose, config.admin_patience, insight).map_err(cannot)?;
         self.admin = Some(admin);
         Ok(())
@@ -204,7 +199,7 @@ impl RunningServer {
     pub(super) fn info_source(&self) -> InfoSource {
         let info = |port: &PortHandle| PortInfo {
             name: port.name().to_owned(),
-            address: port.address.to_string(),
+            address: port.address().to_string(),
             workers: port.workers as u32,
         };
         let ports = self.ports.iter().map(|port| (Arc::clone(&port.port), info(port))).collect();
@@ -219,7 +214,7 @@ impl RunningServer {
 
     /// Address of the first port.
     pub fn address(&self) -> SocketAddr {
-        self.ports[0].address
+        self.ports[0].address()
     }
 
     /// Connections there can be at once over all ports, by the descriptors that this process may hold; the next is
@@ -344,6 +339,28 @@ impl RunningServer {
             }
         }
     }
+}
+
+/// Takes the admin server's address and reads its token; `None` where there is to be no admin server.
+#[cfg(feature = "admin")]
+pub(super) fn claim_admin(
+    config: &Config,
+) -> Result<Option<(TcpListener, (String, Option<Token>))>, StartError> {
+    let Some(address) = &config.admin_address.value else { return Ok(None) };
+    let token = config.admin_token_file.value.as_deref().map(|path| {
+        let wrong = |wrong| StartError::AdminToken { path: path.to_path_buf(), wrong };
+        Token::read(path).map_err(wrong)
+    });
+    let token = token.transpose()?;
+    let cannot = |error| StartError::Admin { address: address.to_string(), error };
+    let listener = match AdminServer::bind(address, token.is_some()) {
+        Err(error) if !config.admin_address.source.is_given() => {
+            log::warn!("no admin server: {address}: {error} (Admin_Address)");
+            return Ok(None);
+        }
+        bound => bound.map_err(cannot)?,
+    };
+    Ok(Some((listener, (address.host.clone(), token))))
 }
 
 impl Drop for RunningServer {
