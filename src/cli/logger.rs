@@ -156,13 +156,28 @@ impl LogFile {
         let opened = LogFile::append_to(path);
         opened
             .map(|file| LogFile { path: path.to_owned(), file })
-            .map_err(|error| format!("cannot open the log file {}: {error}", path.display()))
+            .map_err(|error| LogFile::cannot_open(path, &error))
+    }
+
+    fn cannot_open(path: &Path, error: &io::Error) -> String {
+        format!("cannot open the log file {}: {error}", path.display())
     }
 
     /// Follows symbolic links, and makes the file that a dangling one points to.
     fn append_to(path: &Path) -> io::Result<File> {
         File::options().append(true).create(true).open(path)
     }
+}
+
+/// Why the log file could not be opened, as far as that can be told without making it.
+pub(super) fn file_problem(path: &Path) -> Option<String> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let tried = match path.try_exists() {
+        Ok(true) => File::options().append(true).open(path).map(drop),
+        Ok(false) => directory.metadata().map(drop),
+        Err(error) => Err(error),
+    };
+    tried.err().map(|error| LogFile::cannot_open(path, &error))
 }
 
 impl Write for LogFile {

@@ -153,7 +153,9 @@ fn announce(running: &RunningServer, config: &Config) {
     log::info!("{SERVER_NAME} with the settings of {}", file.display());
     for port in running.ports() {
         let workers = plural(u32::try_from(port.workers()).unwrap_or(u32::MAX), "worker");
-        log::info!("Listen for connect requests on {} at {}, {workers}", port.name(), port.address());
+        for address in port.addresses() {
+            log::info!("Listen for connect requests on {} at {address}, {workers}", port.name());
+        }
     }
     if let Some(address) = running.admin_address() {
         log::info!("Admin server at http://{address}/");

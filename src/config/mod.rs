@@ -3,7 +3,7 @@
 //! A file goes through `scan` (lines, encoding, duplicates), `confirm` (a second reading by the `ini` crate),
 //! `parse` (values, ports, all errors together) and `sizing` (the rules that fill in what no line gives). The
 //! result is [`Config`]: every value in force, and for each the line or rule it came from. `advice` says what
-//! the values mean together, `footprint` what they take of the machine; `report` prints that, and `document` writes
+//! the values mean together, `footprint` what they take of the machine, `remedy` which lines put that right; `report` prints that, and `document` writes
 //! `server.ini` and the table of `docs/SETTINGS.md`; `edit` changes one line of a
 //! file; parser, shipped file and docs are all made from the one table in `keys`.
 //!
@@ -26,6 +26,7 @@ pub mod keys;
 mod kind;
 mod parse;
 mod ports;
+pub(crate) mod remedy;
 pub mod report;
 mod scan;
 pub mod sizing;
@@ -37,7 +38,7 @@ pub use address::{ADMIN_PORT, DEFAULT_PORT, ListenAddress};
 pub use advice::{Ceiling, Machine, Warning, advise};
 pub use error::{ConfigError, ConfigErrors, Problem};
 pub use in_force::InForce;
-pub use report::Report;
+pub use report::{Report, Trial};
 pub use sizing::PoolRule;
 pub use socket::{AdminSocket, SOCKET_PATH_BYTES_MAX};
 

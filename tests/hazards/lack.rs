@@ -201,7 +201,8 @@ fn a_lack_of_threads_starts_half_a_server() {
     assert!(lines[0].starts_with("cannot start: port B: only "), "{said:?}");
     assert!(lines[0].contains(" of 101 threads could be made: "), "{said:?}");
     let advice = "102 workers with 64 MiB of stack each may use 6528 MiB, more than the 2 GiB of virtual memory that this \
-                  process may map (ulimit -v): not all can start; raise that, or lower Server_Thread_Stack_KB or the pools";
+                  process may map (ulimit -v): not all can start; raise that, or lower Server_Thread_Stack_KB or the pools; set \
+                  Server_Max_Concurrent_Trans=32, Server_Pool_Tasks=30 and MALLOC_ARENA_MAX=1 in the environment";
     assert_eq!(lines[1..], [advice]);
     for address in [first, second] {
         assert!(TcpStream::connect((address.as_str(), 1352)).is_err(), "nothing listens on {address}");

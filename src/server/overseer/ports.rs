@@ -16,7 +16,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(super) struct OverseenPort {
     pub(super) name: Arc<str>,
-    pub(super) address: SocketAddr,
+    pub(super) addresses: Arc<[SocketAddr]>,
     pub(super) shared: Arc<PortShared>,
     pub(super) bell: Arc<Doorbell>,
 }
@@ -76,11 +76,12 @@ impl Overseer {
         if !port.bell.is_stopped() {
             return Err(format!("port {} is not stopped", port.name));
         }
-        let socket = bind_again(port.address, Silence::of(&self.config()))
-            .map_err(|error| format!("port {} cannot listen on {}: {error}", port.name, port.address))?;
-        let started = ask(&port.bell, |answer| Order::Start(socket, answer)).get();
+        let addresses = in_words(&port.addresses);
+        let sockets = bind_again(&port.addresses, Silence::of(&self.config()))
+            .map_err(|error| format!("port {} cannot listen on {addresses}: {error}", port.name))?;
+        let started = ask(&port.bell, |answer| Order::Start(sockets, answer)).get();
         started.unwrap_or_else(|| Err(no_answer(port)))?;
-        log::info!("port {}: started by the administrator, at {}", port.name, port.address);
+        log::info!("port {}: started by the administrator, at {addresses}", port.name);
         Ok(())
     }
 
@@ -90,6 +91,10 @@ impl Overseer {
             port.bell.order(Order::Long(long));
         }
     }
+}
+
+fn in_words(addresses: &[SocketAddr]) -> String {
+    addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn no_answer(port: &OverseenPort) -> String {
