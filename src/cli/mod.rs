@@ -102,8 +102,8 @@ enum Command {
     /// Say what a settings file means, or all that is wrong with it.
     ///
     /// Shows each value in force with its line or rule, and what they mean together. Tries the start: descriptors,
-    /// addresses, threads; no port listens. Exits with 0 when a server would start with the file, with 2 when the file has
-    /// errors, with 1 when it would not start here.
+    /// addresses, threads; no port listens. Exits with 0 when a server would start with the file, with 2 when the file
+    /// has errors, with 1 when it would not start here.
     Check {
         /// Settings file.
         #[arg(default_value = FILE)]
