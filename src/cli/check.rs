@@ -1,7 +1,7 @@
 //! `check`: what a settings file means, or all that is wrong with it; and whether a server would start with it here.
 //!
-//! Knows where the file and the machine's limits are read, who tries the start and which exit code follows. What is said
-//! is the report's.
+//! Knows where the file and the machine's limits are read, who tries the start and which exit code follows. What is
+//! said is the report's.
 
 use super::logger::file_problem;
 use super::{Exit, print, say_how_to_get};

@@ -3,7 +3,8 @@
 //! A file goes through `scan` (lines, encoding, duplicates), `confirm` (a second reading by the `ini` crate),
 //! `parse` (values, ports, all errors together) and `sizing` (the rules that fill in what no line gives). The
 //! result is [`Config`]: every value in force, and for each the line or rule it came from. `advice` says what
-//! the values mean together, `footprint` what they take of the machine, `remedy` which lines put that right; `report` prints that, and `document` writes
+//! the values mean together, `footprint` what they take of the machine, `remedy` which lines put that right;
+//! `report` prints that, and `document` writes
 //! `server.ini` and the table of `docs/SETTINGS.md`; `edit` changes one line of a
 //! file; parser, shipped file and docs are all made from the one table in `keys`.
 //!

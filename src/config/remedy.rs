@@ -1,8 +1,8 @@
 //! The lines that put settings right: what the sentences of `advice` and `footprint` tell to set.
 //!
 //! Knows a [`Config`] and a [`Machine`]. All sentences on one matter name the same lines, so that whoever follows one
-//! has followed all. Invariants: a file with the lines has none of the sentences that named them, and no new one; it has
-//! no more workers than before. Where no such lines exist there are none.
+//! has followed all. Invariants: a file with the lines has none of the sentences that named them, and no new one; it
+//! has no more workers than before. Where no such lines exist there are none.
 
 use super::advice::Machine;
 use super::footprint::{self, BUFFERS_MIN_MB, buffer_ceiling, buffers_needed_mb};

@@ -96,8 +96,8 @@ impl Report {
         }
     }
 
-    /// Whether a server would start on this file, as far as its settings go and the start was tried; `check` exits with 0
-    /// then.
+    /// Whether a server would start on this file, as far as its settings go and the start was tried; `check` exits with
+    /// 0 then.
     pub fn would_start(&self) -> bool {
         self.errors.is_empty()
     }

@@ -1,7 +1,7 @@
 //! A port's sockets, poll and doorbell: all that can fail for one port before it has a thread.
 //!
-//! A port listens on every address that its host has; `[::]` is IPv6 alone. Ports of one server that would have the same
-//! address are told apart by what their hosts resolve to.
+//! A port listens on every address that its host has; `[::]` is IPv6 alone. That two ports of one server would have the
+//! same address is found by what their hosts resolve to.
 
 use super::StartError;
 use super::doorbell::Doorbell;
@@ -259,7 +259,7 @@ mod tests {
     #[test]
     fn two_ports_of_one_address_are_found_by_what_their_hosts_resolve_to() {
         // The interface `lo` is the first.
-        for (a, b) in [("[::1%lo]:7", "[::1%1]:7")] {
+        for (a, b) in [("[fe80::1%lo]:7", "[fe80::1%1]:7")] {
             let told = resolved(&format!("Ports=A,B\nA_TCPIPAddress={a}\nB_TCPIPAddress={b}")).unwrap_err();
             assert!(told.starts_with("port B cannot listen on "), "{told}");
             assert!(told.contains(" belongs to port A, at "), "{told}");

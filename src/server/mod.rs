@@ -25,7 +25,7 @@ mod rehearsal;
 mod running;
 mod sessions;
 mod slots;
-#[cfg(all(test, feature = "client"))]
+#[cfg(test)]
 mod tests;
 mod transport;
 mod watch;

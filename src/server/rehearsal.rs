@@ -1,5 +1,5 @@
-//! A start that is only tried, for `check`: the same steps by the same code as [`Server::start`], but nothing listens and
-//! nothing is left.
+//! A start that is only tried, for `check`: the same steps by the same code as [`Server::start`], but nothing listens
+//! and nothing is left.
 //!
 //! An address that is taken is no failure here: most likely the server that runs with this very file has it. Then no
 //! threads are tried either, since that server has its own.

@@ -152,6 +152,11 @@ impl Running {
         kill_process(pid, signal).expect("the process is there");
     }
 
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("it is our child").is_some()
+    }
+
     /// The exit code, once the process has ended; `None` when a signal ended it.
     #[track_caller]
     pub fn wait(&mut self) -> Option<i32> {
