@@ -20,8 +20,8 @@ import time
 
 PREFACE = b"BNYD\x01\x00\x01\x00"
 HEADER = struct.Struct("<IBBHQ")
-HELLO, WELCOME, CALL, REPLY, CANCEL = 1, 2, 3, 4, 5
-JSON = 1
+HELLO, WELCOME, CALL, REPLY, CANCEL, PING = 1, 2, 3, 4, 5, 6
+JSON, NESTED = 1, 2
 
 # Patience with a server that is busy on purpose, in seconds.
 PATIENCE = 20

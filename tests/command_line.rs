@@ -9,6 +9,7 @@ use rustix::process::Signal;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 const BONEYARD: &str = env!("CARGO_BIN_EXE_boneyard");
 
@@ -279,17 +280,78 @@ fn a_stop_says_what_was_lost_when_the_time_is_over() {
     assert!(matches!(sleep.wait(), Err(ClientError::Disconnected { may_have_run: true, .. })));
 }
 
+/// Sends the signal again and again until the server ends.
+fn press(server: &mut Running, signal: Signal) -> Option<i32> {
+    wait_until("it ends", || {
+        let ended = server.has_ended();
+        if !ended {
+            server.signal(signal);
+        }
+        ended
+    });
+    server.wait()
+}
+
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn a_signal_that_comes_later_ends_it_at_once() {
     for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
         let (mut server, address, _directory) = serve("");
         let _sleep = sleep(&address, 600_000);
         server.signal(Signal::TERM);
         server.line("SIGTERM: stopping; ");
-        server.signal(signal);
-        assert_eq!(server.wait(), Some(code));
+        assert_eq!(press(&mut server, signal), Some(code));
         server.line("while stopping: ends at once, what is in flight is lost");
     }
+}
+
+#[test]
+fn a_signal_repeated_within_a_second_counts_as_the_first() {
+    for second in [Signal::TERM, Signal::INT] {
+        // A machine that stands still for a second between the two tells nothing.
+        let counted = (0..20).any(|_| {
+            let (mut server, address, _directory) = serve("");
+            let sleep = sleep(&address, 1500);
+            let begin = Instant::now();
+            server.signal(Signal::TERM);
+            server.line("SIGTERM: stopping; ");
+            server.signal(second);
+            wait_until("it has an effect", || {
+                server.has_ended() || server.lines().iter().any(|line| line.contains("counted as the first"))
+            });
+            let code = server.wait();
+            let counted = code == Some(0);
+            assert!(counted || begin.elapsed() > Duration::from_secs(1), "{code:?} {:#?}", server.lines());
+            if counted {
+                server.line("Stopped, 0 lost");
+                assert_eq!(sleep.wait(), Ok("null".to_owned()), "the call has its answer");
+            }
+            counted
+        });
+        assert!(counted, "never within a second");
+    }
+}
+
+#[test]
+fn signals_that_mean_something_else_end_nothing() {
+    let (mut server, address, _directory) = serve("");
+    let sleep = sleep(&address, 1000);
+    for (signal, line) in [
+        (Signal::USR1, "SIGUSR1: ignored"),
+        (Signal::USR2, "SIGUSR2: ignored"),
+        (Signal::HUP, "SIGHUP: log not opened anew, it goes to standard error"),
+    ] {
+        server.signal(signal);
+        server.line(line);
+    }
+    assert_eq!(sleep.wait(), Ok("null".to_owned()));
+    // While it stops, too.
+    let _sleep = self::sleep(&address, 600_000);
+    server.signal(Signal::TERM);
+    server.line("SIGTERM: stopping; ");
+    let count = || server.lines().iter().filter(|line| line.contains("SIGUSR1: ignored")).count();
+    server.signal(Signal::USR1);
+    wait_until("it says so again", || count() == 2);
+    assert_eq!(press(&mut server, Signal::TERM), Some(143));
 }
 
 #[test]
@@ -316,8 +378,7 @@ fn sigquit_has_the_log_told_what_stuck_workers_do_and_ends_nothing() {
             .iter()
             .any(|line| line.contains("Threads after 00:00:") && line.contains(", stopping: "))
     });
-    server.signal(Signal::TERM);
-    assert_eq!(server.wait(), Some(143));
+    assert_eq!(press(&mut server, Signal::TERM), Some(143));
     drop(sleeps);
 }
 

@@ -14,6 +14,7 @@ const MACHINE: Machine = Machine {
     descriptors: Some(20_000),
     threads: Some(Ceiling { most: 30_000, set_by: "ulimit -u" }),
     mappings: Some(Ceiling { most: 65_530, set_by: "vm.max_map_count" }),
+    heaps: None,
 };
 
 fn root() -> PathBuf {

@@ -306,3 +306,46 @@ fn a_full_disk_is_got_over_though_nobody_reads_the_complaint() {
     assert_eq!(server.stop(), Some(0));
     drop(reader);
 }
+
+/// As logrotate does it, again and again under load: no line is lost, no call is, and each file ends where the next
+/// begins.
+#[test]
+fn a_renamed_log_goes_on_in_a_new_file_after_sighup() {
+    const ROUNDS: usize = 5;
+    let directory = Directory::new();
+    let log = directory.path().join("server.log");
+    let file = directory.file("server.ini", &on_port(1360, Some(&log)));
+    let (name, value) = TALKATIVE;
+    let mut server = Running::start(command(BONEYARD).arg("serve").arg(file).env(name, value));
+    let address = served(1360);
+    let mut client = Raw::connect(address);
+    let old = |round: usize| directory.path().join(format!("server.log.{round}"));
+    for round in 0..ROUNDS {
+        fs::rename(&log, old(round)).unwrap();
+        come_and_go(address, 20);
+        assert!(!log.exists(), "a renamed file is written on");
+        let calls: Vec<u64> = (0..10).map(|_| client.send("server.ping", &())).collect();
+        server.signal(Signal::HUP);
+        wait_until("it is told in the new file", || read(&log).contains("SIGHUP: log file opened anew"));
+        for call in calls {
+            let frame = client.read().expect("an answer");
+            assert_eq!(frame.header.call, call);
+        }
+        wait_until("lines go to it", || {
+            come_and_go(address, 1);
+            read(&log).contains("a connection ended")
+        });
+    }
+    // What cannot be opened anew is written on.
+    fs::rename(&log, old(ROUNDS)).unwrap();
+    fs::create_dir(&log).unwrap();
+    server.signal(Signal::HUP);
+    wait_until("it is told in the old file", || {
+        read(&old(ROUNDS)).contains("SIGHUP: log file not opened anew")
+    });
+    answers(address);
+    assert_eq!(server.stop(), Some(0));
+    assert!(read(&old(ROUNDS)).contains("Stopped, 0 lost"));
+    let told: usize = (0..=ROUNDS).map(|n| read(&old(n)).matches("a connection ended").count()).sum();
+    assert!(told >= ROUNDS * 20, "{told} lines of {} connections at least", ROUNDS * 20);
+}

@@ -98,6 +98,7 @@ def main():
         folder, processes, server = Path(folder), [], None
         token = folder / "token"
         token.write_text(TOKEN + "\n")
+        token.chmod(0o600)
         lines, loads = SERVERS["busy"]
         SERVERS["busy"] = (f"{lines}Admin_Token_File={token}\n", loads)
         try:

@@ -19,7 +19,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ("port", &["wire", "service", "stats", "sync"]),
     ("pool", &["port", "service", "stats", "sync", "wire"]),
     ("insight", &["config", "service", "stats", "sync"]),
-    ("admin", &["config", "insight", "net", "sync"]),
+    ("admin", &["config", "insight", "net", "service", "sync"]),
     ("server", &["admin", "config", "insight", "net", "pool", "port", "service", "stats", "sync", "wire"]),
     ("client", &["net", "schema", "service", "sync", "wire"]),
     ("bench", &["net", "service", "wire"]),

@@ -1,23 +1,45 @@
-//! Asks an admin server, for the console and for `boneyard top`.
+//! Asks an admin server, for the console and for `boneyard top`: at its address or over its Unix socket.
+//!
+//! Whoever is asked is not trusted: an answer has a bound, the token is sent only to one who has asked for it as an
+//! admin server does, and over a socket nothing is sent unless this user or root listens there.
 
+use super::gate::{ROOT, TOKEN_REALM};
 use super::routes::CONSOLE;
-use http_body_util::{BodyExt, Full};
+use crate::net::refuse_own_end;
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::header::{AUTHORIZATION, HOST};
-use hyper::{Request, StatusCode};
+use hyper::header::{AUTHORIZATION, HOST, WWW_AUTHENTICATE};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use std::io::{Error, ErrorKind};
+use rustix::process::geteuid;
+use std::cell::Cell;
+use std::io::{Error, ErrorKind, Result};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
+
+/// Longest answer, in bytes. That of a server with many ports and methods is a megabyte.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+
+/// The place of an admin server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Place {
+    /// `host:port`.
+    Tcp(String),
+    Unix(PathBuf),
+}
 
 /// Someone who asks. Blocks while it does.
 #[derive(Debug)]
 pub struct Asker {
-    address: String,
+    place: Place,
     token: Option<String>,
+    /// The token was asked for.
+    sends_token: Cell<bool>,
     patience: Duration,
     runtime: Runtime,
 }
@@ -38,58 +60,133 @@ impl Answer {
     }
 }
 
+/// A path, and a command to give there, if any.
+type Question<'a> = (&'a str, Option<&'a str>);
+
 impl Asker {
-    /// Asks at `host:port`, with this token if any, and waits at most so long for a connection, and for an answer.
+    /// Asks at `host:port`, with this token if any, and waits at most so long for a connection, and for an answer. The
+    /// token is sent once the server has asked for it.
     ///
     /// # Errors
     /// The system would not make a poll.
-    pub fn new(address: &str, token: Option<String>, patience: Duration) -> std::io::Result<Asker> {
+    pub fn new(address: &str, token: Option<String>, patience: Duration) -> Result<Asker> {
+        Asker::of(Place::Tcp(address.to_owned()), token, patience)
+    }
+
+    /// Asks over the Unix socket at this path, if the admin server that goes by it listens there, as this user or root.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn over_socket(path: &Path, patience: Duration) -> Result<Asker> {
+        let asker = Asker::of(Place::Unix(path.to_owned()), None, patience)?;
+        match asker.socket()? {
+            // Else the path leads to a server that goes by another, or to another program.
+            Some(named) if named.canonicalize()? == path.canonicalize()? => Ok(asker),
+            _ => Err(Error::other(format!("{} is not the socket of an admin server", path.display()))),
+        }
+    }
+
+    fn of(place: Place, token: Option<String>, patience: Duration) -> Result<Asker> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        Ok(Asker { address: address.to_owned(), token, patience, runtime })
+        Ok(Asker { place, token, sends_token: Cell::new(false), patience, runtime })
+    }
+
+    /// What the server says its Unix socket is; `None`: it has none, or does not say.
+    ///
+    /// # Errors
+    /// As [`Asker::get`].
+    pub fn socket(&self) -> Result<Option<PathBuf>> {
+        let answer = self.ask(("/socket", None), false)?;
+        let path = Path::new(answer.text.trim_end_matches('\n'));
+        Ok((answer.is_ok() && path.is_absolute()).then(|| path.to_owned()))
     }
 
     /// What a path says.
     ///
     /// # Errors
     /// [`ErrorKind::NotConnected`]: there is no connection, and nothing was asked. Any other: no answer, or not in
-    /// time. An answer that says no is an [`Answer`].
-    pub fn get(&self, path: &str) -> std::io::Result<Answer> {
-        self.ask(Request::get(path).body(Full::default()))
+    /// time, or one without end. An answer that says no is an [`Answer`].
+    pub fn get(&self, path: &str) -> Result<Answer> {
+        self.ask((path, None), true)
     }
 
     /// What a command of the console says.
     ///
     /// # Errors
     /// As [`Asker::get`].
-    pub fn command(&self, line: &str) -> std::io::Result<Answer> {
-        self.ask(Request::post("/console").header(CONSOLE, "1").body(Full::new(line.to_owned().into())))
+    pub fn command(&self, line: &str) -> Result<Answer> {
+        self.ask(("/console", Some(line)), true)
     }
 
-    fn ask(&self, request: hyper::http::Result<Request<Full<Bytes>>>) -> std::io::Result<Answer> {
-        let mut request = request.map_err(Error::other)?;
-        // Not the name that was typed: it answers to addresses and to localhost.
-        let host = self.address.rsplit_once(':').map_or("", |(_, port)| port);
-        let host = format!("localhost:{host}").parse().map_err(Error::other)?;
-        request.headers_mut().insert(HOST, host);
-        if let Some(token) = &self.token {
-            let bearer = format!("Bearer {token}").parse().map_err(Error::other)?;
-            request.headers_mut().insert(AUTHORIZATION, bearer);
-        }
+    fn ask(&self, question: Question<'_>, may_send_token: bool) -> Result<Answer> {
+        let request = |token| request(&self.place, question, token);
+        let token = || self.token.as_deref().filter(|_| may_send_token && self.sends_token.get());
         self.runtime.block_on(async {
-            let connecting = timeout(self.patience, TcpStream::connect(&self.address)).await;
-            let connected = connecting.map_err(|_| unconnected("it does not answer"))?;
-            let stream = connected.map_err(unconnected)?;
-            let late = |_| Error::new(ErrorKind::TimedOut, "no answer in time");
-            timeout(self.patience, exchange(stream, request)).await.map_err(late)?
+            let (answer, asks) = self.exchange(request(token())?).await?;
+            if !asks || token().is_some() || !may_send_token || self.token.is_none() {
+                return Ok(answer);
+            }
+            self.sends_token.set(true);
+            Ok(self.exchange(request(token())?).await?.0)
         })
     }
+
+    /// One request and its answer, and whether that asks for a token.
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(Answer, bool)> {
+        let late = |_| Error::new(ErrorKind::TimedOut, "no answer in time");
+        let silent = |_| unconnected("it does not answer");
+        match &self.place {
+            Place::Tcp(address) => {
+                let connecting = timeout(self.patience, TcpStream::connect(address)).await;
+                let stream = connecting.map_err(silent)?.map_err(unconnected)?;
+                refuse_own_end(&stream).map_err(unconnected)?;
+                timeout(self.patience, exchange(stream, request)).await.map_err(late)?
+            }
+            Place::Unix(path) => {
+                let connecting = timeout(self.patience, UnixStream::connect(path)).await;
+                let stream = connecting.map_err(silent)?.map_err(unconnected)?;
+                // Who listens, as the system knows it: whoever could make a file there is not asked.
+                let user = stream.peer_cred().map_err(unconnected)?.uid();
+                if user != geteuid().as_raw() && user != ROOT {
+                    let wrong = format!("user {user} listens there, who is neither this one nor root");
+                    return Err(unconnected(wrong));
+                }
+                timeout(self.patience, exchange(stream, request)).await.map_err(late)?
+            }
+        }
+    }
+}
+
+fn request(place: &Place, question: Question<'_>, token: Option<&str>) -> Result<Request<Full<Bytes>>> {
+    let (path, command) = question;
+    let request = match command {
+        Some(line) => Request::post(path).header(CONSOLE, "1").body(Full::new(line.to_owned().into())),
+        None => Request::get(path).body(Full::default()),
+    };
+    let mut request = request.map_err(Error::other)?;
+    // Not the name that was typed: it answers to addresses and to localhost.
+    let host = match place {
+        Place::Tcp(address) => {
+            format!("localhost:{}", address.rsplit_once(':').map_or("", |(_, port)| port))
+        }
+        Place::Unix(_) => "localhost".to_owned(),
+    };
+    request.headers_mut().insert(HOST, host.parse().map_err(Error::other)?);
+    if let Some(token) = token {
+        let bearer = format!("Bearer {token}").parse().map_err(Error::other)?;
+        request.headers_mut().insert(AUTHORIZATION, bearer);
+    }
+    Ok(request)
 }
 
 fn unconnected(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::new(ErrorKind::NotConnected, error)
 }
 
-async fn exchange(stream: TcpStream, request: Request<Full<Bytes>>) -> std::io::Result<Answer> {
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<(Answer, bool)>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(Error::other)?;
     let connection = tokio::spawn(connection);
     // A port for calls closes upon what is no call.
@@ -98,9 +195,15 @@ async fn exchange(stream: TcpStream, request: Request<Full<Bytes>>) -> std::io::
             true => Error::other("it closed without an answer; is this an Admin_Address?"),
             false => Error::other(error),
         })?;
-    let status = response.status().as_u16();
-    let body = response.into_body().collect().await.map_err(Error::other)?.to_bytes();
+    let (status, asks) = (response.status().as_u16(), asks_for_token(&response));
+    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(Error::other)?;
     connection.abort();
-    let text = String::from_utf8(body.into()).map_err(Error::other)?;
-    Ok(Answer { status, text })
+    let text = String::from_utf8(body.to_bytes().into()).map_err(Error::other)?;
+    Ok((Answer { status, text }, asks))
+}
+
+/// Is this how an admin server asks for its token?
+fn asks_for_token<B>(response: &Response<B>) -> bool {
+    let mut ways = response.headers().get_all(WWW_AUTHENTICATE).iter();
+    response.status() == StatusCode::UNAUTHORIZED && ways.any(|way| way == TOKEN_REALM)
 }

@@ -1,14 +1,16 @@
-//! Who is let in: the token, and the names that this server goes by.
+//! Who is let in, and for what: the token, the user at the other end of the Unix socket, and the names that this server
+//! goes by.
 //!
 //! Knows headers, not pages. A token is compared in a time that does not depend on where it differs.
 
 use crate::sync::Mutex;
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, HOST};
+use rustix::process::geteuid;
 use std::fmt;
 use std::hint::black_box;
 use std::io::Read;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -20,6 +22,12 @@ const TOKEN_FILE_BYTES_MAX: u64 = 4096;
 
 /// Between two lines of the log about wrong tokens.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
+
+/// The user who may do everything anyway.
+pub(super) const ROOT: u32 = 0;
+
+/// How the token is asked for.
+pub(super) const TOKEN_REALM: &str = "Basic realm=\"Boneyard, any user, the token as password\"";
 
 /// What those who ask must know.
 pub struct Token(String);
@@ -68,6 +76,8 @@ pub(super) struct Gate {
     token: Option<Token>,
     /// The name in `Admin_Address`.
     name: String,
+    /// The user that this process runs as.
+    user: u32,
     wrong: Mutex<Wrong>,
 }
 
@@ -78,19 +88,39 @@ struct Wrong {
     told: Option<Instant>,
 }
 
-/// What a request's headers say of who asks.
+/// The far end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asks {
-    /// One who may.
-    Known,
-    /// Nobody has said anything, or something wrong.
-    Unknown,
+pub(super) enum Peer {
+    /// Of `Admin_Address`.
+    Tcp(IpAddr),
+    /// Of `Admin_Socket`: the user, as the system knows it.
+    Unix(u32),
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Tcp(address) => address.fmt(f),
+            Peer::Unix(user) => write!(f, "unix:{user}"),
+        }
+    }
+}
+
+/// What whoever asks may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Right {
+    /// Nothing: there is a token, and it was not given.
+    Nothing,
+    /// Look: there is no token, which could be given.
+    Look,
+    /// Look, and give every command: by the token, or as the server's own user or root.
+    Command,
 }
 
 impl Gate {
     /// For a server that goes by this name, besides its addresses and `localhost`.
     pub(super) fn new(token: Option<Token>, name: String) -> Gate {
-        Gate { token, name, wrong: Mutex::default() }
+        Gate { token, name, user: geteuid().as_raw(), wrong: Mutex::default() }
     }
 
     /// A page of another site may have a name of its own point here; a browser then asks for that name.
@@ -104,25 +134,25 @@ impl Gate {
         hosts.next().is_none() && (ours || name.parse::<IpAddr>().is_ok())
     }
 
-    /// Does the request carry the token, if one is asked for? `Bearer`, or `Basic` with any user, so that a browser can
-    /// ask for it. The log tells of wrong ones, once a minute at most.
-    pub(super) fn asks(&self, headers: &HeaderMap, peer: SocketAddr, now: Instant) -> Asks {
-        let Some(token) = &self.token else { return Asks::Known };
-        let Some(given) = headers.get(AUTHORIZATION) else { return Asks::Unknown };
+    /// What a request may do, by its peer and by the token that it carries: `Bearer`, or `Basic` with any user, so that
+    /// a browser can ask for it. The log tells of wrong ones, once a minute at most.
+    pub(super) fn right(&self, headers: &HeaderMap, peer: Peer, now: Instant) -> Right {
+        if matches!(peer, Peer::Unix(user) if user == self.user || user == ROOT) {
+            return Right::Command;
+        }
+        let Some(token) = &self.token else { return Right::Look };
+        let Some(given) = headers.get(AUTHORIZATION) else { return Right::Nothing };
         if password(given.as_bytes()).is_some_and(|given| token.is(&given)) {
-            return Asks::Known;
+            return Right::Command;
         }
         let mut wrong = self.wrong.lock();
         wrong.count += 1;
         if wrong.told.is_none_or(|told| now.saturating_duration_since(told) >= TOLD_EVERY) {
             let count = std::mem::take(&mut wrong.count);
             wrong.told = Some(now);
-            log::warn!(
-                "the admin server refused a wrong token {count} times, the last time from {}",
-                peer.ip()
-            );
+            log::warn!("the admin server refused a wrong token {count} times, the last time from {peer}");
         }
-        Asks::Unknown
+        Right::Nothing
     }
 }
 
@@ -217,12 +247,35 @@ mod tests {
     }
 
     #[test]
+    fn the_token_and_the_servers_own_user_may_command_and_others_may_look_where_there_is_no_token() {
+        let token = || Some(Token("0123456789abcdef".to_owned()));
+        let given = HeaderMap::from_iter([(AUTHORIZATION, "Bearer 0123456789abcdef".parse().unwrap())]);
+        let (tcp, own) = (Peer::Tcp([127, 0, 0, 1].into()), geteuid().as_raw());
+        let stranger = Peer::Unix(own + 4711);
+        for (token, headers, peer, expected) in [
+            (None, HeaderMap::new(), tcp, Right::Look),
+            (None, given.clone(), tcp, Right::Look),
+            (None, HeaderMap::new(), stranger, Right::Look),
+            (None, HeaderMap::new(), Peer::Unix(own), Right::Command),
+            (None, HeaderMap::new(), Peer::Unix(ROOT), Right::Command),
+            (token(), HeaderMap::new(), Peer::Unix(own), Right::Command),
+            (token(), HeaderMap::new(), tcp, Right::Nothing),
+            (token(), HeaderMap::new(), stranger, Right::Nothing),
+            (token(), given.clone(), tcp, Right::Command),
+            (token(), given.clone(), stranger, Right::Command),
+        ] {
+            let gate = Gate::new(token, String::new());
+            assert_eq!(gate.right(&headers, peer, Instant::now()), expected, "{peer}, {gate:?}");
+        }
+    }
+
+    #[test]
     fn wrong_tokens_are_told_of_once_a_minute() {
         let gate = Gate::new(Some(Token("0123456789abcdef".to_owned())), String::new());
         let wrong = HeaderMap::from_iter([(AUTHORIZATION, "Bearer no".parse().unwrap())]);
-        let (peer, start) = (SocketAddr::from(([127, 0, 0, 1], 1)), Instant::now());
+        let (peer, start) = (Peer::Tcp([127, 0, 0, 1].into()), Instant::now());
         let ask = |s| {
-            assert_eq!(gate.asks(&wrong, peer, start + Duration::from_secs(s)), Asks::Unknown);
+            assert_eq!(gate.right(&wrong, peer, start + Duration::from_secs(s)), Right::Nothing);
             gate.wrong.lock().count
         };
         assert_eq!([0, 1, 59, 60, 61].map(ask), [0, 1, 2, 0, 1], "kept for the next line");

@@ -3,37 +3,54 @@
 //! Knows HTTP and an [`Insight`]; what it answers is made there. Commands of the console and /metrics run on threads
 //! beside its own, so that none of them holds up another request. hyper reads and writes HTTP.
 //!
+//! It listens at an address, where without a token one may only look, and at a Unix socket, where the server's own user
+//! and root may do everything. Each has places of its own for connections.
+//!
 //! Everything a peer can do without end has a limit: connections, heads, bodies, commands, and the time of each. What
 //! is over a limit is answered where that can be, and counted ([`Refusal`]).
 
 pub mod client;
+mod crew;
 mod gate;
 mod metrics;
+mod places;
 mod routes;
 mod socket;
+mod unix;
 
 pub use gate::Token;
+pub use unix::UnixSocket;
 
 use crate::config::ListenAddress;
 use crate::insight::{Insight, Refusal};
+use crate::service::ClientId;
 use crate::sync::Arc;
-use gate::Gate;
+use crew::Crew;
+use gate::{Gate, Peer};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
+use places::{Entered, Places};
 use routes::Desk;
 use socket::{Patient, part};
+use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
+use std::task::Poll;
 use std::thread::JoinHandle;
-use std::time::Duration;
-use tokio::net::TcpStream;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixStream;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 
-/// Connections at once.
+/// Connections at `Admin_Address` at once.
 const CONNECTIONS_MAX: usize = 32;
 
-/// Refused connections that are told why at once; further ones are just closed.
+/// The same at `Admin_Socket`.
+const SOCKET_CONNECTIONS_MAX: usize = 8;
+
+/// Connections that are let go politely at once, be it that they are told why; further ones are just closed.
 const FAREWELLS_MAX: usize = 32;
 
 /// Longest head of a request, in bytes. hyper takes no less.
@@ -45,21 +62,33 @@ const HEADERS_MAX: usize = 64;
 /// How long the end waits for commands to be answered.
 const ANSWERS_MAX: Duration = Duration::from_millis(250);
 
-/// Commands of the console that run at once.
-const COMMANDS_MAX: usize = 4;
+/// How long nothing is taken in after the system has said that it cannot be.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Threads for them, and one that /metrics finds free when all of them last.
-const THREADS_MAX: usize = COMMANDS_MAX + 1;
+/// Commands that run at once of those who may give all of them.
+const COMMANDS_MAX: u32 = 4;
+
+/// Threads for commands that look and for /metrics, and how many of them may wait.
+const LOOKS: (u32, u32) = (2, 30);
 
 const TOO_MANY: &str = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
                         content-type: text/plain\r\n\r\nthe admin server has as many connections as it may have\n";
 const TOO_SLOW: &str = "HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-type: text/plain\r\n\r\n\
                         the request did not come in time\n";
 
+/// Where an admin server listens.
+#[derive(Debug)]
+pub struct Doors {
+    /// `Admin_Address`.
+    pub tcp: Option<TcpListener>,
+    /// `Admin_Socket`.
+    pub unix: Option<UnixSocket>,
+}
+
 /// An admin server that listens. Dropping it closes it.
 #[derive(Debug)]
 pub struct AdminServer {
-    address: SocketAddr,
+    address: Option<SocketAddr>,
     over: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -81,29 +110,36 @@ impl AdminServer {
         Ok(listener)
     }
 
-    /// Answers from now on those who know the token, if there is one. `name` is what the server goes by; peers are
-    /// given so long to send a head, to send a body, and to take an answer.
+    /// Answers from now on. Who knows the token, or is the server's own user or root at the Unix socket, may do
+    /// everything; without a token others may look. `name` is what the server goes by; peers are given so long to send
+    /// a head, to send a body, and to take an answer.
     ///
     /// # Errors
     /// The system would not make a poll or a thread.
     pub fn open(
-        listener: TcpListener,
+        doors: Doors,
         (name, token): (String, Option<Token>),
         patience: Duration,
         insight: Arc<Insight>,
     ) -> std::io::Result<AdminServer> {
-        let address = listener.local_addr()?;
-        let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(THREADS_MAX).build()?;
+        let address = doors.tcp.as_ref().map(TcpListener::local_addr).transpose()?;
+        let runtime = Builder::new_current_thread().enable_all().build()?;
         let (over, end) = oneshot::channel();
-        let commands = Arc::new(Semaphore::new(COMMANDS_MAX));
-        let desk = Arc::new(Desk { insight, gate: Gate::new(token, name), patience, commands });
-        let run = move || run(runtime, listener, desk, end);
+        let desk = Arc::new(Desk {
+            insight,
+            gate: Gate::new(token, name),
+            patience,
+            socket: doors.unix.as_ref().map(|unix| unix.path().to_path_buf()),
+            commands: Crew::make("admin-command", COMMANDS_MAX, 0)?,
+            looks: Crew::make("admin-look", LOOKS.0, LOOKS.1)?,
+        });
+        let run = move || run(runtime, doors, desk, end);
         let thread = std::thread::Builder::new().name("admin".to_owned()).spawn(run)?;
         Ok(AdminServer { address, over: Some(over), thread: Some(thread) })
     }
 
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
+    /// Where it listens; `None`: at its Unix socket alone.
+    pub fn address(&self) -> Option<SocketAddr> {
         self.address
     }
 }
@@ -117,52 +153,120 @@ impl Drop for AdminServer {
     }
 }
 
-fn run(runtime: Runtime, listener: TcpListener, desk: Arc<Desk>, end: oneshot::Receiver<()>) {
+fn run(runtime: Runtime, Doors { tcp, unix }: Doors, desk: Arc<Desk>, end: oneshot::Receiver<()>) {
+    let (listener, _file) = unix.map(|unix| (unix.listener, unix.file)).unzip();
     runtime.block_on(async move {
-        let commands = Arc::clone(&desk.commands);
-        let serving = tokio::spawn(serve(listener, desk));
+        let farewells = Arc::new(Semaphore::new(FAREWELLS_MAX));
+        let mut serving = Vec::new();
+        if let Some(listener) = tcp {
+            let hall = Hall::new(CONNECTIONS_MAX, &farewells, &desk);
+            serving.push(tokio::spawn(serve_tcp(listener, hall)));
+        }
+        if let Some(listener) = listener {
+            let hall = Hall::new(SOCKET_CONNECTIONS_MAX, &farewells, &desk);
+            serving.push(tokio::spawn(serve_unix(listener, hall)));
+        }
         // Nothing is ever sent: the far end is dropped.
         end.await.ok();
-        serving.abort();
+        serving.iter().for_each(tokio::task::JoinHandle::abort);
         // Who has the server stop is to read that it does. An answer is written in the turn in which its place is
         // given back. Commands that last are not waited for.
-        tokio::time::timeout(ANSWERS_MAX, commands.acquire_many(COMMANDS_MAX as u32)).await.ok();
+        tokio::time::timeout(ANSWERS_MAX, desk.commands.idle()).await.ok();
     });
-    // A command that is still running must not hold up the server's end.
-    runtime.shutdown_background();
 }
 
-async fn serve(listener: TcpListener, desk: Arc<Desk>) {
+/// What connections at one address have in common.
+struct Hall {
+    places: Arc<Places>,
+    farewells: Arc<Semaphore>,
+    desk: Arc<Desk>,
+}
+
+async fn serve_tcp(listener: TcpListener, hall: Hall) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return log::error!("the admin server cannot be served: {error}"),
     };
-    let [places, farewells] = [CONNECTIONS_MAX, FAREWELLS_MAX].map(|places| Arc::new(Semaphore::new(places)));
     loop {
-        let (stream, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                log::warn!("the admin server could not take a connection in: {error}");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        match Arc::clone(&places).try_acquire_owned() {
-            Ok(place) => drop(tokio::spawn(converse(stream, peer, Arc::clone(&desk), place))),
-            Err(_) => {
-                desk.insight.visits().refuse(Refusal::ConnectionsFull);
-                let Ok(place) = Arc::clone(&farewells).try_acquire_owned() else { continue };
-                tokio::spawn(async move {
-                    part(stream, Some(TOO_MANY)).await;
-                    drop(place);
-                });
-            }
+        match listener.accept().await {
+            Ok((stream, peer)) => hall.receive(stream, Peer::Tcp(peer.ip())).await,
+            Err(error) => pause(&error).await,
         }
     }
 }
 
+async fn serve_unix(listener: std::os::unix::net::UnixListener, hall: Hall) {
+    let listener = match tokio::net::UnixListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return log::error!("the admin server cannot be served: {error}"),
+    };
+    loop {
+        match listener.accept().await.and_then(|(stream, _)| Ok((user(&stream)?, stream))) {
+            Ok((user, stream)) => hall.receive(stream, Peer::Unix(user)).await,
+            Err(error) => pause(&error).await,
+        }
+    }
+}
+
+/// The user at the other end.
+fn user(stream: &UnixStream) -> std::io::Result<u32> {
+    stream.peer_cred().map(|who| who.uid())
+}
+
+async fn pause(error: &std::io::Error) {
+    log::warn!("the admin server could not take a connection in: {error}");
+    tokio::time::sleep(ACCEPT_PAUSE).await;
+}
+
+impl Hall {
+    fn new(places: usize, farewells: &Arc<Semaphore>, desk: &Arc<Desk>) -> Hall {
+        Hall { places: Places::new(places), farewells: Arc::clone(farewells), desk: Arc::clone(desk) }
+    }
+
+    /// Takes a connection in, and lets it speak before the next one can push it out.
+    async fn receive<S>(&self, stream: S, peer: Peer)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let client = match peer {
+            Peer::Tcp(address) => Some(ClientId::of(address)),
+            Peer::Unix(_) => None,
+        };
+        let farewells = Arc::clone(&self.farewells);
+        match self.places.enter(client, Instant::now()) {
+            Some(entered) => {
+                if entered.displaced {
+                    self.desk.insight.visits().refuse(Refusal::Displaced);
+                }
+                tokio::spawn(converse(stream, peer, Arc::clone(&self.desk), entered, farewells));
+            }
+            None => {
+                self.desk.insight.visits().refuse(Refusal::ConnectionsFull);
+                tokio::spawn(let_go(stream, Some(TOO_MANY), farewells));
+            }
+        }
+        // What has come with it is read and answered in between: the poll is asked before this goes on.
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Parts politely, if there is a place for that.
+async fn let_go(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    refusal: Option<&'static str>,
+    farewells: Arc<Semaphore>,
+) {
+    if let Ok(_place) = farewells.try_acquire() {
+        part(stream, refusal).await;
+    }
+}
+
 /// All requests of one connection.
-async fn converse(stream: TcpStream, peer: SocketAddr, desk: Arc<Desk>, place: OwnedSemaphorePermit) {
+async fn converse<S>(stream: S, peer: Peer, desk: Arc<Desk>, entered: Entered, farewells: Arc<Semaphore>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Entered { place, mut leave, .. } = entered;
     let insight = Arc::clone(&desk.insight);
     let visits = insight.visits();
     visits.came();
@@ -170,28 +274,36 @@ async fn converse(stream: TcpStream, peer: SocketAddr, desk: Arc<Desk>, place: O
     let http = http.timer(TokioTimer::new()).header_read_timeout(desk.patience);
     let http = http.max_buf_size(HEAD_BYTES_MAX).max_headers(HEADERS_MAX);
     let stream = Patient::new(stream, desk.patience, Arc::clone(&insight));
-    let answer = service_fn(|request| Box::pin(routes::answer(request, peer, &desk)));
+    let answer = service_fn(|request| Box::pin(routes::answer(request, peer, &place, &desk)));
     let mut connection = http.serve_connection(stream, answer);
-    let ended = std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
+    let ended = std::future::poll_fn(|cx| match Pin::new(&mut leave).poll(cx) {
+        Poll::Ready(_) => Poll::Ready(None),
+        Poll::Pending => connection.poll_without_shutdown(cx).map(Some),
+    });
+    let ended = ended.await;
     let parts = connection.into_parts();
+    let stream = parts.io.into_inner();
     let refusal = match ended {
-        Err(error) if error.is_parse_too_large() => {
+        None => {
+            visits.went();
+            return let_go(stream, None, farewells).await;
+        }
+        Some(Err(error)) if error.is_parse_too_large() => {
             visits.refuse(Refusal::HeadTooLarge);
             None
         }
-        Err(error) if error.is_parse() => {
+        Some(Err(error)) if error.is_parse() => {
             visits.refuse(Refusal::BadHead);
             None
         }
         // One that was idle has asked nothing.
-        Err(error) if error.is_timeout() && !parts.read_buf.is_empty() => {
+        Some(Err(error)) if error.is_timeout() && !parts.read_buf.is_empty() => {
             visits.refuse(Refusal::SlowHead);
             Some(TOO_SLOW)
         }
         // It closed, or was closed after its last answer.
-        _ => None,
+        Some(_) => None,
     };
-    part(parts.io.into_inner(), refusal).await;
+    part(stream, refusal).await;
     visits.went();
-    drop(place);
 }

@@ -1,8 +1,10 @@
 //! What each path of the admin server answers.
 
-use super::gate::{Asks, Gate};
+use super::crew::{Crew, Done};
+use super::gate::{Gate, Peer, Right, TOKEN_REALM};
 use super::metrics::{self, Format};
-use crate::insight::console::Outcome;
+use super::places::Place;
+use crate::insight::console::{Giver, Outcome};
 use crate::insight::{Insight, Refusal};
 use crate::sync::Arc;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -13,9 +15,8 @@ use hyper::header::{
 };
 use hyper::{Method, Request, Response, StatusCode};
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 /// A header that a page of another site cannot send unasked: whoever gives orders has it.
@@ -46,8 +47,12 @@ pub(super) struct Desk {
     pub(super) gate: Gate,
     /// How long a body may take.
     pub(super) patience: Duration,
-    /// One for each command that may run.
-    pub(super) commands: Arc<Semaphore>,
+    /// Where the Unix socket is, if there is one.
+    pub(super) socket: Option<PathBuf>,
+    /// For commands of those who may give every command.
+    pub(super) commands: Crew,
+    /// For those of others, and for /metrics: whoever may only look holds no command up.
+    pub(super) looks: Crew,
 }
 
 /// A page that there is.
@@ -58,6 +63,7 @@ enum Page {
     Metrics,
     Live,
     Ready,
+    Socket,
     Console,
 }
 
@@ -69,14 +75,20 @@ impl Page {
             "/metrics" => Page::Metrics,
             "/health/live" => Page::Live,
             "/health/ready" => Page::Ready,
+            "/socket" => Page::Socket,
             "/console" => Page::Console,
             _ => return None,
         })
     }
 
-    /// Those who watch whether a process lives have no token.
-    fn is_open(self) -> bool {
-        matches!(self, Page::Live | Page::Ready)
+    /// Those who watch whether a process lives have no token; nor has a console of this machine that asks for the
+    /// socket.
+    fn is_open(self, peer: Peer) -> bool {
+        match self {
+            Page::Live | Page::Ready => true,
+            Page::Socket => matches!(peer, Peer::Tcp(address) if address.to_canonical().is_loopback()),
+            _ => false,
+        }
     }
 
     fn takes(self, method: &Method) -> bool {
@@ -89,23 +101,31 @@ impl Page {
 
 pub(super) async fn answer(
     request: Request<Incoming>,
-    peer: SocketAddr,
+    peer: Peer,
+    place: &Place,
     desk: &Desk,
 ) -> Result<Answer, Infallible> {
     desk.insight.visits().asked();
-    let mut answer = match admit(&request, peer, desk) {
-        Ok(Page::Status) => page(),
-        Ok(Page::StatusJson) => status(&desk.insight),
-        Ok(Page::Metrics) => {
+    place.spoke(Instant::now());
+    let admitted = admit(&request, peer, desk);
+    if admitted.as_ref().is_ok_and(|(_, right)| *right == Right::Command) {
+        place.may_command();
+    }
+    let mut answer = match admitted {
+        Ok((Page::Status, _)) => page(),
+        Ok((Page::StatusJson, _)) => status(&desk.insight),
+        Ok((Page::Metrics, _)) => {
             let accepted = request.headers().get_all(ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
             let format = Format::accepted(accepted);
-            measured(&desk.insight, format).await
+            measured(desk, format).await
         }
-        Ok(Page::Live) => said(StatusCode::OK, TEXT, "live\n"),
-        Ok(Page::Ready) => ready(&desk.insight),
-        Ok(Page::Console) => command(request, desk).await,
+        Ok((Page::Live, _)) => said(StatusCode::OK, TEXT, "live\n"),
+        Ok((Page::Ready, _)) => ready(&desk.insight),
+        Ok((Page::Socket, _)) => socket(desk),
+        Ok((Page::Console, right)) => command(request, (peer, right), place, desk).await,
         Err(refused) => *refused,
     };
+    place.spoke(Instant::now());
     let headers = answer.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -113,19 +133,20 @@ pub(super) async fn answer(
     Ok(answer)
 }
 
-/// What is asked for, by one who may ask.
-fn admit(request: &Request<Incoming>, peer: SocketAddr, desk: &Desk) -> Result<Page, Box<Answer>> {
+/// What is asked for, by one who may ask, and what else that one may.
+fn admit(request: &Request<Incoming>, peer: Peer, desk: &Desk) -> Result<(Page, Right), Box<Answer>> {
     let refuse = |why, status, text: &'static str| Box::new(desk.refuse(why, status, text));
     if !desk.gate.is_for_here(request.headers()) {
         let text = "ask by the address, not by a name\n";
         return Err(refuse(Refusal::ForeignHost, StatusCode::MISDIRECTED_REQUEST, text));
     }
     let page = Page::of(request.uri().path());
-    let open = page.is_some_and(Page::is_open);
-    if !open && desk.gate.asks(request.headers(), peer, Instant::now()) == Asks::Unknown {
+    let open = page.is_some_and(|page| page.is_open(peer));
+    let right = if open { Right::Look } else { desk.gate.right(request.headers(), peer, Instant::now()) };
+    if right == Right::Nothing {
         let text = "this needs the token in Admin_Token_File\n";
         let mut answer = refuse(Refusal::NoToken, StatusCode::UNAUTHORIZED, text);
-        let ways = HeaderValue::from_static("Basic realm=\"Boneyard, any user, the token as password\"");
+        let ways = HeaderValue::from_static(TOKEN_REALM);
         answer.headers_mut().insert(WWW_AUTHENTICATE, ways);
         answer.headers_mut().append(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         return Err(answer);
@@ -139,13 +160,18 @@ fn admit(request: &Request<Incoming>, peer: SocketAddr, desk: &Desk) -> Result<P
         answer.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
         return Err(answer);
     }
-    Ok(page)
+    Ok((page, right))
 }
 
 impl Desk {
     fn refuse(&self, why: Refusal, status: StatusCode, text: impl Into<Bytes>) -> Answer {
         self.insight.visits().refuse(why);
         said(status, TEXT, text)
+    }
+
+    fn full(&self) -> Answer {
+        let text = "as many commands run as may; try again\n";
+        self.refuse(Refusal::CommandsFull, StatusCode::SERVICE_UNAVAILABLE, text)
     }
 }
 
@@ -164,11 +190,20 @@ fn status(insight: &Insight) -> Answer {
 }
 
 /// Of many ports and methods it is a megabyte, for which nobody else should wait.
-async fn measured(insight: &Arc<Insight>, format: Format) -> Answer {
-    let insight = Arc::clone(insight);
-    match tokio::task::spawn_blocking(move || metrics::text(&insight.statistics(), format)).await {
-        Ok(text) => said(StatusCode::OK, format.name(), text),
-        Err(_) => said(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "it panicked; the log says where\n"),
+async fn measured(desk: &Desk, format: Format) -> Answer {
+    let insight = Arc::clone(&desk.insight);
+    match desk.looks.run(move || metrics::text(&insight.statistics(), format)).await {
+        Done::Result(text, _place) => said(StatusCode::OK, format.name(), text),
+        Done::Panicked => said(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "it panicked; the log says where\n"),
+        Done::Full => desk.full(),
+    }
+}
+
+/// Where whoever may give commands without a token finds the socket for it.
+fn socket(desk: &Desk) -> Answer {
+    match &desk.socket {
+        Some(path) => said(StatusCode::OK, TEXT, format!("{}\n", path.display())),
+        None => desk.refuse(Refusal::NoSuchPage, StatusCode::NOT_FOUND, "this server has no Admin_Socket\n"),
     }
 }
 
@@ -179,7 +214,12 @@ fn ready(insight: &Insight) -> Answer {
     }
 }
 
-async fn command(request: Request<Incoming>, desk: &Desk) -> Answer {
+async fn command(
+    request: Request<Incoming>,
+    (peer, right): (Peer, Right),
+    place: &Place,
+    desk: &Desk,
+) -> Answer {
     if !request.headers().contains_key(CONSOLE) {
         let text = format!("a command needs the header {CONSOLE}\n");
         return desk.refuse(Refusal::NoCommandHeader, StatusCode::FORBIDDEN, text);
@@ -188,23 +228,21 @@ async fn command(request: Request<Incoming>, desk: &Desk) -> Answer {
         Ok(line) => line,
         Err((why, status, text)) => return desk.refuse(why, status, text),
     };
-    let Ok(place) = Arc::clone(&desk.commands).try_acquire_owned() else {
-        let text = "as many commands run as may; try again\n";
-        return desk.refuse(Refusal::CommandsFull, StatusCode::SERVICE_UNAVAILABLE, text);
-    };
-    let insight = Arc::clone(&desk.insight);
-    // A command whose asker has gone takes its place until it is done; any other, until it is answered.
-    let run = move || (insight.command(&line), place);
-    match tokio::task::spawn_blocking(run).await {
-        Ok((reply, _place)) => {
-            let status = match reply.outcome {
-                Outcome::Done => StatusCode::OK,
-                Outcome::NotUnderstood => StatusCode::UNPROCESSABLE_ENTITY,
-                Outcome::Refused => StatusCode::CONFLICT,
-            };
-            said(status, TEXT, reply.text)
+    let (insight, may_change) = (Arc::clone(&desk.insight), right == Right::Command);
+    let name = if matches!(peer, Peer::Tcp(_)) { format!("token@{peer}") } else { peer.to_string() };
+    let crew = if may_change { &desk.commands } else { &desk.looks };
+    place.runs();
+    match crew.run(move || insight.command_of(&line, Giver { name: &name, may_change })).await {
+        Done::Result(reply, _place) => match reply.outcome {
+            Outcome::Done => said(StatusCode::OK, TEXT, reply.text),
+            Outcome::NotUnderstood => said(StatusCode::UNPROCESSABLE_ENTITY, TEXT, reply.text),
+            Outcome::Refused => said(StatusCode::CONFLICT, TEXT, reply.text),
+            Outcome::Forbidden => desk.refuse(Refusal::LookOnly, StatusCode::FORBIDDEN, reply.text),
+        },
+        Done::Panicked => {
+            said(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "the command panicked; the log says where\n")
         }
-        Err(_) => said(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "the command panicked; the log says where\n"),
+        Done::Full => desk.full(),
     }
 }
 

@@ -9,8 +9,7 @@ use std::io::{Error, ErrorKind, Result};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Sleep, sleep, timeout};
 
 /// How long a peer that has been refused may take to close.
@@ -21,20 +20,20 @@ const FAREWELL_BYTES_MAX: usize = 1 << 20;
 
 /// A socket, and how long a write may wait for its peer.
 #[derive(Debug)]
-pub(super) struct Patient {
-    stream: TokioIo<TcpStream>,
+pub(super) struct Patient<S> {
+    stream: TokioIo<S>,
     patience: Duration,
     /// Runs while a write waits.
     stuck: Option<Pin<Box<Sleep>>>,
     insight: Arc<Insight>,
 }
 
-impl Patient {
-    pub(super) fn new(stream: TcpStream, patience: Duration, insight: Arc<Insight>) -> Patient {
+impl<S> Patient<S> {
+    pub(super) fn new(stream: S, patience: Duration, insight: Arc<Insight>) -> Patient<S> {
         Patient { stream: TokioIo::new(stream), patience, stuck: None, insight }
     }
 
-    pub(super) fn into_inner(self) -> TcpStream {
+    pub(super) fn into_inner(self) -> S {
         self.stream.into_inner()
     }
 
@@ -54,13 +53,13 @@ impl Patient {
     }
 }
 
-impl Read for Patient {
+impl<S: AsyncRead + Unpin> Read for Patient<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
-impl Write for Patient {
+impl<S: AsyncWrite + Unpin> Write for Patient<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
         let done = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.written(done, cx)
@@ -77,7 +76,7 @@ impl Write for Patient {
 
 /// Says why, if it has not been said, and lets the peer close first: what it has sent and nobody reads would
 /// otherwise reset the connection before it has read the answer.
-pub(super) async fn part(mut stream: TcpStream, refusal: Option<&'static str>) {
+pub(super) async fn part(mut stream: impl AsyncRead + AsyncWrite + Unpin, refusal: Option<&'static str>) {
     let farewell = async {
         if let Some(refusal) = refusal {
             stream.write_all(refusal.as_bytes()).await?;

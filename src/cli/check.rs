@@ -1,22 +1,48 @@
-//! `check`: what a settings file means, or all that is wrong with it.
+//! `check`: what a settings file means, or all that is wrong with it; and whether a server would start with it here.
 //!
-//! Knows where the file and the machine's limits are read and which exit code follows. What is said is the report's.
+//! Knows where the file and the machine's limits are read, who tries the start and which exit code follows. What is
+//! said is the report's.
 
+use super::logger::file_problem;
 use super::{Exit, print, say_how_to_get};
-use crate::config::{Config, Report, document};
-use crate::server::machine;
+use crate::config::{Config, Report, Trial, Warning, document};
+use crate::server::{Server, machine};
 use std::path::Path;
 
 /// Prints the report on `file`.
 pub(super) fn run(program: &str, file: &Path, json: bool) -> Exit {
     let machine = machine::read();
     let read = Config::load(file, machine.cpus);
-    let report = Report::new(&read, &machine);
+    let trial = read.as_ref().map(try_start).unwrap_or_default();
+    let report = Report::with_trial(&read, &machine, &trial);
     if read.is_err() {
         say_how_to_get(program, file);
     }
     let printed = if json { print(&report.json()) } else { print(report.text()) };
-    if report.would_start() { printed } else { Exit::Given }
+    match (read.is_ok(), report.would_start()) {
+        (true, true) => printed,
+        // As `serve` ends in this case.
+        (true, false) => Exit::Surroundings,
+        (false, _) => Exit::Given,
+    }
+}
+
+fn try_start(config: &Config) -> Trial {
+    let mut trial = Trial::default();
+    let mut warn = |code, message| trial.warnings.push(Warning { code, message });
+    if let Some(problem) = config.log_file.value.as_deref().and_then(file_problem) {
+        warn("log_file", format!("{problem}; the log would go to standard error"));
+    }
+    match Server::new(config.clone()).rehearse() {
+        Ok(rehearsed) => {
+            for taken in rehearsed.taken {
+                warn("address_taken", format!("{taken} is taken now; a server starts once that is over"));
+            }
+            trial.sockets = rehearsed.sockets;
+        }
+        Err(error) => trial.hindrance = Some(error.to_string()),
+    }
+    trial
 }
 
 /// Prints a settings file to begin from.

@@ -44,6 +44,8 @@ enum Entry {
     Dropped(u64),
     /// All that came before is written: say so.
     Flush(Sender<()>),
+    /// What comes after goes to a file opened anew; whether that could be.
+    Reopen(Sender<io::Result<()>>),
 }
 
 impl Logger {
@@ -55,7 +57,7 @@ impl Logger {
     pub(super) fn start(level: LevelFilter, file: Option<&Path>) -> io::Result<Logger> {
         // A log that reaches `ulimit -f` must not end the process: with the signal taken, the write fails instead.
         flag::register(SIGXFSZ, Arc::new(AtomicBool::default()))?;
-        let (sink, name): (Box<dyn Write + Send>, _) = match file.map(LogFile::open) {
+        let (sink, name): (Box<dyn Sink>, _) = match file.map(LogFile::open) {
             Some(Ok(file)) => {
                 let name = file.path.display().to_string();
                 (Box::new(file), Some(name))
@@ -92,6 +94,22 @@ impl Logger {
         self.heeds_settings
     }
 
+    /// Opens the log file anew at its path, as after it was renamed; lines before go to the old one. Returns what there
+    /// is to say of it. Waits for a slow disk no longer than that.
+    pub(super) fn reopen(&self, patience: Duration) -> String {
+        if !self.to_file {
+            return "log not opened anew, it goes to standard error".to_owned();
+        }
+        let deadline = Instant::now() + patience;
+        let (answer, answered) = bounded(1);
+        let asked = self.entries.send_timeout(Entry::Reopen(answer), patience).is_ok();
+        match answered.recv_deadline(deadline).ok().filter(|_| asked) {
+            Some(Ok(())) => "log file opened anew".to_owned(),
+            Some(Err(error)) => format!("log file not opened anew, written on to the old one, error={error}"),
+            None => "log file not opened anew yet, the disk is slow".to_owned(),
+        }
+    }
+
     /// Waits until all lines so far are written, at most so long.
     pub(super) fn flush(&self, patience: Duration) {
         flush(&self.entries, patience);
@@ -109,7 +127,7 @@ fn flush(entries: &Sender<Entry>, patience: Duration) {
 
 /// Makes the channel and the thread that empties it into `sink`.
 fn start_writer(
-    sink: Box<dyn Write + Send>,
+    sink: Box<dyn Sink>,
     name: Option<String>,
     lines_max: usize,
 ) -> io::Result<(Inlet, Sender<Entry>)> {
@@ -144,7 +162,25 @@ impl Write for Inlet {
     }
 }
 
-/// The log file, made anew at its path once it has been deleted. A file that was only renamed is written on.
+/// What the log is written to.
+trait Sink: Write + Send {
+    /// Opens anew what has a path.
+    fn reopen(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Sink for io::Stderr {}
+
+impl Sink for LogFile {
+    fn reopen(&mut self) -> io::Result<()> {
+        self.file = LogFile::append_to(&self.path)?;
+        Ok(())
+    }
+}
+
+/// The log file, made anew at its path once it has been deleted. A file that was only renamed is written on, until it
+/// is to be opened anew.
 #[derive(Debug)]
 struct LogFile {
     path: PathBuf,
@@ -156,13 +192,28 @@ impl LogFile {
         let opened = LogFile::append_to(path);
         opened
             .map(|file| LogFile { path: path.to_owned(), file })
-            .map_err(|error| format!("cannot open the log file {}: {error}", path.display()))
+            .map_err(|error| LogFile::cannot_open(path, &error))
+    }
+
+    fn cannot_open(path: &Path, error: &io::Error) -> String {
+        format!("cannot open the log file {}: {error}", path.display())
     }
 
     /// Follows symbolic links, and makes the file that a dangling one points to.
     fn append_to(path: &Path) -> io::Result<File> {
         File::options().append(true).create(true).open(path)
     }
+}
+
+/// Why the log file could not be opened, as far as that can be told without making it.
+pub(super) fn file_problem(path: &Path) -> Option<String> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let tried = match path.try_exists() {
+        Ok(true) => File::options().append(true).open(path).map(drop),
+        Ok(false) => directory.metadata().map(drop),
+        Err(error) => Err(error),
+    };
+    tried.err().map(|error| LogFile::cannot_open(path, &error))
 }
 
 impl Write for LogFile {
@@ -181,7 +232,7 @@ impl Write for LogFile {
 
 /// The thread that writes, and may block.
 struct Writer {
-    sink: Box<dyn Write + Send>,
+    sink: Box<dyn Sink>,
     /// The log file; `None` is standard error.
     name: Option<String>,
     entries: Receiver<Entry>,
@@ -200,6 +251,10 @@ impl Writer {
                     self.note_dropped();
                     // Who asked may have gone.
                     done.send(()).ok();
+                }
+                Entry::Reopen(done) => {
+                    self.note_dropped();
+                    done.send(self.sink.reopen()).ok();
                 }
             }
             // Without this the count would wait for the next line, which may be long in coming.
@@ -291,6 +346,8 @@ mod tests {
         refusals_left: Arc<AtomicU64>,
         gate: Arc<Mutex<()>>,
     }
+
+    impl super::Sink for Sink {}
 
     impl Write for Sink {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

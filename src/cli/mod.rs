@@ -48,7 +48,7 @@ const EXITS: [(&str, &str); 6] = [
     ("4", "no answer: the deadline passed or the connection was lost, and the call may have run"),
     (
         "130, 143",
-        "a second SIGINT, SIGTERM while the server was stopping: it ended at once, and what was in flight is lost",
+        "another SIGINT, SIGTERM more than a second after the first, while the server was stopping: it ended at once, and what was in flight is lost",
     ),
 ];
 
@@ -93,7 +93,8 @@ enum Command {
     /// Serve until SIGTERM or SIGINT.
     ///
     /// Then it takes no more calls, finishes those in flight within Server_Shutdown_Timeout, says what was lost, and
-    /// exits with 0. A second signal ends it at once.
+    /// exits with 0. Another one, more than a second later, ends it at once. SIGHUP opens the log file anew; SIGQUIT
+    /// has the log say what every worker does; SIGUSR1 and SIGUSR2 are ignored.
     Serve {
         /// Settings file.
         #[arg(default_value = FILE)]
@@ -101,8 +102,9 @@ enum Command {
     },
     /// Say what a settings file means, or all that is wrong with it.
     ///
-    /// Shows each value in force with its line or rule, and what they mean together. Opens no port. Exits with 0 when
-    /// a server would start with the file, with 2 when not.
+    /// Shows each value in force with its line or rule, and what they mean together. Tries the start: descriptors,
+    /// addresses, threads; no port listens. Exits with 0 when a server would start with the file, with 2 when the file
+    /// has errors, with 1 when it would not start here.
     Check {
         /// Settings file.
         #[arg(default_value = FILE)]

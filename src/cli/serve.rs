@@ -1,7 +1,8 @@
 //! `serve`: from a settings file to a server that serves, and from a signal to its orderly end.
 //!
-//! Knows the order of things: settings, log, services, signals, ports; then one signal, the stop, the verdict. SIGQUIT
-//! ends nothing: it has the log told what every worker does.
+//! Knows the order of things: settings, log, services, signals, ports; then one signal, the stop, the verdict. Four
+//! signals end nothing: with SIGQUIT the log is told what every worker does, with SIGHUP the log file is opened anew, and
+//! SIGUSR1 and SIGUSR2 have no meaning.
 //! Knows nothing of sockets and pools.
 //!
 //! Invariant: what the end needs (the signals, the thread that stops) is there before the first call is served, so
@@ -10,9 +11,12 @@
 use super::logger::Logger;
 use super::{Exit, IntoServer, say, say_how_to_get};
 use crate::config::{Config, ConfigErrors, Limit, advise, footprint, plural};
+use crate::insight::Insight;
 use crate::server::{RunningServer, SERVER_NAME, Server, StartError, Stopped, machine};
+use crate::sync::unordered::AtomicBool;
 use crate::sync::{Arc, bounded};
-use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::flag;
 use signal_hook::iterator::{Handle, Signals};
 use signal_hook::low_level::signal_name;
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -21,11 +25,15 @@ use std::io;
 use std::panic;
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 
-/// How long the end of the process waits for the log to be written.
+/// How long the end of the process, and a signal, wait for the log to be written.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
+
+/// A signal that comes so soon after the first counts as the first: supervisors repeat it, and a terminal sends it to
+/// the whole group of processes.
+const REPEAT_MAX: Duration = Duration::from_secs(1);
 
 /// Why a server did not come to serve, or did not stop in order.
 #[derive(Debug, Error)]
@@ -60,6 +68,14 @@ pub(super) fn run<B: IntoServer>(program: &str, file: &Path, build: impl FnOnce(
         Err(errors) => return wrong_settings(program, file, &errors),
     };
     let config = server.config().clone();
+    // From here on these do not kill; what they mean they do once the server serves.
+    let quiet =
+        [SIGHUP, SIGUSR1, SIGUSR2].map(|signal| flag::register(signal, Arc::new(AtomicBool::default())));
+    if let Some(error) = quiet.into_iter().find_map(Result::err) {
+        let failure = Failure::Signals(error);
+        say(&failure.to_string());
+        return failure.exit();
+    }
     let logger = match Logger::start(config.log_level.value, config.log_file.value.as_deref()) {
         Ok(logger) => logger,
         Err(error) => {
@@ -72,7 +88,7 @@ pub(super) fn run<B: IntoServer>(program: &str, file: &Path, build: impl FnOnce(
     let built = build(server).into_server().map_err(Failure::Services);
     let built = built
         .map(|server| if logger.heeds_settings() { server.on_log_level(log::set_max_level) } else { server });
-    let exit = built.and_then(|server| serve(server, &config)).unwrap_or_else(|failure| {
+    let exit = built.and_then(|server| serve(server, &config, &logger)).unwrap_or_else(|failure| {
         if logger.is_to_file() {
             log::error!("{failure}");
         }
@@ -95,7 +111,7 @@ fn wrong_settings(program: &str, file: &Path, errors: &ConfigErrors) -> Exit {
     Exit::Given
 }
 
-fn serve(server: Server, config: &Config) -> Result<Exit, Failure> {
+fn serve(server: Server, config: &Config, logger: &Logger) -> Result<Exit, Failure> {
     let mut signals = take_signals()?;
     let (hand_over, handed) = bounded::<(RunningServer, Handle)>(1);
     let stop = move || {
@@ -110,14 +126,10 @@ fn serve(server: Server, config: &Config) -> Result<Exit, Failure> {
     let running = server.on_quit(move || quit.close()).start()?;
     announce(&running, config);
     let insight = Arc::clone(running.insight());
-    let ends = |signal: &i32| {
-        if *signal == SIGQUIT {
-            // Whoever asks is to see it, whatever else the log is to show.
-            insight.threads().lines().for_each(|line| log::error!("{line}"));
-        }
-        *signal != SIGQUIT
-    };
+    let ends = |signal: &i32| ends(*signal, &insight, logger);
     let signal = signals.forever().find(ends);
+    // The console asks once: no signal is a repetition of that.
+    let first = signal.map(|_| Instant::now());
     let timeout = running.insight().house().config().shutdown_timeout.value.as_secs();
     let in_flight = plural(u32::try_from(running.in_flight()).unwrap_or(u32::MAX), "transaction");
     let asked_by = signal.map_or("the console asked", name);
@@ -128,7 +140,12 @@ fn serve(server: Server, config: &Config) -> Result<Exit, Failure> {
     }
     hand_over.send((running, signals.handle())).map_err(|_| Failure::Stop)?;
     for signal in signals.forever().filter(ends) {
-        if !stopper.is_finished() {
+        if stopper.is_finished() {
+            continue;
+        }
+        if first.is_some_and(|first| first.elapsed() < REPEAT_MAX) {
+            log::info!("{} repeated within a second: counted as the first", name(signal));
+        } else {
             log::error!("{} while stopping: ends at once, what is in flight is lost", name(signal));
             return Ok(Exit::Signal(signal));
         }
@@ -142,9 +159,21 @@ fn serve(server: Server, config: &Config) -> Result<Exit, Failure> {
     }
 }
 
-/// Those that end the program.
+/// Those that end the program, and those that do not.
 fn take_signals() -> Result<Signals, Failure> {
-    Signals::new([SIGTERM, SIGINT, SIGQUIT]).map_err(Failure::Signals)
+    Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2]).map_err(Failure::Signals)
+}
+
+/// Whether the signal ends the program; does what the others mean.
+fn ends(signal: i32, insight: &Insight, logger: &Logger) -> bool {
+    match signal {
+        // Whoever asks is to see it, whatever else the log is to show.
+        SIGQUIT => insight.threads().lines().for_each(|line| log::error!("{line}")),
+        SIGHUP => log::info!("SIGHUP: {}", logger.reopen(FLUSH_MAX)),
+        SIGUSR1 | SIGUSR2 => log::info!("{}: ignored", name(signal)),
+        _ => return true,
+    }
+    false
 }
 
 /// Logs what serves and how it is sized.
@@ -153,10 +182,15 @@ fn announce(running: &RunningServer, config: &Config) {
     log::info!("{SERVER_NAME} with the settings of {}", file.display());
     for port in running.ports() {
         let workers = plural(u32::try_from(port.workers()).unwrap_or(u32::MAX), "worker");
-        log::info!("Listen for connect requests on {} at {}, {workers}", port.name(), port.address());
+        for address in port.addresses() {
+            log::info!("Listen for connect requests on {} at {address}, {workers}", port.name());
+        }
     }
     if let Some(address) = running.admin_address() {
         log::info!("Admin server at http://{address}/");
+    }
+    if let Some(path) = running.admin_socket() {
+        log::info!("Admin socket at {}", path.display());
     }
     let source = &config.max_concurrent_trans.source;
     match config.max_concurrent_trans.value {

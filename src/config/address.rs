@@ -22,7 +22,8 @@ pub(super) const EXPECTED: &str =
 /// Displays as `host:port`, with brackets around an IPv6 address, which is the form that the standard library resolves.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ListenAddress {
-    /// IPv4 address, IPv6 address without brackets, or host name. Default `127.0.0.1`.
+    /// IPv4 address, IPv6 address without brackets (with its zone where it needs one: `fe80::1%eth0`), or host name.
+    /// Default `127.0.0.1`.
     pub host: String,
     /// TCP port; 0 lets the system choose a free one. Default [`DEFAULT_PORT`].
     pub port: u16,
@@ -51,7 +52,7 @@ impl ListenAddress {
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
                 let (host, tail) = rest.split_once(']')?;
-                host.parse::<Ipv6Addr>().ok()?;
+                ipv6_and_zone(host)?;
                 (host, if tail.is_empty() { None } else { Some(tail.strip_prefix(':')?) })
             }
             None => match text.split_once(':') {
@@ -73,26 +74,50 @@ impl ListenAddress {
 
     /// Can it be reached from this machine alone?
     pub fn is_local(&self) -> bool {
-        let loopback = |address: IpAddr| address.to_canonical().is_loopback();
-        self.host.parse().map_or_else(|_| self.host.eq_ignore_ascii_case("localhost"), loopback)
+        self.ip().map_or_else(|| self.host.eq_ignore_ascii_case("localhost"), |(ip, _)| ip.is_loopback())
+    }
+
+    /// The host as an address, IPv4 in the form of IPv6 as IPv4, and its zone; `None` for a name.
+    fn ip(&self) -> Option<(IpAddr, &str)> {
+        if let Some((ip, zone)) = ipv6_and_zone(&self.host) {
+            return Some((IpAddr::V6(ip).to_canonical(), zone));
+        }
+        self.host.parse::<Ipv4Addr>().ok().map(|ip| (IpAddr::V4(ip), ""))
     }
 
     /// Whether two listeners could not hold both addresses: the same port, and the same host or one that covers it.
     ///
-    /// `0.0.0.0` covers every IPv4 address and `[::]` every IPv6 one. Whether `[::]` takes IPv4 too is the system's
-    /// choice, so that pair is left to the bind. Port 0 never overlaps: the system chooses another each time.
+    /// `0.0.0.0` covers every IPv4 address and `[::]` every IPv6 one; neither covers the other. `localhost` is
+    /// `127.0.0.1` at least. What other names have is found at the start. Port 0 never overlaps: the system chooses
+    /// another each time.
     pub(super) fn overlaps(&self, other: &ListenAddress) -> bool {
         if self.port != other.port || self.port == 0 {
             return false;
         }
-        match (self.host.parse::<IpAddr>(), other.host.parse::<IpAddr>()) {
-            (Ok(one), Ok(two)) => {
-                one == two
+        let known = |address: &ListenAddress| match address.host.eq_ignore_ascii_case("localhost") {
+            true => Some((IpAddr::V4(Ipv4Addr::LOCALHOST), "".to_owned())),
+            false => address.ip().map(|(ip, zone)| (ip, zone.to_owned())),
+        };
+        match (known(self), known(other)) {
+            (Some((one, one_zone)), Some((two, two_zone))) => {
+                (one == two && one_zone == two_zone)
                     || (one.is_ipv4() == two.is_ipv4() && (one.is_unspecified() || two.is_unspecified()))
             }
             _ => self.host.eq_ignore_ascii_case(&other.host),
         }
     }
+}
+
+/// `fe80::1%eth0` as address and zone, which is empty where there is none; `None` for anything else.
+fn ipv6_and_zone(host: &str) -> Option<(Ipv6Addr, &str)> {
+    let (ip, zone) = match host.split_once('%') {
+        // Longer or other names no interface has.
+        Some((ip, zone)) if (1..=15).contains(&zone.len()) => (ip, zone),
+        Some(_) => return None,
+        None => (host, ""),
+    };
+    let named = zone.bytes().all(|byte| byte.is_ascii_graphic() && !b"/%[]".contains(&byte));
+    Some((ip.parse().ok().filter(|_| named)?, zone))
 }
 
 impl Default for ListenAddress {
@@ -139,6 +164,8 @@ mod tests {
             ("[::]", "[::]:1352"),
             ("0,notes-1.example.com:65535", "notes-1.example.com:65535"),
             ("0,localhost", "localhost:1352"),
+            ("0,[fe80::1%eth0]:1353", "[fe80::1%eth0]:1353"),
+            ("[fe80::1%2]", "[fe80::1%2]:1352"),
         ] {
             let address = ListenAddress::parse(text).expect(text);
             assert_eq!(address.to_string(), shown, "{text}");
@@ -164,6 +191,12 @@ mod tests {
             "0,[::1]80",
             "0,[::1]:",
             "0,[host]:80",
+            "0,[fe80::1%]:80",
+            "0,[fe80::1%eth 0]:80",
+            "0,[fe80::1%a-name-of-sixteen]:80",
+            "0,[%eth0]:80",
+            "0,fe80::1%eth0",
+            "0,10.0.0.1%eth0:80",
             "0,[1.2.3.4]:80",
             "0,10.1:80",
             "0,999.1.1.1",
@@ -191,6 +224,14 @@ mod tests {
             ("[::]:5", "0.0.0.0:5", false),
             ("Host:5", "hOST:5", true),
             ("host:5", "10.0.0.2:5", false),
+            ("localhost:5", "127.0.0.1:5", true),
+            ("localhost:5", "0.0.0.0:5", true),
+            ("LocalHost:5", "localhost:5", true),
+            ("localhost:5", "127.0.0.2:5", false),
+            ("[::ffff:10.0.0.2]:5", "0.0.0.0:5", true),
+            ("[fe80::1%a]:5", "[fe80::1%b]:5", false),
+            ("[fe80::1%a]:5", "[fe80::1%a]:5", true),
+            ("[fe80::1%a]:5", "[::]:5", true),
         ] {
             let (one, two) = (ListenAddress::parse(one).expect(one), ListenAddress::parse(two).expect(two));
             assert_eq!(one.overlaps(&two), expected, "{one} {two}");

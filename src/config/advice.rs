@@ -1,10 +1,11 @@
 //! What the settings mean together: sentences for whoever wrote them, each with a stable code.
 //!
 //! Knows a [`Config`] and the limits of a [`Machine`] as plain numbers. Must not know how those limits are
-//! read. Each sentence names the numbers it follows from and, where one thing would put it right, that thing.
+//! read. Each sentence names the numbers it follows from and, where lines would put it right, those lines (`remedy`).
 //! A server starts in spite of all of them. Nothing is said that is not so: a limit that is not known gives
 //! no sentence, and the defaults on a machine with room give none at all.
 
+use super::remedy::{self, appended};
 use super::sizing::{self, WORKERS_ADVISED_MAX};
 use super::{Config, Limit, footprint, plural};
 
@@ -23,6 +24,8 @@ pub struct Machine {
     pub threads: Option<Ceiling>,
     /// Mappings of memory this process may have.
     pub mappings: Option<Ceiling>,
+    /// Heaps that the C library may make beside its first, where the environment says how many.
+    pub heaps: Option<u64>,
 }
 
 /// A limit that is set outside of the settings.
@@ -52,12 +55,13 @@ pub fn advise(config: &Config, machine: &Machine) -> Vec<Warning> {
     let mut say = |code, message: Option<String>| {
         warnings.extend(message.map(|message| Warning { code, message }));
     };
-    say("workers_wait", workers_wait(config));
-    say("throttle_no_effect", throttle_no_effect(config));
-    say("throttle_alone", throttle_alone(config, machine));
-    say("pool_alone", pool_alone(config));
+    let sizes = appended(&remedy::sizes(config, machine).lines);
+    say("workers_wait", workers_wait(config, &sizes));
+    say("throttle_no_effect", throttle_no_effect(config, &sizes));
+    say("throttle_alone", throttle_alone(config, machine, &sizes));
+    say("pool_alone", pool_alone(config, &sizes));
     say("unlimited", unlimited(config));
-    say("many_workers", many_workers(config));
+    say("many_workers", many_workers(config, &sizes));
     for Warning { code, message } in footprint::advise(config, machine) {
         say(code, Some(message));
     }
@@ -90,24 +94,26 @@ fn throttle(config: &Config) -> Option<u32> {
     }
 }
 
-fn workers_wait(config: &Config) -> Option<String> {
+fn workers_wait(config: &Config, sizes: &str) -> Option<String> {
     let (throttle, total) = (throttle(config)?, config.total_workers());
     (throttle < total).then(|| {
         let (words, wait) = (workers_in_words(config), total - throttle);
-        format!("{words}, {throttle} may run at once: {wait} can only wait; set Server_Max_Concurrent_Trans={total}")
+        format!("{words}, {throttle} may run at once: {wait} can only wait{sizes}")
     })
 }
 
-fn throttle_no_effect(config: &Config) -> Option<String> {
+fn throttle_no_effect(config: &Config, sizes: &str) -> Option<String> {
     let (throttle, total) = (throttle(config)?, config.total_workers());
     (throttle > total).then(|| {
         let words = workers_in_words(config);
-        format!("{words}, {throttle} may run at once: the throttle has no effect, {total} at most can run")
+        format!(
+            "{words}, {throttle} may run at once: the throttle has no effect, {total} at most can run{sizes}"
+        )
     })
 }
 
 /// The throttle was raised, the pools were left to a rule, and the rule did not follow.
-fn throttle_alone(config: &Config, machine: &Machine) -> Option<String> {
+fn throttle_alone(config: &Config, machine: &Machine, sizes: &str) -> Option<String> {
     let (throttle, total) = (throttle(config)?, config.total_workers());
     let by_rule = sizing::max_concurrent_trans(config.pool_rule.value, machine.cpus);
     let raised = config.max_concurrent_trans.source.is_given()
@@ -116,7 +122,7 @@ fn throttle_alone(config: &Config, machine: &Machine) -> Option<String> {
     (raised && !pools_given && total < throttle).then(|| {
         format!(
             "Server_Max_Concurrent_Trans was raised to {throttle} without Server_Pool_Tasks: rule {} stops at {} a port, so \
-             only {total} can run; set both",
+             only {total} can run{sizes}",
             config.pool_rule.value,
             plural(config.pool_tasks.value, "worker"),
         )
@@ -124,7 +130,7 @@ fn throttle_alone(config: &Config, machine: &Machine) -> Option<String> {
 }
 
 /// A pool was raised above what the rule gives, and the throttle was left to the rule, below the workers there are now.
-fn pool_alone(config: &Config) -> Option<String> {
+fn pool_alone(config: &Config, sizes: &str) -> Option<String> {
     let (throttle, total) = (throttle(config)?, config.total_workers());
     let by_rule = sizing::pool_tasks(config.pool_rule.value, config.max_concurrent_trans.value);
     let given =
@@ -133,7 +139,7 @@ fn pool_alone(config: &Config) -> Option<String> {
     (throttle < total && !config.max_concurrent_trans.source.is_given()).then(|| {
         format!(
             "the pool of port {} was raised to {} without Server_Max_Concurrent_Trans: rule {} lets {throttle} run over all \
-             ports; set both",
+             ports{sizes}",
             raised.name,
             plural(raised.pool_tasks.value, "worker"),
             config.pool_rule.value,
@@ -148,10 +154,12 @@ fn unlimited(config: &Config) -> Option<String> {
     })
 }
 
-fn many_workers(config: &Config) -> Option<String> {
+fn many_workers(config: &Config, sizes: &str) -> Option<String> {
     (config.total_workers() > WORKERS_ADVISED_MAX).then(|| {
         let words = workers_in_words(config);
-        format!("{words}: more than the {WORKERS_ADVISED_MAX} in all that Domino's makers advise; measure before keeping it")
+        format!(
+            "{words}: more than the {WORKERS_ADVISED_MAX} in all that Domino's makers advise{sizes}, or measure before keeping it"
+        )
     })
 }
 
@@ -168,9 +176,10 @@ fn queue_limit(config: &Config, port: usize) -> Option<String> {
     let (limit, port) = (config.queue_limit.value, &config.ports[port]);
     (limit < port.pool_tasks.value).then(|| {
         format!(
-            "Server_Queue_Limit={limit} is below the {} of port {}: calls are refused while workers are idle; raise it",
+            "Server_Queue_Limit={limit} is below the {} of port {}: calls are refused while workers are idle; set {}",
             plural(port.pool_tasks.value, "worker"),
             port.name,
+            remedy::queue_line(config),
         )
     })
 }
@@ -178,10 +187,12 @@ fn queue_limit(config: &Config, port: usize) -> Option<String> {
 fn descriptors(config: &Config, machine: &Machine) -> Option<String> {
     let limit = machine.descriptors?;
     let connections = config.connections_max(limit);
+    let words = remedy::in_words(&remedy::sizes(config, machine).lines);
+    let or = words.map_or(String::new(), |words| format!(", or {words}"));
     (connections < u64::from(config.effective_concurrency())).then(|| {
         format!(
             "this process may hold {limit} descriptors, which leaves room for {connections} connections, fewer than the {} that \
-             may run at once; raise the limit (ulimit -n -H) or lower Server_Descriptor_Reserve",
+             may run at once; raise the limit (ulimit -n -H){or}",
             plural(config.effective_concurrency(), "transaction"),
         )
     })

@@ -3,7 +3,10 @@
 //! A key of the table holds one of these, and with it the function that puts a value of that very type into
 //! place, so a key cannot be read as one type and stored as another. Must not know which keys exist.
 
-use super::{CodelMode, Config, Limit, ListenAddress, PoolRule, PortConfig, Setting, Source, address};
+use super::socket::SOCKET_PATH_BYTES_MAX;
+use super::{
+    AdminSocket, CodelMode, Config, Limit, ListenAddress, PoolRule, PortConfig, Setting, Source, address,
+};
 use log::LevelFilter;
 use std::path::PathBuf;
 
@@ -28,6 +31,8 @@ pub(super) enum Kind {
     Level { store: fn(&mut Config, Setting<LevelFilter>) },
     /// Where the admin server listens; empty for nowhere.
     AdminAddress { store: fn(&mut Config, Setting<Option<ListenAddress>>) },
+    /// Where the Unix socket of the admin server is.
+    AdminSocket { store: fn(&mut Config, Setting<AdminSocket>) },
     /// Path of a file; empty for none.
     Path { store: fn(&mut Config, Setting<Option<PathBuf>>) },
 }
@@ -43,6 +48,12 @@ pub(super) enum PortKind {
 }
 
 impl Kind {
+    /// Does it name a file or an address, or what holds a secret? Whoever may write the settings file alone sets such a
+    /// key: the server opens them with its own rights.
+    pub(super) fn is_of_the_file_alone(&self) -> bool {
+        matches!(self, Kind::AdminAddress { .. } | Kind::AdminSocket { .. } | Kind::Path { .. })
+    }
+
     /// What a value may be, in words; completes "expected ...".
     pub(super) fn expected(&self) -> String {
         match self {
@@ -57,6 +68,9 @@ impl Kind {
             Kind::Level { .. } => "off, error, warn, info, debug or trace".to_owned(),
             Kind::AdminAddress { .. } => {
                 "host or host:port, an IPv6 address in brackets, or nothing".to_owned()
+            }
+            Kind::AdminSocket { .. } => {
+                format!("auto, off or a path of at most {SOCKET_PATH_BYTES_MAX} bytes")
             }
             Kind::Path { .. } => "a path, or nothing".to_owned(),
         }
@@ -103,6 +117,10 @@ impl Kind {
                 let value = if text.is_empty() { None } else { Some(read(text)?) };
                 store(config, Setting { value, source });
             }
+            Kind::AdminSocket { store } => {
+                let value = AdminSocket::read(text).ok_or(NOTHING_MORE)?;
+                store(config, Setting { value, source });
+            }
             Kind::Path { store } => {
                 let value = (!text.is_empty()).then(|| PathBuf::from(text));
                 store(config, Setting { value, source });
@@ -113,6 +131,11 @@ impl Kind {
 }
 
 impl PortKind {
+    /// The same of a port's setting.
+    pub(super) fn is_of_the_file_alone(&self) -> bool {
+        matches!(self, PortKind::Address)
+    }
+
     /// What a value may be, in words; completes "expected ...".
     pub(super) fn expected(&self) -> String {
         match self {

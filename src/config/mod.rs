@@ -3,7 +3,8 @@
 //! A file goes through `scan` (lines, encoding, duplicates), `confirm` (a second reading by the `ini` crate),
 //! `parse` (values, ports, all errors together) and `sizing` (the rules that fill in what no line gives). The
 //! result is [`Config`]: every value in force, and for each the line or rule it came from. `advice` says what
-//! the values mean together, `footprint` what they take of the machine; `report` prints that, and `document` writes
+//! the values mean together, `footprint` what they take of the machine, `remedy` which lines put that right;
+//! `report` prints that, and `document` writes
 //! `server.ini` and the table of `docs/SETTINGS.md`; `edit` changes one line of a
 //! file; parser, shipped file and docs are all made from the one table in `keys`.
 //!
@@ -26,9 +27,11 @@ pub mod keys;
 mod kind;
 mod parse;
 mod ports;
+pub(crate) mod remedy;
 pub mod report;
 mod scan;
 pub mod sizing;
+mod socket;
 #[cfg(test)]
 mod tests;
 
@@ -37,8 +40,9 @@ pub use advice::{Ceiling, Machine, Warning, advise};
 pub use error::{ConfigError, ConfigErrors, Problem};
 pub use in_force::InForce;
 pub(crate) use parse::nearest;
-pub use report::Report;
+pub use report::{Report, Trial};
 pub use sizing::PoolRule;
+pub use socket::{AdminSocket, SOCKET_PATH_BYTES_MAX};
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -132,6 +136,8 @@ pub struct Config {
     pub admin_address: Setting<Option<ListenAddress>>,
     /// File whose first line who asks there must know. `None`, the default, is no token.
     pub admin_token_file: Setting<Option<PathBuf>>,
+    /// Where the Unix socket of the admin server is. Default [`AdminSocket::Auto`].
+    pub admin_socket: Setting<AdminSocket>,
     /// How long who asks the admin server may take to send a request, and to take the answer. 10 s; no key sets it.
     pub admin_patience: Duration,
     /// A port that is full for so long makes the server not ready. `None` is never; default 10 s.

@@ -11,7 +11,9 @@ use super::error::{ConfigError, ConfigErrors, Problem};
 use super::keys::{self, Key, Slot, strip_suffix_ignoring_case};
 use super::kind::Kind;
 use super::scan::{self, Entry};
-use super::{CodelMode, Config, Limit, ListenAddress, PORTS_MAX, PoolRule, PortConfig, Setting, Source};
+use super::{
+    AdminSocket, CodelMode, Config, Limit, ListenAddress, PORTS_MAX, PoolRule, PortConfig, Setting, Source,
+};
 use super::{confirm, plural, ports, sizing};
 use std::path::Path;
 use std::time::Duration;
@@ -115,6 +117,7 @@ fn blank(file: Option<&Path>) -> Config {
         shutdown_timeout: unset(Duration::ZERO),
         admin_address: unset(None),
         admin_token_file: unset(None),
+        admin_socket: unset(AdminSocket::Off),
         admin_patience: Duration::from_secs(10),
         busy_limit: unset(None),
         stall_limit: unset(None),
@@ -301,7 +304,7 @@ impl Reader {
             let error = ConfigError::at(0, Problem::BadValue, expected)
                 .key("Admin_Address")
                 .found(&address.to_string())
-                .wrong("whoever reaches it could stop the server");
+                .wrong("whoever reaches it could see whose calls the server runs");
             self.errors.push(ConfigError { line: source.line(), ..error });
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! Knows the result of reading a file and the advice on it. Must not read anything itself. Two forms of the
 //! same facts: text for people ([`Report::text`]) and JSON for programs (the `Serialize` of [`Report`]),
-//! whose names are stable. Invariant: a report either would start and has no errors, or has errors and no
-//! values.
+//! whose names are stable. Invariant: a report has no errors and the server would start; or it has errors of the file
+//! and no values; or it has values and one error, for which the server would not start here and now.
 
 use super::advice::{self, Machine, Warning};
 use super::footprint;
@@ -71,16 +71,33 @@ pub struct ErrorReport {
     pub message: String,
 }
 
+/// What trying the start of a server with the settings gave.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Trial {
+    /// Why it would not start here and now.
+    pub hindrance: Option<String>,
+    /// What else was found.
+    pub warnings: Vec<Warning>,
+    /// Listening sockets beside one for each port, which take room from connections.
+    pub sockets: u64,
+}
+
 impl Report {
     /// The report on what reading a file gave, on a machine with these limits.
     pub fn new(read: &Result<Config, ConfigErrors>, machine: &Machine) -> Report {
+        Report::with_trial(read, machine, &Trial::default())
+    }
+
+    /// The same, and what a start that was tried gave.
+    pub fn with_trial(read: &Result<Config, ConfigErrors>, machine: &Machine, trial: &Trial) -> Report {
         match read {
-            Ok(config) => Report::on_settings(config, machine),
+            Ok(config) => Report::on_settings(config, machine, trial),
             Err(errors) => Report::on_errors(errors),
         }
     }
 
-    /// Whether a server would start on this file, as far as its settings go; `check` exits with 0 then, else with 2.
+    /// Whether a server would start on this file, as far as its settings go and the start was tried; `check` exits with
+    /// 0 then.
     pub fn would_start(&self) -> bool {
         self.errors.is_empty()
     }
@@ -98,8 +115,10 @@ impl Report {
         text
     }
 
-    fn on_settings(config: &Config, machine: &Machine) -> Report {
-        let warnings = advise(config, machine);
+    fn on_settings(config: &Config, machine: &Machine, trial: &Trial) -> Report {
+        let mut warnings = advise(config, machine);
+        warnings.extend(trial.warnings.iter().cloned());
+        let hindered = |message: &String| ErrorReport { line: None, key: None, message: message.clone() };
         let port = |port: &super::PortConfig| PortReport {
             name: port.name.clone(),
             address: port.address.to_string(),
@@ -114,10 +133,10 @@ impl Report {
             )),
             total_workers: Some(config.total_workers()),
             effective_concurrency: Some(config.effective_concurrency()),
-            connections_max: machine.descriptors.map(|limit| config.connections_max(limit)),
-            text: settings_text(config, machine, &warnings),
+            connections_max: connections_max(config, machine, trial).map(|(_, connections)| connections),
+            text: settings_text(config, machine, trial, &warnings),
             warnings,
-            errors: Vec::new(),
+            errors: trial.hindrance.iter().map(hindered).collect(),
             notes: config.notes.clone(),
         }
     }
@@ -149,10 +168,20 @@ fn value<T>(setting: &Setting<T>, number: i64) -> Value {
     Value { value: number, source: setting.source.word(), line: setting.source.line() }
 }
 
+/// The limit of descriptors, and the connections that it leaves room for.
+fn connections_max(config: &Config, machine: &Machine, trial: &Trial) -> Option<(u64, u64)> {
+    let limit = machine.descriptors?;
+    Some((limit, config.connections_max(limit.saturating_sub(trial.sockets))))
+}
+
 /// The whole text for a file without errors.
-fn settings_text(config: &Config, machine: &Machine, warnings: &[Warning]) -> String {
+fn settings_text(config: &Config, machine: &Machine, trial: &Trial, warnings: &[Warning]) -> String {
     let file = config.file.as_ref().map_or("settings".to_owned(), |file| file.display().to_string());
-    let mut text = format!("{file}: a server would start\n\nIn force\n");
+    let outcome = match &trial.hindrance {
+        Some(message) => format!("a server would not start: {message}"),
+        None => "a server would start".to_owned(),
+    };
+    let mut text = format!("{file}: {outcome}\n\nIn force\n");
     let rows = rows(config);
     let width = rows.iter().map(|(setting, _)| setting.chars().count()).max().unwrap_or(0);
     for (setting, source) in &rows {
@@ -165,8 +194,7 @@ fn settings_text(config: &Config, machine: &Machine, warnings: &[Warning]) -> St
     put(&mut text, format_args!("  stacks of the workers: {stacks} of virtual memory\n"));
     let buffers = advice::bytes_in_words(config.buffer_memory_bytes.value as u64);
     put(&mut text, format_args!("  messages of all connections: {buffers} at most\n"));
-    if let Some(limit) = machine.descriptors {
-        let connections = config.connections_max(limit);
+    if let Some((limit, connections)) = connections_max(config, machine, trial) {
         put(&mut text, format_args!("  descriptors: {limit}, which is room for {connections} connections\n"));
     }
     if !config.notes.is_empty() {

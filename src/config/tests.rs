@@ -10,6 +10,7 @@ const ROOMY: Machine = Machine {
     descriptors: Some(20_000),
     threads: Some(Ceiling { most: 30_000, set_by: "ulimit -u" }),
     mappings: Some(Ceiling { most: 65_530, set_by: "vm.max_map_count" }),
+    heaps: None,
 };
 
 fn read(text: &str) -> Config {
@@ -344,23 +345,25 @@ fn sentences_name_their_numbers() {
             "Server_Max_Concurrent_Trans=500",
             "throttle_alone",
             "Server_Max_Concurrent_Trans was raised to 500 without Server_Pool_Tasks: rule 8.0.1 stops at 100 workers a port, \
-             so only 100 can run; set both",
+             so only 100 can run; set Server_Max_Concurrent_Trans=100 and Server_Pool_Tasks=100",
         ),
         (
             "Server_Pool_Tasks=90",
             "pool_alone",
             "the pool of port TCPIP was raised to 90 workers without Server_Max_Concurrent_Trans: rule 8.0.1 lets 40 run over \
-             all ports; set both",
+             all ports; set Server_Max_Concurrent_Trans=90",
         ),
         (
             "Server_Queue_Limit=5",
             "queue_limit",
-            "Server_Queue_Limit=5 is below the 40 workers of port TCPIP: calls are refused while workers are idle; raise it",
+            "Server_Queue_Limit=5 is below the 40 workers of port TCPIP: calls are refused while workers are idle; set \
+             Server_Queue_Limit=40",
         ),
         (
             "Server_Max_Concurrent_Trans=121\nServer_Pool_Tasks=121",
             "many_workers",
-            "1 port x 121 = 121 workers: more than the 120 in all that Domino's makers advise; measure before keeping it",
+            "1 port x 121 = 121 workers: more than the 120 in all that Domino's makers advise; set \
+             Server_Max_Concurrent_Trans=120 and Server_Pool_Tasks=120, or measure before keeping it",
         ),
     ] {
         assert_eq!(message(text, &ROOMY, code), expected);
@@ -373,7 +376,7 @@ fn sentences_name_the_limits_of_the_machine() {
     assert_eq!(
         message("", &machine, "descriptors"),
         "this process may hold 100 descriptors, which leaves room for 32 connections, fewer than the 40 transactions that \
-         may run at once; raise the limit (ulimit -n -H) or lower Server_Descriptor_Reserve"
+         may run at once; raise the limit (ulimit -n -H), or set Server_Max_Concurrent_Trans=32 and Server_Pool_Tasks=32"
     );
 }
 

@@ -36,6 +36,7 @@ pub use verdict::{Cause, Verdict};
 pub use visits::{Refusal, Visits};
 
 use crate::config::Config;
+use crate::service::ClientId;
 use crate::sync::{Arc, Mutex};
 use readiness::Readiness;
 use std::collections::BTreeMap;
@@ -43,15 +44,31 @@ use std::net::IpAddr;
 use trends::Trends;
 use verdict::Judge;
 
-/// Whose connections.
+/// Whose connections and sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Whose {
     /// Everybody's.
     All,
     /// Of this address.
     Peer(IpAddr),
-    /// This one: its port and [`Guest::id`].
+    /// Of this client: an address, or an IPv6 prefix.
+    Client(ClientId),
+    /// This connection: its port and [`Guest::id`].
     One(String, u64),
+    /// This session: [`SessionPicture::id`].
+    Session(u64),
+}
+
+impl Whose {
+    /// Does it mean all that this address has?
+    pub fn means(&self, address: IpAddr) -> bool {
+        match self {
+            Whose::All => true,
+            Whose::Peer(peer) => address.to_canonical() == peer.to_canonical(),
+            Whose::Client(client) => ClientId::of(address) == *client,
+            Whose::One(..) | Whose::Session(_) => false,
+        }
+    }
 }
 
 /// What became of a changed setting.
@@ -91,6 +108,9 @@ pub trait House: Send + Sync + std::fmt::Debug {
 
     /// Closes connections. Returns how many.
     fn drop_guests(&self, which: &Whose) -> usize;
+
+    /// Closes sessions that clients opened, wherever they are carried. Returns how many.
+    fn drop_sessions(&self, which: &Whose) -> usize;
 
     /// Has a port take no more connections and calls, and gives its address back. What is in flight there finishes.
     ///
@@ -210,7 +230,12 @@ impl Insight {
 
     /// What a line of the console says. May block for a while, for as long as the command it gives.
     pub fn command(&self, line: &str) -> console::Reply {
-        console::command(self, line)
+        self.command_of(line, console::Giver { name: "program", may_change: true })
+    }
+
+    /// The same of a line that somebody gives who may not be allowed everything. The log tells who changes what.
+    pub fn command_of(&self, line: &str, giver: console::Giver<'_>) -> console::Reply {
+        console::command(self, line, giver)
     }
 
     /// The server at a glance; `None` before the first look.

@@ -67,16 +67,25 @@ pub struct Permits {
 pub struct SessionCounts {
     /// Now.
     pub open: u64,
+    /// Of them those that clients opened; the others are of connections.
+    pub opened: u64,
     /// The most there ever were.
     pub peak: u64,
     /// Closed by `Server_Session_Timeout`.
     pub timed_out: u64,
-    /// Closed by `Server_MaxSessions`.
+    /// Closed by `Server_MaxSessions`, or to make room under `Server_MaxUsers`.
     pub displaced: u64,
     /// New ones are refused by `Server_Restricted`.
     pub restricted: bool,
-    /// `Server_MaxUsers`; `None` is no limit.
+    /// `Server_MaxUsers`, of connections and of opened sessions each; `None` is no limit.
     pub max: Option<u64>,
+}
+
+impl SessionCounts {
+    /// Of what `max` bounds, connections and opened sessions, that of which there is more.
+    pub fn fullest(&self) -> u64 {
+        self.opened.max(self.open - self.opened)
+    }
 }
 
 /// One port.

@@ -34,6 +34,10 @@ pub enum Refusal {
     NoCommandHeader,
     /// As many commands run as may.
     CommandsFull,
+    /// A command that changes something, of one who may only look.
+    LookOnly,
+    /// Silent the longest when a new connection needed its place.
+    Displaced,
     /// There is no such page.
     NoSuchPage,
     /// The page does not take this method of HTTP.
@@ -42,7 +46,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason, in the order of its index.
-    pub const ALL: [Refusal; 14] = [
+    pub const ALL: [Refusal; 16] = [
         Refusal::ConnectionsFull,
         Refusal::ForeignHost,
         Refusal::NoToken,
@@ -55,6 +59,8 @@ impl Refusal {
         Refusal::SlowReader,
         Refusal::NoCommandHeader,
         Refusal::CommandsFull,
+        Refusal::LookOnly,
+        Refusal::Displaced,
         Refusal::NoSuchPage,
         Refusal::NoSuchMethod,
     ];

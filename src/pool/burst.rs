@@ -66,9 +66,9 @@ impl Work {
         self.chains.get(call.chain()?)
     }
 
-    /// Its connection's place in one of the port's lines. Not for buffers that wait to be used again.
-    pub(super) fn lane(&self, nested: bool) -> &Lane {
-        self.outlet.as_ref().expect("the calls of a burst came from somewhere").lane(nested)
+    /// Its connection. Not for buffers that wait to be used again.
+    pub(super) fn outlet(&self) -> &Arc<dyn Outlet> {
+        self.outlet.as_ref().expect("the calls of a burst came from somewhere")
     }
 
     /// Ready to be used again: keeps no connection alive and no buffer above `bytes_kept`. The bytes stay, so that
@@ -127,6 +127,12 @@ impl Burst {
     /// Takes the first call: its place among those of the [`Work`].
     pub(crate) fn pop(&mut self) -> Option<usize> {
         self.calls.next()
+    }
+
+    /// Takes the last call.
+    pub(super) fn pop_back(&mut self) -> Option<(Arc<Work>, Call)> {
+        let last = self.calls.next_back()?;
+        Some((Arc::clone(&self.work), self.work.calls[last]))
     }
 
     /// The calls left.

@@ -14,10 +14,12 @@
 mod buffers;
 mod burst;
 mod codel;
+mod displaced;
 mod lane;
 #[cfg(all(test, any(loom, shuttle)))]
 mod model;
 mod nested;
+mod permit_clock;
 mod queue;
 #[cfg(not(any(loom, shuttle)))]
 mod rig;
@@ -32,7 +34,7 @@ mod worker;
 pub(crate) use buffers::{AllBuffers, Buffers, Share};
 pub(crate) use burst::{Burst, Outlet, Work};
 pub(crate) use codel::{Codel, CodelRules};
-pub(crate) use lane::Lane;
+pub(crate) use lane::{Displaced, Lane};
 pub(crate) use nested::{Nested, Queued};
 pub(crate) use queue::{Measures, Queue};
 #[cfg(not(any(loom, shuttle)))]

@@ -1,16 +1,18 @@
 //! A port's bounded queue, and the gauges that decide whether to wake another worker.
 //!
-//! The channel holds one burst of each connection, the others wait in its [`Lane`]: connections take turns.
+//! The channel holds each connection once that has calls waiting; its bursts wait in its [`Lane`]: connections take
+//! turns.
 
-use super::lane::{Lane, Waiting};
+use super::lane::{Displaced, Lane, Taken, Waiting};
+use super::permit_clock::PermitClock;
 use super::throttle::Throttle;
 use super::{Burst, Outlet};
-use crate::port::Forecast;
+use crate::port::{Call, Forecast, WINDOW_CALLS_MAX};
 use crate::stats::{Holding, Paces};
 use crate::sync::{
     Arc, AtomicUsize, Condvar, Mutex, Ordering, Planted, Receiver, Sender, bounded, planted, unordered,
 };
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A worker is woken beside those awake when each of them has more than this before it, in nanoseconds: a few times
 /// what a wake costs. Measured from 5 to 100 us: at 100 a second core stands idle while calls wait.
@@ -22,10 +24,12 @@ const BURST_NS: u64 = 5_000;
 /// Calls that wait, and what they are likely to cost.
 #[derive(Debug)]
 pub(crate) struct Queue {
-    /// Of each connection a burst of calls that clients made.
+    /// Connections with calls that clients made.
     fresh: Line,
-    /// Of each connection a burst of calls that handlers of this server made; they come first.
+    /// Connections with calls that handlers of this server made; they come first.
     nested: Line,
+    /// Connections in the line of fresh calls that have none there any more: all were displaced.
+    hollow: AtomicUsize,
     /// Calls that may wait; no more than the channels have places for.
     calls_max: unordered::AtomicUsize,
     calls_max_at_start: usize,
@@ -80,9 +84,9 @@ struct Crew {
     begun: AtomicUsize,
 }
 
-/// Bursts that wait, of each connection one.
+/// Connections whose bursts wait.
 #[derive(Debug)]
-struct Line(Sender<Waiting>, Receiver<Waiting>);
+struct Line(Sender<Arc<dyn Outlet>>, Receiver<Arc<dyn Outlet>>);
 
 impl Line {
     fn new(places: usize) -> Line {
@@ -90,13 +94,14 @@ impl Line {
         Line(sender, receiver)
     }
 
-    fn join(&self, waiting: Waiting) {
-        // Each burst in the channel has a call that was admitted against `calls_max` or was given back by a worker, of
-        // which each gives back one: the channel has a place for all of them.
-        self.0.try_send(waiting).expect("the channel has a place for every burst");
+    fn join(&self, outlet: Arc<dyn Outlet>) {
+        // Each connection in the channel has a call that was admitted against `calls_max` or was given back by a
+        // worker, of which each gives back one, or is one of the hollow ones, which are no more than `calls_max`: the
+        // channel has a place for all of them.
+        self.0.try_send(outlet).expect("the channel has a place for every connection");
     }
 
-    fn next(&self) -> Option<Waiting> {
+    fn next(&self) -> Option<Arc<dyn Outlet>> {
         self.1.try_recv().ok()
     }
 
@@ -125,8 +130,9 @@ impl Queue {
     pub(crate) fn new(measures: Measures, now: Instant) -> Queue {
         let Measures { calls_max, workers, reserve, cores } = measures;
         Queue {
-            fresh: Line::new(calls_max + workers),
+            fresh: Line::new(2 * calls_max + workers),
             nested: Line::new(calls_max + workers),
+            hollow: AtomicUsize::new(0),
             calls_max: unordered::AtomicUsize::new(calls_max),
             calls_max_at_start: calls_max,
             fresh_max: workers.saturating_sub(reserve).max(1),
@@ -143,6 +149,14 @@ impl Queue {
     /// Calls that may still be admitted. Only the listener admits, so what it is told stays true until it pushes.
     pub(crate) fn room(&self) -> usize {
         self.calls_max.load(Ordering::Relaxed).saturating_sub(self.flow.calls.load(Ordering::Relaxed))
+    }
+
+    /// May a read more fill the queue? Not while less than half of it is taken: who fills that with one read has more
+    /// than half of it alone.
+    pub(crate) fn is_tight(&self) -> bool {
+        let most = self.calls_max.load(Ordering::Relaxed);
+        let waiting = self.flow.calls.load(Ordering::Relaxed);
+        waiting > most / 2 && most.saturating_sub(waiting) < WINDOW_CALLS_MAX
     }
 
     /// From now on so many calls may wait, if that is no more than the queue was made for; else nothing changes. Those
@@ -221,7 +235,7 @@ impl Queue {
         self.put(rest, paces, Lane::push_front);
     }
 
-    fn put(&self, burst: Burst, paces: &Paces, push: impl FnOnce(&Lane, Waiting) -> Option<Waiting>) {
+    fn put(&self, burst: Burst, paces: &Paces, push: impl FnOnce(&Lane, Waiting) -> bool) {
         let calls = burst.len();
         let cost_ns =
             BURST_NS + burst.calls().iter().map(|call| u64::from(paces.mean_ns(call.method))).sum::<u64>();
@@ -233,10 +247,27 @@ impl Queue {
             self.flow.nested_calls.fetch_add(calls, Ordering::Relaxed);
             self.flow.nested_ns.fetch_add(cost_ns, Ordering::Relaxed);
         }
-        let work = Arc::clone(burst.work());
-        if let Some(waiting) = push(work.lane(nested), Waiting { burst, cost_ns }) {
-            self.line(nested).join(waiting);
+        let outlet = Arc::clone(burst.work().outlet());
+        if push(outlet.lane(nested), Waiting { burst, cost_ns }) {
+            self.line(nested).join(outlet);
         }
+    }
+
+    /// Takes the youngest of the fresh calls of a connection out again, if it has more than `most` waiting: the queue
+    /// is full, and others have fewer. For the listener alone. Not its last call while many connections have lost
+    /// theirs: such a connection still has its place in the line.
+    pub(super) fn displace(&self, outlet: &dyn Outlet, most: usize, paces: &Paces) -> Option<Displaced> {
+        let may_end = || {
+            let may = self.hollow.load(Ordering::SeqCst) < self.calls_max_at_start;
+            self.hollow.fetch_add(usize::from(may), Ordering::SeqCst);
+            may
+        };
+        let cost_ns = |call: &Call| u64::from(paces.mean_ns(call.method));
+        let displaced = outlet.lane(false).displace(most, may_end, cost_ns)?;
+        self.flow.calls.fetch_sub(1, Ordering::SeqCst);
+        self.flow.bursts.fetch_sub(usize::from(displaced.ends_burst), Ordering::Relaxed);
+        self.flow.cost_ns.fetch_sub(displaced.cost_ns, Ordering::Relaxed);
+        Some(displaced)
     }
 
     fn line(&self, nested: bool) -> &Line {
@@ -251,24 +282,41 @@ impl Queue {
 
     /// As [`Queue::take`], for bursts that are not going to be served: keeps no workers.
     pub(super) fn take_to_refuse(&self) -> Option<Burst> {
-        self.take_with(|queue| queue.fresh.next())
+        self.take_with(Queue::first_fresh)
     }
 
-    fn take_with(&self, next_fresh: impl FnOnce(&Queue) -> Option<Waiting>) -> Option<Burst> {
+    fn take_with(&self, next_fresh: impl FnOnce(&Queue) -> Option<Burst>) -> Option<Burst> {
         // Asked first: to try in vain costs more, and there are seldom any.
         let nested = if self.nested.is_empty() { None } else { self.nested.next() };
         match nested {
-            Some(waiting) => Some(self.taken(waiting, true)),
-            None => next_fresh(self).map(|waiting| self.taken(waiting, false)),
+            Some(outlet) => self.take_from(outlet, true),
+            None => next_fresh(self),
         }
     }
 
-    fn taken(&self, waiting: Waiting, nested: bool) -> Burst {
-        let Waiting { burst, cost_ns } = waiting;
-        if let Some(next) = burst.work().lane(nested).next(cost_ns) {
-            // Between the two the queue may look empty to others; this worker is awake and looks again.
-            self.line(nested).join(next);
+    fn first_fresh(&self) -> Option<Burst> {
+        loop {
+            let burst = self.take_from(self.fresh.next()?, false);
+            if burst.is_some() {
+                return burst;
+            }
         }
+    }
+
+    /// Takes the first burst of a connection that was taken from its line; `None` of a hollow one.
+    fn take_from(&self, outlet: Arc<dyn Outlet>, nested: bool) -> Option<Burst> {
+        let Taken { first, again, was_hollow } = outlet.lane(nested).take();
+        if was_hollow {
+            self.hollow.fetch_sub(1, Ordering::SeqCst);
+        }
+        if again {
+            // Between the two the queue may look empty to others; this worker is awake and looks again.
+            self.line(nested).join(outlet);
+        }
+        first.map(|first| self.taken(first, nested))
+    }
+
+    fn taken(&self, Waiting { burst, cost_ns }: Waiting, nested: bool) -> Burst {
         if burst.len() > 1 {
             self.exposed(1);
         }
@@ -285,17 +333,17 @@ impl Queue {
         burst
     }
 
-    fn next_fresh(&self) -> Option<Waiting> {
+    fn next_fresh(&self) -> Option<Burst> {
         if !self.keeps_workers() {
-            return self.fresh.next();
+            return self.first_fresh();
         }
         // Counted first: of two workers that see the last place one gets it.
         let free = self.crew.begun.fetch_add(1, Ordering::SeqCst) < self.fresh_max;
-        let waiting = if free || planted(Planted::NoReserve) { self.fresh.next() } else { None };
-        if waiting.is_none() && !planted(Planted::KeptPlace) {
+        let burst = if free || planted(Planted::NoReserve) { self.first_fresh() } else { None };
+        if burst.is_none() && !planted(Planted::KeptPlace) {
             self.done(false);
         }
-        waiting
+        burst
     }
 
     /// A burst that was taken is served. Its worker looks for more before it sleeps, so a place that comes free here
@@ -391,44 +439,6 @@ fn step(gauge: &AtomicUsize, change: isize) {
     debug_assert!(before.checked_add_signed(change).is_some(), "a gauge below zero");
 }
 
-/// How long a port has been without a permit while it had both work and an idle worker. A transaction's permit
-/// wait is how far this clock went on while it was queued; so no transaction needs stamps of its own.
-#[derive(Debug)]
-pub(crate) struct PermitClock {
-    epoch: Instant,
-    total_us: unordered::AtomicU64,
-    /// When it was started, from the epoch, plus one; 0 while it stands.
-    since_us: unordered::AtomicU64,
-}
-
-impl PermitClock {
-    fn new(epoch: Instant) -> PermitClock {
-        PermitClock { epoch, total_us: unordered::AtomicU64::new(0), since_us: unordered::AtomicU64::new(0) }
-    }
-
-    pub(super) fn start(&self, now: Instant) {
-        self.since_us.store(self.micros(now) + 1, Ordering::Relaxed);
-    }
-
-    pub(super) fn stop(&self, now: Instant) {
-        let since = self.since_us.swap(0, Ordering::Relaxed);
-        self.total_us.fetch_add((self.micros(now) + 1).saturating_sub(since), Ordering::Relaxed);
-    }
-
-    /// The clock's time. Between `start` and `stop` by another thread it may be off by what passes between two
-    /// of its instructions: good for a statistic.
-    pub(crate) fn read_us(&self, now: Instant) -> u64 {
-        let since = self.since_us.load(Ordering::Relaxed);
-        let running = if since == 0 { 0 } else { (self.micros(now) + 1).saturating_sub(since) };
-        self.total_us.load(Ordering::Relaxed) + running
-    }
-
-    fn micros(&self, now: Instant) -> u64 {
-        let elapsed: Duration = now.saturating_duration_since(self.epoch);
-        elapsed.as_micros() as u64
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::stand_in::StandIn;
@@ -456,19 +466,5 @@ mod tests {
         assert!(queue.others_wait(), "for this one to end its turn");
         queue.done(burst.is_nested());
         assert!(!queue.is_empty());
-    }
-
-    #[test]
-    fn the_permit_clock_runs_only_while_started() {
-        let epoch = Instant::now();
-        let at = |ms| epoch + Duration::from_millis(ms);
-        let clock = PermitClock::new(epoch);
-        assert_eq!(clock.read_us(at(5)), 0);
-        clock.start(at(5));
-        assert_eq!(clock.read_us(at(7)), 2000);
-        clock.stop(at(10));
-        assert_eq!(clock.read_us(at(50)), 5000);
-        clock.start(at(60));
-        assert_eq!(clock.read_us(at(61)), 6000);
     }
 }

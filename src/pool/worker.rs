@@ -300,7 +300,7 @@ impl PortShared {
     }
 
     /// Where a call's time went before its start.
-    fn waits(&self, work: &Work, start: Instant) -> ReplyPrelude {
+    pub(super) fn waits(&self, work: &Work, start: Instant) -> ReplyPrelude {
         let waited = micros(start.saturating_duration_since(work.received));
         let clock = self.queue.permit_clock().read_us(start).saturating_sub(work.permit_clock_us);
         let permit_wait_us = waited.min(u32::try_from(clock).unwrap_or(u32::MAX));

@@ -46,6 +46,34 @@ impl Nesting for () {
     }
 }
 
+/// Who can tell who has how much in a full queue: where one call is to go for another, it is of who has the most.
+pub trait Rivals: std::fmt::Debug {
+    /// Has another connection enough more calls in the queue than this one, which has `ahead` besides, that it is to
+    /// make room?
+    fn outweigh(&self, ahead: usize) -> bool;
+
+    /// Takes a call of such a connection out. False if there is none any more.
+    fn make_room(&self, ahead: usize) -> bool;
+
+    /// How often that was done for this read.
+    fn made(&self) -> usize;
+}
+
+/// Nobody makes room.
+impl Rivals for () {
+    fn outweigh(&self, _ahead: usize) -> bool {
+        false
+    }
+
+    fn make_room(&self, _ahead: usize) -> bool {
+        false
+    }
+
+    fn made(&self) -> usize {
+        0
+    }
+}
+
 /// What a port lets in.
 #[derive(Debug, Clone, Copy)]
 pub struct Admission<'a> {
@@ -59,6 +87,8 @@ pub struct Admission<'a> {
     pub methods: u16,
     /// Calls the port's queue still takes.
     pub queue_room: usize,
+    /// Whose calls make room when it takes no more.
+    pub rivals: &'a dyn Rivals,
     /// Calls this session may still have out before the next is refused.
     pub session_room: usize,
     /// Are the server's buffers full?
@@ -90,6 +120,7 @@ impl<'a> Admission<'a> {
             entrance: &(),
             methods,
             queue_room,
+            rivals: &(),
             session_room,
             buffers_full: false,
             outlook: &Forecast::NONE,
@@ -99,7 +130,12 @@ impl<'a> Admission<'a> {
         }
     }
 
-    /// Is there a reason to refuse this call now?
+    /// Is the queue full for a call that comes with so many before it?
+    fn is_full(&self, ahead: usize) -> bool {
+        ahead >= self.queue_room && ahead >= self.queue_room.saturating_add(self.rivals.made())
+    }
+
+    /// Is there a reason to refuse this call now? If not, it has a place in the queue.
     pub(super) fn refusal(
         &self,
         header: &Header,
@@ -120,11 +156,12 @@ impl<'a> Admission<'a> {
         }
         let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
         let wait = || self.outlook.forecast(nested).wait(ahead.ns);
+        let full = self.is_full(ahead.calls);
         let status = if left.is_some_and(|left| left.is_zero()) {
             Status::DeadlineExceeded
         } else if ahead.calls >= self.session_room {
             Status::SessionLimit
-        } else if ahead.calls >= self.queue_room {
+        } else if full && !self.rivals.outweigh(ahead.calls) {
             Status::QueueFull
         } else if self.buffers_full {
             return Some(refusal(Status::BuffersFull).retry_after(wait().max(BUFFERS_AFTER)));
@@ -134,6 +171,8 @@ impl<'a> Admission<'a> {
                 Status::WouldBeLate
             } else if self.wait_max.is_some_and(|most| wait() > most) {
                 Status::Overloaded
+            } else if full && !self.rivals.make_room(ahead.calls) {
+                Status::QueueFull
             } else {
                 return None;
             }
@@ -150,8 +189,32 @@ fn refusal(status: Status) -> Refusal {
 mod tests {
     use super::*;
     use crate::wire::{Flags, Kind};
+    use std::cell::Cell;
 
     const MS: u64 = 1_000_000;
+
+    /// Has so many calls in the queue, and has made room so often.
+    #[derive(Debug)]
+    struct Rival {
+        calls: Cell<usize>,
+        made: Cell<usize>,
+    }
+
+    impl Rivals for Rival {
+        fn outweigh(&self, ahead: usize) -> bool {
+            self.calls.get() > ahead
+        }
+
+        fn make_room(&self, _ahead: usize) -> bool {
+            self.calls.set(self.calls.get() - 1);
+            self.made.set(self.made.get() + 1);
+            true
+        }
+
+        fn made(&self) -> usize {
+            self.made.get()
+        }
+    }
 
     /// What a call of method 1 is told that has so much time left, where `change` has been made to a port that has
     /// 40 ms of work before it.
@@ -160,11 +223,20 @@ mod tests {
         ahead: Ahead,
         change: impl Fn(&mut Admission<'_>),
     ) -> Option<(Status, u32)> {
+        told_among(left_ms, ahead, &(), change)
+    }
+
+    fn told_among(
+        left_ms: Option<u64>,
+        ahead: Ahead,
+        rivals: &dyn Rivals,
+        change: impl Fn(&mut Admission<'_>),
+    ) -> Option<(Status, u32)> {
         let paces = Paces::new(1);
         (0..100).for_each(|_| paces.learn(1, 1, 2 * MS));
         let forecast =
             Forecast { queue_ns: 80 * MS, calls: 40, bursts: 40, lanes: 40, lane_ns: 0, workers: 2 };
-        let mut admission = Admission { outlook: &forecast, ..Admission::open(1, &paces) };
+        let mut admission = Admission { outlook: &forecast, rivals, ..Admission::open(1, &paces) };
         change(&mut admission);
         let header = Header { body_bytes: 8, kind: Kind::Call, flags: Flags::NONE, code: 1, call: 7 };
         let now = Instant::now();
@@ -189,6 +261,12 @@ mod tests {
         assert_eq!(told(Some(1), none, |port| port.outlook = &Forecast::NONE), None, "nothing to wait for");
         let full = |port: &mut Admission<'_>| port.queue_room = 2;
         assert_eq!((told(None, none, full), told(None, two, full)), (None, Some((Status::QueueFull, 42))));
+        let rivals = Rival { calls: 3.into(), made: 0.into() };
+        let among = |left_ms, ahead| told_among(left_ms, ahead, &rivals, full);
+        assert_eq!(among(None, two), None, "who has more makes room");
+        assert_eq!(among(Some(54), two).map(|told| told.0), Some(Status::WouldBeLate), "but not in vain");
+        assert_eq!(rivals.made(), 1);
+        assert_eq!(among(None, Ahead { calls: 3, ns: 4 * MS }), Some((Status::QueueFull, 42)));
         let busy = |port: &mut Admission<'_>| port.session_room = 2;
         assert_eq!((told(None, none, busy), told(None, two, busy)), (None, Some((Status::SessionLimit, 42))));
         let heavy = |port: &mut Admission<'_>| port.buffers_full = true;

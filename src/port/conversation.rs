@@ -4,6 +4,7 @@
 //! greeting, pings, calls that are refused. Step 3 of a transaction's way (see docs/ARCHITECTURE.md).
 
 use super::admission::{Admission, Ahead};
+use super::allowance::{ANSWERS_MAX, Allowance, Verdict};
 use super::call::Call;
 use super::forecast::Forecast;
 use super::frames;
@@ -48,6 +49,10 @@ pub struct Intake {
     pub cancels: Vec<u64>,
     /// Chains of the admitted calls that have one.
     pub chains: Vec<Arc<Chain>>,
+    /// Frames of this read that were answered here, or carried out, and not by a worker.
+    pub answered: u32,
+    /// The connection is not to be read for so long.
+    pub put_off: Option<Duration>,
     /// Likely cost of the calls admitted, in nanoseconds.
     cost_ns: u64,
     /// When the queue was last found full, and until when that is not likely to have been emptied.
@@ -74,6 +79,11 @@ impl Counts {
 }
 
 impl Intake {
+    /// Has the read had answered as much as one may? What follows is for a later turn.
+    pub fn is_turn_over(&self) -> bool {
+        self.answered >= ANSWERS_MAX || self.put_off.is_some()
+    }
+
     /// A call found no place in the queue. Those that come before it can be empty again belong together: with so many
     /// places more, none of them would have been refused.
     fn found_full(&mut self, port: &Reception<'_>) {
@@ -105,12 +115,18 @@ enum State {
 pub struct Conversation {
     state: State,
     whims: Whims,
+    allowance: Allowance,
     chained: bool,
 }
 
 impl Default for Conversation {
     fn default() -> Self {
-        Conversation { state: State::Preface, whims: Whims::default(), chained: false }
+        Conversation {
+            state: State::Preface,
+            whims: Whims::default(),
+            allowance: Allowance::default(),
+            chained: false,
+        }
     }
 }
 
@@ -125,11 +141,25 @@ impl Conversation {
         port: &Reception<'_>,
         intake: &mut Intake,
     ) -> Result<usize, Leave> {
-        intake.cost_ns = 0;
+        (intake.cost_ns, intake.answered, intake.put_off) = (0, 0, None);
         let used = self.steps(bytes, port, intake);
         intake.counts.hand_over(port.stats);
         debug_assert!(intake.calls.len() <= port.window_room);
-        used
+        let used = used?;
+        match self.allowance.settle(intake.calls.len(), intake.answered, port.now) {
+            Verdict::GoOn => {}
+            Verdict::PutOff(time) => intake.put_off = Some(time),
+            Verdict::Abusive => {
+                return Err(self.tell_off("nothing but refused calls, Pings and Cancels", intake));
+            }
+        }
+        Ok(used)
+    }
+
+    /// The peer makes no use of the server.
+    fn tell_off(&mut self, what: &str, intake: &mut Intake) -> Leave {
+        self.part(&Refusal::new(Status::ProtocolError, what), &mut intake.replies);
+        Leave(CloseReason::Abusive)
     }
 
     fn steps(&mut self, bytes: &[u8], port: &Reception<'_>, intake: &mut Intake) -> Result<usize, Leave> {
@@ -208,7 +238,7 @@ impl Conversation {
             Kind::Hello => HELLO_BODY_BYTES_MAX,
             _ => SIGNAL_BODY_BYTES_MAX,
         };
-        if intake.calls.len() >= port.window_room {
+        if intake.calls.len() >= port.window_room || intake.answered >= ANSWERS_MAX {
             return Ok(None);
         }
         let header = match cut(bytes, limit) {
@@ -234,15 +264,15 @@ impl Conversation {
             (State::Open, Kind::Cancel) => {
                 port.stats.cancels.add(1);
                 intake.cancels.push(header.call);
+                intake.answered += 1;
                 if self.whims.cancelled(header.call, port.now) {
-                    let refusal = Refusal::new(Status::ProtocolError, "called and cancelled too often");
-                    self.part(&refusal, &mut intake.replies);
-                    return Err(Leave(CloseReason::Abusive));
+                    return Err(self.tell_off("called and cancelled too often", intake));
                 }
                 Ok(())
             }
             (State::Open, Kind::Ping) => {
                 frames::pong(header.call, &mut intake.replies);
+                intake.answered += 1;
                 Ok(())
             }
             (_, kind) => Err(WireError::UnexpectedKind(kind)),
@@ -305,6 +335,10 @@ impl Conversation {
             refuse(header, &refusal, port, intake);
             return Ok(());
         }
+        if ahead.calls >= port.admission.queue_room {
+            // Another call was refused for this one.
+            intake.found_full(port);
+        }
         intake.cost_ns += u64::from(port.admission.paces.mean_ns(header.code));
         let mut call =
             Call::new(header.call, header.code, Codec::of(header.flags), prelude.session, deadline);
@@ -349,6 +383,7 @@ fn split<'a>(header: &Header, body: &'a [u8]) -> Result<(CallPrelude, Option<Cha
 fn refuse(header: &Header, refusal: &Refusal, port: &Reception<'_>, intake: &mut Intake) {
     port.methods.refused(header.code, refusal.status);
     intake.counts.refusals.add(refusal.status.index());
+    intake.answered += 1;
     if refusal.status == Status::QueueFull {
         intake.found_full(port);
     }

@@ -5,13 +5,14 @@
 //! send the replies it made; keep the bytes it did not consume and offer them again with more.
 
 mod admission;
+mod allowance;
 mod call;
 mod conversation;
 mod forecast;
 mod frames;
 mod whims;
 
-pub use admission::{Admission, Entrance, Nesting};
+pub use admission::{Admission, Entrance, Nesting, Rivals};
 pub use call::Call;
 pub use conversation::{Conversation, Intake, Leave, Reception};
 pub(crate) use forecast::TURN_NS_MAX;

@@ -32,8 +32,12 @@ pub(super) enum Arrival {
 
 #[derive(Debug)]
 pub(super) struct Acceptor {
-    socket: Option<TcpListener>,
-    /// May the backlog hold clients?
+    /// One for each address of the port; none once it is closed.
+    sockets: Vec<TcpListener>,
+    /// Whose turn it is, and how many before it had nobody.
+    at: usize,
+    empty: usize,
+    /// May a backlog hold clients?
     ready: bool,
     accepted: usize,
     /// Accepting failed, and nothing is known to end that; when to try again.
@@ -51,9 +55,11 @@ struct Failing {
 }
 
 impl Acceptor {
-    pub(super) fn new(socket: TcpListener) -> Acceptor {
+    pub(super) fn new(sockets: Vec<TcpListener>) -> Acceptor {
         Acceptor {
-            socket: Some(socket),
+            sockets,
+            at: 0,
+            empty: 0,
             ready: false,
             accepted: 0,
             retry: None,
@@ -64,7 +70,7 @@ impl Acceptor {
 
     /// The poll says there are clients.
     pub(super) fn set_ready(&mut self) {
-        self.ready = self.socket.is_some();
+        (self.ready, self.empty) = (!self.sockets.is_empty(), 0);
     }
 
     /// Are there clients left to be accepted at once?
@@ -79,7 +85,8 @@ impl Acceptor {
 
     /// Takes no more connections.
     pub(super) fn close(&mut self) {
-        (self.socket, self.ready, self.retry, self.spare) = (None, false, None, None);
+        (self.ready, self.retry, self.spare) = (false, None, None);
+        self.sockets.clear();
     }
 
     /// The next client; `None` when there is none, or for this turn enough. A [`Arrival::Surplus`] must be closed
@@ -90,26 +97,25 @@ impl Acceptor {
         }
         let due = self.retry.is_none_or(|at| at <= Instant::now());
         while self.ready && due && self.accepted < ACCEPTS_MAX {
-            let socket = self.socket.as_ref()?;
             self.spare = self.spare.take().or_else(spare);
-            match socket.accept() {
+            match self.sockets[self.at].accept() {
                 Ok((stream, peer)) => {
                     self.recovered(port);
-                    self.accepted += 1;
+                    self.took_one();
                     return Some(Arrival::Client(stream, peer));
                 }
-                Err(error) if is_nobody(&error) => (self.ready, self.retry) = (false, None),
+                Err(error) if is_nobody(&error) => self.found_nobody(),
                 Err(error) if is_lost(&error) => {}
                 // The system looks for a descriptor before it looks for a client, so perhaps there is none.
                 Err(error) if lacks_descriptors(&error) && self.spare.take().is_some() => {
-                    match socket.accept() {
+                    match self.sockets[self.at].accept() {
                         Ok((stream, _)) => {
                             self.failed(port, &error);
                             self.retry = None;
-                            self.accepted += 1;
+                            self.took_one();
                             return Some(Arrival::Surplus(stream));
                         }
-                        Err(error) if is_nobody(&error) => (self.ready, self.retry) = (false, None),
+                        Err(error) if is_nobody(&error) => self.found_nobody(),
                         Err(error) if is_lost(&error) => {}
                         Err(error) => return self.wait(port, &error),
                     }
@@ -120,6 +126,20 @@ impl Acceptor {
         self.spare = self.spare.take().or_else(spare);
         self.accepted = 0;
         None
+    }
+
+    /// The next is of another address, if one has clients.
+    fn took_one(&mut self) {
+        self.accepted += 1;
+        (self.at, self.empty) = ((self.at + 1) % self.sockets.len(), 0);
+    }
+
+    /// A backlog is empty; once all are, the poll tells when that is over.
+    fn found_nobody(&mut self) {
+        (self.at, self.empty) = ((self.at + 1) % self.sockets.len(), self.empty + 1);
+        if self.empty == self.sockets.len() {
+            (self.ready, self.retry) = (false, None);
+        }
     }
 
     /// Nothing can be done but to try again.

@@ -1,19 +1,27 @@
-//! A port's socket, poll and doorbell: all that can fail for one port before it has a thread.
+//! A port's sockets, poll and doorbell: all that can fail for one port before it has a thread.
+//!
+//! A port listens on every address that its host has; `[::]` is IPv6 alone. That two ports of one server would have the
+//! same address is found by what their hosts resolve to.
 
 use super::StartError;
 use super::doorbell::Doorbell;
 use super::listener::{ACCEPT, DOORBELL};
-use crate::config::{Config, PortConfig};
+use crate::config::{Config, ListenAddress, PortConfig};
 use crate::sync::Arc;
 use mio::net::TcpListener;
 use mio::{Interest, Poll, Waker};
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::io::{Error, ErrorKind};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
 pub(super) use crate::net::Silence;
 
 /// Clients that may wait to be accepted; the system may allow fewer.
 const BACKLOG: i32 = 4096;
+
+/// Numbers that the system may choose before one is free at all addresses of a name.
+const NUMBERS_MAX: u32 = 16;
 
 impl Silence {
     pub(super) fn of(config: &Config) -> Silence {
@@ -24,53 +32,164 @@ impl Silence {
 #[derive(Debug)]
 pub(super) struct Bound {
     pub(super) poll: Poll,
-    pub(super) socket: TcpListener,
-    pub(super) address: SocketAddr,
+    /// One for each of its addresses.
+    pub(super) sockets: Vec<TcpListener>,
+    pub(super) addresses: Vec<SocketAddr>,
     pub(super) doorbell: Arc<Doorbell>,
 }
 
-/// Binds a port to the first of its host's addresses that can be had.
-pub(super) fn bind(port: &PortConfig, silence: Silence) -> Result<Bound, StartError> {
-    listen(port, silence).map_err(|error| StartError::Bind {
-        port: port.name.clone(),
-        address: port.address.to_string(),
-        error,
-    })
+/// What a bound socket is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Clients connect to it.
+    Serve,
+    /// To see whether the address can be had: it never listens.
+    Rehearse,
 }
 
-/// Binds a port that was stopped to the address it had.
-pub(super) fn bind_again(address: SocketAddr, silence: Silence) -> std::io::Result<TcpListener> {
-    open(address, silence).map(|socket| TcpListener::from_std(socket.into()))
+/// Every address that each of the ports is to have, in their order.
+///
+/// # Errors
+/// A host has no address, or two ports would have one and the same.
+pub(super) fn resolve(ports: &[PortConfig]) -> Result<Vec<Vec<SocketAddr>>, StartError> {
+    let mut all: Vec<Vec<SocketAddr>> = Vec::new();
+    for port in ports {
+        let found = addresses_of(&port.address).map_err(|error| wrong(port, error))?;
+        for (other, theirs) in ports.iter().zip(&all) {
+            let met = found.iter().find(|one| theirs.iter().any(|two| collide(**one, *two)));
+            if let Some(address) = met {
+                let text = format!("{address} belongs to port {}, at {}", other.name, other.address);
+                return Err(wrong(port, Error::other(text)));
+            }
+        }
+        all.push(found);
+    }
+    Ok(all)
 }
 
-fn listen(port: &PortConfig, silence: Silence) -> std::io::Result<Bound> {
-    let mut refusal = std::io::Error::new(std::io::ErrorKind::NotFound, "the host has no address");
-    for address in (port.address.host.as_str(), port.address.port).to_socket_addrs()? {
-        match open(address, silence) {
-            Ok(socket) => return watch(TcpListener::from_std(socket.into())),
-            Err(error) => refusal = error,
+/// The addresses of a host: of a name all that it has, each once.
+fn addresses_of(address: &ListenAddress) -> std::io::Result<Vec<SocketAddr>> {
+    let mut found: Vec<SocketAddr> = Vec::new();
+    for mut one in (address.host.as_str(), address.port).to_socket_addrs()? {
+        // Sockets of IPv6 take no IPv4 here.
+        if let IpAddr::V4(ip) = one.ip().to_canonical() {
+            one = SocketAddr::from((ip, one.port()));
+        }
+        if !found.contains(&one) {
+            found.push(one);
         }
     }
-    Err(refusal)
+    if found.is_empty() {
+        return Err(Error::new(ErrorKind::NotFound, "the host has no address"));
+    }
+    Ok(found)
 }
 
-fn open(address: SocketAddr, silence: Silence) -> std::io::Result<Socket> {
+/// Could two sockets not listen on these at once?
+fn collide(one: SocketAddr, two: SocketAddr) -> bool {
+    let covers = |a: SocketAddr, b: SocketAddr| a.ip().is_unspecified() && a.is_ipv4() == b.is_ipv4();
+    one.port() == two.port() && one.port() != 0 && (one == two || covers(one, two) || covers(two, one))
+}
+
+/// Binds a port to its addresses.
+pub(super) fn bind(
+    port: &PortConfig,
+    addresses: &[SocketAddr],
+    silence: Silence,
+    purpose: Purpose,
+) -> Result<Bound, StartError> {
+    let sockets = open_all(&port.name, addresses, silence, purpose);
+    sockets.and_then(watch).map_err(|error| wrong(port, error))
+}
+
+fn wrong(port: &PortConfig, error: Error) -> StartError {
+    StartError::Bind { port: port.name.clone(), address: port.address.to_string(), error }
+}
+
+/// Binds a port that was stopped to the addresses it had.
+pub(super) fn bind_again(addresses: &[SocketAddr], silence: Silence) -> std::io::Result<Vec<TcpListener>> {
+    let open = |address: &SocketAddr| open(*address, silence, Purpose::Serve);
+    addresses.iter().map(|address| open(address).map(|socket| TcpListener::from_std(socket.into()))).collect()
+}
+
+/// All sockets of a port. An address of a name is left out if this machine has no such address: names often have one of
+/// IPv6 where there is none. Where the system chooses the port number, all have the same.
+fn open_all(
+    name: &str,
+    addresses: &[SocketAddr],
+    silence: Silence,
+    purpose: Purpose,
+) -> std::io::Result<Vec<TcpListener>> {
+    let mut tries = 0;
+    'again: loop {
+        let (mut sockets, mut number, mut refusal) = (Vec::new(), None, None);
+        for mut address in addresses.iter().copied() {
+            if let (0, Some(chosen)) = (address.port(), number) {
+                address.set_port(chosen);
+            }
+            match open(address, silence, purpose) {
+                Ok(socket) => {
+                    let listener = TcpListener::from_std(socket.into());
+                    number = Some(listener.local_addr()?.port());
+                    sockets.push(listener);
+                }
+                Err(error) if is_not_of_this_machine(&error) => refusal = Some((address, error)),
+                Err(error) if chosen_is_taken(&error, addresses, number) && tries < NUMBERS_MAX => {
+                    tries += 1;
+                    continue 'again;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match refusal {
+            Some((_, error)) if sockets.is_empty() => return Err(error),
+            Some((address, error)) => {
+                log::info!("port {name}: address left out, address={address} error={error}")
+            }
+            None => {}
+        }
+        return Ok(sockets);
+    }
+}
+
+fn is_not_of_this_machine(error: &Error) -> bool {
+    error.kind() == ErrorKind::AddrNotAvailable
+        || matches!(Errno::from_io_error(error), Some(Errno::AFNOSUPPORT))
+}
+
+/// The system chose a number for the first address that another program has at one of the others.
+fn chosen_is_taken(error: &Error, addresses: &[SocketAddr], number: Option<u16>) -> bool {
+    error.kind() == ErrorKind::AddrInUse
+        && number.is_some()
+        && addresses.first().is_some_and(|address| address.port() == 0)
+}
+
+fn open(address: SocketAddr, silence: Silence, purpose: Purpose) -> std::io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A restart must not wait for the TIME_WAIT of the connections before it.
     socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // Whatever the system's own choice is: another port may have the IPv4 addresses.
+        socket.set_only_v6(true)?;
+    }
     silence.apply(&socket)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    if purpose == Purpose::Serve {
+        socket.listen(BACKLOG)?;
+    }
     socket.set_nonblocking(true)?;
     Ok(socket)
 }
 
-fn watch(mut socket: TcpListener) -> std::io::Result<Bound> {
+fn watch(mut sockets: Vec<TcpListener>) -> std::io::Result<Bound> {
     let poll = Poll::new()?;
-    poll.registry().register(&mut socket, ACCEPT, Interest::READABLE)?;
+    let mut addresses = Vec::new();
+    for socket in &mut sockets {
+        poll.registry().register(socket, ACCEPT, Interest::READABLE)?;
+        addresses.push(socket.local_addr()?);
+    }
     let doorbell = Arc::new(Doorbell::new(Waker::new(poll.registry(), DOORBELL)?));
-    let address = socket.local_addr()?;
-    Ok(Bound { poll, socket, address, doorbell })
+    Ok(Bound { poll, sockets, addresses, doorbell })
 }
 
 #[cfg(test)]
@@ -86,7 +205,8 @@ mod tests {
     fn accepted(keepalive: u64, send: u64) -> (bool, Duration, Duration, u32, Option<Duration>) {
         let lines = format!("Server_Keepalive={keepalive}\nServer_Send_Timeout={send}");
         let config = Config::from_text(&lines, None, 1).unwrap();
-        let listener = open(SocketAddr::from(([127, 0, 0, 1], 0)), Silence::of(&config)).unwrap();
+        let listener =
+            open(SocketAddr::from(([127, 0, 0, 1], 0)), Silence::of(&config), Purpose::Serve).unwrap();
         listener.set_nonblocking(false).unwrap();
         let address = listener.local_addr().unwrap().as_socket().unwrap();
         let _peer = std::net::TcpStream::connect(address).unwrap();
@@ -103,5 +223,24 @@ mod tests {
         let (asks, .., unacknowledged) = accepted(0, 60);
         assert_eq!((asks, unacknowledged), (false, None), "silence is borne");
         assert_eq!(accepted(30, 0), (true, 30 * S, 10 * S, PROBES, None), "unread replies are");
+    }
+
+    fn resolved(lines: &str) -> Result<Vec<Vec<SocketAddr>>, String> {
+        let config = Config::from_text(lines, None, 1).unwrap_or_else(|errors| panic!("{errors}"));
+        resolve(&config.ports).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn two_ports_of_one_address_are_found_by_what_their_hosts_resolve_to() {
+        // The interface `lo` is the first.
+        for (a, b) in [("[fe80::1%lo]:7", "[fe80::1%1]:7")] {
+            let told = resolved(&format!("Ports=A,B\nA_TCPIPAddress={a}\nB_TCPIPAddress={b}")).unwrap_err();
+            assert!(told.starts_with("port B cannot listen on "), "{told}");
+            assert!(told.contains(" belongs to port A, at "), "{told}");
+        }
+        for (a, b) in [("[::]:7", "0.0.0.0:7"), ("[::1]:7", "127.0.0.1:7"), ("localhost:0", "127.0.0.1:0")] {
+            let found = resolved(&format!("Ports=A,B\nA_TCPIPAddress={a}\nB_TCPIPAddress={b}"));
+            assert_eq!(found.map(|ports| ports.len()), Ok(2), "{a} {b}");
+        }
     }
 }

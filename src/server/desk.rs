@@ -4,14 +4,17 @@
 //! transaction's way (see docs/ARCHITECTURE.md) is [`Desk::queue_calls`].
 
 use super::connection::Connection;
+use super::holders::{Holders, Holding, Newcomer};
 use super::sessions::{Registry, Tenant};
-use crate::pool::{Burst, Outlet, PortShared, Shared};
-use crate::port::{Admission, Conversation, Entrance, Forecast, Intake, Leave, Nesting, Outlook, Reception};
-use crate::service::{Caller, Refusal, Session};
+use crate::pool::{Burst, Displaced, Outlet, PortShared, Shared};
+use crate::port::{
+    Admission, Conversation, Entrance, Forecast, Intake, Leave, Nesting, Outlook, Reception, Rivals,
+};
+use crate::service::{Caller, ClientId, Refusal, Session};
 use crate::stats::CloseReason;
 use crate::sync::{Arc, Weak};
 use crate::wire::Chain;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::time::Instant;
 
 /// Bytes read at once.
@@ -46,6 +49,12 @@ pub(super) struct Desk {
     pub(super) sessions: Arc<Registry>,
     pub(super) admits: Admits,
     pub(super) intake: Intake,
+    /// Frames that the listener itself has answered in this turn.
+    pub(super) answered: u32,
+    /// Who has calls in the queue; empty while that is not nearly full.
+    pub(super) holders: Holders<Connection>,
+    /// Calls that have made room in this read and are still to be answered.
+    pub(super) displaced: Vec<(Arc<Connection>, Displaced)>,
     /// Read buffers at hand.
     pub(super) buffers: Vec<Vec<u8>>,
 }
@@ -82,6 +91,49 @@ impl Nesting for Running<'_> {
     }
 }
 
+impl Holding for Connection {
+    fn waiting(&self) -> usize {
+        if self.in_flight() == 0 { 0 } else { self.lane(false).calls() }
+    }
+}
+
+/// Whose calls make room in a full queue for one of a connection.
+#[derive(Debug)]
+struct Contest<'a> {
+    port: &'a PortShared,
+    shared: &'a Shared,
+    connection: &'a Connection,
+    holders: RefCell<&'a mut Holders<Connection>>,
+    displaced: RefCell<&'a mut Vec<(Arc<Connection>, Displaced)>>,
+    newcomer: OnceCell<(ClientId, usize)>,
+    made: Cell<usize>,
+}
+
+impl Contest<'_> {
+    fn newcomer(&self, ahead: usize) -> Newcomer {
+        let find = || (ClientId::of(self.connection.peer().ip()), self.connection.waiting());
+        let (client, waiting) = *self.newcomer.get_or_init(find);
+        Newcomer { client, waiting, ahead }
+    }
+}
+
+impl Rivals for Contest<'_> {
+    fn outweigh(&self, ahead: usize) -> bool {
+        self.holders.borrow_mut().outweigh(self.newcomer(ahead))
+    }
+
+    fn make_room(&self, ahead: usize) -> bool {
+        let displace = |connection: &Connection, most| self.port.displace(self.shared, connection, most);
+        let found = self.holders.borrow_mut().make_room(self.newcomer(ahead), displace);
+        self.made.set(self.made.get() + usize::from(found.is_some()));
+        found.map(|found| self.displaced.borrow_mut().push(found)).is_some()
+    }
+
+    fn made(&self) -> usize {
+        self.made.get()
+    }
+}
+
 /// Where a client says Hello.
 #[derive(Debug)]
 struct Threshold<'a> {
@@ -104,7 +156,10 @@ impl Desk {
     /// A connection is closed: its session ends.
     pub(super) fn show_out(&self, connection: &Connection, reason: CloseReason) {
         if connection.is_welcomed() {
-            self.sessions.leave(self.tracked(connection), reason);
+            // A call that still runs may open a session: it finds that it comes too late.
+            let opens = connection.in_flight() > 0;
+            let carried = if opens { Some(connection.sessions()) } else { connection.sessions_if_any() };
+            self.sessions.leave(connection.peer(), (self.tracked(connection), carried), reason);
         }
     }
 
@@ -133,16 +188,26 @@ impl Desk {
         dismissed: bool,
         (arrived, now): (Instant, Instant),
     ) -> Result<usize, Leave> {
-        let Desk { port, shared, welcome, intake, sessions, admits, .. } = self;
+        let Desk { port, shared, welcome, intake, answered, holders, displaced, sessions, admits, .. } = self;
         let outlook = Ahead { port, shared, connection, forecasts: Default::default() };
         let entrance = Threshold { sessions, connection, now };
         let nesting = Running { port, shared, admits: *admits };
+        let rivals = Contest {
+            port,
+            shared,
+            connection,
+            holders: RefCell::new(holders),
+            displaced: RefCell::new(displaced),
+            newcomer: OnceCell::new(),
+            made: Cell::new(0),
+        };
         let admission = Admission {
             draining: *admits != Admits::All,
             dismissed,
             entrance: &entrance,
             methods: shared.services.len() as u16,
             queue_room: port.queue.room(),
+            rivals: &rivals,
             session_room: self.session_calls_max.saturating_sub(connection.in_flight()),
             buffers_full: port.buffers.are_full(),
             outlook: &outlook,
@@ -160,7 +225,34 @@ impl Desk {
             stats: &port.stats,
             methods: &port.methods,
         };
-        conversation.receive(bytes, &reception, intake)
+        let used = conversation.receive(bytes, &reception, intake);
+        *answered += intake.answered;
+        if !self.displaced.is_empty() {
+            self.answer_displaced();
+        }
+        used
+    }
+
+    /// Answers the calls that have made room, those of each connection together.
+    fn answer_displaced(&mut self) {
+        let mut displaced = std::mem::take(&mut self.displaced);
+        displaced.sort_by_key(|(connection, _)| Arc::as_ptr(connection) as usize);
+        let mut rest = displaced.into_iter().peekable();
+        while let Some((connection, first)) = rest.next() {
+            let next = || rest.next_if(|(other, _)| Arc::ptr_eq(other, &connection));
+            let others = std::iter::from_fn(next).map(|(_, displaced)| displaced);
+            self.port.answer_displaced(&self.shared, &*connection, std::iter::once(first).chain(others));
+        }
+    }
+
+    /// Before a read, if the queue may get full by it: is it time to find out who has how much of it?
+    pub(super) fn wants_survey(&mut self, guests: usize) -> Option<Instant> {
+        if !self.port.queue.is_tight() {
+            self.holders.forget();
+            return None;
+        }
+        let now = Instant::now();
+        self.holders.is_due(guests, now).then_some(now)
     }
 
     /// Sends what the intake has ready.

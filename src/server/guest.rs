@@ -32,6 +32,8 @@ pub(super) enum Reading {
     Paused,
     /// There may be more, but the server's buffers are full. It has to be asked again.
     Full,
+    /// There may be more, but it has had answered more than its allowance. It has to be asked again after so long.
+    PutOff(Duration),
     /// The peer has closed or the socket failed.
     Ended(CloseReason),
     /// The peer broke the protocol and has been told.
@@ -47,6 +49,10 @@ pub(super) struct Listed {
     pub(super) replies: bool,
     /// Of those that wait for room in the buffers.
     pub(super) full: bool,
+    /// Of those with something left to read.
+    pub(super) ready: bool,
+    /// Of those that wait until they may be read again.
+    pub(super) put_off: bool,
 }
 
 #[derive(Debug)]
@@ -54,13 +60,15 @@ pub(super) struct Guest {
     pub(super) connection: Arc<Connection>,
     transport: Arc<Transport>,
     conversation: Conversation,
-    /// Its first `filled` bytes are read and not consumed: the beginning of a frame, or frames the window has no
-    /// room for. Without capacity while there are none, so that an idle guest holds no buffer.
+    /// Its first `filled` bytes are read and not consumed: the beginning of a frame, or frames the window or the turn
+    /// has no room for. Without capacity while there are none, so that an idle guest holds no buffer.
     unread: Vec<u8>,
     filled: usize,
-    /// Does `unread` begin with frames that the window had no room for? Then nothing more is read from the socket
-    /// until they are consumed: a peer that calls faster than it is served waits in its own socket.
+    /// Does `unread` begin with frames that the window or the turn had no room for? Then nothing more is read from the
+    /// socket until they are consumed: a peer that calls faster than it is served waits in its own socket.
     held: bool,
+    /// The last read had more to answer than a turn has room for. The next is small, since what it leaves is copied.
+    busy: bool,
     /// When bytes were last read.
     arrived: Instant,
     /// May the socket hold bytes? Set by the poll, cleared when it has none.
@@ -106,6 +114,7 @@ impl Guest {
             unread,
             filled: 0,
             held: false,
+            busy: false,
             arrived: Instant::now(),
             readable: false,
             paused: false,
@@ -145,7 +154,7 @@ impl Guest {
         let (reading, used) = self.read_into(desk, &mut buffer);
         self.keep(desk, buffer, used);
         self.note_frame(used > 0, was_held);
-        self.paused = reading == Reading::Paused;
+        self.paused = matches!(reading, Reading::Paused | Reading::PutOff(_));
         reading
     }
 
@@ -192,20 +201,25 @@ impl Guest {
             if self.filled == buffer.len() {
                 buffer.resize(self.filled + self.filled.min(GROWTH_BYTES_MAX), 0);
             }
-            match self.transport.receive(&mut buffer[self.filled..]) {
+            let room = if self.busy { COPY_BYTES_MAX } else { buffer.len() };
+            let end = buffer.len().min(self.filled + room);
+            match self.transport.receive(&mut buffer[self.filled..end]) {
                 Ok(0) => return (Reading::Ended(self.conversation.hung_up(self.filled)), 0),
                 Ok(n) => (self.filled, self.arrived) = (self.filled + n, Instant::now()),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
                 Err(_) => return (Reading::Ended(CloseReason::SocketError), 0),
             }
-            more = self.readable && self.filled == buffer.len();
+            more = self.readable && self.filled == end;
         }
         let used = match self.consume(desk, buffer) {
             Ok(used) => used,
             Err(Leave(reason)) => return (Reading::Leave(reason), 0),
         };
         // What the window held back was seen without room; if there is room by now, nobody else would come back to it.
-        let reading = if self.held && self.connection.window_room() == 0 {
+        let reading = if let Some(time) = desk.intake.put_off {
+            desk.port.stats.put_off.add(1);
+            Reading::PutOff(time)
+        } else if self.held && self.connection.window_room() == 0 {
             desk.port.stats.window_full.add(1);
             Reading::Paused
         } else if self.held || more || self.ended && self.readable {
@@ -250,6 +264,7 @@ impl Guest {
             );
             // Before the calls are queued: a Welcome must not be overtaken by the reply to a call sent with the Hello.
             desk.send_replies(&self.connection);
+            self.busy = desk.intake.is_turn_over();
             let admitted = desk.intake.calls.len();
             self.calls += admitted as u64;
             if admitted > 0 {
@@ -260,7 +275,7 @@ impl Guest {
                     desk.cancel_calls(&self.connection);
                     taken?;
                     // The rest moved to the front; it waits for more bytes or for room in the window.
-                    self.held = admitted >= window_room && self.filled > 0;
+                    self.held = (admitted >= window_room || self.busy) && self.filled > 0;
                     return Ok(0);
                 }
                 desk.queue_calls(&self.connection, self.arrived, |copy| {
@@ -270,8 +285,8 @@ impl Guest {
             }
             desk.cancel_calls(&self.connection);
             used += taken?;
-            if admitted < window_room || window_room == 0 {
-                self.held = window_room == 0 && used < self.filled;
+            if self.busy || admitted < window_room || window_room == 0 {
+                self.held = (self.busy || window_room == 0) && used < self.filled;
                 return Ok(used);
             }
         }
@@ -375,9 +390,8 @@ impl Guest {
     /// Is it meant?
     pub(super) fn is_one_of(&self, whose: &insight::Whose) -> bool {
         match whose {
-            insight::Whose::All => true,
-            insight::Whose::Peer(peer) => self.connection.peer().ip().to_canonical() == peer.to_canonical(),
             insight::Whose::One(_, number) => self.number == *number,
+            others => others.means(self.connection.peer().ip()),
         }
     }
 

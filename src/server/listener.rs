@@ -3,6 +3,7 @@
 //! It never blocks but in its poll, and sleeps there without end when nothing is under way.
 
 mod orders;
+mod turns;
 
 use super::accept::{Acceptor, Arrival};
 use super::connection::{Connection, DRAINED_BYTES};
@@ -11,7 +12,7 @@ use super::door::{Door, Pass, no_descriptors};
 use super::doorbell::{Doorbell, Stage};
 use super::farewell::{FAREWELL, Farewell};
 use super::given_up::GivenUp;
-use super::guest::{Guest, Reading};
+use super::guest::Guest;
 use super::order::Order;
 use super::patience::{Patience, Wait};
 use super::ration::{HEAVY_LOOK, Ration, too_heavy};
@@ -24,7 +25,8 @@ use crate::stats::CloseReason;
 use crate::sync::Arc;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -35,10 +37,6 @@ pub(super) const DOORBELL: Token = Token(usize::MAX - 1);
 
 /// Events taken from one poll.
 const EVENTS_MAX: usize = 1024;
-
-/// Guests with something left to read that are read in one turn. Then those come first of whom the poll tells: who
-/// sends little does not wait for a thousand who send without end.
-const READS_MAX: usize = 32;
 
 /// How long a peer that is being closed may take to read its last replies and close too.
 const LEAVE_MAX: Duration = Duration::from_secs(1);
@@ -56,6 +54,8 @@ pub(super) struct Listener {
     began: (Instant, u64),
     /// Guests with something left to read.
     ready: VecDeque<Id>,
+    /// Guests that are not read until then: they have had answered more than their allowance.
+    put_off: BinaryHeap<Reverse<(Instant, Id)>>,
     /// Guests being closed, the first to be given up in front.
     leaving: VecDeque<(Instant, Id)>,
     watch: Watch,
@@ -96,6 +96,7 @@ impl Listener {
             guests: Slots::new(),
             began: (Instant::now(), 0),
             ready: VecDeque::new(),
+            put_off: BinaryHeap::new(),
             leaving: VecDeque::new(),
             watch,
             patience,
@@ -148,11 +149,7 @@ impl Listener {
         }
         self.accept();
         self.answer_doorbell();
-        for _ in 0..self.ready.len().min(READS_MAX) {
-            if let Some(id) = self.ready.pop_front() {
-                self.read(id);
-            }
-        }
+        self.read_the_ready();
         self.give_up_the_late();
         self.farewell.give_up_the_late();
         self.give_up_the_slow();
@@ -164,14 +161,6 @@ impl Listener {
         self.watch.look(&self.desk.port, &self.desk.shared);
     }
 
-    fn readable(&mut self, id: Id, ended: bool) {
-        if let Some(guest) = self.guests.get_mut(id) {
-            guest.readable = true;
-            guest.ended |= ended;
-            self.read(id);
-        }
-    }
-
     fn writable(&mut self, id: Id) {
         let Some(guest) = self.guests.get_mut(id) else { return };
         if guest.connection.is_backlogged() {
@@ -179,33 +168,8 @@ impl Listener {
             if guest.leaving.is_some() {
                 guest.finish();
             } else if guest.readable {
-                self.ready.push_back(id);
+                self.make_ready(id);
             }
-        }
-    }
-
-    fn read(&mut self, id: Id) {
-        let Some(guest) = self.guests.get_mut(id) else { return };
-        let reading = match guest.leaving {
-            Some(reason) => guest.discard(&mut self.desk, reason),
-            None => guest.read(&mut self.desk),
-        };
-        if let Some(since) = guest.owes().filter(|_| !guest.listed.frame) {
-            guest.listed.frame = self.patience.begin(id, Wait::Frame, since);
-        }
-        match reading {
-            Reading::Drained => {}
-            // The connection rings, or becomes writable, when it is time to go on.
-            Reading::Paused => guest.readable = true,
-            Reading::Full => {
-                guest.readable = true;
-                if !std::mem::replace(&mut guest.listed.full, true) {
-                    self.ration.waiting.push(id);
-                }
-            }
-            Reading::More => self.ready.push_back(id),
-            Reading::Ended(reason) => self.close(id, reason),
-            Reading::Leave(reason) => self.leave(id, reason),
         }
     }
 
@@ -213,7 +177,7 @@ impl Listener {
         if let Some(guest) = self.guests.get_mut(id) {
             guest.leave(reason);
             self.leaving.push_back((Instant::now() + LEAVE_MAX, id));
-            self.ready.push_back(id);
+            self.make_ready(id);
         }
     }
 
@@ -391,7 +355,7 @@ impl Listener {
             guest.listed.replies = false;
             // Its reading may have been put off until now, and no event will tell.
             if guest.readable {
-                self.ready.push_back(id);
+                self.make_ready(id);
             }
         } else if taken - before < DRAINED_BYTES {
             self.close(id, CloseReason::SlowReader);
@@ -421,7 +385,7 @@ impl Listener {
             for id in self.ration.end() {
                 if let Some(guest) = self.guests.get_mut(id) {
                     guest.listed.full = false;
-                    self.ready.push_back(id);
+                    self.make_ready(id);
                 }
             }
             return;
@@ -449,6 +413,7 @@ impl Listener {
         let moments = [
             self.watch.next(),
             self.leaving.front().map(|late| late.0),
+            self.put_off.peek().map(|Reverse((at, _))| *at),
             self.farewell.next(),
             self.patience.next(),
             self.ration.next(),

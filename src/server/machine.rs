@@ -32,6 +32,7 @@ pub fn read() -> Machine {
             (system("kernel/pid_max"), "sysctl kernel.pid_max"),
         ]),
         mappings: least([(system("vm/max_map_count"), "sysctl vm.max_map_count")]),
+        heaps: std::env::var("MALLOC_ARENA_MAX").ok().and_then(|text| heaps(&text)),
     }
 }
 
@@ -39,6 +40,11 @@ pub fn read() -> Machine {
 fn least<const N: usize>(limits: [(Option<u64>, &'static str); N]) -> Option<Ceiling> {
     let known = limits.into_iter().filter_map(|(most, set_by)| Some(Ceiling { most: most?, set_by }));
     known.min_by_key(|limit| limit.most)
+}
+
+/// Heaps beside the first that `MALLOC_ARENA_MAX` allows; 0 there means the C library's own number.
+fn heaps(arenas: &str) -> Option<u64> {
+    arenas.parse::<u64>().ok()?.checked_sub(1)
 }
 
 /// A number under `/proc/sys`.

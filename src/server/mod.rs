@@ -13,6 +13,7 @@ mod doorbell;
 mod farewell;
 mod given_up;
 mod guest;
+mod holders;
 mod listener;
 pub mod machine;
 mod note;
@@ -20,16 +21,20 @@ mod order;
 mod overseer;
 mod patience;
 mod ration;
+mod rehearsal;
 mod running;
 mod sessions;
 mod slots;
+#[cfg(test)]
+mod tests;
 mod transport;
 mod watch;
 
 pub use crate::pool::Unfinished;
+pub use rehearsal::Rehearsed;
 pub use running::{PortHandle, RunningServer, Stopped};
 
-use crate::config::{CodelMode, Config, ConfigErrors, Limit};
+use crate::config::{CodelMode, Config, ConfigErrors, Limit, PortConfig};
 use crate::pool::{
     AllBuffers, Buffers, CodelRules, Measures, PortShared, Queue, Seat, Shared, Sizes, Throttle,
     start_workers,
@@ -39,13 +44,14 @@ use crate::service::builtin::{self, Info, PortInfo};
 use crate::service::{
     ApplicationError, DuplicateMethod, Method, Services, ServicesBuilder, Transaction, load,
 };
-use crate::sync::{Arc, Parker, Weak, bounded};
+use crate::sync::{Arc, Parker, Sender, Weak, bounded};
 use crate::wire::limits::{FRAME_BYTES_MIN, HEADER_BYTES, REPLY_PRELUDE_BYTES};
 use accept::Acceptor;
-use bind::{Bound, Silence};
+use bind::{Bound, Purpose, Silence};
 use desk::{Admits, BUFFER_BYTES, Desk};
 use door::Door;
 use farewell::Farewell;
+use holders::Holders;
 use listener::Listener;
 use overseer::Program;
 use patience::{Limits, Patience};
@@ -84,6 +90,14 @@ pub enum StartError {
         /// As the INI says.
         address: String,
         /// What the system says.
+        error: std::io::Error,
+    },
+    /// The Unix socket of the admin server cannot be had.
+    #[error("Admin_Socket {}: cannot be listened on: {error}", path.display())]
+    AdminSocket {
+        /// Of the socket.
+        path: PathBuf,
+        /// What the system says, or what is wrong with the path.
         error: std::io::Error,
     },
     /// The token of the admin server cannot be had.
@@ -220,14 +234,14 @@ impl Server {
         let source = Arc::new(OnceLock::<InfoSource>::new());
         let asked = Arc::clone(&source);
         let descriptors = machine::raise_descriptors();
-        let door = Arc::new(Door::new(&config, connections_max(&config, descriptors)?));
-        let bind = |port| bind::bind(port, Silence::of(&config));
-        let bound = config.ports.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
-        let bell = Arc::clone(&bound[0].doorbell);
-        let sessions = Arc::new(Registry::new(&config, bell, Instant::now()));
+        connections_max(&config, descriptors, 0)?;
+        let addresses = bind::resolve(&config.ports)?;
+        let bind = |(port, addresses): (&PortConfig, &Vec<_>)| {
+            bind::bind(port, addresses, Silence::of(&config), Purpose::Serve)
+        };
+        let bound = config.ports.iter().zip(&addresses).map(bind).collect::<Result<Vec<_>, _>>()?;
         let info = move || asked.get().map(InfoSource::info).unwrap_or_default();
-        builtin::add(&mut services, info, Arc::clone(&sessions) as _);
-        let house = House::build(&config, services.build()?, (door, sessions), bound);
+        let house = House::found(&config, services, info, descriptors, bound)?;
         let mut running = house.open(&config)?;
         running.observe(&config, program)?;
         // Nobody else sets it.
@@ -251,6 +265,22 @@ struct House {
 }
 
 impl House {
+    /// All that needs no thread.
+    fn found(
+        config: &Config,
+        mut services: ServicesBuilder,
+        info: impl Fn() -> Info + Send + Sync + 'static,
+        descriptors: Option<u64>,
+        bound: Vec<Bound>,
+    ) -> Result<House, StartError> {
+        let extra = bound.iter().map(|port| port.addresses.len() as u64 - 1).sum();
+        let door = Arc::new(Door::new(config, connections_max(config, descriptors, extra)?));
+        let bell = Arc::clone(&bound[0].doorbell);
+        let sessions = Arc::new(Registry::new(config, bell, Instant::now()));
+        builtin::add(&mut services, info, Arc::clone(&sessions) as _);
+        Ok(House::build(config, services.build()?, (door, sessions), bound))
+    }
+
     fn build(
         config: &Config,
         services: Services,
@@ -285,8 +315,21 @@ impl House {
         House { shared, door, sessions, ports }
     }
 
-    /// Makes all threads. The listeners wait at the gate until the last of them is there.
+    /// Makes all threads, and lets the listeners serve.
     fn open(self, config: &Config) -> Result<RunningServer, StartError> {
+        let (shared, parts) =
+            (Arc::clone(&self.shared), (Arc::clone(&self.door), Arc::clone(&self.sessions)));
+        let (mut made, open, handles) = self.make_threads(config)?;
+        for _ in &handles {
+            open.send(()).expect("the gate has a place for each listener and this thread holds its far end");
+        }
+        made.opened = true;
+        Ok(RunningServer::new(shared, parts, handles, config))
+    }
+
+    /// Makes all threads. The listeners wait at the gate, which is the second thing given back: they end if that is
+    /// dropped, as the workers do with the first.
+    fn make_threads(self, config: &Config) -> Result<(Made, Sender<()>, Vec<PortHandle>), StartError> {
         let House { shared, door, sessions, ports } = self;
         let mut made = Made { shared: Arc::clone(&shared), workers: 0, opened: false };
         for (port, parkers, _) in &ports {
@@ -307,7 +350,7 @@ impl House {
             welcome(SERVER_NAME.to_owned(), body_bytes_max(config), shared.services.table()).into();
         let (open, gate) = bounded::<()>(ports.len());
         let mut handles = Vec::new();
-        for (port, parkers, Bound { poll, socket, address, doorbell }) in ports {
+        for (port, parkers, Bound { poll, sockets, addresses, doorbell }) in ports {
             let desk = Desk {
                 port: Arc::clone(&port),
                 shared: Arc::clone(&shared),
@@ -317,6 +360,9 @@ impl House {
                 sessions: Arc::clone(&sessions),
                 admits: Admits::All,
                 intake: Intake::default(),
+                answered: 0,
+                holders: Holders::new(),
+                displaced: Vec::new(),
                 buffers: vec![vec![0; BUFFER_BYTES]],
             };
             let looks = handles.is_empty().then(|| Arc::clone(&sessions));
@@ -324,7 +370,7 @@ impl House {
             let limits = (Patience::new(limits(config), Instant::now()), config.send_buffer_bytes.value);
             let entrance = (Arc::clone(&door), Farewell::new(farewell_places(config)));
             let bell = Arc::clone(&doorbell);
-            let listener = Listener::new(poll, Acceptor::new(socket), entrance, bell, desk, watch, limits);
+            let listener = Listener::new(poll, Acceptor::new(sockets), entrance, bell, desk, watch, limits);
             let gate = gate.clone();
             let thread = std::thread::Builder::new().name(format!("{}-listen", port.name)).spawn(move || {
                 // An error means that the start failed after all: then this ends without having served.
@@ -338,13 +384,9 @@ impl House {
                 wanted: parkers.len() + 1,
                 error,
             })?;
-            handles.push(PortHandle::new(port, address, parkers.len(), doorbell, thread));
+            handles.push(PortHandle::new(port, addresses.into(), parkers.len(), doorbell, thread));
         }
-        for _ in &handles {
-            open.send(()).expect("the gate has a place for each listener and this thread holds its far end");
-        }
-        made.opened = true;
-        Ok(RunningServer::new(shared, (door, sessions), handles, config))
+        Ok((made, open, handles))
     }
 }
 
@@ -369,10 +411,10 @@ fn body_bytes_max(config: &Config) -> u32 {
     config.max_frame_bytes.value.max(FRAME_BYTES_MIN as u32) - HEADER_BYTES as u32
 }
 
-/// Connections there can be, over all ports.
-fn connections_max(config: &Config, descriptors: Option<u64>) -> Result<usize, StartError> {
+/// Connections there can be, over all ports, with so many listening sockets more than ports.
+fn connections_max(config: &Config, descriptors: Option<u64>, sockets: u64) -> Result<usize, StartError> {
     let Some(limit) = descriptors else { return Ok(usize::MAX) };
-    match config.connections_max(limit) {
+    match config.connections_max(limit.saturating_sub(sockets)) {
         0 => Err(StartError::Descriptors { limit }),
         connections => Ok(usize::try_from(connections).unwrap_or(usize::MAX)),
     }

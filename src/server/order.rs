@@ -22,8 +22,8 @@ pub(super) enum Order {
     Drop(Whose, Sender<usize>),
     /// Give the address up and take no more calls.
     Stop(Sender<Result<(), String>>),
-    /// Listen again, with this socket.
-    Start(TcpListener, Sender<Result<(), String>>),
+    /// Listen again, with these sockets.
+    Start(Vec<TcpListener>, Sender<Result<(), String>>),
     /// From now on, transactions are long that run so long.
     Long(Option<Duration>),
 }

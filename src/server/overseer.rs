@@ -56,16 +56,17 @@ impl Overseer {
     pub(super) fn new<'a>(
         shared: Arc<Shared>,
         (door, sessions): (Arc<Door>, Arc<Registry>),
-        ports: impl Iterator<Item = (&'a Arc<PortShared>, SocketAddr, &'a Arc<Doorbell>)>,
+        ports: impl Iterator<Item = (&'a Arc<PortShared>, Arc<[SocketAddr]>, &'a Arc<Doorbell>)>,
         config: &Config,
         program: Program,
     ) -> Overseer {
-        let port = |(shared, address, bell): (&Arc<PortShared>, SocketAddr, &Arc<Doorbell>)| OverseenPort {
-            name: shared.name.as_str().into(),
-            address,
-            shared: Arc::clone(shared),
-            bell: Arc::clone(bell),
-        };
+        let port =
+            |(shared, addresses, bell): (&Arc<PortShared>, Arc<[SocketAddr]>, &Arc<Doorbell>)| OverseenPort {
+                name: shared.name.as_str().into(),
+                addresses,
+                shared: Arc::clone(shared),
+                bell: Arc::clone(bell),
+            };
         let name = |number| shared.services.name(number).into();
         Overseer {
             ports: ports.map(port).collect(),
@@ -123,7 +124,7 @@ impl Overseer {
     }
 
     fn port(&self, port: &OverseenPort, crew: CrewCount, config: &Config, now: Instant) -> PortPicture {
-        let OverseenPort { name, address, shared, bell } = port;
+        let OverseenPort { name, addresses, shared, bell } = port;
         let stats = &shared.stats;
         shared.slow.forget(now);
         let method = |(number, stats): (u16, &crate::stats::MethodStats)| MethodPicture {
@@ -133,7 +134,7 @@ impl Overseer {
         };
         PortPicture {
             name: Arc::clone(name),
-            address: *address,
+            address: addresses[0],
             open: !self.is_draining() && !bell.is_stopped(),
             workers: workers(crew),
             waiting: shared.queue.len() as u64,
@@ -221,6 +222,10 @@ impl House for Overseer {
         self.drop_whom(which)
     }
 
+    fn drop_sessions(&self, which: &Whose) -> usize {
+        self.drop_sessions_of(which)
+    }
+
     fn stop_port(&self, port: &str) -> Result<(), String> {
         self.stop_one(port)
     }
@@ -283,6 +288,7 @@ impl House for Overseer {
             permits: Permits { limit: throttle.limit(), out, peak },
             sessions: SessionCounts {
                 open: self.sessions.len() as u64,
+                opened: self.sessions.opened() as u64,
                 peak: most,
                 timed_out,
                 displaced,

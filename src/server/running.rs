@@ -6,13 +6,15 @@ use super::overseer::{Observer, Overseer, Program};
 use super::sessions::Registry;
 use super::{InfoSource, PortInfo, StartError};
 #[cfg(feature = "admin")]
-use crate::admin::{AdminServer, Token};
+use crate::admin::{AdminServer, Doors, Token, UnixSocket};
 use crate::config::Config;
 use crate::insight::{House, Insight};
 use crate::pool::{PortShared, Shared, Unfinished};
 use crate::stats::PortStats;
 use crate::sync::{Arc, Ordering};
 use std::net::SocketAddr;
+#[cfg(feature = "admin")]
+use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -32,7 +34,7 @@ const EXIT_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct PortHandle {
     port: Arc<PortShared>,
-    address: SocketAddr,
+    addresses: Arc<[SocketAddr]>,
     workers: usize,
     doorbell: Arc<Doorbell>,
     thread: Option<JoinHandle<()>>,
@@ -41,12 +43,12 @@ pub struct PortHandle {
 impl PortHandle {
     pub(super) fn new(
         port: Arc<PortShared>,
-        address: SocketAddr,
+        addresses: Arc<[SocketAddr]>,
         workers: usize,
         doorbell: Arc<Doorbell>,
         thread: JoinHandle<()>,
     ) -> PortHandle {
-        PortHandle { port, address, workers, doorbell, thread: Some(thread) }
+        PortHandle { port, addresses, workers, doorbell, thread: Some(thread) }
     }
 
     /// Its name in `Ports`.
@@ -54,9 +56,14 @@ impl PortHandle {
         &self.port.name
     }
 
-    /// Where it listens; the system's choice where the INI says port 0.
+    /// Where it listens, the first of its addresses; the system's choice where the INI says port 0.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.addresses[0]
+    }
+
+    /// Everywhere it listens: a host name may have several addresses.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// Threads of its pool.
@@ -125,6 +132,8 @@ pub struct RunningServer {
     /// The admin server, if it is open.
     #[cfg(feature = "admin")]
     admin: Option<AdminServer>,
+    #[cfg(feature = "admin")]
+    admin_socket: Option<PathBuf>,
     stopped: bool,
 }
 
@@ -147,6 +156,8 @@ impl RunningServer {
             insight: None,
             #[cfg(feature = "admin")]
             admin: None,
+            #[cfg(feature = "admin")]
+            admin_socket: None,
             stopped: false,
         }
     }
@@ -154,7 +165,7 @@ impl RunningServer {
     /// Begins to look at itself.
     pub(super) fn observe(&mut self, config: &Config, program: Program) -> Result<(), StartError> {
         let parts = (Arc::clone(&self.door), Arc::clone(&self.sessions));
-        let ports = self.ports.iter().map(|port| (&port.port, port.address, &port.doorbell));
+        let ports = self.ports.iter().map(|port| (&port.port, Arc::clone(&port.addresses), &port.doorbell));
         let overseer = Arc::new(Overseer::new(Arc::clone(&self.shared), parts, ports, config, program));
         let insight = Insight::new(Arc::clone(&overseer) as _, super::SERVER_NAME);
         let insight = Arc::new(insight);
@@ -165,34 +176,24 @@ impl RunningServer {
         Ok(())
     }
 
-    /// Where nobody has asked for this address, a server that finds it taken, most likely by another server, goes
-    /// without.
     #[cfg(feature = "admin")]
     fn open_admin(&mut self, config: &Config, insight: Arc<Insight>) -> Result<(), StartError> {
-        let Some(address) = &config.admin_address.value else { return Ok(()) };
-        let token = config.admin_token_file.value.as_deref().map(|path| {
-            let wrong = |wrong| StartError::AdminToken { path: path.to_path_buf(), wrong };
-            Token::read(path).map_err(wrong)
-        });
-        let token = token.transpose()?;
-        let cannot = |error| StartError::Admin { address: address.to_string(), error };
-        let listener = match AdminServer::bind(address, token.is_some()) {
-            Err(error) if !config.admin_address.source.is_given() => {
-                log::warn!("no admin server: {address}: {error} (Admin_Address)");
-                return Ok(());
-            }
-            bound => bound.map_err(cannot)?,
-        };
-        let whose = (address.host.clone(), token);
-        let admin = AdminServer::open(listener, whose, config.admin_patience, insight).map_err(cannot)?;
-        self.admin = Some(admin);
+        let Some(AdminClaim { doors, name, token }) = claim_admin(config)? else { return Ok(()) };
+        self.admin_socket = doors.unix.as_ref().map(|unix| unix.path().to_path_buf());
+        self.admin = Some(AdminServer::open(doors, (name, token), config.admin_patience, insight)?);
         Ok(())
     }
 
     /// Where the admin server listens; `None` where it is closed.
     #[cfg(feature = "admin")]
     pub fn admin_address(&self) -> Option<SocketAddr> {
-        self.admin.as_ref().map(AdminServer::address)
+        self.admin.as_ref().and_then(AdminServer::address)
+    }
+
+    /// The Unix socket of the admin server; `None` where there is none.
+    #[cfg(feature = "admin")]
+    pub fn admin_socket(&self) -> Option<&Path> {
+        self.admin_socket.as_deref()
     }
 
     /// What is seen of this server.
@@ -204,7 +205,7 @@ impl RunningServer {
     pub(super) fn info_source(&self) -> InfoSource {
         let info = |port: &PortHandle| PortInfo {
             name: port.name().to_owned(),
-            address: port.address.to_string(),
+            address: port.address().to_string(),
             workers: port.workers as u32,
         };
         let ports = self.ports.iter().map(|port| (Arc::clone(&port.port), info(port))).collect();
@@ -219,7 +220,7 @@ impl RunningServer {
 
     /// Address of the first port.
     pub fn address(&self) -> SocketAddr {
-        self.ports[0].address
+        self.ports[0].address()
     }
 
     /// Connections there can be at once over all ports, by the descriptors that this process may hold; the next is
@@ -344,6 +345,49 @@ impl RunningServer {
             }
         }
     }
+}
+
+/// What an admin server begins with.
+#[cfg(feature = "admin")]
+#[derive(Debug)]
+pub(super) struct AdminClaim {
+    doors: Doors,
+    /// The host in `Admin_Address`.
+    name: String,
+    token: Option<Token>,
+}
+
+/// Takes the admin server's address and socket, and reads its token; `None` where there is to be no admin server. An
+/// address or a socket that is only the default and cannot be had is done without.
+#[cfg(feature = "admin")]
+pub(super) fn claim_admin(config: &Config) -> Result<Option<AdminClaim>, StartError> {
+    let token = config.admin_token_file.value.as_deref().map(|path| {
+        let wrong = |wrong| StartError::AdminToken { path: path.to_path_buf(), wrong };
+        Token::read(path).map_err(wrong)
+    });
+    let token = token.transpose()?;
+    let (address, socket) = (&config.admin_address, &config.admin_socket);
+    let tcp = address.value.as_ref().map(|at| match AdminServer::bind(at, token.is_some()) {
+        Err(error) if !address.source.is_given() => {
+            log::warn!("no admin server: {at}: {error} (Admin_Address)");
+            Ok(None)
+        }
+        bound => bound.map(Some).map_err(|error| StartError::Admin { address: at.to_string(), error }),
+    });
+    let path = socket.value.path(config.file.as_deref());
+    let unix = path.map(|path| match UnixSocket::bind(&path) {
+        Err(error) if !socket.source.is_given() => {
+            log::warn!("no admin socket: {}: {error} (Admin_Socket)", path.display());
+            Ok(None)
+        }
+        bound => bound.map(Some).map_err(|error| StartError::AdminSocket { path, error }),
+    });
+    let doors = Doors { tcp: tcp.transpose()?.flatten(), unix: unix.transpose()?.flatten() };
+    if doors.tcp.is_none() && doors.unix.is_none() {
+        return Ok(None);
+    }
+    let name = address.value.as_ref().map_or(String::new(), |address| address.host.clone());
+    Ok(Some(AdminClaim { doors, name, token }))
 }
 
 impl Drop for RunningServer {

@@ -100,7 +100,7 @@ pub struct Info {
     pub sessions: u64,
     /// Sessions closed because they were not used for `Server_Session_Timeout`.
     pub sessions_timed_out: u64,
-    /// Sessions closed because there were more than `Server_MaxSessions`.
+    /// Sessions closed because there were more than `Server_MaxSessions`, or to make room under `Server_MaxUsers`.
     pub sessions_displaced: u64,
 }
 

@@ -9,7 +9,7 @@
 //! state is held while a handler's closure runs, and a thread holds one such lock at most.
 
 use super::{Method, Refusal, Transaction};
-use crate::sync::unordered::{AtomicU64 as Count, AtomicUsize};
+use crate::sync::unordered::{AtomicBool, AtomicU64 as Count, AtomicUsize};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, thread_local};
 use serde::{Deserialize, Serialize};
 use std::any::{Any, TypeId};
@@ -257,6 +257,8 @@ pub struct Carried {
     own: OnceLock<Arc<Session>>,
     places: Mutex<Places>,
     count: AtomicUsize,
+    /// Its connection is closed. Written and read under the lock of the book of sessions.
+    gone: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -299,6 +301,16 @@ impl Carried {
     /// Sessions carried, the connection's own not counted.
     pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::SeqCst)
+    }
+
+    /// Its connection is closed: what is carried here waits for another.
+    pub(crate) fn depart(&self) {
+        self.gone.store(true, Ordering::Relaxed);
+    }
+
+    /// Is its connection closed?
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
     }
 
     /// The session of a number, if it is still carried here.

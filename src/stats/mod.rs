@@ -115,6 +115,8 @@ pub struct PortStats {
     pub answers: Tally<{ Status::ALL.len() }>,
     /// Times the queue was full and calls were refused, counted once until it could have been emptied.
     pub queue_filled: Counter,
+    /// Calls that waited in a full queue and were refused to make room for a caller with fewer there.
+    pub displaced: Counter,
     /// Calls that were run although CoDel would have refused them (`Server_CoDel_Mode=observe`).
     pub would_refuse: Counter,
     /// Calls that ran longer than `Server_Long_Transaction`.
@@ -127,6 +129,9 @@ pub struct PortStats {
     pub outbound_full: Counter,
     /// Times a connection's reading was put off because the server's buffers were full.
     pub buffers_full: Counter,
+    /// Times a connection's reading was put off because the listener had answered more of its frames than its
+    /// allowance.
+    pub put_off: Counter,
     /// Times accepting failed, by lack of descriptors or otherwise.
     pub accept_failed: Counter,
     /// Connections answered with a refusal instead of a Welcome for want of descriptors; not among those accepted.
@@ -219,12 +224,14 @@ impl PortStats {
         vec![
             ("accepted", self.accepted.get()),
             ("queue_filled", self.queue_filled.get()),
+            ("displaced", self.displaced.get()),
             ("would_refuse", self.would_refuse.get()),
             ("long_transactions", self.long_transactions.get()),
             ("cancels", self.cancels.get()),
             ("window_full", self.window_full.get()),
             ("outbound_full", self.outbound_full.get()),
             ("buffers_full", self.buffers_full.get()),
+            ("put_off", self.put_off.get()),
             ("accept_failed", self.accept_failed.get()),
             ("refused_descriptors", self.refused_descriptors.get()),
             ("refused_connects", self.refused_connects.get()),

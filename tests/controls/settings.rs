@@ -258,6 +258,7 @@ fn the_file_keeps_what_was_set_and_all_else() {
     std::fs::remove_file(&file).unwrap();
     assert!(house(&server).set("Server_MaxUsers", "5").unwrap_err().contains("cannot be written"));
     assert_eq!(house(&server).config().max_users.value, Some(50), "nothing has changed");
+    drop(server);
     let left: Vec<_> = std::fs::read_dir(directory.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(left, ["server.ini"], "and nothing is left over");
 }

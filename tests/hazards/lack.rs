@@ -8,7 +8,7 @@ use boneyard::service::Status;
 use boneyard::service::builtin::PING;
 use boneyard::wire::Kind;
 use rustix::process::{Resource, Rlimit, prlimit};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -201,9 +201,61 @@ fn a_lack_of_threads_starts_half_a_server() {
     assert!(lines[0].starts_with("cannot start: port B: only "), "{said:?}");
     assert!(lines[0].contains(" of 101 threads could be made: "), "{said:?}");
     let advice = "102 workers with 64 MiB of stack each may use 6528 MiB, more than the 2 GiB of virtual memory that this \
-                  process may map (ulimit -v): not all can start; raise that, or lower Server_Thread_Stack_KB or the pools";
+                  process may map (ulimit -v): not all can start; raise that, or lower Server_Thread_Stack_KB or the pools; set \
+                  Server_Max_Concurrent_Trans=32, Server_Pool_Tasks=30 and MALLOC_ARENA_MAX=1 in the environment";
     assert_eq!(lines[1..], [advice]);
     for address in [first, second] {
         assert!(TcpStream::connect((address.as_str(), 1352)).is_err(), "nothing listens on {address}");
     }
+}
+
+/// Address space is what a new thread's stack needs first. The server has all the threads that it will need.
+#[test]
+fn the_admin_server_needs_another_thread() {
+    let directory = process::Directory::new();
+    let lines = "Admin_Address=127.0.0.1:0\nServer_Pool_Tasks=2\nServer_Max_Concurrent_Trans=3";
+    let file = directory.file("server.ini", &process::on_free_port(lines));
+    let mut server = process::Running::start(process::command(BONEYARD).arg("serve").arg(file));
+    // The last thing it says at its start.
+    server.line("throttle_no_effect");
+    let line = server.line("Admin server at http://");
+    let admin = line.split_once("http://").unwrap().1.trim_end_matches('/').to_owned();
+    let address: SocketAddr = server.address().parse().unwrap();
+    let status = format!("/proc/{}/status", server.pid().as_raw_nonzero());
+    let status = std::fs::read_to_string(status).unwrap();
+    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).expect("it has a size");
+    let kib: u64 = size.trim().trim_end_matches(" kB").parse().unwrap();
+    // Room for answers, not for the 2 MiB of a stack.
+    let limit = (kib + 1536) * 1024;
+    let new = Rlimit { current: Some(limit), maximum: Some(limit) };
+    prlimit(Some(server.pid()), Resource::As, new).expect("it is our child");
+    let ask = |head: &str, body: &str| {
+        let mut stream = TcpStream::connect(&admin).unwrap();
+        let length = body.len();
+        let head = format!(
+            "{head} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n"
+        );
+        stream.write_all(format!("{head}x-boneyard-console: 1\r\n\r\n{body}").as_bytes()).unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).expect("an answer, and then the end");
+        said.split(' ').nth(1).and_then(|status| status.parse::<u16>().ok())
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for (head, body) in
+                    [("GET /metrics", ""), ("POST /console", "show users"), ("GET /status.json", "")]
+                {
+                    assert_eq!(ask(head, body), Some(200), "{head}");
+                }
+            });
+        }
+    });
+    let quit = ["console", &admin, "-c", "show server", "-c", "quit"];
+    assert_eq!(Raw::connect(address).call::<_, ()>("server.ping", &()), Ok(()));
+    let said = process::run(process::command(BONEYARD).args(quit));
+    assert!(said.code == Some(0) && said.out.contains("The server stops; "), "{said:?}");
+    assert_eq!(server.wait(), Some(0));
+    let lines = server.lines();
+    assert!(!lines.iter().any(|line| line.contains("panicked")), "{lines:#?}");
 }

@@ -7,6 +7,7 @@
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -46,6 +47,15 @@ impl Directory {
     pub fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.0.join(name);
         std::fs::write(&path, text).expect("the directory can be written");
+        path
+    }
+}
+
+impl Directory {
+    /// Writes a file that its owner alone can read.
+    pub fn secret(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.file(name, text);
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).expect("it is ours");
         path
     }
 }
@@ -140,6 +150,11 @@ impl Running {
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal).expect("the process is there");
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("it is our child").is_some()
     }
 
     /// The exit code, once the process has ended; `None` when a signal ended it.

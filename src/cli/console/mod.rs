@@ -28,11 +28,10 @@ pub(super) struct Console {
 
 impl Console {
     pub(super) fn run(self) -> Exit {
-        let asker = match self.admin.asker(self.timeout) {
-            Ok(asker) => asker,
+        let link = match self.admin.asker(self.timeout) {
+            Ok((asker, address)) => Link { asker, address },
             Err(exit) => return exit,
         };
-        let link = Link { asker, address: self.admin.address() };
         if !self.commands.is_empty() {
             link.carry_out(self.commands.into_iter().map(Ok))
         } else if io::stdin().is_terminal() {

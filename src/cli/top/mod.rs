@@ -36,12 +36,12 @@ pub(super) struct Top {
 
 impl Top {
     pub(super) fn run(self) -> Exit {
-        let asker = match self.admin.asker(PATIENCE) {
-            Ok(asker) => asker,
+        let (asker, address) = match self.admin.asker(PATIENCE) {
+            Ok(found) => found,
             Err(exit) => return exit,
         };
         if self.once || !io::stdout().is_terminal() {
-            return print_once(&asker, &self.admin.address());
+            return print_once(&asker, &address);
         }
         let mut terminal = match ratatui::try_init() {
             Ok(terminal) => terminal,
@@ -50,7 +50,7 @@ impl Top {
                 return Exit::Surroundings;
             }
         };
-        let watched = watch(&mut terminal, &asker, &self.admin.address(), self.every);
+        let watched = watch(&mut terminal, &asker, &address, self.every);
         ratatui::restore();
         watched.map_or_else(
             |error| {

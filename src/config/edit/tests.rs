@@ -68,7 +68,7 @@ fn what_is_no_setting_is_said_to_be_none_and_nothing_is_written() {
         ("C_Pool_Tasks", "5", "no port C in Ports or DisabledPorts"),
         ("A_TCPIPAddress", "127.0.0.1:1353", "port A has 127.0.0.1:1353 in line 1"),
         ("Ports", "A", "no port B in Ports or DisabledPorts"),
-        ("Admin_Address", "0.0.0.0", "whoever reaches it could stop the server"),
+        ("Admin_Address", "0.0.0.0", "whoever reaches it could see whose calls the server runs"),
     ] {
         let error = set(text, key, value).expect_err(key);
         assert!(error.contains(expected), "{key}={value}: {error}");

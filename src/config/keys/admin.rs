@@ -12,8 +12,8 @@ pub(super) static KEYS: &[Key] = &[
         default: Standard::Value("127.0.0.1:1353"),
         at_once: false,
         doc: "Where the admin server listens: the status page, /metrics, /health and the console. It has a thread \
-              of its own and answers when every worker is stuck. Empty: nowhere. An address that other machines reach \
-              needs Admin_Token_File.",
+              of its own and answers when every worker is stuck. Empty: nowhere. Without Admin_Token_File one can look \
+              there and change nothing. An address that other machines reach needs Admin_Token_File.",
         slot: Slot::Server {
             kind: Kind::AdminAddress { store: |c, s| c.admin_address = s },
             show: |c| {
@@ -27,14 +27,28 @@ pub(super) static KEYS: &[Key] = &[
         unit: "",
         default: Standard::Value(""),
         at_once: false,
-        doc: "File whose first line is a token of at least 16 characters: who asks at Admin_Address must know it. Empty: \
-              no token is asked for. /health is answered without.",
+        doc: "File whose first line is a token of at least 16 characters, readable by its owner alone: who asks at \
+              Admin_Address must know it, and may then give every command. Empty: no token is asked for. /health is \
+              answered without.",
         slot: Slot::Server {
             kind: Kind::Path { store: |c, s| c.admin_token_file = s },
             show: |c| {
                 let path = c.admin_token_file.value.as_deref().unwrap_or(Path::new(""));
                 shown(path.display(), &c.admin_token_file.source)
             },
+        },
+    },
+    Key {
+        name: "Admin_Socket",
+        unit: "",
+        default: Standard::Value("auto"),
+        at_once: false,
+        doc: "Unix socket of the admin server, with mode 0600: over it the server's own user and root give every command, \
+              without a token; boneyard console finds it by itself. auto: beside the settings file, under its name \
+              and .admin. off or empty: none.",
+        slot: Slot::Server {
+            kind: Kind::AdminSocket { store: |c, s| c.admin_socket = s },
+            show: |c| shown(&c.admin_socket.value, &c.admin_socket.source),
         },
     },
     Key {

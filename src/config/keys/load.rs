@@ -10,8 +10,9 @@ pub(super) static KEYS: &[Key] = &[
         unit: "transactions",
         default: Standard::Value("10000"),
         at_once: true,
-        doc: "Transactions that may wait in one port's queue. The next one is refused at once. While the server runs it can \
-              be lowered, and raised again as far as it was at the start; further it is raised by a restart.",
+        doc: "Transactions that may wait in one port's queue. The next one is refused at once, or one of the client that \
+              has the most of them there. While the server runs it can be lowered, and raised again as far as it was at the \
+              start; further it is raised by a restart.",
         slot: Slot::Server {
             kind: Kind::Count { min: 1, max: 1_000_000, store: |c, s| c.queue_limit = s },
             show: |c| shown(c.queue_limit.value, &c.queue_limit.source),

@@ -100,6 +100,14 @@ impl Key {
         matches!(self.slot, Slot::Port { .. })
     }
 
+    /// Whether no command changes it: it names a file, an address or what holds a secret.
+    pub fn is_of_the_file_alone(&self) -> bool {
+        match &self.slot {
+            Slot::Server { kind, .. } => kind.is_of_the_file_alone(),
+            Slot::Port { kind, .. } => kind.is_of_the_file_alone(),
+        }
+    }
+
     /// The default as it would be written into a file for a machine of 2 CPUs.
     pub(super) fn written_default(&self) -> &'static str {
         match self.default {

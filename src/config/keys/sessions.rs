@@ -40,8 +40,9 @@ pub(super) static KEYS: &[Key] = &[
         unit: "sessions",
         default: Standard::Value("100000"),
         at_once: true,
-        doc: "With so many sessions new ones are refused, and connections with them. Counted as by Server_MaxSessions. \
-              Each takes some 300 bytes, and what handlers keep in it. 0 is no limit but the largest number.",
+        doc: "With so many connections new ones are refused, and likewise with so many sessions that clients opened \
+              besides. One that opens a session then gets the place of one that nobody came back to, or of a client that \
+              holds more. Each takes some 400 bytes, and what handlers keep in it. 0 is no limit but the largest number.",
         slot: Slot::Server {
             kind: Kind::Count { min: 0, max: 10_000_000, store: |c, s| c.max_users = s.map(some) },
             show: |c| shown(c.max_users.value.unwrap_or(0), &c.max_users.source),

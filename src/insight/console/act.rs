@@ -3,8 +3,9 @@
 use super::Failure;
 use super::layout::{Page, plain, plain_lines, plural};
 use crate::insight::{Insight, Whose};
+use crate::service::ClientId;
 use crate::sync::Ordering;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// A port's name as the server writes it, from any letter case.
 pub(super) fn port_name(insight: &Insight, name: &str) -> Result<String, Failure> {
@@ -36,20 +37,33 @@ pub(super) fn restart_port(insight: &Insight, name: &str) -> Result<String, Fail
     Ok(stop_port(insight, name)? + &start_port(insight, name)?)
 }
 
-/// `ALL`, an address, or a port and a connection's number.
+/// `ALL`, an address or an IPv6 prefix, a port and a connection's number, or a session's number.
 pub(super) fn drop_guests(insight: &Insight, whose: &str) -> Result<String, Failure> {
-    let nobody =
-        || Failure::NoSuch(format!("{whose} is not ALL, an IP address, or PORT/ID as show users names it"));
+    let nobody = || {
+        Failure::NoSuch(format!(
+            "{whose} is not ALL, an IP address, PORT/ID as show users names it, or a number that show sessions has"
+        ))
+    };
+    let prefix = whose.strip_suffix("/64").and_then(|prefix| prefix.parse::<Ipv6Addr>().ok());
     let whose = if whose.eq_ignore_ascii_case("all") {
         Whose::All
+    } else if let Ok(id) = whose.parse::<u64>() {
+        Whose::Session(id)
+    } else if let Some(prefix) = prefix {
+        Whose::Client(ClientId::of(prefix.into()))
     } else if let Some((port, id)) = whose.rsplit_once('/') {
         Whose::One(port_name(insight, port)?, id.parse().map_err(|_| nobody())?)
     } else {
         Whose::Peer(whose.parse::<IpAddr>().map_err(|_| nobody())?)
     };
-    match insight.house().drop_guests(&whose) {
-        0 if whose != Whose::All => Err(Failure::NoSuch("No such connection".to_owned())),
-        count => Ok(format!("{} closed.\n", plural(count, "connection"))),
+    // Connections first: they open no more sessions then.
+    let (guests, sessions) = (insight.house().drop_guests(&whose), insight.house().drop_sessions(&whose));
+    match (guests, sessions) {
+        (0, 0) if matches!(whose, Whose::Session(_)) => Err(Failure::NoSuch("No such session".to_owned())),
+        (0, 0) if whose != Whose::All => Err(Failure::NoSuch("No such connection".to_owned())),
+        (_, 0) => Ok(format!("{} closed.\n", plural(guests, "connection"))),
+        (0, _) => Ok(format!("{} closed.\n", plural(sessions, "session"))),
+        _ => Ok(format!("{} and {} closed.\n", plural(guests, "connection"), plural(sessions, "session"))),
     }
 }
 

@@ -41,6 +41,17 @@ pub enum Outcome {
     NotUnderstood,
     /// The server could not do it.
     Refused,
+    /// It changes something, and whoever gave it may only look.
+    Forbidden,
+}
+
+/// Who gives a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Giver<'a> {
+    /// For the log.
+    pub name: &'a str,
+    /// Who may not only looks.
+    pub may_change: bool,
 }
 
 /// Why a command was not carried out.
@@ -51,6 +62,8 @@ enum Failure {
     NoSuch(String),
     /// What the server says.
     Refused(String),
+    /// Whoever gave it may only look.
+    Forbidden,
 }
 
 impl From<Wrong> for Failure {
@@ -80,23 +93,35 @@ impl Memory {
     }
 }
 
-/// Carries out a line. One without words says nothing.
-pub(super) fn command(insight: &Insight, line: &str) -> Reply {
-    let (outcome, text) = match carry_out(insight, line) {
+/// What is said to whoever may only look.
+const FORBIDDEN: &str = "This changes something, and over Admin_Address without Admin_Token_File one may only look: \
+                         give it as the server's own user or as root on its machine, over its Admin_Socket, or set \
+                         Admin_Token_File and give the token.\n";
+
+/// Carries out a line, and logs it if it changes something. One without words says nothing.
+pub(super) fn command(insight: &Insight, line: &str, giver: Giver<'_>) -> Reply {
+    let (outcome, text) = match carry_out(insight, line, giver) {
         Ok(text) => (Outcome::Done, text),
         Err((Failure::Wrong(wrong), syntax)) => (Outcome::NotUnderstood, wrong.text(syntax.as_deref())),
         Err((Failure::NoSuch(text), _)) => (Outcome::NotUnderstood, layout::plain_lines(&text)),
         Err((Failure::Refused(text), _)) => (Outcome::Refused, layout::plain_lines(&text)),
+        Err((Failure::Forbidden, _)) => (Outcome::Forbidden, FORBIDDEN.to_owned()),
     };
     Reply { outcome, text }
 }
 
-fn carry_out(insight: &Insight, line: &str) -> Result<String, (Failure, Option<String>)> {
+fn carry_out(insight: &Insight, line: &str, giver: Giver<'_>) -> Result<String, (Failure, Option<String>)> {
     let words = grammar::words(line).map_err(|wrong| (wrong.into(), None))?;
     if words.is_empty() {
         return Ok(String::new());
     }
     let (command, arguments) = table::find(&words).map_err(|wrong| (wrong.into(), None))?;
     command.check(arguments).map_err(|wrong| (wrong.into(), Some(command.syntax())))?;
+    if command.changes(arguments) {
+        if !giver.may_change {
+            return Err((Failure::Forbidden, None));
+        }
+        log::info!("Console command given: by={} command={}", giver.name, layout::plain(line.trim()));
+    }
     (command.run)(insight, arguments).map_err(|failure| (failure, Some(command.syntax())))
 }

@@ -101,7 +101,7 @@ fn state(picture: &Picture, insight: &Insight) -> &'static str {
         "STOPPING"
     } else if sessions.restricted {
         "RESTRICTED"
-    } else if sessions.max.is_some_and(|max| sessions.open >= max) {
+    } else if sessions.max.is_some_and(|max| sessions.fullest() >= max) {
         "MAXUSERS"
     } else if insight.ready().is_err() {
         "BUSY"

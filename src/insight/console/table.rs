@@ -17,6 +17,8 @@ pub(super) struct Command {
     doc: &'static str,
     /// What its first argument may be, for completion.
     completes: Completes,
+    /// What whoever gives it must be allowed.
+    needs: Needs,
     pub(super) run: fn(&Insight, &[String]) -> Result<String, Failure>,
 }
 
@@ -32,7 +34,19 @@ enum Completes {
     These(&'static [&'static str]),
 }
 
+/// What whoever gives a command must be allowed.
+#[derive(Clone, Copy)]
+enum Needs {
+    /// To look.
+    Look,
+    /// The same without arguments, and to change something with any.
+    LookIfBare,
+    /// To change something.
+    Change,
+}
+
 use Completes::{Assignment, Key, Nothing, Port, Statistic, These};
+use Needs::{Change, Look, LookIfBare};
 
 /// No bound on the number of arguments.
 const ANY: usize = usize::MAX;
@@ -44,6 +58,7 @@ static COMMANDS: &[Command] = &[
         takes: (0, 0),
         doc: "The server at a glance.",
         completes: Nothing,
+        needs: Look,
         run: |insight, _| Ok(server::show(insight)),
     },
     Command {
@@ -52,6 +67,7 @@ static COMMANDS: &[Command] = &[
         takes: (0, 0),
         doc: "What limits the server now, and which line to change.",
         completes: Nothing,
+        needs: Look,
         run: |insight, _| Ok(server::verdict(insight)),
     },
     Command {
@@ -60,6 +76,7 @@ static COMMANDS: &[Command] = &[
         takes: (0, 1),
         doc: "Times of each method since the start or the last reset, in milliseconds; RESET begins anew.",
         completes: These(&["reset"]),
+        needs: LookIfBare,
         run: transactions::show,
     },
     Command {
@@ -68,6 +85,7 @@ static COMMANDS: &[Command] = &[
         takes: (0, 1),
         doc: "The slowest calls of the last hour, of methods like PATTERN (* stands for anything).",
         completes: Nothing,
+        needs: Look,
         run: |insight, arguments| Ok(insight.slow(arguments.first().map_or("", String::as_str))),
     },
     Command {
@@ -76,6 +94,7 @@ static COMMANDS: &[Command] = &[
         takes: (0, 0),
         doc: "What each worker does, for whom and for how long.",
         completes: Nothing,
+        needs: Look,
         run: |insight, _| Ok(insight.threads()),
     },
     Command {
@@ -84,6 +103,7 @@ static COMMANDS: &[Command] = &[
         takes: (0, 0),
         doc: "What the server's threads are for; idle workers are counted.",
         completes: Nothing,
+        needs: Look,
         run: |insight, _| Ok(lists::tasks(insight)),
     },
     Command {
@@ -92,6 +112,7 @@ static COMMANDS: &[Command] = &[
         takes: (0, 0),
         doc: "The ports: workers, calls that wait, connections.",
         completes: Nothing,
+        needs: Look,
         run: |insight, _| Ok(ports::all(insight)),
     },
     Command {
@@ -100,6 +121,7 @@ static COMMANDS: &[Command] = &[
         takes: (0, 0),
         doc: "The same as show ports.",
         completes: Nothing,
+        needs: Look,
         run: |insight, _| Ok(ports::all(insight)),
     },
     Command {
@@ -108,6 +130,7 @@ static COMMANDS: &[Command] = &[
         takes: (1, 1),
         doc: "All that is counted of one port.",
         completes: Port,
+        needs: Look,
         run: |insight, arguments| ports::one(insight, &arguments[0]),
     },
     Command {
@@ -116,6 +139,7 @@ static COMMANDS: &[Command] = &[
         takes: (0, 0),
         doc: "Connections, those with the most calls out and the most memory first.",
         completes: Nothing,
+        needs: Look,
         run: |insight, _| Ok(lists::users(insight)),
     },
     Command {
@@ -124,6 +148,7 @@ static COMMANDS: &[Command] = &[
         takes: (0, 0),
         doc: "Sessions that clients opened.",
         completes: Nothing,
+        needs: Look,
         run: |insight, _| Ok(lists::sessions(insight)),
     },
     Command {
@@ -132,6 +157,7 @@ static COMMANDS: &[Command] = &[
         takes: (0, 1),
         doc: "Statistics, all or those like PATTERN (Server.*).",
         completes: Statistic,
+        needs: Look,
         run: lists::statistics,
     },
     Command {
@@ -140,6 +166,7 @@ static COMMANDS: &[Command] = &[
         takes: (0, 0),
         doc: "Switches on or off the line that the log has each minute of how much is done.",
         completes: Nothing,
+        needs: Change,
         run: |insight, _| Ok(act::toggle_performance(insight)),
     },
     Command {
@@ -148,6 +175,7 @@ static COMMANDS: &[Command] = &[
         takes: (0, 1),
         doc: "Settings in force, each with the line or rule it came from; those that begin with KEY.",
         completes: Key,
+        needs: Look,
         run: settings::show,
     },
     Command {
@@ -156,14 +184,16 @@ static COMMANDS: &[Command] = &[
         takes: (1, ANY),
         doc: "Changes a setting in the settings file, and at once where that can be.",
         completes: Assignment,
+        needs: Change,
         run: settings::set,
     },
     Command {
         words: &["drop"],
-        arguments: "ALL|ADDRESS|PORT/ID",
+        arguments: "ALL|ADDRESS|PORT/ID|SESSION",
         takes: (1, 1),
-        doc: "Closes connections: all, those of an address, or one as show users names it.",
+        doc: "Closes connections and opened sessions: all, those of an address, or one as the lists name it.",
         completes: These(&["all"]),
+        needs: Change,
         run: |insight, arguments| act::drop_guests(insight, &arguments[0]),
     },
     Command {
@@ -172,6 +202,7 @@ static COMMANDS: &[Command] = &[
         takes: (1, 1),
         doc: "Has a port take no more connections and calls; what is in flight there finishes.",
         completes: Port,
+        needs: Change,
         run: |insight, arguments| act::stop_port(insight, &arguments[0]),
     },
     Command {
@@ -180,6 +211,7 @@ static COMMANDS: &[Command] = &[
         takes: (1, 1),
         doc: "Has a stopped port listen again.",
         completes: Port,
+        needs: Change,
         run: |insight, arguments| act::start_port(insight, &arguments[0]),
     },
     Command {
@@ -188,6 +220,7 @@ static COMMANDS: &[Command] = &[
         takes: (1, 1),
         doc: "Stops a port and starts it.",
         completes: Port,
+        needs: Change,
         run: |insight, arguments| act::restart_port(insight, &arguments[0]),
     },
     Command {
@@ -196,6 +229,7 @@ static COMMANDS: &[Command] = &[
         takes: (2, ANY),
         doc: "Gives a service of the program an order, and shows what it says.",
         completes: Nothing,
+        needs: Change,
         run: act::tell,
     },
     Command {
@@ -204,6 +238,7 @@ static COMMANDS: &[Command] = &[
         takes: (0, 2),
         doc: "What there is, or the commands that begin so. A word may be cut where it stays unique.",
         completes: Nothing,
+        needs: Look,
         run: |_, arguments| help(arguments),
     },
     Command {
@@ -212,6 +247,7 @@ static COMMANDS: &[Command] = &[
         takes: (0, 0),
         doc: "Stops the server in order, as SIGTERM does.",
         completes: Nothing,
+        needs: Change,
         run: |insight, _| act::quit(insight),
     },
     // For `boneyard console`; not in the help.
@@ -221,6 +257,7 @@ static COMMANDS: &[Command] = &[
         takes: (0, 0),
         doc: "",
         completes: Nothing,
+        needs: Look,
         run: |i, _| Ok(lines(i)),
     },
 ];
@@ -271,6 +308,15 @@ impl Command {
             few if few < self.takes.0 => Err(Wrong::TooFew),
             many if many > self.takes.1 => Err(Wrong::TooMany),
             _ => Ok(()),
+        }
+    }
+
+    /// Does it change something, with these arguments?
+    pub(super) fn changes(&self, arguments: &[String]) -> bool {
+        match self.needs {
+            Look => false,
+            LookIfBare => !arguments.is_empty(),
+            Change => true,
         }
     }
 

@@ -111,6 +111,7 @@ impl House for Model {
             cpu: Cpu { cores: 2, used: uptime / 2, ..Cpu::default() },
             permits: Permits { limit: Some(8), out: 2, peak: 8 },
             sessions: SessionCounts {
+                opened: 0,
                 open: 3,
                 peak: 40,
                 timed_out: 0,
@@ -204,7 +205,15 @@ impl House for Model {
 
     fn drop_guests(&self, which: &Whose) -> usize {
         self.did(format!("drop {which:?}"));
-        2
+        if matches!(which, Whose::Session(_)) { 0 } else { 2 }
+    }
+
+    fn drop_sessions(&self, which: &Whose) -> usize {
+        match which {
+            Whose::One(..) => 0,
+            Whose::Session(id) => usize::from(*id < 3),
+            _ => 3,
+        }
     }
 
     fn stop_port(&self, port: &str) -> Result<(), String> {
@@ -337,10 +346,19 @@ fn words_may_be_cut_where_they_stay_unique() {
     said(&insight, "se c server_pool_tasks = 12");
     said(&insight, r#"SET CONFIG "Server_Restricted=1""#);
     said(&insight, "drop all");
-    said(&insight, "drop tcpip/7");
-    let done =
-        ["set server_pool_tasks to 12", "set Server_Restricted to 1", "drop All", "drop One(\"TCPIP\", 7)"];
-    assert_eq!(*model.done.lock(), done);
+    assert_eq!(said(&insight, "drop tcpip/7"), "2 connections closed.\n");
+    assert_eq!(said(&insight, "drop 2001:DB8:0:7::/64"), "2 connections and 3 sessions closed.\n");
+    assert_eq!(said(&insight, "drop 2"), "1 session closed.\n");
+    assert_eq!(insight.command("drop 3").text, "No such session\n");
+    let done = model.done.lock();
+    assert_eq!(
+        done[..4],
+        ["set server_pool_tasks to 12", "set Server_Restricted to 1", "drop All", "drop One(\"TCPIP\", 7)"]
+    );
+    assert!(
+        done[4].starts_with("drop Client(") && done[5..] == ["drop Session(2)", "drop Session(3)"],
+        "{done:?}"
+    );
 }
 
 #[test]
@@ -354,14 +372,20 @@ fn what_is_not_understood_says_why_and_does_nothing() {
         ("show", "Insufficient arguments.  Enter 'HELP' for the correct syntax.\n"),
         (
             "drop",
-            "Insufficient arguments.  Enter 'HELP' for the correct syntax.\nSyntax: drop ALL|ADDRESS|PORT/ID\n",
+            "Insufficient arguments.  Enter 'HELP' for the correct syntax.\nSyntax: drop ALL|ADDRESS|PORT/ID|SESSION\n",
         ),
         ("quit now", "Too many arguments.  Enter 'HELP' for the correct syntax.\nSyntax: quit\n"),
         ("show port \"", "A quotation mark is not closed.\n"),
         ("stop port LAN3", "Unable to find port LAN3\n"),
         ("start port old", "Port OLD is disabled: it takes a place in Ports and a restart\n"),
-        ("drop me", "me is not ALL, an IP address, or PORT/ID as show users names it\n"),
-        ("drop TCPIP/", "TCPIP/ is not ALL, an IP address, or PORT/ID as show users names it\n"),
+        (
+            "drop me",
+            "me is not ALL, an IP address, PORT/ID as show users names it, or a number that show sessions has\n",
+        ),
+        (
+            "drop TCPIP/",
+            "TCPIP/ is not ALL, an IP address, PORT/ID as show users names it, or a number that show sessions has\n",
+        ),
         ("show config Sever_Pool", "No setting Sever_Pool\n"),
         (
             "set config Server_Pool_Tasks",

@@ -151,7 +151,11 @@ fn of_work(list: &mut List, picture: &Picture, figures: Figures) {
 fn of_sessions(list: &mut List, picture: &Picture) {
     static OPEN: Family = Family::gauge("boneyard_sessions", "", "Sessions open.");
     static PEAK: Family = Family::gauge("boneyard_sessions_peak", "", "Most sessions that were ever open.");
-    static MAX: Family = Family::gauge("boneyard_sessions_limit", "", "Most sessions: Server_MaxUsers.");
+    static MAX: Family = Family::gauge(
+        "boneyard_sessions_limit",
+        "",
+        "Most connections, and most opened sessions: Server_MaxUsers.",
+    );
     static ALL_DROPPED: Family = Family::counter(
         "boneyard_idle_sessions_closed",
         "",
@@ -237,11 +241,20 @@ fn of_port(list: &mut List, port: &PortPicture) {
 }
 
 /// The other counters of a port: their names there and here, and what they mean.
-static PORT_COUNTERS: [(&str, &str, Family); 11] = [
+static PORT_COUNTERS: [(&str, &str, Family); 13] = [
     (
         "accepted",
         "Connections.Accepted",
         Family::counter("boneyard_connections_accepted", "", "Connections accepted."),
+    ),
+    (
+        "displaced",
+        "Displaced",
+        Family::counter(
+            "boneyard_displaced",
+            "",
+            "Calls refused after they had waited, to make room in a full queue for a caller with fewer there.",
+        ),
     ),
     (
         "would_refuse",
@@ -288,6 +301,15 @@ static PORT_COUNTERS: [(&str, &str, Family); 11] = [
             "boneyard_buffers_full",
             "",
             "Times a connection was not read on because the server's buffers were full.",
+        ),
+    ),
+    (
+        "put_off",
+        "PutOff",
+        Family::counter(
+            "boneyard_put_off",
+            "",
+            "Times a connection was not read on because it called in vain, or pinged or cancelled, too often.",
         ),
     ),
     (

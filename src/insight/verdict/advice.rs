@@ -6,7 +6,7 @@ use super::causes::Scene;
 use super::clients::Noisy;
 use super::sizing::{FULL, Gain, round_up};
 use super::words;
-use crate::config::Config;
+use crate::config::remedy::throttle_lines;
 use crate::config::sizing::{POOL_TASKS_MAX, WORKERS_ADVISED_MAX};
 
 /// A pool grows by no more at once: then it is measured anew.
@@ -110,18 +110,6 @@ pub(super) fn workers(scene: &Scene<'_>, at: usize) -> Advice {
         _ => "More than that is not asked for.".to_owned(),
     };
     Advice { lines, expected: throughput(scene, gain, &end), gain: Some(gain) }
-}
-
-/// A throttle, and what keeps those pools as they are that a rule would have follow it; `changed` has a line anyway.
-fn throttle_lines(config: &Config, limit: u32, changed: Option<&str>) -> Vec<String> {
-    let mut lines = vec![format!("Server_Max_Concurrent_Trans={limit}")];
-    let mut kept = config.ports.iter().filter(|port| changed != Some(port.name.as_str()));
-    let follows = config.pool_rule.value.pool_follows_throttle();
-    if follows && !config.pool_tasks.source.is_given() && kept.any(|port| !port.pool_tasks.source.is_given())
-    {
-        lines.push(format!("Server_Pool_Tasks={}", config.pool_tasks.value));
-    }
-    lines
 }
 
 fn worth_nothing(scene: &Scene<'_>, gain: Gain, places: f64) -> Advice {

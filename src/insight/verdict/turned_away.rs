@@ -123,10 +123,14 @@ pub(super) fn unmeant(scene: &Scene<'_>) -> Option<Opinion> {
 fn users(scene: &Scene<'_>, count: u64, within: &str) -> Option<(Cause, String, Vec<String>, Advice)> {
     let sessions = scene.period.sessions;
     // One connection has a limit of its own, and its word is the same.
-    let max = sessions.max.filter(|max| sessions.open + count >= *max)?;
+    let max = sessions.max.filter(|max| sessions.fullest() + count >= *max)?;
     let because = vec![
         format!("Clients were refused {} (MaxUsers) {within}.", words::plural(count as f64, "time")),
-        format!("{} of {} sessions are open.", words::count(sessions.open as f64), words::count(max as f64)),
+        format!(
+            "{} of {} sessions are open.",
+            words::count(sessions.fullest() as f64),
+            words::count(max as f64)
+        ),
     ];
     let headline =
         format!("There are as many sessions as Server_MaxUsers={max} allows: clients are refused.");

@@ -25,7 +25,7 @@ impl Listener {
             Order::Callers(answer) => _ = answer.try_send(self.list(Guest::is_calling)),
             Order::Drop(whose, answer) => self.drop_guests(&whose, &answer),
             Order::Stop(answer) => _ = answer.try_send(self.stop()),
-            Order::Start(socket, answer) => _ = answer.try_send(self.start(socket)),
+            Order::Start(sockets, answer) => _ = answer.try_send(self.start(sockets)),
             Order::Long(long) => self.watch.set_long(long),
         }
     }
@@ -60,16 +60,18 @@ impl Listener {
         Ok(())
     }
 
-    fn start(&mut self, mut socket: TcpListener) -> Result<(), String> {
+    fn start(&mut self, mut sockets: Vec<TcpListener>) -> Result<(), String> {
         if self.is_stopping() {
             return Err("the server stops".to_owned());
         }
         if self.recess.is_none() {
             return Err(format!("port {} is not stopped", self.desk.port.name));
         }
-        let registered = self.poll.registry().register(&mut socket, ACCEPT, Interest::READABLE);
-        registered.map_err(|error| format!("port {}: {error}", self.desk.port.name))?;
-        (self.acceptor, self.recess, self.desk.admits) = (Acceptor::new(socket), None, Admits::All);
+        for socket in &mut sockets {
+            let registered = self.poll.registry().register(socket, ACCEPT, Interest::READABLE);
+            registered.map_err(|error| format!("port {}: {error}", self.desk.port.name))?;
+        }
+        (self.acceptor, self.recess, self.desk.admits) = (Acceptor::new(sockets), None, Admits::All);
         self.doorbell.set_stopped(false);
         Ok(())
     }

@@ -16,7 +16,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(super) struct OverseenPort {
     pub(super) name: Arc<str>,
-    pub(super) address: SocketAddr,
+    pub(super) addresses: Arc<[SocketAddr]>,
     pub(super) shared: Arc<PortShared>,
     pub(super) bell: Arc<Doorbell>,
 }
@@ -38,13 +38,25 @@ impl Overseer {
     pub(super) fn drop_whom(&self, whose: &Whose) -> usize {
         let meant = |port: &&OverseenPort| match whose {
             Whose::One(name, _) => port.name.eq_ignore_ascii_case(name),
-            Whose::All | Whose::Peer(_) => true,
+            Whose::All | Whose::Peer(_) | Whose::Client(_) => true,
+            Whose::Session(_) => false,
         };
         let order = |port: &OverseenPort| ask(&port.bell, |answer| Order::Drop(whose.clone(), answer));
         let asked: Vec<_> = self.ports.iter().filter(meant).map(order).collect();
         let dropped = asked.into_iter().filter_map(Awaited::get).sum();
         if dropped > 0 {
             log::info!("The administrator closes {dropped} connections");
+        }
+        dropped
+    }
+
+    pub(super) fn drop_sessions_of(&self, whose: &Whose) -> usize {
+        let dropped = self.sessions.drop_those(|session| match whose {
+            Whose::Session(id) => session.id() == *id,
+            others => others.means(session.peer().ip()),
+        });
+        if dropped > 0 {
+            log::info!("The administrator closes {dropped} sessions");
         }
         dropped
     }
@@ -64,11 +76,12 @@ impl Overseer {
         if !port.bell.is_stopped() {
             return Err(format!("port {} is not stopped", port.name));
         }
-        let socket = bind_again(port.address, Silence::of(&self.config()))
-            .map_err(|error| format!("port {} cannot listen on {}: {error}", port.name, port.address))?;
-        let started = ask(&port.bell, |answer| Order::Start(socket, answer)).get();
+        let addresses = in_words(&port.addresses);
+        let sockets = bind_again(&port.addresses, Silence::of(&self.config()))
+            .map_err(|error| format!("port {} cannot listen on {addresses}: {error}", port.name))?;
+        let started = ask(&port.bell, |answer| Order::Start(sockets, answer)).get();
         started.unwrap_or_else(|| Err(no_answer(port)))?;
-        log::info!("port {}: started by the administrator, at {}", port.name, port.address);
+        log::info!("port {}: started by the administrator, at {addresses}", port.name);
         Ok(())
     }
 
@@ -78,6 +91,10 @@ impl Overseer {
             port.bell.order(Order::Long(long));
         }
     }
+}
+
+fn in_words(addresses: &[SocketAddr]) -> String {
+    addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn no_answer(port: &OverseenPort) -> String {

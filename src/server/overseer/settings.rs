@@ -116,6 +116,12 @@ impl Overseer {
         let _turn = self.settings.take_turn(TURN_MAX)?;
         let before = self.settings.in_force();
         let line = Line::read(&before, key, value)?;
+        if line.key().is_of_the_file_alone() {
+            return Err(format!(
+                "{} is set in the settings file alone: no command changes a key that names a file, an address or a secret",
+                line.name()
+            ));
+        }
         let at_once = line.key().is_at_once();
         let number =
             before.file.as_deref().map(|path| file::write(path, &line, machine::cpus())).transpose()?;

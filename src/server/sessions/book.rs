@@ -4,10 +4,14 @@
 //! one by one, since they outlive their connections. The own ones are only counted, unless they are of interest: there
 //! is a soft limit, and the book must know who was idle for longest, or the log tells of them.
 //!
+//! The hard limit bounds connections and opened sessions each, so that neither pushes out the other; `shares` says
+//! which client may take one of the last places, and which opened session makes room.
+//!
 //! Knows a connection as a [`Tenant`]. The time comes in as a value.
 
+use super::shares::{Carrier, Shares, Use, has_room};
 use crate::service::session::SessionTicket;
-use crate::service::{Carried, Session, Status};
+use crate::service::{Carried, ClientId, Session, Status};
 use crate::sync::{Arc, Weak};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -50,6 +54,8 @@ pub(super) enum Why {
     Closed,
     TimedOut,
     Displaced,
+    MadeRoom,
+    Dropped,
     Stopped,
 }
 
@@ -63,6 +69,10 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    fn is_carried_by(&self, carried: &Arc<Carried>) -> bool {
+        std::ptr::eq(self.place.0.as_ptr(), Arc::as_ptr(carried))
+    }
+
     /// Ends it: no number of it is good any more.
     pub(super) fn end(&self) {
         self.session.unstamp();
@@ -113,8 +123,11 @@ pub(super) struct Book {
     pub(super) restricted: bool,
     last_id: u64,
     connections: usize,
+    /// The same by client.
+    clients: HashMap<ClientId, usize>,
     own: HashMap<u64, Own>,
     opened: HashMap<u64, Entry>,
+    shares: Shares,
     /// When to look for what has timed out.
     next_timeout: Option<Instant>,
     /// When to look for what is idle.
@@ -130,8 +143,10 @@ impl Book {
             restricted,
             last_id: 0,
             connections: 0,
+            clients: HashMap::new(),
             own: HashMap::new(),
             opened: HashMap::new(),
+            shares: Shares::default(),
             next_timeout: None,
             next_crowd: None,
             last_crowd: None,
@@ -141,6 +156,11 @@ impl Book {
     /// Sessions there are.
     pub(super) fn len(&self) -> usize {
         self.connections + self.opened.len()
+    }
+
+    /// Of them those that clients opened.
+    pub(super) fn opened(&self) -> usize {
+        self.opened.len()
     }
 
     /// From now on these rules hold, for what is in the book too.
@@ -162,11 +182,12 @@ impl Book {
         [self.next_timeout, self.next_crowd].into_iter().flatten().min()
     }
 
-    fn room(&self) -> Result<(), Status> {
-        if self.restricted {
-            return Err(Status::Restricted);
-        }
-        if self.len() >= self.rules.hard_max.unwrap_or(SESSIONS_MAX) { Err(Status::MaxUsers) } else { Ok(()) }
+    fn most(&self) -> usize {
+        self.rules.hard_max.unwrap_or(SESSIONS_MAX)
+    }
+
+    fn admits(&self) -> Result<(), Status> {
+        if self.restricted { Err(Status::Restricted) } else { Ok(()) }
     }
 
     fn number(&mut self) -> u64 {
@@ -192,8 +213,14 @@ impl Book {
         (client, peer): (&str, SocketAddr),
         now: Instant,
     ) -> Result<Option<Arc<Session>>, Status> {
-        self.room()?;
+        self.admits()?;
+        let (id, all, most) = (ClientId::of(peer.ip()), self.connections, self.most());
+        let own = self.clients.get(&id).copied().unwrap_or(0);
+        if !has_room(own, all, most) {
+            return Err(Status::MaxUsers);
+        }
         self.connections += 1;
+        self.clients.insert(id, own + 1);
         self.counted(now);
         if !self.rules.tracked {
             return Ok(None);
@@ -203,10 +230,26 @@ impl Book {
         Ok(Some(session))
     }
 
-    /// A connection that was let in is closed.
-    pub(super) fn leave(&mut self, own: Option<u64>) {
+    /// A connection that was let in is closed. What it carries waits for another, and it opens no more.
+    pub(super) fn leave(
+        &mut self,
+        peer: SocketAddr,
+        (own, carried): (Option<u64>, Option<&Arc<Carried>>),
+        now: Instant,
+    ) {
         self.connections -= 1;
+        let client = ClientId::of(peer.ip());
+        if let Some(count) = self.clients.get_mut(&client) {
+            *count -= 1;
+            if *count == 0 {
+                self.clients.remove(&client);
+            }
+        }
         own.and_then(|own| self.own.remove(&own));
+        if let Some(carried) = carried {
+            carried.depart();
+            self.shares.depart(carrier(carried), now);
+        }
     }
 
     /// A connection that was asked to leave had begun to call.
@@ -217,39 +260,80 @@ impl Book {
         }
     }
 
-    /// A client opens a session: its place is `number` of what its connection carries.
+    /// A client opens a session: its place is `number` of what its connection carries. Another may have to make room,
+    /// which is then ended without the book.
     ///
     /// # Errors
-    /// MaxUsers, Restricted.
+    /// MaxUsers, Restricted; UnknownSession if the connection is gone.
     pub(super) fn open(
         &mut self,
         token: [u8; 16],
         (carried, number): (&Arc<Carried>, u32),
         (client, peer): (&str, SocketAddr),
         now: Instant,
-    ) -> Result<(Move, SessionTicket), Status> {
-        self.room()?;
+    ) -> Result<(Move, SessionTicket, Option<Entry>), Status> {
+        self.admits()?;
+        if carried.is_gone() {
+            return Err(Status::UnknownSession);
+        }
+        let holder = (carrier(carried), ClientId::of(peer.ip()));
+        let gone = self.make_room(holder, now)?;
         let id = self.number();
         let session = Arc::new(Session::new(id, client, peer, now));
         let moved = Move { session: Arc::clone(&session), stamp: session.restamp(), number, from: None };
         let place = (Arc::downgrade(carried), number);
+        self.shares.add(id, holder, used(&session));
         self.opened.insert(id, Entry { session, token, place });
         self.next_timeout.get_or_insert(now + self.rules.timeout);
         self.counted(now);
-        Ok((moved, SessionTicket { id, token }))
+        Ok((moved, SessionTicket { id, token }, gone))
+    }
+
+    /// Finds a place for one more opened session; if there is none, takes the one out that is missed least.
+    fn make_room(
+        &mut self,
+        (carrier, client): (Carrier, ClientId),
+        now: Instant,
+    ) -> Result<Option<Entry>, Status> {
+        let (all, most) = (self.opened.len(), self.most());
+        if has_room(self.shares.of(client), all, most) {
+            return Ok(None);
+        }
+        let opened = &self.opened;
+        let seen = |id: u64| {
+            let session = &opened[&id].session;
+            let runs = session.is_running();
+            if runs {
+                session.touch(now);
+            }
+            (used(session), runs)
+        };
+        let times = (now, self.rules.idle_min);
+        let found = self.shares.makes_room((carrier, client), all >= most, times, &seen);
+        found.and_then(|id| self.take(id)).map(Some).ok_or(Status::MaxUsers)
+    }
+
+    /// Takes an opened session out.
+    fn take(&mut self, id: u64) -> Option<Entry> {
+        self.shares.remove(id);
+        self.opened.remove(&id)
     }
 
     /// A connection asks for a session that there is. One that has it already keeps it where it is, and `number` is
     /// not needed.
     ///
     /// # Errors
-    /// UnknownSession.
+    /// UnknownSession, also if the connection is gone.
     pub(super) fn attach(
         &mut self,
         ticket: &SessionTicket,
         (carried, number): (&Arc<Carried>, u32),
+        peer: SocketAddr,
         now: Instant,
     ) -> Result<Move, Status> {
+        if carried.is_gone() {
+            return Err(Status::UnknownSession);
+        }
         let entry = self.opened.get_mut(&ticket.id).filter(|entry| ticket.fits(&entry.token));
         let Entry { session, place, .. } = entry.ok_or(Status::UnknownSession)?;
         session.touch(now);
@@ -260,19 +344,29 @@ impl Book {
         }
         let from = before.map(|before| (before, place.1));
         *place = (Arc::downgrade(carried), number);
+        self.shares.remove(ticket.id);
+        self.shares.add(ticket.id, (carrier(carried), ClientId::of(peer.ip())), used(session));
         Ok(Move { session: Arc::clone(session), stamp: session.restamp(), number, from })
     }
 
     /// A client closes a session.
     /// Nothing if `carried` carries it no longer.
     pub(super) fn close(&mut self, id: u64, carried: &Arc<Carried>) -> Option<Entry> {
-        let here = |entry: &Entry| std::ptr::eq(entry.place.0.as_ptr(), Arc::as_ptr(carried));
-        if self.opened.get(&id).is_some_and(here) { self.opened.remove(&id) } else { None }
+        let here = self.opened.get(&id).is_some_and(|entry| entry.is_carried_by(carried));
+        if here { self.take(id) } else { None }
+    }
+
+    /// Those that an administrator means.
+    pub(super) fn take_those(&mut self, meant: impl Fn(&Session) -> bool) -> Vec<Entry> {
+        let opened = self.opened.iter().filter(|(_, entry)| meant(&entry.session));
+        let ids: Vec<u64> = opened.map(|(id, _)| *id).collect();
+        ids.into_iter().filter_map(|id| self.take(id)).collect()
     }
 
     /// All that clients opened, at the end of the server.
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = Entry> {
         self.next_timeout = None;
+        self.shares = Shares::default();
         std::mem::take(&mut self.opened).into_values()
     }
 
@@ -293,8 +387,8 @@ impl Book {
         for entry in self.opened.values().filter(|entry| entry.session.is_running()) {
             entry.session.touch(now);
         }
-        let late = self.opened.extract_if(|_, entry| entry.session.last_use() + timeout <= now);
-        found.ended.extend(late.map(|(_, entry)| (entry, Why::TimedOut)));
+        let late = self.take_those(|session| session.last_use() + timeout <= now);
+        found.ended.extend(late.into_iter().map(|entry| (entry, Why::TimedOut)));
         let first = self.opened.values().map(|entry| entry.session.last_use() + timeout).min();
         self.next_timeout = first.map(|first| first.max(now + timeout.min(TIMEOUT_PAUSE_MAX)));
     }
@@ -313,7 +407,7 @@ impl Book {
         for (_, idle) in &unused[..idle.min(over)] {
             match idle {
                 Idle::Opened(id) => {
-                    found.ended.extend(self.opened.remove(id).map(|entry| (entry, Why::Displaced)));
+                    found.ended.extend(self.take(*id).map(|entry| (entry, Why::Displaced)));
                 }
                 Idle::Own(id) => {
                     let own = self.own.get_mut(id).expect("it was found there just now");
@@ -350,6 +444,14 @@ impl Book {
         }
         unused
     }
+}
+
+fn carrier(carried: &Arc<Carried>) -> Carrier {
+    Arc::as_ptr(carried) as Carrier
+}
+
+fn used(session: &Session) -> Use {
+    Use { called: session.calls() > 0, last: session.last_use() }
 }
 
 #[cfg(test)]

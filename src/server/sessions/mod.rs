@@ -7,6 +7,7 @@
 //! Invariants: nothing is logged, drawn at random, moved or dropped with the lock held. Tokens are never logged.
 
 mod book;
+mod shares;
 
 pub(super) use book::Tenant;
 
@@ -139,14 +140,21 @@ impl Registry {
         Ok(())
     }
 
-    /// A connection that was let in is closed. `own` is its own session, if that was of interest.
-    pub(super) fn leave(&self, own: Option<&Arc<Session>>, why: CloseReason) {
-        self.with(|book| book.leave(own.map(|own| own.id())));
+    /// A connection that was let in is closed. `own` is its own session, if that was of interest; `carried` has those
+    /// it may have opened.
+    pub(super) fn leave(
+        &self,
+        peer: SocketAddr,
+        (own, carried): (Option<&Arc<Session>>, Option<&Arc<Carried>>),
+        why: CloseReason,
+    ) {
+        let now = Instant::now();
+        self.with(|book| book.leave(peer, (own.map(|own| own.id()), carried), now));
         if why == CloseReason::Idle {
             self.displaced.add(1);
         }
         if let Some(own) = own {
-            self.say_closed(own, &format!("its connection ended: {why:?}"), Instant::now());
+            self.say_closed(own, &format!("its connection ended: {why:?}"), now);
         }
     }
 
@@ -158,6 +166,14 @@ impl Registry {
     /// Lets new sessions in, or not.
     pub(super) fn restrict(&self, restricted: bool) {
         self.with(|book| book.restricted = restricted);
+    }
+
+    /// Closes those of the sessions opened that an administrator means. Returns how many.
+    pub(super) fn drop_those(&self, meant: impl Fn(&Session) -> bool) -> usize {
+        let dropped = self.with(|book| book.take_those(meant));
+        let now = Instant::now();
+        dropped.iter().for_each(|entry| self.end(entry, Why::Dropped, now));
+        dropped.len()
     }
 
     /// Closes all that clients opened, when the server has stopped.
@@ -177,6 +193,11 @@ impl Registry {
         self.book.lock().len()
     }
 
+    /// Of them those that clients opened.
+    pub(super) fn opened(&self) -> usize {
+        self.book.lock().opened()
+    }
+
     /// Sessions closed because they timed out, and because there were too many.
     pub(super) fn dropped(&self) -> (u64, u64) {
         (self.timed_out.get(), self.displaced.get())
@@ -188,6 +209,8 @@ impl Registry {
             Why::Closed => "closed by its client",
             Why::TimedOut => "not used for Server_Session_Timeout",
             Why::Displaced => "idle, and more than Server_MaxSessions",
+            Why::MadeRoom => "made room for another (Server_MaxUsers)",
+            Why::Dropped => "closed by the administrator",
             Why::Stopped => "the server stopped",
         };
         self.say_closed(&entry.session, why, now);
@@ -250,10 +273,14 @@ impl Sessions for Registry {
         let client = client.as_ref().map_or("", |own| own.client());
         let number = reserve(carried)?;
         let opened = self.with(|book| book.open(token, (carried, number), (client, asks.peer()), now));
-        let (Move { session, stamp, .. }, ticket) = opened.map_err(|status| {
+        let (Move { session, stamp, .. }, ticket, gone) = opened.map_err(|status| {
             carried.clear(number);
             refusal(status)
         })?;
+        if let Some(gone) = gone {
+            self.displaced.add(1);
+            self.end(&gone, Why::MadeRoom, now);
+        }
         self.say_opened(&session);
         carried.put(number, session, stamp);
         Ok(Opened { session: number, ticket })
@@ -262,7 +289,8 @@ impl Sessions for Registry {
     fn attach(&self, asks: &Transaction<'_>, ticket: &SessionTicket) -> Result<u32, Refusal> {
         let carried = carried(asks)?;
         let reserved = reserve(carried)?;
-        let attached = self.with(|book| book.attach(ticket, (carried, reserved), Instant::now()));
+        let attached =
+            self.with(|book| book.attach(ticket, (carried, reserved), asks.peer(), Instant::now()));
         let number = attached.as_ref().map_or(0, |attached| attached.number);
         if number != reserved {
             carried.clear(reserved);

@@ -8,8 +8,9 @@ const TIMEOUT: Duration = Duration::from_secs(600);
 const IDLE: Duration = Duration::from_secs(60);
 
 /// A connection: calls out, opened sessions, how often it was asked to leave.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Stand {
+    peer: SocketAddr,
     out: AtomicUsize,
     carried: Arc<Carried>,
     asked: AtomicUsize,
@@ -44,16 +45,43 @@ impl Rig {
     }
 
     fn enter(&mut self, seconds: u64) -> Result<(Arc<Stand>, Option<Arc<Session>>), Status> {
-        let (stand, now) = (Arc::<Stand>::default(), self.at(seconds));
+        self.enter_from(1, seconds)
+    }
+
+    /// A connection of 127.0.0.`last`.
+    fn enter_from(&mut self, last: u8, seconds: u64) -> Result<(Arc<Stand>, Option<Arc<Session>>), Status> {
+        let (peer, now) = (SocketAddr::from(([127, 0, 0, last], 1)), self.at(seconds));
+        let (out, carried, asked) = Default::default();
+        let stand = Arc::new(Stand { peer, out, carried, asked });
         let tenant = Arc::downgrade(&stand) as Weak<dyn Tenant>;
-        self.book.enter(tenant, ("test", ([127, 0, 0, 1], 1).into()), now).map(|own| (stand, own))
+        self.book.enter(tenant, ("test", peer), now).map(|own| (stand, own))
+    }
+
+    /// A connection ends.
+    fn leave(&mut self, stand: &Stand, own: Option<u64>, seconds: u64) {
+        let now = self.at(seconds);
+        self.book.leave(stand.peer, (own, Some(&stand.carried)), now);
+    }
+
+    /// Who lost its place to what `stand` opens.
+    fn displaces(&mut self, stand: &Stand, seconds: u64) -> Option<u64> {
+        let before = self.ids();
+        let new = self.open(stand, seconds).ok()?;
+        let mut after = self.ids();
+        after.retain(|id| *id != new.id);
+        before.into_iter().find(|id| !after.contains(id))
+    }
+
+    fn ids(&self) -> Vec<u64> {
+        self.book.opened.keys().copied().collect()
     }
 
     fn open(&mut self, stand: &Stand, seconds: u64) -> Result<SessionTicket, Status> {
         let (number, now) = (stand.carried.reserve().unwrap(), self.at(seconds));
-        let whose = ("test", ([127, 0, 0, 1], 1).into());
+        let whose = ("test", stand.peer);
         let opened = self.book.open([number as u8; 16], (&stand.carried, number), whose, now);
-        let (moved, ticket) = opened.inspect_err(|_| stand.carried.clear(number))?;
+        let (moved, ticket, gone) = opened.inspect_err(|_| stand.carried.clear(number))?;
+        gone.iter().for_each(Entry::end);
         stand.carried.put(number, moved.session, moved.stamp);
         Ok(ticket)
     }
@@ -120,7 +148,7 @@ fn over_the_soft_limit_the_longest_idle_goes_and_nobody_is_refused() {
     busy.out.store(1, SeqCst);
     rig.enter(72).unwrap();
     assert_eq!(rig.look(72), (vec![(ticket.id, Why::Displaced)], 0), "the longest idle");
-    rig.book.leave(asked.map(|own| own.id()));
+    rig.leave(&second, asked.map(|own| own.id()), 72);
     assert_eq!(first.carries(), 0);
     assert_eq!(rig.next(), Some(Duration::from_secs(72) + CROWD_PAUSE), "and looks soon again");
     assert_eq!(rig.look(73), (vec![], 1));
@@ -135,12 +163,15 @@ fn a_limit_of_n_lets_n_in() {
     let (stand, _) = rig.enter(0).unwrap();
     let ticket = rig.open(&stand, 0).unwrap();
     rig.open(&stand, 0).unwrap();
+    rig.open(&stand, 0).unwrap();
     assert_eq!(rig.open(&stand, 0), Err(Status::MaxUsers));
-    assert_eq!(rig.enter(0).unwrap_err(), Status::MaxUsers);
     rig.book.close(ticket.id, &stand.carried).unwrap().end();
+    rig.open(&stand, 0).unwrap();
+    assert_eq!(rig.open(&stand, 0), Err(Status::MaxUsers));
+    let (second, _) = rig.enter(0).expect("connections have places of their own");
     rig.enter(0).unwrap();
     assert_eq!(rig.enter(0).unwrap_err(), Status::MaxUsers);
-    rig.book.leave(None);
+    rig.leave(&second, None, 0);
     rig.book.restricted = true;
     assert_eq!(rig.enter(0).unwrap_err(), Status::Restricted);
     assert_eq!(rig.open(&stand, 0), Err(Status::Restricted));
@@ -158,13 +189,17 @@ fn only_the_right_token_attaches_and_what_moves_is_gone_from_where_it_was() {
     wrong.token[15] ^= 1;
     let nobody = SessionTicket { id: ticket.id + 1, ..ticket };
     for ticket in [wrong, nobody] {
-        assert_eq!(rig.book.attach(&ticket, (&there.carried, 1), now).unwrap_err(), Status::UnknownSession);
+        assert_eq!(
+            rig.book.attach(&ticket, (&there.carried, 1), there.peer, now).unwrap_err(),
+            Status::UnknownSession
+        );
     }
-    let again = rig.book.attach(&ticket, (&here.carried, 9), now).unwrap();
+    let again = rig.book.attach(&ticket, (&here.carried, 9), here.peer, now).unwrap();
     assert_eq!((again.number, again.from.is_none()), (1, true), "where it is, it has the number it had");
     assert!(here.carried.find(1).is_some());
     let number = there.carried.reserve().unwrap();
-    let Move { session, stamp, from, .. } = rig.book.attach(&ticket, (&there.carried, number), now).unwrap();
+    let Move { session, stamp, from, .. } =
+        rig.book.attach(&ticket, (&there.carried, number), there.peer, now).unwrap();
     assert!(here.carried.find(1).is_none(), "at once");
     there.carried.put(number, session, stamp);
     let (carried, old) = from.unwrap();
@@ -173,5 +208,106 @@ fn only_the_right_token_attaches_and_what_moves_is_gone_from_where_it_was() {
     assert!(rig.book.close(ticket.id, &here.carried).is_none(), "who carries it no longer does not close it");
     rig.book.close(ticket.id, &there.carried).unwrap().end();
     assert!(there.carried.find(number).is_none());
-    assert_eq!(rig.book.attach(&ticket, (&there.carried, 2), now).unwrap_err(), Status::UnknownSession);
+    assert_eq!(
+        rig.book.attach(&ticket, (&there.carried, 2), there.peer, now).unwrap_err(),
+        Status::UnknownSession
+    );
+}
+
+#[test]
+fn who_holds_the_most_makes_room_for_who_holds_less_and_is_refused_itself() {
+    let mut rig = Rig::new(None, Some(6));
+    let flood = rig.enter_from(1, 0).unwrap().0;
+    let tickets: Vec<_> = (0..6).map(|_| rig.open(&flood, 0).unwrap()).collect();
+    assert_eq!(rig.open(&flood, 0), Err(Status::MaxUsers), "its own, which it carries, it does not lose");
+    let guest = rig.enter_from(2, 0).unwrap().0;
+    assert_eq!(rig.displaces(&guest, 1), Some(tickets[0].id), "at once, the first that was never called");
+    assert!(flood.carried.find(1).is_none(), "its number is nobody's");
+    // Used ones are spared; what was not used for a while is not.
+    for number in 2..7 {
+        let session = flood.carried.find(number).unwrap();
+        session.begin(rig.at(2));
+        if number > 2 {
+            session.end(rig.at(u64::from(number)))
+        }
+    }
+    assert_eq!(rig.open(&guest, 10), Err(Status::MaxUsers));
+    assert_eq!(rig.displaces(&guest, 63), Some(tickets[2].id), "the longest idle that no handler runs for");
+    assert_eq!(rig.displaces(&guest, 65), Some(tickets[3].id));
+    assert_eq!(rig.open(&guest, 300), Err(Status::MaxUsers), "each has three: nobody holds less");
+    assert_eq!(rig.book.len(), 8);
+}
+
+#[test]
+fn what_nobody_came_back_to_makes_room_also_for_its_own_client() {
+    let mut rig = Rig::new(None, Some(4));
+    let (first, second, third) =
+        (rig.enter_from(1, 0).unwrap().0, rig.enter_from(1, 0).unwrap().0, rig.enter_from(1, 0).unwrap().0);
+    let early = rig.open(&first, 0).unwrap();
+    let left: Vec<_> = (0..2).map(|_| rig.open(&second, 1).unwrap()).collect();
+    let used = rig.open(&third, 2).unwrap();
+    third.carried.find(1).unwrap().begin(rig.at(3));
+    rig.leave(&second, None, 3);
+    assert_eq!(rig.open(&second, 3), Err(Status::UnknownSession), "it is gone");
+    let moved = rig.book.attach(&left[0], (&first.carried, 9), first.peer, rig.at(3)).unwrap();
+    first.carried.put(9, moved.session, moved.stamp);
+    assert_eq!(rig.displaces(&third, 4), Some(left[1].id), "the other was come back to");
+    assert_eq!(
+        rig.open(&third, 5),
+        Err(Status::MaxUsers),
+        "all are carried, by no connection more than by this"
+    );
+    rig.leave(&first, None, 6);
+    let other = rig.enter_from(2, 7).unwrap().0;
+    assert_eq!(rig.displaces(&other, 7), Some(early.id));
+    assert_eq!(rig.displaces(&other, 8), Some(left[0].id), "however short the time");
+    assert!(rig.ids().contains(&used.id));
+    assert_eq!(rig.open(&other, 9), Err(Status::MaxUsers));
+}
+
+#[test]
+fn connections_of_one_client_have_shares_too() {
+    let mut rig = Rig::new(None, Some(5));
+    let (flood, guest) = (rig.enter(0).unwrap().0, rig.enter(0).unwrap().0);
+    let tickets: Vec<_> = (0..5).map(|_| rig.open(&flood, 0).unwrap()).collect();
+    assert_eq!(rig.displaces(&guest, 0), Some(tickets[0].id));
+    assert_eq!(rig.displaces(&guest, 0), Some(tickets[1].id));
+    assert_eq!(rig.open(&guest, 0), Err(Status::MaxUsers), "three and two");
+    assert_eq!(rig.open(&flood, 0), Err(Status::MaxUsers));
+}
+
+#[test]
+fn where_each_holds_little_what_was_left_for_a_while_makes_room() {
+    let mut rig = Rig::new(None, Some(100));
+    for client in 0..100 {
+        let stand = rig.enter_from(client, 0).unwrap().0;
+        rig.open(&stand, 0).unwrap();
+        rig.leave(&stand, None, u64::from(client));
+    }
+    let guest = rig.enter_from(200, 59).unwrap().0;
+    assert_eq!(rig.open(&guest, 59), Err(Status::MaxUsers), "they may come back yet");
+    assert_eq!(rig.displaces(&guest, 60), Some(1), "nobody came back to it for longest");
+    assert_eq!(rig.displaces(&guest, 61), Some(2));
+    assert_eq!(rig.open(&guest, 300), Err(Status::MaxUsers), "it holds more than the others");
+}
+
+#[test]
+fn the_last_places_are_for_those_who_hold_little() {
+    let mut rig = Rig::new(None, Some(128));
+    let flood = rig.enter_from(1, 0).unwrap().0;
+    for number in 0..126 {
+        rig.open(&flood, 0).unwrap();
+        flood.carried.find(number + 1).unwrap().begin(rig.at(0));
+    }
+    assert_eq!(rig.open(&flood, 0), Err(Status::MaxUsers));
+    let guest = rig.enter_from(2, 0).unwrap().0;
+    rig.open(&guest, 0).unwrap();
+    rig.open(&guest, 0).unwrap();
+    assert_eq!(rig.open(&guest, 0), Err(Status::MaxUsers), "all others are at work");
+    (0..124).for_each(|_| _ = rig.enter_from(1, 0).unwrap());
+    assert_eq!(rig.enter_from(1, 0).unwrap_err(), Status::MaxUsers, "connections too");
+    assert!(rig.enter_from(2, 0).is_ok());
+    assert_eq!(rig.enter_from(2, 0).unwrap_err(), Status::MaxUsers);
+    assert!(rig.enter_from(3, 0).is_ok());
+    assert_eq!(rig.enter_from(3, 0).unwrap_err(), Status::MaxUsers, "all are taken");
 }

@@ -1,0 +1,146 @@
+//! The Unix socket of the admin server: made so that nobody else reaches it, and gone with its server.
+//!
+//! Two servers that start at one instant with the same stale socket could both take it; they have the same settings
+//! file then, hence the same ports, and the second of them has failed before.
+
+use crate::config::SOCKET_PATH_BYTES_MAX;
+use rustix::fs::{Mode, fchmod};
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::fs::{self, Metadata, Permissions};
+use std::io::{Error, ErrorKind, Result};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+/// Connections that may wait to be taken in.
+const BACKLOG: i32 = 64;
+
+/// What may be done with the socket: by its owner all, by others nothing.
+const MODE: u32 = 0o600;
+
+/// A Unix socket that listens. Dropping it removes its file.
+#[derive(Debug)]
+pub struct UnixSocket {
+    pub(super) listener: UnixListener,
+    pub(super) file: SocketFile,
+}
+
+/// The file of a socket, removed when this is dropped.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    /// Another server may have taken the path since.
+    device_and_number: (u64, u64),
+}
+
+impl UnixSocket {
+    /// Listens at this path. The socket of a server that is gone is replaced; that of one that lives is not, and nor is
+    /// anything that is no socket.
+    ///
+    /// # Errors
+    /// The path is too long (`InvalidInput`) or taken (`AddrInUse`, `AlreadyExists`), or the system says no.
+    pub fn bind(path: &Path) -> Result<UnixSocket> {
+        let path = std::path::absolute(path)?;
+        let length = path.as_os_str().len();
+        if length > SOCKET_PATH_BYTES_MAX {
+            let wrong = format!("the path has {length} bytes, a socket's at most {SOCKET_PATH_BYTES_MAX}");
+            return Err(Error::new(ErrorKind::InvalidInput, wrong));
+        }
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        // On Linux the file is made with the mode of the socket, so there is no instant at which it has another. Where
+        // the system does not take that, it is changed below, before anything listens.
+        fchmod(&socket, Mode::from_raw_mode(MODE)).ok();
+        let address = SockAddr::unix(&path)?;
+        match socket.bind(&address) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                remove_stale(&path, &address)?;
+                socket.bind(&address)?;
+            }
+            bound => bound?,
+        }
+        let made = fs::symlink_metadata(&path)?;
+        let file = SocketFile { device_and_number: identity(&made), path };
+        if made.permissions().mode() & 0o777 != MODE {
+            fs::set_permissions(&file.path, Permissions::from_mode(MODE))?;
+        }
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        Ok(UnixSocket { listener: socket.into(), file })
+    }
+
+    /// Where it listens.
+    pub fn path(&self) -> &Path {
+        &self.file.path
+    }
+}
+
+/// Removes the socket of a server that is gone.
+fn remove_stale(path: &Path, address: &SockAddr) -> Result<()> {
+    if !fs::symlink_metadata(path)?.file_type().is_socket() {
+        let wrong = "something that is no socket is there";
+        return Err(Error::new(ErrorKind::AlreadyExists, wrong));
+    }
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // The server there may have stopped to take connections in.
+    probe.set_nonblocking(true)?;
+    match probe.connect(address) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) if error.kind() != ErrorKind::WouldBlock => Err(error),
+        _ => Err(Error::new(ErrorKind::AddrInUse, "another server listens there")),
+    }
+}
+
+fn identity(file: &Metadata) -> (u64, u64) {
+    (file.dev(), file.ino())
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let there = fs::symlink_metadata(&self.path);
+        if there.is_ok_and(|there| identity(&there) == self.device_and_number) {
+            fs::remove_file(&self.path).ok();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+
+    fn folder(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("boneyard-unix-{name}-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    #[test]
+    fn a_stale_socket_is_replaced_and_nothing_else() {
+        let folder = folder("stale");
+        let path = folder.join("server.ini.admin");
+        let kind = |path: &Path| UnixSocket::bind(path).map(drop).map_err(|error| error.kind());
+        let first = UnixSocket::bind(&path).unwrap();
+        let mode = fs::symlink_metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode, first.path()), (MODE, path.as_path()));
+        assert_eq!(kind(&path), Err(ErrorKind::AddrInUse), "it lives");
+        assert!(UnixStream::connect(&path).is_ok(), "and goes on");
+        drop(first);
+        assert!(!path.exists(), "gone with its server");
+        // A server that was killed leaves its socket.
+        drop(UnixListener::bind(&path).unwrap());
+        let second = UnixSocket::bind(&path).unwrap();
+        // Another takes the path: it is not removed.
+        fs::remove_file(&path).unwrap();
+        let other = UnixListener::bind(&path).unwrap();
+        drop(second);
+        assert!(path.exists());
+        drop(other);
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "mine").unwrap();
+        assert_eq!(kind(&path), Err(ErrorKind::AlreadyExists));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
+        let long = folder.join("x".repeat(SOCKET_PATH_BYTES_MAX));
+        assert_eq!(kind(&long), Err(ErrorKind::InvalidInput));
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}

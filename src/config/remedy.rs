@@ -1,0 +1,277 @@
+//! The lines that put settings right: what the sentences of `advice` and `footprint` tell to set.
+//!
+//! Knows a [`Config`] and a [`Machine`]. All sentences on one matter name the same lines, so that whoever follows one
+//! has followed all. Invariants: a file with the lines has none of the sentences that named them, and no new one; it
+//! has no more workers than before. Where no such lines exist there are none.
+
+use super::advice::Machine;
+use super::footprint::{self, BUFFERS_MIN_MB, buffer_ceiling, buffers_needed_mb};
+use super::sizing::{POOL_TASKS_MAX, WORKERS_ADVISED_MAX, total_workers};
+use super::{Config, Limit, PortConfig};
+
+/// Lines for a file, each `key=value`, and the workers that a server has with them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Remedy {
+    pub(super) lines: Vec<String>,
+    pub(super) workers: u32,
+}
+
+/// `set A=1, B=2 and C=3`; `None` without lines.
+pub(super) fn in_words(lines: &[String]) -> Option<String> {
+    let (last, before) = lines.split_last()?;
+    let and = if before.is_empty() { "" } else { " and " };
+    Some(format!("set {}{and}{last}", before.join(", ")))
+}
+
+/// The same behind a sentence: `; set A=1`, or nothing.
+pub(super) fn appended(lines: &[String]) -> String {
+    in_words(lines).map_or(String::new(), |words| format!("; {words}"))
+}
+
+/// Throttle and pools that go together and fit the machine: no pool larger than now, and as many permits as workers.
+pub(super) fn sizes(config: &Config, machine: &Machine) -> Remedy {
+    let total = config.total_workers();
+    let none = Remedy { lines: Vec::new(), workers: total };
+    let Some(most) = workers_max(config, machine) else { return none };
+    let largest = cap(config, most);
+    let pool = |port: &PortConfig| port.pool_tasks.value.min(largest);
+    let workers = total_workers(config.ports.iter().map(pool));
+    let mut lines = Vec::new();
+    let throttle = match config.max_concurrent_trans.value {
+        Limit::AtMost(limit) if limit.get() != workers => Some(workers),
+        Limit::AtMost(_) | Limit::Unlimited => None,
+    };
+    lines.extend(throttle.map(|workers| format!("Server_Max_Concurrent_Trans={workers}")));
+    let (shared, own): (Vec<_>, Vec<_>) = config.ports.iter().partition(|port| follows_server(config, port));
+    let pinned = throttle.is_some() && rule_would_move(config, None);
+    if !shared.is_empty() && (pinned || config.pool_tasks.value > largest) {
+        lines.push(format!("Server_Pool_Tasks={}", config.pool_tasks.value.min(largest)));
+    }
+    let lowered = own.iter().filter(|port| port.pool_tasks.value > largest);
+    lines.extend(lowered.map(|port| format!("{}_Pool_Tasks={largest}", port.name)));
+    // What a pool could spare before it must be able to spare after.
+    let reserve = config.nested_reserve.value;
+    let spared = |port: &&PortConfig| reserve > 0 && reserve < port.pool_tasks.value && reserve >= pool(port);
+    let short = config.ports.iter().filter(spared).map(|port| pool(port) - 1).min();
+    lines.extend(short.map(|least| format!("Server_Nested_Reserve={least}")));
+    let mut remedy = Remedy { lines, workers };
+    if workers < total && buffers_exceed(config, machine, workers) && !buffers_exceed(config, machine, total)
+    {
+        remedy.lines.extend(buffers_beside(config, machine, workers));
+    }
+    remedy
+}
+
+/// A throttle, and the line that keeps those pools as they are that a rule would have follow it; the port `changed` has
+/// a line of its own beside them.
+pub(crate) fn throttle_lines(config: &Config, limit: u32, changed: Option<&str>) -> Vec<String> {
+    let mut lines = vec![format!("Server_Max_Concurrent_Trans={limit}")];
+    if rule_would_move(config, changed) {
+        lines.push(format!("Server_Pool_Tasks={}", config.pool_tasks.value));
+    }
+    lines
+}
+
+/// Would pools, that of `changed` aside, have another size with another throttle?
+fn rule_would_move(config: &Config, changed: Option<&str>) -> bool {
+    let mut kept = config.ports.iter().filter(|port| changed != Some(port.name.as_str()));
+    config.pool_rule.value.pool_follows_throttle()
+        && !config.pool_tasks.source.is_given()
+        && kept.any(|port| !port.pool_tasks.source.is_given())
+}
+
+/// Has the port no size of its own?
+fn follows_server(config: &Config, port: &PortConfig) -> bool {
+    port.pool_tasks == config.pool_tasks
+}
+
+/// The longest queue that a port needs so that none is refused a call while a worker is idle.
+pub(super) fn queue_line(config: &Config) -> String {
+    let largest = config.ports.iter().map(|port| port.pool_tasks.value).max().unwrap_or(1);
+    format!("Server_Queue_Limit={largest}")
+}
+
+/// Memory of all messages, and where there is too little of it the size of one.
+pub(super) fn buffers(config: &Config, machine: &Machine) -> Vec<String> {
+    // Where the stacks of all workers leave nothing, those are told to be fewer.
+    let total = config.total_workers();
+    let fits = buffer_ceiling(config, machine, total).is_some();
+    buffers_beside(config, machine, if fits { total } else { sizes(config, machine).workers })
+}
+
+fn buffers_beside(config: &Config, machine: &Machine, workers: u32) -> Vec<String> {
+    let needed = buffers_needed_mb(config);
+    let ceiling = buffer_ceiling(config, machine, workers).map(|most| most >> 20);
+    let now = config.buffer_memory_bytes.value as u64 >> 20;
+    let size = match ceiling {
+        Some(most) if most < needed => {
+            let frame = footprint::frame_max_kb(config, most);
+            let fits = most >= BUFFERS_MIN_MB && frame >= 1;
+            let lines = [format!("Server_Buffer_Memory_MB={most}"), format!("Server_Max_Frame_KB={frame}")];
+            return if fits { lines.to_vec() } else { Vec::new() };
+        }
+        Some(most) => now.min(most).max(needed),
+        None => now.max(needed),
+    };
+    if ceiling.is_some_and(|most| size > most) || size < BUFFERS_MIN_MB {
+        return Vec::new();
+    }
+    vec![format!("Server_Buffer_Memory_MB={size}")]
+}
+
+fn buffers_exceed(config: &Config, machine: &Machine, workers: u32) -> bool {
+    let most = buffer_ceiling(config, machine, workers);
+    config.buffer_memory_bytes.source.is_given()
+        && most.is_some_and(|most| config.buffer_memory_bytes.value as u64 > most)
+}
+
+/// Most workers that all limits leave room for; `None` where that is not one for each port.
+fn workers_max(config: &Config, machine: &Machine) -> Option<u32> {
+    let advised = config.total_workers().min(WORKERS_ADVISED_MAX);
+    let room = footprint::workers_max(config, machine);
+    let connections = machine.descriptors.map(|limit| config.connections_max(limit));
+    let most = [Some(advised.into()), room, connections].into_iter().flatten().min()?;
+    let most = u32::try_from(most).ok()?;
+    (most as usize >= config.ports.len()).then_some(most)
+}
+
+/// The largest pool with which no more than `most` workers are left, each port having one at least.
+fn cap(config: &Config, most: u32) -> u32 {
+    let (mut least, mut beyond) = (1, POOL_TASKS_MAX + 1);
+    while beyond - least > 1 {
+        let middle = (least + beyond) / 2;
+        let total = total_workers(config.ports.iter().map(|port| port.pool_tasks.value.min(middle)));
+        *(if total <= most { &mut least } else { &mut beyond }) = middle;
+    }
+    least
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Ceiling, PoolRule, Warning, advise};
+    use super::*;
+
+    /// The lines that a sentence tells to set.
+    fn told(message: &str) -> Vec<&str> {
+        let Some((_, list)) = message.rsplit_once("set ") else { return Vec::new() };
+        let words = list.split([' ', ',', ';']);
+        words.filter(|word| word.contains('=')).collect()
+    }
+
+    /// A file as lines, and the machine, with these lines set.
+    fn follow<'a>(
+        file: &[String],
+        machine: &Machine,
+        lines: impl Iterator<Item = &'a str>,
+    ) -> (Vec<String>, Machine) {
+        let (mut file, mut machine) = (file.to_vec(), *machine);
+        for line in lines {
+            let (key, value) = line.split_once('=').expect("a line");
+            if key == "MALLOC_ARENA_MAX" {
+                machine.heaps = Some(value.parse::<u64>().unwrap() - 1);
+                continue;
+            }
+            file.retain(|kept| kept.split('=').next() != Some(key));
+            file.push(line.to_owned());
+        }
+        (file, machine)
+    }
+
+    fn read(file: &[String], machine: &Machine) -> Config {
+        let text = file.join("\n");
+        Config::from_text(&text, None, machine.cpus).unwrap_or_else(|errors| panic!("{text}: {errors}"))
+    }
+
+    /// All that is advised is done: nothing is advised any more, nothing new is said, no worker is new. Each sentence
+    /// that names lines is gone when its lines alone are set.
+    fn one_round(file: &[String], machine: &Machine) {
+        let config = read(file, machine);
+        let before = advise(&config, machine);
+        let all = before.iter().flat_map(|warning| told(&warning.message));
+        let (after, machine_after) = follow(file, machine, all);
+        let then = read(&after, &machine_after);
+        let said = advise(&then, &machine_after);
+        let context = || format!("{file:?} {machine:?}\n{before:#?}\n{after:?}\n{said:#?}");
+        assert!(then.total_workers() <= config.total_workers(), "{}", context());
+        for Warning { code, message } in &said {
+            assert!(told(message).is_empty(), "advice again: {}", context());
+            assert!(before.iter().any(|old| old.code == *code), "something new: {}", context());
+        }
+        for Warning { code, message } in &before {
+            let lines = told(message);
+            let (after, machine_after) = follow(file, machine, lines.iter().copied());
+            let said = advise(&read(&after, &machine_after), &machine_after);
+            let gone = said.iter().all(|warning| warning.code != *code);
+            assert!(lines.is_empty() || gone, "{code} is said again: {}\n{said:#?}", context());
+        }
+    }
+
+    #[test]
+    fn advice_that_is_followed_leaves_nothing_to_advise() {
+        let at_most = |most| Some(Ceiling { most, set_by: "a test" });
+        let roomy = Machine { cpus: 4, ..Machine::default() };
+        let machines = [
+            roomy,
+            Machine { descriptors: Some(200), ..roomy },
+            Machine { threads: at_most(70), mappings: at_most(700), ..roomy },
+            Machine { memory: at_most(90 << 20), ..roomy },
+            Machine { address_space: at_most(80 << 20), ..roomy },
+            Machine { address_space: at_most(3 << 30), memory: at_most(1 << 30), ..roomy },
+        ];
+        let choices: [&[&str]; 5] = [
+            &[
+                "",
+                "Server_Max_Concurrent_Trans=1",
+                "Server_Max_Concurrent_Trans=60",
+                "Server_Max_Concurrent_Trans=500",
+                "Server_Max_Concurrent_Trans=-1",
+            ],
+            &["", "Server_Pool_Tasks=1", "Server_Pool_Tasks=40", "Server_Pool_Tasks=400"],
+            &["", "P1_Pool_Tasks=3", "P1_Pool_Tasks=300"],
+            &["", "Server_Queue_Limit=10", "Server_Nested_Reserve=30"],
+            &["", "Server_Buffer_Memory_MB=64", "Server_Max_Frame_KB=65536"],
+        ];
+        let lines_count: usize = choices.iter().map(|of| of.len()).product();
+        let mut files = 0;
+        for ports in [1, 2, 3, 5, 8, 16] {
+            let names: Vec<_> = (1..=ports).map(|n| format!("P{n}")).collect();
+            let mut base = vec![format!("Ports={}", names.join(","))];
+            base.extend(names.iter().map(|name| format!("{name}_TCPIPAddress=h:{}", &name[1..])));
+            // Every 29th, each on another machine: all pairs of lines come up, in bounded time.
+            for index in (0..5 * lines_count).step_by(29) {
+                let rule = PoolRule::ALL[index % 5];
+                let mut file = base.clone();
+                file.push(format!("Server_Pool_Rule={rule}"));
+                let mut rest = index / 5;
+                for lines in choices {
+                    let line = lines[rest % lines.len()];
+                    rest /= lines.len();
+                    file.extend((!line.is_empty()).then(|| line.to_owned()));
+                }
+                let machine = machines[(ports + index) % machines.len()];
+                one_round(&file, &Machine { cpus: [1, 4][files % 2], ..machine });
+                files += 1;
+            }
+        }
+        assert!(files > 500, "{files}");
+    }
+
+    #[test]
+    fn the_trap_of_the_technote_is_not_walked_into() {
+        let lines = [
+            "Ports=A,B,C",
+            "A_TCPIPAddress=h:1",
+            "B_TCPIPAddress=h:2",
+            "C_TCPIPAddress=h:3",
+            "Server_Pool_Rule=R5",
+        ];
+        let config = Config::from_text(&lines.join("\n"), None, 2).unwrap();
+        let said = advise(&config, &Machine::default());
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert_eq!(
+            said[0].message,
+            "3 ports x 40 = 120 workers, 20 may run at once: 100 can only wait; set Server_Max_Concurrent_Trans=120 and \
+             Server_Pool_Tasks=40"
+        );
+    }
+}

@@ -1,0 +1,83 @@
+//! Where the Unix socket of the admin server is: beside the settings file, at a path, or nowhere.
+//!
+//! Knows how that is written. Must not know sockets: nothing is bound here.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// What follows the name of the settings file.
+const ENDING: &str = ".admin";
+
+/// Longest path of a Unix socket, in bytes: the address has room for 108, the last of them 0.
+pub const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// `Admin_Socket`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AdminSocket {
+    /// Beside the settings file, under its name and `.admin`; nowhere without a file.
+    Auto,
+    /// Nowhere.
+    Off,
+    /// At this path.
+    At(PathBuf),
+}
+
+impl AdminSocket {
+    /// As it is written; `None`: too long for a socket.
+    pub(super) fn read(text: &str) -> Option<AdminSocket> {
+        Some(match text {
+            _ if text.is_empty() || text.eq_ignore_ascii_case("off") => AdminSocket::Off,
+            _ if text.eq_ignore_ascii_case("auto") => AdminSocket::Auto,
+            _ if text.len() > SOCKET_PATH_BYTES_MAX => return None,
+            _ => AdminSocket::At(text.into()),
+        })
+    }
+
+    /// The path of a server with this settings file.
+    pub fn path(&self, settings: Option<&Path>) -> Option<PathBuf> {
+        match self {
+            AdminSocket::Off => None,
+            AdminSocket::At(path) => Some(path.clone()),
+            AdminSocket::Auto => settings.map(|settings| {
+                let mut path = settings.as_os_str().to_owned();
+                path.push(ENDING);
+                path.into()
+            }),
+        }
+    }
+}
+
+impl fmt::Display for AdminSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AdminSocket::Auto => f.write_str("auto"),
+            AdminSocket::Off => f.write_str("off"),
+            AdminSocket::At(path) => path.display().fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_is_beside_the_file_at_a_path_or_nowhere() {
+        let file = Some(Path::new("etc/server.ini"));
+        for (text, path) in [
+            ("auto", Some("etc/server.ini.admin")),
+            ("AUTO", Some("etc/server.ini.admin")),
+            ("off", None),
+            ("", None),
+            ("/run/b.sock", Some("/run/b.sock")),
+        ] {
+            let socket = AdminSocket::read(text).unwrap();
+            assert_eq!(socket.path(file).as_deref(), path.map(Path::new), "{text}");
+            assert_eq!(AdminSocket::read(&socket.to_string()), Some(socket), "what is shown can be read");
+        }
+        assert_eq!(AdminSocket::Auto.path(None), None);
+        assert!(
+            AdminSocket::read(&"x".repeat(107)).is_some() && AdminSocket::read(&"x".repeat(108)).is_none()
+        );
+    }
+}

@@ -1,0 +1,179 @@
+//! Who has how many calls in a port's queue, and whose go when it is full and others come.
+//!
+//! A client is compared with clients, and a connection with those of its own client: so neither many connections nor
+//! many calls get more of the queue than their part. A call makes room only for who has fewer even with the one that
+//! comes: two that have the same do not take each other's places by turns.
+//!
+//! Made now and then while the queue may get full, since workers take calls all along. Between, the counts here are no
+//! lower than those there, and corrected where that matters. Knows connections by what [`Holding`] says.
+
+use crate::pool::Displaced;
+use crate::service::ClientId;
+use crate::sync::Arc;
+use std::collections::{BinaryHeap, HashMap};
+use std::time::{Duration, Instant};
+
+/// Between two surveys: at least this, and this for each thousand of the listener's guests.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// How often it is tried to find a call that workers have not taken meanwhile.
+const TRIES: usize = 8;
+
+/// A connection with calls in the queue.
+pub(super) trait Holding {
+    /// How many.
+    fn waiting(&self) -> usize;
+}
+
+#[derive(Debug)]
+pub(super) struct Holders<H> {
+    made: Option<Instant>,
+    clients: Vec<Client<H>>,
+    places: HashMap<ClientId, usize>,
+    /// Calls and place of each client, those with the most on top; an entry with more than its client has is old.
+    order: BinaryHeap<(usize, usize)>,
+}
+
+#[derive(Debug)]
+struct Client<H> {
+    calls: usize,
+    /// Those with the most on top.
+    connections: BinaryHeap<Held<H>>,
+}
+
+/// A connection, by its calls.
+#[derive(Debug)]
+struct Held<H> {
+    calls: usize,
+    connection: Arc<H>,
+}
+
+impl<H> PartialEq for Held<H> {
+    fn eq(&self, other: &Self) -> bool {
+        self.calls == other.calls
+    }
+}
+
+impl<H> Eq for Held<H> {}
+
+impl<H> PartialOrd for Held<H> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<H> Ord for Held<H> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.calls.cmp(&other.calls)
+    }
+}
+
+/// Who wants a place: its client, and the calls that its connection has in the queue and before it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Newcomer {
+    pub(super) client: ClientId,
+    pub(super) waiting: usize,
+    pub(super) ahead: usize,
+}
+
+/// Of which client a call is to go, and of which of its connections: of one with more than so many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Target {
+    place: usize,
+    most: usize,
+}
+
+impl<H: Holding> Holders<H> {
+    pub(super) fn new() -> Holders<H> {
+        Holders { made: None, clients: Vec::new(), places: HashMap::new(), order: BinaryHeap::new() }
+    }
+
+    /// Is it time for a survey of so many guests?
+    pub(super) fn is_due(&self, guests: usize, now: Instant) -> bool {
+        let pause = PAUSE.max(PAUSE * u32::try_from(guests).unwrap_or(u32::MAX) / 1000);
+        self.made.is_none_or(|made| now.saturating_duration_since(made) >= pause)
+    }
+
+    /// Takes in all connections anew.
+    pub(super) fn survey(&mut self, connections: impl Iterator<Item = (ClientId, Arc<H>)>, now: Instant) {
+        self.forget();
+        self.made = Some(now);
+        for (id, connection) in connections {
+            let calls = connection.waiting();
+            if calls == 0 {
+                continue;
+            }
+            let place = *self.places.entry(id).or_insert(self.clients.len());
+            if place == self.clients.len() {
+                self.clients.push(Client { calls: 0, connections: BinaryHeap::new() });
+            }
+            let client = &mut self.clients[place];
+            client.calls += calls;
+            client.connections.push(Held { calls, connection });
+        }
+        self.order.extend(self.clients.iter().zip(0..).map(|(client, place)| (client.calls, place)));
+    }
+
+    /// Holds nothing any more.
+    pub(super) fn forget(&mut self) {
+        if self.made.take().is_none() {
+            return;
+        }
+        self.clients.clear();
+        self.places.clear();
+        self.order.clear();
+    }
+
+    /// Has somebody enough more than the newcomer?
+    pub(super) fn outweigh(&mut self, newcomer: Newcomer) -> bool {
+        self.target(newcomer).is_some()
+    }
+
+    /// Has a call of such a connection taken out by `displace`, which is given the connection and how many calls it
+    /// must have more than.
+    pub(super) fn make_room(
+        &mut self,
+        newcomer: Newcomer,
+        displace: impl Fn(&H, usize) -> Option<Displaced>,
+    ) -> Option<(Arc<H>, Displaced)> {
+        for _ in 0..TRIES {
+            let Target { place, most } = self.target(newcomer)?;
+            let client = &mut self.clients[place];
+            let mut top = client.connections.peek_mut()?;
+            let displaced = displace(&top.connection, most);
+            // How many there are after all tells how many workers have taken meanwhile.
+            let left =
+                if displaced.is_some() { top.calls - 1 } else { top.connection.waiting().min(top.calls - 1) };
+            client.calls -= top.calls - left;
+            top.calls = left;
+            if let Some(displaced) = displaced {
+                return Some((Arc::clone(&top.connection), displaced));
+            }
+        }
+        None
+    }
+
+    fn target(&mut self, Newcomer { client, waiting, ahead }: Newcomer) -> Option<Target> {
+        let own = self.places.get(&client).copied();
+        let own_calls = own.map_or(waiting, |own| self.clients[own].calls.max(waiting)) + ahead;
+        let place = self.largest()?;
+        if own != Some(place) && own_calls + 1 < self.clients[place].calls {
+            return Some(Target { place, most: 0 });
+        }
+        let (place, most) = (own?, waiting + ahead + 1);
+        let top = self.clients[place].connections.peek()?;
+        (top.calls > most).then_some(Target { place, most })
+    }
+
+    /// The client with the most calls.
+    fn largest(&mut self) -> Option<usize> {
+        loop {
+            let mut top = self.order.peek_mut()?;
+            let calls = self.clients[top.1].calls;
+            if top.0 == calls {
+                return Some(top.1);
+            }
+            top.0 = calls;
+        }
+    }
+}

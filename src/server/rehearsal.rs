@@ -1,0 +1,76 @@
+//! A start that is only tried, for `check`: the same steps by the same code as [`Server::start`], but nothing listens
+//! and nothing is left.
+//!
+//! An address that is taken is no failure here: most likely the server that runs with this very file has it. Then no
+//! threads are tried either, since that server has its own.
+
+use super::bind::{self, Purpose, Silence};
+use super::{House, Info, Server, StartError, connections_max, machine};
+use crate::config::footprint::THREADS_BASE;
+use crate::sync::bounded;
+use std::io::ErrorKind;
+
+/// What a rehearsed start found that does not hinder it for good.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rehearsed {
+    /// What has its address taken at present: `port TCPIP: 127.0.0.1:1352`.
+    pub taken: Vec<String>,
+    /// Listening sockets beside one for each port.
+    pub sockets: u64,
+}
+
+impl Server {
+    /// Tries what [`Server::start`] does: limits, addresses, threads, the admin server's address and token. No port
+    /// listens, and nothing is left.
+    ///
+    /// Raises the soft limit of this process's descriptors as far as the hard limit allows.
+    ///
+    /// # Errors
+    /// What [`Server::start`] would fail with.
+    pub fn rehearse(self) -> Result<Rehearsed, StartError> {
+        let Server { config, services, .. } = self;
+        let descriptors = machine::raise_descriptors();
+        connections_max(&config, descriptors, 0)?;
+        let mut rehearsed = Rehearsed::default();
+        let mut ports = Vec::new();
+        for (port, addresses) in config.ports.iter().zip(bind::resolve(&config.ports)?) {
+            match bind::bind(port, &addresses, Silence::of(&config), Purpose::Rehearse) {
+                Err(StartError::Bind { port, address, error }) if error.kind() == ErrorKind::AddrInUse => {
+                    rehearsed.taken.push(format!("port {port}: {address}"));
+                }
+                bound => ports.push(bound?),
+            }
+        }
+        rehearsed.sockets = ports.iter().map(|port| port.addresses.len() as u64 - 1).sum();
+        if rehearsed.taken.is_empty() {
+            let house = House::found(&config, services, Info::default, descriptors, ports)?;
+            let _made = house.make_threads(&config)?;
+            try_others()?;
+        }
+        #[cfg(feature = "admin")]
+        match super::running::claim_admin(&config) {
+            Err(StartError::Admin { address, error }) if error.kind() == ErrorKind::AddrInUse => {
+                rehearsed.taken.push(format!("Admin_Address: {address}"));
+            }
+            Err(StartError::AdminSocket { path, error }) if error.kind() == ErrorKind::AddrInUse => {
+                rehearsed.taken.push(format!("Admin_Socket: {}", path.display()));
+            }
+            claimed => _ = claimed?,
+        }
+        Ok(rehearsed)
+    }
+}
+
+/// Makes, at once, as many threads as a server has beside workers, listeners and the one that starts it.
+fn try_others() -> Result<(), StartError> {
+    let (hold, held) = bounded::<()>(1);
+    let spawn = |_| {
+        let held = held.clone();
+        // An error is what it waits for: the far end is gone.
+        std::thread::Builder::new().spawn(move || held.recv().is_err())
+    };
+    let made = (1..THREADS_BASE).map(spawn).collect::<Result<Vec<_>, _>>();
+    drop(hold);
+    made?.into_iter().for_each(|thread| _ = thread.join());
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! A port with several addresses, as a host name gives them: no test can choose what a name resolves to.
+
+use super::*;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+fn open(addresses: &[SocketAddr]) -> RunningServer {
+    let lines = "TCPIP_TCPIPAddress=localhost:0\nServer_Pool_Tasks=2\nAdmin_Address=\n";
+    let config = Config::from_text(lines, None, 2).unwrap();
+    let bound = bind::bind(&config.ports[0], addresses, Silence::of(&config), Purpose::Serve).unwrap();
+    let services = ServicesBuilder::default();
+    let house = House::found(&config, services, Info::default, Some(1000), vec![bound]).unwrap();
+    let mut running = house.open(&config).unwrap();
+    running.observe(&config, Program::default()).unwrap();
+    running
+}
+
+#[test]
+fn a_port_listens_on_every_address_and_starts_again_on_all() {
+    let addresses: Vec<SocketAddr> =
+        [[127, 0, 0, 1], [127, 0, 0, 2], [127, 0, 0, 3]].map(|ip| SocketAddr::from((ip, 0))).to_vec();
+    let server = open(&addresses);
+    let port = &server.ports()[0];
+    let found = port.addresses().to_vec();
+    assert_eq!(
+        found.iter().map(SocketAddr::ip).collect::<Vec<_>>(),
+        addresses.iter().map(SocketAddr::ip).collect::<Vec<_>>()
+    );
+    assert!(found.iter().all(|one| one.port() == found[0].port() && one.port() != 0), "{found:?}");
+    assert_eq!(server.connections_max(), 1000 - 64 - 4 - 2, "two more sockets");
+    // With more connections than the listener accepts in one turn.
+    let all_take_clients_in = || {
+        let before = port.stats().accepted.get();
+        let connect = |n: usize| TcpStream::connect(found[n % found.len()]).unwrap();
+        let clients: Vec<_> = (0..99).map(connect).collect();
+        let end = Instant::now() + Duration::from_secs(60);
+        while port.stats().accepted.get() < before + 99 {
+            assert!(Instant::now() < end, "{} of 99", port.stats().accepted.get() - before);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        drop(clients);
+    };
+    all_take_clients_in();
+    let house = server.insight().house();
+    house.stop_port("TCPIP").unwrap();
+    for address in &found {
+        TcpListener::bind(address).expect("it listens on none of them");
+    }
+    house.start_port("TCPIP").unwrap();
+    all_take_clients_in();
+    assert_eq!(server.stop().lost(), 0);
+}
+
+#[test]
+fn an_address_that_this_machine_has_not_is_left_out_if_there_is_another() {
+    let (here, elsewhere) = (SocketAddr::from(([127, 0, 0, 1], 0)), SocketAddr::from(([203, 0, 113, 1], 0)));
+    let server = open(&[elsewhere, here]);
+    assert_eq!(server.ports()[0].addresses().iter().map(SocketAddr::ip).collect::<Vec<_>>(), [here.ip()]);
+    let config = Config::default_with(2);
+    let none = bind::bind(&config.ports[0], &[elsewhere], Silence::of(&config), Purpose::Serve);
+    assert!(matches!(none, Err(StartError::Bind { .. })), "{none:?}");
+}
+
+#[test]
+fn an_ipv6_port_and_an_ipv4_port_have_one_number() {
+    let lines =
+        "Ports=A,B\nA_TCPIPAddress=0.0.0.0:0\nB_TCPIPAddress=[::]:0\nServer_Pool_Tasks=1\nAdmin_Address=\n";
+    let config = Config::from_text(lines, None, 2).unwrap();
+    let bind = |at: usize, address: SocketAddr| {
+        bind::bind(&config.ports[at], &[address], Silence::of(&config), Purpose::Serve)
+    };
+    let any_v4 = bind(0, SocketAddr::from(([0, 0, 0, 0], 0))).unwrap();
+    let number = any_v4.addresses[0].port();
+    // Where the machine has no IPv6 there is nothing to see.
+    match bind(1, SocketAddr::from(([0_u16; 8], number))) {
+        Ok(any_v6) => assert_eq!(any_v6.addresses[0].port(), number),
+        Err(StartError::Bind { error, .. }) => {
+            assert_ne!(error.kind(), std::io::ErrorKind::AddrInUse, "{error}")
+        }
+        Err(error) => panic!("{error}"),
+    }
+}

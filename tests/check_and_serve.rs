@@ -1,0 +1,94 @@
+//! `check` says whether a server would start, and `serve` starts or does not: both agree, and in the same words.
+//!
+//! Both are real processes under the same limits. Hosts are addresses, so that no resolver is asked.
+
+mod process;
+
+use process::{Directory, PATIENCE, Running, Said, command, command_within, run};
+use std::time::Instant;
+
+const BONEYARD: &str = env!("CARGO_BIN_EXE_boneyard");
+
+/// What `serve` does: `None` when it serves (it is stopped then), else its exit code and what it said.
+fn serve(limit: &str, file: &std::path::Path) -> Option<(Option<i32>, String)> {
+    let mut server = Running::start(command_within(limit, BONEYARD).arg("serve").arg(file));
+    let begin = Instant::now();
+    loop {
+        let lines = server.lines();
+        if lines.iter().any(|line| line.contains("Throttle: ")) {
+            assert_eq!(server.stop(), Some(0), "{lines:#?}");
+            return None;
+        }
+        if lines.iter().any(|line| line.starts_with("cannot start: ") || line.contains("nothing was started"))
+        {
+            return Some((server.wait(), server.lines().join("\n")));
+        }
+        assert!(begin.elapsed() < PATIENCE, "neither served nor ended: {lines:#?}");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+}
+
+fn check(limit: &str, file: &std::path::Path) -> Said {
+    run(command_within(limit, BONEYARD).arg("check").arg(file))
+}
+
+#[test]
+fn both_agree_on_whether_a_server_starts() {
+    let port = "TCPIP_TCPIPAddress=127.0.0.1:0\nServer_Pool_Tasks=4\nServer_Max_Concurrent_Trans=4\n";
+    let admin = "Admin_Address=127.0.0.1:0\n";
+    let two = "Ports=A,B\nA_TCPIPAddress=[::]:47813\nB_TCPIPAddress=[::1%lo]:47813\nServer_Pool_Tasks=1\n";
+    // A limit, the lines, whether a server starts.
+    let cases = [
+        ("-n 500", format!("{port}{admin}"), true),
+        ("-n 64", format!("{port}{admin}"), false),
+        ("-n 68", format!("{port}{admin}"), false),
+        ("-n 69", format!("{port}{admin}"), true),
+        ("-v 60000", format!("{port}{admin}Server_Thread_Stack_KB=65536\n"), false),
+        (
+            "-v 1000000",
+            format!("{port}{admin}Server_Pool_Tasks=1\n").replace("Server_Pool_Tasks=4\n", ""),
+            true,
+        ),
+        ("-n 500", format!("{admin}TCPIP_TCPIPAddress=203.0.113.1:0\n"), false),
+        ("-n 500", format!("{port}Admin_Address=127.0.0.1:0\nAdmin_Token_File=/nowhere/at/all\n"), false),
+        ("-n 500", format!("{port}{admin}Log_File=/nowhere/at/all.log\n"), true),
+        ("-n 500", format!("{two}{admin}"), false),
+        ("-n 500", format!("{port}{admin}Server_Queue_Limit=none\n"), false),
+    ];
+    let directory = Directory::new();
+    for (limit, lines, starts) in cases {
+        let file = directory.file("server.ini", &lines);
+        let (checked, served) = (check(limit, &file), serve(limit, &file));
+        assert_eq!(served.is_none(), starts, "{limit} {lines}: {served:?}");
+        assert_eq!(checked.code == Some(0), starts, "{limit} {lines}: {checked:?}");
+        let Some((code, said)) = served else { continue };
+        assert_eq!(checked.code, code, "{limit} {lines}: {checked:?}\n{said}");
+        // How many threads could be made differs by a few.
+        let why = said.split_once("cannot start: ").map(|(_, why)| why.lines().next().unwrap().to_owned());
+        if let Some(why) = why.filter(|why| !why.contains("threads could be made")) {
+            let first = checked.out.lines().next().unwrap();
+            assert!(first.ends_with(&format!(": a server would not start: {why}")), "{first}\n{why}");
+        }
+    }
+}
+
+#[test]
+fn the_file_of_a_server_that_runs_is_checked_without_failing() {
+    let directory = Directory::new();
+    let mut server = Running::start(command(BONEYARD).arg("serve").arg(directory.file(
+        "first.ini",
+        "TCPIP_TCPIPAddress=127.0.0.1:0\nAdmin_Address=127.0.0.1:0\nServer_Pool_Tasks=2\n",
+    )));
+    let address = server.address();
+    let lines = format!("TCPIP_TCPIPAddress={address}\nAdmin_Address=127.0.0.1:0\nServer_Pool_Tasks=2\n");
+    let file = directory.file("second.ini", &lines);
+    let checked = check("-n 500", &file);
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    let expected =
+        format!("address_taken: port TCPIP: {address} is taken now; a server starts once that is over");
+    assert!(checked.out.contains(&expected), "{checked:?}");
+    let (code, said) = serve("-n 500", &file).expect("it does not start beside the first");
+    assert!(code == Some(1) && said.contains("Address already in use"), "{said}");
+    assert_eq!(server.stop(), Some(0));
+    assert_eq!(serve("-n 500", &file), None, "it starts now");
+}

@@ -1,0 +1,154 @@
+//! Frames that a listener answers itself, without a worker: they cost their connection its turn and its allowance, so
+//! that who sends nothing else takes nothing from its neighbours and is told off in the end.
+#![cfg(feature = "server")]
+
+mod common;
+
+use boneyard::Method;
+use boneyard::server::RunningServer;
+use boneyard::service::Status;
+use boneyard::stats::CloseReason;
+use boneyard::wire::{Flags, Kind};
+use common::bystander::Bystander;
+use common::gate::Gate;
+use common::*;
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+const WAIT: Method<(), ()> = Method::new("test.wait");
+
+/// Fits many of each frame into one send.
+const BATCH: usize = 512;
+
+fn start(lines: &str, gate: &Arc<Gate>) -> RunningServer {
+    let gate = Arc::clone(gate);
+    let server = server(lines).handle(WAIT, move |_, ()| {
+        gate.pass();
+        Ok(())
+    });
+    server.start().unwrap()
+}
+
+/// A call with a chain of one link that is cut off in its midst.
+fn with_broken_chain(method: u16) -> Vec<u8> {
+    call_frame(1, method, Flags::NESTED, 0, &[1, 9, 9, 9])
+}
+
+/// Sends a frame again and again, and reads what comes, until the server closes. Returns what it said last.
+fn flood(mut client: Raw, bytes: &[u8]) -> Option<Status> {
+    let batch = bytes.repeat(BATCH);
+    let mut sender = client.stream.try_clone().unwrap();
+    let sending = std::thread::spawn(move || while sender.write_all(&batch).is_ok() {});
+    let mut last = None;
+    while let Some(frame) = client.read() {
+        last = (frame.header.kind == Kind::GoAway).then(|| frame.status());
+        if last.is_some() {
+            break;
+        }
+    }
+    // The sender is told by the end of the connection.
+    client.stream.shutdown(std::net::Shutdown::Both).ok();
+    sending.join().unwrap();
+    last
+}
+
+/// One connection for each kind of frame that costs no worker. All at once, since each takes ten seconds.
+#[test]
+fn who_sends_only_what_the_listener_answers_is_put_off_and_told_off() {
+    let gate = Arc::<Gate>::default();
+    let server = start("Server_Session_Calls=1\nServer_Pool_Tasks=2", &gate);
+    let address = server.ports()[0].address();
+    let number = Raw::connect(address).number("test.wait");
+    let floods: [(&str, Vec<u8>); 7] = [
+        ("calls without a body", frame(Kind::Call, number, 1, b"")),
+        ("calls of no method", call_frame(1, 9_999, Flags::NONE, 0, b"")),
+        ("method 0", call_frame(1, 0, Flags::NONE, 0, b"")),
+        ("broken chains", with_broken_chain(number)),
+        ("Pings", frame(Kind::Ping, 0, 1, b"")),
+        ("Cancels of nothing", frame(Kind::Cancel, 0, 1, b"")),
+        ("calls over the limit of the session", call_frame(2, number, Flags::NONE, 0, b"")),
+    ];
+    let bystander = Bystander::start(address, false);
+    let threads = floods.map(|(name, bytes)| {
+        let mut client = Raw::connect(address);
+        if name.starts_with("calls over") {
+            client.send("test.wait", &());
+        }
+        (name, std::thread::spawn(move || flood(client, &bytes)))
+    });
+    for (name, thread) in threads {
+        assert_eq!(thread.join().unwrap(), Some(Status::ProtocolError), "{name}");
+    }
+    bystander.end();
+    let stats = server.ports()[0].stats();
+    wait_until("all are closed", || stats.closed_for(CloseReason::Abusive) == 7);
+    assert!(stats.put_off.get() >= 7 * 10, "{}", stats.put_off.get());
+    // A burst and ten seconds of the rate each, and not one more for sending more.
+    let most = 7 * (1024 + 11 * 128 + 64);
+    assert!(stats.answers.sum() - stats.answered(Status::Ok) <= most, "{:?}", stats.answers.counts());
+    gate.open();
+}
+
+/// Nine of ten calls are refused, as in an overload: no reading is put off, however many there are.
+#[test]
+fn refusals_beside_calls_that_are_let_in_are_not_put_off() {
+    let server = start("Server_Session_Calls=1", &Arc::default());
+    let mut client = Raw::connect(server.ports()[0].address());
+    for round in 0..2_000 {
+        let bytes: Vec<u8> = (0..10).flat_map(|_| client.frame("server.ping", &(), 0).1).collect();
+        client.stream.write_all(&bytes).unwrap();
+        let statuses: Vec<_> = (0..10).map(|_| client.read().expect("a reply").status()).collect();
+        let let_in = statuses.iter().filter(|status| **status == Status::Ok).count();
+        assert!(let_in >= 1, "round {round}: {statuses:?}");
+    }
+    let stats = server.ports()[0].stats();
+    assert!(stats.answered(Status::SessionLimit) > 1_000);
+    assert_eq!((stats.put_off.get(), stats.closed_for(CloseReason::Abusive)), (0, 0));
+}
+
+/// What is put off is not the peer's time: a frame that it has sent half of meanwhile is not slow.
+#[test]
+fn who_is_put_off_loses_no_call_and_no_time() {
+    let server = start("Server_Frame_Timeout=1", &Arc::default());
+    let mut client = Raw::connect(server.ports()[0].address());
+    let stats = server.ports()[0].stats();
+    let pings = frame(Kind::Ping, 0, 1, b"").repeat(1_024 + 256);
+    let (id, call) = client.frame("server.ping", &(), 0);
+    let (first, rest) = call.split_at(20);
+    client.stream.write_all(&[&pings, first].concat()).unwrap();
+    for n in 0..1_024 + 256 {
+        assert_eq!(client.read().expect("a Pong").header.kind, Kind::Pong, "{n}");
+    }
+    client.stream.write_all(rest).unwrap();
+    let answer = client.read().expect("an answer");
+    assert_eq!((answer.header.call, answer.status()), (id, Status::Ok));
+    assert!(stats.put_off.get() > 0);
+    assert_eq!(stats.closed_for(CloseReason::SlowFrame), 0);
+}
+
+/// Who leaves while it is put off is gone soon.
+#[test]
+fn who_leaves_while_it_is_put_off_is_gone() {
+    let server = start("", &Arc::default());
+    let address: SocketAddr = server.ports()[0].address();
+    let stats = server.ports()[0].stats();
+    for kind in ["closes", "resets"] {
+        let mut client = Raw::connect(address);
+        let before = stats.put_off.get();
+        let pings = frame(Kind::Ping, 0, 1, b"").repeat(BATCH);
+        client.stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        let mut buffer = vec![0; 1 << 16];
+        while stats.put_off.get() == before {
+            client.stream.write_all(&pings).unwrap();
+            client.stream.read(&mut buffer).ok();
+        }
+        if kind == "resets" {
+            reset(client.stream);
+        } else {
+            drop(client);
+        }
+        wait_until(kind, || stats.open() == 0);
+    }
+}
