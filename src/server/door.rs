@@ -5,7 +5,7 @@
 //!
 //! Invariant: there are never more passes than [`Door::connections_max`].
 
-use super::connects::{Connects, Verdict};
+use super::connects::{Connects, Often, Verdict};
 use crate::config::Config;
 use crate::service::{ClientId, Refusal, Status};
 use crate::stats::PortStats;
@@ -22,7 +22,6 @@ pub(super) struct Door {
     /// Connections refused since all places were taken; 0 when that is over.
     refused: AtomicU64,
     connects: Mutex<Connects>,
-    connects_max: Option<u32>,
 }
 
 /// Leave to be connected. Dropping it frees the place, so it goes after the socket.
@@ -31,13 +30,11 @@ pub(super) struct Pass(Arc<Door>);
 
 impl Door {
     pub(super) fn new(config: &Config, connections_max: usize) -> Door {
-        let connects_max = config.max_connects.value;
         Door {
             connections_max,
             connections: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
-            connects: Mutex::new(Connects::new(connects_max)),
-            connects_max,
+            connects: Mutex::new(Connects::new(config.max_connects.value)),
         }
     }
 
@@ -56,6 +53,14 @@ impl Door {
         self.connects.lock().most()
     }
 
+    /// A connection that was let in has ended.
+    pub(super) fn ended(&self, client: ClientId, stayed: Duration, calls: u64) {
+        let often = self.connects.lock().end(client, stayed, calls, Instant::now());
+        if let Some(often) = often {
+            tell_of_often(&often, None);
+        }
+    }
+
     /// Somebody has connected to a port: lets him in, or counts and says why not.
     pub(super) fn knock(
         self: &Arc<Door>,
@@ -64,8 +69,8 @@ impl Door {
         stats: &PortStats,
     ) -> Result<Pass, Refusal> {
         let Verdict { refused_for, often } = self.connects.lock().connect(client, now);
-        if let Some((count, within)) = often {
-            self.tell_of_often(client, count, within, refused_for);
+        if let Some(often) = often {
+            tell_of_often(&often, refused_for);
         }
         if let Some(time) = refused_for {
             stats.refused_connects.add(1);
@@ -96,21 +101,18 @@ impl Door {
             }
         }
     }
+}
 
-    fn tell_of_often(&self, client: ClientId, count: u32, within: Duration, refused_for: Option<Duration>) {
-        let seconds = within.as_secs_f64();
-        let (refused, limit) = match (refused_for, self.connects_max) {
-            (Some(time), Some(limit)) => (
-                format!("; the next {:.0} s it is refused", time.as_secs_f64()),
-                format!(" (Server_Max_Connects_Per_Minute={limit})"),
-            ),
-            _ => Default::default(),
-        };
-        log::warn!(
-            "{client} connects too often: {count} times in {seconds:.1} s{refused}{limit}; a client should keep one connection \
-             open, and carry all its sessions on it"
-        );
-    }
+fn tell_of_often(often: &Often, refused_for: Option<Duration>) {
+    let Often { who, connects, within, limit } = often;
+    let seconds = within.as_secs_f64();
+    let refused = refused_for
+        .map_or_else(String::new, |time| format!("; the next {:.0} s it is refused", time.as_secs_f64()));
+    let limit = limit.map_or_else(String::new, |limit| format!(" (Server_Max_Connects_Per_Minute={limit})"));
+    log::warn!(
+        "{who} connects too often: {connects} times in {seconds:.1} s{refused}{limit}; a client should keep one \
+         connection open, and carry all its sessions on it"
+    );
 }
 
 /// The answer to a connection for which there is no descriptor.

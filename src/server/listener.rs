@@ -223,6 +223,11 @@ impl Listener {
             guest.connection.close();
             self.desk.show_out(&guest.connection, reason);
             self.given_up.note(reason, guest.connection.peer());
+            self.door.ended(
+                ClientId::of(guest.connection.peer().ip()),
+                guest.stayed(self.began.0),
+                guest.calls(),
+            );
             self.desk.port.stats.closed.add(reason.index());
             log::debug!("port {}: a connection ended: {reason:?}", self.desk.port.name);
         }

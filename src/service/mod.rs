@@ -15,7 +15,7 @@ pub mod session;
 mod status;
 mod transaction;
 
-pub use client_id::ClientId;
+pub use client_id::{ClientId, Site};
 pub use handler::{ApplicationError, Refusal};
 pub(crate) use host::Host;
 pub use host::blocking;

@@ -76,8 +76,9 @@ pub(super) static KEYS: &[Key] = &[
         unit: "connections",
         default: Standard::Value("0"),
         at_once: false,
-        doc: "Connections that one address may make in a minute; the next are refused. The log names who connects often \
-              in any case. 0 is no limit.",
+        doc: "Connections that one address, of IPv6 one /64, may make in a minute, and an IPv6 /48 64 times as many; the \
+              next are refused. The log names who connects too often, without a limit who makes many brief connections. 0 \
+              is no limit.",
         slot: Slot::Server {
             kind: Kind::Count { min: 0, max: 1_000_000, store: |c, s| c.max_connects = s.map(some) },
             show: |c| shown(c.max_connects.value.unwrap_or(0), &c.max_connects.source),
