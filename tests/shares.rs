@@ -4,9 +4,12 @@
 mod common;
 
 use boneyard::insight::Whose;
+use boneyard::insight::statistics::Value;
 use boneyard::service::Status;
 use boneyard::service::session::Opened;
 use boneyard::wire::Kind;
+use boneyard::wire::body::Hello;
+use boneyard::wire::{Codec, Preface};
 use common::logged::Lines;
 use common::*;
 use std::io::Write;
@@ -117,4 +120,38 @@ fn many_connections_that_are_used_are_not_told_of_and_many_brief_ones_are() {
     wait_until("all are gone", || server.ports()[0].stats().open() == 0);
     let told: Vec<_> = told().collect();
     assert!(told.len() == 1 && told[0].starts_with("127.0.2.2 connects too often: 61 times"), "{told:?}");
+}
+
+/// Greets with a name of its own.
+fn client_called(name: &str, own: Ipv4Addr, address: SocketAddr) -> Raw {
+    let (mut stream, mut body) = (connect_from(own, address), Vec::new());
+    Codec::Bincode.encode(&Hello { client: name.to_owned() }, &mut body).unwrap();
+    stream.write_all(&[Preface::OURS.write().to_vec(), frame(Kind::Hello, 0, 0, &body)].concat()).unwrap();
+    Raw::hear_welcome(stream)
+}
+
+#[test]
+fn no_client_fills_the_log_and_what_is_left_out_is_counted() {
+    let (lines, server) = (Lines::collect(), load_server("Log_Sessions=1"));
+    let (flood, guest) = (Ipv4Addr::new(127, 0, 3, 1), Ipv4Addr::new(127, 0, 3, 2));
+    let name = format!("left-out\n{}", "x".repeat(990));
+    let mut raw = client_called(&name, flood, server.address());
+    for _ in 0..500 {
+        let opened = open(&mut raw).unwrap();
+        raw.call::<_, ()>("session.close", &opened.session).unwrap();
+    }
+    drop(client_called("left-out guest", guest, server.address()));
+    wait_until("its end is told", || lines.with("of left-out guest").len() == 1);
+    let about = lines.with("left-out\\nxxx");
+    // Within two periods, should the machine be so slow.
+    assert!((50..=100).contains(&about.len()), "{} lines", about.len());
+    assert!(about.iter().all(|line| line.len() < 200), "names are cut: {}", about[0]);
+    let left_out = |statistics: Vec<boneyard::insight::Statistic>| {
+        statistics.iter().any(|one| one.name == "Server.Log.LeftOut" && one.value != Value::Count(0))
+    };
+    assert!(left_out(server.insight().statistics()));
+    server.insight().house().drop_sessions(&Whose::All);
+    server.stop();
+    let told = lines.with("lines about clients left out here");
+    assert!(told.iter().any(|line| line.ends_with("about 127.0.3.1")), "{told:?}");
 }

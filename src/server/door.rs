@@ -7,9 +7,10 @@
 
 use super::connects::{Connects, Often, Verdict};
 use crate::config::Config;
-use crate::service::{ClientId, Refusal, Status};
+use crate::service::{ClientId, LogBound, Refusal, Status};
 use crate::stats::PortStats;
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering};
+use log::Level;
 use std::time::{Duration, Instant};
 
 /// When a connection refused for want of descriptors may be tried again.
@@ -22,19 +23,21 @@ pub(super) struct Door {
     /// Connections refused since all places were taken; 0 when that is over.
     refused: AtomicU64,
     connects: Mutex<Connects>,
+    log_bound: Arc<LogBound>,
 }
 
 /// Leave to be connected. Dropping it frees the place, so it goes after the socket.
 #[derive(Debug)]
-pub(super) struct Pass(Arc<Door>);
+pub(super) struct Pass(Arc<Door>, ClientId);
 
 impl Door {
-    pub(super) fn new(config: &Config, connections_max: usize) -> Door {
+    pub(super) fn new(config: &Config, connections_max: usize, log_bound: Arc<LogBound>) -> Door {
         Door {
             connections_max,
             connections: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
             connects: Mutex::new(Connects::new(config.max_connects.value)),
+            log_bound,
         }
     }
 
@@ -55,8 +58,9 @@ impl Door {
 
     /// A connection that was let in has ended.
     pub(super) fn ended(&self, client: ClientId, stayed: Duration, calls: u64) {
-        let often = self.connects.lock().end(client, stayed, calls, Instant::now());
-        if let Some(often) = often {
+        let now = Instant::now();
+        let often = self.connects.lock().end(client, stayed, calls, now);
+        if let Some(often) = often.filter(|_| self.log_bound.lets(Level::Warn, client, now)) {
             tell_of_often(&often, None);
         }
     }
@@ -69,7 +73,7 @@ impl Door {
         stats: &PortStats,
     ) -> Result<Pass, Refusal> {
         let Verdict { refused_for, often } = self.connects.lock().connect(client, now);
-        if let Some(often) = often {
+        if let Some(often) = often.filter(|_| self.log_bound.lets(Level::Warn, client, now)) {
             tell_of_often(&often, refused_for);
         }
         if let Some(time) = refused_for {
@@ -79,7 +83,8 @@ impl Door {
         let room = |connections: usize| (connections < self.connections_max).then_some(connections + 1);
         if self.connections.fetch_update(Ordering::SeqCst, Ordering::SeqCst, room).is_err() {
             stats.refused_descriptors.add(1);
-            if self.refused.fetch_add(1, Ordering::SeqCst) == 0 {
+            let first = self.refused.fetch_add(1, Ordering::SeqCst) == 0;
+            if first && self.log_bound.lets(Level::Warn, client, now) {
                 let max = self.connections_max;
                 log::warn!(
                     "all {max} connections that the descriptors allow are taken: further ones are refused"
@@ -87,16 +92,16 @@ impl Door {
             }
             return Err(no_descriptors());
         }
-        Ok(Pass(Arc::clone(self)))
+        Ok(Pass(Arc::clone(self), client))
     }
 
-    fn leave(&self) {
+    fn leave(&self, client: ClientId) {
         let connections = self.connections.fetch_sub(1, Ordering::SeqCst) - 1;
         // A sixteenth must be free: where one goes and another comes, it is not over.
         let over = connections < self.connections_max - self.connections_max / 16;
         if over && self.refused.load(Ordering::SeqCst) > 0 {
             let refused = self.refused.swap(0, Ordering::SeqCst);
-            if refused > 0 {
+            if refused > 0 && self.log_bound.lets(Level::Info, client, Instant::now()) {
                 log::info!("there is room for connections again; {refused} were refused");
             }
         }
@@ -122,7 +127,7 @@ pub(super) fn no_descriptors() -> Refusal {
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        self.0.leave();
+        self.0.leave(self.1);
     }
 }
 
@@ -141,7 +146,7 @@ mod tests {
 
     #[test]
     fn there_are_as_many_passes_as_places_and_not_one_more() {
-        let door = Arc::new(Door::new(&Config::default_with(2), 3));
+        let door = Arc::new(Door::new(&Config::default_with(2), 3, Arc::default()));
         let (now, stats) = (Instant::now(), PortStats::default());
         let mut passes: Vec<Pass> = (0..3).map(|_| door.knock(peer(), now, &stats).unwrap()).collect();
         let refused = door.knock(peer(), now, &stats).unwrap_err();
@@ -159,7 +164,7 @@ mod tests {
     fn who_connects_too_often_is_told_for_how_long_and_takes_no_place() {
         let mut config = Config::default_with(2);
         config.max_connects.value = Some(2);
-        let door = Arc::new(Door::new(&config, 10));
+        let door = Arc::new(Door::new(&config, 10, Arc::default()));
         let (now, stats) = (Instant::now(), PortStats::default());
         (0..2).for_each(|_| drop(door.knock(peer(), now, &stats).unwrap()));
         let refused = door.knock(peer(), now + Duration::from_secs(20), &stats).unwrap_err();

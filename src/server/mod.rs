@@ -220,11 +220,16 @@ impl Server {
         let source = Arc::new(OnceLock::<InfoSource>::new());
         let asked = Arc::clone(&source);
         let descriptors = machine::raise_descriptors();
-        let door = Arc::new(Door::new(&config, connections_max(&config, descriptors)?));
+        let door = Arc::new(Door::new(
+            &config,
+            connections_max(&config, descriptors)?,
+            Arc::clone(services.log_bound()),
+        ));
         let bind = |port| bind::bind(port, Silence::of(&config));
         let bound = config.ports.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
         let bell = Arc::clone(&bound[0].doorbell);
-        let sessions = Arc::new(Registry::new(&config, bell, Instant::now()));
+        let sessions =
+            Arc::new(Registry::new(&config, bell, Arc::clone(services.log_bound()), Instant::now()));
         let info = move || asked.get().map(InfoSource::info).unwrap_or_default();
         builtin::add(&mut services, info, Arc::clone(&sessions) as _);
         let house = House::build(&config, services.build()?, (door, sessions), bound);

@@ -65,7 +65,7 @@ pub(super) static KEYS: &[Key] = &[
         unit: "",
         default: Standard::Value("0"),
         at_once: true,
-        doc: "Writes to the log when a session is opened and closed, with its client and how many calls it made.",
+        doc: "Writes to the log when a session is opened and closed, with its client and how many calls it made; no more than the log takes of lines about clients (50 in 10 seconds about one, 250 about all).",
         slot: Slot::Server {
             kind: Kind::Switch { store: |c, s| c.log_sessions = s },
             show: |c| shown(u8::from(c.log_sessions.value), &c.log_sessions.source),
