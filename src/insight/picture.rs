@@ -30,6 +30,8 @@ pub struct Picture {
     pub connections: (u64, Option<u64>),
     /// Of the addresses refused for connecting too often the one that did so most of late, and how often in its minute.
     pub connects_most: Option<(ClientId, u32)>,
+    /// Lines about clients that were left out of the log.
+    pub log_left_out: u64,
     /// Bytes of all buffers, and of the most there may be.
     pub buffer_bytes: (u64, u64),
     /// The ports, in the order of the INI.

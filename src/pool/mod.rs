@@ -44,10 +44,11 @@ pub(crate) use throttle::{CrewCount, Seat, Throttle};
 pub(crate) use turn::{Doing, Progress};
 
 use crate::port::{Call, Forecast, reply};
-use crate::service::{Refusal, Services, Status};
+use crate::service::{ClientId, Refusal, Services, Status};
 use crate::stats::{MethodsStats, Paces, PortStats};
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Condvar, Mutex, Parker};
 use crate::wire::ReplyPrelude;
+use log::Level;
 use nested::deadlock_in_words;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
@@ -255,7 +256,9 @@ impl PortShared {
             (&self.name, pools[self.index], self.queue.kept()),
             shared.nested.depth(&chain),
         );
-        log::error!("nested deadlock: {message}");
+        if shared.services.log_bound().lets(Level::Error, ClientId::of(outlet.peer().ip()), now) {
+            log::error!("nested deadlock: {message}");
+        }
         let refusal = Refusal::new(Status::NestedDeadlock, message);
         let queue_wait_us =
             u32::try_from(now.saturating_duration_since(since).as_micros()).unwrap_or(u32::MAX);
@@ -275,7 +278,9 @@ impl PortShared {
     pub(crate) fn tell_of_the_long(&self, shared: &Shared, limit: Duration, now: Instant) {
         for long in self.progress(shared, |turn| turn.long(limit, now)) {
             self.stats.long_transactions.add(1);
-            log::warn!("{long} (Server_Long_Transaction={})", limit.as_secs());
+            if shared.services.log_bound().lets(Level::Warn, ClientId::of(long.peer.ip()), now) {
+                log::warn!("{long} (Server_Long_Transaction={})", limit.as_secs());
+            }
         }
     }
 

@@ -387,6 +387,17 @@ impl Guest {
         }
     }
 
+    /// For how long it has been there, to the second below; the listener began then.
+    pub(super) fn stayed(&self, began: Instant) -> Duration {
+        let came = Duration::from_secs(u64::from(self.came_s) + 1);
+        Instant::now().saturating_duration_since(began + came)
+    }
+
+    /// Calls of it that were admitted.
+    pub(super) fn calls(&self) -> u64 {
+        self.calls
+    }
+
     /// Is it meant?
     pub(super) fn is_one_of(&self, whose: &insight::Whose) -> bool {
         match whose {

@@ -23,6 +23,7 @@ use crate::pool::Share;
 use crate::service::{Caller, ClientId, Refusal, Status};
 use crate::stats::CloseReason;
 use crate::sync::Arc;
+use log::Level;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use std::cmp::Reverse;
@@ -188,8 +189,17 @@ impl Listener {
             self.desk.show_out(&guest.connection, reason);
             self.given_up.note(reason, guest.connection.peer());
             self.desk.port.stats.closed.add(reason.index());
-            log::debug!("port {}: a connection ended: {reason:?}", self.desk.port.name);
+            let client = ClientId::of(guest.connection.peer().ip());
+            self.door.ended(client, guest.stayed(self.began.0), guest.calls());
+            if self.may_log(Level::Debug, client) {
+                log::debug!("port {}: a connection ended: {reason:?}", self.desk.port.name);
+            }
         }
+    }
+
+    /// May a line be written that a client caused?
+    fn may_log(&self, level: Level, client: ClientId) -> bool {
+        self.desk.shared.services.log_bound().lets(level, client, Instant::now())
     }
 
     fn accept(&mut self) {
@@ -210,9 +220,10 @@ impl Listener {
             Err(refusal) => self.farewell.refuse(stream, &refusal, self.poll.registry(), now),
             Ok(pass) => {
                 if let Err(error) = self.welcome_in(stream, peer, pass) {
-                    let port = &self.desk.port;
-                    port.stats.accept_failed.add(1);
-                    log::warn!("port {}: {peer} could not be taken in: {error}", port.name);
+                    self.desk.port.stats.accept_failed.add(1);
+                    if self.may_log(Level::Warn, ClientId::of(peer.ip())) {
+                        log::warn!("port {}: {peer} could not be taken in: {error}", self.desk.port.name);
+                    }
                 }
             }
         }

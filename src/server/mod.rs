@@ -274,9 +274,11 @@ impl House {
         bound: Vec<Bound>,
     ) -> Result<House, StartError> {
         let extra = bound.iter().map(|port| port.addresses.len() as u64 - 1).sum();
-        let door = Arc::new(Door::new(config, connections_max(config, descriptors, extra)?));
+        let connections_max = connections_max(config, descriptors, extra)?;
+        let log_bound = || Arc::clone(services.log_bound());
+        let door = Arc::new(Door::new(config, connections_max, log_bound()));
         let bell = Arc::clone(&bound[0].doorbell);
-        let sessions = Arc::new(Registry::new(config, bell, Instant::now()));
+        let sessions = Arc::new(Registry::new(config, bell, log_bound(), Instant::now()));
         builtin::add(&mut services, info, Arc::clone(&sessions) as _);
         Ok(House::build(config, services.build()?, (door, sessions), bound))
     }

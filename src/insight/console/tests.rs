@@ -121,6 +121,7 @@ impl House for Model {
             },
             connections: (2, Some(1019)),
             connects_most: None,
+            log_left_out: 0,
             buffer_bytes: (12_600, 1 << 30),
             ports: vec![
                 port("TCPIP", 1352, busy, methods),
