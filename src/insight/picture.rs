@@ -164,9 +164,11 @@ impl Answers {
         self.all() - self.with(Status::Ok)
     }
 
-    /// Those for calls that were not begun.
+    /// Those for calls that were not begun, save those that nobody wanted any more: their callers had cancelled them or
+    /// hung up.
     pub fn refused(&self) -> u64 {
-        Status::ALL.into_iter().filter(|status| status.never_started()).map(|status| self.with(status)).sum()
+        let refusal = |status: &Status| status.never_started() && *status != Status::Cancelled;
+        Status::ALL.into_iter().filter(refusal).map(|status| self.with(status)).sum()
     }
 
     /// Those given since `earlier`.
@@ -304,4 +306,18 @@ pub struct SessionPicture {
     pub calls: u64,
     /// A connection carries it; `false` while its client is away.
     pub carried: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_wanted_any_more_was_not_refused() {
+        let mut answers = Answers::default();
+        for (status, count) in [(Status::Ok, 1), (Status::Cancelled, 5), (Status::QueueFull, 2)] {
+            answers.0[status.index()] = count;
+        }
+        assert_eq!((answers.all(), answers.refused(), answers.with(Status::Cancelled)), (8, 2, 5));
+    }
 }

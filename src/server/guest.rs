@@ -318,6 +318,11 @@ impl Guest {
         self.frame_since
     }
 
+    /// For so long before `now` the server did not run. What the peer owes, it owes as much later.
+    pub(super) fn excuse(&mut self, lost: Duration, now: Instant) {
+        self.frame_since = self.frame_since.map(|since| (since + lost).min(now));
+    }
+
     /// Has the peer not said Hello yet?
     pub(super) fn awaits_hello(&self) -> bool {
         self.conversation.awaits_hello()

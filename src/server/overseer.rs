@@ -128,6 +128,7 @@ impl Overseer {
         let OverseenPort { name, addresses, shared, bell } = port;
         let stats = &shared.stats;
         shared.slow.forget(now);
+        shared.codel.look(now);
         let method = |(number, stats): (u16, &crate::stats::MethodStats)| MethodPicture {
             name: self.method(number),
             answers: Answers(stats.answers.counts()),
