@@ -9,6 +9,7 @@
 //! Invariants: logging never blocks and never fails; one record is one line; a line is written or counted; what a
 //! slow or full log holds in memory is at most [`LINES_MAX`] lines of [`LINE_CHARS_MAX`] characters.
 
+use crate::files;
 use crate::sync::unordered::{AtomicBool, AtomicU64};
 use crate::sync::{Arc, Ordering, Receiver, Sender, bounded};
 use env_logger::fmt::Formatter;
@@ -153,15 +154,10 @@ struct LogFile {
 
 impl LogFile {
     fn open(path: &Path) -> Result<LogFile, String> {
-        let opened = LogFile::append_to(path);
+        let opened = files::append(path);
         opened
             .map(|file| LogFile { path: path.to_owned(), file })
             .map_err(|error| format!("cannot open the log file {}: {error}", path.display()))
-    }
-
-    /// Follows symbolic links, and makes the file that a dangling one points to.
-    fn append_to(path: &Path) -> io::Result<File> {
-        File::options().append(true).create(true).open(path)
     }
 }
 
@@ -169,7 +165,7 @@ impl Write for LogFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // What is written to a deleted file is gone, and the system calls it a success.
         if self.file.metadata()?.nlink() == 0 {
-            self.file = LogFile::append_to(&self.path)?;
+            self.file = files::append(&self.path)?;
         }
         self.file.write(bytes)
     }

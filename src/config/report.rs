@@ -74,8 +74,17 @@ pub struct ErrorReport {
 impl Report {
     /// The report on what reading a file gave, on a machine with these limits.
     pub fn new(read: &Result<Config, ConfigErrors>, machine: &Machine) -> Report {
+        Report::with(read, machine, None)
+    }
+
+    /// The same, with what else was found on this machine.
+    pub fn with(
+        read: &Result<Config, ConfigErrors>,
+        machine: &Machine,
+        found: impl IntoIterator<Item = Warning>,
+    ) -> Report {
         match read {
-            Ok(config) => Report::on_settings(config, machine),
+            Ok(config) => Report::on_settings(config, machine, found),
             Err(errors) => Report::on_errors(errors),
         }
     }
@@ -98,8 +107,9 @@ impl Report {
         text
     }
 
-    fn on_settings(config: &Config, machine: &Machine) -> Report {
-        let warnings = advise(config, machine);
+    fn on_settings(config: &Config, machine: &Machine, found: impl IntoIterator<Item = Warning>) -> Report {
+        let mut warnings = advise(config, machine);
+        warnings.extend(found);
         let port = |port: &super::PortConfig| PortReport {
             name: port.name.clone(),
             address: port.address.to_string(),
