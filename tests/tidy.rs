@@ -8,18 +8,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Each module and the modules it may use, itself not named. `docs/ARCHITECTURE.md` has the same table.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 15] = [
     ("sync", &[]),
     ("wire", &[]),
-    ("config", &[]),
+    ("files", &[]),
+    ("config", &["files"]),
     ("schema", &[]),
     ("service", &["schema", "sync", "wire"]),
     ("stats", &["service", "sync"]),
     ("port", &["wire", "service", "stats", "sync"]),
     ("pool", &["port", "service", "stats", "sync", "wire"]),
     ("insight", &["config", "service", "stats", "sync"]),
-    ("admin", &["config", "insight", "service", "sync"]),
-    ("server", &["admin", "config", "insight", "pool", "port", "service", "stats", "sync", "wire"]),
+    ("admin", &["config", "files", "insight", "service", "sync"]),
+    ("server", &["admin", "config", "files", "insight", "pool", "port", "service", "stats", "sync", "wire"]),
     ("client", &["schema", "service", "sync", "wire"]),
     ("bench", &["service", "wire"]),
     ("cli", &[EVERYTHING]),

@@ -3,6 +3,7 @@
 //! Knows how an error reads. Must not know the keys. Each error stands alone on one line, so that a list of them can be
 //! printed, searched and compared; what was found is shortened, never left out.
 
+use super::{Config, Source};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -61,6 +62,8 @@ pub enum Problem {
     BadPortName,
     /// Two enabled ports that cannot both listen.
     AddressTaken,
+    /// A file that a setting names cannot be used.
+    BadFile,
     /// The scanner and the `ini` crate read different things.
     Disagreement,
 }
@@ -162,6 +165,18 @@ impl ConfigErrors {
             ..ConfigError::at(0, Problem::Unreadable, "a readable text file")
                 .wrong(format!("cannot be read ({cause})"))
         };
+        ConfigErrors { errors: vec![error] }
+    }
+
+    /// The one error of a file whose text is right but for what this setting leads to.
+    pub(crate) fn of_setting(
+        config: &Config,
+        (key, value): (&str, &str),
+        source: &Source,
+        (wrong, expected): (String, &str),
+    ) -> ConfigErrors {
+        let error = ConfigError::at(0, Problem::BadFile, expected).key(key).found(value).wrong(wrong);
+        let error = ConfigError { file: config.file.clone(), line: source.line(), ..error };
         ConfigErrors { errors: vec![error] }
     }
 

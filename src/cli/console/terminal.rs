@@ -106,7 +106,10 @@ fn history_file() -> Option<PathBuf> {
     let state = of("XDG_STATE_HOME").or_else(|| Some(of("HOME")?.join(".local/state")))?;
     let directory = state.join("boneyard");
     let made: io::Result<()> = DirBuilder::new().recursive(true).mode(0o700).create(&directory);
-    made.ok().map(|()| directory.join("history"))
+    let file = made.ok().map(|()| directory.join("history"))?;
+    // The library would wait at a pipe.
+    let there = std::fs::metadata(&file);
+    there.map_or(true, |there| there.is_file()).then_some(file)
 }
 
 /// Completes lines by what the server says there can be; asked anew each time, for that changes.

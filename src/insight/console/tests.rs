@@ -231,7 +231,11 @@ impl House for Model {
         self.did(format!("set {key} to {value}"));
         let at_once = key.eq_ignore_ascii_case("Server_Max_Concurrent_Trans");
         let known = super::grammar::begins(key, "Server_");
-        if known { Ok(Change { in_force: at_once, written: true }) } else { Err(format!("no setting {key}")) }
+        if known {
+            Ok(Change { in_force: at_once, written: true, not_kept: None })
+        } else {
+            Err(format!("no setting {key}"))
+        }
     }
 
     fn config(&self) -> Config {
