@@ -16,6 +16,7 @@ mod status;
 mod transaction;
 
 pub use client_id::ClientId;
+pub(crate) use handler::BUFFERS_AFTER;
 pub use handler::{ApplicationError, Refusal};
 pub(crate) use host::Host;
 pub use host::blocking;
