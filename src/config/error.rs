@@ -217,7 +217,7 @@ impl std::error::Error for ConfigErrors {}
 
 /// The first characters of a text from the file, the cut marked. What cannot be seen (a byte order mark, say)
 /// is escaped.
-fn shorten(text: &str) -> String {
+pub(super) fn shorten(text: &str) -> String {
     let mut short = String::new();
     for (index, char) in text.chars().enumerate() {
         if index == FOUND_CHARS_MAX {

@@ -327,6 +327,9 @@ impl PortShared {
     }
 }
 
+/// What the decoder's deepest nest takes more in a debug build, whose frames are several times as large.
+const UNOPTIMIZED_STACK_BYTES: usize = if cfg!(debug_assertions) { 64 << 10 } else { 0 };
+
 /// Starts a port's workers; they sleep until work comes.
 ///
 /// # Errors
@@ -341,6 +344,7 @@ pub(crate) fn start_workers(
         let name = format!("{}-{}", port.name, id + 1);
         let (shared, port, parker) = (Arc::clone(shared), Arc::clone(port), Arc::clone(parker));
         let run = move || Worker::new(shared, port, id, parker).run();
+        let stack_bytes = stack_bytes + UNOPTIMIZED_STACK_BYTES;
         let spawned = std::thread::Builder::new().name(name).stack_size(stack_bytes).spawn(run);
         // The handle is let go: a handler that never returns must not hold up the server's end.
         spawned.map(drop).map_err(|error| (id, error))?;

@@ -17,6 +17,7 @@ mod status;
 mod transaction;
 
 pub use client_id::{ClientId, Site};
+pub(crate) use handler::BUFFERS_AFTER;
 pub use handler::{ApplicationError, Refusal};
 pub(crate) use host::Host;
 pub use host::blocking;
