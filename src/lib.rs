@@ -36,6 +36,8 @@ pub mod config;
 mod files;
 #[cfg(feature = "server")]
 pub mod insight;
+#[cfg(any(feature = "client", feature = "server"))]
+mod net;
 #[cfg(feature = "server")]
 mod pool;
 pub mod port;

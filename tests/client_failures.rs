@@ -35,7 +35,7 @@ fn text_that_is_no_address_is_refused_before_any_call() {
 fn a_server_that_is_not_there_is_an_error_of_the_environment() {
     // No other test listens on this address, so the port stays free.
     let address = TcpListener::bind("127.0.0.3:0").unwrap().local_addr().unwrap().to_string();
-    let client = Client::connect(&address).unwrap();
+    let client = Client::connect_with(&address, ClientOptions::default().wait_for_server(false)).unwrap();
     let error = client.call(DOUBLE, &1).unwrap_err();
     let refused = matches!(&error, ClientError::Connect { kind: ErrorKind::ConnectionRefused, .. });
     assert!(refused, "{error:?}");
@@ -50,7 +50,8 @@ fn a_server_that_does_not_greet_costs_the_deadline_or_the_connect_timeout() {
     let client = server.client().with_deadline(Duration::from_millis(60));
     let never = ClientError::DeadlineExceeded { noticed: Side::Client, may_have_run: false };
     assert_eq!(client.call(DOUBLE, &1), Err(never));
-    let client = server.client_with(ClientOptions::default().connect_timeout(Duration::from_millis(60)));
+    let options = ClientOptions::default().retries(0).connect_timeout(Duration::from_millis(60));
+    let client = server.client_with(options);
     let error = client.call(DOUBLE, &1).unwrap_err();
     assert!(matches!(error, ClientError::Connect { kind: ErrorKind::TimedOut, .. }), "{error:?}");
     assert!(begin.elapsed() < PATIENCE);
@@ -105,10 +106,10 @@ fn a_goaway_in_place_of_the_welcome_is_the_error() {
 #[test]
 fn what_is_no_boneyard_server_is_known_at_its_first_frame() {
     let web = greeted_by(b"HTTP/1.1 400 Bad Request\r\nServer: some\r\n\r\n".to_vec());
-    assert!(matches!(web, ClientError::Protocol(_)), "{web:?}");
-    assert_eq!(web.blame(), Blame::Server);
+    assert!(matches!(web, ClientError::Connect { kind: ErrorKind::InvalidData, .. }), "{web:?}");
+    assert_eq!(web.blame(), Blame::Environment);
     let call = greeted_by(header(Kind::Call, 0, 1));
-    assert_eq!(call, ClientError::Protocol(WireError::UnexpectedKind(Kind::Call)));
+    assert!(matches!(call, ClientError::Connect { kind: ErrorKind::InvalidData, .. }), "{call:?}");
     let nothing = greeted_by(Vec::new());
     assert!(matches!(nothing, ClientError::Connect { kind: ErrorKind::UnexpectedEof, .. }), "{nothing:?}");
     let half = greeted_by(welcome()[..20].to_vec());

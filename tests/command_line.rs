@@ -136,6 +136,52 @@ fn the_template_is_a_file_that_passes_the_check() {
 }
 
 #[test]
+fn what_is_wrong_is_told_with_what_would_be_right_and_no_file_that_only_the_sources_have() {
+    let directory = Directory::new();
+    let file = directory.file("server.ini", &on_free_port("Server_Queue_Limt=5\nNonsense=1"));
+    let (_server, address, _directory) = serve("");
+    for (said, right) in [
+        (run(&mut boneyard(&["check", text(&file)])), "did you mean Server_Queue_Limit?"),
+        (run(&mut boneyard(&["serve", text(&file)])), "a key that `check --template` explains"),
+        (call(&address, &["server.pign"]), "did you mean \"server.ping\"?"),
+        (call(&address, &["no.such"]), &format!("`boneyard methods {address}` lists")),
+        (
+            run(&mut boneyard(&["bench", &address, "--method", "no.such"])),
+            &format!("`boneyard methods {address}` lists"),
+        ),
+        (run(&mut boneyard(&["check", "--tempalte"])), "'--template'"),
+        (call("[fe80::1%]:1", &["server.ping"]), "as in fe80::1%eth0"),
+    ] {
+        let told = said.out.clone() + &said.err;
+        assert_eq!(said.code, Some(2), "{said:?}");
+        assert!(told.contains(right), "{right}: {said:?}");
+        assert!(!told.contains("docs/") && !told.contains("src/") && !told.contains(".md"), "{said:?}");
+    }
+    let template = run(&mut boneyard(&["check", "--template"])).out;
+    assert!(!template.contains("docs/") && !template.contains("src/") && !template.contains(".md"));
+}
+
+#[test]
+fn a_call_waits_for_its_server_if_it_is_told_to_and_is_refused_at_once_if_not() {
+    // Taken and given back, so that nobody is there; and kept for nobody else by its host.
+    let host = own_address(3);
+    let address = TcpListener::bind((host.as_str(), 0)).unwrap().local_addr().unwrap().to_string();
+    let refused = call(&address, &["server.ping", "--timeout", "3600"]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.err.contains("Connection refused") && !refused.err.contains("no answer"), "{refused:?}");
+    let in_vain = call(&address, &["server.ping", "--wait", "--timeout", "0.3"]);
+    assert_eq!(in_vain.code, Some(1), "{in_vain:?}");
+    assert!(in_vain.err.contains("Connection refused"), "{in_vain:?}");
+    let mut waiting = boneyard(&["call", &address, "server.ping", "--wait", "--timeout", "60"]);
+    let mut waiting = Running::start(&mut waiting);
+    let directory = Directory::new();
+    let file = directory.file("server.ini", &format!("TCPIP_TCPIPAddress=0,{address}\n"));
+    let server = Running::start(&mut boneyard(&["serve", text(&file)]));
+    server.line("Listen for connect requests");
+    assert_eq!((waiting.wait(), waiting.output().as_str()), (Some(0), "null\n"), "{:?}", waiting.lines());
+}
+
+#[test]
 fn a_port_in_use_fails_the_start_and_leaves_nothing() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let directory = Directory::new();
@@ -207,7 +253,10 @@ fn what_is_wrong_with_a_call_is_said_by_whose_fault_it_is() {
     let nobody = TcpListener::bind((own_address(2), 0)).unwrap().local_addr().unwrap().to_string();
     for said in [call(&nobody, &["server.ping"]), run(&mut boneyard(&["methods", &nobody]))] {
         assert_eq!(said.code, Some(1));
-        assert!(said.err.contains(&format!("no answer: cannot connect to {nobody}")), "{said:?}");
+        assert!(
+            said.err.contains(&format!("no connection: cannot connect to {nobody}: Connection refused")),
+            "{said:?}"
+        );
     }
 }
 

@@ -146,7 +146,7 @@ fn a_port_and_an_admin_server_that_are_mistaken_for_one_another_are_named() {
     assert_eq!(said.code, Some(4), "{said:?}");
     assert!(said.err.contains("is this an Admin_Address?"), "{said:?}");
     let said = run(command(BONEYARD).args(["call", &served.admin, "server.ping"]));
-    assert_eq!(said.code, Some(3), "{said:?}");
+    assert_eq!(said.code, Some(1), "{said:?}");
     assert!(said.err.contains("it speaks HTTP; is this an Admin_Address?"), "{said:?}");
 }
 

@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Each module and the modules it may use, itself not named. `docs/ARCHITECTURE.md` has the same table.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("sync", &[]),
+    ("net", &[]),
     ("wire", &[]),
     ("files", &[]),
     ("config", &["files"]),
@@ -19,10 +20,13 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ("port", &["wire", "service", "stats", "sync"]),
     ("pool", &["port", "service", "stats", "sync", "wire"]),
     ("insight", &["config", "service", "stats", "sync"]),
-    ("admin", &["config", "files", "insight", "service", "sync"]),
-    ("server", &["admin", "config", "files", "insight", "pool", "port", "service", "stats", "sync", "wire"]),
-    ("client", &["schema", "service", "sync", "wire"]),
-    ("bench", &["service", "wire"]),
+    ("admin", &["config", "files", "insight", "net", "service", "sync"]),
+    (
+        "server",
+        &["admin", "config", "files", "insight", "net", "pool", "port", "service", "stats", "sync", "wire"],
+    ),
+    ("client", &["net", "schema", "service", "sync", "wire"]),
+    ("bench", &["net", "service", "wire"]),
     ("cli", &[EVERYTHING]),
 ];
 const EVERYTHING: &str = "everything";

@@ -335,6 +335,16 @@ typedef struct boneyard_options {
      * default, for the library's own name.
      */
     const char *name;
+    /**
+     * After so many seconds of silence the system asks whether the server's machine is still there, and gives the
+     * connection up after as many more; default 60, at most 7,200. 0 never asks.
+     */
+    uint32_t keepalive_s;
+    /**
+     * Does `boneyard_call` wait for a server that is not there, until its deadline (10 s if it has none)? 1, the
+     * default, or 0; with 0 retries it never does.
+     */
+    uint32_t wait_for_server;
 } boneyard_options;
 
 /**
@@ -465,7 +475,8 @@ boneyard_status boneyard_client_free(boneyard_client client);
 
 /**
  * Calls a method and blocks until its result is there, at most for `deadline_ms` (BONEYARD_CLIENT_DEADLINE for the
- * client's own). A call that was certainly not started is made again, as `retries` says.
+ * client's own). A call that was certainly not started is made again, as `retries` says, and waits for its server where
+ * there is none, as `wait_for_server` says.
  *
  * `client` is a client or a session. `method` is `service.method`. `flags` say how `arguments` are written, and the
  * result is written alike: a method without arguments takes no bytes in bincode and `null` in JSON. `result` is

@@ -105,7 +105,8 @@ pub extern "C" fn boneyard_client_free(client: boneyard_client) -> boneyard_stat
 }
 
 /// Calls a method and blocks until its result is there, at most for `deadline_ms` (BONEYARD_CLIENT_DEADLINE for the
-/// client's own). A call that was certainly not started is made again, as `retries` says.
+/// client's own). A call that was certainly not started is made again, as `retries` says, and waits for its server where
+/// there is none, as `wait_for_server` says.
 ///
 /// `client` is a client or a session. `method` is `service.method`. `flags` say how `arguments` are written, and the
 /// result is written alike: a method without arguments takes no bytes in bincode and `null` in JSON. `result` is

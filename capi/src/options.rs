@@ -46,6 +46,12 @@ pub struct boneyard_options {
     /// What the client tells the server it is called, at most 256 bytes, read while it connects only; NULL, the
     /// default, for the library's own name.
     pub name: *const c_char,
+    /// After so many seconds of silence the system asks whether the server's machine is still there, and gives the
+    /// connection up after as many more; default 60, at most 7,200. 0 never asks.
+    pub keepalive_s: u32,
+    /// Does `boneyard_call` wait for a server that is not there, until its deadline (10 s if it has none)? 1, the
+    /// default, or 0; with 0 retries it never does.
+    pub wait_for_server: u32,
 }
 
 const DEFAULTS: boneyard_options = boneyard_options {
@@ -57,6 +63,8 @@ const DEFAULTS: boneyard_options = boneyard_options {
     retries: 2,
     throttle: 1,
     name: ptr::null(),
+    keepalive_s: 60,
+    wait_for_server: 1,
 };
 
 /// Bytes of the first version, of which no program has less: up to and with its last field.
@@ -69,9 +77,15 @@ impl boneyard_options {
     /// # Safety
     /// The caller of `boneyard_connect` has promised that `name` is null or text.
     pub unsafe fn read(&self) -> Result<ClientOptions, Failure> {
-        if self.throttle > 1 {
-            return Err(Failure::invalid("throttle is neither 0 nor 1"));
+        for (value, wrong) in [
+            (self.throttle, "throttle is neither 0 nor 1"),
+            (self.wait_for_server, "wait_for_server is neither 0 nor 1"),
+        ] {
+            if value > 1 {
+                return Err(Failure::invalid(wrong));
+            }
         }
+        let keepalive = (self.keepalive_s > 0).then(|| Duration::from_secs(self.keepalive_s.into()));
         let reply_bytes_max = usize::try_from(self.reply_bytes_max).unwrap_or(usize::MAX);
         let options = ClientOptions::default()
             .deadline(time(self.deadline_ms))
@@ -79,7 +93,9 @@ impl boneyard_options {
             .hedge_after(time(self.hedge_after_ms))
             .reply_bytes_max(reply_bytes_max)
             .retries(self.retries)
-            .throttle(self.throttle == 1);
+            .throttle(self.throttle == 1)
+            .keepalive(keepalive)
+            .wait_for_server(self.wait_for_server == 1);
         if self.name.is_null() {
             return Ok(options);
         }

@@ -75,6 +75,12 @@ static void wrong_connects(void) {
     options.throttle = 2;
     FAILS(BONEYARD_INVALID_ARGUMENT, boneyard_connect(&address, 1, &options, &client));
     options.throttle = 0;
+    options.wait_for_server = 2;
+    FAILS(BONEYARD_INVALID_ARGUMENT, boneyard_connect(&address, 1, &options, &client));
+    options.wait_for_server = 1;
+    options.keepalive_s = 7201;
+    FAILS(BONEYARD_INVALID_OPTION, boneyard_connect(&address, 1, &options, &client));
+    options.keepalive_s = 0;
     options.connect_timeout_ms = 0;
     FAILS(BONEYARD_INVALID_OPTION, boneyard_connect(&address, 1, &options, &client));
     options.connect_timeout_ms = 1000;
@@ -459,9 +465,21 @@ static void several_addresses(void) {
     FAILS(BONEYARD_OK, boneyard_connect(addresses, 2, NULL, &client));
     GIVES(BONEYARD_OK, json(client, "server.echo", "2", &result));
     CHECK(same(result, "2"));
-    FAILS(BONEYARD_OK, boneyard_connect(addresses, 1, NULL, &nobody));
+    boneyard_options options;
+    FAILS(BONEYARD_OK, boneyard_options_init(&options, sizeof options));
+    CHECK(options.wait_for_server == 1 && options.keepalive_s == 60);
+    options.wait_for_server = 0;
+    options.deadline_ms = BONEYARD_FOREVER;
+    FAILS(BONEYARD_OK, boneyard_connect(addresses, 1, &options, &nobody));
     boneyard_bytes none;
     FAILS(BONEYARD_CONNECT, json(nobody, "server.echo", "2", &none));
+    CHECK(none.data == NULL && strstr(words(), "127.0.0.1:1") != NULL);
+    /* One that waits says after its deadline why there was no server. */
+    OWNED(client) patient = 0;
+    options.wait_for_server = 1;
+    options.deadline_ms = 300;
+    FAILS(BONEYARD_OK, boneyard_connect(addresses, 1, &options, &patient));
+    FAILS(BONEYARD_CONNECT, json(patient, "server.echo", "2", &none));
     CHECK(none.data == NULL && strstr(words(), "127.0.0.1:1") != NULL);
 }
 

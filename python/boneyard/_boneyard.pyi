@@ -23,18 +23,23 @@ class Client:
         connect_timeout: float = 5.0,
         retries: int = 2,
         throttle: bool = True,
+        wait_for_server: bool = True,
+        keepalive: float | None = 60.0,
     ) -> _C:
         """A client for `host`, `host:port` or `[IPv6]:port`; the port is 1352 where it is left out. Of several
         addresses, at most 64, the first that takes the client is used, whenever a connection is made.
 
         `name`: what it tells the server it is called, at most 256 bytes. `timeout`: how long each call waits, 10 s
         unless told. `connect_timeout`: of one attempt to connect. `retries`: how many times `call` is made again at
-        most. `throttle`: whether calls are held back while the server refuses most of them.
+        most. `throttle`: whether calls are held back while the server refuses most of them. `wait_for_server`: whether
+        `call` waits, within its timeout (10 s without one), for a server that is not there. `keepalive`: after so many
+        seconds of silence the system asks whether the server's machine is there, and gives the connection up after as
+        many more; None never asks.
         """
 
     def call(self, method: str, arguments: Any = None, timeout: _Timeout = ...) -> Any:
-        """Calls a method and waits for its result. Made again by itself, within its time, when it was refused for
-        load, because the server stops, or for want of a connection. Raises `boneyard.BoneyardError`."""
+        """Calls a method and waits for its result. Made again by itself, within its time, when it was refused for load
+        or because the server stops; waits for a server that is not there. Raises `boneyard.BoneyardError`."""
 
     def start(self, method: str, arguments: Any = None, timeout: _Timeout = ...) -> Pending:
         """Sends a call, once, and goes on at once, unless the connection has to be made first."""

@@ -6,7 +6,7 @@
         print(await asyncio.gather(*(client.call("server.echo", n) for n in range(100))))
 
 A task that is cancelled, or whose `asyncio.timeout` is over, cancels its call. A call is one attempt: one that is
-refused is not made again by itself. The loop's executor is used to connect, and to open and close sessions.
+refused, or finds no server, is not made again by itself. The loop's executor is used to connect, and to open and close sessions.
 """
 
 from __future__ import annotations
@@ -53,9 +53,18 @@ class Client:
         connect_timeout: float = 5.0,
         retries: int = 2,
         throttle: bool = True,
+        wait_for_server: bool = True,
+        keepalive: float | None = 60.0,
     ) -> None:
         native = _boneyard.Client(
-            address, name=name, timeout=timeout, connect_timeout=connect_timeout, retries=retries, throttle=throttle
+            address,
+            name=name,
+            timeout=timeout,
+            connect_timeout=connect_timeout,
+            retries=retries,
+            throttle=throttle,
+            wait_for_server=wait_for_server,
+            keepalive=keepalive,
         )
         self._take(native)
 

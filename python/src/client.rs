@@ -82,7 +82,7 @@ fn retries_of(given: &Bound<'_, PyAny>) -> PyResult<u32> {
 #[pymethods]
 impl Client {
     #[new]
-    #[pyo3(signature = (address, *, name=None, timeout=Timeout::Usual, connect_timeout=5.0, retries=2, throttle=true))]
+    #[pyo3(signature = (address, *, name=None, timeout=Timeout::Usual, connect_timeout=5.0, retries=2, throttle=true, wait_for_server=true, keepalive=Some(60.0)))]
     fn new(
         py: Python<'_>,
         address: Addresses,
@@ -91,6 +91,8 @@ impl Client {
         connect_timeout: f64,
         #[pyo3(from_py_with = retries_of)] retries: u32,
         throttle: bool,
+        wait_for_server: bool,
+        keepalive: Option<f64>,
     ) -> PyResult<Client> {
         let name = name.unwrap_or_else(|| concat!("boneyard-python ", env!("CARGO_PKG_VERSION")).to_owned());
         let connect_timeout = seconds(connect_timeout, "connect_timeout")?;
@@ -98,7 +100,9 @@ impl Client {
             .name(name)
             .connect_timeout(connect_timeout)
             .retries(retries)
-            .throttle(throttle);
+            .throttle(throttle)
+            .wait_for_server(wait_for_server)
+            .keepalive(keepalive.map(|time| seconds(time, "keepalive")).transpose()?);
         let options = match timeout {
             Timeout::Usual => options,
             Timeout::Never => options.deadline(None),
@@ -108,8 +112,8 @@ impl Client {
         Ok(Client::wrap(native, "the client is closed"))
     }
 
-    /// Calls a method and waits for its result. Made again by itself, within its time, when it was refused for load,
-    /// because the server stops, or for want of a connection.
+    /// Calls a method and waits for its result. Made again by itself, within its time, when it was refused for load or
+    /// because the server stops; waits for a server that is not there.
     #[pyo3(signature = (method, arguments=None, timeout=Timeout::Usual), text_signature = "($self, method, arguments=None, timeout=...)")]
     fn call<'py>(
         &self,

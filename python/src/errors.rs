@@ -37,7 +37,9 @@ fn name(error: &ClientError) -> String {
         ClientError::Rejected { status, .. } | ClientError::Unavailable { status, .. } => {
             return format!("{status:?}");
         }
-        ClientError::Connect { .. } | ClientError::Disconnected { may_have_run: false, .. } => "NotConnected",
+        ClientError::Connect { .. }
+        | ClientError::NoThread(_)
+        | ClientError::Disconnected { may_have_run: false, .. } => "NotConnected",
         ClientError::DeadlineExceeded { may_have_run: false, .. } => "DeadlineExceeded",
         ClientError::DeadlineExceeded { may_have_run: true, .. } => "TimedOut",
         ClientError::Panicked(_) => "Panicked",
@@ -52,7 +54,7 @@ fn name(error: &ClientError) -> String {
         ClientError::UnknownSession => "UnknownSession",
         ClientError::Throttled => "Throttled",
         ClientError::Cancelled => "Cancelled",
-        // Disconnected, Protocol, NoThread, and what later versions have: nobody knows whether it ran.
+        // Disconnected, Protocol, and what later versions have: nobody knows whether it ran.
         _ => "Lost",
     };
     name.to_owned()

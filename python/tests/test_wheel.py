@@ -92,9 +92,14 @@ def test_the_first_call_connects_and_says_if_it_cannot():
         nobody.bind(("127.0.0.1", 0))
         client = Client("127.0.0.1:%d" % nobody.getsockname()[1])
         with pytest.raises(errors.NotConnected):
-            client.call("server.ping", timeout=30)
+            client.call("server.ping", timeout=0.3)
         with pytest.raises(errors.NotConnected):
-            client.start("server.ping")
+            client.start("server.ping", timeout=30)
+        hasty = Client("127.0.0.1:%d" % nobody.getsockname()[1], wait_for_server=False, keepalive=None)
+        with pytest.raises(errors.NotConnected):
+            hasty.call("server.ping", timeout=3600)
+        with pytest.raises(ValueError, match="keepalive is under 1 s"):
+            Client("127.0.0.1", keepalive=0.5)
 
 
 def test_of_several_addresses_the_first_that_takes_the_client_is_used(serve):

@@ -4,6 +4,7 @@ use super::lane::{Answers, Lane};
 use super::outcome::{Count, Outcome};
 use super::pacing::Arrivals;
 use super::{BenchError, Pace, Plan, Target};
+use crate::net::refuse_own_end;
 use crate::wire::body::{Hello, Welcome};
 use crate::wire::limits::{CALL_PRELUDE_BYTES, CONTROL_BODY_BYTES_MAX, HEADER_BYTES};
 use crate::wire::{CallPrelude, Codec, Flags, Header, Kind, Preface};
@@ -53,6 +54,7 @@ impl<'a> Driver<'a> {
         let (mut lanes, mut template, mut answers) = (Vec::new(), Vec::new(), Answers::Frames);
         for index in 0..plan.connections {
             let mut stream = TcpStream::connect(plan.address)?;
+            refuse_own_end(&stream)?;
             stream.set_nodelay(true)?;
             (template, answers) = match &plan.target {
                 Target::Raw { bytes } => (vec![b'x'; *bytes], Answers::Raw(*bytes)),

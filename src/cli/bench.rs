@@ -63,7 +63,7 @@ pub(super) struct Bench {
 }
 
 impl Bench {
-    pub(super) fn run(self) -> Exit {
+    pub(super) fn run(self, program: &str) -> Exit {
         let target = match self.target() {
             Ok(target) => target,
             Err(exit) => return exit,
@@ -105,8 +105,12 @@ impl Bench {
             },
             Ok(outcome) => print(&format!("{outcome}\n")),
             Err(error) => {
-                say(&error.to_string());
-                if matches!(error, BenchError::UnknownMethod(_)) { Exit::Given } else { Exit::Surroundings }
+                say(&format!("{}: {error}", self.address));
+                if !matches!(error, BenchError::UnknownMethod(_)) {
+                    return Exit::Surroundings;
+                }
+                say(&format!("`{program} methods {}` lists those it has", self.address));
+                Exit::Given
             }
         }
     }

@@ -14,7 +14,8 @@ use std::time::Duration;
 /// Where a server is.
 #[derive(Debug, Args)]
 pub(super) struct Server {
-    /// host, host:port or [IPv6]:port; the port is 1352 where it is left out.
+    /// host, host:port or [IPv6]:port; the port is 1352 where it is left out. A link-local address has its zone:
+    /// [fe80::1%eth0]:1352.
     #[arg(value_name = "ADDR")]
     address: String,
     /// How long to wait for the answer, connecting included.
@@ -27,6 +28,9 @@ pub(super) struct Server {
 pub(super) struct Call {
     #[command(flatten)]
     server: Server,
+    /// Wait for the server if it is not there, until the timeout.
+    #[arg(long)]
+    wait: bool,
     /// service.method
     method: String,
     /// The method's arguments; `-` reads them from standard input.
@@ -59,7 +63,7 @@ impl Call {
             Ok(arguments) => arguments,
             Err(exit) => return exit,
         };
-        let client = self.server.client();
+        let client = self.server.client_that(self.wait);
         match client.and_then(|client| client.call_json_timed(&self.method, &arguments)) {
             Ok(reply) => {
                 if self.times {
@@ -126,8 +130,14 @@ fn lines(name: &str, schema: &MethodSchema) -> String {
 
 impl Server {
     pub(super) fn client(&self) -> Result<Client, ClientError> {
+        self.client_that(false)
+    }
+
+    /// One that waits for its server, or is told at once that there is none.
+    fn client_that(&self, waits: bool) -> Result<Client, ClientError> {
         let name = concat!("boneyard call ", env!("CARGO_PKG_VERSION"));
-        Client::connect_with(&self.address, ClientOptions::default().deadline(self.timeout).name(name))
+        let options = ClientOptions::default().deadline(self.timeout).name(name).wait_for_server(waits);
+        Client::connect_with(&self.address, options)
     }
 }
 
@@ -167,9 +177,16 @@ fn say_times(Times { queue_wait, permit_wait, run }: Times) {
     say(&format!("queue wait {queue_wait:?}, permit wait {permit_wait:?}, run {run:?}"));
 }
 
+/// Did the call find nobody to be sent to?
+fn is_unconnected(error: &ClientError) -> bool {
+    let lost = matches!(error, ClientError::Disconnected { may_have_run: false, .. });
+    lost || matches!(error, ClientError::Connect { .. } | ClientError::NoThread(_))
+}
+
 /// Says whose fault it is and what happened.
 pub(super) fn say_error(error: &ClientError) -> Exit {
     let whose = match error.blame() {
+        _ if is_unconnected(error) => "no connection",
         Blame::Caller => "wrong call",
         Blame::Server => "defect of the server",
         Blame::Environment => "no answer",

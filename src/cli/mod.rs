@@ -193,7 +193,7 @@ pub fn main<B: IntoServer>(build: impl FnOnce(Server) -> B) -> ExitCode {
         Some(Command::Call(call)) => call.run(&program),
         Some(Command::Methods(methods)) => methods.run(&program),
         Some(Command::Stubs(stubs)) => stubs.run(),
-        Some(Command::Bench(bench)) => bench.run(),
+        Some(Command::Bench(bench)) => bench.run(&program),
         #[cfg(feature = "top")]
         Some(Command::Top(top)) => top.run(),
         Some(Command::Console(console)) => console.run(),

@@ -6,6 +6,7 @@
 
 use super::error::ClientError;
 use super::manners::may_repeat;
+use super::options::DEADLINE;
 use super::pending::{Decode, Pending, Reply};
 use super::{Client, Write};
 use crate::schema::Describe;
@@ -50,10 +51,20 @@ impl Client {
     ) -> Result<Outcome, ClientError> {
         let (mut number, mut before) = (0, None);
         loop {
-            let error = match attempt(go_on) {
+            let mut error = match attempt(go_on) {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };
+            if self.is_waited_out(&error) {
+                match self.await_server(error.clone(), call.deadline, go_on) {
+                    Ok(()) => {
+                        before = Some(graver(before, error));
+                        continue;
+                    }
+                    Err(last) if self.is_waited_out(&last) => return Err(graver(before, last)),
+                    Err(last) => error = last,
+                }
+            }
             number += 1;
             let wait = self.shared.manners.wait(&error, number, call.idempotent, call.deadline);
             let error = graver(before, error);
@@ -64,6 +75,27 @@ impl Client {
             }
             before = Some(error);
         }
+    }
+
+    /// Is this error that of a server which is not there, and is that waited out?
+    pub(super) fn is_waited_out(&self, error: &ClientError) -> bool {
+        self.shared.manners.waits() && self.shared.dialer.is_absence(error)
+    }
+
+    /// Waits until there is a connection again, after an attempt to make one that failed with `error`.
+    ///
+    /// # Errors
+    /// That of the last attempt.
+    pub(super) fn await_server(
+        &self,
+        error: ClientError,
+        deadline: Option<Instant>,
+        go_on: &mut GoOn<'_>,
+    ) -> Result<(), ClientError> {
+        log::debug!("the server is waited for: {error}");
+        // A call without a deadline waits for its answer without end, and not for what may never come back.
+        let deadline = deadline.unwrap_or_else(|| Instant::now() + DEADLINE);
+        blocking(|| self.shared.dialer.await_server(error, deadline, go_on))
     }
 
     /// Makes it once, or twice at once.
@@ -137,6 +169,18 @@ fn race<Response>(
 /// The error that tells the truth about all attempts so far: the last, unless only one before it may have run.
 fn graver(before: Option<ClientError>, last: ClientError) -> ClientError {
     before.filter(|before| last.never_started() && !before.never_started()).unwrap_or(last)
+}
+
+/// The outcome of a call that another one needs first, as the other is told it, which has not been sent. `None` where
+/// the connection is gone: on another one it can be.
+pub(super) fn before_the_call<T>(outcome: Result<T, ClientError>) -> Result<Option<T>, ClientError> {
+    match outcome {
+        Ok(outcome) => Ok(Some(outcome)),
+        Err(ClientError::Disconnected { .. } | ClientError::Protocol(_)) => Ok(None),
+        Err(ClientError::DeadlineExceeded { .. }) => Err(ClientError::late(false)),
+        Err(error) if error.never_started() => Err(error),
+        Err(error) => Err(ClientError::Disconnected { may_have_run: false, reason: error.to_string() }),
+    }
 }
 
 /// Wakes a thread that waits for either of two calls.

@@ -276,7 +276,7 @@ impl Core {
                 );
             });
             if let Err(error) = helper {
-                self.end(error);
+                self.end(disconnected(error.to_string()));
             }
         }
     }

@@ -1,42 +1,29 @@
-//! From an address to a connection: reading the text, trying the addresses, the greeting; one attempt at a time.
+//! The connection in use, and who makes the next: one attempt at a time, shared by all who need it.
 //!
-//! Knows sockets until they are greeted; knows no calls. The lock of [`Dialer`] guards only which connection is
-//! in use, and is never held over I/O.
+//! Knows attempts and when they are due; knows no sockets and no calls. The lock of [`Dialer`] guards only which
+//! connection is in use, and is never held over I/O.
 //!
 //! Invariant: while an attempt is under way no other begins; whoever needs the connection meanwhile waits for its
-//! end and shares its failure, so a server that is down is asked once, not once for every thread.
+//! end and shares its failure, so a server that is down is asked once, not once for every thread. Calls that wait for
+//! their server share the waits between attempts, too.
 
 use super::ClientOptions;
-use super::connection::{Link, WRITE_SLICE};
+use super::attempts::{GoOn, SLICE};
+use super::connect::Connector;
+use super::connection::Link;
 use super::error::ClientError;
-use super::exchange::{self, Event, Exchange};
-use crate::service::{Status, blocking, host};
+use super::manners::{RETRY_AFTER_MAX, is_lasting, pause};
+use crate::service::{blocking, host};
 use crate::sync::{Arc, Condvar, Mutex};
-use crate::wire::body::Welcome;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-/// Port of an address that names none: Domino's own for NRPC.
-pub const PORT: u16 = 1352;
-
-/// Most addresses of a client.
-pub const ADDRESSES_MAX: usize = 64;
-
-/// Where to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Target {
-    /// Name or address, without brackets.
-    host: String,
-    port: u16,
-}
+/// The least time between two attempts of a call whose deadline is near.
+const ATTEMPTS_APART: Duration = Duration::from_millis(10);
 
 /// Makes a client's connections and keeps the one in use.
 #[derive(Debug)]
 pub(super) struct Dialer {
-    /// In the order in which they are tried; never empty.
-    targets: Vec<Target>,
-    options: ClientOptions,
+    connector: Connector,
     line: Mutex<Line>,
     /// Signalled when an attempt has ended.
     settled: Condvar,
@@ -50,6 +37,30 @@ struct Line {
     attempts: u64,
     /// The failure of the last attempt, with its number, if others share it.
     failed: Option<(u64, ClientError)>,
+    /// How many attempts have failed since one succeeded.
+    failures: u32,
+    /// When those who wait for their server try again.
+    due: Option<Instant>,
+}
+
+impl Line {
+    fn open(&self) -> Option<&Arc<Link>> {
+        self.link.as_ref().filter(|link| link.is_open())
+    }
+
+    /// An attempt begins. Returns the connection that it replaces, for the caller to drop without the lock.
+    fn begin(&mut self) -> Option<Arc<Link>> {
+        (self.dialing, self.failed) = (true, None);
+        self.attempts += 1;
+        self.link.take_if(|link| !link.is_draining())
+    }
+
+    fn fail(&mut self, error: ClientError) {
+        self.failures = self.failures.saturating_add(1);
+        let least = error.retry_after().unwrap_or_default().min(RETRY_AFTER_MAX);
+        self.due = Some(Instant::now() + pause(self.failures, least));
+        self.failed = Some((self.attempts, error));
+    }
 }
 
 impl Dialer {
@@ -59,16 +70,8 @@ impl Dialer {
         addresses: &[Address],
         options: ClientOptions,
     ) -> Result<Dialer, ClientError> {
-        if !(1..=ADDRESSES_MAX).contains(&addresses.len()) {
-            return Err(ClientError::InvalidOption("a client has 1 to 64 addresses"));
-        }
-        let targets = addresses.iter().map(|address| {
-            let invalid =
-                |reason| ClientError::InvalidAddress { address: address.as_ref().to_owned(), reason };
-            parse(address.as_ref()).map_err(invalid)
-        });
-        let targets = targets.collect::<Result<_, _>>()?;
-        Ok(Dialer { targets, options, line: Mutex::new(Line::default()), settled: Condvar::new() })
+        let connector = Connector::new(addresses, options)?;
+        Ok(Dialer { connector, line: Mutex::new(Line::default()), settled: Condvar::new() })
     }
 
     /// The connection in use, if it seems to take calls.
@@ -81,7 +84,7 @@ impl Dialer {
     /// # Errors
     /// There is none to be had, or not by `deadline`.
     pub(super) fn link(&self, deadline: Option<Instant>) -> Result<Arc<Link>, ClientError> {
-        let in_use = self.line.lock().link.as_ref().filter(|link| link.is_open()).map(Arc::clone);
+        let in_use = self.line.lock().open().map(Arc::clone);
         in_use.map_or_else(|| blocking(|| self.await_link(deadline)), Ok)
     }
 
@@ -121,116 +124,86 @@ impl Dialer {
                 _ => break,
             }
         }
-        let stale = line.link.take_if(|link| !link.is_draining());
-        line.dialing = true;
-        line.attempts += 1;
-        line.failed = None;
+        let stale = line.begin();
         drop(line);
         drop(stale);
+        self.attempt(deadline)
+    }
+
+    /// What [`Line::begin`] has begun.
+    fn attempt(&self, deadline: Option<Instant>) -> Result<Arc<Link>, ClientError> {
         let mut attempt = Attempt { dialer: self, result: None };
-        let result = self.dial(deadline).map(Arc::new);
+        let result = self.connector.connect(deadline).map(Arc::new);
         attempt.result = Some(result.clone());
         result
     }
 
-    /// One attempt, addresses and greeting together.
-    fn dial(&self, deadline: Option<Instant>) -> Result<Link, ClientError> {
-        let patience = Instant::now().checked_add(self.options.connect_timeout);
-        let limit = match (patience, deadline) {
-            (Some(patience), Some(deadline)) => Some(patience.min(deadline)),
-            (patience, deadline) => patience.or(deadline),
+    /// Does this error of a call say that its server is not there, and may soon be? No server has had the call then.
+    pub(super) fn is_absence(&self, error: &ClientError) -> bool {
+        let in_place_of_welcome = || {
+            let line = self.line.lock();
+            line.open().is_none() && matches!(line.failed, Some((_, ClientError::Draining { .. })))
         };
-        self.dial_any(limit).map_err(|error| match error {
-            // It was the call's own deadline: others may still have time.
-            ClientError::Connect { kind: ErrorKind::TimedOut, .. }
-                if deadline.is_some_and(|deadline| Instant::now() >= deadline) =>
-            {
-                ClientError::late(false)
-            }
-            error => error,
-        })
+        // A server that stops refuses calls, too, of connections that it has.
+        passes(error) && (!matches!(error, ClientError::Draining { .. }) || in_place_of_welcome())
     }
 
-    /// The first target that takes us; the time left is shared among those still to be tried.
-    fn dial_any(&self, limit: Option<Instant>) -> Result<Link, ClientError> {
-        let mut others = self.targets.len() as u32;
-        let (last, before) = self.targets.split_last().expect("`new` lets no empty list in");
-        for target in before {
-            let limit = limit.map(|limit| {
-                let now = Instant::now();
-                now + limit.saturating_duration_since(now) / others
-            });
-            match self.dial_one(target, limit) {
-                Ok(link) => return Ok(link),
-                Err(error) => log::debug!("the next address is tried: {error}"),
-            }
-            others -= 1;
-        }
-        self.dial_one(last, limit)
-    }
-
-    fn dial_one(&self, target: &Target, limit: Option<Instant>) -> Result<Link, ClientError> {
-        self.connect(target, limit).and_then(|stream| self.greet(target, stream, limit))
-    }
-
-    /// Tries each address the name has; the time left is shared among those still to be tried.
-    fn connect(&self, target: &Target, limit: Option<Instant>) -> Result<TcpStream, ClientError> {
-        let addresses = target.resolve().map_err(|error| target.failed(&error))?;
-        let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
-        for (tried, address) in addresses.iter().enumerate() {
-            let others = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
-            let connected = match limit {
-                None => TcpStream::connect(address),
-                Some(limit) => match time_left(limit) {
-                    Ok(left) => TcpStream::connect_timeout(address, (left / others).max(MS)),
-                    Err(error) => Err(error),
-                },
-            };
-            match connected {
-                Ok(stream) => return Ok(stream),
-                Err(error) => last = error,
-            }
-        }
-        Err(target.failed(&last))
-    }
-
-    fn greet(&self, target: &Target, stream: TcpStream, limit: Option<Instant>) -> Result<Link, ClientError> {
-        let mut exchange = Exchange::new(self.options.reply_bytes_max);
-        let welcome = self.welcome(target, &stream, &mut exchange, limit)?;
-        let prepared =
-            stream.set_read_timeout(None).and_then(|()| stream.set_write_timeout(Some(WRITE_SLICE)));
-        prepared.map_err(|error| target.failed(&error))?;
-        log::debug!("connected to {target} ({})", welcome.server);
-        Link::new(stream, welcome, exchange, self.options.reply_bytes_max)
-    }
-
-    /// Says hello and waits for the answer.
-    fn welcome(
+    /// Waits, after an attempt that failed with `error`, until there is a connection, and makes the attempts that are
+    /// due. Waits at most half of the time that is left, so that the last attempts are near the deadline.
+    ///
+    /// # Errors
+    /// That of the last attempt: once `deadline` passes or `go_on` says no, or at once if it does not pass.
+    pub(super) fn await_server(
         &self,
-        target: &Target,
-        mut stream: &TcpStream,
-        exchange: &mut Exchange,
-        limit: Option<Instant>,
-    ) -> Result<Welcome, ClientError> {
-        let hello = exchange::greeting(&self.options.name);
-        // A server that refuses has perhaps closed by now, and yet said why.
-        let unsent = stream.set_nodelay(true).and_then(|()| stream.write_all(&hello)).err();
+        mut error: ClientError,
+        deadline: Instant,
+        go_on: &mut GoOn<'_>,
+    ) -> Result<(), ClientError> {
+        let mut line = self.line.lock();
+        let (mut seen, mut since) = (line.attempts, Instant::now());
         loop {
-            match exchange.next_event()? {
-                Some(Event::Welcome(welcome)) => return Ok(welcome),
-                Some(Event::GoAway { status, fault }) => {
-                    return Err(match Status::from_code(status) {
-                        Some(status) => ClientError::refused(status, fault, ""),
-                        None => ClientError::UnknownStatus(status),
-                    });
-                }
-                Some(_) => unreachable!("an exchange lets nothing else come first"),
-                None => {}
+            if line.open().is_some() {
+                return Ok(());
             }
-            let read = read(stream, exchange.space(), limit);
-            let read = read.map_err(|error| target.failed(unsent.as_ref().unwrap_or(&error)))?;
-            exchange.filled(read);
+            let now = Instant::now();
+            if let Some((number, failed)) = line.failed.as_ref().filter(|(number, _)| *number > seen) {
+                (seen, since, error) = (*number, now, failed.clone());
+            }
+            if now >= deadline || !passes(&error) {
+                return Err(error);
+            }
+            let half = (deadline.saturating_duration_since(since) / 2).max(ATTEMPTS_APART);
+            let due = line.due.map_or(now, |due| due.min(since + half));
+            if line.dialing || now < due {
+                let until = if line.dialing { deadline } else { due.min(deadline) };
+                self.settled.wait_until(&mut line, until.min(now + SLICE));
+                drop(line);
+                if !go_on() {
+                    return Err(error);
+                }
+            } else {
+                let stale = line.begin();
+                drop(line);
+                drop(stale);
+                match self.attempt(Some(deadline)) {
+                    Ok(_) => return Ok(()),
+                    // Why there was no server before says more than that the time is over.
+                    Err(ClientError::DeadlineExceeded { .. }) => return Err(error),
+                    // It stands in the line.
+                    Err(_) => {}
+                }
+            }
+            line = self.line.lock();
         }
+    }
+}
+
+/// May an attempt that failed so succeed a little later?
+fn passes(error: &ClientError) -> bool {
+    match error {
+        ClientError::Connect { kind, .. } => !is_lasting(*kind),
+        ClientError::Draining { retry_after } => retry_after.is_none_or(|after| after <= RETRY_AFTER_MAX),
+        _ => false,
     }
 }
 
@@ -245,132 +218,16 @@ impl Drop for Attempt<'_> {
         let (mut line, mut stale) = (self.dialer.line.lock(), None);
         line.dialing = false;
         match self.result.take() {
-            Some(Ok(link)) => stale = line.link.replace(link),
+            Some(Ok(link)) => {
+                (line.failures, line.due) = (0, None);
+                stale = line.link.replace(link);
+            }
             // Another caller's deadline says nothing to the others; the next of them tries.
             Some(Err(ClientError::DeadlineExceeded { .. })) | None => {}
-            Some(Err(error)) => line.failed = Some((line.attempts, error)),
+            Some(Err(error)) => line.fail(error),
         }
         drop(line);
         drop(stale);
         self.dialer.settled.notify_all();
-    }
-}
-
-const MS: Duration = Duration::from_millis(1);
-
-fn time_left(limit: Instant) -> io::Result<Duration> {
-    match limit.saturating_duration_since(Instant::now()) {
-        Duration::ZERO => Err(ErrorKind::TimedOut.into()),
-        left => Ok(left),
-    }
-}
-
-/// One read of at least a byte.
-fn read(mut stream: &TcpStream, space: &mut [u8], limit: Option<Instant>) -> io::Result<usize> {
-    loop {
-        stream.set_read_timeout(limit.map(time_left).transpose()?.map(|left| left.max(MS)))?;
-        match stream.read(space) {
-            Ok(0) => {
-                let closed = "the server closed the connection before its Welcome";
-                return Err(io::Error::new(ErrorKind::UnexpectedEof, closed));
-            }
-            Ok(bytes) => return Ok(bytes),
-            Err(error) => match error.kind() {
-                ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => {}
-                _ => return Err(error),
-            },
-        }
-    }
-}
-
-impl Target {
-    /// Asks the system's resolver, which has time-outs of its own.
-    fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
-        Ok((self.host.as_str(), self.port).to_socket_addrs()?.collect())
-    }
-
-    fn failed(&self, error: &io::Error) -> ClientError {
-        ClientError::Connect { address: self.to_string(), kind: error.kind(), message: error.to_string() }
-    }
-}
-
-impl std::fmt::Display for Target {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Target { host, port } = self;
-        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
-    }
-}
-
-/// `host`, `host:port`, `[IPv6]`, `[IPv6]:port`, or an IPv6 address alone.
-fn parse(text: &str) -> Result<Target, &'static str> {
-    let (host, port) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let (host, after) = rest.split_once(']').ok_or("the bracket is not closed")?;
-            host.parse::<Ipv6Addr>().map_err(|_| "there is no IPv6 address in the brackets")?;
-            match after.strip_prefix(':') {
-                Some(port) => (host, Some(port)),
-                None if after.is_empty() => (host, None),
-                None => return Err("only :port may follow the brackets"),
-            }
-        }
-        None if text.parse::<Ipv6Addr>().is_ok() => (text, None),
-        None => match text.split_once(':') {
-            Some((_, port)) if port.contains(':') => {
-                return Err("an IPv6 address with a port needs brackets");
-            }
-            Some((host, port)) => (host, Some(port)),
-            None => (text, None),
-        },
-    };
-    let word = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
-    if host.is_empty() {
-        return Err("there is no host");
-    }
-    if host.parse::<IpAddr>().is_err() && !host.chars().all(word) {
-        return Err("a host has letters, digits, dots and hyphens only");
-    }
-    let port = match port.map(str::parse) {
-        None => PORT,
-        Some(Ok(0)) | Some(Err(_)) => return Err("a port is a number from 1 to 65535"),
-        Some(Ok(port)) => port,
-    };
-    Ok(Target { host: host.to_owned(), port })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_hosts_with_or_without_a_port() {
-        for (text, host, port) in [
-            ("host", "host", 1352),
-            ("host:1", "host", 1),
-            ("127.0.0.1", "127.0.0.1", 1352),
-            ("127.0.0.1:65535", "127.0.0.1", 65535),
-            ("[::1]:99", "::1", 99),
-            ("[::1]", "::1", 1352),
-            ("::1", "::1", 1352),
-            ("a-b.example:2", "a-b.example", 2),
-        ] {
-            assert_eq!(parse(text), Ok(Target { host: host.to_owned(), port }), "{text}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_address_is_refused_with_a_reason() {
-        for text in
-            ["", ":1", "host:", "host:0", "host:65536", "host:x", "a b", "a/b", "[::1", "[::1]x", "[host]:1"]
-        {
-            assert!(parse(text).is_err(), "{text}");
-        }
-        assert_eq!(parse("::1:99:x"), Err("an IPv6 address with a port needs brackets"));
-    }
-
-    #[test]
-    fn a_target_is_shown_as_it_is_written() {
-        for text in ["host:1", "[::1]:99"] {
-            assert_eq!(parse(text).unwrap().to_string(), text);
-        }
     }
 }

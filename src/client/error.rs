@@ -100,7 +100,8 @@ pub enum ClientError {
         message: String,
     },
 
-    /// There is no connection. Nothing was sent.
+    /// There is no connection: the network or the system says so, or what answers is not a Boneyard server. Nothing was
+    /// sent.
     #[error("cannot connect to {address}: {message}")]
     Connect {
         /// Where to.
@@ -127,7 +128,7 @@ pub enum ClientError {
         /// False when the call was not sent, or the server says that it was not started.
         may_have_run: bool,
     },
-    /// The system gives no thread for the connection's reader or for the deadlines of futures.
+    /// The system gives no thread for a new connection. Nothing was sent.
     #[error("the system gives the client no thread: {0}")]
     NoThread(io::ErrorKind),
 
@@ -265,6 +266,7 @@ impl ClientError {
             | ClientError::Unencodable(_)
             | ClientError::Rejected { .. }
             | ClientError::Connect { .. }
+            | ClientError::NoThread(_)
             | ClientError::QueueFull { .. }
             | ClientError::Draining { .. }
             | ClientError::WouldBeLate { .. }
@@ -278,7 +280,6 @@ impl ClientError {
             ClientError::Disconnected { may_have_run, .. }
             | ClientError::DeadlineExceeded { may_have_run, .. } => !may_have_run,
             ClientError::ReplyTooLarge { .. }
-            | ClientError::NoThread(_)
             | ClientError::Panicked(_)
             | ClientError::BadResponse(_)
             | ClientError::UnknownStatus(_)

@@ -114,6 +114,11 @@ impl Exchange {
         assert!(self.end <= self.buffer.len(), "more was filled than there was space for");
     }
 
+    /// What came and is no event yet; after an error, from the wrong frame on.
+    pub(super) fn unread(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
+    }
+
     /// The next thing the server said; `None` while more bytes are needed.
     ///
     /// # Errors

@@ -14,21 +14,25 @@
 //! # }
 //! ```
 //!
-//! The way of a call: [`Client`] encodes the arguments and finds the connection (`dial`), the connection writes the
-//! frame and its reader thread finds the answer's slot (`connection`), the caller decodes it (`pending`). A blocking
-//! call goes that way as often (`attempts`) as is decent (`manners`). Threads: one reader a connection; one timer a
-//! client, once a future needs it; one helper while a socket takes no more bytes. They end by themselves ([`settle`]).
+//! The way of a call: [`Client`] encodes the arguments and finds the connection (`dial`, `connect`, `lookup`), the
+//! connection writes the frame and its reader thread finds the answer's slot (`connection`), the caller decodes it
+//! (`pending`). A blocking call goes that way as often (`attempts`) as is decent (`manners`). Threads: one reader a
+//! connection; one timer a client, once a future needs it; one helper while a socket takes no more bytes; one for each
+//! name while it is looked up. They end by themselves ([`settle`]).
 //!
 //! This file knows types and names; it knows no sockets. Invariants: a call's number is used once in the life of a
 //! client, whatever the connection; a method's number is looked up anew on each connection.
 
+mod address;
 mod attempts;
 mod bytes;
+mod connect;
 mod connection;
 mod dial;
 mod error;
 pub mod exchange;
 mod foreign;
+mod lookup;
 mod manners;
 mod nearest;
 mod options;
@@ -38,12 +42,12 @@ mod session;
 mod threads;
 mod timer;
 
+pub use address::PORT;
 pub use bytes::BytesMethod;
 pub use connection::Canceller;
-pub use dial::{ADDRESSES_MAX, PORT};
 pub use error::{Blame, ClientError, Side};
 pub use foreign::{Tried, Unsent};
-pub use options::{ClientOptions, DEADLINE, NAME_BYTES_MAX, RETRIES};
+pub use options::{ClientOptions, DEADLINE, KEEPALIVE, KEEPALIVE_MAX, NAME_BYTES_MAX, RETRIES};
 pub use pending::{Pending, Reply, Times};
 pub use session::Session;
 pub use threads::settle;
@@ -62,6 +66,9 @@ use session::Attached;
 use std::time::{Duration, Instant};
 use timer::Timer;
 
+/// Most addresses of a client.
+pub const ADDRESSES_MAX: usize = 64;
+
 /// Connections a call tries when each takes no more calls before this one is sent.
 const CONNECTIONS_TRIED_MAX: usize = 3;
 
@@ -75,13 +82,15 @@ type Write<'a> = dyn Fn(&mut Vec<u8>) -> Result<(), WireError> + 'a;
 ///
 /// Nothing is run twice by itself, unless the method is [idempotent](Method::idempotent). The blocking calls
 /// ([`Client::call`], [`Client::call_timed`], [`Client::call_json`]) are made again, after a short wait, when they were
-/// certainly not started: the server refused them for load or because it stops ([`Blame::Overload`]), or there was no
-/// connection to send them on, unless all of the connect timeout was spent on it. Those of an idempotent method are
-/// made again also when the connection was lost while they were out, and may be [hedged](ClientOptions::hedge_after).
+/// certainly not started: the server refused them for load or because it stops ([`Blame::Overload`]), or the connection
+/// was lost before they were written. Those of an idempotent method are made again also when the connection was lost
+/// while they were out, and may be [hedged](ClientOptions::hedge_after).
 ///
 /// All of this ends with the call's deadline, with [`ClientOptions::retries`], and with the budget that a client has
-/// for it: one repetition or hedge for every ten calls, and ten saved, with which it begins. A call sent by
-/// [`Client::start`] is one attempt.
+/// for it: one repetition or hedge for every ten calls, and ten saved, with which it begins. Calls refused because the
+/// server stops do not cost it, nor do those that were never written. Where there is no server, a call
+/// [waits for it](ClientOptions::wait_for_server). A call sent by [`Client::start`] is one attempt, and is told at once
+/// that there is no server.
 ///
 /// What handlers keep for a client ends with the connection, save in a [`Session`].
 #[derive(Debug, Clone)]
@@ -111,7 +120,8 @@ impl Shared {
 
 impl Client {
     /// A client for `host:port`. Reads the text only: **the first call connects.** The port is 1352 where it is left
-    /// out; an IPv6 address with a port stands in brackets, `[::1]:1352`.
+    /// out; an IPv6 address with a port stands in brackets, `[::1]:1352`, and a link-local one has its zone,
+    /// `[fe80::1%eth0]:1352`.
     ///
     /// # Errors
     /// [`ClientError::InvalidAddress`].
@@ -232,7 +242,14 @@ impl Client {
     /// # Errors
     /// [`ClientError::Connect`] and the like.
     pub fn methods(&self) -> Result<Vec<String>, ClientError> {
-        let link = self.shared.dialer.link(self.due()?)?;
+        let due = self.due()?;
+        let link = loop {
+            match self.shared.dialer.link(due) {
+                Ok(link) => break link,
+                Err(error) if self.is_waited_out(&error) => self.await_server(error, due, &mut || true)?,
+                Err(error) => return Err(error),
+            }
+        };
         let mut names: Vec<String> = link.methods().map(str::to_owned).collect();
         names.sort();
         Ok(names)

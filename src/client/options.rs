@@ -12,6 +12,12 @@ pub const DEADLINE: Duration = Duration::from_secs(10);
 /// How many times more than once a call is sent at most, when nothing else is said.
 pub const RETRIES: u32 = 2;
 
+/// After how much silence the system asks whether the server is still there, when nothing else is said.
+pub const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// Longest [`ClientOptions::keepalive`].
+pub const KEEPALIVE_MAX: Duration = Duration::from_secs(7200);
+
 /// Longest [`ClientOptions::name`], in bytes.
 pub const NAME_BYTES_MAX: usize = 256;
 
@@ -25,6 +31,8 @@ pub struct ClientOptions {
     pub(super) retries: u32,
     pub(super) hedge_after: Option<Duration>,
     pub(super) throttle: bool,
+    pub(super) wait_for_server: bool,
+    pub(super) keepalive: Option<Duration>,
 }
 
 impl Default for ClientOptions {
@@ -37,6 +45,8 @@ impl Default for ClientOptions {
             retries: RETRIES,
             hedge_after: None,
             throttle: true,
+            wait_for_server: true,
+            keepalive: Some(KEEPALIVE),
         }
     }
 }
@@ -49,7 +59,7 @@ impl ClientOptions {
     }
 
     /// How long one attempt to connect may take, over all addresses of the host and with the greeting; default 5 s,
-    /// not 0. The shorter of this and the call's deadline holds. The system's name resolver keeps its own time.
+    /// not 0; the lookup of the name included. The shorter of this and the call's deadline holds.
     pub fn connect_timeout(self, connect_timeout: Duration) -> Self {
         ClientOptions { connect_timeout, ..self }
     }
@@ -66,9 +76,9 @@ impl ClientOptions {
     }
 
     /// How many times a blocking call is made again at most, beyond the first; default 2, and 0 makes none again. Each
-    /// wait is drawn at random, below 10 ms for the first, twice that for the next and so on up to 1 s: with the
-    /// default a call rides out a moment, with 10 a restart of some seconds. [`super::Client`] says which calls are
-    /// made again.
+    /// wait is drawn at random, below 10 ms for the first, twice that for the next and so on up to 1 s.
+    /// [`super::Client`] says which calls are made again. Waits for a server that is not there are
+    /// [another matter](Self::wait_for_server).
     pub fn retries(self, retries: u32) -> Self {
         ClientOptions { retries, ..self }
     }
@@ -89,11 +99,35 @@ impl ClientOptions {
         ClientOptions { throttle, ..self }
     }
 
+    /// Whether a blocking call that finds no server waits for one, until its deadline (10 s for a call without one);
+    /// default true. Nothing of the call was sent then: the connection was refused or reset, the name was not found,
+    /// what answered is no Boneyard server, or the server stops. All calls of a client that wait share one attempt at
+    /// a time and the waits between attempts, which are drawn at random below a bound that grows to 1 s. They count
+    /// neither as retries nor to the budget of retries. If the time is over, the error is that of the last attempt.
+    ///
+    /// False, or no [retries](Self::retries): the call fails after the retries of any other call, or at once.
+    pub fn wait_for_server(self, wait_for_server: bool) -> Self {
+        ClientOptions { wait_for_server, ..self }
+    }
+
+    /// After so much silence of a connection the system asks the server's machine whether it is still there, three
+    /// times within as long again, and then gives the connection up: its calls end with
+    /// [`ClientError::Disconnected`]. Default 60 s; 1 s to 2 h, in whole seconds. So it does with a server which has
+    /// not acknowledged, or has had no room for, what was sent to it for twice as long. `None` never asks: a call
+    /// without a deadline may then wait for ever for a machine that is gone.
+    pub fn keepalive(self, keepalive: impl Into<Option<Duration>>) -> Self {
+        ClientOptions { keepalive: keepalive.into(), ..self }
+    }
+
     pub(super) fn check(&self) -> Result<(), ClientError> {
         let rules = [
             (!self.connect_timeout.is_zero(), "connect_timeout is 0"),
             (self.name.len() <= NAME_BYTES_MAX, "name is over 256 bytes"),
             (self.reply_bytes_max >= REPLY_PRELUDE_BYTES, "reply_bytes_max is under 12"),
+            (
+                self.keepalive.is_none_or(|time| (Duration::from_secs(1)..=KEEPALIVE_MAX).contains(&time)),
+                "keepalive is under 1 s or over 2 hours",
+            ),
             (self.reply_bytes_max <= BODY_BYTES_MAX, "reply_bytes_max is over 64 MiB"),
         ];
         match rules.into_iter().find(|(holds, _)| !holds) {

@@ -183,7 +183,8 @@ impl<Response> Pending<Response> {
             if let Err(error) = self.shared.timer.add(deadline, self.call, &self.slot) {
                 self.done = true;
                 self.link.forget(self.call, false);
-                return Poll::Ready(Err(error));
+                let reason = error.to_string();
+                return Poll::Ready(Err(ClientError::Disconnected { may_have_run: true, reason }));
             }
             self.timed = true;
         }

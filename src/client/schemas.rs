@@ -8,7 +8,7 @@
 //! outcomes are kept than the program has types for it.
 
 use super::Client;
-use super::attempts::Call;
+use super::attempts::{Call, before_the_call};
 use super::connection::Link;
 use super::error::ClientError;
 use crate::schema::{Describe, Schema, Shapes, first_difference};
@@ -112,13 +112,7 @@ impl Client {
         // Its own types are not compared: that would be asked in turn.
         let call = Call { deadline: patience, describe: None, ..self.typed(SCHEMA, &write)? };
         let Some(pending) = self.outside().send_on(link, &call, patience)? else { return Ok(None) };
-        match pending.wait() {
-            Ok(schema) => Ok(Some(schema)),
-            // The call itself was not sent; on another connection it can be.
-            Err(ClientError::Disconnected { .. }) => Ok(None),
-            Err(ClientError::DeadlineExceeded { .. }) => Err(ClientError::late(false)),
-            Err(error) => Err(error),
-        }
+        before_the_call(pending.wait())
     }
 }
 

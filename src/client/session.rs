@@ -6,7 +6,7 @@
 //!
 //! Invariant: no lock is held over I/O.
 
-use super::attempts::Call;
+use super::attempts::{Call, before_the_call};
 use super::connection::Link;
 use super::error::ClientError;
 use super::pending::Slot;
@@ -121,16 +121,11 @@ impl Client {
         let write = |out: &mut Vec<u8>| Codec::Bincode.encode(&session.ticket, out);
         let call = Call { deadline: patience, ..self.typed(ATTACH, &write)? };
         let Some(pending) = self.outside().send_on(link, &call, patience)? else { return Ok(None) };
-        match pending.wait() {
-            Ok(number) => {
-                *session.place.lock() = (Arc::downgrade(link), number);
-                Ok(Some(number))
-            }
-            // The call itself was not sent; on another connection it can be.
-            Err(ClientError::Disconnected { .. }) => Ok(None),
-            Err(ClientError::DeadlineExceeded { .. }) => Err(ClientError::late(false)),
-            Err(error) => Err(error),
+        let number = before_the_call(pending.wait())?;
+        if let Some(number) = number {
+            *session.place.lock() = (Arc::downgrade(link), number);
         }
+        Ok(number)
     }
 }
 

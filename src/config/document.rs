@@ -24,7 +24,7 @@ const SET: [&str; 3] = ["Ports", "<Port>", "<Port>_TCPIPAddress"];
 /// Text of the shipped `server.ini`, lines ended by LF.
 pub fn server_ini() -> String {
     let mut text = String::from(
-        "# Settings of a Boneyard server. This file is made from the table in src/config/keys.\n\
+        "# Settings of a Boneyard server, as `boneyard check --template` writes them.\n\
          #\n\
          # A line is key=value or a comment; a comment begins with # or ; at the start of its line.\n\
          # Here # begins an explanation and ; a setting that is switched off and shown at its default\n\

@@ -40,6 +40,7 @@ pub use address::{ADMIN_PORT, DEFAULT_PORT, ListenAddress};
 pub use advice::{Ceiling, Machine, Warning, advise};
 pub use error::{ConfigError, ConfigErrors, Problem};
 pub use in_force::InForce;
+pub(crate) use parse::nearest;
 pub use report::{Report, Trial};
 pub use sizing::PoolRule;
 pub use socket::{AdminSocket, SOCKET_PATH_BYTES_MAX};

@@ -248,7 +248,7 @@ impl Reader {
                 return;
             }
             Target::Server(_) | Target::Port(..) | Target::Nothing => {
-                let unknown = error(Problem::UnknownKey, "a key of docs/SETTINGS.md".to_owned());
+                let unknown = error(Problem::UnknownKey, "a key that `check --template` explains".to_owned());
                 self.errors
                     .push(unknown.wrong("unknown key").hint(suggestion(nearest(&entry.key, self.known()))));
                 return;
@@ -385,7 +385,7 @@ fn suggestion(near: Option<String>) -> String {
 }
 
 /// The known name that is nearest, if it is so near that a slip of the hand explains the difference.
-fn nearest(found: &str, known: Vec<String>) -> Option<String> {
+pub(crate) fn nearest(found: &str, known: Vec<String>) -> Option<String> {
     let (steps, name) = known.into_iter().map(|name| (distance(found, &name), name)).min()?;
     (steps <= 1 + name.len() / 5 && steps < name.len()).then_some(name)
 }

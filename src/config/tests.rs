@@ -131,14 +131,14 @@ fn unknown_keys_name_the_nearest() {
     for (line, expected) in [
         (
             "Server_Pool_Task=40",
-            "unknown key, expected a key of docs/SETTINGS.md; did you mean Server_Pool_Tasks?",
+            "unknown key, expected a key that `check --template` explains; did you mean Server_Pool_Tasks?",
         ),
-        ("Prots=TCPIP", "unknown key, expected a key of docs/SETTINGS.md; did you mean Ports?"),
+        ("Prots=TCPIP", "unknown key, expected a key that `check --template` explains; did you mean Ports?"),
         (
             "LAN2_PoolTasks=4",
-            "unknown key, expected a key of docs/SETTINGS.md; did you mean LAN2_Pool_Tasks?",
+            "unknown key, expected a key that `check --template` explains; did you mean LAN2_Pool_Tasks?",
         ),
-        ("Replication_Time_Limit=40", "unknown key, expected a key of docs/SETTINGS.md"),
+        ("Replication_Time_Limit=40", "unknown key, expected a key that `check --template` explains"),
         (
             "LAN9_Pool_Tasks=40",
             "no port LAN9 in Ports or DisabledPorts, expected the name of a listed port; did you mean LAN2_Pool_Tasks?",
@@ -165,7 +165,7 @@ fn all_errors_of_a_file_at_once_in_the_order_of_lines() {
         "server.ini:2: Server_Pool_Tasks=forty: expected a whole number from 1 to 4096",
         "server.ini:3: junk: not a setting, expected key=value",
         "server.ini:4: [Sever]: unknown section, expected [Server] or [Notes]",
-        "server.ini:5: Server_Queue_Limt=5: unknown key, expected a key of docs/SETTINGS.md; did you mean Server_Queue_Limit?",
+        "server.ini:5: Server_Queue_Limt=5: unknown key, expected a key that `check --template` explains; did you mean Server_Queue_Limit?",
         "server.ini:6: Server_pool_tasks=3: given before in line 2, expected each key once",
         "server.ini:7: LAN9_Pool_Tasks=1: no port LAN9 in Ports or DisabledPorts, expected the name of a listed port; did you mean LAN2_Pool_Tasks?",
         "server.ini:9: LAN2_TCPIPAddress=0,10.0.0.1:7: port TCPIP has 10.0.0.1:7 in line 8, expected an address of its own for each enabled port",

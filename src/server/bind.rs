@@ -11,10 +11,11 @@ use crate::sync::Arc;
 use mio::net::TcpListener;
 use mio::{Interest, Poll, Waker};
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{Error, ErrorKind};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::time::Duration;
+
+pub(super) use crate::net::Silence;
 
 /// Clients that may wait to be accepted; the system may allow fewer.
 const BACKLOG: i32 = 4096;
@@ -22,38 +23,9 @@ const BACKLOG: i32 = 4096;
 /// Numbers that the system may choose before one is free at all addresses of a name.
 const NUMBERS_MAX: u32 = 16;
 
-/// Times the system asks a silent peer before it gives it up.
-const PROBES: u32 = 3;
-
-/// When the system itself gives up a peer that is silent. `None` is never, or when the system thinks best.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Silence {
-    /// Nothing comes: when to ask for the first time.
-    keepalive: Option<Duration>,
-    /// What was sent is not acknowledged, or finds no room there.
-    unacknowledged: Option<Duration>,
-}
-
 impl Silence {
     pub(super) fn of(config: &Config) -> Silence {
-        let (keepalive, send) = (config.keepalive.value, config.send_timeout.value);
-        // As long as the questions take. Who may leave replies unread for longer must not be given up for that, and
-        // this time is also that of a peer which has no room.
-        let unacknowledged = keepalive.zip(send).map(|(keepalive, send)| 2 * keepalive.max(send));
-        Silence { keepalive, unacknowledged }
-    }
-
-    /// Sockets accepted from this one are the same: nothing is to be set for each of them.
-    fn apply(self, socket: &Socket) -> std::io::Result<()> {
-        if let Some(time) = self.keepalive {
-            let between = (time / PROBES).max(Duration::from_secs(1));
-            let times = TcpKeepalive::new().with_time(time).with_interval(between);
-            socket.set_tcp_keepalive(&times.with_retries(PROBES))?;
-        }
-        match self.unacknowledged {
-            Some(_) => socket.set_tcp_user_timeout(self.unacknowledged),
-            None => Ok(()),
-        }
+        Silence::new(config.keepalive.value, config.send_timeout.value)
     }
 }
 
@@ -223,6 +195,8 @@ fn watch(mut sockets: Vec<TcpListener>) -> std::io::Result<Bound> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::PROBES;
+    use std::time::Duration;
 
     const S: Duration = Duration::from_secs(1);
 

@@ -20,6 +20,8 @@ use throttle::Throttle;
 #[derive(Debug)]
 pub(super) struct Manners {
     retries: u32,
+    /// Do calls wait for a server that is not there?
+    waits: bool,
     hedge_after: Option<Duration>,
     budget: Budget,
     /// `None` where the options say so.
@@ -30,6 +32,7 @@ impl Manners {
     pub(super) fn new(options: &ClientOptions) -> Manners {
         Manners {
             retries: options.retries,
+            waits: options.wait_for_server && options.retries > 0,
             hedge_after: options.hedge_after,
             budget: Budget::new(),
             throttle: options.throttle.then(|| Mutex::new(Throttle::new(Instant::now()))),
@@ -72,6 +75,11 @@ impl Manners {
         }
     }
 
+    /// Does a call wait for its server, where there is none?
+    pub(super) fn waits(&self) -> bool {
+        self.waits
+    }
+
     /// How long to wait before a call that failed with `error` is made again, for the `number`th time, from 1. `None`
     /// when it must not be, or cannot in time, or the server asks for much patience.
     pub(super) fn wait(
@@ -87,9 +95,9 @@ impl Manners {
         if error.retry_after().is_some_and(|after| after > RETRY_AFTER_MAX) {
             return None;
         }
-        let wait = backoff::wait(number, error.retry_after().unwrap_or_default(), fastrand::f64());
+        let wait = pause(number, error.retry_after().unwrap_or_default());
         let in_time = deadline.is_none_or(|deadline| Instant::now() + wait < deadline);
-        (in_time && self.budget.spend()).then_some(wait)
+        (in_time && (costs_nothing(error) || self.budget.spend())).then_some(wait)
     }
 
     /// How long a call waits for its answer before it is hedged, if ever.
@@ -104,7 +112,23 @@ impl Manners {
 }
 
 /// A server that asks a client to wait longer than this is left to the caller.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
+pub(super) const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
+
+/// How long to wait after an attempt that failed, from 1, where the server asks for `least`.
+pub(super) fn pause(number: u32, least: Duration) -> Duration {
+    backoff::wait(number, least, fastrand::f64())
+}
+
+/// Is no server troubled when such a call is made again? The connection is gone, or about to go, and a call on another
+/// is the first that its server hears of it.
+fn costs_nothing(error: &ClientError) -> bool {
+    matches!(error, ClientError::Draining { .. } | ClientError::Disconnected { may_have_run: false, .. })
+}
+
+/// Does what keeps a connection from being made stay so, until somebody changes the program or the machine?
+pub(super) fn is_lasting(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::InvalidInput | ErrorKind::PermissionDenied | ErrorKind::Unsupported)
+}
 
 /// May a call that failed so be made again, and may that help? Only what was refused for load or has lost its
 /// connection, and unless it is idempotent, only what no handler saw.
@@ -118,7 +142,8 @@ pub(super) fn may_repeat(error: &ClientError, idempotent: bool) -> bool {
         ClientError::Unavailable { status: Status::Restricted | Status::ConnectLimit, .. } => false,
         // Has had all the time an attempt may take.
         ClientError::Connect { kind: ErrorKind::TimedOut, .. } => false,
-        ClientError::Connect { .. } => true,
+        ClientError::Connect { kind, .. } => !is_lasting(*kind),
+        ClientError::NoThread(_) => true,
         ClientError::Disconnected { may_have_run, .. } => idempotent || !may_have_run,
         error => error.blame() == Blame::Overload && error.never_started(),
     }

@@ -3,12 +3,13 @@
 //! Pure text. Invariant: no line panics, and what is said of a wrong one shows it without control characters.
 
 use super::layout::plain;
+use crate::config::nearest;
 
 /// Why a line is no command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Wrong {
-    /// No word of the table begins so.
-    Unknown(String),
+    /// No word of the table begins so; one is near perhaps.
+    Unknown(String, Option<String>),
     /// Several do.
     Ambiguous(String, Vec<&'static str>),
     /// More is needed.
@@ -27,7 +28,10 @@ impl Wrong {
             format!("{what} arguments.  Enter 'HELP' for the correct syntax.\n{syntax}")
         };
         match self {
-            Wrong::Unknown(word) => format!("Command or option is not recognized: {}\n", plain(word)),
+            Wrong::Unknown(word, near) => {
+                let near = near.as_ref().map_or(String::new(), |near| format!("; did you mean {near}?"));
+                format!("Command or option is not recognized: {}{near}\n", plain(word))
+            }
             Wrong::Ambiguous(word, all) => {
                 format!("Command or option is ambiguous: {} could be {}\n", plain(word), all.join(", "))
             }
@@ -60,9 +64,12 @@ pub(super) fn words(line: &str) -> Result<Vec<String>, Wrong> {
 }
 
 /// The one of `all` that `word` is, or that alone begins with it; letter case is the same.
-pub(super) fn one_of(word: &str, all: impl Iterator<Item = &'static str>) -> Result<&'static str, Wrong> {
+pub(super) fn one_of(
+    word: &str,
+    all: impl Iterator<Item = &'static str> + Clone,
+) -> Result<&'static str, Wrong> {
     let mut found: Vec<&'static str> = Vec::new();
-    for candidate in all.filter(|candidate| begins(candidate, word)) {
+    for candidate in all.clone().filter(|candidate| begins(candidate, word)) {
         if candidate.len() == word.len() {
             return Ok(candidate);
         }
@@ -71,7 +78,7 @@ pub(super) fn one_of(word: &str, all: impl Iterator<Item = &'static str>) -> Res
         }
     }
     match found[..] {
-        [] => Err(Wrong::Unknown(word.to_owned())),
+        [] => Err(Wrong::Unknown(word.to_owned(), nearest(word, all.map(str::to_owned).collect()))),
         [one] => Ok(one),
         _ => Err(Wrong::Ambiguous(word.to_owned(), found)),
     }
@@ -102,7 +109,9 @@ mod tests {
         assert_eq!(of("TA"), Ok("tasks"));
         assert_eq!(of("Port"), Ok("port"));
         assert_eq!(of("po"), Err(Wrong::Ambiguous("po".to_owned(), vec!["port", "ports"])));
-        assert_eq!(of("x"), Err(Wrong::Unknown("x".to_owned())));
+        assert_eq!(of("x"), Err(Wrong::Unknown("x".to_owned(), None)));
+        let slip = of("taks").unwrap_err().text(None);
+        assert_eq!(slip, "Command or option is not recognized: taks; did you mean tasks?\n");
         assert!(!begins("é", "e") && !begins("aé", "ab"));
     }
 }

@@ -333,7 +333,7 @@ fn help(words: &[String]) -> Result<String, Failure> {
         _ => shown().filter(|command| command.begins_with(words)).collect(),
     };
     if found.is_empty() {
-        return Err(Wrong::Unknown(words.join(" ")).into());
+        return Err(Wrong::Unknown(words.join(" "), None).into());
     }
     let width = found.iter().map(|command| command.syntax().len()).max().unwrap_or(0);
     let mut page = Page::default();

@@ -1,0 +1,98 @@
+//! What every TCP socket of this crate needs that std does not offer, for servers and clients alike.
+//!
+//! Knows options of sockets; knows no protocol.
+
+use socket2::{SockRef, TcpKeepalive};
+use std::io::{Error, ErrorKind, Result};
+#[cfg(unix)]
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+/// Times the system asks a silent peer before it gives it up.
+pub(crate) const PROBES: u32 = 3;
+
+/// When the system itself gives up a peer that is silent. `None` is never, or when the system thinks best.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Silence {
+    /// Nothing comes: when to ask for the first time.
+    pub(crate) keepalive: Option<Duration>,
+    /// What was sent is not acknowledged, or finds no room there.
+    pub(crate) unacknowledged: Option<Duration>,
+}
+
+impl Silence {
+    /// `unread` is how long a peer may leave unread what was sent to it.
+    pub(crate) fn new(keepalive: Option<Duration>, unread: Option<Duration>) -> Silence {
+        // As long as the questions take. Who may leave bytes unread for longer must not be given up for that, and
+        // this time is also that of a peer which has no room.
+        let unacknowledged = keepalive.zip(unread).map(|(keepalive, unread)| 2 * keepalive.max(unread));
+        Silence { keepalive, unacknowledged }
+    }
+
+    /// For a connection, or for a socket that listens: those accepted from it are the same.
+    pub(crate) fn apply(self, socket: &impl AsFd) -> Result<()> {
+        let socket = SockRef::from(socket);
+        if let Some(time) = self.keepalive {
+            let between = (time / PROBES).max(Duration::from_secs(1));
+            let times = TcpKeepalive::new().with_time(time).with_interval(between);
+            socket.set_tcp_keepalive(&times.with_retries(PROBES))?;
+        }
+        match self.unacknowledged {
+            Some(_) => socket.set_tcp_user_timeout(self.unacknowledged),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Fails for a connection whose two ends are one socket. The system makes such a one when nobody listens at a port that
+/// it also chooses for outgoing connections. It is reset when it is dropped: closed in order, it would keep the
+/// server's port for a minute.
+///
+/// # Errors
+/// [`ErrorKind::ConnectionRefused`], as without the coincidence.
+#[cfg(any(feature = "client", feature = "admin"))]
+pub(crate) fn refuse_own_end(stream: &impl AsFd) -> Result<()> {
+    let socket = SockRef::from(stream);
+    let (near, far) = (socket.local_addr()?, socket.peer_addr()?);
+    if near.as_socket() != far.as_socket() || near.as_socket().is_none() {
+        return Ok(());
+    }
+    socket.set_linger(Some(Duration::ZERO))?;
+    Err(Error::new(ErrorKind::ConnectionRefused, "Connection refused (nobody listens there)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use socket2::{Domain, Socket, Type};
+    use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+
+    /// A socket that is connected to itself, as a connect from the very port makes it.
+    fn own_end(host: Ipv4Addr) -> (Socket, SocketAddr) {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((host, 0)).into()).unwrap();
+        let address = socket.local_addr().unwrap();
+        socket.connect(&address).unwrap();
+        (socket, address.as_socket().unwrap())
+    }
+
+    #[test]
+    fn a_connection_to_itself_counts_as_refused_and_leaves_the_port_free() {
+        let (socket, address) = own_end(Ipv4Addr::new(127, 9, 1, 3));
+        let error = refuse_own_end(&socket).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+        drop(socket);
+        // Without SO_REUSEADDR, which std sets: any state that is left of the connection is in the way.
+        let server = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        server.bind(&address.into()).expect("nothing holds the port");
+        server.listen(1).unwrap();
+    }
+
+    #[test]
+    fn a_connection_to_another_socket_is_let_be() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        refuse_own_end(&stream).unwrap();
+        refuse_own_end(&listener.accept().unwrap().0).unwrap();
+    }
+}
