@@ -7,7 +7,7 @@
 mod terminal;
 
 use super::admin::Admin;
-use super::{Exit, print, say, seconds};
+use super::{Exit, print, say, seconds, without_mark};
 use crate::admin::client::{Answer, Asker};
 use clap::Args;
 use std::io::{self, BufRead, ErrorKind, IsTerminal};
@@ -32,13 +32,18 @@ impl Console {
             Ok(asker) => asker,
             Err(exit) => return exit,
         };
+        if let Some(line) = self.commands.iter().find(|line| line.trim().contains(['\n', '\r'])) {
+            say(&format!("{:?} is more than one line: give each command a -c of its own", line.trim()));
+            return Exit::Given;
+        }
         let link = Link { asker, address: self.admin.address() };
         if !self.commands.is_empty() {
             link.carry_out(self.commands.into_iter().map(Ok))
         } else if io::stdin().is_terminal() {
             terminal::converse(link)
         } else {
-            link.carry_out(io::stdin().lock().lines())
+            let lines = io::stdin().lock().lines().enumerate();
+            link.carry_out(lines.map(|(at, line)| if at == 0 { line.map(without_mark) } else { line }))
         }
     }
 }
