@@ -176,9 +176,10 @@ impl RunningServer {
     /// without.
     #[cfg(feature = "admin")]
     fn open_admin(&mut self, config: &Config, insight: Arc<Insight>) -> Result<(), StartError> {
-        let Some((listener, whose)) = claim_admin(config)? else { return Ok(()) };
-        let address = whose.0.clone();
-        let cannot = |error| StartError::Admin { address, error };
+        let Some(address) = &config.admin_address.value else { return Ok(()) };
+        let Some((listener, token)) = claim_admin(config)? else { return Ok(()) };
+        let cannot = |error| StartError::Admin { address: address.to_string(), error };
+        let whose = (address.host.clone(), token);
         let admin = AdminServer::open(listener, whose, config.admin_patience, insight).map_err(cannot)?;
         self.admin = Some(admin);
         Ok(())
@@ -343,9 +344,7 @@ impl RunningServer {
 
 /// Takes the admin server's address and reads its token; `None` where there is to be no admin server.
 #[cfg(feature = "admin")]
-pub(super) fn claim_admin(
-    config: &Config,
-) -> Result<Option<(TcpListener, (String, Option<Token>))>, StartError> {
+pub(super) fn claim_admin(config: &Config) -> Result<Option<(TcpListener, Option<Token>)>, StartError> {
     let Some(address) = &config.admin_address.value else { return Ok(None) };
     let token = config.admin_token_file.value.as_deref().map(|path| {
         let wrong = |wrong| StartError::AdminToken { path: path.to_path_buf(), wrong };
@@ -360,7 +359,7 @@ pub(super) fn claim_admin(
         }
         bound => bound.map_err(cannot)?,
     };
-    Ok(Some((listener, (address.host.clone(), token))))
+    Ok(Some((listener, token)))
 }
 
 impl Drop for RunningServer {
