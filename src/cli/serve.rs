@@ -1,8 +1,8 @@
 //! `serve`: from a settings file to a server that serves, and from a signal to its orderly end.
 //!
 //! Knows the order of things: settings, log, services, signals, ports; then one signal, the stop, the verdict. Four
-//! signals end nothing: with SIGQUIT the log is told what every worker does, with SIGHUP the log file is opened anew, and
-//! SIGUSR1 and SIGUSR2 have no meaning.
+//! signals end nothing: with SIGQUIT the log is told what every worker does, with SIGHUP the log file is opened anew,
+//! and SIGUSR1 and SIGUSR2 have no meaning.
 //! Knows nothing of sockets and pools.
 //!
 //! Invariant: what the end needs (the signals, the thread that stops) is there before the first call is served, so

@@ -236,7 +236,7 @@ impl Server {
         let asked = Arc::clone(&source);
         let descriptors = machine::raise_descriptors();
         connections_max(&config, descriptors, 0)?;
-        let addresses = bind::resolve(&config.ports)?;
+        let addresses = bind::resolve(&config)?;
         let bind = |(port, addresses): (&PortConfig, &Vec<_>)| {
             bind::bind(port, addresses, Silence::of(&config), Purpose::Serve)
         };

@@ -4,6 +4,7 @@
 //! unless the one who types has been asked.
 
 use super::{Link, leaves, say_refusal};
+use crate::cli::plain::plain;
 use crate::cli::{Exit, print, say};
 use crate::insight::console::stops_the_server;
 use rustyline::completion::Completer;
@@ -120,7 +121,11 @@ impl Completer for Words {
 
     fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
         let lines = self.0.asker.command(WORDS).ok().filter(|answer| answer.is_ok());
-        Ok(completions(&line[..at], &lines.map(|answer| answer.text).unwrap_or_default()))
+        // What is shown as a choice is foreign text, too.
+        Ok(completions(
+            &line[..at],
+            &lines.map(|answer| plain(&answer.text).into_owned()).unwrap_or_default(),
+        ))
     }
 }
 

@@ -398,6 +398,8 @@ fn what_is_not_understood_says_why_and_does_nothing() {
           Syntax: set configuration KEY=VALUE\n",
         ),
         ("\u{1b}[2J", "Command or option is not recognized: \\u{1b}[2J\n"),
+        ("show server\nquit", "A command is one line\n"),
+        ("show server\rquit", "A command is one line\n"),
         ("help me", "Command or option is not recognized: me\n"),
         ("show transactions now", "Command or option is not recognized: now\n"),
     ] {
