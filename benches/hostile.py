@@ -296,17 +296,19 @@ def over_their_limit(address, count, over):
 
 
 def full_queue(address, count, over):
-    """Together they keep the queue full (`Server_Queue_Limit=100`) and call on, most of it in vain."""
+    """Each has all calls out that it may, so that together they keep the queue full, and calls on."""
     in_vain(address, count, over, call(method_number(address, "load.sleep"), 1, struct.pack("<Q", 2)))
 
 
 # Crowds beside which the median is to be near what it is alone, too: they want no more than answers.
-ANSWERED = [empty_calls, no_methods, broken_chains, pings, cancels_of_nothing, over_their_limit, full_queue]
+ANSWERED = [empty_calls, no_methods, broken_chains, pings, cancels_of_nothing, over_their_limit]
 
-# Settings besides, of the servers that meet such a crowd. Those over their limit hold a worker each.
+# Calls a second of the client beside a crowd, where it is not RATE: no more than its part of what the server can do.
+RATES = {full_queue: 100}
+
+# Settings besides, of the servers that meet such a crowd. Those over their limit hold a worker each, in every round.
 BESIDES = {
-    over_their_limit: {"Server_Session_Calls": 1, "Server_Pool_Tasks": 60, "Server_Max_Concurrent_Trans": 60},
-    full_queue: {"Server_Queue_Limit": 100},
+    over_their_limit: {"Server_Session_Calls": 1, "Server_Pool_Tasks": 400, "Server_Max_Concurrent_Trans": 400},
 }
 
 # Name, what it does, and how many of it or how many a second there are, in full and in a smoke run.
@@ -323,7 +325,7 @@ KINDS = [
     ("pings", pings, 40, 8),
     ("cancels of nothing", cancels_of_nothing, 40, 8),
     ("over their limit", over_their_limit, 40, 8),
-    ("full queue", full_queue, 40, 8),
+    ("full queue", full_queue, 24, 24),
 ]
 
 
@@ -341,10 +343,10 @@ class Place:
             file.writelines(f"{key}={value}\n" for key, value in lines.items() if value is not None)
         return Server(["env", ALLOCATOR, self.programs / "boneyard", "serve", path], numbers)
 
-    def client(self, server, watch):
+    def client(self, server, watch, rate=RATE):
         """The client that behaves, and the most memory that the server had meanwhile."""
         seconds = self.options.seconds
-        options = ["-c", 1, "--rate", RATE, "-d", seconds, "--warm-up", 0.5]
+        options = ["-c", 1, "--rate", rate, "-d", seconds, "--warm-up", 0.5]
         command = [self.programs / "boneyard", "bench", server.address, "--json", *options]
         process = subprocess.Popen(command_on(None, command), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         try:
@@ -377,7 +379,7 @@ def beside(place, server, kind, count, watch):
         time.sleep(place.options.settle)
         if crowd.exitcode is not None:
             raise Failure(f"the crowd of {kind.__name__} ended by itself")
-        return place.client(server, watch)
+        return place.client(server, watch, RATES.get(kind, RATE))
     finally:
         over.set()
         crowd.join(20)
@@ -407,7 +409,7 @@ def measure_kind(place, name, kind, count):
         time.sleep(0.3)  # The connection that showed that the server is there has to go.
         start, descriptors = server.rss(), server.descriptors()
         for _ in range(place.options.rounds):
-            alone.append(place.client(server, []))
+            alone.append(place.client(server, [], RATES.get(kind, RATE)))
             crowded.append(beside(place, server, kind, count, watch))
             back = is_back(server, descriptors)
             if not back:
@@ -425,6 +427,7 @@ def measure_kind(place, name, kind, count):
         "grown": max(watch) - start,
         "back": back,
         "median_too": kind in ANSWERED,
+        "none_refused": kind is full_queue,
     }
     p99 = {when: found[when]["p99_ms"] for when in ("alone", "beside")}
     p50 = {when: found[when]["p50_ms"] for when in ("alone", "beside")}
@@ -447,7 +450,10 @@ def targets(record):
     """Each target: what it says, its bound, the figure, and whether it is met."""
     for row in record["kinds"]:
         name = row["name"]
-        for what in ["p50", "p99"] if row["median_too"] else ["p99"]:
+        if row["none_refused"]:
+            # Whoever calls beside them has its turn after one call of each.
+            yield f"{name}: calls refused", "0", row["refused"], row["refused"] == 0
+        for what in [] if row["none_refused"] else ["p50", "p99"] if row["median_too"] else ["p99"]:
             most, figure = 2 * row["alone"][f"{what}_ms"], row["beside"][f"{what}_ms"]
             yield f"{name}: {what}", f"at most {most:.2f} ms", figure, figure <= most
         grown = row["grown"] / MIB

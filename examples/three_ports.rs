@@ -3,17 +3,30 @@
 //! The classic mistake with such a server: ports and pools were raised, `Server_Max_Concurrent_Trans=20` was not.
 //! Then 100 of the 120 workers can only wait. Here 200 clients call at once while the handlers count how many of
 //! them run, first with a throttle of 20, then of 120: `cargo run --release --example three_ports -- 60` (seconds).
+//! Time counts once all permits were out at once, however slow the machine is.
 
 use boneyard::config::{Config, advise};
 use boneyard::server::machine;
 use boneyard::{Client, Method, Server};
 use std::error::Error;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 const WORK: Method<(), ()> = Method::new("demo.work");
 const CLIENTS: usize = 200;
+
+/// A machine on which all permits are not out by then is taken for a server that does not give them.
+const FAILURE: Duration = Duration::from_secs(60);
+
+/// The handlers' own count of themselves, which owes nothing to the server's.
+#[derive(Default)]
+struct Count {
+    running: u32,
+    peak: u32,
+    /// Since when all permits were out.
+    full: Option<Instant>,
+}
 
 fn main() -> Result<(), Box<dyn Error>> {
     let seconds = std::env::args().nth(1).map_or(Ok(2.0), |text| text.parse())?;
@@ -35,32 +48,45 @@ fn flood(throttle: u32, duration: Duration) -> Result<u64, Box<dyn Error>> {
     for warning in advise(&config, &machine::read()) {
         println!("  {}", warning.message);
     }
-    // The handlers' own count of themselves, which owes nothing to the server's.
-    let (running, peak) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
-    let most = Arc::clone(&peak);
+    let stage = Arc::new((Mutex::new(Count::default()), Condvar::new()));
+    let here = Arc::clone(&stage);
     let server = Server::new(config).handle(WORK, move |_, ()| {
-        most.fetch_max(running.fetch_add(1, SeqCst) + 1, SeqCst);
+        let (count, full) = &*here;
+        let mut count = count.lock().expect("no handler panics with it");
+        count.running += 1;
+        count.peak = count.peak.max(count.running);
+        if count.running == throttle && count.full.is_none() {
+            count.full = Some(Instant::now());
+            full.notify_all();
+        }
+        // Until then those that run wait for the others: what comes about does not hang on the machine's speed.
+        drop(full.wait_timeout_while(count, FAILURE, |count| count.full.is_none()));
         std::thread::sleep(Duration::from_millis(50)); // stands for a disk or a database
-        running.fetch_sub(1, SeqCst);
+        here.0.lock().expect("no handler panics with it").running -= 1;
         Ok(())
     });
     let server = server.start()?;
     let addresses: Vec<String> = server.ports().iter().map(|port| port.address().to_string()).collect();
 
-    let (answered, end) = (AtomicU64::new(0), Instant::now() + duration);
+    let (answered, begin) = (AtomicU64::new(0), Instant::now());
+    let goes_on = || match stage.0.lock().expect("no handler panics with it").full {
+        Some(full) => full.elapsed() < duration,
+        None => begin.elapsed() < FAILURE,
+    };
     std::thread::scope(|scope| {
         for n in 0..CLIENTS {
-            let (address, answered) = (&addresses[n % addresses.len()], &answered);
+            let (address, answered, goes_on) = (&addresses[n % addresses.len()], &answered, &goes_on);
             scope.spawn(move || {
-                let client = Client::connect(address).expect("an address of the server's own");
-                while Instant::now() < end {
+                let client =
+                    Client::connect(address).expect("an address of the server's own").with_deadline(None);
+                while goes_on() {
                     client.call(WORK, &()).expect("200 calls fit into three queues");
                     answered.fetch_add(1, SeqCst);
                 }
             });
         }
     });
-    let (answered, peak) = (answered.into_inner(), peak.load(SeqCst));
+    let (answered, peak) = (answered.into_inner(), stage.0.lock().expect("no handler panics with it").peak);
     println!("  {CLIENTS} clients, {answered} calls answered, at most {peak} ran at once");
     assert_eq!(peak, throttle, "never more than the throttle, and all of it was used");
     assert!(server.permits_peak() <= throttle);

@@ -13,7 +13,8 @@
 //! pool/                     threads, no sockets: workers, throttle, queue
 //! port/                     protocol logic, sans-IO
 //! stats/  service/          counters; methods, statuses, handlers
-//! config/  wire/  schema/  sync.rs  settings and sizing; frames as bytes; shapes of types; locks, channels, threads
+//! config/  wire/  schema/   settings and sizing; frames as bytes; shapes of types
+//! files.rs  sync.rs         files read, appended to, replaced; locks, channels, threads
 //! ```
 //! Imports run downward only. `docs/ARCHITECTURE.md` has the threads and the way of one transaction.
 //!
@@ -32,6 +33,7 @@ pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod config;
+mod files;
 #[cfg(feature = "server")]
 pub mod insight;
 #[cfg(any(feature = "client", feature = "server"))]

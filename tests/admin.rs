@@ -237,7 +237,10 @@ fn silent(admin: SocketAddr, count: usize, said: &[u8]) -> Vec<TcpStream> {
 #[test]
 fn health_is_answered_however_many_say_nothing() {
     let (server, admin) = start("");
+    let looks = "POST /console HTTP/1.1\r\nhost: localhost\r\nx-boneyard-console: 1\r\ncontent-length: 9\r\n\r\nshow stat";
+    let looks = (looks.to_owned() + "GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n").repeat(100);
     for (count, said) in [
+        (40, looks.as_bytes()),
         (33, &b""[..]),
         (100, b"GET /health/live HTTP/1.1\r\nhost: localhost\r\nx: "),
         (500, b""),
@@ -251,7 +254,9 @@ fn health_is_answered_however_many_say_nothing() {
             all.iter_mut().for_each(|stream| _ = stream.write(b"h"));
             let live = get(admin, "/health/live", &[]);
             assert_eq!((live.status, live.body.as_str()), (200, "live\n"), "{count} that said {said:?}");
-            assert_eq!(command(admin, "show server", &[COMMAND]).status, 200);
+            let looked = command(admin, "show server", &[COMMAND]).status;
+            // Who looks a lot takes turns with others who look.
+            assert!(looked == 200 || looked == 503 && said == looks.as_bytes(), "{looked}");
         }
         assert!(server.insight().visits().connections() <= 33);
     }

@@ -37,6 +37,7 @@ fn both_agree_on_whether_a_server_starts() {
     let port = "TCPIP_TCPIPAddress=127.0.0.1:0\nServer_Pool_Tasks=4\nServer_Max_Concurrent_Trans=4\n";
     let admin = "Admin_Address=127.0.0.1:0\n";
     let two = "Ports=A,B\nA_TCPIPAddress=[::]:47813\nB_TCPIPAddress=[::1%lo]:47813\nServer_Pool_Tasks=1\n";
+    let two_names = "TCPIP_TCPIPAddress=0.0.0.0:47814\nServer_Pool_Tasks=1\n";
     // A limit, the lines, whether a server starts.
     let cases = [
         ("-n 500", format!("{port}{admin}"), true),
@@ -51,6 +52,7 @@ fn both_agree_on_whether_a_server_starts() {
         ),
         ("-n 500", format!("{admin}TCPIP_TCPIPAddress=203.0.113.1:0\n"), false),
         ("-n 500", format!("{port}Admin_Address=127.0.0.1:0\nAdmin_Token_File=/nowhere/at/all\n"), false),
+        ("-n 500", format!("{two_names}Admin_Address=127.0.0.1:47814\n"), false),
         ("-n 500", format!("{port}{admin}Log_File=/nowhere/at/all.log\n"), true),
         ("-n 500", format!("{two}{admin}"), false),
         ("-n 500", format!("{port}{admin}Server_Queue_Limit=none\n"), false),

@@ -104,3 +104,34 @@ fn json_has_exactly_the_documented_names() {
     assert_eq!(names(&value["ports"][0]["pool_tasks"]), "line source value");
     assert_eq!(names(&value["max_concurrent_trans"]), "line source value");
 }
+
+/// The codes of sentences as the sources have them: the first text of a call of `say` or `warn`, or of a pair.
+fn codes() -> Vec<String> {
+    let sources = ["src/config/advice.rs", "src/config/footprint.rs", "src/cli/check.rs"];
+    let text = sources.map(|path| std::fs::read_to_string(root().join(path)).expect("a source")).concat();
+    let code = |line: &str| {
+        let line = line.trim();
+        let begins = ["say(\"", "warn(\"", "(\""].into_iter().find_map(|head| line.strip_prefix(head))?;
+        let (code, rest) = begins.split_once('"')?;
+        let named = code.contains('_') || code == "unlimited" || code == "descriptors";
+        let plain = code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        (named && plain && rest.starts_with(',')).then(|| code.to_owned())
+    };
+    let mut codes: Vec<_> = text.lines().filter_map(code).collect();
+    codes.sort();
+    codes.dedup();
+    codes
+}
+
+#[test]
+fn the_docs_name_every_warning_and_every_name_of_the_report() {
+    let docs = std::fs::read_to_string(root().join("docs/SETTINGS.md")).expect("the docs are there");
+    let codes = codes();
+    assert!(codes.len() >= 17, "{codes:?}");
+    let report = Report::new(&Config::from_text("", None, 2), &MACHINE).json();
+    let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+    let names = report.as_object().expect("an object").keys().cloned();
+    for name in codes.into_iter().chain(names) {
+        assert!(docs.contains(&format!("| `{name}` |")), "docs/SETTINGS.md has no row for {name}");
+    }
+}

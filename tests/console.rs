@@ -262,6 +262,20 @@ fn a_terminal_edits_completes_and_remembers() {
     assert_eq!(terminal.ended(), Some(0));
 }
 
+#[test]
+fn a_pipe_in_the_place_of_the_history_holds_nobody_up() {
+    let served = serve("");
+    let folder = served.directory.path().join("boneyard");
+    std::fs::create_dir(&folder).unwrap();
+    assert_eq!(run(command("mkfifo").arg(folder.join("history"))).code, Some(0));
+    let mut terminal = on_terminal(&served);
+    terminal.see(&format!("{}> ", served.admin));
+    terminal.keys("show serv\r");
+    terminal.see("Elapsed time:");
+    terminal.keys("exit\r");
+    assert_eq!(terminal.ended(), Some(0));
+}
+
 fn mode(path: &Path) -> u32 {
     let permissions: Permissions = std::fs::metadata(path).unwrap().permissions();
     permissions.mode() & 0o777

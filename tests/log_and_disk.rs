@@ -243,14 +243,14 @@ fn a_standard_error_that_nobody_reads_holds_up_no_call() {
     let directory = Directory::new();
     let file = directory.file("server.ini", &on_port(1356, None));
     let mut command = command(BONEYARD);
-    // Several lines for each connection.
+    // A line or two of the poll for each connection; those of the server about clients are bounded.
     command.arg("serve").arg(file).env("RUST_LOG", "trace");
     let mut server = Silent::start(&mut command, Stdio::piped());
     let address = served(1356);
     let mut client = Raw::connect(address);
     // More lines than the pipe (64 KiB) and the channel (4,096) hold.
     for _ in 0..60 {
-        come_and_go(address, 50);
+        come_and_go(address, 150);
         assert_eq!(client.call::<_, ()>("server.ping", &()), Ok(()));
     }
     let error = server.0.stderr.take().expect("it is piped");

@@ -41,7 +41,7 @@ fn a_handlers_call_does_not_wait_behind_the_calls_of_clients_and_is_not_refused_
         })
         .start()
         .unwrap();
-    let options = ClientOptions::default().deadline(Duration::from_secs(5)).retries(0);
+    let options = ClientOptions::default().deadline(Duration::from_secs(10)).retries(0);
     own.set(Client::connect_with(&server.address().to_string(), options).unwrap()).unwrap();
     // So that the server knows what the method costs.
     let mut client = Raw::connect(server.address());
@@ -49,12 +49,12 @@ fn a_handlers_call_does_not_wait_behind_the_calls_of_clients_and_is_not_refused_
     own.get().unwrap().call(boneyard::service::builtin::PING, &()).unwrap();
     client.send("test.outer", &());
     wait_until("the handler is inside", || gate.inside() == 1);
-    // Fifteen seconds' work for the one worker that is left.
-    let mut others: Vec<Raw> = (0..30).map(|_| Raw::connect(server.address())).collect();
+    // Forty seconds' work for the one worker that is left.
+    let mut others: Vec<Raw> = (0..80).map(|_| Raw::connect(server.address())).collect();
     for other in &mut others {
         other.send("load.sleep", &500u64);
     }
-    wait_until("they are queued", || server.ports()[0].queued() >= 25);
+    wait_until("they are queued", || server.ports()[0].queued() >= 75);
     gate.open();
     assert_eq!(client.read().expect("a reply").result::<()>(), Ok(()));
     assert!(server.ports()[0].queued() > 10, "it went before them");

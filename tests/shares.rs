@@ -4,22 +4,29 @@
 mod common;
 
 use boneyard::insight::Whose;
+use boneyard::insight::statistics::Value;
 use boneyard::service::Status;
 use boneyard::service::session::Opened;
+use boneyard::wire::Kind;
+use boneyard::wire::body::Hello;
+use boneyard::wire::{Codec, Preface};
+use common::logged::Lines;
 use common::*;
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
-/// A connection from 127.0.0.`last`.
-fn connect_from(last: u8, address: SocketAddr) -> TcpStream {
+/// A connection from an address of this machine.
+fn connect_from(own: Ipv4Addr, address: SocketAddr) -> TcpStream {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0)).into()).unwrap();
+    socket.bind(&SocketAddr::from((own, 0)).into()).unwrap();
     socket.connect(&address.into()).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket.into()
 }
 
+/// A client at 127.0.0.`last`.
 fn client(last: u8, address: SocketAddr) -> Raw {
-    Raw::greet(connect_from(last, address))
+    Raw::greet(connect_from(Ipv4Addr::new(127, 0, 0, last), address))
 }
 
 fn open(raw: &mut Raw) -> Result<Opened, Status> {
@@ -72,4 +79,79 @@ fn dropping_a_client_closes_what_it_opened() {
     wait_until("its sessions wait for it", || server.sessions() == 2);
     assert_eq!((house.drop_guests(&Whose::All), house.drop_sessions(&Whose::All)), (0, 2));
     assert_eq!(server.sessions(), 0);
+}
+
+/// What a client hears that says Hello.
+fn hears(own: Ipv4Addr, address: SocketAddr) -> Kind {
+    let mut stream = connect_from(own, address);
+    stream.write_all(&greeting()).ok();
+    read_frame(&mut stream).expect("an answer").header.kind
+}
+
+#[test]
+fn who_connects_too_often_is_refused_however_many_others_connect() {
+    let server = load_server("Server_Max_Connects_Per_Minute=2");
+    let guilty = Ipv4Addr::new(127, 0, 1, 1);
+    let heard = [(); 3].map(|()| hears(guilty, server.address()));
+    assert_eq!(heard, [Kind::Welcome, Kind::Welcome, Kind::GoAway]);
+    for n in 0..6_000 {
+        let [.., high, low] = u32::to_be_bytes(n);
+        drop(connect_from(Ipv4Addr::new(127, 2, high, low), server.address()));
+    }
+    assert_eq!(hears(Ipv4Addr::new(127, 0, 1, 2), server.address()), Kind::Welcome, "it may come");
+    assert_eq!(hears(guilty, server.address()), Kind::GoAway);
+    let stats = server.ports()[0].stats();
+    assert_eq!(stats.refused_connects.get(), 2);
+}
+
+#[test]
+fn many_connections_that_are_used_are_not_told_of_and_many_brief_ones_are() {
+    let (lines, server) = (Lines::collect(), load_server(""));
+    let told = || lines.with("connects too often").into_iter().filter(|line| line.starts_with("127.0.2."));
+    let (user, brief) = (Ipv4Addr::new(127, 0, 2, 1), Ipv4Addr::new(127, 0, 2, 2));
+    for _ in 0..2 {
+        let mut clients: Vec<Raw> =
+            (0..70).map(|_| Raw::greet(connect_from(user, server.address()))).collect();
+        for client in &mut clients {
+            (0..10).for_each(|_| client.call("server.ping", &()).unwrap());
+        }
+    }
+    (0..70).for_each(|_| _ = hears(brief, server.address()));
+    wait_until("all are gone", || server.ports()[0].stats().open() == 0);
+    let told: Vec<_> = told().collect();
+    assert!(told.len() == 1 && told[0].starts_with("127.0.2.2 connects too often: 61 times"), "{told:?}");
+}
+
+/// Greets with a name of its own.
+fn client_called(name: &str, own: Ipv4Addr, address: SocketAddr) -> Raw {
+    let (mut stream, mut body) = (connect_from(own, address), Vec::new());
+    Codec::Bincode.encode(&Hello { client: name.to_owned() }, &mut body).unwrap();
+    stream.write_all(&[Preface::OURS.write().to_vec(), frame(Kind::Hello, 0, 0, &body)].concat()).unwrap();
+    Raw::hear_welcome(stream)
+}
+
+#[test]
+fn no_client_fills_the_log_and_what_is_left_out_is_counted() {
+    let (lines, server) = (Lines::collect(), load_server("Log_Sessions=1"));
+    let (flood, guest) = (Ipv4Addr::new(127, 0, 3, 1), Ipv4Addr::new(127, 0, 3, 2));
+    let name = format!("left-out\n{}", "x".repeat(990));
+    let mut raw = client_called(&name, flood, server.address());
+    for _ in 0..500 {
+        let opened = open(&mut raw).unwrap();
+        raw.call::<_, ()>("session.close", &opened.session).unwrap();
+    }
+    drop(client_called("left-out guest", guest, server.address()));
+    wait_until("its end is told", || lines.with("of left-out guest").len() == 1);
+    let about = lines.with("left-out\\nxxx");
+    // Within two periods, should the machine be so slow.
+    assert!((50..=100).contains(&about.len()), "{} lines", about.len());
+    assert!(about.iter().all(|line| line.len() < 200), "names are cut: {}", about[0]);
+    let left_out = |statistics: Vec<boneyard::insight::Statistic>| {
+        statistics.iter().any(|one| one.name == "Server.Log.LeftOut" && one.value != Value::Count(0))
+    };
+    assert!(left_out(server.insight().statistics()));
+    server.insight().house().drop_sessions(&Whose::All);
+    server.stop();
+    let told = lines.with("lines about clients left out here");
+    assert!(told.iter().any(|line| line.ends_with("about 127.0.3.1")), "{told:?}");
 }

@@ -8,19 +8,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Each module and the modules it may use, itself not named. `docs/ARCHITECTURE.md` has the same table.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("sync", &[]),
     ("net", &[]),
     ("wire", &[]),
-    ("config", &[]),
+    ("files", &[]),
+    ("config", &["files"]),
     ("schema", &[]),
     ("service", &["schema", "sync", "wire"]),
     ("stats", &["service", "sync"]),
     ("port", &["wire", "service", "stats", "sync"]),
     ("pool", &["port", "service", "stats", "sync", "wire"]),
     ("insight", &["config", "service", "stats", "sync"]),
-    ("admin", &["config", "insight", "net", "service", "sync"]),
-    ("server", &["admin", "config", "insight", "net", "pool", "port", "service", "stats", "sync", "wire"]),
+    ("admin", &["config", "files", "insight", "net", "service", "sync"]),
+    (
+        "server",
+        &["admin", "config", "files", "insight", "net", "pool", "port", "service", "stats", "sync", "wire"],
+    ),
     ("client", &["net", "schema", "service", "sync", "wire"]),
     ("bench", &["net", "service", "wire"]),
     ("cli", &[EVERYTHING]),

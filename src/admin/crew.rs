@@ -60,11 +60,17 @@ impl Crew {
         Ok(Crew { places: Arc::new(Semaphore::new(count as usize)), count, jobs: Some(jobs), threads })
     }
 
-    /// Has a thread do it. If whoever waits goes, it is done all the same, and has its place until then.
+    /// Has a thread do it. If whoever waits goes, what a thread was free for is done all the same, and has its place
+    /// until then; what may have to wait for one is not done if it has not begun.
     pub(super) async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Done<T> {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return Done::Full };
         let (done, result) = oneshot::channel();
-        let job = move || drop(done.send((job(), place)));
+        let may_wait = self.count as usize > self.threads.len();
+        let job = move || {
+            if !(may_wait && done.is_closed()) {
+                drop(done.send((job(), place)));
+            }
+        };
         let given = self.jobs.as_ref().is_some_and(|jobs| jobs.try_send(Box::new(job)).is_ok());
         match result.await {
             Ok((result, place)) => Done::Result(result, place),

@@ -3,14 +3,16 @@
 //!
 //! Knows headers, not pages. A token is compared in a time that does not depend on where it differs.
 
+use crate::files;
 use crate::sync::Mutex;
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, HOST};
 use rustix::process::geteuid;
 use std::fmt;
 use std::hint::black_box;
-use std::io::Read;
+use std::io::{Error, Read};
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -39,15 +41,21 @@ impl fmt::Debug for Token {
 }
 
 impl Token {
-    /// The first line of a file. Blocks on the disk.
+    /// The first line of a file that its owner alone can read. Blocks on the disk.
     ///
     /// # Errors
     /// What is wrong with it, in words.
     pub fn read(path: &Path) -> Result<Token, String> {
+        let unreadable = |error: Error| format!("cannot be read ({error})");
+        let file = files::open(path).map_err(unreadable)?;
+        let mode = file.metadata().map_err(unreadable)?.mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(format!(
+                "others than its owner can read or change it (mode {mode:04o}); chmod 600 it"
+            ));
+        }
         let mut text = String::new();
-        let file = std::fs::File::open(path).map(|file| file.take(TOKEN_FILE_BYTES_MAX));
-        let read = file.and_then(|mut file| file.read_to_string(&mut text));
-        read.map_err(|error| format!("cannot be read ({error})"))?;
+        file.take(TOKEN_FILE_BYTES_MAX).read_to_string(&mut text).map_err(unreadable)?;
         let token = text.lines().next().unwrap_or_default().trim();
         if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err("its first line has characters other than visible ASCII".to_owned());

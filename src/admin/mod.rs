@@ -69,7 +69,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const COMMANDS_MAX: u32 = 4;
 
 /// Threads for commands that look and for /metrics, and how many of them may wait.
-const LOOKS: (u32, u32) = (2, 30);
+const LOOKS: (u32, u32) = (2, 62);
 
 const TOO_MANY: &str = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
                         content-type: text/plain\r\n\r\nthe admin server has as many connections as it may have\n";

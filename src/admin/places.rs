@@ -2,8 +2,8 @@
 //!
 //! Which one: one that has not shown a right to command before one that has, then one of the client with the most
 //! places, then the one that has been silent the longest, measured from its last whole request, so that a byte now and
-//! then is silence too. One whose command runs keeps its place. So whoever asks at once is answered, however many say
-//! nothing: that is what /health needs.
+//! then is silence too. One that may command keeps its place while its command runs. So whoever asks at once is
+//! answered, however many say nothing: that is what /health needs.
 //!
 //! Knows neither sockets nor HTTP, and the time as a value.
 
@@ -98,7 +98,8 @@ impl Place {
         self.change(|entry| entry.silent_since = Some(now));
     }
 
-    /// A command of it begins to run, until the next word.
+    /// A command of it begins to run, until [`Place::spoke`]. Only for those who may command: else whoever may look
+    /// could take all places for good.
     pub(super) fn runs(&self) {
         self.change(|entry| entry.silent_since = None);
     }

@@ -231,7 +231,9 @@ async fn command(
     let (insight, may_change) = (Arc::clone(&desk.insight), right == Right::Command);
     let name = if matches!(peer, Peer::Tcp(_)) { format!("token@{peer}") } else { peer.to_string() };
     let crew = if may_change { &desk.commands } else { &desk.looks };
-    place.runs();
+    if may_change {
+        place.runs();
+    }
     match crew.run(move || insight.command_of(&line, Giver { name: &name, may_change })).await {
         Done::Result(reply, _place) => match reply.outcome {
             Outcome::Done => said(StatusCode::OK, TEXT, reply.text),

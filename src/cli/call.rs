@@ -2,7 +2,8 @@
 //!
 //! Knows the client library and how its errors read to a person: first whose fault it is, then what, then what to do.
 
-use super::{Exit, json, print, say, seconds, stubs};
+use super::plain::{self, one_line};
+use super::{Exit, json, print, print_by, say, seconds, stubs, without_mark};
 use crate::client::{Blame, Client, ClientError, ClientOptions, Times};
 use crate::service::builtin::{MethodSchema, ShapeTexts};
 use crate::wire::limits::BODY_BYTES_MAX;
@@ -69,8 +70,14 @@ impl Call {
                 if self.times {
                     say_times(reply.times);
                 }
-                let result = if self.pretty { json::pretty(&reply.response) } else { reply.response };
-                print(&format!("{result}\n"))
+                let result = plain::json(&reply.response);
+                match self.pretty {
+                    true => print_by(|out| {
+                        json::pretty(&result, out)?;
+                        out.write_all(b"\n")
+                    }),
+                    false => print(&format!("{result}\n")),
+                }
             }
             Err(error) => {
                 let exit = say_error(&error);
@@ -94,7 +101,7 @@ impl Methods {
         }
         match self.server.client().and_then(|client| client.methods()) {
             Ok(names) if self.json => print(&format!("{}\n", serde_json::json!(names))),
-            Ok(names) => print(&names.iter().map(|name| format!("{name}\n")).collect::<String>()),
+            Ok(names) => print(&names.iter().map(|name| format!("{}\n", one_line(name))).collect::<String>()),
             Err(error) => say_error(&error),
         }
     }
@@ -115,16 +122,15 @@ impl Methods {
 
 fn lines(name: &str, schema: &MethodSchema) -> String {
     let line = |mark: &str, texts: &ShapeTexts| {
-        // Foreign text: a control character in it is not for the terminal.
         let text = format!("{name}{mark} {} -> {}", texts.request, texts.response);
-        format!("{}\n", text.replace(char::is_control, "?"))
+        format!("{}\n", one_line(&text))
     };
     match (&schema.bincode, &schema.json) {
         (Some(bincode), Some(json)) if bincode == json => line("", bincode),
         (Some(bincode), Some(json)) => line("", bincode) + &line(" (JSON)", json),
         (Some(bincode), None) => line("", bincode),
         (None, Some(json)) => line(" (JSON only)", json),
-        (None, None) => format!("{name} ?: {}\n", schema.unknown.replace(char::is_control, "?")),
+        (None, None) => format!("{}\n", one_line(&format!("{name} ?: {}", schema.unknown))),
     }
 }
 
@@ -143,7 +149,7 @@ impl Server {
 
 /// The arguments as JSON text, read from where they are and known to be JSON: the server is not troubled with less.
 pub(super) fn arguments(given: String) -> Result<String, Exit> {
-    let text = if given == "-" { read_standard_input()? } else { given };
+    let text = if given == "-" { without_mark(read_standard_input()?) } else { given };
     match serde_json::from_str::<IgnoredAny>(&text) {
         Ok(_) => Ok(text.trim().to_owned()),
         Err(error) => {
@@ -193,7 +199,8 @@ pub(super) fn say_error(error: &ClientError) -> Exit {
         Blame::Application => "the service says no",
         Blame::Overload => "not now",
     };
-    say(&format!("{whose}: {error}"));
+    // A service's own words are one line here, so that none of them passes for a line of ours.
+    say(&format!("{whose}: {}", one_line(&error.to_string())));
     match error.blame() {
         Blame::Caller => Exit::Given,
         Blame::Environment if error.never_started() => Exit::Surroundings,

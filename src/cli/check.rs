@@ -3,16 +3,15 @@
 //! Knows where the file and the machine's limits are read, who tries the start and which exit code follows. What is
 //! said is the report's.
 
-use super::logger::file_problem;
 use super::{Exit, print, say_how_to_get};
 use crate::config::{Config, Report, Trial, Warning, document};
-use crate::server::{Server, machine};
+use crate::server::{self, Server, machine};
 use std::path::Path;
 
 /// Prints the report on `file`.
 pub(super) fn run(program: &str, file: &Path, json: bool) -> Exit {
     let machine = machine::read();
-    let read = Config::load(file, machine.cpus);
+    let read = server::load(file);
     let trial = read.as_ref().map(try_start).unwrap_or_default();
     let report = Report::with_trial(&read, &machine, &trial);
     if read.is_err() {
@@ -29,14 +28,12 @@ pub(super) fn run(program: &str, file: &Path, json: bool) -> Exit {
 
 fn try_start(config: &Config) -> Trial {
     let mut trial = Trial::default();
-    let mut warn = |code, message| trial.warnings.push(Warning { code, message });
-    if let Some(problem) = config.log_file.value.as_deref().and_then(file_problem) {
-        warn("log_file", format!("{problem}; the log would go to standard error"));
-    }
+    trial.warnings.extend(server::advise_on_files(config));
     match Server::new(config.clone()).rehearse() {
         Ok(rehearsed) => {
             for taken in rehearsed.taken {
-                warn("address_taken", format!("{taken} is taken now; a server starts once that is over"));
+                let message = format!("{taken} is taken now; a server starts once that is over");
+                trial.warnings.push(Warning { code: "address_taken", message });
             }
             trial.sockets = rehearsed.sockets;
         }

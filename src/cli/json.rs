@@ -2,14 +2,19 @@
 //!
 //! Works on the text and not on values, so that numbers and the order of fields stay as they were written.
 
-/// The same JSON with each element on a line of its own. `text` is valid JSON.
-pub(super) fn pretty(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() * 2);
+use std::io::{self, Write};
+
+/// Elements nested deeper than this stay on the line they are on: indentation grows with depth, and what is printed
+/// would grow with its square.
+const LEVELS_MAX: usize = 32;
+
+/// Writes the same JSON with each element on a line of its own. `text` is valid JSON. Keeps nothing of it in memory.
+pub(super) fn pretty(text: &str, out: &mut dyn Write) -> io::Result<()> {
     let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
     let mut chars = text.chars().filter(|char| !char.is_ascii_control()).peekable();
     while let Some(char) = chars.next() {
         if quoted {
-            out.push(char);
+            put(out, char)?;
             quoted = escaped || char != '"';
             escaped = char == '\\' && !escaped;
             continue;
@@ -17,37 +22,49 @@ pub(super) fn pretty(text: &str) -> String {
         match char {
             ' ' => {}
             '[' | '{' => {
-                out.push(char);
+                put(out, char)?;
                 while chars.next_if_eq(&' ').is_some() {}
                 if let Some(end) = chars.next_if(|next| matches!(next, ']' | '}')) {
-                    out.push(end);
+                    put(out, end)?;
                 } else {
                     depth += 1;
-                    new_line(&mut out, depth);
+                    new_line(out, depth, "")?;
                 }
             }
             ']' | '}' => {
+                // Where the element before it is on a line of its own, so is this.
+                if depth <= LEVELS_MAX {
+                    new_line(out, depth.saturating_sub(1), "")?;
+                }
                 depth = depth.saturating_sub(1);
-                new_line(&mut out, depth);
-                out.push(char);
+                put(out, char)?;
             }
             ',' => {
-                out.push(char);
-                new_line(&mut out, depth);
+                put(out, char)?;
+                new_line(out, depth, " ")?;
             }
-            ':' => out.push_str(": "),
+            ':' => out.write_all(b": ")?,
             char => {
                 quoted = char == '"';
-                out.push(char);
+                put(out, char)?;
             }
         }
     }
-    out
+    Ok(())
 }
 
-fn new_line(out: &mut String, depth: usize) {
-    out.push('\n');
-    out.extend(std::iter::repeat_n("  ", depth));
+fn put(out: &mut dyn Write, char: char) -> io::Result<()> {
+    out.write_all(char.encode_utf8(&mut [0; 4]).as_bytes())
+}
+
+/// A new line at this depth, or `instead` of it where it is too deep.
+fn new_line(out: &mut dyn Write, depth: usize, instead: &str) -> io::Result<()> {
+    if depth > LEVELS_MAX {
+        return out.write_all(instead.as_bytes());
+    }
+    const SPACES: [u8; 2 * LEVELS_MAX] = [b' '; 2 * LEVELS_MAX];
+    out.write_all(b"\n")?;
+    out.write_all(&SPACES[..2 * depth])
 }
 
 /// Longest line that is shown to point at a place in it.
@@ -67,6 +84,29 @@ pub(super) fn point_at(json: &str, message: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn pretty(text: &str) -> String {
+        let mut out = Vec::new();
+        super::pretty(text, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn what_is_printed_grows_with_the_text_and_not_with_its_depth_too() {
+        for (open, close) in [("[", "]"), ("{\"a\":", "}"), ("[0,", "]"), ("[[],", ",[]]")] {
+            let nested = |depth: usize| format!("{}1{}", open.repeat(depth), close.repeat(depth));
+            let read = |text: &str| text.split_ascii_whitespace().collect::<String>();
+            for depth in [1, LEVELS_MAX - 1, LEVELS_MAX, LEVELS_MAX + 1, 2 * LEVELS_MAX] {
+                let (text, laid_out) = (nested(depth), pretty(&nested(depth)));
+                assert_eq!(read(&laid_out), read(&text), "depth {depth}");
+                assert_eq!(pretty(&laid_out), laid_out, "depth {depth}");
+            }
+            let [few, many] = [4_000, 40_000].map(|depth| pretty(&nested(depth)).len());
+            assert!(many < 11 * few, "{few} {many}");
+        }
+        let flat = format!("[{}0]", "0,".repeat(100_000));
+        assert!(pretty(&flat).len() < 3 * flat.len());
+    }
 
     #[test]
     fn the_layout_changes_nothing_but_the_layout() {

@@ -9,6 +9,7 @@
 //! Invariants: logging never blocks and never fails; one record is one line; a line is written or counted; what a
 //! slow or full log holds in memory is at most [`LINES_MAX`] lines of [`LINE_CHARS_MAX`] characters.
 
+use crate::files;
 use crate::sync::unordered::{AtomicBool, AtomicU64};
 use crate::sync::{Arc, Ordering, Receiver, Sender, bounded};
 use env_logger::fmt::Formatter;
@@ -174,7 +175,7 @@ impl Sink for io::Stderr {}
 
 impl Sink for LogFile {
     fn reopen(&mut self) -> io::Result<()> {
-        self.file = LogFile::append_to(&self.path)?;
+        self.file = files::append(&self.path)?;
         Ok(())
     }
 }
@@ -189,38 +190,18 @@ struct LogFile {
 
 impl LogFile {
     fn open(path: &Path) -> Result<LogFile, String> {
-        let opened = LogFile::append_to(path);
+        let opened = files::append(path);
         opened
             .map(|file| LogFile { path: path.to_owned(), file })
-            .map_err(|error| LogFile::cannot_open(path, &error))
+            .map_err(|error| format!("cannot open the log file {}: {error}", path.display()))
     }
-
-    fn cannot_open(path: &Path, error: &io::Error) -> String {
-        format!("cannot open the log file {}: {error}", path.display())
-    }
-
-    /// Follows symbolic links, and makes the file that a dangling one points to.
-    fn append_to(path: &Path) -> io::Result<File> {
-        File::options().append(true).create(true).open(path)
-    }
-}
-
-/// Why the log file could not be opened, as far as that can be told without making it.
-pub(super) fn file_problem(path: &Path) -> Option<String> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let tried = match path.try_exists() {
-        Ok(true) => File::options().append(true).open(path).map(drop),
-        Ok(false) => directory.metadata().map(drop),
-        Err(error) => Err(error),
-    };
-    tried.err().map(|error| LogFile::cannot_open(path, &error))
 }
 
 impl Write for LogFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // What is written to a deleted file is gone, and the system calls it a success.
         if self.file.metadata()?.nlink() == 0 {
-            self.file = LogFile::append_to(&self.path)?;
+            self.file = files::append(&self.path)?;
         }
         self.file.write(bytes)
     }

@@ -14,6 +14,7 @@ mod check;
 mod console;
 mod json;
 mod logger;
+mod plain;
 mod serve;
 mod stubs;
 #[cfg(feature = "top")]
@@ -216,10 +217,18 @@ fn exits_in_words() -> String {
     text
 }
 
-/// Prints a result to standard output.
+/// Longest time that is taken: a year. The clock ends somewhere.
+const SECONDS_MAX: f64 = 365.0 * 24.0 * 3600.0;
+
+/// Prints a result to standard output. What a terminal would take for an order is written out.
 fn print(text: &str) -> Exit {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    print_by(|out| out.write_all(plain::plain(text).as_bytes()))
+}
+
+/// Has a result written to standard output piece by piece, as plain text.
+fn print_by(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Exit {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    match write(&mut out).and_then(|()| out.flush()) {
         Ok(()) => Exit::Done,
         // Whoever reads has read enough, as `head` does.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Surroundings,
@@ -233,16 +242,24 @@ fn print(text: &str) -> Exit {
 /// Tells a person something, on standard error.
 fn say(message: &str) {
     // Without a standard error there is nobody to tell.
-    writeln!(io::stderr(), "{message}").ok();
+    writeln!(io::stderr(), "{}", plain::plain(message)).ok();
 }
 
-/// A whole or broken number of seconds, more than 0.
+/// A whole or broken number of seconds, more than 0 and at most a year.
 fn seconds(text: &str) -> Result<Duration, String> {
-    let number: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
-    match Duration::try_from_secs_f64(number) {
-        Ok(duration) if !duration.is_zero() => Ok(duration),
-        _ => Err("expected a number of seconds, more than 0".to_owned()),
+    let wrong = || format!("expected a number of seconds, more than 0 and at most {SECONDS_MAX}");
+    let number = text.parse().ok().filter(|number| (0.0..=SECONDS_MAX).contains(number));
+    let duration = number.and_then(|number| Duration::try_from_secs_f64(number).ok());
+    duration.filter(|duration| !duration.is_zero()).ok_or_else(wrong)
+}
+
+/// The text behind the byte order mark that editors and shells of Windows write before it.
+fn without_mark(mut text: String) -> String {
+    const MARK: char = '\u{FEFF}';
+    if text.starts_with(MARK) {
+        text.drain(..MARK.len_utf8());
     }
+    text
 }
 
 /// Says how to get a settings file, if it is missing.
@@ -280,7 +297,8 @@ mod tests {
     fn seconds_are_more_than_none() {
         assert_eq!(seconds("10"), Ok(Duration::from_secs(10)));
         assert_eq!(seconds("0.25"), Ok(Duration::from_millis(250)));
-        for wrong in ["", "0", "-1", "ten", "inf", "nan", "1e300"] {
+        assert_eq!(seconds("31536000"), Ok(Duration::from_secs(31_536_000)));
+        for wrong in ["", "0", "-0", "-1", "1e-300", "ten", "inf", "nan", "31536001", "1e19", "1e300"] {
             assert!(seconds(wrong).is_err(), "{wrong}");
         }
     }

@@ -1,8 +1,8 @@
 //! `serve`: from a settings file to a server that serves, and from a signal to its orderly end.
 //!
 //! Knows the order of things: settings, log, services, signals, ports; then one signal, the stop, the verdict. Four
-//! signals end nothing: with SIGQUIT the log is told what every worker does, with SIGHUP the log file is opened anew, and
-//! SIGUSR1 and SIGUSR2 have no meaning.
+//! signals end nothing: with SIGQUIT the log is told what every worker does, with SIGHUP the log file is opened anew,
+//! and SIGUSR1 and SIGUSR2 have no meaning.
 //! Knows nothing of sockets and pools.
 //!
 //! Invariant: what the end needs (the signals, the thread that stops) is there before the first call is served, so
@@ -13,6 +13,7 @@ use super::{Exit, IntoServer, say, say_how_to_get};
 use crate::config::{Config, ConfigErrors, Limit, advise, footprint, plural};
 use crate::insight::Insight;
 use crate::server::{RunningServer, SERVER_NAME, Server, StartError, Stopped, machine};
+use crate::service::{ClientId, LogBound, cut_message};
 use crate::sync::unordered::AtomicBool;
 use crate::sync::{Arc, bounded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -22,6 +23,7 @@ use signal_hook::low_level::signal_name;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::error::Error;
 use std::io;
+use std::net::Ipv4Addr;
 use std::panic;
 use std::path::Path;
 use std::thread;
@@ -229,12 +231,22 @@ fn name(signal: i32) -> &'static str {
 }
 
 /// Has panics reported through the log, with the backtrace where `RUST_BACKTRACE` asks for it: the default report goes
-/// to standard error and would block there with it.
+/// to standard error and would block there with it. Handlers panic as often as clients make them, so this is bounded
+/// too, for all together: who it was is not known here.
 fn log_panics() {
+    let (bound, all) = (LogBound::default(), ClientId::of(Ipv4Addr::UNSPECIFIED.into()));
     panic::set_hook(Box::new(move |info| {
+        let now = Instant::now();
+        if let Some(left_out) = bound.news(now, false) {
+            log::error!("{} panics left out here", left_out.lines);
+        }
+        if !bound.lets(log::Level::Error, all, now) {
+            return;
+        }
         let payload = info.payload();
         let text = payload.downcast_ref::<String>().map(String::as_str);
         let message = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message");
+        let message = cut_message(message);
         let place = info.location().map_or("an unknown place".to_owned(), ToString::to_string);
         let current = thread::current();
         let thread = current.name().unwrap_or("without a name");

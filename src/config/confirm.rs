@@ -11,7 +11,7 @@ use super::scan::Scan;
 /// Puts the crate's values in place of the scanner's; returns the lines in which they differ.
 #[cfg(feature = "server")]
 pub(super) fn confirm(scan: &mut Scan) -> Vec<ConfigError> {
-    use super::error::Problem;
+    use super::error::{Problem, shorten};
     const AGREE: &str = "both readings of the file to agree";
     let sections = match ini::inistr!(safe & scan.text) {
         Ok(sections) => sections,
@@ -30,7 +30,8 @@ pub(super) fn confirm(scan: &mut Scan) -> Vec<ConfigError> {
             entry.value.clone_from(value);
         } else {
             let error = ConfigError::at(entry.line, Problem::Disagreement, AGREE);
-            let wrong = format!("the ini crate reads {:?}", value.cloned().flatten());
+            let wrong =
+                format!("the ini crate reads {}", shorten(&format!("{:?}", value.cloned().flatten())));
             errors.push(error.key(&entry.key).found(&entry.value).wrong(wrong));
         }
     }

@@ -3,6 +3,7 @@
 //! Knows how an error reads. Must not know the keys. Each error stands alone on one line, so that a list of them can be
 //! printed, searched and compared; what was found is shortened, never left out.
 
+use super::{Config, Source};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -61,6 +62,8 @@ pub enum Problem {
     BadPortName,
     /// Two enabled ports that cannot both listen.
     AddressTaken,
+    /// A file that a setting names cannot be used.
+    BadFile,
     /// The scanner and the `ini` crate read different things.
     Disagreement,
 }
@@ -165,6 +168,18 @@ impl ConfigErrors {
         ConfigErrors { errors: vec![error] }
     }
 
+    /// The one error of a file whose text is right but for what this setting leads to.
+    pub(crate) fn of_setting(
+        config: &Config,
+        (key, value): (&str, &str),
+        source: &Source,
+        (wrong, expected): (String, &str),
+    ) -> ConfigErrors {
+        let error = ConfigError::at(0, Problem::BadFile, expected).key(key).found(value).wrong(wrong);
+        let error = ConfigError { file: config.file.clone(), line: source.line(), ..error };
+        ConfigErrors { errors: vec![error] }
+    }
+
     /// The errors in the order of their lines.
     pub fn iter(&self) -> std::slice::Iter<'_, ConfigError> {
         self.errors.iter()
@@ -202,7 +217,7 @@ impl std::error::Error for ConfigErrors {}
 
 /// The first characters of a text from the file, the cut marked. What cannot be seen (a byte order mark, say)
 /// is escaped.
-fn shorten(text: &str) -> String {
+pub(super) fn shorten(text: &str) -> String {
     let mut short = String::new();
     for (index, char) in text.chars().enumerate() {
         if index == FOUND_CHARS_MAX {

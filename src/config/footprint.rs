@@ -10,8 +10,9 @@ use super::advice::{Ceiling, Machine, Warning, bytes_in_words, workers_in_words}
 use super::remedy::{self, appended};
 use super::{Config, plural};
 
-/// Threads of a process beside workers and listeners: main, signals, log, some to spare.
-pub(crate) const THREADS_BASE: u64 = 8;
+/// Threads of a process beside workers and listeners: main, stop, log, observer, note, seven of the admin server, some
+/// to spare.
+pub(crate) const THREADS_BASE: u64 = 14;
 
 /// Mappings of each thread: its stack and the guard page below.
 const MAPPINGS_PER_THREAD: u64 = 2;
@@ -262,17 +263,17 @@ mod tests {
             ),
             (
                 "",
-                Machine { threads: at_most(48, "ulimit -u"), ..machine },
+                Machine { threads: at_most(54, "ulimit -u"), ..machine },
                 "threads_limit",
-                "the server needs about 49 threads (1 port x 40 = 40 workers, a listener for each port, 8 others) and there \
-                 may be 48 (ulimit -u): not all can start; raise that or lower the pools; set Server_Max_Concurrent_Trans=39 and \
+                "the server needs about 55 threads (1 port x 40 = 40 workers, a listener for each port, 14 others) and there \
+                 may be 54 (ulimit -u): not all can start; raise that or lower the pools; set Server_Max_Concurrent_Trans=39 and \
                  Server_Pool_Tasks=39",
             ),
             (
                 "",
-                Machine { mappings: at_most(297, "vm.max_map_count"), ..machine },
+                Machine { mappings: at_most(309, "vm.max_map_count"), ..machine },
                 "mappings_limit",
-                "the server needs about 298 mappings of memory (2 for the stack of each of 49 threads) and may have 297 \
+                "the server needs about 310 mappings of memory (2 for the stack of each of 55 threads) and may have 309 \
                  (vm.max_map_count): not all can start; raise that or lower the pools; set Server_Max_Concurrent_Trans=39 and \
                  Server_Pool_Tasks=39",
             ),
@@ -288,8 +289,8 @@ mod tests {
             cpus: 2,
             memory: at_most(40 << 20, ""),
             address_space: at_most((1 << 30) + (40 << 20), ""),
-            threads: at_most(49, ""),
-            mappings: at_most(298, ""),
+            threads: at_most(55, ""),
+            mappings: at_most(310, ""),
             descriptors: None,
             heaps: None,
         };

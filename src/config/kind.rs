@@ -6,6 +6,7 @@
 use super::socket::SOCKET_PATH_BYTES_MAX;
 use super::{
     AdminSocket, CodelMode, Config, Limit, ListenAddress, PoolRule, PortConfig, Setting, Source, address,
+    path,
 };
 use log::LevelFilter;
 use std::path::PathBuf;
@@ -119,10 +120,16 @@ impl Kind {
             }
             Kind::AdminSocket { store } => {
                 let value = AdminSocket::read(text).ok_or(NOTHING_MORE)?;
+                if let AdminSocket::At(_) = value {
+                    path::wrong(text).map_or(Ok(()), Err)?;
+                }
                 store(config, Setting { value, source });
             }
             Kind::Path { store } => {
                 let value = (!text.is_empty()).then(|| PathBuf::from(text));
+                if value.is_some() {
+                    path::wrong(text).map_or(Ok(()), Err)?;
+                }
                 store(config, Setting { value, source });
             }
         }

@@ -26,6 +26,7 @@ mod in_force;
 pub mod keys;
 mod kind;
 mod parse;
+mod path;
 mod ports;
 pub(crate) mod remedy;
 pub mod report;
@@ -44,6 +45,7 @@ pub use report::{Report, Trial};
 pub use sizing::PoolRule;
 pub use socket::{AdminSocket, SOCKET_PATH_BYTES_MAX};
 
+use crate::files;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -268,12 +270,8 @@ impl Config {
     /// # Errors
     /// One error when the file cannot be read; else every error of its text at once.
     pub fn load(path: &Path, cpus: u32) -> Result<Config, ConfigErrors> {
-        use std::io::Read;
-        let mut bytes = Vec::new();
-        let read = std::fs::File::open(path)
-            .and_then(|file| file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes));
-        match read {
-            Ok(_) => parse::parse(&bytes, Some(path), cpus),
+        match files::read(path, FILE_BYTES_MAX as u64 + 1) {
+            Ok(bytes) => parse::parse(&bytes, Some(path), cpus),
             Err(cause) => Err(ConfigErrors::unreadable(path, &cause)),
         }
     }

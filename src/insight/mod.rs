@@ -72,12 +72,14 @@ impl Whose {
 }
 
 /// What became of a changed setting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// It is in force. If not, it will be after a restart.
     pub in_force: bool,
-    /// It was written into the file; `false` where the server has none.
+    /// It was written into the file; `false` where the server has none, or may not write it.
     pub written: bool,
+    /// Why the file does not have it, in words; `None` where it has, or there is none.
+    pub not_kept: Option<String>,
 }
 
 /// A server, as an administrator can look at it and touch it. No method waits for a worker.
@@ -127,8 +129,8 @@ pub trait House: Send + Sync + std::fmt::Debug {
     /// Changes a setting: in the file that the server was started with, and, where that can be, at once.
     ///
     /// # Errors
-    /// In words: no such key, a wrong value, the file cannot be written, there is none and it takes a restart. Then
-    /// nothing has changed.
+    /// In words: no such key, a key that no command changes, a wrong value, the file cannot be written, there is none
+    /// and it takes a restart. Then nothing has changed. A read-only file keeps nothing from counting at once.
     fn set(&self, key: &str, value: &str) -> Result<Change, String>;
 
     /// The settings in force.

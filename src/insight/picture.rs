@@ -30,6 +30,8 @@ pub struct Picture {
     pub connections: (u64, Option<u64>),
     /// Of the addresses refused for connecting too often the one that did so most of late, and how often in its minute.
     pub connects_most: Option<(ClientId, u32)>,
+    /// Lines about clients that were left out of the log.
+    pub log_left_out: u64,
     /// Bytes of all buffers, and of the most there may be.
     pub buffer_bytes: (u64, u64),
     /// The ports, in the order of the INI.
@@ -162,9 +164,11 @@ impl Answers {
         self.all() - self.with(Status::Ok)
     }
 
-    /// Those for calls that were not begun.
+    /// Those for calls that were not begun, save those that nobody wanted any more: their callers had cancelled them or
+    /// hung up.
     pub fn refused(&self) -> u64 {
-        Status::ALL.into_iter().filter(|status| status.never_started()).map(|status| self.with(status)).sum()
+        let refusal = |status: &Status| status.never_started() && *status != Status::Cancelled;
+        Status::ALL.into_iter().filter(refusal).map(|status| self.with(status)).sum()
     }
 
     /// Those given since `earlier`.
@@ -302,4 +306,18 @@ pub struct SessionPicture {
     pub calls: u64,
     /// A connection carries it; `false` while its client is away.
     pub carried: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_wanted_any_more_was_not_refused() {
+        let mut answers = Answers::default();
+        for (status, count) in [(Status::Ok, 1), (Status::Cancelled, 5), (Status::QueueFull, 2)] {
+            answers.0[status.index()] = count;
+        }
+        assert_eq!((answers.all(), answers.refused(), answers.with(Status::Cancelled)), (8, 2, 5));
+    }
 }

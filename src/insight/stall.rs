@@ -8,9 +8,12 @@ use super::picture::Picture;
 use crate::config::Config;
 use std::time::{Duration, Instant};
 
-/// What is known of each port, in the order of the INI.
+/// Between two looks. If it was much longer, nobody looked because the process did not run, and nobody could finish.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What is known of each port, in the order of the INI, and when it was looked last.
 #[derive(Debug, Default)]
-pub(super) struct Stalls(Vec<Watched>);
+pub(super) struct Stalls(Vec<Watched>, Option<Instant>);
 
 #[derive(Debug, Default)]
 struct Watched {
@@ -35,6 +38,7 @@ impl Stalls {
     /// Takes a picture in. Says what is new, by place of the port.
     fn look(&mut self, picture: &Picture, limit: Option<Duration>) -> Vec<(usize, Word)> {
         self.0.resize_with(picture.ports.len(), Watched::default);
+        self.excuse(picture.taken);
         let ports = self.0.iter_mut().zip(&picture.ports).enumerate();
         let judged = ports.map(|(place, (watched, port))| {
             // A refusal is no sign of life: the listener gives it.
@@ -42,6 +46,16 @@ impl Stalls {
             (place, watched.look(port.waiting, finished, picture.taken, limit))
         });
         judged.filter_map(|(place, word)| Some((place, word?))).collect()
+    }
+}
+
+impl Stalls {
+    /// Leaves time out in which nobody looked.
+    fn excuse(&mut self, now: Instant) {
+        let gap = self.1.replace(now).map(|last| now.saturating_duration_since(last));
+        if let Some(lost) = gap.filter(|gap| *gap > 2 * LOOK).map(|gap| gap - LOOK) {
+            self.0.iter_mut().for_each(|watched| watched.since = watched.since.map(|since| since + lost));
+        }
     }
 }
 
@@ -110,6 +124,18 @@ mod tests {
         (expected[7], expected[8]) = (Some(Word::Stalled(time(2))), Some(Word::Over(time(3))));
         assert_eq!(said(Some(2), &looks), expected);
         assert_eq!(said(None, &looks), [None; 9]);
+    }
+
+    #[test]
+    fn a_process_that_did_not_run_does_not_stand_still() {
+        let (mut stalls, start) = (Stalls(vec![Watched::default()], None), Instant::now());
+        let mut said = |second| {
+            let (now, limit) = (start + Duration::from_secs(second), Some(Duration::from_secs(5)));
+            stalls.excuse(now);
+            stalls.0[0].look(3, 7, now, limit)
+        };
+        assert_eq!([0, 1, 2, 62, 63].map(&mut said), [None; 5], "it was suspended for a minute");
+        assert!([64, 65, 66].map(said).iter().any(Option::is_some), "and stands still now");
     }
 
     #[test]

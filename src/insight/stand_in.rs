@@ -17,6 +17,7 @@ pub(super) fn picture(start: Instant, uptime: Duration, ports: Vec<PortPicture>)
         sessions: SessionCounts::default(),
         connections: (0, None),
         connects_most: None,
+        log_left_out: 0,
         buffer_bytes: (0, 1 << 30),
         ports,
     }

@@ -68,6 +68,11 @@ impl Buffers {
         self.all.bytes() > self.all.limit - self.all.limit / 8
     }
 
+    /// What one call's arguments may take beside its bytes: half of all.
+    pub(crate) fn part_of_a_call(&self) -> usize {
+        self.all.limit / 2
+    }
+
     /// How many bytes of all ports would have to go before a quarter is free: not so few that a crowd fills them again
     /// at once.
     pub(crate) fn excess(&self) -> usize {

@@ -114,22 +114,49 @@ impl Codel {
         self.rules.refuse.store(rules.refuse, Ordering::Relaxed);
         if rules.target.is_zero() {
             // Nobody looks any more, so nobody would end an overload.
-            let ended = self.judge(&mut self.state.lock(), Duration::ZERO, false, crate::sync::now());
-            if let Some(news) = ended {
-                log::warn!("port {}: {news}", self.port);
-            }
+            let mut state = self.state.lock();
+            let ended = self.end(&mut state, self.last_seen(crate::sync::now()));
+            drop(state);
+            self.tell(ended);
         }
     }
 
-    /// Calls were taken together after such a wait. Did they wait too long?
-    pub(super) fn is_late(&self, wait: Duration, now: Instant) -> bool {
+    /// For who looks now and then: an overload is over, too, when no call has come for an interval.
+    pub(crate) fn look(&self, now: Instant) {
+        if self.overloaded.load(Ordering::Relaxed) {
+            self.tell(self.end_if_quiet(now));
+        }
+    }
+
+    fn end_if_quiet(&self, now: Instant) -> Option<String> {
+        let mut state = self.state.lock();
+        let seen = self.last_seen(now);
+        if seen == now { None } else { self.end(&mut state, seen) }
+    }
+
+    /// When calls were last seen to wait: the end of the last interval that had any, if another has passed since; else
+    /// now.
+    fn last_seen(&self, now: Instant) -> Instant {
+        let end = self.epoch + Duration::from_nanos(self.end_ns.load(Ordering::Relaxed));
+        if now < end + self.rules.interval() { now } else { end }
+    }
+
+    fn tell(&self, news: Option<String>) {
+        if let Some(news) = news {
+            log::warn!("port {}: {news}", self.port);
+        }
+    }
+
+    /// Calls were taken together after such a wait. Did they wait too long? `crew` says what the workers do, for the
+    /// log.
+    pub(super) fn is_late(&self, wait: Duration, now: Instant, crew: impl FnOnce() -> String) -> bool {
         let target_ns = self.rules.target_ns.load(Ordering::Relaxed);
         if target_ns == 0 {
             return false;
         }
         let wait_ns = nanos(wait);
         if nanos(now.saturating_duration_since(self.epoch)) >= self.end_ns.load(Ordering::Relaxed) {
-            self.begin_interval(wait_ns, now);
+            self.begin_interval(wait_ns, now, crew);
             // The first of an interval always runs: one call alone is no queue.
             return false;
         }
@@ -139,7 +166,7 @@ impl Codel {
         self.overloaded.load(Ordering::Relaxed) && wait_ns > 2 * target_ns
     }
 
-    fn begin_interval(&self, wait_ns: u64, now: Instant) {
+    fn begin_interval(&self, wait_ns: u64, now: Instant, crew: impl FnOnce() -> String) {
         let mut state = self.state.lock();
         let (at, end) =
             (nanos(now.saturating_duration_since(self.epoch)), self.end_ns.load(Ordering::Relaxed));
@@ -151,13 +178,16 @@ impl Codel {
         // An interval without a call says nothing about this one.
         let (target, interval_ns) = (self.rules.target(), nanos(self.rules.interval()));
         let stands = !target.is_zero() && least > target && at < end + interval_ns;
-        let news = self.judge(&mut state, least, stands, now);
+        let (mut begun, mut ended) = (None, None);
+        if stands {
+            begun = self.begin(&mut state, least, now);
+        } else {
+            ended = self.end(&mut state, self.last_seen(now));
+        }
         self.least_ns.store(wait_ns, Ordering::Relaxed);
         self.end_ns.store(at + interval_ns, Ordering::Relaxed);
         drop(state);
-        if let Some(news) = news {
-            log::warn!("port {}: {news}", self.port);
-        }
+        self.tell(ended.or_else(|| Some(format!("{}; {}", begun?, crew()))));
     }
 
     /// One of the late calls is about to be run. Is it refused?
@@ -171,17 +201,12 @@ impl Codel {
         (self.overloaded.load(Ordering::Relaxed) && self.rules.refuse()).then(|| 2 * self.rules.target())
     }
 
-    /// Begins or ends an overload. Returns what the log is to be told, without the lock.
-    fn judge(&self, state: &mut State, least: Duration, stands: bool, now: Instant) -> Option<String> {
-        self.overloaded.store(stands, Ordering::Relaxed);
-        match (state.since, stands) {
-            (None, true) => self.begin(state, least, now),
-            (Some(since), false) => self.end(state, now.saturating_duration_since(since)),
-            _ => None,
-        }
-    }
-
+    /// The port is overloaded. Returns what the log is to be told, without the lock, if that is new.
     fn begin(&self, state: &mut State, least: Duration, now: Instant) -> Option<String> {
+        self.overloaded.store(true, Ordering::Relaxed);
+        if state.since.is_some() {
+            return None;
+        }
         self.late.store(0, Ordering::Relaxed);
         (state.since, state.logged) = (Some(now), now >= state.log_from);
         if !state.logged {
@@ -202,8 +227,10 @@ impl Codel {
         ))
     }
 
-    fn end(&self, state: &mut State, lasted: Duration) -> Option<String> {
-        state.since = None;
+    /// It was overloaded until then, if at all. As [`Codel::begin`].
+    fn end(&self, state: &mut State, until: Instant) -> Option<String> {
+        self.overloaded.store(false, Ordering::Relaxed);
+        let lasted = until.saturating_duration_since(state.since.take()?);
         let (verb, hint) = if self.rules.refuse() {
             ("were refused by workers", "")
         } else {
@@ -249,7 +276,7 @@ mod tests {
             let mut late = 0;
             for _ in 0..calls {
                 self.now += ms(1);
-                late += u64::from(self.codel.is_late(ms(wait), self.now));
+                late += u64::from(self.codel.is_late(ms(wait), self.now, String::new));
             }
             late
         }
@@ -284,6 +311,24 @@ mod tests {
         port.take(150, 50);
         port.now += ms(1000);
         assert_eq!(port.take(100, 50), 0, "it begins anew");
+    }
+
+    #[test]
+    fn an_overload_ends_when_no_more_calls_come() {
+        let mut port = Port::new(5, true);
+        assert_eq!(port.take(300, 20), 198);
+        assert_eq!(port.codel.end_if_quiet(port.now + ms(50)), None, "an interval is not over");
+        let ended = port.codel.end_if_quiet(port.now + ms(5000));
+        assert_eq!(ended.as_deref(), Some("the overload ended after 0.2 s; 0 calls were refused by workers"));
+        assert_eq!((port.codel.wait_max(), port.codel.end_if_quiet(port.now + ms(6000))), (None, None));
+        // So it is if nobody has looked before the next call comes.
+        let mut port = Port::new(5, true);
+        port.take(300, 20);
+        port.now += ms(20_000);
+        let mut state = port.codel.state.lock();
+        let until = port.codel.last_seen(port.now);
+        let ended = port.codel.end(&mut state, until);
+        assert_eq!(ended.as_deref(), Some("the overload ended after 0.2 s; 0 calls were refused by workers"));
     }
 
     #[test]

@@ -44,10 +44,11 @@ pub(crate) use throttle::{CrewCount, Seat, Throttle};
 pub(crate) use turn::{Doing, Progress};
 
 use crate::port::{Call, Forecast, reply};
-use crate::service::{Refusal, Services, Status};
+use crate::service::{ClientId, Refusal, Services, Status};
 use crate::stats::{MethodsStats, Paces, PortStats};
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Condvar, Mutex, Parker};
 use crate::wire::ReplyPrelude;
+use log::Level;
 use nested::deadlock_in_words;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
@@ -255,7 +256,9 @@ impl PortShared {
             (&self.name, pools[self.index], self.queue.kept()),
             shared.nested.depth(&chain),
         );
-        log::error!("nested deadlock: {message}");
+        if shared.services.log_bound().lets(Level::Error, ClientId::of(outlet.peer().ip()), now) {
+            log::error!("nested deadlock: {message}");
+        }
         let refusal = Refusal::new(Status::NestedDeadlock, message);
         let queue_wait_us =
             u32::try_from(now.saturating_duration_since(since).as_micros()).unwrap_or(u32::MAX);
@@ -275,7 +278,9 @@ impl PortShared {
     pub(crate) fn tell_of_the_long(&self, shared: &Shared, limit: Duration, now: Instant) {
         for long in self.progress(shared, |turn| turn.long(limit, now)) {
             self.stats.long_transactions.add(1);
-            log::warn!("{long} (Server_Long_Transaction={})", limit.as_secs());
+            if shared.services.log_bound().lets(Level::Warn, ClientId::of(long.peer.ip()), now) {
+                log::warn!("{long} (Server_Long_Transaction={})", limit.as_secs());
+            }
         }
     }
 
@@ -322,6 +327,9 @@ impl PortShared {
     }
 }
 
+/// What the decoder's deepest nest takes more in a debug build, whose frames are several times as large.
+const UNOPTIMIZED_STACK_BYTES: usize = if cfg!(debug_assertions) { 64 << 10 } else { 0 };
+
 /// Starts a port's workers; they sleep until work comes.
 ///
 /// # Errors
@@ -336,6 +344,7 @@ pub(crate) fn start_workers(
         let name = format!("{}-{}", port.name, id + 1);
         let (shared, port, parker) = (Arc::clone(shared), Arc::clone(port), Arc::clone(parker));
         let run = move || Worker::new(shared, port, id, parker).run();
+        let stack_bytes = stack_bytes + UNOPTIMIZED_STACK_BYTES;
         let spawned = std::thread::Builder::new().name(name).stack_size(stack_bytes).spawn(run);
         // The handle is let go: a handler that never returns must not hold up the server's end.
         spawned.map(drop).map_err(|error| (id, error))?;

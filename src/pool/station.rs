@@ -10,11 +10,11 @@
 use super::nested::transaction;
 use super::throttle::PERMIT;
 use super::turn::Doing;
-use super::{PortShared, Shared};
+use super::{PortShared, Share, Shared};
 use crate::port::Call;
 use crate::service::host::{Host, Origin, Ticket};
 use crate::sync::{Arc, Parker, Planted, now, planted};
-use crate::wire::{Chain, Link};
+use crate::wire::{Chain, Link, Shortage};
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,8 @@ pub(super) struct Station {
     waits: Cell<Option<Waits>>,
     paused: Cell<Option<Instant>>,
     running: RefCell<Running>,
+    /// Memory of the running call's arguments, besides its bytes.
+    lent: RefCell<Share>,
 }
 
 /// The time of a transaction in which it had no permit.
@@ -56,6 +58,7 @@ struct Running {
 
 impl Station {
     pub(super) fn new(shared: Arc<Shared>, port: Arc<PortShared>, id: usize, parker: Arc<Parker>) -> Station {
+        let lent = RefCell::new(Share::new(&port.buffers));
         Station {
             shared,
             port,
@@ -65,6 +68,7 @@ impl Station {
             waits: Cell::default(),
             paused: Cell::default(),
             running: RefCell::default(),
+            lent,
         }
     }
 
@@ -92,6 +96,7 @@ impl Station {
         if self.running.borrow().calls > 0 {
             self.shared.nested.ended(self.port.index, self.id);
         }
+        self.lent.borrow_mut().set(0);
     }
 
     /// The call has ended, or waits.
@@ -164,6 +169,16 @@ impl Host for Station {
             Some(call) => nested.wait(port, self.id, call),
             None => nested.go_on(port, self.id),
         }
+    }
+
+    fn lend(&self, bytes: usize) -> Result<(), Shortage> {
+        let (buffers, mut lent) = (&self.port.buffers, self.lent.borrow_mut());
+        if lent.bytes().saturating_add(bytes) > buffers.part_of_a_call() {
+            return Err(Shortage::Ever);
+        }
+        // The last eighth is left to what tells peers that there is no room.
+        let has = !buffers.are_full() && lent.try_add(bytes);
+        if has { Ok(()) } else { Err(Shortage::Now) }
     }
 }
 

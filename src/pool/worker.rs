@@ -5,7 +5,7 @@
 use super::station::Station;
 use super::throttle::Next;
 use super::turn::{Held, Reply, Step, Turn};
-use super::{Burst, Outlet, PortShared, Shared, SlowCall, Work};
+use super::{Burst, CrewCount, Outlet, PortShared, Shared, SlowCall, Work};
 use crate::port::{Call, reply};
 use crate::service::{Host, Refusal, Session, Status, Transaction, host};
 use crate::stats::{Parts, Record, Samples};
@@ -106,7 +106,8 @@ impl Worker {
     fn serve_for(&mut self, work: &Work, outlet: &dyn Outlet, turn: &Turn, burst: Burst) {
         let (port, calls) = (Arc::clone(&self.port), burst.len());
         let mut now = now();
-        self.late = port.codel.is_late(now.saturating_duration_since(work.received), now);
+        let crew = || port.crew_in_words(&self.shared);
+        self.late = port.codel.is_late(now.saturating_duration_since(work.received), now, crew);
         let mut step = turn.begin(burst, work, now, &port, &self.shared);
         while let Some(Step { call, slow, due }) = step {
             if due {
@@ -269,6 +270,20 @@ impl PortShared {
             return refusal;
         }
         refusal.retry_after(self.forecast(shared, outlet, false).wait(0))
+    }
+
+    /// What the workers do while calls wait too long. Where some are idle, the words say what keeps them from working.
+    fn crew_in_words(&self, shared: &Shared) -> String {
+        let CrewCount { idle, .. } = shared.throttle.crews()[self.index];
+        let workers = shared.throttle.pools()[self.index];
+        let (out, _) = shared.throttle.permits();
+        let why = match shared.throttle.limit() {
+            _ if idle == 0 => return format!("none of {workers} workers is idle"),
+            Some(limit) if out >= limit => "all permits are out (Server_Max_Concurrent_Trans)",
+            _ if idle <= self.queue.kept() => "they are kept for nested calls (Server_Nested_Reserve)",
+            _ => "calls as short as these wait for the processors, and more workers would only share them",
+        };
+        format!("{idle} of {workers} workers are idle: {why}")
     }
 
     /// Answers what is queued without running it, for a server that stops while its workers are stuck.

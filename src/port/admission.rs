@@ -5,16 +5,13 @@
 //! that is certain or likely to be answered too late: what a busy server cannot do it says at once.
 
 use super::forecast::{Forecast, Outlook, would_be_late};
-use crate::service::{Refusal, Status};
+use crate::service::{BUFFERS_AFTER, Refusal, Status};
 use crate::stats::Paces;
 use crate::wire::{Chain, Header};
 use std::time::{Duration, Instant};
 
 /// When a caller may find a server again that is stopping: it is most likely being started anew.
 const RETURN_AFTER: Duration = Duration::from_secs(1);
-
-/// When a caller may come again at the earliest whose call found the buffers full.
-const BUFFERS_AFTER: Duration = Duration::from_millis(100);
 
 /// Who can tell whether a new client is let in.
 pub trait Entrance: std::fmt::Debug {

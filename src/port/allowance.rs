@@ -20,7 +20,7 @@ const RATE: u64 = 128;
 const BURST: i32 = 1024;
 
 /// Tokens that come with a call that is let in.
-const CREDIT: i32 = 32;
+const CREDIT: i32 = 16;
 
 /// Tokens that a connection may have: those of a window of calls.
 const TOKENS_MAX: i32 = super::WINDOW_CALLS_MAX as i32 * CREDIT;

@@ -50,8 +50,9 @@ pub(super) enum Purpose {
 /// Every address that each of the ports is to have, in their order.
 ///
 /// # Errors
-/// A host has no address, or two ports would have one and the same.
-pub(super) fn resolve(ports: &[PortConfig]) -> Result<Vec<Vec<SocketAddr>>, StartError> {
+/// A host has no address; or two ports, or a port and the admin server, would have one and the same.
+pub(super) fn resolve(config: &Config) -> Result<Vec<Vec<SocketAddr>>, StartError> {
+    let ports = &config.ports;
     let mut all: Vec<Vec<SocketAddr>> = Vec::new();
     for port in ports {
         let found = addresses_of(&port.address).map_err(|error| wrong(port, error))?;
@@ -64,7 +65,24 @@ pub(super) fn resolve(ports: &[PortConfig]) -> Result<Vec<Vec<SocketAddr>>, Star
         }
         all.push(found);
     }
+    keep_from_admin(config, &all)?;
     Ok(all)
+}
+
+/// The admin server cannot have an address of a port. Where no line gives its own it goes without.
+fn keep_from_admin(config: &Config, all: &[Vec<SocketAddr>]) -> Result<(), StartError> {
+    let admin = config.admin_address.value.as_ref().filter(|_| config.admin_address.source.is_given());
+    // One that cannot be resolved is told of by the admin server.
+    let Some((admin, found)) = admin.and_then(|admin| Some((admin, addresses_of(admin).ok()?))) else {
+        return Ok(());
+    };
+    for (port, theirs) in config.ports.iter().zip(all) {
+        if let Some(one) = found.iter().find(|one| theirs.iter().any(|two| collide(**one, *two))) {
+            let error = Error::other(format!("{one} belongs to port {}, at {}", port.name, port.address));
+            return Err(StartError::Admin { address: admin.to_string(), error });
+        }
+    }
+    Ok(())
 }
 
 /// The addresses of a host: of a name all that it has, each once.
@@ -227,17 +245,16 @@ mod tests {
 
     fn resolved(lines: &str) -> Result<Vec<Vec<SocketAddr>>, String> {
         let config = Config::from_text(lines, None, 1).unwrap_or_else(|errors| panic!("{errors}"));
-        resolve(&config.ports).map_err(|error| error.to_string())
+        resolve(&config).map_err(|error| error.to_string())
     }
 
     #[test]
     fn two_ports_of_one_address_are_found_by_what_their_hosts_resolve_to() {
         // The interface `lo` is the first.
-        for (a, b) in [("[fe80::1%lo]:7", "[fe80::1%1]:7")] {
-            let told = resolved(&format!("Ports=A,B\nA_TCPIPAddress={a}\nB_TCPIPAddress={b}")).unwrap_err();
-            assert!(told.starts_with("port B cannot listen on "), "{told}");
-            assert!(told.contains(" belongs to port A, at "), "{told}");
-        }
+        let lines = "Ports=A,B\nA_TCPIPAddress=[fe80::1%lo]:7\nB_TCPIPAddress=[fe80::1%1]:7";
+        let told = resolved(lines).unwrap_err();
+        assert!(told.starts_with("port B cannot listen on "), "{told}");
+        assert!(told.contains(" belongs to port A, at "), "{told}");
         for (a, b) in [("[::]:7", "0.0.0.0:7"), ("[::1]:7", "127.0.0.1:7"), ("localhost:0", "127.0.0.1:0")] {
             let found = resolved(&format!("Ports=A,B\nA_TCPIPAddress={a}\nB_TCPIPAddress={b}"));
             assert_eq!(found.map(|ports| ports.len()), Ok(2), "{a} {b}");

@@ -5,11 +5,12 @@
 //!
 //! Invariant: there are never more passes than [`Door::connections_max`].
 
-use super::connects::{Connects, Verdict};
+use super::connects::{Connects, Often, Verdict};
 use crate::config::Config;
-use crate::service::{ClientId, Refusal, Status};
+use crate::service::{ClientId, LogBound, Refusal, Status};
 use crate::stats::PortStats;
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering};
+use log::Level;
 use std::time::{Duration, Instant};
 
 /// When a connection refused for want of descriptors may be tried again.
@@ -22,22 +23,21 @@ pub(super) struct Door {
     /// Connections refused since all places were taken; 0 when that is over.
     refused: AtomicU64,
     connects: Mutex<Connects>,
-    connects_max: Option<u32>,
+    log_bound: Arc<LogBound>,
 }
 
 /// Leave to be connected. Dropping it frees the place, so it goes after the socket.
 #[derive(Debug)]
-pub(super) struct Pass(Arc<Door>);
+pub(super) struct Pass(Arc<Door>, ClientId);
 
 impl Door {
-    pub(super) fn new(config: &Config, connections_max: usize) -> Door {
-        let connects_max = config.max_connects.value;
+    pub(super) fn new(config: &Config, connections_max: usize, log_bound: Arc<LogBound>) -> Door {
         Door {
             connections_max,
             connections: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
-            connects: Mutex::new(Connects::new(connects_max)),
-            connects_max,
+            connects: Mutex::new(Connects::new(config.max_connects.value)),
+            log_bound,
         }
     }
 
@@ -56,6 +56,15 @@ impl Door {
         self.connects.lock().most()
     }
 
+    /// A connection that was let in has ended.
+    pub(super) fn ended(&self, client: ClientId, stayed: Duration, calls: u64) {
+        let now = Instant::now();
+        let often = self.connects.lock().end(client, stayed, calls, now);
+        if let Some(often) = often.filter(|_| self.log_bound.lets(Level::Warn, client, now)) {
+            tell_of_often(&often, None);
+        }
+    }
+
     /// Somebody has connected to a port: lets him in, or counts and says why not.
     pub(super) fn knock(
         self: &Arc<Door>,
@@ -64,8 +73,8 @@ impl Door {
         stats: &PortStats,
     ) -> Result<Pass, Refusal> {
         let Verdict { refused_for, often } = self.connects.lock().connect(client, now);
-        if let Some((count, within)) = often {
-            self.tell_of_often(client, count, within, refused_for);
+        if let Some(often) = often.filter(|_| self.log_bound.lets(Level::Warn, client, now)) {
+            tell_of_often(&often, refused_for);
         }
         if let Some(time) = refused_for {
             stats.refused_connects.add(1);
@@ -74,7 +83,8 @@ impl Door {
         let room = |connections: usize| (connections < self.connections_max).then_some(connections + 1);
         if self.connections.fetch_update(Ordering::SeqCst, Ordering::SeqCst, room).is_err() {
             stats.refused_descriptors.add(1);
-            if self.refused.fetch_add(1, Ordering::SeqCst) == 0 {
+            let first = self.refused.fetch_add(1, Ordering::SeqCst) == 0;
+            if first && self.log_bound.lets(Level::Warn, client, now) {
                 let max = self.connections_max;
                 log::warn!(
                     "all {max} connections that the descriptors allow are taken: further ones are refused"
@@ -82,35 +92,32 @@ impl Door {
             }
             return Err(no_descriptors());
         }
-        Ok(Pass(Arc::clone(self)))
+        Ok(Pass(Arc::clone(self), client))
     }
 
-    fn leave(&self) {
+    fn leave(&self, client: ClientId) {
         let connections = self.connections.fetch_sub(1, Ordering::SeqCst) - 1;
         // A sixteenth must be free: where one goes and another comes, it is not over.
         let over = connections < self.connections_max - self.connections_max / 16;
         if over && self.refused.load(Ordering::SeqCst) > 0 {
             let refused = self.refused.swap(0, Ordering::SeqCst);
-            if refused > 0 {
+            if refused > 0 && self.log_bound.lets(Level::Info, client, Instant::now()) {
                 log::info!("there is room for connections again; {refused} were refused");
             }
         }
     }
+}
 
-    fn tell_of_often(&self, client: ClientId, count: u32, within: Duration, refused_for: Option<Duration>) {
-        let seconds = within.as_secs_f64();
-        let (refused, limit) = match (refused_for, self.connects_max) {
-            (Some(time), Some(limit)) => (
-                format!("; the next {:.0} s it is refused", time.as_secs_f64()),
-                format!(" (Server_Max_Connects_Per_Minute={limit})"),
-            ),
-            _ => Default::default(),
-        };
-        log::warn!(
-            "{client} connects too often: {count} times in {seconds:.1} s{refused}{limit}; a client should keep one connection \
-             open, and carry all its sessions on it"
-        );
-    }
+fn tell_of_often(often: &Often, refused_for: Option<Duration>) {
+    let Often { who, connects, within, limit } = often;
+    let seconds = within.as_secs_f64();
+    let refused = refused_for
+        .map_or_else(String::new, |time| format!("; the next {:.0} s it is refused", time.as_secs_f64()));
+    let limit = limit.map_or_else(String::new, |limit| format!(" (Server_Max_Connects_Per_Minute={limit})"));
+    log::warn!(
+        "{who} connects too often: {connects} times in {seconds:.1} s{refused}{limit}; a client should keep one \
+         connection open, and carry all its sessions on it"
+    );
 }
 
 /// The answer to a connection for which there is no descriptor.
@@ -120,7 +127,7 @@ pub(super) fn no_descriptors() -> Refusal {
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        self.0.leave();
+        self.0.leave(self.1);
     }
 }
 
@@ -139,7 +146,7 @@ mod tests {
 
     #[test]
     fn there_are_as_many_passes_as_places_and_not_one_more() {
-        let door = Arc::new(Door::new(&Config::default_with(2), 3));
+        let door = Arc::new(Door::new(&Config::default_with(2), 3, Arc::default()));
         let (now, stats) = (Instant::now(), PortStats::default());
         let mut passes: Vec<Pass> = (0..3).map(|_| door.knock(peer(), now, &stats).unwrap()).collect();
         let refused = door.knock(peer(), now, &stats).unwrap_err();
@@ -157,7 +164,7 @@ mod tests {
     fn who_connects_too_often_is_told_for_how_long_and_takes_no_place() {
         let mut config = Config::default_with(2);
         config.max_connects.value = Some(2);
-        let door = Arc::new(Door::new(&config, 10));
+        let door = Arc::new(Door::new(&config, 10, Arc::default()));
         let (now, stats) = (Instant::now(), PortStats::default());
         (0..2).for_each(|_| drop(door.knock(peer(), now, &stats).unwrap()));
         let refused = door.knock(peer(), now + Duration::from_secs(20), &stats).unwrap_err();

@@ -318,6 +318,11 @@ impl Guest {
         self.frame_since
     }
 
+    /// For so long before `now` the server did not run. What the peer owes, it owes as much later.
+    pub(super) fn excuse(&mut self, lost: Duration, now: Instant) {
+        self.frame_since = self.frame_since.map(|since| (since + lost).min(now));
+    }
+
     /// Has the peer not said Hello yet?
     pub(super) fn awaits_hello(&self) -> bool {
         self.conversation.awaits_hello()
@@ -385,6 +390,17 @@ impl Guest {
             bytes: self.held_bytes() as u64,
             sessions: (connection.carries() + usize::from(connection.is_welcomed())) as u64,
         }
+    }
+
+    /// For how long it has been there, to the second below; the listener began then.
+    pub(super) fn stayed(&self, began: Instant) -> Duration {
+        let came = Duration::from_secs(u64::from(self.came_s) + 1);
+        Instant::now().saturating_duration_since(began + came)
+    }
+
+    /// Calls of it that were admitted.
+    pub(super) fn calls(&self) -> u64 {
+        self.calls
     }
 
     /// Is it meant?

@@ -3,10 +3,11 @@
 //! It never blocks but in its poll, and sleeps there without end when nothing is under way.
 
 mod orders;
+mod slow;
 mod turns;
 
 use super::accept::{Acceptor, Arrival};
-use super::connection::{Connection, DRAINED_BYTES};
+use super::connection::Connection;
 use super::desk::{Admits, Desk};
 use super::door::{Door, Pass, no_descriptors};
 use super::doorbell::{Doorbell, Stage};
@@ -20,9 +21,10 @@ use super::slots::{Id, Slots};
 use super::transport::Transport;
 use super::watch::Watch;
 use crate::pool::Share;
-use crate::service::{Caller, ClientId, Refusal, Status};
+use crate::service::{Caller, ClientId, Status};
 use crate::stats::CloseReason;
 use crate::sync::Arc;
+use log::Level;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use std::cmp::Reverse;
@@ -132,6 +134,7 @@ impl Listener {
     }
 
     fn turn(&mut self, events: &Events) {
+        let looked = self.look_at_the_clock();
         for event in events {
             match event.token() {
                 ACCEPT => self.acceptor.set_ready(),
@@ -152,7 +155,9 @@ impl Listener {
         self.read_the_ready();
         self.give_up_the_late();
         self.farewell.give_up_the_late();
-        self.give_up_the_slow();
+        if let Some(now) = looked {
+            self.give_up_the_slow(now);
+        }
         self.share_out_buffers();
         self.close_the_done();
         if let Some(line) = self.given_up.line(Instant::now) {
@@ -188,8 +193,17 @@ impl Listener {
             self.desk.show_out(&guest.connection, reason);
             self.given_up.note(reason, guest.connection.peer());
             self.desk.port.stats.closed.add(reason.index());
-            log::debug!("port {}: a connection ended: {reason:?}", self.desk.port.name);
+            let client = ClientId::of(guest.connection.peer().ip());
+            self.door.ended(client, guest.stayed(self.began.0), guest.calls());
+            if self.may_log(Level::Debug, client) {
+                log::debug!("port {}: a connection ended: {reason:?}", self.desk.port.name);
+            }
         }
+    }
+
+    /// May a line be written that a client caused?
+    fn may_log(&self, level: Level, client: ClientId) -> bool {
+        self.desk.shared.services.log_bound().lets(level, client, Instant::now())
     }
 
     fn accept(&mut self) {
@@ -210,9 +224,10 @@ impl Listener {
             Err(refusal) => self.farewell.refuse(stream, &refusal, self.poll.registry(), now),
             Ok(pass) => {
                 if let Err(error) = self.welcome_in(stream, peer, pass) {
-                    let port = &self.desk.port;
-                    port.stats.accept_failed.add(1);
-                    log::warn!("port {}: {peer} could not be taken in: {error}", port.name);
+                    self.desk.port.stats.accept_failed.add(1);
+                    if self.may_log(Level::Warn, ClientId::of(peer.ip())) {
+                        log::warn!("port {}: {peer} could not be taken in: {error}", self.desk.port.name);
+                    }
                 }
             }
         }
@@ -314,69 +329,6 @@ impl Listener {
                 self.close(id, reason);
             }
         }
-    }
-
-    /// Looks at those whose time is over, and ends what is not worth waiting for.
-    fn give_up_the_slow(&mut self) {
-        if self.patience.next().is_none() {
-            return;
-        }
-        let now = Instant::now();
-        while let Some((id, wait)) = self.patience.take_due(now) {
-            let Some(guest) = self.guests.get_mut(id).filter(|guest| guest.leaving.is_none()) else {
-                continue;
-            };
-            match wait {
-                Wait::Hello if !guest.awaits_hello() => {}
-                Wait::Hello if guest.is_paused() => _ = self.patience.begin(id, wait, now),
-                Wait::Hello => {
-                    self.give_up(id, CloseReason::SlowHello, "no Hello in time (Server_Hello_Timeout)");
-                }
-                Wait::Frame => match guest.owes_since(now) {
-                    None => guest.listed.frame = false,
-                    Some(since) if self.patience.is_over(wait, since, now) => {
-                        let message = "a frame was not finished in time (Server_Frame_Timeout)";
-                        self.give_up(id, CloseReason::SlowFrame, message);
-                    }
-                    Some(since) => _ = self.patience.begin(id, wait, since),
-                },
-                Wait::Replies { taken } => self.press(id, taken, now),
-            }
-        }
-    }
-
-    /// The time is over in which a guest that had taken so many bytes should have taken more.
-    fn press(&mut self, id: Id, before: u64, now: Instant) {
-        let Some(guest) = self.guests.get_mut(id) else { return };
-        // The poll tells only when a good part of the system's own buffer is free.
-        guest.connection.flush();
-        let taken = guest.connection.taken();
-        if !guest.connection.is_backlogged() {
-            guest.listed.replies = false;
-            // Its reading may have been put off until now, and no event will tell.
-            if guest.readable {
-                self.make_ready(id);
-            }
-        } else if taken - before < DRAINED_BYTES {
-            self.close(id, CloseReason::SlowReader);
-        } else {
-            self.patience.begin(id, Wait::Replies { taken }, now);
-        }
-    }
-
-    /// Ends a connection whose peer did not do its part. It is told why if it takes what it is told.
-    fn give_up(&mut self, id: Id, reason: CloseReason, message: &str) {
-        let Some(guest) = self.guests.get_mut(id) else { return };
-        if guest.connection.is_backlogged() {
-            return self.close(id, reason);
-        }
-        let status = match reason {
-            CloseReason::BuffersFull => Status::BuffersFull,
-            CloseReason::Dropped => Status::SessionClosed,
-            _ => Status::TooSlow,
-        };
-        guest.part(&Refusal::new(status, message));
-        self.leave(id, reason);
     }
 
     /// While the buffers are full, ends those that hold the most; then lets those go on that waited for room.

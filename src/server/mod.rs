@@ -34,7 +34,8 @@ pub use crate::pool::Unfinished;
 pub use rehearsal::Rehearsed;
 pub use running::{PortHandle, RunningServer, Stopped};
 
-use crate::config::{CodelMode, Config, ConfigErrors, Limit, PortConfig};
+use crate::config::{CodelMode, Config, ConfigErrors, Limit, PortConfig, Warning};
+use crate::files;
 use crate::pool::{
     AllBuffers, Buffers, CodelRules, Measures, PortShared, Queue, Seat, Shared, Sizes, Throttle,
     start_workers,
@@ -164,7 +165,7 @@ impl Server {
     /// # Errors
     /// All that is wrong with the file.
     pub fn from_ini(path: impl AsRef<Path>) -> Result<Server, ConfigErrors> {
-        Config::load(path.as_ref(), machine::cpus()).map(Server::new)
+        load(path.as_ref()).map(Server::new)
     }
 
     /// The settings in force.
@@ -235,7 +236,7 @@ impl Server {
         let asked = Arc::clone(&source);
         let descriptors = machine::raise_descriptors();
         connections_max(&config, descriptors, 0)?;
-        let addresses = bind::resolve(&config.ports)?;
+        let addresses = bind::resolve(&config)?;
         let bind = |(port, addresses): (&PortConfig, &Vec<_>)| {
             bind::bind(port, addresses, Silence::of(&config), Purpose::Serve)
         };
@@ -256,6 +257,32 @@ impl Server {
     }
 }
 
+/// The settings of a file, as a server of this machine would start with them: the files that they name are looked at
+/// too.
+///
+/// # Errors
+/// All that is wrong with the file.
+pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
+    let config = Config::load(path, machine::cpus())?;
+    #[cfg(feature = "admin")]
+    if let Some(file) = &config.admin_token_file.value
+        && let Err(wrong) = crate::admin::Token::read(file)
+    {
+        let (setting, file) = (&config.admin_token_file, file.to_string_lossy());
+        let wrong = (wrong, "a file that its owner alone can read, with a token in its first line");
+        return Err(ConfigErrors::of_setting(&config, ("Admin_Token_File", &file), &setting.source, wrong));
+    }
+    Ok(config)
+}
+
+/// What the files that settings name make of them, where a server starts all the same.
+pub fn advise_on_files(config: &Config) -> Option<Warning> {
+    let path = config.log_file.value.as_deref()?;
+    let error = files::could_append(path).err()?;
+    let message = format!("Log_File={}: {error}: the log would go to standard error", path.display());
+    Some(Warning { code: "log_file", message })
+}
+
 /// A server with its sockets bound and its shared parts made, before it has threads.
 struct House {
     shared: Arc<Shared>,
@@ -274,9 +301,11 @@ impl House {
         bound: Vec<Bound>,
     ) -> Result<House, StartError> {
         let extra = bound.iter().map(|port| port.addresses.len() as u64 - 1).sum();
-        let door = Arc::new(Door::new(config, connections_max(config, descriptors, extra)?));
+        let connections_max = connections_max(config, descriptors, extra)?;
+        let log_bound = || Arc::clone(services.log_bound());
+        let door = Arc::new(Door::new(config, connections_max, log_bound()));
         let bell = Arc::clone(&bound[0].doorbell);
-        let sessions = Arc::new(Registry::new(config, bell, Instant::now()));
+        let sessions = Arc::new(Registry::new(config, bell, log_bound(), Instant::now()));
         builtin::add(&mut services, info, Arc::clone(&sessions) as _);
         Ok(House::build(config, services.build()?, (door, sessions), bound))
     }

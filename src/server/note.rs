@@ -6,9 +6,10 @@
 //! Invariants: nobody waits for the disk but a thread of its own, since a disk may hang just when the text matters; who
 //! ends the server waits for it for [`END_MAX`]. Of texts that come meanwhile only the newest is kept.
 
+use crate::files::{self, Fresh};
 use crate::sync::{Arc, Condvar, Mutex};
-use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Result as IoResult};
+use std::fs;
+use std::io::{ErrorKind, Result as IoResult};
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -68,16 +69,14 @@ impl Note {
 
     pub(super) fn read(&self) -> Option<String> {
         let path = self.path.as_ref()?;
-        // Before it is opened: a pipe would wait for somebody to write into it.
-        let about = fs::metadata(path).ok()?;
+        // What others have put there is not ours.
+        let about = fs::symlink_metadata(path).ok()?;
         // A time in the future is a clock set back: no reason to doubt.
         let old = about.modified().ok()?.elapsed().is_ok_and(|age| age > AGE_MAX);
-        if old || !about.is_file() || about.len() > BYTES_MAX {
+        if old || about.is_symlink() || about.len() > BYTES_MAX {
             return None;
         }
-        let mut text = String::new();
-        File::open(path).ok()?.take(BYTES_MAX).read_to_string(&mut text).ok()?;
-        Some(text)
+        String::from_utf8(files::read(path, BYTES_MAX).ok()?).ok()
     }
 
     /// Has it written or deleted before long, if nothing newer comes before.
@@ -93,21 +92,24 @@ impl Note {
     pub(super) fn keep(&self) -> IoResult<Option<Keeper>> {
         let Some(path) = self.path.clone() else { return Ok(None) };
         let (tray, seen) = (Arc::clone(&self.tray), Arc::clone(&self.tray));
-        let thread = thread::Builder::new().name("note".to_owned()).spawn(move || seen.empty(&path))?;
+        let mut failed = false;
+        let write = move |text: Option<&str>| {
+            if let Err(error) = write(&path, text)
+                && !std::mem::replace(&mut failed, true)
+            {
+                log::info!("{}: the verdict is not kept over a restart: {error}", path.display());
+            }
+        };
+        let thread = thread::Builder::new().name("note".to_owned()).spawn(move || seen.empty(write))?;
         Ok(Some(Keeper { tray, thread: Some(thread) }))
     }
 }
 
 impl Tray {
-    /// Writes what comes, until no more does.
-    fn empty(&self, path: &Path) {
-        let mut failed = false;
+    /// Has what comes written, until no more does.
+    fn empty(&self, mut write: impl FnMut(Option<&str>)) {
         while let Some(newest) = self.next() {
-            if let Err(error) = write(path, newest.as_deref())
-                && !std::mem::replace(&mut failed, true)
-            {
-                log::info!("{}: the verdict is not kept over a restart: {error}", path.display());
-            }
+            write(newest.as_deref());
         }
     }
 
@@ -151,10 +153,7 @@ impl Drop for Keeper {
 /// Whole or not at all: another file takes its place.
 fn write(path: &Path, text: Option<&str>) -> IoResult<()> {
     match text {
-        Some(text) => {
-            let new = path.with_extension("verdict-new");
-            fs::write(&new, text).and_then(|()| fs::rename(&new, path))
-        }
+        Some(text) => Fresh::beside(path, text.as_bytes(), None)?.take_place(path),
         None => match fs::remove_file(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             done => done,
@@ -165,6 +164,7 @@ fn write(path: &Path, text: Option<&str>) -> IoResult<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::symlink;
     use std::process::Command;
 
     fn folder(name: &str) -> PathBuf {
@@ -214,12 +214,16 @@ mod tests {
 
     #[test]
     fn a_disk_that_hangs_holds_nobody_up_and_then_has_the_newest() {
-        let folder = folder("hangs");
-        let note = Note::beside(Some(&folder.join("server.ini")));
-        // Writing into a pipe waits for somebody to read from it.
-        let pipe = folder.join("server.ini.verdict-new");
-        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        let keeper = note.keep().unwrap();
+        let note = Note::beside(None);
+        let (disk, written) = (Arc::new(Mutex::new(())), Arc::new(Mutex::new(Vec::new())));
+        let hangs = disk.lock();
+        let (tray, seen, kept) = (Arc::clone(&note.tray), Arc::clone(&disk), Arc::clone(&written));
+        let write = move |text: Option<&str>| {
+            drop(seen.lock());
+            kept.lock().push(text.map(str::to_owned));
+        };
+        let thread = thread::spawn(move || tray.empty(write));
+        let keeper = Keeper { tray: Arc::clone(&note.tray), thread: Some(thread) };
         note.put(Some("first"));
         while note.tray.slot.lock().newest.is_some() {
             thread::yield_now();
@@ -227,13 +231,32 @@ mod tests {
         ["second", "third"].into_iter().for_each(|text| note.put(Some(text)));
         drop(keeper);
         assert!(!note.tray.slot.lock().done, "it hangs still");
-        let first = fs::read_to_string(&pipe).unwrap();
+        drop(hangs);
         let mut slot = note.tray.slot.lock();
         while !slot.done {
             note.tray.changed.wait(&mut slot);
         }
-        let kept = note.read();
+        assert_eq!(*written.lock(), [Some("first".to_owned()), Some("third".to_owned())]);
+    }
+
+    #[test]
+    fn what_others_put_in_its_way_is_neither_read_nor_written_nor_waited_for() {
+        let folder = folder("links");
+        let note = Note::beside(Some(&folder.join("server.ini")));
+        let (file, victim) = (folder.join("server.ini.verdict"), folder.join("victim"));
+        fs::write(&victim, "mine").unwrap();
+        symlink(&victim, &file).unwrap();
+        symlink(&victim, folder.join("server.ini.verdict-new")).unwrap();
+        let linked = note.read();
+        write(&file, Some("ours")).unwrap();
+        let (kept, theirs) = (note.read(), fs::read_to_string(&victim).unwrap());
+        fs::remove_file(&file).unwrap();
+        assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+        let piped = note.read();
+        write(&file, Some("again")).unwrap();
+        let again = note.read();
         fs::remove_dir_all(&folder).unwrap();
-        assert_eq!((first.as_str(), kept.as_deref()), ("first", Some("third")));
+        assert_eq!((linked, piped, theirs.as_str()), (None, None, "mine"));
+        assert_eq!((kept.as_deref(), again.as_deref()), (Some("ours"), Some("again")));
     }
 }

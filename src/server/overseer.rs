@@ -23,6 +23,7 @@ use crate::insight::{
     SessionPicture, SlowCall, Task, TaskState, Whose, WorkerPicture, Workers,
 };
 use crate::pool::{self, CrewCount, Doing, PortShared, Progress, Shared};
+use crate::service::LogBound;
 use crate::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering};
 use crate::wire::Chain;
 use ports::OverseenPort;
@@ -127,6 +128,7 @@ impl Overseer {
         let OverseenPort { name, addresses, shared, bell } = port;
         let stats = &shared.stats;
         shared.slow.forget(now);
+        shared.codel.look(now);
         let method = |(number, stats): (u16, &crate::stats::MethodStats)| MethodPicture {
             name: self.method(number),
             answers: Answers(stats.answers.counts()),
@@ -300,6 +302,7 @@ impl House for Overseer {
                 (connections_max != usize::MAX).then_some(connections_max as u64),
             ),
             connects_most: self.door.connects_most(),
+            log_left_out: self.shared.services.log_bound().left_out(),
             buffer_bytes: (
                 self.ports.iter().map(|port| port.shared.buffers.bytes() as u64).sum(),
                 config.buffer_memory_bytes.value as u64,
@@ -319,11 +322,15 @@ pub(super) struct Observer {
 }
 
 impl Observer {
-    /// Begins to look; `keeper` writes what is noted.
+    /// Begins to look; `keeper` writes what is noted. Tells of what is left out of the log.
     ///
     /// # Errors
     /// The system would not make a thread.
-    pub(super) fn start(insight: Arc<Insight>, keeper: Option<Keeper>) -> std::io::Result<Observer> {
+    pub(super) fn start(
+        insight: Arc<Insight>,
+        log_bound: Arc<LogBound>,
+        keeper: Option<Keeper>,
+    ) -> std::io::Result<Observer> {
         let over = Arc::new((Mutex::new(false), Condvar::new()));
         let seen = Arc::clone(&over);
         let run = move || {
@@ -334,13 +341,21 @@ impl Observer {
                 if catch_unwind(AssertUnwindSafe(|| insight.look())).is_err() {
                     log::error!("the observer's look panicked; the next is in a second");
                 }
+                tell_of_left_out(&log_bound, false);
                 next = (next + LOOK).max(Instant::now());
                 let mut over = over.lock();
                 while !*over && !changed.wait_until(&mut over, next).timed_out() {}
             }
+            tell_of_left_out(&log_bound, true);
         };
         let thread = std::thread::Builder::new().name("observer".to_owned()).spawn(run)?;
         Ok(Observer { over, thread: Some(thread), _keeper: keeper })
+    }
+}
+
+fn tell_of_left_out(log_bound: &LogBound, at_once: bool) {
+    if let Some(news) = log_bound.news(Instant::now(), at_once) {
+        log::warn!("{news}");
     }
 }
 

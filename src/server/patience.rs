@@ -3,7 +3,9 @@
 //! Only those are here that are waited for, one entry for each kind of wait; an idle connection has none. When a wait
 //! ends its entry stays, is looked at when it is due, and put back with a new time if there is a new wait: so nothing
 //! is searched for. Times are rounded up a little, so that a thousand peers who came together wake their listener once.
-//! Knows ids and times handed in; what became of a wait knows the guest.
+//! Time in which the listener did not run (the process or the machine was suspended, or starved) is nobody's: while
+//! somebody is waited for it looks each [`TICK`], and if a look comes much later than that, all waits are as much
+//! longer. Knows ids and times handed in; what became of a wait knows the guest.
 
 use super::slots::Id;
 use std::cmp::Reverse;
@@ -15,6 +17,12 @@ const KEPT_ENTRIES: usize = 1024;
 
 /// A wait may last longer than its limit by this part of it.
 const GRAIN: u128 = 16;
+
+/// Between two looks while somebody is waited for, at most.
+const TICK: Duration = Duration::from_secs(1);
+
+/// A look may come so late because the listener has much to do. That is not taken out of the waits.
+const LATE: Duration = Duration::from_secs(1);
 
 /// What a peer is waited for to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,13 +57,15 @@ impl Limits {
 pub(super) struct Patience {
     limits: Limits,
     start: Instant,
+    /// When it was looked last, or the first of the waits began.
+    looked: Instant,
     /// The first to be due on top.
     waits: BinaryHeap<Reverse<(Instant, Id, Wait)>>,
 }
 
 impl Patience {
     pub(super) fn new(limits: Limits, start: Instant) -> Patience {
-        Patience { limits, start, waits: BinaryHeap::new() }
+        Patience { limits, start, looked: start, waits: BinaryHeap::new() }
     }
 
     /// When to look at what began then: not before its limit, and at a time that others share.
@@ -69,19 +79,50 @@ impl Patience {
     pub(super) fn begin(&mut self, id: Id, wait: Wait, since: Instant) -> bool {
         let limit = self.limits.of(wait);
         if let Some(limit) = limit {
+            if self.waits.is_empty() {
+                self.looked = self.looked.max(since);
+            }
             self.waits.push(Reverse((self.due(since, limit), id, wait)));
         }
         limit.is_some()
     }
 
-    /// When something is due.
+    /// Is anybody waited for?
+    pub(super) fn is_any(&self) -> bool {
+        !self.waits.is_empty()
+    }
+
+    /// When to look.
     pub(super) fn next(&self) -> Option<Instant> {
+        self.due_first().map(|due| due.min(self.looked + TICK))
+    }
+
+    /// When something is due.
+    fn due_first(&self) -> Option<Instant> {
         self.waits.peek().map(|Reverse((at, ..))| *at)
+    }
+
+    /// To be called when the listener begins a turn while somebody is waited for. If it has not run for some time, no
+    /// wait counts that; how long it was.
+    pub(super) fn look(&mut self, now: Instant) -> Option<Duration> {
+        let since = now.saturating_duration_since(std::mem::replace(&mut self.looked, now));
+        if since < TICK + LATE {
+            return None;
+        }
+        let lost = since - TICK;
+        let waits = std::mem::take(&mut self.waits).into_iter();
+        self.waits = waits.map(|Reverse((at, id, wait))| Reverse((at + lost, id, wait))).collect();
+        Some(lost)
+    }
+
+    /// Puts back what was taken, to be taken again at once.
+    pub(super) fn put_back(&mut self, id: Id, wait: Wait, now: Instant) {
+        self.waits.push(Reverse((now, id, wait)));
     }
 
     /// Takes the first wait that has lasted its time, if it has not ended meanwhile.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<(Id, Wait)> {
-        if self.next()? > now {
+        if self.due_first()? > now {
             return None;
         }
         let Reverse((_, id, wait)) = self.waits.pop()?;
@@ -118,7 +159,7 @@ mod tests {
         assert!(patience.begin(id(1), Wait::Frame, start + S));
         assert!(patience.begin(id(2), Wait::Frame, start));
         assert!(!patience.begin(id(3), Wait::Replies { taken: 0 }, start), "without end");
-        assert_eq!(patience.next(), Some(start + 2 * S));
+        assert_eq!((patience.due_first(), patience.next()), (Some(start + 2 * S), Some(start + S)));
         assert_eq!(patience.take_due(start + S), None);
         assert_eq!(patience.take_due(start + 2 * S), Some((id(2), Wait::Frame)));
         assert_eq!(patience.take_due(start + 2 * S), None);
@@ -137,8 +178,29 @@ mod tests {
         let (first, wait) = patience.take_due(now).unwrap();
         assert!(patience.is_over(wait, start, now) && !patience.is_over(wait, start + S, now));
         patience.begin(first, wait, start + S);
-        assert_eq!(patience.next(), Some(start + 3 * S));
+        assert_eq!(patience.due_first(), Some(start + 3 * S));
         assert!(!patience.is_over(Wait::Hello, start, start + 99 * S), "without end");
+    }
+
+    #[test]
+    fn time_in_which_nobody_looked_is_not_counted() {
+        let limits = Limits { hello: Some(10 * S), frame: Some(2 * S), send: None };
+        let start = Instant::now();
+        let mut patience = Patience::new(limits, start);
+        // Nobody was waited for: that nobody looked says nothing.
+        patience.begin(id(1), Wait::Hello, start + 100 * S);
+        assert_eq!(patience.look(start + 101 * S), None);
+        patience.begin(id(2), Wait::Frame, start + 101 * S);
+        assert_eq!(patience.look(start + 102 * S), None);
+        assert_eq!(patience.look(start + 103 * S + S / 2), None, "a little late");
+        // A minute in which the process stood still, but for the second after which it would have looked.
+        let now = start + 163 * S + S / 2;
+        assert_eq!(patience.look(now), Some(59 * S));
+        assert_eq!(patience.take_due(now), Some((id(2), Wait::Frame)), "its two seconds were over before");
+        assert_eq!(patience.take_due(now), None);
+        patience.put_back(id(2), Wait::Frame, now);
+        assert_eq!(patience.take_due(now), Some((id(2), Wait::Frame)));
+        assert_eq!(patience.due_first(), Some(start + 110 * S + 59 * S));
     }
 
     #[test]
@@ -148,7 +210,7 @@ mod tests {
         (0..100_000)
             .for_each(|n| assert!(patience.begin(id(n), Wait::Hello, start + S / 100_000 * n as u32)));
         let (mut looks, mut taken) = (0, 0);
-        while let Some(now) = patience.next() {
+        while let Some(now) = patience.due_first() {
             looks += 1;
             while let Some((id, _)) = patience.take_due(now) {
                 let late = now.saturating_duration_since(start + S / 100_000 * id.token().0 as u32 + S);

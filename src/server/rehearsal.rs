@@ -33,7 +33,7 @@ impl Server {
         connections_max(&config, descriptors, 0)?;
         let mut rehearsed = Rehearsed::default();
         let mut ports = Vec::new();
-        for (port, addresses) in config.ports.iter().zip(bind::resolve(&config.ports)?) {
+        for (port, addresses) in config.ports.iter().zip(bind::resolve(&config)?) {
             match bind::bind(port, &addresses, Silence::of(&config), Purpose::Rehearse) {
                 Err(StartError::Bind { port, address, error }) if error.kind() == ErrorKind::AddrInUse => {
                     rehearsed.taken.push(format!("port {port}: {address}"));

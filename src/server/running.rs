@@ -171,7 +171,8 @@ impl RunningServer {
         let insight = Arc::new(insight);
         #[cfg(feature = "admin")]
         self.open_admin(config, Arc::clone(&insight))?;
-        let observer = Observer::start(Arc::clone(&insight), overseer.keep_note()?)?;
+        let log_bound = Arc::clone(self.shared.services.log_bound());
+        let observer = Observer::start(Arc::clone(&insight), log_bound, overseer.keep_note()?)?;
         self.insight = Some((overseer, insight, observer));
         Ok(())
     }

@@ -80,3 +80,24 @@ fn an_ipv6_port_and_an_ipv4_port_have_one_number() {
         Err(error) => panic!("{error}"),
     }
 }
+
+/// The link-local address of an interface of this machine, if it has one.
+fn link_local() -> Option<String> {
+    let interfaces = std::fs::read_to_string("/proc/net/if_inet6").ok()?;
+    let line = interfaces.lines().find(|line| line.starts_with("fe80"))?;
+    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+    let groups: Vec<&str> = (0..8).map(|n| &fields[0][4 * n..4 * n + 4]).collect();
+    Some(format!("{}%{}", groups.join(":"), fields[5]))
+}
+
+#[test]
+fn a_link_local_address_with_its_zone_is_listened_on() {
+    // A machine without one has nothing to listen on.
+    let Some(host) = link_local() else { return };
+    let lines = format!("TCPIP_TCPIPAddress=[{host}]:0\nServer_Pool_Tasks=1\nAdmin_Address=\n");
+    let server = Server::new(Config::from_text(&lines, None, 2).unwrap()).start().unwrap();
+    let address = server.address();
+    assert!(matches!(address, SocketAddr::V6(address) if address.scope_id() > 0), "{address}");
+    TcpStream::connect(address).unwrap();
+    assert_eq!(server.stop().lost(), 0);
+}

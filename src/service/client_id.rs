@@ -7,6 +7,10 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// The network of an IPv6 client, of /48. Shown as `2001:db8::/48`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Site(u64);
+
 /// The identity of a client. Shown as its IPv4 address, or as its IPv6 prefix: `2001:db8:0:7::/64`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClientId(Network);
@@ -25,6 +29,20 @@ impl ClientId {
             IpAddr::V4(address) => Network::V4(address),
             IpAddr::V6(address) => Network::V6((u128::from(address) >> 64) as u64),
         })
+    }
+
+    /// The network that an IPv6 client is one of 65,536 in.
+    pub fn site(self) -> Option<Site> {
+        match self.0 {
+            Network::V4(_) => None,
+            Network::V6(prefix) => Some(Site(prefix >> 16)),
+        }
+    }
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/48", Ipv6Addr::from(u128::from(self.0) << 80))
     }
 }
 
@@ -58,5 +76,9 @@ mod tests {
         assert_ne!(id("2001:db8:0:7::1"), id("2001:db8:0:8::1"));
         assert_eq!(id("2001:db8:0:7::1").to_string(), "2001:db8:0:7::/64");
         assert_eq!(id("::1").to_string(), "::/64");
+        assert_eq!(id("2001:db8:0:7::1").site().unwrap().to_string(), "2001:db8::/48");
+        assert_eq!(id("2001:db8:0:7::1").site(), id("2001:db8:0:8::1").site());
+        assert_ne!(id("2001:db8:0:7::1").site(), id("2001:db8:1:7::1").site());
+        assert!(id("10.0.0.1").site().is_none());
     }
 }

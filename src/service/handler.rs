@@ -1,11 +1,14 @@
 //! From a closure over typed values to bytes in, bytes out.
 
-use super::{Fault, Status, Transaction};
+use super::{Fault, Status, Transaction, host};
 use crate::wire::limits::FAULT_MESSAGE_BYTES_MAX;
-use crate::wire::{Codec, WireError};
+use crate::wire::{Codec, WireError, beginning};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
+
+/// When a caller may come again at the earliest whose call found the buffers full.
+pub(crate) const BUFFERS_AFTER: Duration = Duration::from_millis(100);
 
 /// A handler's "no": reaches the client with its code and message.
 ///
@@ -53,16 +56,14 @@ impl Refusal {
         self
     }
 
-    /// Appends the details as the call's codec writes them, the message cut to its bound: a decoder's message may
-    /// hold all of what it could not decode, and a handler's whatever it likes.
+    /// Appends the details as the call's codec writes them, the message cut to its bound: a handler's may hold
+    /// whatever it likes.
     pub(crate) fn encode(&self, codec: Codec, out: &mut Vec<u8>) {
-        let message = &self.fault.message;
-        let within = |end: &usize| message.is_char_boundary(*end);
-        let end = (0..=message.len().min(FAULT_MESSAGE_BYTES_MAX)).rev().find(within).unwrap_or(0);
-        let encoded = if end == message.len() {
+        let message = beginning(&self.fault.message, FAULT_MESSAGE_BYTES_MAX);
+        let encoded = if message.len() == self.fault.message.len() {
             codec.encode(&self.fault, out)
         } else {
-            codec.encode(&Fault { message: message[..end].to_owned(), ..self.fault }, out)
+            codec.encode(&Fault { message: message.to_owned(), ..self.fault }, out)
         };
         debug_assert!(encoded.is_ok(), "numbers and text always encode");
     }
@@ -73,11 +74,15 @@ impl From<WireError> for Refusal {
         let status = match error {
             WireError::UnsupportedVersion { .. } => Status::UnsupportedVersion,
             WireError::TooLarge { .. } => Status::TooLarge,
-            WireError::Undecodable(_) | WireError::LeftOver(_) => Status::BadRequest,
+            WireError::Undecodable(_) | WireError::LeftOver(_) | WireError::Grows { .. } => {
+                Status::BadRequest
+            }
+            WireError::NoRoom => Status::BuffersFull,
             WireError::Unencodable(_) => Status::BadResponse,
             _ => Status::ProtocolError,
         };
-        Refusal::new(status, error.to_string())
+        let refusal = Refusal::new(status, error.to_string());
+        if status == Status::BuffersFull { refusal.retry_after(BUFFERS_AFTER) } else { refusal }
     }
 }
 
@@ -101,7 +106,8 @@ where
     F: Fn(&Transaction<'_>, Request) -> Result<Response, No> + Send + Sync + 'static,
 {
     Box::new(move |transaction, codec, arguments, result| {
-        let response = run(transaction, codec.decode(arguments)?).map_err(Into::into)?;
+        let request = codec.decode_in(arguments, &host::Lender)?;
+        let response = run(transaction, request).map_err(Into::into)?;
         Ok(codec.encode(&response, result)?)
     })
 }

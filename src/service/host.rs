@@ -9,7 +9,7 @@
 //! runs.
 
 use crate::sync::thread_local;
-use crate::wire::Chain;
+use crate::wire::{Chain, Room, Shortage};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Instant;
@@ -26,6 +26,17 @@ pub(crate) trait Host {
     fn deadline(&self) -> Option<Instant>;
     /// The handler waits for the answer to this call; `None`: no longer.
     fn awaits(&self, call: Option<Ticket>);
+    /// So much memory more for the running transaction's arguments, until it ends.
+    fn lend(&self, bytes: usize) -> Result<(), Shortage>;
+}
+
+/// Memory for the arguments of the transaction that this thread runs; as much as a body may take where it runs none.
+pub(crate) struct Lender;
+
+impl Room for Lender {
+    fn take(&self, bytes: usize) -> Result<(), Shortage> {
+        ask(|host| host.lend(bytes)).unwrap_or(Ok(()))
+    }
 }
 
 /// A transaction and one of the calls it makes.
@@ -169,6 +180,9 @@ mod tests {
         }
         fn awaits(&self, call: Option<Ticket>) {
             self.2.set(call);
+        }
+        fn lend(&self, bytes: usize) -> Result<(), Shortage> {
+            if bytes < 100 { Ok(()) } else { Err(Shortage::Now) }
         }
     }
 

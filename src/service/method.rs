@@ -9,8 +9,8 @@ use thiserror::Error;
 /// A method's name with the types of its request and response.
 ///
 /// Request and response are frozen once published, but for what `docs/TYPES.md` lists: a client whose types differ from
-/// the server's is told so before it sends anything. Types must not contain sequences of elements of no size
-/// (`Vec<()>`) and must not be recursive; see [`crate::wire::codec`].
+/// the server's is told so before it sends anything. Types must not be recursive; see
+/// [`crate::wire::codec`].
 ///
 /// ```
 /// use boneyard::Method;

@@ -9,16 +9,20 @@ mod handler;
 pub(crate) mod host;
 #[cfg(feature = "server")]
 pub mod load;
+mod log_bound;
 mod method;
 mod services;
 pub mod session;
 mod status;
 mod transaction;
 
-pub use client_id::ClientId;
+pub use client_id::{ClientId, Site};
+pub(crate) use handler::BUFFERS_AFTER;
 pub use handler::{ApplicationError, Refusal};
 pub(crate) use host::Host;
 pub use host::blocking;
+pub use log_bound::LogBound;
+pub(crate) use log_bound::{cut_message, cut_name};
 pub use method::{InvalidMethodName, Method, check_method_name};
 pub(crate) use services::ServicesBuilder;
 pub use services::{DuplicateMethod, Services};

@@ -1,10 +1,12 @@
 //! The table of methods a server offers, and the one place where foreign code is run.
 
 use super::handler::{Handler, typed};
-use super::{ApplicationError, Method, Refusal, Status, Transaction};
+use super::{ApplicationError, ClientId, LogBound, Method, Refusal, Status, Transaction, cut_message};
 use crate::schema::Schema;
+use crate::sync::Arc;
 use crate::wire::body::MethodEntry;
 use crate::wire::{Codec, limits};
+use log::Level;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -22,6 +24,7 @@ pub struct Services {
     methods: Vec<(String, Handler)>,
     /// Of the methods, in the same order; 0 where the types are not known.
     fingerprints: Vec<u64>,
+    log_bound: Arc<LogBound>,
 }
 
 /// Methods while they are gathered.
@@ -29,6 +32,7 @@ pub struct Services {
 pub(crate) struct ServicesBuilder {
     methods: BTreeMap<String, (Handler, Schema)>,
     duplicate: Option<String>,
+    log_bound: Arc<LogBound>,
 }
 
 impl ServicesBuilder {
@@ -57,6 +61,11 @@ impl ServicesBuilder {
         }
     }
 
+    /// The bound of the lines that clients cause.
+    pub(crate) fn log_bound(&self) -> &Arc<LogBound> {
+        &self.log_bound
+    }
+
     /// The names so far and, for the built-in table, those that will be there.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.methods.keys().map(String::as_str)
@@ -78,7 +87,7 @@ impl ServicesBuilder {
             None => {
                 let fingerprints = self.methods.values().map(|(_, schema)| schema.fingerprint()).collect();
                 let methods = self.methods.into_iter().map(|(name, (handler, _))| (name, handler)).collect();
-                Ok(Services { methods, fingerprints })
+                Ok(Services { methods, fingerprints, log_bound: self.log_bound })
             }
         }
     }
@@ -104,6 +113,11 @@ impl Services {
             fingerprint: *fingerprint,
         };
         known.map(entry).collect()
+    }
+
+    /// The bound of the lines that clients cause.
+    pub(crate) fn log_bound(&self) -> &Arc<LogBound> {
+        &self.log_bound
     }
 
     /// Name of a method's number; empty for a number that is none's.
@@ -146,10 +160,14 @@ impl Services {
                 // of that panic is forgotten: its Drop may panic too, and so on without end.
                 let message = panic_text(panic.as_ref()).to_owned();
                 let dropped = catch_unwind(AssertUnwindSafe(|| drop(panic)));
-                log::error!("{}: handler panicked: {message}", transaction.method);
+                let client = ClientId::of(transaction.peer().ip());
+                if self.log_bound.lets(Level::Error, client, transaction.now()) {
+                    let and = if dropped.is_err() { "; and its payload panicked when dropped" } else { "" };
+                    let message = cut_message(&message);
+                    log::error!("{}: handler panicked: {message}{and}", transaction.method);
+                }
                 if let Err(another) = dropped {
                     std::mem::forget(another);
-                    log::error!("{}: and its panic payload panicked when dropped", transaction.method);
                 }
                 Refusal::new(Status::Panicked, "the server's log says where")
             }

@@ -8,7 +8,7 @@
 //! that was given with another stamp is no longer good: so it need not be taken away in the same instant. The lock of a
 //! state is held while a handler's closure runs, and a thread holds one such lock at most.
 
-use super::{Method, Refusal, Transaction};
+use super::{Method, Refusal, Transaction, cut_name};
 use crate::sync::unordered::{AtomicBool, AtomicU64 as Count, AtomicUsize};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, thread_local};
 use serde::{Deserialize, Serialize};
@@ -103,7 +103,7 @@ impl Session {
     pub(crate) fn new(id: u64, client: &str, peer: SocketAddr, now: Instant) -> Session {
         Session {
             id,
-            client: client.into(),
+            client: cut_name(client).into(),
             peer,
             opened: now,
             used_us: Count::new(0),
@@ -118,7 +118,7 @@ impl Session {
         self.id
     }
 
-    /// What the client that opened it calls itself; empty where nobody wants to know.
+    /// What the client that opened it calls itself, the beginning of it; empty where nobody wants to know.
     pub(crate) fn client(&self) -> &str {
         &self.client
     }
@@ -215,7 +215,8 @@ impl Session {
     }
 }
 
-/// Values of handlers are dropped by whoever has the session last, a listener perhaps: a panic in one ends there.
+/// Values of handlers are dropped by whoever has the session last, a listener perhaps: a panic in one ends there, told
+/// of by the process's hook.
 impl Drop for Session {
     fn drop(&mut self) {
         let states = std::mem::take(&mut *self.states.lock());
@@ -223,7 +224,6 @@ impl Drop for Session {
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(state))) {
                 // Its Drop may panic too, and so on without end.
                 std::mem::forget(panic);
-                log::error!("a value of session {} panicked when dropped", self.id);
             }
         }
     }

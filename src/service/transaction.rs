@@ -36,6 +36,11 @@ impl Transaction<'_> {
         self.caller.peer()
     }
 
+    /// The time.
+    pub(crate) fn now(&self) -> Instant {
+        Instant::now()
+    }
+
     /// Number of the session on its connection; 0 is the connection's own.
     pub fn session(&self) -> u32 {
         self.session

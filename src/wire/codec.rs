@@ -1,14 +1,17 @@
 //! Values as bytes: bincode (legacy layout: fixed width, little-endian) or JSON. The only file that names bincode.
 //!
 //! Decoding reads slices only, demands that the value ends where the bytes end, and bounds what a length inside
-//! the bytes may claim. The bound is a compile-time number in bincode, hence the ladder. What no bound can
-//! guard, a method's types must not have: elements of no size (`Vec<()>` can claim 2^46 of them), and recursion
-//! (a nest of 15,000 overflows a stack).
+//! the bytes may claim. The bound is a compile-time number in bincode, hence the ladder. What a value takes besides its
+//! bytes is bounded by `meter.rs`. What no bound can guard, a method's types must not have: recursion (a nest of 15,000
+//! overflows a stack).
 
+use super::meter::{Cut, Meter, Room};
+use super::metered::Metered;
 use super::{Flags, WireError, json};
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer};
+use std::marker::PhantomData;
 
 /// How arguments and results are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,12 +40,22 @@ impl Codec {
     /// Reads one value that fills `bytes` exactly.
     ///
     /// # Errors
-    /// [`WireError::Undecodable`], [`WireError::LeftOver`].
+    /// [`WireError::Undecodable`], [`WireError::LeftOver`], [`WireError::Grows`].
     pub fn decode<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, WireError> {
-        match self {
-            Codec::Bincode => decode_bincode(bytes),
-            Codec::Json => json::decode(bytes),
-        }
+        self.decode_in(bytes, &())
+    }
+
+    /// The same, with memory lent by `room` where the value takes more than [`super::FREE_BYTES`].
+    ///
+    /// # Errors
+    /// As [`Codec::decode`], and [`WireError::NoRoom`].
+    pub fn decode_in<T: DeserializeOwned>(self, bytes: &[u8], room: &dyn Room) -> Result<T, WireError> {
+        let meter = Meter::new(bytes.len(), self == Codec::Json, room);
+        let decoded = match self {
+            Codec::Bincode => decode_bincode(bytes, &meter),
+            Codec::Json => json::decode(bytes, &meter),
+        };
+        decoded.map_err(|error| meter.refusal().unwrap_or(error))
     }
 
     /// Appends `value` to `out`.
@@ -65,26 +78,41 @@ impl Codec {
 
 type Legacy<const LIMIT: usize> = Configuration<LittleEndian, Fixint, Limit<LIMIT>>;
 
-fn decode_bincode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
+fn decode_bincode<T: DeserializeOwned>(bytes: &[u8], meter: &Meter<'_>) -> Result<T, WireError> {
     // The smallest rung that holds the bytes: a length inside them that claims more is refused before any
     // memory is taken for it.
     match bytes.len() {
-        0..=0x400 => decode_limited::<T, 0x400>(bytes),
-        0x401..=0x1_0000 => decode_limited::<T, 0x1_0000>(bytes),
-        0x1_0001..=0x10_0000 => decode_limited::<T, 0x10_0000>(bytes),
-        0x10_0001..=0x80_0000 => decode_limited::<T, 0x80_0000>(bytes),
-        _ => decode_limited::<T, { super::limits::BODY_BYTES_MAX }>(bytes),
+        0..=0x400 => decode_limited::<T, 0x400>(bytes, meter),
+        0x401..=0x1_0000 => decode_limited::<T, 0x1_0000>(bytes, meter),
+        0x1_0001..=0x10_0000 => decode_limited::<T, 0x10_0000>(bytes, meter),
+        0x10_0001..=0x80_0000 => decode_limited::<T, 0x80_0000>(bytes, meter),
+        _ => decode_limited::<T, { super::limits::BODY_BYTES_MAX }>(bytes, meter),
     }
 }
 
-fn decode_limited<T: DeserializeOwned, const LIMIT: usize>(bytes: &[u8]) -> Result<T, WireError> {
+fn decode_limited<T: DeserializeOwned, const LIMIT: usize>(
+    bytes: &[u8],
+    meter: &Meter<'_>,
+) -> Result<T, WireError> {
     let config: Legacy<LIMIT> = bincode::config::legacy().with_limit::<LIMIT>();
-    let (value, used) = bincode::serde::decode_from_slice(bytes, config)
-        .map_err(|error| WireError::Undecodable(error.to_string()))?;
+    let whole = Whole(meter, PhantomData::<T>);
+    let (value, used) = bincode::serde::seed_decode_from_slice(whole, bytes, config)
+        .map_err(|error| WireError::Undecodable(meter.inward(error).into_text()))?;
     if used < bytes.len() {
         return Err(WireError::LeftOver(bytes.len() - used));
     }
     Ok(value)
+}
+
+/// What decodes a value as a whole.
+struct Whole<'m, T>(&'m Meter<'m>, PhantomData<T>);
+
+impl<'de, T: DeserializeOwned> DeserializeSeed<'de> for Whole<'_, T> {
+    type Value = T;
+
+    fn deserialize<D: Deserializer<'de>>(self, decoder: D) -> Result<T, D::Error> {
+        T::deserialize(Metered::new(decoder, self.0)).map_err(|cut: Cut| self.0.outward(cut))
+    }
 }
 
 /// `Write` for a Vec, one `extend_from_slice` a call.

@@ -1,4 +1,4 @@
-//! The peer's bytes are wrong, and how. Everything here is the peer's fault.
+//! The peer's bytes are wrong, and how. Everything here is the peer's fault, but for [`WireError::NoRoom`].
 
 use thiserror::Error;
 
@@ -43,6 +43,15 @@ pub enum WireError {
     /// The body does not decode as the type it should be.
     #[error("the body does not decode: {0}")]
     Undecodable(String),
+    /// The value would take more memory than a body of its size may.
+    #[error("the value takes more memory than the {limit} bytes that a body of its size may")]
+    Grows {
+        /// Bytes it may take.
+        limit: usize,
+    },
+    /// There is no memory for the value now. The one error that is not the peer's fault.
+    #[error("there is no memory for the value now")]
+    NoRoom,
     /// The body goes on after its value.
     #[error("{0} bytes are left over after the value")]
     LeftOver(usize),

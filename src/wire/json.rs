@@ -4,11 +4,16 @@
 //! stack of a worker holds it. Finding the field that is wrong costs only what is wrong.
 
 use super::WireError;
+use super::meter::{Cut, Meter, beginning};
+use super::metered::Metered;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_path_to_error::Segment;
 
-/// Lists and objects that may stand in one another. A debug build takes up to 2 KiB of stack for each.
+/// Lists and objects that may stand in one another. A debug build takes up to 3 KiB of stack for each.
 pub const DEPTH_MAX: usize = 32;
+
+/// The same where the path to a wrong field is looked for, which takes twice the stack.
+const PATH_DEPTH_MAX: usize = DEPTH_MAX / 2;
 
 /// Longest path to a field that a message shows, in bytes: its words may be a peer's.
 const PATH_BYTES_MAX: usize = 200;
@@ -17,11 +22,25 @@ const PATH_BYTES_MAX: usize = 200;
 ///
 /// # Errors
 /// [`WireError::Undecodable`].
-pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
-    if let Some(place) = too_deep(bytes) {
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8], meter: &Meter<'_>) -> Result<T, WireError> {
+    let text = utf8(bytes)?;
+    if let Some(place) = deeper_than(DEPTH_MAX, bytes) {
         return Err(WireError::Undecodable(format!("nested more than {DEPTH_MAX} deep at {place}")));
     }
-    serde_json::from_slice(bytes).map_err(|error| WireError::Undecodable(wrong::<T>(bytes, &error)))
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let value = T::deserialize(Metered::new(&mut reader, meter));
+    let error = match value.map(|value| (value, reader.end())) {
+        Ok((value, Ok(()))) => return Ok(value),
+        Ok((_, Err(error))) => error.to_string(),
+        Err(_) if meter.refusal().is_some() => String::new(),
+        Err(error) => wrong::<T>(text, error.into_text()),
+    };
+    Err(WireError::Undecodable(error))
+}
+
+/// The bytes as text. Looked at first, since what a type ignores is not looked at later.
+fn utf8(bytes: &[u8]) -> Result<&str, WireError> {
+    std::str::from_utf8(bytes).map_err(|error| WireError::Undecodable(error.to_string()))
 }
 
 /// The text, if it is one JSON value and nothing else. Keeps nothing of it, so it may be as deep as it likes.
@@ -29,7 +48,7 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> 
 /// # Errors
 /// [`WireError::Undecodable`].
 pub fn check(bytes: &[u8]) -> Result<&str, WireError> {
-    let text = std::str::from_utf8(bytes).map_err(|error| WireError::Undecodable(error.to_string()))?;
+    let text = utf8(bytes)?;
     match serde_json::from_str::<IgnoredAny>(text) {
         Ok(_) => Ok(text),
         Err(error) => Err(WireError::Undecodable(error.to_string())),
@@ -37,14 +56,14 @@ pub fn check(bytes: &[u8]) -> Result<&str, WireError> {
 }
 
 /// Where the nest becomes too deep. Right for JSON; what is none is refused by the reader anyway.
-fn too_deep(bytes: &[u8]) -> Option<String> {
+fn deeper_than(most: usize, bytes: &[u8]) -> Option<String> {
     let (mut depth, mut at) = (0usize, 0);
     while let Some(byte) = bytes.get(at) {
         match byte {
             b'"' => at = end_of_text(bytes, at),
             b'[' | b'{' => {
                 depth += 1;
-                if depth > DEPTH_MAX {
+                if depth > most {
                     return Some(place(&bytes[..=at]));
                 }
             }
@@ -78,18 +97,22 @@ fn place(bytes: &[u8]) -> String {
 
 /// What is wrong, and at which field: `notes[3].title: invalid type: ...`. Reads once more to find the path.
 #[cold]
-fn wrong<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> String {
-    let mut again = serde_json::Deserializer::from_slice(bytes);
-    let path = match serde_path_to_error::deserialize::<_, T>(&mut again) {
+fn wrong<T: DeserializeOwned>(text: &str, error: String) -> String {
+    if deeper_than(PATH_DEPTH_MAX, text.as_bytes()).is_some() {
+        return error;
+    }
+    let mut again = serde_json::Deserializer::from_str(text);
+    // What the first attempt took is free again.
+    let meter = Meter::new(text.len(), true, &());
+    let path = match serde_path_to_error::deserialize::<_, T>(Metered::new(&mut again, &meter)) {
         // The text itself is wrong between two fields.
         Err(found) if matches!(found.path().iter().next_back(), Some(Segment::Unknown)) => ".".to_owned(),
-        Err(found) => found.path().to_string(),
+        Err(found) => Cut::new(format_args!("{}", found.path())).into_text(),
         Ok(_) => ".".to_owned(),
     };
-    let fits = |end: &usize| path.is_char_boundary(*end);
-    let end = (0..=path.len().min(PATH_BYTES_MAX)).rev().find(fits).unwrap_or(0);
-    let cut = if end < path.len() { "..." } else { "" };
-    if path == "." { error.to_string() } else { format!("{}{cut}: {error}", &path[..end]) }
+    let shown = beginning(&path, PATH_BYTES_MAX);
+    let cut = if shown.len() < path.len() { "..." } else { "" };
+    if path == "." { error } else { format!("{shown}{cut}: {error}") }
 }
 
 #[cfg(test)]
@@ -99,16 +122,16 @@ mod tests {
     #[test]
     fn depth_is_counted_outside_of_text_only() {
         let nest = |depth: usize| [vec![b'['; depth], vec![b']'; depth]].concat();
-        assert_eq!(too_deep(&nest(DEPTH_MAX)), None);
-        assert_eq!(too_deep(&nest(DEPTH_MAX + 1)).as_deref(), Some("line 1 column 33"));
+        assert_eq!(deeper_than(DEPTH_MAX, &nest(DEPTH_MAX)), None);
+        assert_eq!(deeper_than(DEPTH_MAX, &nest(DEPTH_MAX + 1)).as_deref(), Some("line 1 column 33"));
         let many = [&b"["[..], &nest(DEPTH_MAX - 1).repeat(100), b"]"].concat();
-        assert_eq!(too_deep(&many), None, "beside one another they are not deep");
+        assert_eq!(deeper_than(DEPTH_MAX, &many), None, "beside one another they are not deep");
         let text = format!("\"\\\"{}\\\\\"", "[".repeat(100));
-        assert_eq!(too_deep(text.as_bytes()), None);
+        assert_eq!(deeper_than(DEPTH_MAX, text.as_bytes()), None);
         let behind = [text.as_bytes(), b"\n ", &nest(40)].concat();
-        assert_eq!(too_deep(&behind).as_deref(), Some("line 2 column 34"));
+        assert_eq!(deeper_than(DEPTH_MAX, &behind).as_deref(), Some("line 2 column 34"));
         for cut in ["\"", "\"\\", "\"a", "]]]", ""] {
-            assert_eq!(too_deep(cut.as_bytes()), None);
+            assert_eq!(deeper_than(DEPTH_MAX, cut.as_bytes()), None);
         }
     }
 

@@ -12,11 +12,14 @@ mod error;
 mod header;
 pub mod json;
 pub mod limits;
+mod meter;
+mod metered;
 
 pub use chain::{Chain, Link};
 pub use codec::Codec;
 pub use error::WireError;
 pub use header::{CallPrelude, Flags, Header, Kind, Preface, ReplyPrelude, cut};
+pub use meter::{FACTOR, FLOOR_BYTES, FREE_BYTES, Room, Shortage, beginning};
 
 /// The one protocol version this build speaks.
 pub const VERSION: u16 = 1;

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
-const NOW: Change = Change { in_force: true, written: false };
+const NOW: Change = Change { in_force: true, written: false, not_kept: None };
 
 fn set(server: &RunningServer, key: &str, value: &str) -> Change {
     house(server).set(key, value).unwrap_or_else(|error| panic!("{key}={value}: {error}"))
@@ -222,10 +222,16 @@ fn the_file_keeps_what_was_set_and_all_else() {
     symlink(&file, &link).unwrap();
     let server = from(&link);
     let text = || std::fs::read_to_string(&file).unwrap();
-    assert_eq!(set(&server, "server_maxusers", "50"), Change { in_force: true, written: true });
+    assert_eq!(
+        set(&server, "server_maxusers", "50"),
+        Change { in_force: true, written: true, not_kept: None }
+    );
     let expected = FILE.replace(";Server_MaxUsers=100000", "Server_MaxUsers=50");
     assert_eq!(text(), expected);
-    assert_eq!(set(&server, "Server_Pool_Tasks", "7"), Change { in_force: false, written: true });
+    assert_eq!(
+        set(&server, "Server_Pool_Tasks", "7"),
+        Change { in_force: false, written: true, not_kept: None }
+    );
     assert_eq!(text(), format!("{expected}\r\nServer_Pool_Tasks=7\r\n"));
     assert_ne!(house(&server).config().pool_tasks.value, 7);
     assert_eq!(house(&server).at_restart(), BTreeMap::from([("Server_Pool_Tasks".into(), "7".into())]));

@@ -7,7 +7,7 @@
 mod terminal;
 
 use super::admin::Admin;
-use super::{Exit, print, say, seconds};
+use super::{Exit, print, say, seconds, without_mark};
 use crate::admin::client::{Answer, Asker};
 use clap::Args;
 use std::io::{self, BufRead, ErrorKind, IsTerminal};
@@ -28,6 +28,10 @@ pub(super) struct Console {
 
 impl Console {
     pub(super) fn run(self) -> Exit {
+        if let Some(line) = self.commands.iter().find(|line| line.trim().contains(['\n', '\r'])) {
+            say(&format!("{:?} is more than one line: give each command a -c of its own", line.trim()));
+            return Exit::Given;
+        }
         let link = match self.admin.asker(self.timeout) {
             Ok((asker, address)) => Link { asker, address },
             Err(exit) => return exit,
@@ -37,7 +41,8 @@ impl Console {
         } else if io::stdin().is_terminal() {
             terminal::converse(link)
         } else {
-            link.carry_out(io::stdin().lock().lines())
+            let lines = io::stdin().lock().lines().enumerate();
+            link.carry_out(lines.map(|(at, line)| if at == 0 { line.map(without_mark) } else { line }))
         }
     }
 }

@@ -4,6 +4,7 @@
 //! unless the one who types has been asked.
 
 use super::{Link, leaves, say_refusal};
+use crate::cli::plain::plain;
 use crate::cli::{Exit, print, say};
 use crate::insight::console::stops_the_server;
 use rustyline::completion::Completer;
@@ -106,7 +107,10 @@ fn history_file() -> Option<PathBuf> {
     let state = of("XDG_STATE_HOME").or_else(|| Some(of("HOME")?.join(".local/state")))?;
     let directory = state.join("boneyard");
     let made: io::Result<()> = DirBuilder::new().recursive(true).mode(0o700).create(&directory);
-    made.ok().map(|()| directory.join("history"))
+    let file = made.ok().map(|()| directory.join("history"))?;
+    // The library would wait at a pipe.
+    let there = std::fs::metadata(&file);
+    there.map_or(true, |there| there.is_file()).then_some(file)
 }
 
 /// Completes lines by what the server says there can be; asked anew each time, for that changes.
@@ -117,7 +121,11 @@ impl Completer for Words {
 
     fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
         let lines = self.0.asker.command(WORDS).ok().filter(|answer| answer.is_ok());
-        Ok(completions(&line[..at], &lines.map(|answer| answer.text).unwrap_or_default()))
+        // What is shown as a choice is foreign text, too.
+        Ok(completions(
+            &line[..at],
+            &lines.map(|answer| plain(&answer.text).into_owned()).unwrap_or_default(),
+        ))
     }
 }
 

@@ -9,6 +9,7 @@ mod python;
 mod typescript;
 
 use super::call::{Server, say_error};
+use super::plain::one_line;
 use super::{Exit, print, say};
 use crate::client::{Client, ClientError};
 use crate::schema::{Shape, Shapes};
@@ -54,7 +55,7 @@ impl Stubs {
             Err(error) => return say_error(&error),
         };
         for Method { name, unknown, .. } in methods.iter().filter(|method| method.shapes.is_none()) {
-            say(&format!("the types of {name} are not known: {unknown}"));
+            say(&one_line(&format!("the types of {name} are not known: {unknown}")));
         }
         print(&match self.lang {
             Language::Python => python::write(&methods),

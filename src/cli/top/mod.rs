@@ -8,6 +8,7 @@ mod picture;
 use super::{Exit, print, say};
 use crate::admin::client::Asker;
 use crate::insight::Overview;
+use crate::wire::Codec;
 use picture::{Seen, draw};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -68,7 +69,7 @@ fn look(asker: &Asker) -> Result<Overview, String> {
     if !answer.is_ok() {
         return Err(format!("answered {}: {}", answer.status, answer.text.trim_end()));
     }
-    serde_json::from_str(&answer.text).map_err(|error| format!("is another version's: {error}"))
+    Codec::Json.decode(answer.text.as_bytes()).map_err(|error| format!("is another version's: {error}"))
 }
 
 fn print_once(asker: &Asker, address: &str) -> Exit {

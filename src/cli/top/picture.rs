@@ -3,6 +3,7 @@
 //! Knows an `Overview` and the cells of a frame; neither asks nor waits. What does not fit is left out from below.
 //! Colours are the terminal's own sixteen, so that they suit light and dark.
 
+use crate::cli::plain::is_order;
 use crate::insight::text::{elapsed, thousands};
 use crate::insight::{Cause, MethodOverview, Overview, PortOverview, Workers};
 use crate::stats::Parts;
@@ -43,6 +44,16 @@ pub(super) struct Seen<'a> {
 }
 
 pub(super) fn draw(frame: &mut Frame<'_>, seen: &Seen<'_>) {
+    paint(frame, seen);
+    // Names and words of the server are foreign text.
+    for cell in &mut frame.buffer_mut().content {
+        if cell.symbol().contains(is_order) {
+            cell.set_symbol("?");
+        }
+    }
+}
+
+fn paint(frame: &mut Frame<'_>, seen: &Seen<'_>) {
     let area = frame.area();
     let Some(overview) = seen.overview else {
         let waits = match seen.silent {

@@ -65,7 +65,7 @@ pub(super) static KEYS: &[Key] = &[
         unit: "",
         default: Standard::Value("0"),
         at_once: true,
-        doc: "Writes to the log when a session is opened and closed, with its client and how many calls it made.",
+        doc: "Writes to the log when a session is opened and closed, with its client and how many calls it made; no more than the log takes of lines about clients (50 in 10 seconds about one, 250 about all).",
         slot: Slot::Server {
             kind: Kind::Switch { store: |c, s| c.log_sessions = s },
             show: |c| shown(u8::from(c.log_sessions.value), &c.log_sessions.source),
@@ -76,8 +76,9 @@ pub(super) static KEYS: &[Key] = &[
         unit: "connections",
         default: Standard::Value("0"),
         at_once: false,
-        doc: "Connections that one address may make in a minute; the next are refused. The log names who connects often \
-              in any case. 0 is no limit.",
+        doc: "Connections that one address, of IPv6 one /64, may make in a minute, and an IPv6 /48 64 times as many; the \
+              next are refused. The log names who connects too often, without a limit who makes many brief connections. 0 \
+              is no limit.",
         slot: Slot::Server {
             kind: Kind::Count { min: 0, max: 1_000_000, store: |c, s| c.max_connects = s.map(some) },
             show: |c| shown(c.max_connects.value.unwrap_or(0), &c.max_connects.source),

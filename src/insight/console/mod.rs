@@ -111,6 +111,9 @@ pub(super) fn command(insight: &Insight, line: &str, giver: Giver<'_>) -> Reply 
 }
 
 fn carry_out(insight: &Insight, line: &str, giver: Giver<'_>) -> Result<String, (Failure, Option<String>)> {
+    if line.trim().contains(['\n', '\r']) {
+        return Err((Failure::NoSuch("A command is one line".to_owned()), None));
+    }
     let words = grammar::words(line).map_err(|wrong| (wrong.into(), None))?;
     if words.is_empty() {
         return Ok(String::new());

@@ -55,9 +55,10 @@ pub(super) fn set(insight: &Insight, arguments: &[String]) -> Result<String, Fai
     } else {
         page.say("In force after a restart of the server.");
     }
-    match house.config().file {
-        Some(file) if change.written => page.say(plain(&format!("Written to {}.", file.display()))),
-        _ if change.written => page.say("Written to the settings file."),
+    match (house.config().file, change.not_kept) {
+        (_, Some(why)) => page.say(plain(&format!("Not kept over a restart: {why}."))),
+        (Some(file), None) if change.written => page.say(plain(&format!("Written to {}.", file.display()))),
+        (None, None) if change.written => page.say("Written to the settings file."),
         _ => page.say("Not written: the server has no settings file."),
     }
     Ok(page.0)

@@ -121,6 +121,7 @@ impl House for Model {
             },
             connections: (2, Some(1019)),
             connects_most: None,
+            log_left_out: 0,
             buffer_bytes: (12_600, 1 << 30),
             ports: vec![
                 port("TCPIP", 1352, busy, methods),
@@ -230,7 +231,11 @@ impl House for Model {
         self.did(format!("set {key} to {value}"));
         let at_once = key.eq_ignore_ascii_case("Server_Max_Concurrent_Trans");
         let known = super::grammar::begins(key, "Server_");
-        if known { Ok(Change { in_force: at_once, written: true }) } else { Err(format!("no setting {key}")) }
+        if known {
+            Ok(Change { in_force: at_once, written: true, not_kept: None })
+        } else {
+            Err(format!("no setting {key}"))
+        }
     }
 
     fn config(&self) -> Config {
@@ -393,6 +398,8 @@ fn what_is_not_understood_says_why_and_does_nothing() {
           Syntax: set configuration KEY=VALUE\n",
         ),
         ("\u{1b}[2J", "Command or option is not recognized: \\u{1b}[2J\n"),
+        ("show server\nquit", "A command is one line\n"),
+        ("show server\rquit", "A command is one line\n"),
         ("help me", "Command or option is not recognized: me\n"),
         ("show transactions now", "Command or option is not recognized: now\n"),
     ] {

@@ -67,6 +67,11 @@ fn of_server(list: &mut List, server: &str, picture: &Picture, ready: bool) {
         "seconds",
         "Time that the machine's host took away from its processors.",
     );
+    static LEFT_OUT: Family = Family::counter(
+        "boneyard_log_lines_left_out",
+        "",
+        "Lines about clients left out of the log: it is bounded.",
+    );
     static BUFFERS: Family = Family::gauge(
         "boneyard_buffer_bytes",
         "bytes",
@@ -89,6 +94,7 @@ fn of_server(list: &mut List, server: &str, picture: &Picture, ready: bool) {
         list.one("Server.CPU.Machine.Idle", &IDLE, seconds(idle));
         list.one("Server.CPU.Machine.Stolen", &STOLEN, seconds(stolen));
     }
+    list.one("Server.Log.LeftOut", &LEFT_OUT, Value::Count(picture.log_left_out));
     list.one("Server.Buffers", &BUFFERS, Value::Count(picture.buffer_bytes.0));
     list.one("Server.Buffers.Limit", &BUFFERS_MAX, Value::Count(picture.buffer_bytes.1));
 }

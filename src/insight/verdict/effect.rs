@@ -99,7 +99,9 @@ impl Before {
 
     /// What an earlier run kept; `None` for anything else.
     pub(super) fn read(note: &str) -> Option<Before> {
-        let before: Before = serde_json::from_str(note).ok().filter(|_| note.len() <= NOTE_BYTES_MAX)?;
+        let before: Before = Some(note)
+            .filter(|note| note.len() <= NOTE_BYTES_MAX)
+            .and_then(|note| serde_json::from_str(note).ok())?;
         let sound = before.figures.are_sound() && before.said.is_none_or(f64::is_finite);
         (before.version == VERSION && sound && before.is_comparable()).then_some(before)
     }

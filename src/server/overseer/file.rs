@@ -1,77 +1,76 @@
 //! Writes one changed line into the settings file.
 //!
-//! The new text goes into a file beside it, reaches the disk, and takes the old one's name: whoever reads, and a
-//! machine that fails, finds the old text or the new one, whole. Permissions and owner are kept; a symbolic link stays
-//! one. What somebody else writes meanwhile is read again, not written over.
+//! The new text takes the old one's place: whoever reads, and a machine that fails, finds the old text or the new one,
+//! whole. Permissions and owner are kept; a symbolic link stays one. What somebody else writes meanwhile is read again,
+//! not written over. Where no file can take its place, because it is mounted by itself or its folder cannot be written,
+//! it is written in place.
 
 use crate::config::FILE_BYTES_MAX;
 use crate::config::edit::{Edited, Line, edit};
-use std::fs::{self, File, OpenOptions};
-use std::io::{Error, Read, Result as IoResult, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
-use std::path::{Path, PathBuf};
+use crate::files::{self, Fresh};
+use std::fs;
+use std::io::{Error, Result as IoResult};
+use std::path::Path;
 
 /// Times that a file is read again because it has changed meanwhile.
 const TRIES: usize = 3;
 
+/// Why a line was not written. The file is then as it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Unwritten {
+    /// This process may not write the file, whatever the line: it is read-only.
+    ReadOnly(String),
+    /// The line does not go into the file as it is, or the disk said no.
+    Refused(String),
+}
+
+impl Unwritten {
+    /// Why, in words.
+    pub(super) fn into_words(self) -> String {
+        match self {
+            Unwritten::ReadOnly(why) | Unwritten::Refused(why) => why,
+        }
+    }
+}
+
 /// Writes it; returns the number of the line.
 ///
 /// # Errors
-/// In words. The file is then as it was.
-pub(super) fn write(path: &Path, line: &Line, cpus: u32) -> Result<u32, String> {
-    let said = |error: Error| format!("{} cannot be written: {error}", path.display());
+/// [`Unwritten`].
+pub(super) fn write(path: &Path, line: &Line, cpus: u32) -> Result<u32, Unwritten> {
+    let said = |error: Error| {
+        let why = format!("{} cannot be written: {error}", path.display());
+        if files::is_of_the_place(&error) { Unwritten::ReadOnly(why) } else { Unwritten::Refused(why) }
+    };
     let path = fs::canonicalize(path).map_err(said)?;
-    let beside = Beside::of(&path);
     for _ in 0..TRIES {
         let before = read(&path).map_err(said)?;
-        let Edited { text, line } = edit(&before, line, cpus)?;
-        beside.fill(&text, &path).map_err(said)?;
-        if read(&path).map_err(said)? == before {
-            fs::rename(&beside.0, &path).map_err(said)?;
-            // The name, too, is to outlast a failure of the machine; that it is not certain is no reason to fail.
-            path.parent().and_then(|parent| File::open(parent).ok()).map(|parent| parent.sync_all());
+        let Edited { text, line } = edit(&before, line, cpus).map_err(Unwritten::Refused)?;
+        if replace(&path, &before, &text).map_err(said)? {
             return Ok(line);
         }
     }
-    Err(format!("{} changes all the time; nothing was written", path.display()))
+    let why = format!("{} changes all the time; nothing was written", path.display());
+    Err(Unwritten::Refused(why))
 }
 
 fn read(path: &Path) -> IoResult<Vec<u8>> {
-    let mut bytes = Vec::new();
-    if !fs::metadata(path)?.is_file() {
-        return Err(Error::other("it is no plain file"));
-    }
-    File::open(path)?.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    files::read(path, FILE_BYTES_MAX as u64 + 1)
 }
 
-/// The file beside it, gone when it has not taken its place.
-struct Beside(PathBuf);
-
-impl Beside {
-    fn of(path: &Path) -> Beside {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        Beside(path.with_file_name(format!(".{name}.{}", std::process::id())))
-    }
-
-    /// Writes the text, with the permissions and the owner of `like`.
-    fn fill(&self, text: &str, like: &Path) -> IoResult<()> {
-        fs::remove_file(&self.0).ok();
-        // Nobody else reads it before its permissions are those of the old one.
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.0)?;
-        let (old, new) = (fs::metadata(like)?, file.metadata()?);
-        if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
-            chown(&self.0, Some(old.uid()), Some(old.gid()))?;
+/// `false`: somebody else has changed the file, and it is as they left it.
+fn replace(path: &Path, before: &[u8], after: &str) -> IoResult<bool> {
+    let replaced = Fresh::beside(path, after.as_bytes(), Some(&fs::metadata(path)?)).and_then(|fresh| {
+        let is_as_it_was = read(path)? == before;
+        if is_as_it_was {
+            fresh.take_place(path)?;
         }
-        file.set_permissions(old.permissions())?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    }
-}
-
-impl Drop for Beside {
-    fn drop(&mut self) {
-        // It is not there when all went well.
-        fs::remove_file(&self.0).ok();
+        Ok(is_as_it_was)
+    });
+    match replaced {
+        Err(error) if files::is_of_the_place(&error) => {
+            files::overwrite(path, before, after.as_bytes()).map(|()| true)
+        }
+        replaced => replaced,
     }
 }

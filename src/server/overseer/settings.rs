@@ -1,11 +1,12 @@
 //! The settings in force, and how one is changed while the server runs.
 //!
 //! First the new value is read by the table of settings, then it is written into the file, then it takes effect: what
-//! cannot be written changes nothing. One change at a time; who looks at the settings meanwhile does not wait for the
+//! cannot be written changes nothing, save where the file is read-only: then what counts at once does so, and is said
+//! not to be kept. One change at a time; who looks at the settings meanwhile does not wait for the
 //! disk, and who wants to change another waits for [`TURN_MAX`]: a disk that hangs holds up one command, not all.
 
 use super::Overseer;
-use super::file;
+use super::file::{self, Unwritten};
 use crate::config::edit::Line;
 use crate::config::{Config, Limit};
 use crate::insight::Change;
@@ -123,8 +124,12 @@ impl Overseer {
             ));
         }
         let at_once = line.key().is_at_once();
-        let number =
-            before.file.as_deref().map(|path| file::write(path, &line, machine::cpus())).transpose()?;
+        let file = before.file.as_deref().map(|path| file::write(path, &line, machine::cpus()));
+        let (number, not_kept) = match file.transpose() {
+            Ok(number) => (number, None),
+            Err(Unwritten::ReadOnly(why)) if at_once => (None, Some(why)),
+            Err(unwritten) => return Err(unwritten.into_words()),
+        };
         let unchanged = before.in_force().iter().any(|s| s.key == line.name() && s.value == line.value());
         let mut after = before;
         line.put(&mut after, number);
@@ -133,10 +138,8 @@ impl Overseer {
             *self.settings.in_force.lock() = after;
         } else if number.is_none() {
             let name = line.name();
-            return Err(format!(
-                "{name}={} takes a restart, and this server has no file to keep it in",
-                line.value()
-            ));
+            let why = not_kept.unwrap_or_else(|| "this server has no file to keep it in".to_owned());
+            return Err(format!("{name}={} takes a restart, and {why}", line.value()));
         }
         let mut at_restart = self.settings.at_restart.lock();
         if in_force || unchanged {
@@ -149,9 +152,13 @@ impl Overseer {
             "{}={} was set{}",
             line.name(),
             line.value(),
-            if in_force { "" } else { " for the next start" }
+            match (in_force, &not_kept) {
+                (true, None) => "",
+                (true, Some(_)) => " until the next start",
+                (false, _) => " for the next start",
+            }
         );
-        Ok(Change { in_force, written: number.is_some() })
+        Ok(Change { in_force, written: number.is_some(), not_kept })
     }
 
     fn take_effect(&self, key: &str, after: &Config) -> bool {

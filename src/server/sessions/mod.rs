@@ -15,11 +15,13 @@ use super::doorbell::Doorbell;
 use crate::config::{Config, plural};
 use crate::insight::SessionPicture;
 use crate::service::session::{CARRIED_SESSIONS_MAX, Opened, SessionTicket};
-use crate::service::{Carried, Refusal, Session, Sessions, Status, Transaction};
+use crate::service::{Carried, ClientId, LogBound, Refusal, Session, Sessions, Status, Transaction};
 use crate::stats::{CloseReason, Counter};
 use crate::sync::unordered::{AtomicBool, AtomicU64};
 use crate::sync::{Arc, Mutex, Ordering, Weak};
 use book::{Book, Entry, Move, Rules, Why};
+use log::Level;
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -34,6 +36,7 @@ pub(super) struct Registry {
     /// Own sessions of connections are of interest. Once they are they stay so: what is in the book must come out.
     tracked: AtomicBool,
     log: AtomicBool,
+    log_bound: Arc<LogBound>,
     /// Of the listener that looks.
     bell: Arc<Doorbell>,
     /// The most sessions there ever were.
@@ -45,13 +48,18 @@ pub(super) struct Registry {
 const NEVER: u64 = u64::MAX;
 
 impl Registry {
-    pub(super) fn new(config: &Config, bell: Arc<Doorbell>, now: Instant) -> Registry {
+    pub(super) fn new(
+        config: &Config,
+        bell: Arc<Doorbell>,
+        log_bound: Arc<LogBound>,
+        now: Instant,
+    ) -> Registry {
         let rules = rules(config);
         let (tracked, log) = (AtomicBool::new(rules.tracked), AtomicBool::new(config.log_sessions.value));
         let book = Mutex::new(Book::new(rules, config.restricted.value == 2));
         let (next_us, epoch) = (AtomicU64::new(NEVER), now);
         let (peak, timed_out, displaced) = Default::default();
-        Registry { book, next_us, epoch, tracked, log, bell, peak, timed_out, displaced }
+        Registry { book, next_us, epoch, tracked, log, log_bound, bell, peak, timed_out, displaced }
     }
 
     /// From now on these settings count, for the sessions there are too. Connections that were let in while nobody
@@ -134,7 +142,7 @@ impl Registry {
         let client = if self.is_logged() { client } else { "" };
         let entered = self.with(|book| book.enter(tenant, (client, peer), now));
         if let Some(own) = entered.map_err(refusal)? {
-            self.say_opened(&own);
+            self.say_opened(&own, now);
             carried().set_own(own);
         }
         Ok(())
@@ -154,7 +162,7 @@ impl Registry {
             self.displaced.add(1);
         }
         if let Some(own) = own {
-            self.say_closed(own, &format!("its connection ended: {why:?}"), now);
+            self.say_closed(own, format_args!("its connection ended: {why:?}"), now);
         }
     }
 
@@ -216,14 +224,19 @@ impl Registry {
         self.say_closed(&entry.session, why, now);
     }
 
-    fn say_opened(&self, session: &Session) {
-        if self.is_logged() {
+    /// Do sessions go into the log, and is there room for one more line of this client?
+    fn says(&self, session: &Session, now: Instant) -> bool {
+        self.is_logged() && self.log_bound.lets(Level::Info, ClientId::of(session.peer().ip()), now)
+    }
+
+    fn say_opened(&self, session: &Session, now: Instant) {
+        if self.says(session, now) {
             log::info!("Opened session {} for {}", session.id(), whose(session));
         }
     }
 
-    fn say_closed(&self, session: &Session, why: &str, now: Instant) {
-        if self.is_logged() {
+    fn say_closed(&self, session: &Session, why: impl Display, now: Instant) {
+        if self.says(session, now) {
             let calls = plural(u32::try_from(session.calls()).unwrap_or(u32::MAX), "call");
             let (id, whose, seconds) = (session.id(), whose(session), session.age(now).as_secs_f64());
             log::info!("Closed session {id} of {whose}: {calls}, {seconds:.1} s, {why}");
@@ -281,7 +294,7 @@ impl Sessions for Registry {
             self.displaced.add(1);
             self.end(&gone, Why::MadeRoom, now);
         }
-        self.say_opened(&session);
+        self.say_opened(&session, now);
         carried.put(number, session, stamp);
         Ok(Opened { session: number, ticket })
     }

@@ -217,6 +217,7 @@ impl Reel {
             permits: Permits { limit, out: second.out, peak: second.out },
             sessions: second.sessions,
             connections: (100, Some(100)),
+            log_left_out: 0,
             connects_most: Some((ClientId::of(Ipv4Addr::new(192, 0, 2, 7).into()), 90)),
             buffer_bytes: (0, 1),
             ports: second.ports.iter().enumerate().map(|(index, port)| self.port(index, port)).collect(),

@@ -1,0 +1,131 @@
+//! Peers that are waited for too long: with their Hello, with the rest of a frame, with taking their replies.
+//!
+//! Nobody is given up for what the server has not done: time in which it did not run does not count, and before a peer
+//! is given up its socket is read once more, since the poll tells of so many at once and no more.
+
+use super::super::connection::DRAINED_BYTES;
+use super::super::patience::Wait;
+use super::super::slots::Id;
+use super::Listener;
+use crate::service::{Refusal, Status};
+use crate::stats::CloseReason;
+use std::time::Instant;
+
+impl Listener {
+    /// At the beginning of a turn, if anybody is waited for: the time. If the listener has not run for long, that is
+    /// nobody's.
+    pub(super) fn look_at_the_clock(&mut self) -> Option<Instant> {
+        if !self.patience.is_any() {
+            return None;
+        }
+        let now = Instant::now();
+        if let Some(lost) = self.patience.look(now) {
+            log::warn!(
+                "port {}: the server did not run: for={:.1} s; its peers are given as much more time",
+                self.desk.port.name,
+                lost.as_secs_f64()
+            );
+            for id in self.guests.ids() {
+                if let Some(guest) = self.guests.get_mut(id) {
+                    guest.excuse(lost, now);
+                }
+            }
+            self.leaving.iter_mut().for_each(|late| late.0 += lost);
+        }
+        Some(now)
+    }
+
+    /// Looks at those whose time is over, and ends what is not worth waiting for.
+    pub(super) fn give_up_the_slow(&mut self, now: Instant) {
+        let mut unread = Vec::new();
+        while let Some((id, wait)) = self.patience.take_due(now) {
+            if let Wait::Replies { taken } = wait {
+                self.press(id, taken, now);
+            } else if self.is_slow(id, wait, now) {
+                if self.read_once_more(id) {
+                    unread.push((id, wait));
+                } else if self.is_slow(id, wait, now) {
+                    let (reason, message) = match wait {
+                        Wait::Hello => (CloseReason::SlowHello, "no Hello in time (Server_Hello_Timeout)"),
+                        _ => (
+                            CloseReason::SlowFrame,
+                            "a frame was not finished in time (Server_Frame_Timeout)",
+                        ),
+                    };
+                    self.give_up(id, reason, message);
+                }
+            }
+        }
+        // There is more of them to be read, in their turn; then they are looked at again.
+        unread.into_iter().for_each(|(id, wait)| self.patience.put_back(id, wait, now));
+    }
+
+    /// Has a guest not said Hello, or not finished a frame, in its time? If not, it is waited for on, where it must be.
+    fn is_slow(&mut self, id: Id, wait: Wait, now: Instant) -> bool {
+        let Some(guest) = self.guests.get_mut(id).filter(|guest| guest.leaving.is_none()) else {
+            return false;
+        };
+        match wait {
+            Wait::Hello if !guest.awaits_hello() => false,
+            Wait::Hello if guest.is_paused() => {
+                self.patience.begin(id, wait, now);
+                false
+            }
+            Wait::Hello => true,
+            _ => match guest.owes_since(now) {
+                None => {
+                    guest.listed.frame = false;
+                    false
+                }
+                Some(since) if self.patience.is_over(wait, since, now) => true,
+                Some(since) => {
+                    self.patience.begin(id, wait, since);
+                    false
+                }
+            },
+        }
+    }
+
+    /// Reads what a guest may have sent that the poll has not told of yet. Returns whether there may be still more.
+    fn read_once_more(&mut self, id: Id) -> bool {
+        if let Some(guest) = self.guests.get_mut(id) {
+            guest.readable = true;
+            self.read(id);
+        }
+        self.guests.get_mut(id).is_some_and(|guest| guest.leaving.is_none() && guest.listed.ready)
+    }
+
+    /// The time is over in which a guest that had taken so many bytes should have taken more.
+    fn press(&mut self, id: Id, before: u64, now: Instant) {
+        let Some(guest) = self.guests.get_mut(id) else { return };
+        // The poll tells only when a good part of the system's own buffer is free.
+        guest.connection.flush();
+        let taken = guest.connection.taken();
+        if !guest.connection.is_backlogged() {
+            guest.listed.replies = false;
+            // Its reading may have been put off until now, and no event will tell.
+            if guest.readable {
+                self.make_ready(id);
+            }
+        } else if taken - before < DRAINED_BYTES {
+            self.close(id, CloseReason::SlowReader);
+        } else {
+            self.patience.begin(id, Wait::Replies { taken }, now);
+        }
+    }
+
+    /// Ends a connection whose peer did not do its part. It is told why if it takes what it is told.
+    pub(super) fn give_up(&mut self, id: Id, reason: CloseReason, message: &str) {
+        let Some(guest) = self.guests.get_mut(id) else { return };
+        if guest.connection.is_backlogged() {
+            return self.close(id, reason);
+        }
+        let status = match reason {
+            CloseReason::BuffersFull => Status::BuffersFull,
+            CloseReason::Dropped => Status::SessionClosed,
+            _ => Status::TooSlow,
+        };
+        guest.part(&Refusal::new(status, message));
+        self.leave(id, reason);
+    }
+}

@@ -1,0 +1,261 @@
+//! A decoder around another that charges a [`Meter`] for what grows, and cuts what errors quote.
+//!
+//! Whatever a type asks of a decoder passes through here, and so does all that the decoder shows the type's visitor.
+//! JSON is asked for "any" value where a type asks for a certain one: serde_json builds the whole text of a value that
+//! has the wrong type into its error, a visitor that is shown it builds a [`Cut`]. bincode knows no "any".
+//!
+//! Invariants: what is decoded is the same as without; a type sees no error but a [`Cut`].
+
+mod access;
+mod json;
+
+use super::meter::{Cut, Meter};
+use access::{Choice, Elements, Entries};
+use json::{BoolKey, Number, Variant};
+use serde::de::{self, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, Visitor};
+use std::fmt;
+
+/// A decoder of one value.
+pub(super) struct Metered<'m, D> {
+    inner: D,
+    meter: &'m Meter<'m>,
+    /// Is it the key of a map? JSON's are text, whatever they stand for.
+    key: bool,
+}
+
+impl<'m, D> Metered<'m, D> {
+    pub(super) fn new(inner: D, meter: &'m Meter<'m>) -> Metered<'m, D> {
+        Metered { inner, meter, key: false }
+    }
+}
+
+/// What shows a type's visitor what the decoder shows it.
+struct Watch<'m, V> {
+    visitor: V,
+    meter: &'m Meter<'m>,
+    /// Does what it makes have any size? Else it has that of its type.
+    grows: bool,
+    key: bool,
+}
+
+impl<'m, V> Watch<'m, V> {
+    fn new(visitor: V, meter: &'m Meter<'m>) -> Watch<'m, V> {
+        Watch { visitor, meter, grows: false, key: false }
+    }
+}
+
+/// A type that is asked for by name, of which another value shows an error.
+macro_rules! asked {
+    ($($grows:literal $method:ident ($($arg:ident: $type:ty),*))*) => {$(
+        #[inline]
+        fn $method<V: Visitor<'de>>(self, $($arg: $type,)* visitor: V) -> Result<V::Value, Cut> {
+            let Metered { inner, meter, key } = self;
+            let watch = Watch { visitor, meter, grows: $grows, key };
+            let made =
+                if inner.is_human_readable() { inner.deserialize_any(watch) } else { inner.$method($($arg,)* watch) };
+            made.map_err(|error| meter.inward(error))
+        }
+    )*};
+}
+
+/// What the decoder is asked for as the type asks.
+macro_rules! passed_on {
+    ($($grows:literal $method:ident ($($arg:ident: $type:ty),*))*) => {$(
+        #[inline]
+        fn $method<V: Visitor<'de>>(self, $($arg: $type,)* visitor: V) -> Result<V::Value, Cut> {
+            let Metered { inner, meter, key } = self;
+            let watch = Watch { visitor, meter, grows: $grows, key };
+            inner.$method($($arg,)* watch).map_err(|error| meter.inward(error))
+        }
+    )*};
+}
+
+/// Numbers: text in a key of JSON, which the decoder of keys reads.
+macro_rules! numbers {
+    ($($method:ident)*) => {$(
+        #[inline]
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Cut> {
+            let Metered { inner, meter, key } = self;
+            let watch = Watch::new(visitor, meter);
+            let any = inner.is_human_readable() && !key;
+            let made = if any { inner.deserialize_any(Number(watch)) } else { inner.$method(watch) };
+            made.map_err(|error| meter.inward(error))
+        }
+    )*};
+}
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Metered<'_, D> {
+    type Error = Cut;
+
+    passed_on! {
+        true deserialize_any ()
+        true deserialize_bytes ()
+        true deserialize_byte_buf ()
+        false deserialize_i128 ()
+        false deserialize_u128 ()
+        false deserialize_option ()
+        false deserialize_newtype_struct (name: &'static str)
+        false deserialize_ignored_any ()
+    }
+
+    asked! {
+        false deserialize_char ()
+        true deserialize_str ()
+        true deserialize_string ()
+        false deserialize_identifier ()
+        false deserialize_unit ()
+        false deserialize_unit_struct (name: &'static str)
+        true deserialize_seq ()
+        true deserialize_map ()
+        false deserialize_tuple (count: usize)
+        false deserialize_tuple_struct (name: &'static str, count: usize)
+        false deserialize_struct (name: &'static str, fields: &'static [&'static str])
+    }
+
+    numbers! {
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
+        deserialize_f32 deserialize_f64
+    }
+
+    #[inline]
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Cut> {
+        let Metered { inner, meter, key } = self;
+        let watch = Watch::new(visitor, meter);
+        let made = match (inner.is_human_readable(), key) {
+            (false, _) => inner.deserialize_bool(watch),
+            (true, false) => inner.deserialize_any(watch),
+            (true, true) => inner.deserialize_any(BoolKey(watch)),
+        };
+        made.map_err(|error| meter.inward(error))
+    }
+
+    #[inline]
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Cut> {
+        let Metered { inner, meter, .. } = self;
+        let watch = Watch::new(visitor, meter);
+        let made = if inner.is_human_readable() {
+            inner.deserialize_any(Variant(watch))
+        } else {
+            inner.deserialize_enum(name, variants, watch)
+        };
+        made.map_err(|error| meter.inward(error))
+    }
+
+    #[inline]
+    fn is_human_readable(&self) -> bool {
+        self.inner.is_human_readable()
+    }
+}
+
+/// Values without parts.
+macro_rules! shown {
+    ($($method:ident ($($arg:ident: $type:ty)?))*) => {$(
+        #[inline]
+        fn $method<E: de::Error>(self, $($arg: $type)?) -> Result<V::Value, E> {
+            self.visitor.$method::<Cut>($($arg)?).map_err(|cut| self.meter.outward(cut))
+        }
+    )*};
+}
+
+/// Text and bytes: what is kept of them is as long as they are.
+macro_rules! shown_by_length {
+    ($($method:ident ($type:ty))*) => {$(
+        #[inline]
+        fn $method<E: de::Error>(self, value: $type) -> Result<V::Value, E> {
+            let charged = if self.grows { self.meter.text(value.len()) } else { Ok(()) };
+            charged.and_then(|()| self.visitor.$method(value)).map_err(|cut| self.meter.outward(cut))
+        }
+    )*};
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Watch<'_, V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.visitor.expecting(f)
+    }
+
+    shown! {
+        visit_bool(value: bool)
+        visit_i8(value: i8)
+        visit_i16(value: i16)
+        visit_i32(value: i32)
+        visit_i64(value: i64)
+        visit_i128(value: i128)
+        visit_u8(value: u8)
+        visit_u16(value: u16)
+        visit_u32(value: u32)
+        visit_u64(value: u64)
+        visit_u128(value: u128)
+        visit_f32(value: f32)
+        visit_f64(value: f64)
+        visit_char(value: char)
+        visit_none()
+        visit_unit()
+    }
+
+    shown_by_length! {
+        visit_str(&str)
+        visit_borrowed_str(&'de str)
+        visit_string(String)
+        visit_bytes(&[u8])
+        visit_borrowed_bytes(&'de [u8])
+        visit_byte_buf(Vec<u8>)
+    }
+
+    #[inline]
+    fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
+        let Watch { visitor, meter, key, .. } = self;
+        visitor.visit_some(Metered { inner, meter, key }).map_err(|cut| meter.outward(cut))
+    }
+
+    #[inline]
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
+        let Watch { visitor, meter, key, .. } = self;
+        visitor.visit_newtype_struct(Metered { inner, meter, key }).map_err(|cut| meter.outward(cut))
+    }
+
+    #[inline]
+    fn visit_seq<A: SeqAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
+        let Watch { visitor, meter, grows, .. } = self;
+        visitor.visit_seq(Elements::new(inner, meter, grows)).map_err(|cut| meter.outward(cut))
+    }
+
+    #[inline]
+    fn visit_map<A: MapAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
+        let Watch { visitor, meter, grows, .. } = self;
+        visitor.visit_map(Entries::new(inner, meter, grows)).map_err(|cut| meter.outward(cut))
+    }
+
+    #[inline]
+    fn visit_enum<A: EnumAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
+        let Watch { visitor, meter, .. } = self;
+        visitor.visit_enum(Choice { inner, meter }).map_err(|cut| meter.outward(cut))
+    }
+}
+
+/// What decodes a part, once it is paid for. Does little: a debug build's stack has one for each level.
+struct Part<'m, S> {
+    seed: S,
+    meter: &'m Meter<'m>,
+    key: bool,
+    /// Of an element or an entry, besides what is in it.
+    price: Option<usize>,
+}
+
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Part<'_, S> {
+    type Value = S::Value;
+
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
+        let Part { seed, meter, key, price } = self;
+        meter.pay(price)?;
+        seed.deserialize(Metered { inner, meter, key }).map_err(|cut| meter.outward(cut))
+    }
+}
