@@ -82,7 +82,10 @@ fn retries_of(given: &Bound<'_, PyAny>) -> PyResult<u32> {
 #[pymethods]
 impl Client {
     #[new]
-    #[pyo3(signature = (address, *, name=None, timeout=Timeout::Usual, connect_timeout=5.0, retries=2, throttle=true, wait_for_server=true, keepalive=Some(60.0)))]
+    #[pyo3(
+        signature = (address, *, name=None, timeout=Timeout::Usual, connect_timeout=5.0, retries=2, throttle=true, wait_for_server=true, keepalive=Some(60.0)),
+        text_signature = "(address, *, name=None, timeout=..., connect_timeout=5.0, retries=2, throttle=True, wait_for_server=True, keepalive=60.0)"
+    )]
     fn new(
         py: Python<'_>,
         address: Addresses,
