@@ -189,6 +189,8 @@ pub struct MethodPicture {
     pub answers: Answers,
     /// Of those that ran.
     pub times: Parts<Distribution>,
+    /// The three parts of each together.
+    pub whole: Distribution,
 }
 
 /// One worker.
