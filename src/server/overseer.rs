@@ -133,6 +133,7 @@ impl Overseer {
             name: self.method(number),
             answers: Answers(stats.answers.counts()),
             times: stats.distributions(),
+            whole: stats.whole.distribution(),
         };
         PortPicture {
             name: Arc::clone(name),

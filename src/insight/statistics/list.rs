@@ -366,10 +366,15 @@ fn of_method(list: &mut List, port: &PortPicture, method: &MethodPicture) {
         "seconds",
         "Time of calls that ran, by its parts: waited for a worker, waited for a permit, ran.",
     );
+    static WHOLE: Family = Family::new(
+        Kind::Histogram,
+        "boneyard_call_duration_seconds",
+        "seconds",
+        "Time of calls that ran, from their arrival to their answer: the parts of boneyard_call_seconds together.",
+    );
     let named = |what: &str| format!("Method.{}.{}.{what}", port.name, method.name);
-    let with = |label, value: &str| {
-        vec![("port", port.name.to_string()), ("method", method.name.to_string()), (label, value.to_owned())]
-    };
+    let labels = [("port", port.name.to_string()), ("method", method.name.to_string())];
+    let with = |label, value: &str| [labels.to_vec(), vec![(label, value.to_owned())]].concat();
     let Answers(answers) = method.answers;
     for (status, count) in Status::ALL.into_iter().zip(answers) {
         // What a method has never answered would be most of the list.
@@ -388,6 +393,7 @@ fn of_method(list: &mut List, port: &PortPicture, method: &MethodPicture) {
     for (name, part, times) in parts {
         list.add(named(name), &TIMES, with("part", part), Value::Times(times.clone()));
     }
+    list.add(named("Whole"), &WHOLE, labels.to_vec(), Value::Times(method.whole.clone()));
 }
 
 fn of_visits(list: &mut List, visits: &Visits) {

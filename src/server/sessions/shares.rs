@@ -148,10 +148,12 @@ impl Shares {
         seen: Seen<'_>,
     ) -> Option<u64> {
         let (own, times) = (self.of(client), (now, idle_min));
-        let largest = self.sizes.last().copied().filter(|(size, _)| all_taken && *size > own + 1);
-        let of_largest = largest.and_then(|(_, largest)| self.least_missed(largest, 0, times, seen));
-        if of_largest.is_some() {
-            return of_largest;
+        if let Some(&(size, largest)) = self.sizes.last().filter(|(size, _)| all_taken && *size > own) {
+            // Of sessions that it carries only where it then still has as many: two would else take from each other.
+            let more_than = if size > own + 1 { 0 } else { usize::MAX };
+            if let Some(id) = self.least_missed(largest, more_than, times, seen) {
+                return Some(id);
+            }
         }
         let carries = self.held.get(&carrier).map_or(0, |held| held.sessions.len());
         let of_own = self.least_missed(client, carries + 1, times, seen);
