@@ -188,6 +188,13 @@ impl Model {
         self.ports[port].queue.announce(&self.shared.throttle, port);
     }
 
+    /// What a listener does whose queue is full: it takes a call out again, if no worker has it.
+    fn displace(&self, port: usize) {
+        let (port, outlet) = (&self.ports[port], &*self.connections[port]);
+        let displaced = port.displace(&self.shared, outlet, 0);
+        port.answer_displaced(&self.shared, outlet, displaced);
+    }
+
     /// Waits until nothing is in flight, closes, and checks that everything is home.
     fn finish(self, calls: usize) {
         for port in &self.ports {
@@ -313,6 +320,17 @@ fn model_a_split_burst_is_answered_whole() {
         let model = Model::start(1, 2, 2);
         // The method is not known to be short, so its first worker gives the rest away.
         model.push(0, 3);
+        model.finish(3);
+    });
+}
+
+#[test]
+fn model_a_call_is_displaced_as_its_worker_takes_it() {
+    check(3, 100_000, || {
+        let model = Model::start(1, 1, 1);
+        model.push(0, 2);
+        (0..2).for_each(|_| model.displace(0));
+        model.push(0, 1);
         model.finish(3);
     });
 }
