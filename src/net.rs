@@ -5,7 +5,9 @@
 use socket2::{SockRef, TcpKeepalive};
 use std::io::{Error, ErrorKind, Result};
 #[cfg(unix)]
-use std::os::fd::AsFd;
+use std::os::fd::AsFd as AsSocket;
+#[cfg(windows)]
+use std::os::windows::io::AsSocket;
 use std::time::Duration;
 
 /// Times the system asks a silent peer before it gives it up.
@@ -30,17 +32,19 @@ impl Silence {
     }
 
     /// For a connection, or for a socket that listens: those accepted from it are the same.
-    pub(crate) fn apply(self, socket: &impl AsFd) -> Result<()> {
+    pub(crate) fn apply(self, socket: &impl AsSocket) -> Result<()> {
         let socket = SockRef::from(socket);
         if let Some(time) = self.keepalive {
             let between = (time / PROBES).max(Duration::from_secs(1));
             let times = TcpKeepalive::new().with_time(time).with_interval(between);
             socket.set_tcp_keepalive(&times.with_retries(PROBES))?;
         }
-        match self.unacknowledged {
-            Some(_) => socket.set_tcp_user_timeout(self.unacknowledged),
-            None => Ok(()),
+        // Other systems keep times of their own.
+        #[cfg(target_os = "linux")]
+        if self.unacknowledged.is_some() {
+            socket.set_tcp_user_timeout(self.unacknowledged)?;
         }
+        Ok(())
     }
 }
 
@@ -51,7 +55,7 @@ impl Silence {
 /// # Errors
 /// [`ErrorKind::ConnectionRefused`], as without the coincidence.
 #[cfg(any(feature = "client", feature = "admin"))]
-pub(crate) fn refuse_own_end(stream: &impl AsFd) -> Result<()> {
+pub(crate) fn refuse_own_end(stream: &impl AsSocket) -> Result<()> {
     let socket = SockRef::from(stream);
     let (near, far) = (socket.local_addr()?, socket.peer_addr()?);
     if near.as_socket() != far.as_socket() || near.as_socket().is_none() {

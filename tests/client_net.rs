@@ -7,7 +7,6 @@
 
 mod common;
 mod hand_server;
-#[allow(dead_code, reason = "a part of it is used")]
 mod process;
 
 use boneyard::Client;

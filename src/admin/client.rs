@@ -5,6 +5,7 @@
 
 use super::gate::{ROOT, TOKEN_REALM};
 use super::routes::{CONSOLE, Identity};
+use crate::net::refuse_own_end;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
@@ -145,6 +146,7 @@ impl Asker {
             Place::Tcp(address) => {
                 let connecting = timeout(self.patience, TcpStream::connect(address)).await;
                 let stream = connecting.map_err(silent)?.map_err(unconnected)?;
+                refuse_own_end(&stream).map_err(unconnected)?;
                 timeout(self.patience, exchange(stream, request)).await.map_err(late)?
             }
             Place::Unix(path) => {

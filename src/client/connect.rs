@@ -7,13 +7,15 @@ use super::address::Target;
 use super::connection::{Link, WRITE_SLICE};
 use super::error::ClientError;
 use super::exchange::{self, Event, Exchange};
-use super::{ADDRESSES_MAX, ClientOptions, lookup};
+use super::lookup::{self, Lookups};
+use super::{ADDRESSES_MAX, ClientOptions};
 use crate::net::{Silence, refuse_own_end};
 use crate::service::{Fault, Status};
+use crate::sync::Arc;
 use crate::wire::WireError;
 use crate::wire::body::Welcome;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 const MS: Duration = Duration::from_millis(1);
@@ -27,6 +29,7 @@ pub(super) struct Connector {
     /// In the order in which they are tried; never empty.
     targets: Vec<Target>,
     options: ClientOptions,
+    lookups: Arc<Lookups>,
 }
 
 impl Connector {
@@ -44,7 +47,7 @@ impl Connector {
                 |reason| ClientError::InvalidAddress { address: address.as_ref().to_owned(), reason };
             Target::parse(address.as_ref()).map_err(invalid)
         });
-        Ok(Connector { targets: targets.collect::<Result<_, _>>()?, options })
+        Ok(Connector { targets: targets.collect::<Result<_, _>>()?, options, lookups: lookup::shared() })
     }
 
     /// One attempt, addresses and greeting together: of the first target that takes us.
@@ -84,7 +87,8 @@ impl Connector {
     }
 
     fn try_one(&self, target: &Target, limit: Option<Instant>) -> Result<Link, ClientError> {
-        let stream = open(target, limit).map_err(|error| target.failed(&error))?;
+        let open = self.lookups.addresses(target, limit).and_then(|addresses| open(&addresses, limit));
+        let stream = open.map_err(|error| target.failed(&error))?;
         self.greet(target, stream, limit)
     }
 
@@ -133,9 +137,8 @@ fn prepare(stream: &TcpStream, keepalive: Option<Duration>) -> io::Result<()> {
     Silence::new(keepalive, keepalive).apply(stream)
 }
 
-/// Tries each address that the target has; the time left is shared among those still to be tried.
-fn open(target: &Target, limit: Option<Instant>) -> io::Result<TcpStream> {
-    let addresses = lookup::addresses(target, limit)?;
+/// Tries each address that a target has; the time left is shared among those still to be tried.
+fn open(addresses: &[SocketAddr], limit: Option<Instant>) -> io::Result<TcpStream> {
     let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
     for (tried, address) in addresses.iter().enumerate() {
         let others = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);

@@ -27,40 +27,22 @@ const KEPT: Duration = Duration::from_secs(60);
 /// Asks the resolver.
 type Resolve = fn(&Target) -> io::Result<Vec<SocketAddr>>;
 
-/// The addresses of a target.
-///
-/// # Errors
-/// [`ErrorKind::TimedOut`] when `limit` passes first, and what the resolver says. [`ErrorKind::InvalidInput`] for a
-/// zone that this machine has not.
-pub(super) fn addresses(target: &Target, limit: Option<Instant>) -> io::Result<Vec<SocketAddr>> {
-    if let Ok(address) = target.host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, target.port)]);
-    }
-    if let Some(zone) = target.zone() {
-        // Asks this machine only, which does not block.
-        let unknown = || format!("this machine has no network interface {zone:?}");
-        return ask(target).map_err(|_| io::Error::new(ErrorKind::InvalidInput, unknown()));
-    }
-    all().addresses(target, limit)
+/// Those that the clients of this process share.
+pub(super) fn shared() -> Arc<Lookups> {
+    static ALL: OnceLock<Arc<Lookups>> = OnceLock::new();
+    let all = ALL.get_or_init(|| Arc::new(Lookups::new(ask)));
+    // In the child of a fork each client has its own.
+    if all.is_here() { Arc::clone(all) } else { Arc::new(Lookups::new(ask)) }
 }
 
 fn ask(target: &Target) -> io::Result<Vec<SocketAddr>> {
     Ok((target.host.as_str(), target.port).to_socket_addrs()?.collect())
 }
 
-/// Those of this process.
-fn all() -> Arc<Lookups> {
-    static ALL: OnceLock<Arc<Lookups>> = OnceLock::new();
-    let all = ALL.get_or_init(|| Arc::new(Lookups::new(ask)));
-    if process::id() == all.process {
-        return Arc::clone(all);
-    }
-    // The child of a fork has none of its parent's threads, and perhaps a lock that nobody gives back.
-    Arc::new(Lookups::new(ask))
-}
-
+/// Lookups that are under way, and answers that came too late.
 #[derive(Debug)]
-struct Lookups {
+pub(super) struct Lookups {
+    /// Where its threads are: the child of a fork has none of them, and perhaps a lock that nobody gives back.
     process: u32,
     resolve: Resolve,
     open: Mutex<HashMap<Target, Lookup>>,
@@ -84,11 +66,36 @@ impl Lookups {
         Lookups { process: process::id(), resolve, open: Mutex::default(), answered: Condvar::new() }
     }
 
-    fn addresses(
+    fn is_here(&self) -> bool {
+        process::id() == self.process
+    }
+
+    /// The addresses of a target.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TimedOut`] when `limit` passes first, and what the resolver says. [`ErrorKind::InvalidInput`] for a
+    /// zone that this machine has not.
+    pub(super) fn addresses(
         self: &Arc<Lookups>,
         target: &Target,
         limit: Option<Instant>,
     ) -> io::Result<Vec<SocketAddr>> {
+        if let Ok(address) = target.host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, target.port)]);
+        }
+        if let Some(zone) = target.zone() {
+            // Asks this machine only, which does not block.
+            let unknown = || format!("this machine has no network interface {zone:?}");
+            return ask(target).map_err(|_| io::Error::new(ErrorKind::InvalidInput, unknown()));
+        }
+        if self.is_here() {
+            self.look_up(target, limit)
+        } else {
+            Arc::new(Lookups::new(self.resolve)).look_up(target, limit)
+        }
+    }
+
+    fn look_up(self: &Arc<Lookups>, target: &Target, limit: Option<Instant>) -> io::Result<Vec<SocketAddr>> {
         let mut open = self.open.lock();
         open.retain(|_, lookup| lookup.since.is_none_or(|since| since.elapsed() < KEPT));
         if !open.contains_key(target) {
@@ -249,12 +256,23 @@ mod tests {
     }
 
     #[test]
+    fn what_a_parent_looked_up_is_not_waited_for_in_its_child() {
+        let (_one, all) = begin();
+        let parent = Lookups { process: process::id() + 1, ..Lookups::new(slow) };
+        parent.open.lock().insert(target("slow"), Lookup::default());
+        let parent = Arc::new(parent);
+        let _held_for_ever = parent.open.lock();
+        assert_eq!(parent.addresses(&target("slow"), None).unwrap(), [found(&target("slow"))]);
+        assert!(all.is_here() && !parent.is_here());
+    }
+
+    #[test]
     fn what_needs_no_resolver_asks_none() {
         let target = |text| Target::parse(text).unwrap();
-        assert_eq!(addresses(&target("[::1]:9"), soon()).unwrap(), ["[::1]:9".parse().unwrap()]);
-        let zoned = addresses(&target("[fe80::1%1]:9"), soon()).unwrap();
-        assert_eq!(zoned, ["[fe80::1%1]:9".parse().unwrap()]);
-        let none = addresses(&target("[fe80::1%nosuch0]:9"), soon()).unwrap_err();
+        let addresses = |text| shared().addresses(&target(text), soon());
+        assert_eq!(addresses("[::1]:9").unwrap(), ["[::1]:9".parse().unwrap()]);
+        assert_eq!(addresses("[fe80::1%1]:9").unwrap(), ["[fe80::1%1]:9".parse().unwrap()]);
+        let none = addresses("[fe80::1%nosuch0]:9").unwrap_err();
         assert_eq!(none.kind(), ErrorKind::InvalidInput);
         assert!(none.to_string().contains("no network interface \"nosuch0\""), "{none}");
     }
