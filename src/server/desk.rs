@@ -6,7 +6,10 @@
 use super::connection::Connection;
 use super::sessions::{Registry, Tenant};
 use crate::pool::{Burst, Outlet, PortShared, Shared};
-use crate::port::{Admission, Conversation, Entrance, Forecast, Intake, Leave, Nesting, Outlook, Reception};
+use crate::port::{
+    Admission, Conversation, Entrance, Forecast, Found, Intake, Leave, Nesting, Outlook, ReceivedChain,
+    Reception,
+};
 use crate::service::{Caller, Refusal, Session};
 use crate::stats::CloseReason;
 use crate::sync::{Arc, Weak};
@@ -76,9 +79,16 @@ struct Running<'a> {
 }
 
 impl Nesting for Running<'_> {
-    fn is_nested(&self, chain: &Chain) -> bool {
+    fn enter(&self, chain: &Chain) -> Found {
+        if self.admits == Admits::Nothing {
+            return Found::default();
+        }
         let port = (self.admits == Admits::OwnPort).then_some(self.port.index);
-        self.admits != Admits::Nothing && self.shared.nested.is_nested(chain, port)
+        self.shared.nested.enter(chain, port, &self.port.stats)
+    }
+
+    fn leave(&self, chain: &ReceivedChain) {
+        self.shared.nested.leave(chain);
     }
 }
 

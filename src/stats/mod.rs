@@ -127,6 +127,9 @@ pub struct PortStats {
     pub outbound_full: Counter,
     /// Times a connection's reading was put off because the server's buffers were full.
     pub buffers_full: Counter,
+    /// Calls that were not nested because their link had let in as many as it may, and calls of handlers that had as
+    /// many out with links as they may.
+    pub nested_over: Counter,
     /// Times accepting failed, by lack of descriptors or otherwise.
     pub accept_failed: Counter,
     /// Connections answered with a refusal instead of a Welcome for want of descriptors; not among those accepted.
@@ -225,6 +228,7 @@ impl PortStats {
             ("window_full", self.window_full.get()),
             ("outbound_full", self.outbound_full.get()),
             ("buffers_full", self.buffers_full.get()),
+            ("nested_over", self.nested_over.get()),
             ("accept_failed", self.accept_failed.get()),
             ("refused_descriptors", self.refused_descriptors.get()),
             ("refused_connects", self.refused_connects.get()),

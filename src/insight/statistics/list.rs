@@ -237,7 +237,7 @@ fn of_port(list: &mut List, port: &PortPicture) {
 }
 
 /// The other counters of a port: their names there and here, and what they mean.
-static PORT_COUNTERS: [(&str, &str, Family); 11] = [
+static PORT_COUNTERS: [(&str, &str, Family); 12] = [
     (
         "accepted",
         "Connections.Accepted",
@@ -288,6 +288,15 @@ static PORT_COUNTERS: [(&str, &str, Family); 11] = [
             "boneyard_buffers_full",
             "",
             "Times a connection was not read on because the server's buffers were full.",
+        ),
+    ),
+    (
+        "nested_over",
+        "NestedOver",
+        Family::counter(
+            "boneyard_nested_over",
+            "",
+            "Calls of handlers served like clients', because one call or handler had caused as many as it may.",
         ),
     ),
     (
