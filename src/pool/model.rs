@@ -9,11 +9,11 @@ use super::{
     Buffers, Burst, CodelRules, Measures, Outlet, PortShared, Queue, Seat, Shared, Sizes, Throttle, Work,
     Worker,
 };
-use crate::port::Call;
+use crate::port::{Call, ReceivedChain};
 use crate::service::{Services, ServicesBuilder};
 use crate::sync::unordered::AtomicUsize;
 use crate::sync::{Arc, Condvar, Mutex, Ordering, Parker, now};
-use crate::wire::{Chain, Codec};
+use crate::wire::Codec;
 use std::num::NonZeroU32;
 
 #[cfg(loom)]
@@ -177,8 +177,12 @@ impl Model {
     fn push_all(&self, calls: impl IntoIterator<Item = Call>, port: usize) {
         let mut work = Work::new(&Buffers::unbounded(), now());
         work.calls = calls.into_iter().collect();
-        work.chains =
-            work.calls.iter().filter_map(|call| call.chain()).map(|_| Arc::<Chain>::default()).collect();
+        work.chains = work
+            .calls
+            .iter()
+            .filter_map(|call| call.chain())
+            .map(|_| Arc::<ReceivedChain>::default())
+            .collect();
         let outlet = Arc::clone(&self.connections[port]) as Arc<dyn Outlet>;
         self.ports[port].sort_out_nested(&mut work, &outlet, &self.shared.nested);
         work.outlet = Some(outlet);

@@ -247,7 +247,7 @@ fn of_port(list: &mut List, port: &PortPicture) {
 }
 
 /// The other counters of a port: their names there and here, and what they mean.
-static PORT_COUNTERS: [(&str, &str, Family); 13] = [
+static PORT_COUNTERS: [(&str, &str, Family); 14] = [
     (
         "accepted",
         "Connections.Accepted",
@@ -316,6 +316,15 @@ static PORT_COUNTERS: [(&str, &str, Family); 13] = [
             "boneyard_put_off",
             "",
             "Times a connection was not read on because it called in vain, or pinged or cancelled, too often.",
+        ),
+    ),
+    (
+        "nested_over",
+        "NestedOver",
+        Family::counter(
+            "boneyard_nested_over",
+            "",
+            "Calls of handlers served like clients', because one call or handler had caused as many as it may.",
         ),
     ),
     (
