@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 
 /// Waits until all threads of clients that this process has had so far have ended and given back what they had: for a
 /// program that ends or forks right after it dropped its clients, and for leak checkers. False where that is not so
-/// after `patience`, because calls are still out, clients are left, or a name is still looked up; zero does not wait for
-/// a thread that runs.
+/// after `patience`, because calls are still out, clients are left, or a name is still looked up; zero does not wait
+/// for a thread that runs.
 ///
 /// False at once on a thread of a client, that is in a waker, and in the child of a fork, which has none of the threads
 /// that its parent has.
