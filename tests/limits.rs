@@ -123,20 +123,26 @@ fn exactly_what_exceeds_the_queue_is_refused() {
         let port = &server.ports()[0];
         // Refusals are sent before the calls of the same read are queued.
         wait_until("five wait and one runs", || (port.queued(), port.in_flight()) == (5, 6));
-        // A queue that is full refuses others too, and takes them again when there is room.
+        // A queue that is full has no room for others either, but one call for who has none there.
         let mut other = Raw::connect(server.address());
-        assert_eq!(other.call::<_, ()>("server.ping", &()).unwrap_err().0, Status::QueueFull);
+        let ping = other.send("server.ping", &());
+        let frame = client.read().expect("a refusal");
+        assert_eq!((frame.header.call, frame.status()), (6, Status::QueueFull), "the youngest");
+        wait_until("five wait and one runs", || (port.queued(), port.in_flight()) == (5, 6));
         gate.open();
         // In any order: what a worker gives back of a burst goes behind what came after it.
-        let mut admitted: Vec<u64> = (1..=6).collect();
-        for _ in 1..=6 {
+        let mut admitted: Vec<u64> = (1..=5).collect();
+        for _ in 1..=5 {
             let frame = client.read().expect("a reply");
             assert_eq!(frame.status(), Status::Ok);
             admitted.retain(|id| *id != frame.header.call);
         }
         assert!(admitted.is_empty(), "each once");
+        let frame = other.read().expect("a reply");
+        assert_eq!((frame.header.call, frame.status()), (ping, Status::Ok));
         assert_eq!(other.call::<_, ()>("server.ping", &()), Ok(()));
-        assert_eq!((port.stats().answered(Status::QueueFull), gate.entered()), (8, 6));
+        assert_eq!((port.stats().answered(Status::QueueFull), port.stats().displaced.get()), (8, 1));
+        assert_eq!(gate.entered(), 5);
     }
 }
 

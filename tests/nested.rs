@@ -7,6 +7,8 @@ mod common;
 #[path = "nested/drain.rs"]
 mod drain;
 mod hand_server;
+#[path = "nested/links.rs"]
+mod links;
 mod process;
 
 use boneyard::client::ClientOptions;

@@ -176,6 +176,23 @@ fn pretend(answer: Vec<u8>, endless: bool) -> (String, std::sync::Arc<std::sync:
     (place, heard)
 }
 
+/// Behind a tunnel is a server of another machine, where another socket has the same path.
+#[test]
+fn another_server_at_the_socket_that_was_told_is_not_commanded() {
+    let served = serve("");
+    let told = get(served.admin, "/socket", &[]).body;
+    let (path, instance) = told.trim_end().split_once('\n').expect("a path, and a number");
+    assert_eq!((Path::new(path), instance.len()), (served.socket().as_path(), 32), "{told}");
+    let answer = |body: &str| format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let change = "set config Log_Level=debug";
+    for body in [format!("{path}\n{}\n", "0".repeat(32)), format!("{path}\n"), "/dev/log\nx\n".to_owned()] {
+        let (place, heard) = pretend(answer(&body).into_bytes(), false);
+        assert_eq!(run(&mut console(&place, change)).out, body, "the one that was meant is asked");
+        assert!(heard.lock().unwrap().contains(change));
+    }
+    assert!(!served.server.lines().iter().any(|line| line.contains("Console command given")));
+}
+
 #[test]
 fn an_answer_without_end_is_given_up() {
     let mut answer = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();

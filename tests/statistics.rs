@@ -113,6 +113,13 @@ fn the_list_counts_what_happens_and_metrics_say_the_same() {
     // What was refused took no time, unless the machine was busy.
     assert!(part("bucket", ",le=\"0.000512\"") <= 1.0 && part("bucket", ",le=\"268.435456\"") == 6.0);
     assert!(part("sum", "") > 0.005);
+    let of_sleep = |sample: &str| samples[&format!("{sample}{{port=\"TCPIP\",method=\"load.sleep\"}}")];
+    let parts = ["queue_wait", "permit_wait", "run"].map(|part| {
+        samples[&format!("boneyard_call_seconds_sum{{port=\"TCPIP\",method=\"load.sleep\",part=\"{part}\"}}")]
+    });
+    assert_eq!(of_sleep("boneyard_call_duration_seconds_count"), 6.0, "the whole call has one of its own");
+    let whole = of_sleep("boneyard_call_duration_seconds_sum");
+    assert!((whole - parts.iter().sum::<f64>()).abs() < 1e-6, "{whole} of {parts:?}");
     let open = http::get(admin, "/metrics", &["accept: application/openmetrics-text; version=1.0.0"]);
     assert!(open.head.contains("content-type: application/openmetrics-text"), "{}", open.head);
     assert!(open.body.ends_with("\n# EOF\n") && open.body.contains("# TYPE boneyard_answers counter\n"));

@@ -5,6 +5,7 @@
 #![cfg(all(feature = "server", feature = "client"))]
 
 mod common;
+mod process;
 
 use boneyard::config::Config;
 use boneyard::insight::{Cause, Period, Picture, Verdict};
@@ -12,10 +13,11 @@ use boneyard::service::{Status, load};
 use boneyard::wire::Kind;
 use boneyard::{Client, Method, RunningServer, Server};
 use common::*;
+use process::Directory;
 use socket2::{Domain, Socket, Type};
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
-use std::process::Command;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::thread::JoinHandle;
@@ -349,27 +351,27 @@ fn calls_refused_for_those_a_connection_has_out_are_named_while_workers_are_idle
 }
 
 #[test]
-fn looks_and_a_stop_go_on_while_the_disk_does_not_take_the_note() {
+fn the_note_is_kept_and_nothing_is_written_where_others_have_put_links() {
     let _alone = alone();
-    let file = std::env::temp_dir().join(format!("boneyard-hangs-{}.ini", std::process::id()));
-    // Writing into a pipe waits for somebody to read from it.
-    let (note, pipe) = (file.with_extension("ini.verdict"), file.with_extension("ini.verdict-new"));
-    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let directory = Directory::new();
+    let victim = directory.file("victim", "mine");
+    let linked = |name: &str| symlink(&victim, directory.path().join(name)).unwrap();
+    ["server.ini.verdict", "server.ini.verdict-new", ".server.ini.verdict"].into_iter().for_each(linked);
     let ini = "TCPIP_TCPIPAddress=127.0.0.1:0\nAdmin_Address=\nLoad_Service=1\nServer_Pool_Tasks=24\n\
                Server_Max_Concurrent_Trans=4\n";
-    std::fs::write(&file, ini).unwrap();
+    let file = directory.file("server.ini", ini);
     let server = Server::from_ini(&file).expect("valid").start().expect("starts");
     let crowd = Crowd::of(40, server.address(), sleep(20));
     judged(&server, Cause::Throttle);
     drop(crowd);
     judged(&server, Cause::Nothing);
     server.stop();
-    // All that went before has not waited for this.
-    let kept = std::fs::read_to_string(&pipe).unwrap();
-    wait_until("the note has its name", || note.exists());
-    [&file, &note].into_iter().for_each(|file| std::fs::remove_file(file).unwrap());
-    std::fs::remove_file(&pipe).ok();
+    let note = directory.path().join("server.ini.verdict");
+    let about = std::fs::symlink_metadata(&note).unwrap();
+    assert!(about.is_file() && about.permissions().mode() & 0o777 == 0o600, "{about:?}");
+    let kept = std::fs::read_to_string(&note).unwrap();
     assert!(kept.contains("Server_Max_Concurrent_Trans"), "{kept}");
+    assert_eq!(std::fs::read_to_string(&victim).unwrap(), "mine");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! admin server does, and over a socket nothing is sent unless this user or root listens there.
 
 use super::gate::{ROOT, TOKEN_REALM};
-use super::routes::CONSOLE;
+use super::routes::{CONSOLE, Identity};
 use crate::net::refuse_own_end;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
@@ -73,17 +73,24 @@ impl Asker {
         Asker::of(Place::Tcp(address.to_owned()), token, patience)
     }
 
-    /// Asks over the Unix socket at this path, if the admin server that goes by it listens there, as this user or root.
+    /// Asks over the Unix socket at this path, if an admin server listens there, as this user or root.
     ///
     /// # Errors
     /// It does not.
     pub fn over_socket(path: &Path, patience: Duration) -> Result<Asker> {
         let asker = Asker::of(Place::Unix(path.to_owned()), None, patience)?;
         match asker.socket()? {
-            // Else the path leads to a server that goes by another, or to another program.
-            Some(named) if named.canonicalize()? == path.canonicalize()? => Ok(asker),
-            _ => Err(Error::other(format!("{} is not the socket of an admin server", path.display()))),
+            Some(_) => Ok(asker),
+            None => Err(Error::other(format!("{} is not the socket of an admin server", path.display()))),
         }
+    }
+
+    /// Asks the server that this one asks over its Unix socket, with so much patience, where that can be; `None`: it
+    /// says of none, or another listens there, or nobody whom this user trusts.
+    pub fn by_its_socket(&self, patience: Duration) -> Option<Asker> {
+        let told = self.socket().ok().flatten()?;
+        let asker = Asker::over_socket(&told.path, patience).ok()?;
+        (asker.socket().ok().flatten()? == told).then_some(asker)
     }
 
     fn of(place: Place, token: Option<String>, patience: Duration) -> Result<Asker> {
@@ -92,13 +99,13 @@ impl Asker {
     }
 
     /// What the server says its Unix socket is; `None`: it has none, or does not say.
-    ///
-    /// # Errors
-    /// As [`Asker::get`].
-    pub fn socket(&self) -> Result<Option<PathBuf>> {
+    fn socket(&self) -> Result<Option<Identity>> {
         let answer = self.ask(("/socket", None), false)?;
-        let path = Path::new(answer.text.trim_end_matches('\n'));
-        Ok((answer.is_ok() && path.is_absolute()).then(|| path.to_owned()))
+        let lines = answer.text.strip_suffix('\n').and_then(|lines| lines.rsplit_once('\n'));
+        let identity = lines
+            .map(|(path, instance)| Identity { path: PathBuf::from(path), instance: instance.to_owned() })
+            .filter(|identity| answer.is_ok() && identity.path.is_absolute());
+        Ok(identity)
     }
 
     /// What a path says.

@@ -32,6 +32,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
 use places::{Entered, Places};
 use routes::Desk;
+pub use routes::Identity;
 use socket::{Patient, part};
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
@@ -51,7 +52,7 @@ const CONNECTIONS_MAX: usize = 32;
 const SOCKET_CONNECTIONS_MAX: usize = 8;
 
 /// Connections that are let go politely at once, be it that they are told why; further ones are just closed.
-const FAREWELLS_MAX: usize = 32;
+const FAREWELLS_MAX: usize = 24;
 
 /// Longest head of a request, in bytes. hyper takes no less.
 const HEAD_BYTES_MAX: usize = 8192;
@@ -129,7 +130,7 @@ impl AdminServer {
             insight,
             gate: Gate::new(token, name),
             patience,
-            socket: doors.unix.as_ref().map(|unix| unix.path().to_path_buf()),
+            socket: doors.unix.as_ref().map(identity).transpose()?,
             commands: Crew::make("admin-command", COMMANDS_MAX, 0)?,
             looks: Crew::make("admin-look", LOOKS.0, LOOKS.1)?,
         });
@@ -173,6 +174,13 @@ fn run(runtime: Runtime, Doors { tcp, unix }: Doors, desk: Arc<Desk>, end: onesh
         // given back. Commands that last are not waited for.
         tokio::time::timeout(ANSWERS_MAX, desk.commands.idle()).await.ok();
     });
+}
+
+fn identity(unix: &UnixSocket) -> std::io::Result<Identity> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(std::io::Error::other)?;
+    let instance = format!("{:032x}", u128::from_ne_bytes(random));
+    Ok(Identity { path: unix.path().to_path_buf(), instance })
 }
 
 /// What connections at one address have in common.

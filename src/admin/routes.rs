@@ -47,12 +47,22 @@ pub(super) struct Desk {
     pub(super) gate: Gate,
     /// How long a body may take.
     pub(super) patience: Duration,
-    /// Where the Unix socket is, if there is one.
-    pub(super) socket: Option<PathBuf>,
+    /// Where the Unix socket is, if there is one, and by what this very server is known there.
+    pub(super) socket: Option<Identity>,
     /// For commands of those who may give every command.
     pub(super) commands: Crew,
     /// For those of others, and for /metrics: whoever may only look holds no command up.
     pub(super) looks: Crew,
+}
+
+/// A socket, and the server that listens there: `/socket` tells both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Where the socket is.
+    pub path: PathBuf,
+    /// Drawn at random at each start. Whoever was told of the path by a server of another machine, be it through a
+    /// tunnel, does not find it at the same path of this one.
+    pub instance: String,
 }
 
 /// A page that there is.
@@ -202,7 +212,9 @@ async fn measured(desk: &Desk, format: Format) -> Answer {
 /// Where whoever may give commands without a token finds the socket for it.
 fn socket(desk: &Desk) -> Answer {
     match &desk.socket {
-        Some(path) => said(StatusCode::OK, TEXT, format!("{}\n", path.display())),
+        Some(Identity { path, instance }) => {
+            said(StatusCode::OK, TEXT, format!("{}\n{instance}\n", path.display()))
+        }
         None => desk.refuse(Refusal::NoSuchPage, StatusCode::NOT_FOUND, "this server has no Admin_Socket\n"),
     }
 }

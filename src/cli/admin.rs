@@ -61,10 +61,8 @@ impl Admin {
         }
         let address = address(self.address.as_deref().unwrap_or(DEFAULT_ADDRESS));
         if is_of_this_machine(&address) {
-            let said = Asker::new(&address, None, wait).map_err(cannot)?.socket();
-            if let Ok(Some(path)) = said
-                && let Ok(asker) = Asker::over_socket(&path, patience)
-            {
+            let asks = Asker::new(&address, None, wait).map_err(cannot)?;
+            if let Some(asker) = asks.by_its_socket(patience) {
                 return Ok((asker, address));
             }
         }

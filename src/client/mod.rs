@@ -332,12 +332,12 @@ impl Client {
         let frame = exchange::call(method, call.codec, chain, link.call_bytes_max(), call.write)
             .map_err(unsendable)?;
         let number = self.shared.next_call();
-        let slot = Arc::new(Slot::default());
-        match link.send((number, session, origin.is_some()), frame, &slot, call.deadline, patience) {
+        let (nested, open) = (origin.is_some(), origin.as_ref().map(|origin| origin.open.id));
+        let slot = Arc::new(Slot::of(origin.map(|origin| origin.open)));
+        match link.send((number, session, nested), frame, &slot, call.deadline, patience) {
             Ok(()) => {
                 let parts = (Arc::clone(&self.shared), Arc::clone(link), slot);
-                let ticket = origin.map(|origin| origin.ticket);
-                Ok(Some(Pending::new(parts, (number, method), ticket, call.deadline, call.decode)))
+                Ok(Some(Pending::new(parts, (number, method), open, call.deadline, call.decode)))
             }
             Err(NotSent::Late) => Err(ClientError::late(false)),
             Err(NotSent::Closed) => Ok(None),

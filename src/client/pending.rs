@@ -3,16 +3,17 @@
 //! Knows how an answer becomes a result or an error; knows no bytes and no sockets.
 //!
 //! Invariants: a slot is filled at most once, and emptied at most once. Nothing foreign (a waker's clone, wake or
-//! drop) is called with the slot's lock held. A [`Pending`] that goes before its answer came cancels its call.
+//! drop) is called with the slot's lock held. A [`Pending`] that goes before its answer came cancels its call. A
+//! handler's call has its link until then, or until its outcome is there.
 
 use super::Shared;
 use super::connection::{Canceller, Link};
 use super::error::ClientError;
 use super::exchange::Answer;
 use crate::service::Status;
-use crate::service::host::{Ticket, awaiting};
+use crate::service::host::{OpenLink, awaiting};
 use crate::sync::{Arc, Condvar, Mutex};
-use crate::wire::{Codec, ReplyPrelude, WireError};
+use crate::wire::{Codec, LinkId, ReplyPrelude, WireError};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -53,8 +54,8 @@ pub struct Pending<Response> {
     slot: Arc<Slot>,
     call: u64,
     method: u16,
-    /// Which call of which transaction it is, if a handler made it.
-    ticket: Option<Ticket>,
+    /// Its link, if a handler made it.
+    open: Option<LinkId>,
     deadline: Option<Instant>,
     decode: Decode<Response>,
     /// Does the timer know of the deadline?
@@ -67,11 +68,11 @@ impl<Response> Pending<Response> {
     pub(super) fn new(
         (shared, link, slot): (Arc<Shared>, Arc<Link>, Arc<Slot>),
         (call, method): (u64, u16),
-        ticket: Option<Ticket>,
+        open: Option<LinkId>,
         deadline: Option<Instant>,
         decode: Decode<Response>,
     ) -> Self {
-        Pending { shared, link, slot, call, method, ticket, deadline, decode, timed: false, done: false }
+        Pending { shared, link, slot, call, method, open, deadline, decode, timed: false, done: false }
     }
 
     /// The connection it was sent on.
@@ -97,7 +98,7 @@ impl<Response> Pending<Response> {
     /// # Errors
     /// See [`ClientError`].
     pub fn wait_timed(mut self) -> Result<Reply<Response>, ClientError> {
-        let waited = || awaiting(self.ticket, || self.slot.wait(self.deadline));
+        let waited = || awaiting(self.open, || self.slot.wait(self.deadline));
         match self.slot.take().or_else(waited) {
             Some(outcome) => self.finish(outcome),
             None => Err(self.late()),
@@ -119,7 +120,7 @@ impl<Response> Pending<Response> {
         }
         let patience = Instant::now().checked_add(patience);
         let until = [patience, self.deadline].into_iter().flatten().min();
-        match awaiting(self.ticket, || self.slot.wait(until)) {
+        match awaiting(self.open, || self.slot.wait(until)) {
             Some(outcome) => Some(self.finish(outcome)),
             None if until == self.deadline => Some(Err(self.late())),
             None => None,
@@ -155,9 +156,17 @@ impl<Response> Pending<Response> {
     }
 
     fn late(&mut self) -> ClientError {
-        self.done = true;
-        self.link.forget(self.call, true);
+        self.give_up(true);
         ClientError::late(true)
+    }
+
+    /// Nobody waits for it any more.
+    fn give_up(&mut self, late: bool) {
+        self.done = true;
+        self.link.forget(self.call, late);
+        if self.open.is_some() {
+            self.slot.close_link();
+        }
     }
 }
 
@@ -181,8 +190,7 @@ impl<Response> Pending<Response> {
         if !self.timed {
             // Without a timer nothing would wake the executor at the deadline, so the call is given up.
             if let Err(error) = self.shared.timer.add(deadline, self.call, &self.slot) {
-                self.done = true;
-                self.link.forget(self.call, false);
+                self.give_up(false);
                 let reason = error.to_string();
                 return Poll::Ready(Err(ClientError::Disconnected { may_have_run: true, reason }));
             }
@@ -210,7 +218,7 @@ impl<Response> Drop for Pending<Response> {
             self.shared.timer.remove(deadline, self.call);
         }
         if !self.done {
-            self.link.forget(self.call, false);
+            self.give_up(false);
         }
     }
 }
@@ -246,12 +254,30 @@ pub(super) struct Slot {
 struct Cell {
     outcome: Option<Result<Answer, ClientError>>,
     waker: Option<Waker>,
+    /// Of a call that a handler makes, until its outcome is there or it is given up.
+    open: Option<OpenLink>,
 }
 
 impl Slot {
+    /// Of a call with this link.
+    pub(super) fn of(open: Option<OpenLink>) -> Slot {
+        Slot { cell: Mutex::new(Cell { open, ..Cell::default() }), arrived: Condvar::new() }
+    }
+
+    /// What comes back over the call's link is like any other call from now on.
+    fn close_link(&self) {
+        let open = self.cell.lock().open.take();
+        drop(open);
+    }
+
     /// Puts the outcome in and wakes a thread that waits. A task that polls is for the caller to wake.
     pub(super) fn fill(&self, outcome: Result<Answer, ClientError>) -> Option<Waker> {
         let mut cell = self.cell.lock();
+        if let Some(open) = cell.open.take() {
+            drop(cell);
+            drop(open);
+            cell = self.cell.lock();
+        }
         cell.outcome = Some(outcome);
         let waker = cell.waker.take();
         drop(cell);

@@ -14,6 +14,9 @@ use super::{Config, plural};
 /// to spare.
 pub(crate) const THREADS_BASE: u64 = 14;
 
+/// Those of them that are to spare: a server starts without them.
+pub(crate) const THREADS_SPARE: u64 = 2;
+
 /// Mappings of each thread: its stack and the guard page below.
 const MAPPINGS_PER_THREAD: u64 = 2;
 

@@ -21,6 +21,10 @@ pub(super) fn wrong(text: &str) -> Option<String> {
         Some(replaced("what begins with $"))
     } else if is_percent_variable(text) {
         Some(replaced("what stands between two %"))
+    } else if text.contains(['*', '?', '\\']) {
+        Some(replaced("*, ? or a backslash"))
+    } else if text.starts_with(['|', '>', '<', '&']) {
+        Some("no program is started and nothing redirected here; write a path".to_owned())
     } else if text.contains("://") {
         Some("it is a URL, not a path".to_owned())
     } else if text.ends_with('/') || Path::new(text).file_name().is_none() {
@@ -57,6 +61,10 @@ mod tests {
             ("/var/${NAME}.log", "begins with $"),
             ("/var/$(hostname)", "begins with $"),
             ("%HOME%/x", "between two %"),
+            ("/var/log/*.log", "*, ? or a backslash"),
+            ("my\\ log", "*, ? or a backslash"),
+            ("|rotatelogs x", "no program"),
+            (">>x", "no program"),
             ("file:///var/x", "a URL"),
             ("/var/log/", "a directory"),
             ("/", "a directory"),

@@ -65,11 +65,17 @@ pub(super) fn sizes(config: &Config, machine: &Machine) -> Remedy {
 /// A throttle, and the line that keeps those pools as they are that a rule would have follow it; the port `changed` has
 /// a line of its own beside them.
 pub(crate) fn throttle_lines(config: &Config, limit: u32, changed: Option<&str>) -> Vec<String> {
-    let mut lines = vec![format!("Server_Max_Concurrent_Trans={limit}")];
-    if rule_would_move(config, changed) {
-        lines.push(format!("Server_Pool_Tasks={}", config.pool_tasks.value));
-    }
-    lines
+    let throttle = format!("Server_Max_Concurrent_Trans={limit}");
+    std::iter::once(throttle).chain(pools_kept_but(config, changed)).collect()
+}
+
+/// The line that keeps the pools as they are when the throttle changes; `None` where they stay without.
+pub(crate) fn pools_kept(config: &Config) -> Option<String> {
+    pools_kept_but(config, None)
+}
+
+fn pools_kept_but(config: &Config, changed: Option<&str>) -> Option<String> {
+    rule_would_move(config, changed).then(|| format!("Server_Pool_Tasks={}", config.pool_tasks.value))
 }
 
 /// Would pools, that of `changed` aside, have another size with another throttle?

@@ -191,6 +191,8 @@ pub struct MethodPicture {
     pub answers: Answers,
     /// Of those that ran.
     pub times: Parts<Distribution>,
+    /// The three parts of each together.
+    pub whole: Distribution,
 }
 
 /// One worker.

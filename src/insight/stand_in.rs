@@ -55,5 +55,6 @@ pub(super) fn method(name: &str, ran_ms: &[u64]) -> MethodPicture {
         name: name.into(),
         answers: Answers::default(),
         times: times.map(Histogram::distribution),
+        whole: times.run.distribution(),
     }
 }

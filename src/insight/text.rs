@@ -39,14 +39,20 @@ pub(super) fn table<const N: usize>(headings: [(&str, Side); N], rows: &[[String
     [&heads].into_iter().chain(rows).map(line).collect()
 }
 
-/// The calls that a call is made for. Names of other servers' methods come as they came, save what would spoil a line.
+/// The calls that a call is made for. Those that this server does not know itself come quoted; what would spoil a line
+/// is escaped.
 pub(super) fn made_for(chain: &[String]) -> String {
+    // Quotes and backslashes stay: another's name comes quoted.
+    let stays = |char: char| matches!(char, '"' | '\'' | '\\');
+    let shown = |char: char| {
+        let escaped = (!stays(char)).then(|| char.escape_debug());
+        escaped.into_iter().flatten().chain(stays(char).then_some(char))
+    };
     let name = |name: &String| {
-        let mut shown: String = name.escape_debug().take(NAME_CHARS_MAX).collect();
-        if name.escape_debug().nth(NAME_CHARS_MAX).is_some() {
-            shown.push_str("...");
-        }
-        shown
+        let mut chars = name.chars().flat_map(shown);
+        let beginning: String = chars.by_ref().take(NAME_CHARS_MAX).collect();
+        let more = if chars.next().is_some() { "..." } else { "" };
+        beginning + more
     };
     chain.iter().map(name).collect::<Vec<_>>().join(" -> ")
 }

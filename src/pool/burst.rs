@@ -4,10 +4,9 @@
 //! give the rest away, both sharing the bytes.
 
 use super::{Buffers, Lane, Share};
-use crate::port::Call;
+use crate::port::{Call, ReceivedChain};
 use crate::service::Caller;
 use crate::sync::Arc;
-use crate::wire::Chain;
 use std::ops::Range;
 use std::time::Instant;
 
@@ -28,7 +27,7 @@ pub(crate) struct Work {
     /// The calls, in the order of their arrival.
     pub(crate) calls: Vec<Call>,
     /// Chains of those calls that have one.
-    pub(crate) chains: Vec<Arc<Chain>>,
+    pub(crate) chains: Vec<Arc<ReceivedChain>>,
     /// The first of the calls that handlers of this server made; those before it were made by clients.
     pub(crate) nested_from: usize,
     /// The connection; `None` while the buffers wait to be used again.
@@ -62,7 +61,7 @@ impl Work {
     }
 
     /// The chain of a call of this work, if a handler made it.
-    pub(crate) fn chain(&self, call: &Call) -> Option<&Arc<Chain>> {
+    pub(crate) fn chain(&self, call: &Call) -> Option<&Arc<ReceivedChain>> {
         self.chains.get(call.chain()?)
     }
 

@@ -16,6 +16,7 @@ mod burst;
 mod codel;
 mod displaced;
 mod lane;
+mod links;
 #[cfg(all(test, any(loom, shuttle)))]
 mod model;
 mod nested;
@@ -44,13 +45,12 @@ pub(crate) use throttle::{CrewCount, Seat, Throttle};
 pub(crate) use turn::{Doing, Progress};
 
 use crate::port::{Call, Forecast, reply};
-use crate::service::{ClientId, Refusal, Services, Status};
+use crate::service::{ClientId, Refusal, Services, Status, host};
 use crate::stats::{MethodsStats, Paces, PortStats};
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Condvar, Mutex, Parker};
-use crate::wire::ReplyPrelude;
+use crate::wire::{LinkId, ReplyPrelude};
 use log::Level;
 use nested::deadlock_in_words;
-use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use turn::{Held, Reply, Turn};
@@ -80,11 +80,9 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(services: Services, throttle: Throttle, result_bytes_max: usize) -> Shared {
-        // A hasher with keys of its own for each: as good as a random number, and no program can guess it.
-        let server = RandomState::new().hash_one("server").max(1);
         let paces = Paces::new(services.len());
         let (abandoned, refused) = (AtomicBool::new(false), AtomicUsize::new(0));
-        let nested = Nested::new(server, &throttle.pools());
+        let nested = Nested::new(&throttle.pools());
         Shared {
             throttle,
             services,
@@ -100,6 +98,12 @@ impl Shared {
     /// Waits until all `workers` of all pools have ended, or until `deadline`. Returns how many have not.
     pub(crate) fn await_exits(&self, workers: usize, deadline: Instant) -> usize {
         self.exits.wait(workers, deadline)
+    }
+}
+
+impl host::Links for Shared {
+    fn close(&self, id: LinkId) {
+        self.nested.links.close(id);
     }
 }
 
@@ -251,14 +255,19 @@ impl PortShared {
         else {
             return;
         };
-        let message = deadlock_in_words(
-            &chain.path(&format!("{} {}", self.name, shared.services.name(call.method))),
-            (&self.name, pools[self.index], self.queue.kept()),
-            shared.nested.depth(&chain),
-        );
+        let last = format!("{} {}", self.name, shared.services.name(call.method));
+        let in_words = |path: &str| {
+            let pool = (&*self.name, pools[self.index], self.queue.kept());
+            deadlock_in_words(path, pool, chain.depth())
+        };
+        // The caller is told the names of others' links as it gave them; the log's reader, whose word they are.
         if shared.services.log_bound().lets(Level::Error, ClientId::of(outlet.peer().ip()), now) {
-            log::error!("nested deadlock: {message}");
+            log::error!(
+                "nested deadlock: {}",
+                in_words(&[chain.names(), vec![last.clone()]].concat().join(" -> "))
+            );
         }
+        let message = in_words(&chain.path(&last));
         let refusal = Refusal::new(Status::NestedDeadlock, message);
         let queue_wait_us =
             u32::try_from(now.saturating_duration_since(since).as_micros()).unwrap_or(u32::MAX);

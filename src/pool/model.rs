@@ -9,11 +9,11 @@ use super::{
     Buffers, Burst, CodelRules, Measures, Outlet, PortShared, Queue, Seat, Shared, Sizes, Throttle, Work,
     Worker,
 };
-use crate::port::Call;
+use crate::port::{Call, ReceivedChain};
 use crate::service::{Services, ServicesBuilder};
 use crate::sync::unordered::AtomicUsize;
 use crate::sync::{Arc, Condvar, Mutex, Ordering, Parker, now};
-use crate::wire::{Chain, Codec};
+use crate::wire::Codec;
 use std::num::NonZeroU32;
 
 #[cfg(loom)]
@@ -177,8 +177,12 @@ impl Model {
     fn push_all(&self, calls: impl IntoIterator<Item = Call>, port: usize) {
         let mut work = Work::new(&Buffers::unbounded(), now());
         work.calls = calls.into_iter().collect();
-        work.chains =
-            work.calls.iter().filter_map(|call| call.chain()).map(|_| Arc::<Chain>::default()).collect();
+        work.chains = work
+            .calls
+            .iter()
+            .filter_map(|call| call.chain())
+            .map(|_| Arc::<ReceivedChain>::default())
+            .collect();
         let outlet = Arc::clone(&self.connections[port]) as Arc<dyn Outlet>;
         self.ports[port].sort_out_nested(&mut work, &outlet, &self.shared.nested);
         work.outlet = Some(outlet);
@@ -186,6 +190,13 @@ impl Model {
             self.ports[port].queue.admit(burst, &self.shared.paces);
         }
         self.ports[port].queue.announce(&self.shared.throttle, port);
+    }
+
+    /// What a listener does whose queue is full: it takes a call out again, if no worker has it.
+    fn displace(&self, port: usize) {
+        let (port, outlet) = (&self.ports[port], &*self.connections[port]);
+        let displaced = port.displace(&self.shared, outlet, 0);
+        port.answer_displaced(&self.shared, outlet, displaced);
     }
 
     /// Waits until nothing is in flight, closes, and checks that everything is home.
@@ -313,6 +324,17 @@ fn model_a_split_burst_is_answered_whole() {
         let model = Model::start(1, 2, 2);
         // The method is not known to be short, so its first worker gives the rest away.
         model.push(0, 3);
+        model.finish(3);
+    });
+}
+
+#[test]
+fn model_a_call_is_displaced_as_its_worker_takes_it() {
+    check(3, 100_000, || {
+        let model = Model::start(1, 1, 1);
+        model.push(0, 2);
+        (0..2).for_each(|_| model.displace(0));
+        model.push(0, 1);
         model.finish(3);
     });
 }

@@ -6,11 +6,11 @@
 //!
 //! Bound: so many calls of each method as are kept; one of them holds its chain, at most 16 links out of 4 KiB.
 
+use crate::port::ReceivedChain;
 use crate::service::Status;
 use crate::stats::Parts;
 use crate::sync::unordered::AtomicU64;
 use crate::sync::{Arc, Mutex, Ordering};
-use crate::wire::Chain;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,7 @@ pub(crate) struct SlowCall {
     pub(crate) call: u64,
     pub(crate) status: Status,
     /// What it was made for, if a handler made it.
-    pub(crate) chain: Option<Arc<Chain>>,
+    pub(crate) chain: Option<Arc<ReceivedChain>>,
 }
 
 /// Of all methods of a port.

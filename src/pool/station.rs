@@ -7,14 +7,13 @@
 //! Invariants: `engaged` is in the port's gauge exactly while it is set here, and never while the permit is given
 //! back: who is not awake cannot be counted out of those awake.
 
-use super::nested::transaction;
 use super::throttle::PERMIT;
 use super::turn::Doing;
 use super::{PortShared, Share, Shared};
-use crate::port::Call;
-use crate::service::host::{Host, Origin, Ticket};
-use crate::sync::{Arc, Parker, Planted, now, planted};
-use crate::wire::{Chain, Link, Shortage};
+use crate::port::{Call, ReceivedChain};
+use crate::service::host::{Host, Links, OpenLink, Origin};
+use crate::sync::{Arc, Parker, Planted, Weak, now, planted};
+use crate::wire::{Chain, LinkId, Shortage};
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
@@ -46,12 +45,10 @@ pub(super) struct Waits {
 /// The transaction whose handler runs.
 #[derive(Debug, Default)]
 struct Running {
-    /// How many ran here before it, and it.
-    number: u64,
     method: u16,
     deadline: Option<Instant>,
     /// What it was called with, if another handler called it.
-    chain: Option<Arc<Chain>>,
+    chain: Option<Arc<ReceivedChain>>,
     /// Calls it has made.
     calls: u32,
 }
@@ -78,10 +75,10 @@ impl Station {
     }
 
     /// A transaction begins.
-    pub(super) fn begin(&self, call: &Call, chain: Option<&Arc<Chain>>) {
+    pub(super) fn begin(&self, call: &Call, chain: Option<&Arc<ReceivedChain>>) {
         let mut running = self.running.borrow_mut();
-        let (number, method, deadline) = (running.number + 1, call.method, call.deadline);
-        *running = Running { number, method, deadline, chain: chain.map(Arc::clone), calls: 0 };
+        let (method, deadline) = (call.method, call.deadline);
+        *running = Running { method, deadline, chain: chain.map(Arc::clone), calls: 0 };
     }
 
     /// The running call is not known to be short: others must not wait for it.
@@ -94,7 +91,7 @@ impl Station {
     /// The transaction has ended.
     pub(super) fn end(&self) {
         if self.running.borrow().calls > 0 {
-            self.shared.nested.ended(self.port.index, self.id);
+            self.shared.nested.links.close_all(self.port.index, self.id);
         }
         self.lent.borrow_mut().set(0);
     }
@@ -149,21 +146,24 @@ impl Host for Station {
     fn origin(&self) -> Origin {
         let mut running = self.running.borrow_mut();
         running.calls += 1;
-        let transaction = transaction(self.port.index, self.id, running.number);
-        self.shared.nested.calls(self.port.index, self.id, transaction);
         let name = format!("{} {}", self.port.name, self.shared.services.name(running.method));
-        let step = running.calls;
-        let link = Link { server: self.shared.nested.server(), transaction, step, name };
+        let place = (self.port.index, self.id);
+        let (link, is_open) = self.shared.nested.links.open(place, running.calls, name);
+        if !is_open {
+            self.port.stats.nested_over.add(1);
+        }
+        let links: Weak<dyn Links> = Arc::downgrade(&self.shared) as Weak<dyn Links>;
+        let open = OpenLink { links, id: link.id() };
         let outer = running.chain.as_ref().map_or(&[][..], |chain| &chain.links);
         let chain = Chain { links: outer.iter().cloned().chain([link]).collect() };
-        Origin { chain, ticket: Ticket { transaction, step } }
+        Origin { chain, open }
     }
 
     fn deadline(&self) -> Option<Instant> {
         self.running.borrow().deadline
     }
 
-    fn awaits(&self, call: Option<Ticket>) {
+    fn awaits(&self, call: Option<LinkId>) {
         let (nested, port) = (&self.shared.nested, self.port.index);
         match call {
             Some(call) => nested.wait(port, self.id, call),

@@ -6,11 +6,10 @@
 //! its worker gives both away before.
 
 use super::{Burst, Outlet, PortShared, Shared, Work};
-use crate::port::{Call, TURN_NS_MAX};
+use crate::port::{Call, ReceivedChain, TURN_NS_MAX};
 use crate::service::Status;
 use crate::stats::{Batch, MethodsStats, Parts, Record, Records};
 use crate::sync::{Arc, Mutex};
-use crate::wire::Chain;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -83,7 +82,7 @@ pub(crate) struct Progress {
     /// For how long it has done so.
     pub(crate) since: Duration,
     /// What it was called for, if a handler made it.
-    pub(crate) chain: Option<Arc<Chain>>,
+    pub(crate) chain: Option<Arc<ReceivedChain>>,
 }
 
 impl State {

@@ -200,7 +200,7 @@ impl Worker {
         });
         self.reply.record = Record { method: call.method, status, ran: has_run, times_ns };
         if has_run {
-            let total_ns = times_ns.queue_wait + times_ns.permit_wait + times_ns.run;
+            let total_ns = times_ns.whole();
             self.port.slow.offer(call.method, total_ns, || SlowCall {
                 answered: end,
                 times: times_ns.map(|ns| Duration::from_nanos(*ns)),

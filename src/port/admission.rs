@@ -5,6 +5,7 @@
 //! that is certain or likely to be answered too late: what a busy server cannot do it says at once.
 
 use super::forecast::{Forecast, Outlook, would_be_late};
+use super::received::{Found, ReceivedChain};
 use crate::service::{BUFFERS_AFTER, Refusal, Status};
 use crate::stats::Paces;
 use crate::wire::{Chain, Header};
@@ -31,16 +32,19 @@ impl Entrance for () {
 
 /// Who can tell which calls are nested.
 pub trait Nesting: std::fmt::Debug {
-    /// Was a call with this chain made for a transaction that runs here still? In a port that drains: for one that is
-    /// waited for.
-    fn is_nested(&self, chain: &Chain) -> bool;
+    /// A call comes with this chain: is it made for a call that a transaction here waits for? In a port that drains:
+    /// for one that is to end well. If so it counts as one of those that its link lets in at once.
+    fn enter(&self, chain: &Chain) -> Found;
+    /// Such a call is refused.
+    fn leave(&self, chain: &ReceivedChain);
 }
 
 /// No transaction runs.
 impl Nesting for () {
-    fn is_nested(&self, _chain: &Chain) -> bool {
-        false
+    fn enter(&self, _chain: &Chain) -> Found {
+        Found::default()
     }
+    fn leave(&self, _chain: &ReceivedChain) {}
 }
 
 /// Who can tell who has how much in a full queue: where one call is to go for another, it is of who has the most.

@@ -8,6 +8,7 @@ use super::allowance::{ANSWERS_MAX, Allowance, Verdict};
 use super::call::Call;
 use super::forecast::Forecast;
 use super::frames;
+use super::received::ReceivedChain;
 use super::whims::Whims;
 use crate::service::{Refusal, Status};
 use crate::stats::{Batch, CloseReason, MethodsStats, PortStats};
@@ -48,7 +49,7 @@ pub struct Intake {
     /// Calls the peer no longer wants.
     pub cancels: Vec<u64>,
     /// Chains of the admitted calls that have one.
-    pub chains: Vec<Arc<Chain>>,
+    pub chains: Vec<Arc<ReceivedChain>>,
     /// Frames of this read that were answered here, or carried out, and not by a worker.
     pub answered: u32,
     /// The connection is not to be read for so long.
@@ -330,8 +331,16 @@ impl Conversation {
         let wait = Duration::from_millis(prelude.deadline_ms.into());
         let deadline = (prelude.deadline_ms > 0).then(|| port.arrived + wait);
         let ahead = Ahead { calls: intake.calls.len(), ns: intake.cost_ns };
-        let nested = chain.as_ref().is_some_and(|chain| port.admission.nesting.is_nested(chain));
+        let nesting = port.admission.nesting;
+        let chain = chain.map(|chain| {
+            let found = nesting.enter(&chain);
+            ReceivedChain::new(chain, found)
+        });
+        let nested = chain.as_ref().is_some_and(|chain| chain.by().is_some());
         if let Some(refusal) = port.admission.refusal(header, nested, deadline, port.now, ahead) {
+            if let Some(chain) = chain.filter(|_| nested) {
+                nesting.leave(&chain);
+            }
             refuse(header, &refusal, port, intake);
             return Ok(());
         }

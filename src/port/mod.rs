@@ -10,6 +10,7 @@ mod call;
 mod conversation;
 mod forecast;
 mod frames;
+mod received;
 mod whims;
 
 pub use admission::{Admission, Entrance, Nesting, Rivals};
@@ -18,6 +19,7 @@ pub use conversation::{Conversation, Intake, Leave, Reception};
 pub(crate) use forecast::TURN_NS_MAX;
 pub use forecast::{Forecast, Outlook};
 pub use frames::{goaway, reply, welcome};
+pub use received::{Found, ReceivedChain};
 
 /// Calls one connection may have out at once; more wait in its socket, so that a connection with a thousand calls
 /// cannot fill the shared queue.

@@ -25,7 +25,7 @@ const OFTEN: u32 = 60;
 /// A connection is brief if it made fewer calls than this,
 const BRIEF_CALLS: u64 = 10;
 
-/// and ended within this time.
+/// and ended within this time, or a second later: listeners keep whole seconds of their guests.
 const BRIEF: Duration = Duration::from_secs(1);
 
 /// A /48 may connect as often as so many clients.

@@ -8,7 +8,8 @@ use super::holders::{Holders, Holding, Newcomer};
 use super::sessions::{Registry, Tenant};
 use crate::pool::{Burst, Displaced, Outlet, PortShared, Shared};
 use crate::port::{
-    Admission, Conversation, Entrance, Forecast, Intake, Leave, Nesting, Outlook, Reception, Rivals,
+    Admission, Conversation, Entrance, Forecast, Found, Intake, Leave, Nesting, Outlook, ReceivedChain,
+    Reception, Rivals,
 };
 use crate::service::{Caller, ClientId, Refusal, Session};
 use crate::stats::CloseReason;
@@ -85,9 +86,16 @@ struct Running<'a> {
 }
 
 impl Nesting for Running<'_> {
-    fn is_nested(&self, chain: &Chain) -> bool {
+    fn enter(&self, chain: &Chain) -> Found {
+        if self.admits == Admits::Nothing {
+            return Found::default();
+        }
         let port = (self.admits == Admits::OwnPort).then_some(self.port.index);
-        self.admits != Admits::Nothing && self.shared.nested.is_nested(chain, port)
+        self.shared.nested.enter(chain, port, &self.port.stats)
+    }
+
+    fn leave(&self, chain: &ReceivedChain) {
+        self.shared.nested.leave(chain);
     }
 }
 

@@ -13,7 +13,7 @@ use crate::sync::Arc;
 use std::collections::{BinaryHeap, HashMap};
 use std::time::{Duration, Instant};
 
-/// Between two surveys: at least this, and this for each thousand of the listener's guests.
+/// Between two surveys at least, and for each thousand of the listener's guests.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// How often it is tried to find a call that workers have not taken meanwhile.
@@ -175,5 +175,64 @@ impl<H: Holding> Holders<H> {
             }
             top.0 = calls;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Has so many calls.
+    #[derive(Debug)]
+    struct Fixed(usize);
+
+    impl Holding for Fixed {
+        fn waiting(&self) -> usize {
+            self.0
+        }
+    }
+
+    fn client(last: u8) -> ClientId {
+        ClientId::of([127, 0, 0, last].into())
+    }
+
+    /// Would somebody make room for a call of a client whose connection has so many waiting and before it? The first
+    /// client has connections of 100, 50 and no calls, the second one of 10.
+    fn makes_room(last: u8, waiting: usize, ahead: usize) -> bool {
+        let mut holders = Holders::new();
+        let connections = [(1, 100), (1, 50), (2, 10), (1, 0)];
+        let known = connections.map(|(last, calls)| (client(last), Arc::new(Fixed(calls))));
+        holders.survey(known.into_iter(), Instant::now());
+        holders.outweigh(Newcomer { client: client(last), waiting, ahead })
+    }
+
+    #[test]
+    fn clients_are_compared_first_and_then_connections_of_one() {
+        assert!(makes_room(2, 10, 0) && makes_room(2, 10, 138), "the first has 150");
+        assert!(!makes_room(2, 10, 139) && !makes_room(2, 149, 0), "it would have as many then");
+        assert!(makes_room(3, 0, 148) && !makes_room(3, 0, 149), "who has none yet");
+        assert!(makes_room(1, 0, 98) && makes_room(1, 50, 48), "within a client connections count");
+        assert!(!makes_room(1, 0, 99) && !makes_room(1, 100, 0));
+    }
+
+    #[test]
+    fn counts_that_are_too_high_are_put_right() {
+        let (mut holders, start) = (Holders::new(), Instant::now());
+        let gone = Arc::new(Fixed(0));
+        holders.survey([(client(1), Arc::new(Fixed(9)))].into_iter(), start);
+        holders.clients[0].connections.push(Held { calls: 20, connection: gone });
+        holders.clients[0].calls += 20;
+        let newcomer = Newcomer { client: client(2), waiting: 0, ahead: 0 };
+        let asked = std::cell::RefCell::new(Vec::new());
+        let displace = |connection: &Fixed, most| {
+            asked.borrow_mut().push((connection.0, most));
+            None
+        };
+        assert!(holders.make_room(newcomer, displace).is_none(), "workers were quicker each time");
+        assert_eq!(asked.into_inner()[..2], [(0, 0), (9, 0)], "the one with none is not asked again");
+        assert!(!holders.is_due(10, start) && holders.is_due(10, start + PAUSE));
+        assert!(!holders.is_due(50_000, start + 10 * PAUSE), "a survey of many costs more");
+        holders.forget();
+        assert!(!holders.outweigh(newcomer) && holders.is_due(10, start));
     }
 }

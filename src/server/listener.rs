@@ -194,7 +194,10 @@ impl Listener {
             self.given_up.note(reason, guest.connection.peer());
             self.desk.port.stats.closed.add(reason.index());
             let client = ClientId::of(guest.connection.peer().ip());
-            self.door.ended(client, guest.stayed(self.began.0), guest.calls());
+            // What the server ends is nothing that the client does often.
+            if !matches!(reason, CloseReason::ServerStopped | CloseReason::Dropped | CloseReason::Idle) {
+                self.door.ended(client, guest.stayed(self.began.0), guest.calls());
+            }
             if self.may_log(Level::Debug, client) {
                 log::debug!("port {}: a connection ended: {reason:?}", self.desk.port.name);
             }

@@ -23,9 +23,9 @@ use crate::insight::{
     SessionPicture, SlowCall, Task, TaskState, Whose, WorkerPicture, Workers,
 };
 use crate::pool::{self, CrewCount, Doing, PortShared, Progress, Shared};
+use crate::port::ReceivedChain;
 use crate::service::LogBound;
 use crate::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering};
-use crate::wire::Chain;
 use ports::OverseenPort;
 use settings::Settings;
 use std::collections::BTreeMap;
@@ -133,6 +133,7 @@ impl Overseer {
             name: self.method(number),
             answers: Answers(stats.answers.counts()),
             times: stats.distributions(),
+            whole: stats.whole.distribution(),
         };
         PortPicture {
             name: Arc::clone(name),
@@ -165,8 +166,8 @@ fn workers(crew: CrewCount) -> Workers {
 }
 
 /// The methods of a chain, the outermost first.
-fn names(chain: Option<&Chain>) -> Vec<String> {
-    chain.map_or_else(Vec::new, |chain| chain.links.iter().map(|link| link.name.clone()).collect())
+fn names(chain: Option<&ReceivedChain>) -> Vec<String> {
+    chain.map_or_else(Vec::new, ReceivedChain::names)
 }
 
 impl House for Overseer {

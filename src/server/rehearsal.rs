@@ -6,9 +6,9 @@
 
 use super::bind::{self, Purpose, Silence};
 use super::{House, Info, Server, StartError, connections_max, machine};
-use crate::config::footprint::THREADS_BASE;
+use crate::config::footprint::{THREADS_BASE, THREADS_SPARE};
 use crate::sync::bounded;
-use std::io::ErrorKind;
+use std::io::{Error, ErrorKind};
 
 /// What a rehearsed start found that does not hinder it for good.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -69,8 +69,9 @@ fn try_others() -> Result<(), StartError> {
         // An error is what it waits for: the far end is gone.
         std::thread::Builder::new().spawn(move || held.recv().is_err())
     };
-    let made = (1..THREADS_BASE).map(spawn).collect::<Result<Vec<_>, _>>();
+    let made = (1..THREADS_BASE - THREADS_SPARE).map(spawn).collect::<Result<Vec<_>, _>>();
     drop(hold);
+    let made = made.map_err(|error| Error::new(error.kind(), format!("cannot make a thread: {error}")));
     made?.into_iter().for_each(|thread| _ = thread.join());
     Ok(())
 }

@@ -8,8 +8,8 @@
 //! Invariant: [`PERMITTED`] has the host exactly while its permit is held. So a wait within a wait finds none and just
 //! runs.
 
-use crate::sync::thread_local;
-use crate::wire::{Chain, Room, Shortage};
+use crate::sync::{Weak, thread_local};
+use crate::wire::{Chain, LinkId, Room, Shortage};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Instant;
@@ -25,7 +25,7 @@ pub(crate) trait Host {
     /// Until when somebody waits for the running transaction.
     fn deadline(&self) -> Option<Instant>;
     /// The handler waits for the answer to this call; `None`: no longer.
-    fn awaits(&self, call: Option<Ticket>);
+    fn awaits(&self, call: Option<LinkId>);
     /// So much memory more for the running transaction's arguments, until it ends.
     fn lend(&self, bytes: usize) -> Result<(), Shortage>;
 }
@@ -39,21 +39,34 @@ impl Room for Lender {
     }
 }
 
-/// A transaction and one of the calls it makes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ticket {
-    /// Its number on its server.
-    pub(crate) transaction: u64,
-    /// Which of its calls, from 1.
-    pub(crate) step: u32,
-}
-
 /// Where a call comes from that a handler makes.
 #[derive(Debug)]
 pub(crate) struct Origin {
-    /// The transactions it is made for; the last is the one that makes it.
+    /// The calls it is made for, and it.
     pub(crate) chain: Chain,
-    pub(crate) ticket: Ticket,
+    /// Of its own link.
+    pub(crate) open: OpenLink,
+}
+
+/// What closes links.
+pub(crate) trait Links: Send + Sync {
+    /// The call of this link is not waited for any more.
+    fn close(&self, id: LinkId);
+}
+
+/// The link of a call that is out. To be dropped when the call is not waited for any more, whatever the reason.
+#[derive(Debug)]
+pub(crate) struct OpenLink {
+    pub(crate) links: Weak<dyn Links>,
+    pub(crate) id: LinkId,
+}
+
+impl Drop for OpenLink {
+    fn drop(&mut self) {
+        if let Some(links) = self.links.upgrade() {
+            links.close(self.id);
+        }
+    }
 }
 
 thread_local! {
@@ -94,7 +107,7 @@ pub(crate) fn deadline() -> Option<Instant> {
 }
 
 /// As [`blocking`], while the handler waits for the answer to a call it made.
-pub(crate) fn awaiting<R>(call: Option<Ticket>, wait: impl FnOnce() -> R) -> R {
+pub(crate) fn awaiting<R>(call: Option<LinkId>, wait: impl FnOnce() -> R) -> R {
     let Some(call) = call else { return blocking(wait) };
     // Within the pause: whoever is answered and stands in line for a permit waits for the call no longer.
     blocking(|| {
@@ -107,7 +120,7 @@ pub(crate) fn awaiting<R>(call: Option<Ticket>, wait: impl FnOnce() -> R) -> R {
 struct Awaiting;
 
 impl Awaiting {
-    fn begin(call: Ticket) -> Awaiting {
+    fn begin(call: LinkId) -> Awaiting {
         ask(|host| host.awaits(Some(call)));
         Awaiting
     }
@@ -156,12 +169,18 @@ mod tests {
 
     /// Says when the permit comes and goes.
     #[derive(Default)]
-    struct Scribe(Cell<u32>, Cell<u32>, Cell<Option<Ticket>>);
+    struct Scribe(Cell<u32>, Cell<u32>, Cell<Option<LinkId>>);
 
     impl Scribe {
         fn pauses_and_resumes(&self) -> (u32, u32) {
             (self.0.get(), self.1.get())
         }
+    }
+
+    struct Nowhere;
+
+    impl Links for Nowhere {
+        fn close(&self, _: LinkId) {}
     }
 
     impl Host for Scribe {
@@ -173,12 +192,13 @@ mod tests {
             self.1.set(self.1.get() + 1);
         }
         fn origin(&self) -> Origin {
-            Origin { chain: Chain::default(), ticket: Ticket { transaction: 7, step: 1 } }
+            let links: Weak<Nowhere> = Weak::new();
+            Origin { chain: Chain::default(), open: OpenLink { links, id: LinkId(7, 1) } }
         }
         fn deadline(&self) -> Option<Instant> {
             None
         }
-        fn awaits(&self, call: Option<Ticket>) {
+        fn awaits(&self, call: Option<LinkId>) {
             self.2.set(call);
         }
         fn lend(&self, bytes: usize) -> Result<(), Shortage> {
@@ -219,14 +239,14 @@ mod tests {
     #[test]
     fn within_a_wait_the_transaction_is_still_known() {
         let scribe = scribe();
-        let ticket = Ticket { transaction: 7, step: 1 };
+        let id = LinkId(7, 1);
         let seen = blocking(|| {
-            assert_eq!(origin().map(|origin| origin.ticket), Some(ticket));
-            awaiting(Some(ticket), || scribe.2.get())
+            assert_eq!(origin().map(|origin| origin.open.id), Some(id));
+            awaiting(Some(id), || scribe.2.get())
         });
-        assert_eq!((seen, scribe.2.get()), (Some(ticket), None));
+        assert_eq!((seen, scribe.2.get()), (Some(id), None));
         assert_eq!(scribe.pauses_and_resumes(), (1, 1));
-        assert_eq!(awaiting(Some(ticket), || scribe.2.get()), Some(ticket), "and in a wait of its own");
+        assert_eq!(awaiting(Some(id), || scribe.2.get()), Some(id), "and in a wait of its own");
         assert_eq!(scribe.pauses_and_resumes(), (2, 2));
         set(None);
         assert!(origin().is_none());

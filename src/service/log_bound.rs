@@ -135,6 +135,11 @@ pub(crate) fn cut_name(name: &str) -> &str {
     cut(name, NAME_CHARS_MAX)
 }
 
+/// The same as it is logged: what does not print is escaped, so that no name passes for more than it is.
+pub(crate) fn name_in_line(name: &str) -> String {
+    cut_name(&name.escape_debug().to_string()).to_owned()
+}
+
 /// What a handler said when it panicked, perhaps with what its client had sent, as much of it as is logged.
 pub(crate) fn cut_message(message: &str) -> &str {
     cut(message, MESSAGE_CHARS_MAX)
@@ -194,6 +199,7 @@ mod tests {
     fn a_name_is_cut_between_characters() {
         assert_eq!((cut_name("boneyard-client 1"), cut_name("")), ("boneyard-client 1", ""));
         assert_eq!(cut_name(&"ä".repeat(70)), "ä".repeat(NAME_CHARS_MAX));
+        assert_eq!(name_in_line(&"\u{202e}".repeat(70)), "\\u{202e}".repeat(NAME_CHARS_MAX / 8));
         assert_eq!(cut_message(&"x".repeat(5000)).len(), MESSAGE_CHARS_MAX);
     }
 }

@@ -22,7 +22,7 @@ pub use handler::{ApplicationError, Refusal};
 pub(crate) use host::Host;
 pub use host::blocking;
 pub use log_bound::LogBound;
-pub(crate) use log_bound::{cut_message, cut_name};
+pub(crate) use log_bound::{cut_message, cut_name, name_in_line};
 pub use method::{InvalidMethodName, Method, check_method_name};
 pub(crate) use services::ServicesBuilder;
 pub use services::{DuplicateMethod, Services};

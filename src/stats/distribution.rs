@@ -9,25 +9,23 @@ use crate::sync::Ordering;
 use crate::sync::unordered::AtomicU64;
 use std::time::Duration;
 
-/// Buckets of a histogram.
-pub const BUCKETS: usize = 8 * 30;
+/// Buckets of a histogram: one for less than a microsecond, then eight for each doubling.
+pub const BUCKETS: usize = 8 * 32;
 
-/// The bucket of a time in microseconds: 0 to 7 have one each, what follows eight for each doubling.
-const fn bucket(us: u64) -> usize {
-    if us < 8 {
-        return us as usize;
-    }
-    let doublings = us.ilog2() as usize - 3;
-    let index = 8 * (doublings + 1) + (us >> doublings & 7) as usize;
-    if index < BUCKETS { index } else { BUCKETS - 1 }
+/// One less than the first bits of the double 1.0: its exponent, and the three of its fraction that tell eighths apart.
+const BELOW_ONE: u64 = (1023 << 3) - 1;
+
+/// The bucket of a time in nanoseconds. By the bits of a double, which has its doublings and eighths in front: fewer
+/// instructions than with whole numbers, four times a call. The half nanosecond is more than any rounding.
+fn bucket(ns: u64) -> usize {
+    // Converting a signed number is one instruction. What is negative then, after 300 years, is over all buckets.
+    let us = (ns as i64 as f64 + 0.5) * 0.001;
+    ((us.to_bits() >> 49).clamp(BELOW_ONE, BELOW_ONE + BUCKETS as u64 - 1) - BELOW_ONE) as usize
 }
 
-/// The first microsecond that is over a bucket.
-const fn end_us(bucket: usize) -> u64 {
-    if bucket < 8 {
-        return bucket as u64 + 1;
-    }
-    (9 + bucket as u64 % 8) << (bucket / 8 - 1)
+/// The first nanosecond that is over a bucket.
+const fn end_ns(bucket: usize) -> u64 {
+    (125 * (8 + bucket as u64 % 8)) << (bucket / 8)
 }
 
 /// Times, written by many threads.
@@ -137,7 +135,7 @@ impl Sheet {
             self.zeros += 1;
             return;
         }
-        let bucket = bucket(ns / 1000);
+        let bucket = bucket(ns);
         self.counts[bucket] += 1;
         self.full[bucket / 64] |= 1 << (bucket % 64);
         let Extent { sum_ns, min_ns, max_ns } = self.extent;
@@ -186,7 +184,7 @@ impl Distribution {
     pub fn shortest(&self) -> Duration {
         // Exact where the shortest since the start may be among them.
         let first = self.counts.first().map(|(bucket, _)| usize::from(*bucket));
-        if first == Some(bucket(self.min_ns / 1000)) { self.min() } else { self.quantile(0.0) }
+        if first == Some(bucket(self.min_ns)) { self.min() } else { self.quantile(0.0) }
     }
 
     /// The longest since the start; zero for none.
@@ -201,7 +199,7 @@ impl Distribution {
         for (bucket, count) in &self.counts {
             below += count;
             if below >= rank {
-                return Duration::from_micros(end_us(usize::from(*bucket))).min(self.max());
+                return Duration::from_nanos(end_ns(usize::from(*bucket))).min(self.max());
             }
         }
         Duration::ZERO
@@ -211,7 +209,7 @@ impl Distribution {
     pub fn below_us(&self, us: u64) -> u64 {
         self.counts
             .iter()
-            .filter(|(bucket, _)| end_us(usize::from(*bucket)) <= us)
+            .filter(|(bucket, _)| end_ns(usize::from(*bucket)) <= 1000 * us)
             .map(|(_, count)| count)
             .sum()
     }
@@ -249,12 +247,11 @@ mod tests {
 
     #[test]
     fn buckets_follow_one_another_and_are_narrow() {
-        for us in (0..100_000).chain([1 << 20, (1 << 30) + 7, (1 << 32) - 1]) {
-            let bucket = bucket(us);
-            let start = if bucket == 0 { 0 } else { end_us(bucket - 1) };
-            assert!((start..end_us(bucket)).contains(&us), "{us} in {bucket}");
-            assert!(end_us(bucket) - start <= us / 8 + 1, "{us}");
+        for of in 0..BUCKETS - 1 {
+            assert_eq!((bucket(end_ns(of) - 1), bucket(end_ns(of))), (of, of + 1));
+            assert!(of == 0 || end_ns(of) - end_ns(of - 1) <= end_ns(of - 1) / 8, "{of}");
         }
+        assert_eq!((bucket(0), end_ns(0), end_ns(8), end_ns(16)), (0, 1000, 2000, 4000));
         assert_eq!(bucket(u64::MAX), BUCKETS - 1);
         assert!(BUCKETS <= usize::from(u8::MAX) + 1);
     }

@@ -1,4 +1,5 @@
-//! What is counted of each method of a port: answers by status, and the three parts of the time of those that ran.
+//! What is counted of each method of a port: answers by status, and the time of those that ran, in its three parts and
+//! as a whole.
 //! Workers gather what they measure ([`Records`](super::Records)) before it is counted here.
 //!
 //! A method that was never called costs a word.
@@ -35,6 +36,13 @@ impl<T> Parts<T> {
     }
 }
 
+impl Parts<u64> {
+    /// All three together.
+    pub(crate) fn whole(&self) -> u64 {
+        self.queue_wait + self.permit_wait + self.run
+    }
+}
+
 /// What is counted of one method.
 #[derive(Debug, Default)]
 pub struct MethodStats {
@@ -42,6 +50,8 @@ pub struct MethodStats {
     pub answers: Tally<{ Status::ALL.len() }>,
     /// Of those that ran.
     pub times: Parts<Histogram>,
+    /// The three parts of each together.
+    pub whole: Histogram,
 }
 
 /// What is counted of each method of one port.

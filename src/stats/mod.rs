@@ -132,6 +132,9 @@ pub struct PortStats {
     /// Times a connection's reading was put off because the listener had answered more of its frames than its
     /// allowance.
     pub put_off: Counter,
+    /// Calls that were not nested because their link had let in as many as it may, and calls of handlers that had as
+    /// many out with links as they may.
+    pub nested_over: Counter,
     /// Times accepting failed, by lack of descriptors or otherwise.
     pub accept_failed: Counter,
     /// Connections answered with a refusal instead of a Welcome for want of descriptors; not among those accepted.
@@ -232,6 +235,7 @@ impl PortStats {
             ("outbound_full", self.outbound_full.get()),
             ("buffers_full", self.buffers_full.get()),
             ("put_off", self.put_off.get()),
+            ("nested_over", self.nested_over.get()),
             ("accept_failed", self.accept_failed.get()),
             ("refused_descriptors", self.refused_descriptors.get()),
             ("refused_connects", self.refused_connects.get()),

@@ -10,7 +10,7 @@ use super::distribution::Sheet;
 use super::{Batch, MethodsStats, Parts};
 use crate::service::Status;
 
-/// Methods gathered at once, at 2 KiB each. One more makes room by handing over the one that came first.
+/// Methods gathered at once, at 2.5 KiB each. One more makes room by handing over the one that came first.
 const METHODS_MAX: usize = 4;
 
 /// Calls gathered of one method: what is counted in 16 bits must not overflow.
@@ -42,6 +42,7 @@ struct Gathered {
     calls: u16,
     answers: Batch<{ Status::ALL.len() }>,
     times: Parts<Sheet>,
+    whole: Sheet,
 }
 
 impl Records {
@@ -55,6 +56,7 @@ impl Records {
             gathered.times.queue_wait.add(record.times_ns.queue_wait);
             gathered.times.permit_wait.add(record.times_ns.permit_wait);
             gathered.times.run.add(record.times_ns.run);
+            gathered.whole.add(record.times_ns.whole());
         }
         gathered.calls += 1;
         if gathered.calls == CALLS_MAX {
@@ -92,6 +94,7 @@ impl Gathered {
             stats.times.queue_wait.add_all(&mut self.times.queue_wait);
             stats.times.permit_wait.add_all(&mut self.times.permit_wait);
             stats.times.run.add_all(&mut self.times.run);
+            stats.whole.add_all(&mut self.whole);
         }
     }
 }
@@ -127,6 +130,8 @@ mod tests {
             let sum = |ns: fn(&Record) -> u64| Duration::from_nanos(own.iter().map(ns).sum());
             assert_eq!(times.queue_wait.sum(), sum(|of| of.times_ns.queue_wait));
             assert_eq!((times.run.sum(), times.run.count()), (sum(|of| of.times_ns.run), ran));
+            let whole = counted.whole.distribution();
+            assert_eq!((whole.sum(), whole.count()), (sum(|of| of.times_ns.whole()), ran));
             assert_eq!((times.permit_wait.below_us(1), times.permit_wait.max()), (ran, Duration::ZERO));
             let longest = own.iter().map(|of| Duration::from_nanos(of.times_ns.queue_wait)).max();
             assert_eq!(Some(times.queue_wait.max()), longest);

@@ -3,8 +3,8 @@
 //! ```text
 //! Call with flag 0x02   header, prelude, 0 length of the chain u16, chain (bincode), arguments
 //! ```
-//! A server recognizes its own links by its number, which it draws anew at each start; nobody else's mean anything to
-//! it, and it passes them on.
+//! A server draws each of its links anew, 128 random bits, and knows it for as long as the call that it was made for is
+//! waited for; nobody else's mean anything to it, and it passes them on.
 
 use super::limits::{CHAIN_BYTES_MAX, CHAIN_LINKS_MAX};
 use super::{Codec, WireError};
@@ -20,17 +20,28 @@ pub struct Chain {
     pub links: Vec<Link>,
 }
 
-/// A transaction that waits for what it called.
+/// A call that a transaction makes and waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
-    /// Number of the server it runs on.
+    /// Half of the random bits by which the server that made it knows it.
     pub server: u64,
-    /// Its number there.
+    /// The other half.
     pub transaction: u64,
-    /// Which of its calls this is, from 1.
+    /// Which of the transaction's calls this is, from 1.
     pub step: u32,
     /// Port and method, for people.
     pub name: String,
+}
+
+/// What a server knows a link by: 128 random bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LinkId(pub u64, pub u64);
+
+impl Link {
+    /// What it is known by.
+    pub fn id(&self) -> LinkId {
+        LinkId(self.server, self.transaction)
+    }
 }
 
 impl Chain {

@@ -15,7 +15,7 @@ pub mod limits;
 mod meter;
 mod metered;
 
-pub use chain::{Chain, Link};
+pub use chain::{Chain, Link, LinkId};
 pub use codec::Codec;
 pub use error::WireError;
 pub use header::{CallPrelude, Flags, Header, Kind, Preface, ReplyPrelude, cut};

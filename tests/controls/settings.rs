@@ -289,3 +289,23 @@ fn many_who_set_at_once_all_get_their_line() {
     let error = house(&in_program).set("Server_Pool_Tasks", "1").unwrap_err();
     assert!(error.contains("no file"), "{error}");
 }
+
+/// Three ports under a rule by which pools follow the throttle: who raises that alone is told what the next start makes
+/// of it, and the lines together mean no more workers than before.
+#[test]
+fn a_throttle_by_which_pools_would_grow_is_answered_with_the_line_that_keeps_them() {
+    let directory = Directory::new();
+    let lines = format!("{}Server_Pool_Rule=R5\nAdmin_Address=\n", ports(&["A", "B", "C"]));
+    let file = directory.file("server.ini", &lines);
+    let server = Server::from_ini(&file).unwrap().start().unwrap();
+    let reply = server.insight().command("set config Server_Max_Concurrent_Trans=120");
+    let says =
+        "From the next start on rule R5 sizes the pools by it; Server_Pool_Tasks=40 keeps them as they are.";
+    assert!(reply.text.contains(says), "{}", reply.text);
+    server.insight().command("set config Server_Pool_Tasks=40");
+    let after = Config::load(&file, 2).unwrap();
+    assert_eq!((after.total_workers(), after.effective_concurrency()), (120, 120));
+    let reply = server.insight().command("set config Server_Max_Concurrent_Trans=60");
+    assert!(!reply.text.contains("keeps them"), "the line is there: {}", reply.text);
+    assert_eq!(server.stop().lost(), 0);
+}

@@ -4,8 +4,12 @@ use super::Failure;
 use super::act::{line, note_performance};
 use super::grammar::Wrong;
 use super::layout::{Page, plain};
+use crate::config::remedy::pools_kept;
 use crate::insight::Insight;
 use crate::insight::text::is_like;
+
+/// The key that has a part in the size of pools without a line.
+const THROTTLE: &str = "Server_Max_Concurrent_Trans";
 
 /// Keys of all settings, those of ports for each port.
 pub(super) fn keys(insight: &Insight) -> impl Iterator<Item = String> {
@@ -60,6 +64,17 @@ pub(super) fn set(insight: &Insight, arguments: &[String]) -> Result<String, Fai
         (Some(file), None) if change.written => page.say(plain(&format!("Written to {}.", file.display()))),
         (None, None) if change.written => page.say("Written to the settings file."),
         _ => page.say("Not written: the server has no settings file."),
+    }
+    let config = house.config();
+    let follow = change.written
+        && key.eq_ignore_ascii_case(THROTTLE)
+        && !house.at_restart().contains_key("Server_Pool_Tasks");
+    let keeps = pools_kept(&config).filter(|_| follow);
+    if let Some(line) = keeps {
+        let rule = config.pool_rule.value;
+        page.say(plain(&format!(
+            "From the next start on rule {rule} sizes the pools by it; {line} keeps them as they are."
+        )));
     }
     Ok(page.0)
 }

@@ -60,7 +60,12 @@ fn method(name: &str, count: u64, run: Duration) -> MethodPicture {
         times.run.add(run * (1 + (n % 5) as u32));
         answers.0[if n % 50 == 7 { Status::Application } else { Status::Ok }.index()] += 1;
     }
-    MethodPicture { name: name.into(), answers, times: times.map(Histogram::distribution) }
+    MethodPicture {
+        name: name.into(),
+        answers,
+        times: times.map(Histogram::distribution),
+        whole: times.run.distribution(),
+    }
 }
 
 fn peer(last: u8) -> SocketAddr {

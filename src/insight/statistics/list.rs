@@ -247,7 +247,7 @@ fn of_port(list: &mut List, port: &PortPicture) {
 }
 
 /// The other counters of a port: their names there and here, and what they mean.
-static PORT_COUNTERS: [(&str, &str, Family); 13] = [
+static PORT_COUNTERS: [(&str, &str, Family); 14] = [
     (
         "accepted",
         "Connections.Accepted",
@@ -319,6 +319,15 @@ static PORT_COUNTERS: [(&str, &str, Family); 13] = [
         ),
     ),
     (
+        "nested_over",
+        "NestedOver",
+        Family::counter(
+            "boneyard_nested_over",
+            "",
+            "Calls of handlers served like clients', because one call or handler had caused as many as it may.",
+        ),
+    ),
+    (
         "accept_failed",
         "AcceptFailed",
         Family::counter(
@@ -366,10 +375,15 @@ fn of_method(list: &mut List, port: &PortPicture, method: &MethodPicture) {
         "seconds",
         "Time of calls that ran, by its parts: waited for a worker, waited for a permit, ran.",
     );
+    static WHOLE: Family = Family::new(
+        Kind::Histogram,
+        "boneyard_call_duration_seconds",
+        "seconds",
+        "Time of calls that ran, from their arrival to their answer: the parts of boneyard_call_seconds together.",
+    );
     let named = |what: &str| format!("Method.{}.{}.{what}", port.name, method.name);
-    let with = |label, value: &str| {
-        vec![("port", port.name.to_string()), ("method", method.name.to_string()), (label, value.to_owned())]
-    };
+    let labels = [("port", port.name.to_string()), ("method", method.name.to_string())];
+    let with = |label, value: &str| [labels.to_vec(), vec![(label, value.to_owned())]].concat();
     let Answers(answers) = method.answers;
     for (status, count) in Status::ALL.into_iter().zip(answers) {
         // What a method has never answered would be most of the list.
@@ -388,6 +402,7 @@ fn of_method(list: &mut List, port: &PortPicture, method: &MethodPicture) {
     for (name, part, times) in parts {
         list.add(named(name), &TIMES, with("part", part), Value::Times(times.clone()));
     }
+    list.add(named("Whole"), &WHOLE, labels.to_vec(), Value::Times(method.whole.clone()));
 }
 
 fn of_visits(list: &mut List, visits: &Visits) {

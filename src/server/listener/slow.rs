@@ -21,7 +21,7 @@ impl Listener {
         let now = Instant::now();
         if let Some(lost) = self.patience.look(now) {
             log::warn!(
-                "port {}: the server did not run: for={:.1} s; its peers are given as much more time",
+                "port {}: waits for peers lengthened, since the server did not run: lost={:.1} s",
                 self.desk.port.name,
                 lost.as_secs_f64()
             );

@@ -134,7 +134,8 @@ impl Overseer {
         let mut after = before;
         line.put(&mut after, number);
         let in_force = at_once && self.take_effect(line.key().name(), &after);
-        if in_force {
+        // The same value as before is in force as well, now by a line.
+        if in_force || unchanged && number.is_some() {
             *self.settings.in_force.lock() = after;
         } else if number.is_none() {
             let name = line.name();

@@ -289,7 +289,7 @@ impl Book {
         Ok((moved, SessionTicket { id, token }, gone))
     }
 
-    /// Finds a place for one more opened session; if there is none, takes the one out that is missed least.
+    /// Finds a place for one more opened session; if there is none, takes the one out that is used least.
     fn make_room(
         &mut self,
         (carrier, client): (Carrier, ClientId),

@@ -15,7 +15,9 @@ use super::doorbell::Doorbell;
 use crate::config::{Config, plural};
 use crate::insight::SessionPicture;
 use crate::service::session::{CARRIED_SESSIONS_MAX, Opened, SessionTicket};
-use crate::service::{Carried, ClientId, LogBound, Refusal, Session, Sessions, Status, Transaction};
+use crate::service::{
+    Carried, ClientId, LogBound, Refusal, Session, Sessions, Status, Transaction, name_in_line,
+};
 use crate::stats::{CloseReason, Counter};
 use crate::sync::unordered::{AtomicBool, AtomicU64};
 use crate::sync::{Arc, Mutex, Ordering, Weak};
@@ -258,7 +260,7 @@ fn rules(config: &Config) -> Rules {
 
 /// A client's name is foreign text: it must not spoil the log's line.
 fn whose(session: &Session) -> String {
-    format!("{} ({})", session.client().escape_debug(), session.peer())
+    format!("{} ({})", name_in_line(session.client()), session.peer())
 }
 
 fn refusal(status: Status) -> Refusal {

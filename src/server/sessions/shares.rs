@@ -2,7 +2,7 @@
 //!
 //! A share binds only when room is short: while there are places anybody may take them, but the last sixty-fourth is
 //! for clients that hold less than that. When all are taken, a client gets a place from the one that holds the most,
-//! or from another connection of its own, and the place taken is that of the session that is missed least: one that
+//! or from another connection of its own, and the place taken is that of the session that is used least: one that
 //! nobody came back to, the longest first; then one that was never called, or not for a while. A session that a
 //! connection carries and uses is never taken.
 //!
@@ -11,7 +11,7 @@
 //!
 //! Invariants: a carrier is known while it has sessions; of each there is one entry in `order`, and one in `away` if
 //! its connection is gone. Every change costs logarithmic time, the end of a connection too, however many sessions it
-//! carried: who floods the server with sessions opens tens of thousands in a second, under the lock of all.
+//! carried: a client can open tens of thousands of sessions in a second, under the lock of all.
 
 use crate::service::ClientId;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -36,7 +36,8 @@ pub(super) struct Use {
 /// How a session is found when its place is wanted, and whether a handler runs for it.
 pub(super) type Seen<'a> = &'a dyn Fn(u64) -> (Use, bool);
 
-/// Whose sessions go first: of those that are gone the first to go, of those that are there the one with the most.
+/// The order in which carriers lose sessions: first those that are gone, the first to go in front; then those that are
+/// there, the one with the most in front.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Standing {
     Away(u64),
@@ -46,7 +47,7 @@ enum Standing {
 #[derive(Debug)]
 struct Held {
     client: ClientId,
-    /// Its connection is gone: as the how manyth, and since when.
+    /// Its connection is gone: the number of that departure, and its time.
     gone: Option<(u64, Instant)>,
     sessions: BTreeSet<(Use, u64)>,
 }
@@ -148,13 +149,15 @@ impl Shares {
         seen: Seen<'_>,
     ) -> Option<u64> {
         let (own, times) = (self.of(client), (now, idle_min));
-        let largest = self.sizes.last().copied().filter(|(size, _)| all_taken && *size > own + 1);
-        let of_largest = largest.and_then(|(_, largest)| self.least_missed(largest, 0, times, seen));
-        if of_largest.is_some() {
-            return of_largest;
+        if let Some(&(size, largest)) = self.sizes.last().filter(|(size, _)| all_taken && *size > own) {
+            // Of sessions that it carries only where it then still has as many: two would else take from each other.
+            let more_than = if size > own + 1 { 0 } else { usize::MAX };
+            if let Some(id) = self.least_used(largest, more_than, times, seen) {
+                return Some(id);
+            }
         }
         let carries = self.held.get(&carrier).map_or(0, |held| held.sessions.len());
-        let of_own = self.least_missed(client, carries + 1, times, seen);
+        let of_own = self.least_used(client, carries + 1, times, seen);
         if of_own.is_some() || !all_taken {
             return of_own;
         }
@@ -165,7 +168,7 @@ impl Shares {
     }
 
     /// Of a client's sessions; of connections that are there only of those that carry more than so many.
-    fn least_missed(
+    fn least_used(
         &mut self,
         client: ClientId,
         more_than: usize,

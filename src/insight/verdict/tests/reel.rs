@@ -229,6 +229,7 @@ impl Reel {
             name: (*name).into(),
             answers: *answers,
             times: times.map(Histogram::distribution),
+            whole: times.run.distribution(),
         };
         let [descriptors, connects] = if index == 0 { self.refused } else { [0; 2] };
         PortPicture {
