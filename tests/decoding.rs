@@ -181,6 +181,14 @@ fn who_lends_no_more_is_told_apart_from_what_is_too_much() {
     assert_eq!(decode(Purse(Cell::new(MIB), Shortage::Now)), Err(WireError::NoRoom));
     let limit = FACTOR * text.len();
     assert_eq!(decode(Purse(Cell::new(MIB), Shortage::Ever)), Err(WireError::Grows { limit }));
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(default)]
+    struct Large {
+        _parts: [[u64; 32]; 8],
+    }
+    let boxed = format!("[{}{{}}]", "{},".repeat(100_000));
+    let decoded = Codec::Json.decode::<Vec<Box<Large>>>(boxed.as_bytes()).map(|list| list.len());
+    assert_eq!(decoded, Err(WireError::Grows { limit: FACTOR * boxed.len() }));
     // What does not grow by much is not refused, however large; nor is anything that is small.
     let numbers = format!("[{}0]", "1,".repeat(MIB));
     assert_eq!(Codec::Json.decode::<Vec<u64>>(numbers.as_bytes()).map(|list| list.len()), Ok(MIB + 1));

@@ -109,7 +109,6 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Metered<'_, D> {
         true deserialize_map ()
         false deserialize_tuple (count: usize)
         false deserialize_tuple_struct (name: &'static str, count: usize)
-        false deserialize_struct (name: &'static str, fields: &'static [&'static str])
     }
 
     numbers! {
@@ -126,6 +125,25 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Metered<'_, D> {
             (false, _) => inner.deserialize_bool(watch),
             (true, false) => inner.deserialize_any(watch),
             (true, true) => inner.deserialize_any(BoolKey(watch)),
+        };
+        made.map_err(|error| meter.inward(error))
+    }
+
+    /// Its size is charged, though the price of a list's element has it already: it may stand in a box.
+    #[inline]
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Cut> {
+        let Metered { inner, meter, .. } = self;
+        meter.take(size_of::<V::Value>())?;
+        let watch = Watch::new(visitor, meter);
+        let made = if inner.is_human_readable() {
+            inner.deserialize_any(watch)
+        } else {
+            inner.deserialize_struct(name, fields, watch)
         };
         made.map_err(|error| meter.inward(error))
     }
