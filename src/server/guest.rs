@@ -32,8 +32,9 @@ pub(super) enum Reading {
     Paused,
     /// There may be more, but the server's buffers are full. It has to be asked again.
     Full,
-    /// There may be more, but it has had answered more than its allowance. It has to be asked again after so long.
-    PutOff(Duration),
+    /// There may be more, but it has had answered more than its allowance. It has to be asked again when the intake
+    /// says.
+    PutOff,
     /// The peer has closed or the socket failed.
     Ended(CloseReason),
     /// The peer broke the protocol and has been told.
@@ -154,7 +155,7 @@ impl Guest {
         let (reading, used) = self.read_into(desk, &mut buffer);
         self.keep(desk, buffer, used);
         self.note_frame(used > 0, was_held);
-        self.paused = matches!(reading, Reading::Paused | Reading::PutOff(_));
+        self.paused = matches!(reading, Reading::Paused | Reading::PutOff);
         reading
     }
 
@@ -216,9 +217,9 @@ impl Guest {
             Err(Leave(reason)) => return (Reading::Leave(reason), 0),
         };
         // What the window held back was seen without room; if there is room by now, nobody else would come back to it.
-        let reading = if let Some(time) = desk.intake.put_off {
+        let reading = if desk.intake.put_off.is_some() {
             desk.port.stats.put_off.add(1);
-            Reading::PutOff(time)
+            Reading::PutOff
         } else if self.held && self.connection.window_room() == 0 {
             desk.port.stats.window_full.add(1);
             Reading::Paused

@@ -57,15 +57,15 @@ impl Limits {
 pub(super) struct Patience {
     limits: Limits,
     start: Instant,
-    /// When it was looked last, or the first of the waits began.
-    looked: Instant,
+    /// While anybody is waited for: when to look at the latest.
+    tick: Instant,
     /// The first to be due on top.
     waits: BinaryHeap<Reverse<(Instant, Id, Wait)>>,
 }
 
 impl Patience {
     pub(super) fn new(limits: Limits, start: Instant) -> Patience {
-        Patience { limits, start, looked: start, waits: BinaryHeap::new() }
+        Patience { limits, start, tick: start, waits: BinaryHeap::new() }
     }
 
     /// When to look at what began then: not before its limit, and at a time that others share.
@@ -80,7 +80,7 @@ impl Patience {
         let limit = self.limits.of(wait);
         if let Some(limit) = limit {
             if self.waits.is_empty() {
-                self.looked = self.looked.max(since);
+                self.tick = self.tick.max(since + TICK);
             }
             self.waits.push(Reverse((self.due(since, limit), id, wait)));
         }
@@ -94,7 +94,7 @@ impl Patience {
 
     /// When to look.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.due_first().map(|due| due.min(self.looked + TICK))
+        self.due_first().map(|due| due.min(self.tick))
     }
 
     /// When something is due.
@@ -105,11 +105,13 @@ impl Patience {
     /// To be called when the listener begins a turn while somebody is waited for. If it has not run for some time, no
     /// wait counts that; how long it was.
     pub(super) fn look(&mut self, now: Instant) -> Option<Duration> {
-        let since = now.saturating_duration_since(std::mem::replace(&mut self.looked, now));
-        if since < TICK + LATE {
+        if now < self.tick {
             return None;
         }
-        let lost = since - TICK;
+        let lost = now.saturating_duration_since(std::mem::replace(&mut self.tick, now + TICK));
+        if lost < LATE {
+            return None;
+        }
         let waits = std::mem::take(&mut self.waits).into_iter();
         self.waits = waits.map(|Reverse((at, id, wait))| Reverse((at + lost, id, wait))).collect();
         Some(lost)

@@ -96,7 +96,8 @@ impl Listener {
                     self.ration.waiting.push(id);
                 }
             }
-            Reading::PutOff(time) => {
+            Reading::PutOff => {
+                let time = self.desk.intake.put_off.unwrap_or_default();
                 (guest.readable, guest.listed.put_off) = (true, true);
                 self.put_off.push(Reverse((Instant::now() + time, id)));
             }
