@@ -7,10 +7,12 @@ mod http;
 mod process;
 
 use boneyard::Method;
-use boneyard::config::{ListenAddress, Setting};
+use boneyard::admin::client::Asker;
+use boneyard::config::{AdminSocket, ListenAddress, Setting};
 use boneyard::insight::Refusal;
 use boneyard::server::{RunningServer, Server, StartError};
 use common::gate::Gate;
+use common::logged::Lines;
 use common::*;
 use http::{Said, command, dial, get, hear, send};
 use process::{Directory, Running, on_free_port};
@@ -148,6 +150,22 @@ fn a_wrong_token_file_and_a_public_address_without_one_fail_the_start() {
         error.to_string().contains("other machines reach 0.0.0.0, which needs Admin_Token_File"),
         "{error}"
     );
+}
+
+#[test]
+fn a_server_without_a_settings_file_says_that_nobody_can_command_it_unless_it_is_given_a_socket() {
+    let told = Lines::collect();
+    let (_server, _) = start("");
+    assert!(!told.with("no admin socket: the server has no settings file (Admin_Socket)").is_empty());
+    let directory = Directory::new();
+    let path = directory.path().join("socket");
+    let mut config = config("Admin_Address=127.0.0.1:0");
+    config.admin_socket.value = AdminSocket::At(path.clone());
+    let server = Server::new(config).start().expect("starts");
+    assert_eq!(server.admin_socket(), Some(path.as_path()));
+    let asker = Asker::over_socket(&path, Duration::from_secs(60)).unwrap();
+    let said = asker.command("restart port TCPIP").unwrap();
+    assert!(said.is_ok(), "{said:?}");
 }
 
 #[test]
