@@ -63,6 +63,7 @@ use pending::Slot;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use session::Attached;
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 use timer::Timer;
 
@@ -282,6 +283,7 @@ impl Client {
             write,
             decode: |codec, bytes| codec.decode(bytes),
             deadline: self.due()?,
+            unconnected: Cell::default(),
         })
     }
 
@@ -299,7 +301,9 @@ impl Client {
 
     fn send_admitted<Response>(&self, call: &Call<'_, Response>) -> Result<Pending<Response>, ClientError> {
         for _ in 0..CONNECTIONS_TRIED_MAX {
-            let link = self.shared.dialer.link_for_call(call.deadline)?;
+            let link = self.shared.dialer.link_for_call(call.deadline);
+            call.unconnected.set(link.is_err());
+            let link = link?;
             if let Some(pending) = self.send_on(&link, call, call.deadline)? {
                 return Ok(pending);
             }
@@ -346,7 +350,9 @@ impl Client {
 }
 
 fn json_call<'a>(method: &'a str, write: &'a Write<'a>, deadline: Option<Instant>) -> Call<'a, String> {
-    Call { method, idempotent: false, describe: None, codec: Codec::Json, write, decode: json_text, deadline }
+    let (describe, unconnected) = (None, Cell::default());
+    let (idempotent, codec, decode) = (false, Codec::Json, json_text);
+    Call { method, idempotent, describe, codec, write, decode, deadline, unconnected }
 }
 
 fn unknown(method: &str, link: &Link) -> ClientError {
