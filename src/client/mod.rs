@@ -34,7 +34,6 @@ pub mod exchange;
 mod foreign;
 mod lookup;
 mod manners;
-mod nearest;
 mod options;
 mod pending;
 mod schemas;
@@ -44,6 +43,8 @@ mod timer;
 
 pub use address::PORT;
 pub use bytes::BytesMethod;
+#[cfg(feature = "cli")]
+pub(crate) use connect::addresses;
 pub use connection::Canceller;
 pub use error::{Blame, ClientError, Side};
 pub use foreign::{Tried, Unsent};
@@ -52,6 +53,7 @@ pub use pending::{Pending, Reply, Times};
 pub use session::Session;
 pub use threads::settle;
 
+use crate::service::nearest::nearest;
 use crate::service::{Method, host};
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::wire::{Codec, WireError, json};
@@ -356,7 +358,7 @@ fn json_call<'a>(method: &'a str, write: &'a Write<'a>, deadline: Option<Instant
 }
 
 fn unknown(method: &str, link: &Link) -> ClientError {
-    let nearest = nearest::nearest(method, link.methods()).map(str::to_owned);
+    let nearest = nearest(method, link.methods()).map(str::to_owned);
     ClientError::UnknownMethod { name: method.to_owned(), nearest }
 }
 
