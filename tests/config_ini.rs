@@ -105,14 +105,23 @@ fn json_has_exactly_the_documented_names() {
     assert_eq!(names(&value["max_concurrent_trans"]), "line source value");
 }
 
-/// The codes of sentences as the sources have them: the first text of a call of `say` or `warn`, or of a pair.
+/// The codes of sentences as the sources have them: the first text of a call of `say` or `warn`, or of a pair, or the
+/// field of a `Warning`.
 fn codes() -> Vec<String> {
-    let sources = ["src/config/advice.rs", "src/config/footprint.rs", "src/cli/check.rs"];
+    let sources = [
+        "src/config/advice.rs",
+        "src/config/footprint.rs",
+        "src/cli/check.rs",
+        "src/server/mod.rs",
+        "src/server/running.rs",
+        "src/server/rehearsal.rs",
+    ];
     let text = sources.map(|path| std::fs::read_to_string(root().join(path)).expect("a source")).concat();
     let code = |line: &str| {
         let line = line.trim();
-        let begins = ["say(\"", "warn(\"", "(\""].into_iter().find_map(|head| line.strip_prefix(head))?;
-        let (code, rest) = begins.split_once('"')?;
+        let begins = ["say(\"", "warn(\"", "(\""].into_iter().find_map(|head| line.strip_prefix(head));
+        let field = || line.split_once("code: \"").map(|(_, begins)| begins);
+        let (code, rest) = begins.or_else(field)?.split_once('"')?;
         let named = code.contains('_') || code == "unlimited" || code == "descriptors";
         let plain = code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
         (named && plain && rest.starts_with(',')).then(|| code.to_owned())

@@ -4,12 +4,13 @@ use super::door::Door;
 use super::doorbell::{Doorbell, Stage};
 use super::overseer::{Observer, Overseer, Program};
 use super::sessions::Registry;
-use super::{InfoSource, PortInfo, StartError};
+use super::{InfoSource, StartError};
 #[cfg(feature = "admin")]
 use crate::admin::{AdminServer, Doors, Token, UnixSocket};
 use crate::config::Config;
 use crate::insight::{House, Insight};
 use crate::pool::{PortShared, Shared, Unfinished};
+use crate::service::builtin::PortInfo;
 use crate::stats::PortStats;
 use crate::sync::{Arc, Ordering};
 use std::net::SocketAddr;
