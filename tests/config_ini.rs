@@ -105,18 +105,24 @@ fn json_has_exactly_the_documented_names() {
     assert_eq!(names(&value["max_concurrent_trans"]), "line source value");
 }
 
-/// The codes of sentences as the sources have them: the first text of a call of `say`, `warn` or
-/// `go_without`, or of a pair, or the `code` of a `Warning`.
+/// The codes of sentences as the sources have them: the first text of a call of `say`, `warn` or `go_without`, or of a
+/// pair, or the field of a `Warning`.
 fn codes() -> Vec<String> {
-    let sources = ["config/advice", "config/footprint", "cli/check", "server/mod", "server/running"];
-    let sources = sources.map(|name| format!("src/{name}.rs"));
+    let sources = [
+        "src/config/advice.rs",
+        "src/config/footprint.rs",
+        "src/cli/check.rs",
+        "src/server/mod.rs",
+        "src/server/running.rs",
+        "src/server/rehearsal.rs",
+    ];
     let text = sources.map(|path| std::fs::read_to_string(root().join(path)).expect("a source")).concat();
     let code = |line: &str| {
         let line = line.trim();
         let calls = ["say(\"", "warn(\"", "go_without(\"", "(\""];
-        let call = calls.into_iter().find_map(|head| line.strip_prefix(head));
-        let begins = call.or_else(|| Some(line.split_once("Warning { code: \"")?.1))?;
-        let (code, rest) = begins.split_once('"')?;
+        let begins = calls.into_iter().find_map(|head| line.strip_prefix(head));
+        let field = || line.split_once("code: \"").map(|(_, begins)| begins);
+        let (code, rest) = begins.or_else(field)?.split_once('"')?;
         let named = code.contains('_') || code == "unlimited" || code == "descriptors";
         let plain = code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
         (named && plain && rest.starts_with(',')).then(|| code.to_owned())

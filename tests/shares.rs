@@ -9,6 +9,7 @@ use boneyard::service::Status;
 use boneyard::service::session::Opened;
 use boneyard::wire::Kind;
 use boneyard::wire::body::Hello;
+use boneyard::wire::limits::HEADER_BYTES;
 use boneyard::wire::{Codec, Preface};
 use common::logged::Lines;
 use common::*;
@@ -60,6 +61,38 @@ fn a_flood_of_sessions_keeps_nobody_out_whether_it_stays_or_leaves() {
     }
     assert!(server.sessions_dropped().1 > 100, "it is counted");
     assert!(server.sessions() <= 501);
+}
+
+/// Calls each session once that a connection opened. All at once, so that they are queued and answered in any order.
+fn call_each(raw: &mut Raw, sessions: &[u32]) {
+    let calls: Vec<u8> = sessions
+        .iter()
+        .flat_map(|session| {
+            let mut frame = raw.frame("server.ping", &(), 0).1;
+            // The prelude begins with the session.
+            frame[HEADER_BYTES..HEADER_BYTES + 4].copy_from_slice(&session.to_le_bytes());
+            frame
+        })
+        .collect();
+    raw.stream.write_all(&calls).unwrap();
+    sessions.iter().for_each(|_| assert_eq!(raw.read().expect("an answer").status(), Status::Ok));
+}
+
+#[test]
+fn a_gateway_whose_sessions_were_called_comes_back_and_shuts_nobody_out() {
+    let server = load_server("Server_MaxUsers=500");
+    let mut gateway = client(1, server.address());
+    let sessions: Vec<u32> =
+        std::iter::from_fn(|| open(&mut gateway).ok()).map(|opened| opened.session).collect();
+    assert_eq!(sessions.len(), 493);
+    sessions.chunks(100).for_each(|some| call_each(&mut gateway, some));
+    drop(gateway);
+    wait_until("it is gone", || server.ports()[0].stats().open() == 0);
+    let (mut again, mut other) = (client(1, server.address()), client(2, server.address()));
+    for n in 0..200 {
+        open(&mut again).unwrap_or_else(|status| panic!("its own, {n}: {status:?}"));
+        open(&mut other).unwrap_or_else(|status| panic!("another's, {n}: {status:?}"));
+    }
 }
 
 #[test]

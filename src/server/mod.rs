@@ -14,6 +14,7 @@ mod farewell;
 mod given_up;
 mod guest;
 mod holders;
+mod info;
 mod listener;
 pub mod machine;
 mod note;
@@ -41,11 +42,11 @@ use crate::pool::{
     start_workers,
 };
 use crate::port::{Intake, welcome};
-use crate::service::builtin::{self, Info, PortInfo};
+use crate::service::builtin::{self, Info};
 use crate::service::{
     ApplicationError, DuplicateMethod, Method, Services, ServicesBuilder, Transaction, load,
 };
-use crate::sync::{Arc, Parker, Sender, Weak, bounded};
+use crate::sync::{Arc, Parker, Sender, bounded};
 use crate::wire::limits::{FRAME_BYTES_MIN, HEADER_BYTES, REPLY_PRELUDE_BYTES};
 use accept::Acceptor;
 use bind::{Bound, Purpose, Silence};
@@ -53,6 +54,7 @@ use desk::{Admits, BUFFER_BYTES, Desk};
 use door::Door;
 use farewell::Farewell;
 use holders::Holders;
+use info::InfoSource;
 use listener::Listener;
 use overseer::Program;
 use patience::{Limits, Patience};
@@ -470,36 +472,5 @@ impl Drop for Made {
         self.shared.throttle.close();
         let patience = Instant::now() + std::time::Duration::from_secs(10);
         self.shared.await_exits(self.workers, patience);
-    }
-}
-
-/// What `server.info` is answered from.
-struct InfoSource {
-    /// Weak: it is held by a handler, which is held by what this points to.
-    shared: Weak<Shared>,
-    sessions: Arc<Registry>,
-    ports: Vec<(Arc<PortShared>, PortInfo)>,
-    started: Instant,
-}
-
-impl InfoSource {
-    fn info(&self) -> Info {
-        let throttle = |shared: Arc<Shared>| (shared.throttle.permits(), shared.throttle.limit());
-        let ((permits_out, permits_peak), limit) = self.shared.upgrade().map(throttle).unwrap_or_default();
-        let (sessions_timed_out, sessions_displaced) = self.sessions.dropped();
-        Info {
-            server: SERVER_NAME.to_owned(),
-            protocol: crate::wire::VERSION,
-            uptime_ms: self.started.elapsed().as_millis() as u64,
-            max_concurrent_trans: limit.map_or(-1, i64::from),
-            in_flight: self.ports.iter().map(|(port, _)| port.queue.in_flight() as u64).sum(),
-            permits_out,
-            permits_peak,
-            answered: self.ports.iter().map(|(port, _)| port.stats.answers.sum()).sum(),
-            ports: self.ports.iter().map(|(_, info)| info.clone()).collect(),
-            sessions: self.sessions.len() as u64,
-            sessions_timed_out,
-            sessions_displaced,
-        }
     }
 }

@@ -6,7 +6,7 @@ use super::door::Door;
 use super::doorbell::{Doorbell, Stage};
 use super::overseer::{Observer, Overseer, Program};
 use super::sessions::Registry;
-use super::{InfoSource, PortInfo, StartError};
+use super::{InfoSource, StartError};
 #[cfg(feature = "admin")]
 use crate::admin::{AdminServer, Doors, Token, UnixSocket};
 use crate::config::Config;
@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::config::{AdminSocket, Warning};
 use crate::insight::{House, Insight};
 use crate::pool::{PortShared, Shared, Unfinished};
+use crate::service::builtin::PortInfo;
 use crate::stats::PortStats;
 use crate::sync::{Arc, Ordering};
 #[cfg(feature = "admin")]

@@ -186,25 +186,30 @@ impl Shares {
         carriers.into_iter().find_map(|carrier| self.of_carrier(carrier, times, seen))
     }
 
-    /// Of a carrier's sessions. Those that were used since they were put in order are put in order anew.
+    /// Of a carrier's sessions. Those that were used since they were put in order are put in order anew. If only such
+    /// are found in so many tries, the one of them that is used least and may go will do.
     fn of_carrier(
         &mut self,
         carrier: Carrier,
         (now, idle_min): (Instant, Duration),
         seen: Seen<'_>,
     ) -> Option<u64> {
+        let mut best = None;
         for _ in 0..TRIES {
             let held = self.held.get_mut(&carrier)?;
             let &(used, id) = held.sessions.first()?;
             let (is_used, runs) = seen(id);
+            let unused = !is_used.called || is_used.last + idle_min <= now;
+            if !runs && (held.gone.is_some() || unused) {
+                best = best.into_iter().chain([(is_used, id)]).min();
+            }
             if is_used == used {
-                let unused = !used.called || used.last + idle_min <= now;
-                return (!runs && (held.gone.is_some() || unused)).then_some(id);
+                break;
             }
             held.sessions.remove(&(used, id));
             held.sessions.insert((is_used, id));
             self.places.insert(id, (carrier, is_used));
         }
-        None
+        best.map(|(_, id)| id)
     }
 }

@@ -311,3 +311,42 @@ fn the_last_places_are_for_those_who_hold_little() {
     assert!(rig.enter_from(3, 0).is_ok());
     assert_eq!(rig.enter_from(3, 0).unwrap_err(), Status::MaxUsers, "all are taken");
 }
+
+/// As a gateway leaves them: each was called, and called last in another order than they were opened in.
+#[test]
+fn sessions_that_were_called_make_room_when_their_connection_is_gone() {
+    let mut rig = Rig::new(None, Some(100));
+    let gateway = rig.enter_from(1, 0).unwrap().0;
+    for number in 1..=99 {
+        rig.open(&gateway, 0).unwrap();
+        let session = gateway.carried.find(number).unwrap();
+        session.begin(rig.at(1));
+        session.end(rig.at(200 - u64::from(number)));
+    }
+    rig.leave(&gateway, None, 200);
+    let (again, other) = (rig.enter_from(1, 200).unwrap().0, rig.enter_from(2, 200).unwrap().0);
+    assert!(rig.displaces(&again, 201).is_some(), "its own make room for what it opens anew");
+    assert_eq!(rig.displaces(&other, 201), None, "a place was kept");
+    for n in 0..45 {
+        assert!(rig.displaces(&other, 201).is_some(), "{n}");
+        assert!(rig.displaces(&again, 201).is_some(), "{n}");
+    }
+    assert_eq!(rig.book.opened(), 100);
+}
+
+/// They are looked at by what they are now, not by what they were when they were opened.
+#[test]
+fn sessions_that_are_carried_and_were_called_long_ago_make_room() {
+    let mut rig = Rig::new(None, Some(100));
+    let flood = rig.enter_from(1, 0).unwrap().0;
+    for number in 1..=99 {
+        rig.open(&flood, 0).unwrap();
+        let session = flood.carried.find(number).unwrap();
+        session.begin(rig.at(10));
+        session.end(rig.at(10));
+    }
+    let other = rig.enter_from(2, 20).unwrap().0;
+    rig.open(&other, 20).unwrap();
+    assert_eq!(rig.open(&other, 20), Err(Status::MaxUsers), "they are in use");
+    assert!(rig.displaces(&other, 71).is_some(), "and then they are not");
+}
