@@ -37,7 +37,7 @@ fn check(limit: &str, file: &std::path::Path) -> Said {
 fn both_agree_on_whether_a_server_starts() {
     let port = "TCPIP_TCPIPAddress=127.0.0.1:0\nServer_Pool_Tasks=4\nServer_Max_Concurrent_Trans=4\n";
     let admin = "Admin_Address=127.0.0.1:0\n";
-    let two = "Ports=A,B\nA_TCPIPAddress=[::]:47813\nB_TCPIPAddress=[::1%lo]:47813\nServer_Pool_Tasks=1\n";
+    let two = "Ports=A,B\nA_TCPIPAddress=[::]:47813\nB_TCPIPAddress=[::1]:47813\nServer_Pool_Tasks=1\n";
     let two_names = "TCPIP_TCPIPAddress=0.0.0.0:47814\nServer_Pool_Tasks=1\n";
     // A limit, the lines, whether a server starts.
     let cases = [

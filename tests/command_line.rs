@@ -26,7 +26,8 @@ fn text(path: &Path) -> &str {
 /// A server with the rehearsal service and these settings.
 fn serve(lines: &str) -> (Running, String, Directory) {
     let directory = Directory::new();
-    let file = directory.file("server.ini", &on_free_port(&format!("Load_Service=1\n{lines}")));
+    let load = if lines.contains("Load_Service=") { "" } else { "Load_Service=1\n" };
+    let file = directory.file("server.ini", &on_free_port(&format!("{load}{lines}")));
     let server = Running::start(&mut boneyard(&["serve", text(&file)]));
     let address = server.address();
     (server, address, directory)
@@ -202,6 +203,16 @@ fn a_server_that_does_not_welcome_in_time_is_no_connection_and_is_named() {
         run(&mut boneyard(&["stubs", &address, "--lang", "python", "--timeout", "0.2"])),
     ] {
         assert_eq!((said.code, said.err.as_str()), (Some(1), expected.as_str()), "{said:?}");
+    }
+}
+
+#[test]
+fn who_wants_a_load_method_of_a_server_without_them_is_told_the_key() {
+    let (_server, address, _directory) = serve("Load_Service=0");
+    for said in [run(&mut boneyard(&["bench", &address])), call(&address, &["load.sleep", "1"])] {
+        let right = "it has the load.* methods with Load_Service=1 among its settings\n`boneyard methods";
+        assert_eq!(said.code, Some(2), "{said:?}");
+        assert!(said.err.contains(right), "{said:?}");
     }
 }
 

@@ -110,8 +110,8 @@ impl Bench {
             Err(error) => {
                 say(&one_line(&format!("{}: {error}", self.address)));
                 match error {
-                    BenchError::UnknownMethod { .. } => {
-                        say(&format!("`{program} methods {}` lists those it has", self.address));
+                    BenchError::UnknownMethod { name, nearest } => {
+                        call::say_what_there_is(program, &self.address, &name, nearest.as_deref());
                         Exit::Given
                     }
                     BenchError::Refused(_) => Exit::Answer,

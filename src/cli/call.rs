@@ -93,8 +93,8 @@ impl Call {
                 let exit = say_error(&error, &self.server.address);
                 match &error {
                     ClientError::BadRequest(message) => point(&arguments, message),
-                    ClientError::UnknownMethod { .. } => {
-                        say(&format!("`{program} methods {}` lists those it has", self.server.address));
+                    ClientError::UnknownMethod { name, nearest } => {
+                        say_what_there_is(program, &self.server.address, name, nearest.as_deref());
                     }
                     _ => {}
                 }
@@ -191,6 +191,15 @@ fn read_standard_input() -> Result<String, Exit> {
             Err(Exit::Surroundings)
         }
     }
+}
+
+/// What to do about a method that a server has not.
+pub(super) fn say_what_there_is(program: &str, address: &str, name: &str, nearest: Option<&str>) {
+    let is_of_load = |name: &str| name.starts_with("load.");
+    if is_of_load(name) && !nearest.is_some_and(is_of_load) {
+        say("it has the load.* methods with Load_Service=1 among its settings");
+    }
+    say(&format!("`{program} methods {address}` lists those it has"));
 }
 
 fn point(json: &str, message: &str) {
