@@ -1,16 +1,18 @@
 //! Who is let in: one door for all ports.
 //!
-//! Knows how many connections there are, how many there may be, and who connects how often; a connection that is let in
-//! holds a [`Pass`]. Knows no sockets: what becomes of those it refuses is for `farewell`.
+//! Knows how many connections there are, of whom, how many there may be, and who connects how often; a connection that
+//! is let in holds a [`Pass`]. Knows no sockets: what becomes of those it refuses is for `farewell`.
 //!
-//! Invariant: there are never more passes than [`Door::connections_max`].
+//! Invariants: there are never more passes than [`Door::connections_max`], and a client alone never has them all
+//! ([`has_room`]), whether it says Hello or not; `held` has an entry for each client that has a pass.
 
 use super::connects::{Connects, Often, Verdict};
 use crate::config::Config;
-use crate::service::{ClientId, LogBound, Refusal, Status};
+use crate::service::{ClientId, LogBound, Refusal, Status, has_room, kept};
 use crate::stats::PortStats;
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering};
 use log::Level;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// When a connection refused for want of descriptors may be tried again.
@@ -19,8 +21,11 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Door {
     connections_max: usize,
+    /// Changed with the lock of `held` alone.
     connections: AtomicUsize,
-    /// Connections refused since all places were taken; 0 when that is over.
+    /// Passes of each client.
+    held: Mutex<HashMap<ClientId, usize>>,
+    /// Connections refused since places were short; 0 when that is over.
     refused: AtomicU64,
     connects: Mutex<Connects>,
     log_bound: Arc<LogBound>,
@@ -35,6 +40,7 @@ impl Door {
         Door {
             connections_max,
             connections: AtomicUsize::new(0),
+            held: Mutex::default(),
             refused: AtomicU64::new(0),
             connects: Mutex::new(Connects::new(config.max_connects.value)),
             log_bound,
@@ -80,23 +86,58 @@ impl Door {
             stats.refused_connects.add(1);
             return Err(Refusal::new(Status::ConnectLimit, Status::ConnectLimit.text()).retry_after(time));
         }
-        let room = |connections: usize| (connections < self.connections_max).then_some(connections + 1);
-        if self.connections.fetch_update(Ordering::SeqCst, Ordering::SeqCst, room).is_err() {
+        if let Err((own, all)) = self.take_place(client) {
             stats.refused_descriptors.add(1);
             let first = self.refused.fetch_add(1, Ordering::SeqCst) == 0;
             if first && self.log_bound.lets(Level::Warn, client, now) {
-                let max = self.connections_max;
-                log::warn!(
-                    "all {max} connections that the descriptors allow are taken: further ones are refused"
-                );
+                self.tell_of_lack(client, own, all);
             }
             return Err(no_descriptors());
         }
         Ok(Pass(Arc::clone(self), client))
     }
 
+    /// A place for one more connection of a client; or how many it has, and all.
+    fn take_place(&self, client: ClientId) -> Result<(), (usize, usize)> {
+        let mut held = self.held.lock();
+        let (own, all) = (held.get(&client).copied().unwrap_or(0), self.connections());
+        if !has_room(own, all, self.connections_max) {
+            return Err((own, all));
+        }
+        held.insert(client, own + 1);
+        self.connections.store(all + 1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Gives a place back. Returns how many are taken.
+    fn free_place(&self, client: ClientId) -> usize {
+        let mut held = self.held.lock();
+        if let Some(own) = held.get_mut(&client) {
+            *own -= 1;
+            if *own == 0 {
+                held.remove(&client);
+            }
+        }
+        self.connections.fetch_sub(1, Ordering::SeqCst) - 1
+    }
+
+    fn tell_of_lack(&self, client: ClientId, own: usize, all: usize) {
+        let max = self.connections_max;
+        if all >= max {
+            log::warn!(
+                "all {max} connections that the descriptors allow are taken: further ones are refused"
+            );
+        } else {
+            let last = kept(max);
+            log::warn!(
+                "{client} has {own} connections, and {all} of {max} that the descriptors allow are taken: further ones \
+                 are refused; kept for clients that have fewer: the last {last}"
+            );
+        }
+    }
+
     fn leave(&self, client: ClientId) {
-        let connections = self.connections.fetch_sub(1, Ordering::SeqCst) - 1;
+        let connections = self.free_place(client);
         // A sixteenth must be free: where one goes and another comes, it is not over.
         let over = connections < self.connections_max - self.connections_max / 16;
         if over && self.refused.load(Ordering::SeqCst) > 0 {
@@ -137,7 +178,11 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     fn peer() -> ClientId {
-        ClientId::of(IpAddr::V4(Ipv4Addr::LOCALHOST))
+        other(1)
+    }
+
+    fn other(last: u8) -> ClientId {
+        ClientId::of(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)))
     }
 
     fn status(knock: Result<Pass, Refusal>) -> Result<Pass, Status> {
@@ -158,6 +203,22 @@ mod tests {
         assert_eq!(status(door.knock(peer(), now, &stats)).unwrap_err(), Status::NoDescriptors);
         drop(passes);
         assert_eq!(door.connections.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn a_client_alone_does_not_have_all_places() {
+        let door = Arc::new(Door::new(&Config::default_with(2), 128, Arc::default()));
+        let (now, stats) = (Instant::now(), PortStats::default());
+        let knock = |client| door.knock(client, now, &stats);
+        let mut passes: Vec<Pass> = std::iter::from_fn(|| knock(other(1)).ok()).collect();
+        assert_eq!(passes.len(), 126);
+        assert_eq!(status(knock(other(1))).unwrap_err(), Status::NoDescriptors);
+        passes.push(knock(other(2)).unwrap());
+        passes.push(knock(other(3)).unwrap());
+        assert_eq!(status(knock(other(4))).unwrap_err(), Status::NoDescriptors, "all are taken");
+        assert_eq!(stats.refused_descriptors.get(), 3);
+        drop(passes);
+        assert_eq!((door.connections(), door.held.lock().len()), (0, 0));
     }
 
     #[test]

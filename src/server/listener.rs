@@ -198,8 +198,15 @@ impl Listener {
             self.given_up.note(reason, guest.connection.peer());
             self.desk.port.stats.closed.add(reason.index());
             let client = ClientId::of(guest.connection.peer().ip());
-            // What the server ends is nothing that the client does often.
-            if !matches!(reason, CloseReason::ServerStopped | CloseReason::Dropped | CloseReason::Idle) {
+            // What the server ends, or has no session for, is nothing that the client does often.
+            if !matches!(
+                reason,
+                CloseReason::ServerStopped
+                    | CloseReason::Dropped
+                    | CloseReason::Idle
+                    | CloseReason::MaxUsers
+                    | CloseReason::Restricted
+            ) {
                 self.door.ended(client, guest.stayed(self.began.0), guest.calls());
             }
             if self.may_log(Level::Debug, client) {

@@ -20,11 +20,12 @@ use std::time::{Duration, Instant};
 /// Over how long lines are counted, and between two lines that tell of what was left out.
 const PERIOD: Duration = Duration::from_secs(10);
 
-/// Lines that one client may cause in a period, half of them below a warning.
-const CLIENT_LINES: u32 = 100;
+/// Lines that one client may cause in a period, half of them below a warning: a gateway that opens ten sessions a
+/// second, with two lines for each, is told of in full.
+const CLIENT_LINES: u32 = 500;
 
-/// Lines that all clients may cause in a period, half of them below a warning.
-const ALL_LINES: u32 = 500;
+/// Lines that all clients may cause in a period, half of them below a warning. With 200 bytes each that is 30 kB/s.
+const ALL_LINES: u32 = 1500;
 
 /// Characters that are shown of a name that a client gave.
 const NAME_CHARS_MAX: usize = 64;
@@ -189,7 +190,7 @@ mod tests {
         written(&bound, Level::Info, 2, CLIENT_LINES, start);
         assert!(bound.news(start + PERIOD / 2, false).is_none());
         let told = bound.news(start + PERIOD, false).unwrap().to_string();
-        assert!(told.ends_with(": 57; most of them, 50 in a period, about 0.0.0.2"), "{told}");
+        assert!(told.ends_with(": 257; most of them, 250 in a period, about 0.0.0.2"), "{told}");
         assert!(bound.news(start + 9 * PERIOD, true).is_none());
         written(&bound, Level::Warn, 1, CLIENT_LINES + 1, start + PERIOD);
         assert!(bound.news(start + PERIOD, true).is_some_and(|told| told.lines == 1));

@@ -9,7 +9,7 @@ use boneyard::service::builtin::PING;
 use boneyard::wire::Kind;
 use rustix::process::{Resource, Rlimit, prlimit};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -39,9 +39,14 @@ fn refused(address: SocketAddr) -> Status {
 
 /// A connection that is made as soon as the server has a place, and how often it was refused before.
 fn taken_in(address: SocketAddr) -> (Raw, u128) {
+    taken_in_from(Ipv4Addr::LOCALHOST, address)
+}
+
+/// The same of an address of this machine.
+fn taken_in_from(own: Ipv4Addr, address: SocketAddr) -> (Raw, u128) {
     let (begin, mut refused) = (Instant::now(), 0);
     loop {
-        let mut stream = connect(address);
+        let mut stream = connect_from(own, address);
         // What does not wait to be welcomed may be reset.
         stream.write_all(&greeting()).ok();
         match read_frame(&mut stream) {
@@ -72,7 +77,11 @@ fn connections_use_up_the_descriptors_of_everything_else() {
         process::Running::start(&mut serve_within(&limit, &directory, &process::on_free_port(lines)));
     let address: SocketAddr = server.address().parse().unwrap();
     server.line(&format!("{} for this process, room for {PLACES} connections", limit_for(PLACES)));
-    let mut clients: Vec<Raw> = (0..PLACES).map(|_| Raw::connect(address)).collect();
+    let mut clients: Vec<Raw> = (1..PLACES).map(|_| Raw::connect(address)).collect();
+    assert_eq!(refused(address), Status::NoDescriptors, "the last place is kept for another");
+    server.line("127.0.0.1 has 9 connections, and 9 of 10 that the descriptors allow are taken");
+    let [other, third] = [2, 3].map(|last| Ipv4Addr::new(127, 0, 0, last));
+    clients.insert(0, Raw::greet(connect_from(other, address)));
     for _ in 0..20 {
         assert_eq!(refused(address), Status::NoDescriptors);
     }
@@ -83,7 +92,7 @@ fn connections_use_up_the_descriptors_of_everything_else() {
     assert_eq!((status, retry_after), (Status::NoDescriptors, Some(Duration::from_secs(1))));
     all_are_served(&mut clients);
     drop(clients.pop());
-    clients.push(taken_in(address).0);
+    clients.push(taken_in_from(third, address).0);
     assert_eq!(refused(address), Status::NoDescriptors, "only one place was free");
     all_are_served(&mut clients);
     drop(clients);

@@ -42,7 +42,9 @@ pub(super) static KEYS: &[Key] = &[
         at_once: true,
         doc: "With so many connections new ones are refused, and likewise with so many sessions that clients opened \
               besides. One that opens a session then gets the place of one that nobody came back to, or of a client that \
-              holds more. Each takes some 400 bytes, and what handlers keep in it. 0 is no limit but the largest number.",
+              holds more. The last sixty-fourth of either, and one at least of eight or more, is kept for clients that hold \
+              less than that: one alone gets 98,438 of 100,000. Each takes some 400 bytes, and what handlers keep in it. \
+              0 is no limit but the largest number.",
         slot: Slot::Server {
             kind: Kind::Count { min: 0, max: 10_000_000, store: |c, s| c.max_users = s.map(some) },
             show: |c| shown(c.max_users.value.unwrap_or(0), &c.max_users.source),
@@ -65,7 +67,7 @@ pub(super) static KEYS: &[Key] = &[
         unit: "",
         default: Standard::Value("0"),
         at_once: true,
-        doc: "Writes to the log when a session is opened and closed, with its client and how many calls it made; no more than the log takes of lines about clients (50 in 10 seconds about one, 250 about all).",
+        doc: "Writes to the log when a session is opened and closed, with its client and how many calls it made; no more than the log takes of lines about clients (250 in 10 seconds about one, 750 about all).",
         slot: Slot::Server {
             kind: Kind::Switch { store: |c, s| c.log_sessions = s },
             show: |c| shown(u8::from(c.log_sessions.value), &c.log_sessions.source),

@@ -128,6 +128,8 @@ fn of_refusals() -> Vec<Situation> {
 fn of_clients() -> Vec<Situation> {
     let full = SessionCounts { open: 40, max: Some(40), ..SessionCounts::default() };
     let full = Second { sessions: full, ..small(Port { turned_away: 1, ..lone() }) };
+    let kept = SessionCounts { open: 985, max: Some(1000), ..SessionCounts::default() };
+    let kept = Second { sessions: kept, ..full.clone() };
     let crowd = Second { ports: vec![Port { turned_away: 500, ..lone() }], ..full.clone() };
     let restricted = SessionCounts { open: 40, restricted: true, ..SessionCounts::default() };
     let restricted = Second { sessions: restricted, ..small(Port { restricted: 5, ..lone() }) };
@@ -139,6 +141,14 @@ fn of_clients() -> Vec<Situation> {
     let calls = Cause::SessionCalls;
     vec![
         ("users", Reel::new(users), full, Cause::Users, &["Server_MaxUsers=50"], "Room for 10 more, and "),
+        (
+            "users, but the last places",
+            Reel::new("Server_MaxUsers=1000\nServer_MaxSessions=30\n"),
+            kept,
+            Cause::Users,
+            &["Server_MaxUsers=1010"],
+            "Room for 10 more, and ",
+        ),
         ("users, many", Reel::new(users), crowd, Cause::Users, &["Server_MaxUsers=80"], "measure anew"),
         (
             "restricted",

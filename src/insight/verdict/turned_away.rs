@@ -8,7 +8,7 @@ use super::causes::{Opinion, Scene, clear};
 use super::sizing::most;
 use super::{Cause, words};
 use crate::insight::Period;
-use crate::service::Status;
+use crate::service::{Status, kept};
 use crate::stats::CloseReason;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -101,8 +101,10 @@ pub(super) fn unmeant(scene: &Scene<'_>) -> Option<Opinion> {
     let descriptors = |count: u64| {
         let (open, max) = scene.period.connections;
         let refused = words::plural(count as f64, "connection");
-        let room =
-            max.map(|max| format!("{open} of {max} connections are open: the descriptors allow no more."));
+        let room = max.map(|max| match max.saturating_sub(open) {
+            0 => format!("{open} of {max} connections are open: the descriptors allow no more."),
+            _ => format!("{open} of {max} connections that the descriptors allow are open{}.", kept_of(max)),
+        });
         let because = [format!("{refused} refused (NoDescriptors) {within}.")].into_iter().chain(room);
         let headline = "There are no descriptors for further connections: clients are refused.".to_owned();
         Some((Cause::Descriptors, headline, because.collect(), advice::descriptors(scene)))
@@ -120,14 +122,29 @@ pub(super) fn unmeant(scene: &Scene<'_>) -> Option<Opinion> {
         .or_else(|| nested(scene))
 }
 
+/// Of so many places those that a client does not get which holds as many.
+fn kept_places(max: u64) -> u64 {
+    kept(usize::try_from(max).unwrap_or(usize::MAX)) as u64
+}
+
+/// The same in words.
+fn kept_of(max: u64) -> String {
+    match kept_places(max) {
+        0 => String::new(),
+        1 => "; the last one is kept for a client that holds none".to_owned(),
+        last => format!("; the last {} are kept for clients that hold fewer", words::count(last as f64)),
+    }
+}
+
 fn users(scene: &Scene<'_>, count: u64, within: &str) -> Option<(Cause, String, Vec<String>, Advice)> {
     let sessions = scene.period.sessions;
     // One connection has a limit of its own, and its word is the same.
-    let max = sessions.max.filter(|max| sessions.fullest() + count >= *max)?;
+    let max = sessions.max.filter(|max| sessions.fullest() + count + kept_places(*max) >= *max)?;
+    let kept = if sessions.fullest() < max { kept_of(max) } else { String::new() };
     let because = vec![
         format!("Clients were refused {} (MaxUsers) {within}.", words::plural(count as f64, "time")),
         format!(
-            "{} of {} sessions are open.",
+            "{} of {} sessions are open{kept}.",
             words::count(sessions.fullest() as f64),
             words::count(max as f64)
         ),

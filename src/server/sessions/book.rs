@@ -9,9 +9,9 @@
 //!
 //! Knows a connection as a [`Tenant`]. The time comes in as a value.
 
-use super::shares::{Carrier, Shares, Use, has_room};
+use super::shares::{Carrier, Shares, Use};
 use crate::service::session::SessionTicket;
-use crate::service::{Carried, ClientId, Session, Status};
+use crate::service::{Carried, ClientId, Session, Status, has_room};
 use crate::sync::{Arc, Weak};
 use std::collections::HashMap;
 use std::net::SocketAddr;

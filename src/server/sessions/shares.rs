@@ -1,10 +1,10 @@
 //! Shares of clients in the sessions that may be opened, and which session makes room for another.
 //!
-//! A share binds only when room is short: while there are places anybody may take them, but the last sixty-fourth is
-//! for clients that hold less than that. When all are taken, a client gets a place from the one that holds the most,
-//! or from another connection of its own, and the place taken is that of the session that is used least: one that
-//! nobody came back to, the longest first; then one that was never called, or not for a while. A session that a
-//! connection carries and uses is never taken.
+//! A share binds only when room is short: while there are places anybody may take them, but some are kept for clients
+//! that hold few ([`has_room`](crate::service::has_room)). When all are taken, a client gets a place from the one that
+//! holds the most, or from another connection of its own, and the place taken is that of the session that is used
+//! least: one that nobody came back to, the longest first; then one that was never called, or not for a while. A
+//! session that a connection carries and uses is never taken.
 //!
 //! Sessions are grouped by the connection that carries them or carried them last, their [`Carrier`], which belongs to
 //! one client. Knows numbers, clients and times handed in.
@@ -16,9 +16,6 @@
 use crate::service::ClientId;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
-
-/// This part of the places is for clients that hold less than it. Of fewer places than that none is kept.
-const KEPT_PART: usize = 64;
 
 /// Carriers and sessions that are looked at for one place.
 const TRIES: usize = 8;
@@ -70,12 +67,6 @@ pub(super) struct Shares {
     order: BTreeSet<(ClientId, Standing, Carrier)>,
     away: BTreeMap<u64, Carrier>,
     departures: u64,
-}
-
-/// May a client that holds `own` of `all` places take one more of `most`?
-pub(super) fn has_room(own: usize, all: usize, most: usize) -> bool {
-    let kept = most / KEPT_PART;
-    all < most && (all < most - kept || own < kept)
 }
 
 impl Shares {
