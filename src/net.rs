@@ -65,7 +65,7 @@ pub(crate) fn refuse_own_end(stream: &impl AsSocket) -> Result<()> {
     Err(Error::new(ErrorKind::ConnectionRefused, "Connection refused (nobody listens there)"))
 }
 
-#[cfg(test)]
+#[cfg(all(test, any(feature = "client", feature = "admin")))]
 mod tests {
     use super::*;
     use socket2::{Domain, Socket, Type};
