@@ -65,7 +65,8 @@ pub(crate) fn refuse_own_end(stream: &impl AsSocket) -> Result<()> {
     Err(Error::new(ErrorKind::ConnectionRefused, "Connection refused (nobody listens there)"))
 }
 
-#[cfg(all(test, any(feature = "client", feature = "admin")))]
+#[cfg(any(feature = "client", feature = "admin"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use socket2::{Domain, Socket, Type};
