@@ -272,6 +272,9 @@ impl Desk {
 
     /// Carries out the cancels in the intake, after its calls were admitted.
     pub(super) fn cancel_calls(&mut self, connection: &Connection) {
+        if self.intake.cancels.is_empty() {
+            return;
+        }
         for call in self.intake.cancels.drain(..) {
             connection.cancel(call);
         }
