@@ -5,6 +5,7 @@
 use super::{Exit, call, print, say, seconds};
 use crate::bench::{self, BenchError, Pace, Plan, Target};
 use crate::client::PORT;
+use crate::net::host_and_port;
 use crate::wire::Codec;
 use crate::wire::limits::BODY_BYTES_MAX;
 use clap::{Args, value_parser};
@@ -133,9 +134,9 @@ impl Bench {
 fn resolve(text: &str) -> std::io::Result<SocketAddr> {
     let first =
         |mut found: std::vec::IntoIter<SocketAddr>| found.next().ok_or(std::io::ErrorKind::NotFound.into());
-    match text.to_socket_addrs() {
-        Ok(found) => first(found),
-        Err(_) => first((text.trim_matches(['[', ']']), PORT).to_socket_addrs()?),
+    match host_and_port(text).and_then(|apart| apart.to_socket_addrs().ok()) {
+        Some(found) => first(found),
+        None => first((text.trim_matches(['[', ']']), PORT).to_socket_addrs()?),
     }
 }
 
