@@ -45,6 +45,19 @@ impl Silence {
     }
 }
 
+/// Host and port of `host:port` or `[IPv6]:port`, apart: as one text, the standard library takes no link-local address
+/// with the name of its zone. `None` where there is no port.
+#[cfg(feature = "admin")]
+pub(crate) fn host_and_port(text: &str) -> Option<(&str, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let host = match host.strip_prefix('[') {
+        Some(host) => host.strip_suffix(']')?,
+        None if host.contains(':') => return None,
+        None => host,
+    };
+    Some((host, port.parse().ok()?))
+}
+
 /// Fails for a connection whose two ends are one socket. The system makes such a one when nobody listens at a port that
 /// it also chooses for outgoing connections. It is reset when it is dropped: closed in order, it would keep the
 /// server's port for a minute.
@@ -88,6 +101,22 @@ mod tests {
         let server = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         server.bind(&address.into()).expect("nothing holds the port");
         server.listen(1).unwrap();
+    }
+
+    #[cfg(feature = "admin")]
+    #[test]
+    fn an_address_is_parted_at_its_last_colon() {
+        for (text, expected) in [
+            ("host:7", Some(("host", 7))),
+            ("[fe80::1%eth0]:7", Some(("fe80::1%eth0", 7))),
+            ("[::1]", None),
+            ("[::1:7", None),
+            ("1::2:7", None),
+            ("host", None),
+            ("host:x", None),
+        ] {
+            assert_eq!(host_and_port(text), expected, "{text}");
+        }
     }
 
     #[test]

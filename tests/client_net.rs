@@ -201,7 +201,10 @@ fn link_local_addresses_have_a_zone() {
     let index = std::fs::read_to_string("/sys/class/net/near/ifindex").unwrap_or_default();
     let zones = ["near", index.trim()].into_iter().filter(|zone| !zone.is_empty());
     let directory = Directory::new();
-    let file = directory.file("server.ini", "TCPIP_TCPIPAddress=0,[::]:4321\nServer_Pool_Tasks=4");
+    let token = directory.secret("token", "0123456789abcdef");
+    let lines = "TCPIP_TCPIPAddress=0,[::]:4321\nServer_Pool_Tasks=4\nAdmin_Address=[fe80::2%there]:4322";
+    let lines = format!("{lines}\nAdmin_Token_File={}", token.display());
+    let file = directory.file("server.ini", &lines);
     let server = Running::start(command("ip").args(["netns", "exec", "far", BONEYARD, "serve"]).arg(&file));
     server.line("Listen for connect requests");
     for zone in zones {
@@ -211,6 +214,11 @@ fn link_local_addresses_have_a_zone() {
             ["--connections", "1", "--warm-up", "0.01", "--duration", "0.1", "--method", "server.echo"];
         let said = run(command(BONEYARD).args(["bench", &format!("[fe80::2%{zone}]:4321")]).args(short));
         assert_eq!((said.code, said.err.as_str()), (Some(0), ""), "{zone}: {said:?}");
+        let place = format!("[fe80::2%{zone}]:4322");
+        let mut console = command(BONEYARD);
+        console.args(["console", &place, "-c", "show server", "--token-file"]).arg(&token);
+        let said = run(&mut console);
+        assert_eq!(said.code, Some(0), "{zone}: {said:?}");
     }
     let said = run(command(BONEYARD).args(["call", "[fe80::2%nosuch]:4321", "server.ping"]));
     assert_eq!(said.code, Some(1), "{said:?}");

@@ -5,7 +5,7 @@
 
 use super::gate::{ROOT, TOKEN_REALM};
 use super::routes::{CONSOLE, Identity};
-use crate::net::refuse_own_end;
+use crate::net::{host_and_port, refuse_own_end};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
@@ -153,7 +153,8 @@ impl Asker {
         let silent = |_| unconnected("it does not answer");
         match &self.place {
             Place::Tcp(address) => {
-                let connecting = timeout_at(deadline, TcpStream::connect(address)).await;
+                let apart = host_and_port(address).ok_or_else(|| unconnected("the address has no port"))?;
+                let connecting = timeout_at(deadline, TcpStream::connect(apart)).await;
                 let stream = connecting.map_err(silent)?.map_err(unconnected)?;
                 refuse_own_end(&stream).map_err(unconnected)?;
                 timeout_at(deadline, exchange(stream, request)).await.map_err(late)?

@@ -81,8 +81,8 @@ fn over_socket(path: &Path, patience: Duration) -> (io::Result<Asker>, String) {
     (Asker::over_socket(&path, patience), path.display().to_string())
 }
 
-/// The server of a settings file, over its socket; or the address to ask at instead (`Err`). Only when it is certain that
-/// no server listens at the socket: at the address may be another one, which a command is not meant for.
+/// The server of a settings file, over its socket; or the address to ask at instead (`Err`). Only when it is certain
+/// that no server listens at the socket: at the address may be another one, which a command is not meant for.
 fn by_file(file: &Path, patience: Duration) -> Result<Result<Found, String>, Exit> {
     if matches!(file.try_exists(), Ok(false)) {
         return Ok(Err(DEFAULT_ADDRESS.to_owned()));
@@ -135,7 +135,7 @@ fn token(file: &Path) -> Result<String, Exit> {
 fn address(text: &str) -> String {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         format!("127.0.0.1:{text}")
-    } else if text.parse::<Ipv6Addr>().is_ok() {
+    } else if text.split('%').next().is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok()) {
         format!("[{text}]:{ADMIN_PORT}")
     } else if text.ends_with(']') || !text.contains(':') {
         format!("{text}:{ADMIN_PORT}")
@@ -158,6 +158,8 @@ mod tests {
             ("::1", "[::1]:1353"),
             ("[::1]", "[::1]:1353"),
             ("[::1]:7", "[::1]:7"),
+            ("fe80::1%eth0", "[fe80::1%eth0]:1353"),
+            ("[fe80::1%eth0]:7", "[fe80::1%eth0]:7"),
         ] {
             assert_eq!(address(text), whole, "{text}");
         }
