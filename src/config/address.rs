@@ -118,7 +118,7 @@ fn ipv6_and_zone(host: &str) -> Option<(Ipv6Addr, &str)> {
     };
     let named = zone.bytes().all(|byte| byte.is_ascii_graphic() && !b"/%[]".contains(&byte));
     let ip: Ipv6Addr = ip.parse().ok()?;
-    // As the client's addresses: the others are the same wherever they are heard from.
+    // The rule of a client's addresses: the system takes no zone's name of others.
     (named && (zone.is_empty() || ip.is_unicast_link_local())).then_some((ip, zone))
 }
 
