@@ -1,6 +1,6 @@
 //! A server inside a program that has other things to do: started, called, stopped, without a command line.
 
-use boneyard::config::Config;
+use boneyard::config::{AdminSocket, Config};
 use boneyard::server::machine;
 use boneyard::service::ApplicationError;
 use boneyard::{Client, Method, Server};
@@ -21,7 +21,11 @@ Server_Shutdown_Timeout=5
 
 fn main() -> Result<(), Box<dyn Error>> {
     // The settings could as well come from a file: Server::from_ini("server.ini").
-    let config = Config::from_text(SETTINGS, None, machine::cpus())?;
+    let mut config = Config::from_text(SETTINGS, None, machine::cpus())?;
+    // Beside a settings file there is a socket by itself, over which this user and root give the server commands:
+    // boneyard console PATH. Without a file it needs a path, best in a folder that is this user's alone.
+    let socket = format!("boneyard-embedded-{}.admin", std::process::id());
+    config.admin_socket.value = AdminSocket::At(std::env::temp_dir().join(socket));
     let server = Server::new(config)
         .handle(AREA, |tx, (width, height): (f64, f64)| {
             if width < 0.0 || height < 0.0 {

@@ -11,6 +11,13 @@ use std::os::unix::fs::chown;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+/// The path of a file that goes with another: its name, and this ending.
+pub(crate) fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(ending);
+    path.into()
+}
+
 /// A plain file, opened for reading. Follows symbolic links.
 ///
 /// # Errors

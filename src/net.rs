@@ -4,10 +4,7 @@
 
 use socket2::{SockRef, TcpKeepalive};
 use std::io::{Error, ErrorKind, Result};
-#[cfg(unix)]
-use std::os::fd::AsFd as AsSocket;
-#[cfg(windows)]
-use std::os::windows::io::AsSocket;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 /// Times the system asks a silent peer before it gives it up.
@@ -32,7 +29,7 @@ impl Silence {
     }
 
     /// For a connection, or for a socket that listens: those accepted from it are the same.
-    pub(crate) fn apply(self, socket: &impl AsSocket) -> Result<()> {
+    pub(crate) fn apply(self, socket: &impl AsFd) -> Result<()> {
         let socket = SockRef::from(socket);
         if let Some(time) = self.keepalive {
             let between = (time / PROBES).max(Duration::from_secs(1));
@@ -55,7 +52,7 @@ impl Silence {
 /// # Errors
 /// [`ErrorKind::ConnectionRefused`], as without the coincidence.
 #[cfg(any(feature = "client", feature = "admin"))]
-pub(crate) fn refuse_own_end(stream: &impl AsSocket) -> Result<()> {
+pub(crate) fn refuse_own_end(stream: &impl AsFd) -> Result<()> {
     let socket = SockRef::from(stream);
     let (near, far) = (socket.local_addr()?, socket.peer_addr()?);
     if near.as_socket() != far.as_socket() || near.as_socket().is_none() {

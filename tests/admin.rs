@@ -7,13 +7,15 @@ mod http;
 mod process;
 
 use boneyard::Method;
-use boneyard::config::{ListenAddress, Setting};
+use boneyard::admin::client::Asker;
+use boneyard::config::{AdminSocket, ListenAddress, Setting};
 use boneyard::insight::Refusal;
 use boneyard::server::{RunningServer, Server, StartError};
 use common::gate::Gate;
+use common::logged::Lines;
 use common::*;
 use http::{Said, command, dial, get, hear, send};
-use process::Directory;
+use process::{Directory, Running, on_free_port};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -130,6 +132,13 @@ fn a_wrong_token_file_and_a_public_address_without_one_fail_the_start() {
         assert!(matches!(error, StartError::AdminToken { .. }), "{error}");
         assert!(error.to_string().contains(says), "{error}");
     }
+    let token = directory.secret("token", "0123456789abcdef\n");
+    if std::os::unix::fs::chown(&token, Some(65534), None).is_ok() {
+        let error = prepared(&format!("Admin_Token_File={}", token.display())).start().unwrap_err();
+        assert!(error.to_string().contains("it belongs to user 65534"), "{error}");
+    } else {
+        eprintln!("not tried: only root gives a file to another user");
+    }
     let missing = directory.path().join("missing");
     let error = prepared(&format!("Admin_Token_File={}", missing.display())).start().unwrap_err();
     assert!(error.to_string().contains("cannot be read (No such file"), "{error}");
@@ -141,6 +150,22 @@ fn a_wrong_token_file_and_a_public_address_without_one_fail_the_start() {
         error.to_string().contains("other machines reach 0.0.0.0, which needs Admin_Token_File"),
         "{error}"
     );
+}
+
+#[test]
+fn a_server_without_a_settings_file_says_that_nobody_can_command_it_unless_it_is_given_a_socket() {
+    let told = Lines::collect();
+    let (_server, _) = start("");
+    assert!(!told.with("no admin socket: the server has no settings file (Admin_Socket)").is_empty());
+    let directory = Directory::new();
+    let path = directory.path().join("socket");
+    let mut config = config("Admin_Address=127.0.0.1:0");
+    config.admin_socket.value = AdminSocket::At(path.clone());
+    let server = Server::new(config).start().expect("starts");
+    assert_eq!(server.admin_socket(), Some(path.as_path()));
+    let asker = Asker::over_socket(&path, Duration::from_secs(60)).unwrap();
+    let said = asker.command("restart port TCPIP").unwrap();
+    assert!(said.is_ok(), "{said:?}");
 }
 
 #[test]
@@ -289,6 +314,49 @@ fn those_who_connect_on_and_on_keep_nobody_out() {
         // Only who says nothing for as long as 32 others come is closed. A busy machine may delay one that asks at once.
         assert!(answered >= 90, "{answered} of 100 were answered");
     });
+}
+
+/// A server that is a process of its own, so that its sockets can be told from those of its peers.
+#[test]
+fn those_who_are_parted_with_keep_no_more_sockets_open_than_there_are_places() {
+    let directory = Directory::new();
+    let file = directory.file("server.ini", &on_free_port("Admin_Address=127.0.0.1:0\nServer_Pool_Tasks=2"));
+    let server = Running::start(process::command(env!("CARGO_BIN_EXE_boneyard")).arg("serve").arg(file));
+    let line = server.line("Admin server at http://");
+    let admin = line.split_once("http://").unwrap().1.trim_end_matches('/').parse().unwrap();
+    server.line("Throttle: ");
+    let folder = format!("/proc/{}/fd", server.pid().as_raw_nonzero());
+    let open = || std::fs::read_dir(&folder).unwrap().count();
+    let (before, over) = (open(), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let loops: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut held = std::collections::VecDeque::new();
+                    for _ in 0..1250 {
+                        let mut stream = dial(admin);
+                        // It may have been closed by now.
+                        stream.write_all(b"x\r\n\r\n").ok();
+                        held.push_back(stream);
+                        held.truncate(150);
+                    }
+                })
+            })
+            .collect();
+        let watch = scope.spawn(|| {
+            let mut most = 0;
+            while !over.load(Ordering::Relaxed) {
+                most = most.max(open());
+            }
+            most
+        });
+        loops.into_iter().for_each(|one| one.join().unwrap());
+        over.store(true, Ordering::Relaxed);
+        let most = watch.join().unwrap() - before;
+        // Places, farewells, and one that was just taken in for each of the two that may be under way.
+        assert!(most <= 32 + 24 + 2, "{most} sockets were open");
+    });
+    assert_eq!(get(admin, "/health/live", &[]).status, 200);
 }
 
 /// Is /health/live answered to one who asks as soon as it is connected?

@@ -5,6 +5,7 @@
 mod process;
 
 use process::{Directory, PATIENCE, Running, Said, command, command_within, run};
+use std::os::unix::net::UnixListener;
 use std::time::Instant;
 
 const BONEYARD: &str = env!("CARGO_BIN_EXE_boneyard");
@@ -36,7 +37,7 @@ fn check(limit: &str, file: &std::path::Path) -> Said {
 fn both_agree_on_whether_a_server_starts() {
     let port = "TCPIP_TCPIPAddress=127.0.0.1:0\nServer_Pool_Tasks=4\nServer_Max_Concurrent_Trans=4\n";
     let admin = "Admin_Address=127.0.0.1:0\n";
-    let two = "Ports=A,B\nA_TCPIPAddress=[::]:47813\nB_TCPIPAddress=[::1%lo]:47813\nServer_Pool_Tasks=1\n";
+    let two = "Ports=A,B\nA_TCPIPAddress=[::]:47813\nB_TCPIPAddress=[::1]:47813\nServer_Pool_Tasks=1\n";
     let two_names = "TCPIP_TCPIPAddress=0.0.0.0:47814\nServer_Pool_Tasks=1\n";
     // A limit, the lines, whether a server starts.
     let cases = [
@@ -58,6 +59,14 @@ fn both_agree_on_whether_a_server_starts() {
         ("-n 500", format!("{port}{admin}Server_Queue_Limit=none\n"), false),
     ];
     let directory = Directory::new();
+    let token = directory.secret("token", "0123456789abcdef");
+    let guarded = format!("Server_Pool_Tasks=1\nAdmin_Token_File={}\n", token.display());
+    let cases = cases.into_iter().chain([
+        // Of the admin server, too, a socket of IPv6 takes no IPv4.
+        ("-n 500", format!("{guarded}TCPIP_TCPIPAddress=0.0.0.0:47815\nAdmin_Address=[::]:47815\n"), true),
+        ("-n 500", format!("{guarded}TCPIP_TCPIPAddress=[::]:47816\nAdmin_Address=[::]:47816\n"), false),
+        ("-n 500", format!("{port}Admin_Address=[::]:0\n"), false),
+    ]);
     for (limit, lines, starts) in cases {
         let file = directory.file("server.ini", &lines);
         let (checked, served) = (check(limit, &file), serve(limit, &file));
@@ -74,6 +83,47 @@ fn both_agree_on_whether_a_server_starts() {
     }
 }
 
+/// Both are only defaults, so that the server starts without them.
+#[test]
+fn both_tell_that_nobody_will_be_able_to_command() {
+    let directory = Directory::new();
+    let deep = directory.path().join("x".repeat(100));
+    std::fs::create_dir(&deep).unwrap();
+    let file = deep.join("server.ini");
+    let lines = "TCPIP_TCPIPAddress=127.0.0.1:0\nAdmin_Address=127.0.0.1:0\nServer_Pool_Tasks=1\n";
+    std::fs::write(&file, lines).unwrap();
+    let checked = check("-n 500", &file);
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    let told = checked.out.lines().find_map(|line| line.trim().strip_prefix("no_admin_socket: "));
+    let told = told.unwrap_or_else(|| panic!("{checked:?}"));
+    assert!(told.ends_with("a socket's at most 107 (Admin_Socket)"), "{told}");
+    let mut server = Running::start(command(BONEYARD).arg("serve").arg(&file));
+    server.line(told);
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn check_makes_no_socket_and_removes_none() {
+    let directory = Directory::new();
+    let lines = "TCPIP_TCPIPAddress=127.0.0.1:0\nAdmin_Address=127.0.0.1:0\nServer_Pool_Tasks=1\n";
+    let file = directory.file("server.ini", lines);
+    let socket = directory.path().join("server.ini.admin");
+    // The folder's time changes with what is in it.
+    let changed = || std::fs::metadata(directory.path()).unwrap().modified().unwrap();
+    let before = changed();
+    assert_eq!((check("-n 500", &file).code, changed()), (Some(0), before));
+    // That of a server which was killed.
+    drop(UnixListener::bind(&socket).unwrap());
+    let before = changed();
+    assert_eq!((check("-n 500", &file).code, changed(), socket.exists()), (Some(0), before, true));
+    std::fs::remove_file(&socket).unwrap();
+    let server = UnixListener::bind(&socket).unwrap();
+    let given = format!("{lines}Admin_Socket={}\n", socket.display());
+    let checked = check("-n 500", &directory.file("server.ini", &given));
+    assert!(checked.code == Some(0) && checked.out.contains("address_taken: Admin_Socket: "), "{checked:?}");
+    drop(server);
+}
+
 #[test]
 fn the_file_of_a_server_that_runs_is_checked_without_failing() {
     let directory = Directory::new();
@@ -88,7 +138,7 @@ fn the_file_of_a_server_that_runs_is_checked_without_failing() {
     assert_eq!(checked.code, Some(0), "{checked:?}");
     let expected =
         format!("address_taken: port TCPIP: {address} is taken now; a server starts once that is over");
-    assert!(checked.out.contains(&expected), "{checked:?}");
+    assert!(checked.out.contains(&expected) && !checked.out.contains("no_admin"), "{checked:?}");
     let (code, said) = serve("-n 500", &file).expect("it does not start beside the first");
     assert!(code == Some(1) && said.contains("Address already in use"), "{said}");
     assert_eq!(server.stop(), Some(0));

@@ -207,6 +207,10 @@ fn link_local_addresses_have_a_zone() {
     for zone in zones {
         let said = run(command(BONEYARD).args(["call", &format!("[fe80::2%{zone}]:4321"), "server.ping"]));
         assert_eq!((said.code, said.out.as_str()), (Some(0), "null\n"), "{zone}: {said:?}");
+        let short =
+            ["--connections", "1", "--warm-up", "0.01", "--duration", "0.1", "--method", "server.echo"];
+        let said = run(command(BONEYARD).args(["bench", &format!("[fe80::2%{zone}]:4321")]).args(short));
+        assert_eq!((said.code, said.err.as_str()), (Some(0), ""), "{zone}: {said:?}");
     }
     let said = run(command(BONEYARD).args(["call", "[fe80::2%nosuch]:4321", "server.ping"]));
     assert_eq!(said.code, Some(1), "{said:?}");

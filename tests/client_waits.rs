@@ -285,6 +285,52 @@ fn whatever_answers_in_place_of_a_welcome_the_call_is_made_when_the_server_is_ba
 }
 
 #[test]
+fn a_server_that_stops_is_waited_for_by_each_call_whoever_else_tries_meanwhile() {
+    let mut draining = Vec::new();
+    port::goaway(&Refusal::new(Status::Draining, "bye"), &mut draining);
+    let server = HandServer::new();
+    // A call that took its error for a refusal would be made once more only.
+    let client = server.client_with(options().retries(1));
+    let over = Arc::new(AtomicBool::new(false));
+    // Begin the next attempt as soon as one has ended.
+    let trying: Vec<_> = (0..4)
+        .map(|_| {
+            let (client, over) = (client.clone(), Arc::clone(&over));
+            thread::spawn(move || {
+                while !over.load(Ordering::SeqCst) {
+                    assert!(client.start(DOUBLE, &1).is_err(), "nobody welcomes it");
+                }
+            })
+        })
+        .collect();
+    let calling: Vec<_> = (0..100)
+        .map(|_| {
+            let client = client.clone();
+            let calling = thread::spawn(move || client.call(DOUBLE, &21));
+            answer(&server, &draining, false);
+            calling
+        })
+        .collect();
+    over.store(true, Ordering::SeqCst);
+    while !trying.iter().all(thread::JoinHandle::is_finished) {
+        if let Some(stream) = server.try_accept() {
+            (&stream).write_all(&draining).unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+            (&stream).read_to_end(&mut Vec::new()).ok();
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    trying.into_iter().for_each(|trying| trying.join().unwrap());
+    let serving = server.accept();
+    let serving = thread::spawn(move || serving.serve());
+    for calling in calling {
+        assert_eq!(calling.join().unwrap(), Ok(42));
+    }
+    drop(client);
+    assert_eq!(serving.join().unwrap(), 100);
+}
+
+#[test]
 fn a_question_about_types_that_goes_wrong_says_that_the_call_was_not_sent() {
     let entry = |number, name: &str, fingerprint| MethodEntry { number, name: name.to_owned(), fingerprint };
     let methods = || vec![entry(1, DOUBLE.name(), 12345), entry(2, SCHEMA.name(), 0)];

@@ -26,7 +26,8 @@ fn text(path: &Path) -> &str {
 /// A server with the rehearsal service and these settings.
 fn serve(lines: &str) -> (Running, String, Directory) {
     let directory = Directory::new();
-    let file = directory.file("server.ini", &on_free_port(&format!("Load_Service=1\n{lines}")));
+    let load = if lines.contains("Load_Service=") { "" } else { "Load_Service=1\n" };
+    let file = directory.file("server.ini", &on_free_port(&format!("{load}{lines}")));
     let server = Running::start(&mut boneyard(&["serve", text(&file)]));
     let address = server.address();
     (server, address, directory)
@@ -146,6 +147,14 @@ fn what_is_wrong_is_told_with_what_would_be_right_and_no_file_that_only_the_sour
         (call(&address, &["server.pign"]), "did you mean \"server.ping\"?"),
         (call(&address, &["no.such"]), &format!("`boneyard methods {address}` lists")),
         (
+            run(&mut boneyard(&["bench", &address, "--method", "server.ehco"])),
+            "the server has no method \"server.ehco\"; did you mean \"server.echo\"?",
+        ),
+        (call(&address, &["server.echo", "--prety"]), "did you mean \"--pretty\"?"),
+        (call(&address, &["server.echo", "--timout", "1"]), "'--timout' for '[JSON]'"),
+        (call(&address, &["server.echo", "--timout=1"]), "did you mean \"--timeout\"?"),
+        (call(&address, &["server.echo", "1", "2"]), "unexpected argument \"2\""),
+        (
             run(&mut boneyard(&["bench", &address, "--method", "no.such"])),
             &format!("`boneyard methods {address}` lists"),
         ),
@@ -179,6 +188,42 @@ fn a_call_waits_for_its_server_if_it_is_told_to_and_is_refused_at_once_if_not() 
     let server = Running::start(&mut boneyard(&["serve", text(&file)]));
     server.line("Listen for connect requests");
     assert_eq!((waiting.wait(), waiting.output().as_str()), (Some(0), "null\n"), "{:?}", waiting.lines());
+}
+
+#[test]
+fn a_server_that_does_not_welcome_in_time_is_no_connection_and_is_named() {
+    // The system completes the connection; nobody says a word over it.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let expected = format!("no connection: cannot connect to {address}: not connected in time\n");
+    for said in [
+        call(&address, &["server.ping", "--timeout", "0.2"]),
+        call(&address, &["server.ping", "--timeout", "0.2", "--wait"]),
+        run(&mut boneyard(&["methods", &address, "--timeout", "0.2"])),
+        run(&mut boneyard(&["stubs", &address, "--lang", "python", "--timeout", "0.2"])),
+    ] {
+        assert_eq!((said.code, said.err.as_str()), (Some(1), expected.as_str()), "{said:?}");
+    }
+}
+
+#[test]
+fn who_wants_a_load_method_of_a_server_without_them_is_told_the_key() {
+    let (_server, address, _directory) = serve("Load_Service=0");
+    for said in [run(&mut boneyard(&["bench", &address])), call(&address, &["load.sleep", "1"])] {
+        let right = "it has the load.* methods with Load_Service=1 among its settings\n`boneyard methods";
+        assert_eq!(said.code, Some(2), "{said:?}");
+        assert!(said.err.contains(right), "{said:?}");
+    }
+}
+
+#[test]
+fn bench_says_why_a_server_takes_no_connection() {
+    let (_server, address, _directory) = serve("Server_Max_Connects_Per_Minute=1\n");
+    assert_eq!(call(&address, &["server.ping"]).code, Some(0));
+    let said = run(&mut boneyard(&["bench", &address, "--method", "server.echo", "--connections", "1"]));
+    assert_eq!((said.code, said.out.as_str()), (Some(3), ""), "{said:?}");
+    let told = format!("{address}: the server takes no connection: ConnectLimit: ");
+    assert!(said.err.starts_with(&told) && said.err.lines().count() == 1, "{said:?}");
 }
 
 #[test]

@@ -105,8 +105,8 @@ fn json_has_exactly_the_documented_names() {
     assert_eq!(names(&value["max_concurrent_trans"]), "line source value");
 }
 
-/// The codes of sentences as the sources have them: the first text of a call of `say` or `warn`, or of a pair, or the
-/// field of a `Warning`.
+/// The codes of sentences as the sources have them: the first text of a call of `say`, `warn` or `go_without`, or of a
+/// pair, or the field of a `Warning`.
 fn codes() -> Vec<String> {
     let sources = [
         "src/config/advice.rs",
@@ -119,7 +119,8 @@ fn codes() -> Vec<String> {
     let text = sources.map(|path| std::fs::read_to_string(root().join(path)).expect("a source")).concat();
     let code = |line: &str| {
         let line = line.trim();
-        let begins = ["say(\"", "warn(\"", "(\""].into_iter().find_map(|head| line.strip_prefix(head));
+        let calls = ["say(\"", "warn(\"", "go_without(\"", "(\""];
+        let begins = calls.into_iter().find_map(|head| line.strip_prefix(head));
         let field = || line.split_once("code: \"").map(|(_, begins)| begins);
         let (code, rest) = begins.or_else(field)?.split_once('"')?;
         let named = code.contains('_') || code == "unlimited" || code == "descriptors";
@@ -136,7 +137,7 @@ fn codes() -> Vec<String> {
 fn the_docs_name_every_warning_and_every_name_of_the_report() {
     let docs = std::fs::read_to_string(root().join("docs/SETTINGS.md")).expect("the docs are there");
     let codes = codes();
-    assert!(codes.len() >= 17, "{codes:?}");
+    assert!(codes.len() >= 19, "{codes:?}");
     let report = Report::new(&Config::from_text("", None, 2), &MACHINE).json();
     let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
     let names = report.as_object().expect("an object").keys().cloned();

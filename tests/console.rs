@@ -3,11 +3,13 @@
 mod process;
 
 use process::*;
+use rustix::process::Signal;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -137,6 +139,89 @@ fn no_connection_and_no_answer_are_told_apart() {
     assert!(said.err.contains("no connection to the admin server at "), "{said:?}");
     let said = run(&mut console(&address, &["--token-file", "/nonexistent"]));
     assert_eq!(said.code, Some(2), "{said:?}");
+}
+
+/// In the folder of one server, whose file names the address of another: what is not answered there is not asked here.
+#[test]
+fn without_an_address_only_the_server_of_the_file_is_asked() {
+    let (mut own, other) = (serve(""), serve(""));
+    let file = own.directory.path().join("server.ini");
+    let at_other = |lines: &str| own.directory.file("server.ini", &on_free_port(lines));
+    at_other(&format!("Admin_Address={}", other.admin));
+    let socket = own.directory.path().join("server.ini.admin");
+    let here = |arguments: &[&str]| {
+        let mut console = command(BONEYARD);
+        run(console.current_dir(own.directory.path()).arg("console").args(arguments))
+    };
+    own.server.signal(Signal::STOP);
+    let said = here(&["--timeout", "1", "-c", "quit"]);
+    assert_eq!(said.code, Some(4), "{said:?}");
+    assert!(
+        said.err.contains(&format!("no answer from the admin server at {}", socket.display())),
+        "{said:?}"
+    );
+    own.server.signal(Signal::CONT);
+    // A line that is wrong now: the server's socket is the same.
+    std::fs::write(&file, "Server_Queue_Limit=none\n").unwrap();
+    let said = here(&["-c", "show config Admin_Address"]);
+    assert_eq!((said.code, said.out.contains("=127.0.0.1:0")), (Some(0), true), "{said:?}");
+    own.server.signal(Signal::KILL);
+    own.server.wait();
+    let said = here(&["-c", "quit"]);
+    assert!(said.code == Some(2) && said.err.contains("Server_Queue_Limit"), "{said:?}");
+    at_other("Admin_Address=");
+    let said = here(&["-c", "quit"]);
+    assert!(said.code == Some(1) && said.err.contains("it has no Admin_Address"), "{said:?}");
+    // Something that is no server of this user's has the path: that is told, too.
+    std::fs::remove_file(&socket).unwrap();
+    let deaf = UnixListener::bind(&socket).unwrap();
+    at_other(&format!("Admin_Address={}", other.admin));
+    let said = here(&["--timeout", "1", "-c", "quit"]);
+    assert_eq!(said.code, Some(4), "{said:?}");
+    drop(deaf);
+    // Nobody listens at the socket: the address that the file gives.
+    assert_eq!(here(&["-c", "show server"]).code, Some(0), "the other server has not stopped");
+    std::fs::remove_file(&socket).unwrap();
+    assert_eq!(here(&["-c", "quit"]).code, Some(0));
+    other.server.line("Stopped, 0 lost");
+}
+
+/// Answers each step late, so that all steps together take several times as long as each.
+#[test]
+fn the_time_for_an_answer_is_that_of_all_its_steps() {
+    let directory = Directory::new();
+    let token = directory.secret("token", "0123456789abcdef");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut bytes = [0; 4096];
+            let count = stream.read(&mut bytes).unwrap_or(0);
+            let text = String::from_utf8_lossy(&bytes[..count]).into_owned();
+            let command = text.starts_with("POST");
+            heard.lock().unwrap().push(text);
+            if command {
+                std::thread::sleep(std::time::Duration::from_secs(4));
+            }
+            stream.write_all(b"HTTP/1.1 401 Unauthorized\r\nwww-authenticate: Basic realm=\"Boneyard, any user, the token as password\"\r\ncontent-length: 0\r\n\r\n").ok();
+        }
+    });
+    let token = token.to_str().unwrap();
+    let said = run(&mut console(&address, &["--timeout", "7", "-c", "quit", "--token-file", token]));
+    assert_eq!(said.code, Some(4), "the second step had three seconds left: {said:?}");
+    let asked = asked.lock().unwrap();
+    assert!(asked.last().unwrap().contains("Bearer 0123456789abcdef"), "{asked:?}");
+}
+
+#[test]
+fn a_token_file_that_is_a_pipe_holds_no_console_up() {
+    let directory = Directory::new();
+    let pipe = directory.path().join("token");
+    assert_eq!(run(command("mkfifo").arg(&pipe)).code, Some(0));
+    let said = run(&mut console("127.0.0.1:1", &["-c", "quit", "--token-file", pipe.to_str().unwrap()]));
+    assert_eq!((said.code, said.err.contains("a named pipe, not a plain file")), (Some(2), true), "{said:?}");
 }
 
 #[test]

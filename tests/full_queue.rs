@@ -182,15 +182,43 @@ fn every_call_has_one_answer_while_calls_are_displaced() {
     assert_eq!(port.queued(), 0);
 }
 
-/// A call that a handler of the server makes gets in, though a flood has filled the queue.
+/// A client whose connections have a call each does not get more of the queue than one with many calls.
+#[test]
+fn many_connections_displace_no_more_than_their_part() {
+    const LIMIT: usize = 60;
+    let gate = Arc::<Gate>::default();
+    let server = start(&format!("Server_Queue_Limit={LIMIT}"), &gate);
+    let port = &server.ports()[0];
+    let mut holder = occupy(&server, &gate);
+    let mut one = connect_from([127, 0, 0, 2], port.address());
+    send(&mut one, "test.wait", LIMIT);
+    full(&server, LIMIT, LIMIT);
+    let mut many: Vec<Raw> = (0..3 * LIMIT).map(|_| Raw::connect(port.address())).collect();
+    many.iter_mut().for_each(|one| send(one, "test.wait", 1));
+    full(&server, 4 * LIMIT, LIMIT);
+    gate.open();
+    assert_eq!(answers(&mut holder, WORKERS), (WORKERS, 0));
+    let ran = answers(&mut one, LIMIT).0;
+    assert!(ran >= LIMIT / 2 - 1, "{ran} ran");
+    assert_eq!(many.iter_mut().map(|one| answers(one, 1).0).sum::<usize>() + ran, LIMIT);
+}
+
+/// A call that a handler of the server makes gets in, though a flood has filled the queue: of one connection, or of
+/// many with a call each.
 #[test]
 fn a_nested_call_gets_into_a_full_queue() {
+    nested_beside(&[30], 20);
+    nested_beside(&[1; 30], 20);
+}
+
+fn nested_beside(flood: &[usize], limit: usize) {
     const OUTER: Method<(), ()> = Method::new("test.outer");
     let (gate, next) = (Arc::<Gate>::default(), Arc::<OnceLock<Client>>::default());
     let (inner_gate, inner_next) = (Arc::clone(&gate), Arc::clone(&next));
-    let lines =
-        "Server_Queue_Limit=20\nServer_Pool_Tasks=2\nServer_Max_Concurrent_Trans=2\nServer_Nested_Reserve=1";
-    let server = server(lines)
+    let lines = format!(
+        "Server_Queue_Limit={limit}\nServer_Pool_Tasks=2\nServer_Max_Concurrent_Trans=2\nServer_Nested_Reserve=1"
+    );
+    let server = server(&lines)
         .handle(QUICK, |_, ()| Ok(()))
         .handle(OUTER, move |tx, ()| {
             tx.blocking(|| inner_gate.pass());
@@ -205,10 +233,14 @@ fn a_nested_call_gets_into_a_full_queue() {
     let mut outer = Raw::connect(port.address());
     send(&mut outer, "test.outer", 1);
     wait_until("the handler waits", || gate.inside() == 1);
-    let mut flood = Raw::connect(port.address());
-    send(&mut flood, "test.quick", 30);
-    wait_until("the queue is full", || port.queued() == 20 && port.stats().calls.get() == 31);
+    let sent: usize = flood.iter().sum();
+    let mut flooding: Vec<Raw> =
+        (2..).take(flood.len()).map(|last| connect_from([127, 0, 0, last], port.address())).collect();
+    flooding.iter_mut().zip(flood).for_each(|(one, calls)| send(one, "test.quick", *calls));
+    let calls = (sent + 1) as u64;
+    wait_until("the queue is full", || port.queued() == limit && port.stats().calls.get() == calls);
     gate.open();
     assert_eq!(answers(&mut outer, 1), (1, 0));
-    assert_eq!(answers(&mut flood, 30).0, 19);
+    let ran: usize = flooding.iter_mut().zip(flood).map(|(one, calls)| answers(one, *calls).0).sum();
+    assert_eq!(ran, limit - 1);
 }

@@ -237,11 +237,10 @@ fn health_is_behind_the_same_limit_as_the_calls() {
         }
     }
     wait_until("no worker is left", || gate.inside() == 6);
-    for client in &mut busy {
-        for _ in 0..5 {
-            client.send("test.wait", &());
-        }
-    }
+    // Of five connections each: nobody has more of the queue than one more call would be.
+    let mut waiting: Vec<Raw> =
+        server.ports().iter().flat_map(|port| (0..5).map(|_| Raw::connect(port.address()))).collect();
+    waiting.iter_mut().for_each(|client| _ = client.send("test.wait", &()));
     wait_until("no place is left", || server.ports().iter().all(|port| port.queued() == 5));
     for port in server.ports() {
         let mut client = Raw::connect(port.address());
@@ -253,8 +252,10 @@ fn health_is_behind_the_same_limit_as_the_calls() {
     }
     assert_eq!(gate.inside(), 6, "and all that while nobody was free");
     gate.open();
-    for client in &mut busy {
-        (0..8).for_each(|_| assert_eq!(client.read().expect("a reply").status(), Status::Ok));
+    for (client, calls) in
+        busy.iter_mut().map(|client| (client, 3)).chain(waiting.iter_mut().map(|client| (client, 1)))
+    {
+        (0..calls).for_each(|_| assert_eq!(client.read().expect("a reply").status(), Status::Ok));
     }
 }
 

@@ -1,8 +1,10 @@
 //! Frames that a listener answers itself, without a worker: they cost their connection its turn and its allowance, so
-//! that who sends nothing else takes nothing from its neighbours and is told off in the end.
-#![cfg(feature = "server")]
+//! that who sends nothing else takes nothing from its neighbours and is told off in the end. Nobody is told off for calls
+//! that the server's load has refused.
+#![cfg(all(feature = "cli", feature = "server"))]
 
 mod common;
+mod process;
 
 use boneyard::Method;
 use boneyard::server::RunningServer;
@@ -12,6 +14,8 @@ use boneyard::wire::{Flags, Kind};
 use common::bystander::Bystander;
 use common::gate::Gate;
 use common::*;
+use process::{Directory, Running, command, on_free_port};
+use rustix::process::Signal;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -106,6 +110,78 @@ fn refusals_beside_calls_that_are_let_in_are_not_put_off() {
     let stats = server.ports()[0].stats();
     assert!(stats.answered(Status::SessionLimit) > 1_000);
     assert_eq!((stats.put_off.get(), stats.closed_for(CloseReason::Abusive)), (0, 0));
+}
+
+/// Who calls a server whose queue is full for much longer than abuse is borne is refused each time and never told off;
+/// but it is read no faster than some rate, so that it costs its neighbours little.
+#[test]
+fn who_is_refused_for_load_alone_is_put_off_and_never_told_off() {
+    const CALLS: usize = 20_000;
+    let gate = Arc::<Gate>::default();
+    let server = start("Server_Queue_Limit=1\nServer_Pool_Tasks=1\nServer_Max_Concurrent_Trans=1", &gate);
+    let mut client = Raw::connect(server.ports()[0].address());
+    client.send("test.wait", &());
+    wait_until("the worker is busy", || gate.inside() == 1);
+    client.send("test.wait", &());
+    wait_until("the queue is full", || server.ports()[0].queued() == 1);
+    let number = client.number("test.wait");
+    let mut sender = client.stream.try_clone().unwrap();
+    let batch = call_frame(7, number, Flags::NONE, 0, b"").repeat(100);
+    let sending = std::thread::spawn(move || {
+        for _ in 0..CALLS / 100 {
+            sender.write_all(&batch).unwrap();
+        }
+    });
+    for n in 0..CALLS {
+        let answer = client.read().expect("a refusal");
+        assert_eq!((answer.header.kind, answer.status()), (Kind::Reply, Status::QueueFull), "{n}");
+    }
+    sending.join().unwrap();
+    let stats = server.ports()[0].stats();
+    assert!(stats.put_off.get() > 0);
+    assert_eq!(stats.closed_for(CloseReason::Abusive), 0);
+    gate.open();
+    for _ in 0..2 {
+        assert_eq!(client.read().expect("a reply").status(), Status::Ok);
+    }
+}
+
+/// Connections that keep below what one read has answered, but are many, are read a few at a time: who sends little
+/// comes before them. All is there at once, since the server is suspended meanwhile.
+#[test]
+fn many_that_ask_for_much_come_after_who_asks_for_little() {
+    const PEERS: usize = 200;
+    const PINGS: usize = 60;
+    let directory = Directory::new();
+    let file = directory.file("server.ini", &on_free_port("Server_Max_Connects_Per_Minute=0"));
+    let running = Running::start(command(env!("CARGO_BIN_EXE_boneyard")).arg("serve").arg(&file));
+    let address = running.address().parse().unwrap();
+    let pings = frame(Kind::Ping, 0, 1, b"").repeat(PINGS);
+    let pongs =
+        |peer: &mut Raw| (0..PINGS).for_each(|_| assert_eq!(peer.read().unwrap().header.kind, Kind::Pong));
+    // The answer comes before most of theirs; where the machine has not run this thread at the time, again.
+    wait_until("who sends little comes first", || {
+        let mut peers: Vec<Raw> = (0..PEERS).map(|_| Raw::connect(address)).collect();
+        let mut quiet = Raw::connect(address);
+        for peer in &mut peers {
+            peer.stream.write_all(&pings).unwrap();
+            pongs(peer);
+        }
+        running.signal(Signal::STOP);
+        peers.iter_mut().for_each(|peer| peer.stream.write_all(&pings).unwrap());
+        quiet.stream.write_all(&frame(Kind::Ping, 0, 1, b"")).unwrap();
+        running.signal(Signal::CONT);
+        assert_eq!(quiet.read().expect("a Pong").header.kind, Kind::Pong);
+        let has_answers = |peer: &&Raw| {
+            peer.stream.set_nonblocking(true).unwrap();
+            let any = peer.stream.peek(&mut [0]).is_ok();
+            peer.stream.set_nonblocking(false).unwrap();
+            any
+        };
+        let answered = peers.iter().filter(has_answers).count();
+        peers.iter_mut().for_each(pongs);
+        answered < PEERS / 2
+    });
 }
 
 /// What is put off is not the peer's time: a frame that it has sent half of meanwhile is not slow.

@@ -9,7 +9,7 @@ use process::*;
 use rustix::process::{Signal, geteuid};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -256,17 +256,64 @@ fn another_user_of_the_machine_only_looks() {
     let mut asks = command("python3");
     let said = run(stranger(asks.args(["-c", python, path])).unwrap());
     assert!(said.out.contains(" 403 "), "{said:?}");
-    // Nor does root trust a socket at which somebody else listens.
-    let theirs = served.directory.path().join("theirs");
-    std::fs::set_permissions(served.directory.path(), PermissionsExt::from_mode(0o777)).unwrap();
-    let python = "import socket,sys\ns=socket.socket(socket.AF_UNIX)\ns.bind(sys.argv[1])\ns.listen()\n\
-                  sys.stderr.write('listens\\n')\nc,_=s.accept()\nsys.stderr.write('heard %r\\n'%c.recv(99))";
+}
+
+/// Who listens on a socket at this path as this user, and says what it hears first.
+fn listen_as(user: u32, path: &Path) -> Running {
+    let python = "import os,socket,sys\ns=socket.socket(socket.AF_UNIX)\ns.bind(sys.argv[1])\n\
+                  os.chmod(sys.argv[1],0o666)\ns.listen()\nsys.stderr.write('listens\\n')\n\
+                  c,_=s.accept()\nsys.stderr.write('heard %r\\n'%c.recv(9))";
     let mut listens = command("python3");
-    let listener = Running::start(stranger(listens.args(["-c", python]).arg(&theirs)).unwrap());
+    let listener = Running::start(listens.args(["-c", python]).arg(path).uid(user).gid(user));
     listener.line("listens");
-    let said = run(&mut console(theirs.to_str().unwrap(), look));
-    assert!(said.code == Some(1) && said.err.contains("user 65534 listens there"), "{said:?}");
+    listener
+}
+
+#[test]
+fn a_user_asks_nobody_at_a_socket_but_itself_and_root_while_root_asks_whoever_listens() {
+    if !geteuid().is_root() {
+        return eprintln!("skipped: only root runs something as another user");
+    }
+    let directory = Directory::new();
+    std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    let look = |path: &Path| console(path.to_str().unwrap(), "show server");
+    let path = directory.path().join("another");
+    let listener = listen_as(65533, &path);
+    let said = run(stranger(&mut look(&path)).unwrap());
+    assert!(said.code == Some(1) && said.err.contains("user 65533 listens there"), "{said:?}");
     listener.line("heard b''");
+    let path = directory.path().join("any");
+    let listener = listen_as(65534, &path);
+    let said = run(&mut look(&path));
+    assert_eq!(said.code, Some(4), "it ends without an answer: {said:?}");
+    listener.line("heard b'GET /sock");
+}
+
+#[test]
+fn root_commands_the_server_of_another_user() {
+    if !geteuid().is_root() {
+        return eprintln!("skipped: only root runs a server as another user");
+    }
+    let directory = Directory::new();
+    let lines = on_free_port("Admin_Address=127.0.0.1:0\nServer_Pool_Tasks=2");
+    let file = directory.file("server.ini", &lines);
+    for path in [directory.path(), &file] {
+        chown(path, Some(65534), Some(65534)).unwrap();
+    }
+    let mut server = Running::start(stranger(command(BONEYARD).arg("serve").arg(&file)).unwrap());
+    let line = server.line("Admin server at http://");
+    let address = line.split_once("http://").unwrap().1.trim_end_matches('/').to_owned();
+    let socket = directory.path().join("server.ini.admin");
+    assert_eq!(std::fs::symlink_metadata(&socket).unwrap().uid(), 65534);
+    for (place, limit) in [address.as_str(), socket.to_str().unwrap()].into_iter().zip(3..) {
+        let said = run(&mut console(place, &format!("set config server_max_concurrent_trans={limit}")));
+        assert_eq!((said.code, said.err.as_str()), (Some(0), ""), "{place}: {said:?}");
+        server.line(&format!("by=unix:0 command=set config server_max_concurrent_trans={limit}"));
+    }
+    let mut here = command(BONEYARD);
+    let said = run(here.current_dir(directory.path()).args(["console", "-c", "quit"]));
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(server.wait(), Some(0));
 }
 
 #[test]

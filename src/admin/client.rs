@@ -1,7 +1,7 @@
 //! Asks an admin server, for the console and for `boneyard top`: at its address or over its Unix socket.
 //!
 //! Whoever is asked is not trusted: an answer has a bound, the token is sent only to one who has asked for it as an
-//! admin server does, and over a socket nothing is sent unless this user or root listens there.
+//! admin server does, and over a socket nothing is sent unless this user or root listens there, or this user is root.
 
 use super::gate::{ROOT, TOKEN_REALM};
 use super::routes::{CONSOLE, Identity};
@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::{Builder, Runtime};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 /// Longest answer, in bytes. That of a server with many ports and methods is a megabyte.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
@@ -73,24 +73,27 @@ impl Asker {
         Asker::of(Place::Tcp(address.to_owned()), token, patience)
     }
 
-    /// Asks over the Unix socket at this path, if an admin server listens there, as this user or root.
+    /// Asks over the Unix socket at this path, if an admin server listens there, as this user or root; root asks
+    /// whoever listens.
     ///
     /// # Errors
-    /// It does not.
+    /// As [`Asker::get`]; [`is_nobody`] tells whether nobody listens there.
     pub fn over_socket(path: &Path, patience: Duration) -> Result<Asker> {
         let asker = Asker::of(Place::Unix(path.to_owned()), None, patience)?;
-        match asker.socket()? {
+        match asker.socket(asker.deadline())? {
             Some(_) => Ok(asker),
-            None => Err(Error::other(format!("{} is not the socket of an admin server", path.display()))),
+            None => Err(unconnected("that is not the socket of an admin server")),
         }
     }
 
     /// Asks the server that this one asks over its Unix socket, with so much patience, where that can be; `None`: it
-    /// says of none, or another listens there, or nobody whom this user trusts.
+    /// says of none, or another listens there, or nobody whom this user trusts. To find out takes as long as one answer
+    /// of this one may take.
     pub fn by_its_socket(&self, patience: Duration) -> Option<Asker> {
-        let told = self.socket().ok().flatten()?;
-        let asker = Asker::over_socket(&told.path, patience).ok()?;
-        (asker.socket().ok().flatten()? == told).then_some(asker)
+        let deadline = self.deadline();
+        let told = self.socket(deadline).ok().flatten()?;
+        let asker = Asker::of(Place::Unix(told.path.clone()), None, patience).ok()?;
+        (asker.socket(deadline).ok().flatten()? == told).then_some(asker)
     }
 
     fn of(place: Place, token: Option<String>, patience: Duration) -> Result<Asker> {
@@ -98,9 +101,14 @@ impl Asker {
         Ok(Asker { place, token, sends_token: Cell::new(false), patience, runtime })
     }
 
+    /// When the patience of a question that begins now is over.
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.patience
+    }
+
     /// What the server says its Unix socket is; `None`: it has none, or does not say.
-    fn socket(&self) -> Result<Option<Identity>> {
-        let answer = self.ask(("/socket", None), false)?;
+    fn socket(&self, deadline: Instant) -> Result<Option<Identity>> {
+        let answer = self.ask(("/socket", None), false, deadline)?;
         let lines = answer.text.strip_suffix('\n').and_then(|lines| lines.rsplit_once('\n'));
         let identity = lines
             .map(|(path, instance)| Identity { path: PathBuf::from(path), instance: instance.to_owned() })
@@ -114,7 +122,7 @@ impl Asker {
     /// [`ErrorKind::NotConnected`]: there is no connection, and nothing was asked. Any other: no answer, or not in
     /// time, or one without end. An answer that says no is an [`Answer`].
     pub fn get(&self, path: &str) -> Result<Answer> {
-        self.ask((path, None), true)
+        self.ask((path, None), true, self.deadline())
     }
 
     /// What a command of the console says.
@@ -122,43 +130,45 @@ impl Asker {
     /// # Errors
     /// As [`Asker::get`].
     pub fn command(&self, line: &str) -> Result<Answer> {
-        self.ask(("/console", Some(line)), true)
+        self.ask(("/console", Some(line)), true, self.deadline())
     }
 
-    fn ask(&self, question: Question<'_>, may_send_token: bool) -> Result<Answer> {
+    /// All of it by `deadline`: connecting, and asking again with the token.
+    fn ask(&self, question: Question<'_>, may_send_token: bool, deadline: Instant) -> Result<Answer> {
         let request = |token| request(&self.place, question, token);
         let token = || self.token.as_deref().filter(|_| may_send_token && self.sends_token.get());
         self.runtime.block_on(async {
-            let (answer, asks) = self.exchange(request(token())?).await?;
+            let (answer, asks) = self.exchange(request(token())?, deadline).await?;
             if !asks || token().is_some() || !may_send_token || self.token.is_none() {
                 return Ok(answer);
             }
             self.sends_token.set(true);
-            Ok(self.exchange(request(token())?).await?.0)
+            Ok(self.exchange(request(token())?, deadline).await?.0)
         })
     }
 
     /// One request and its answer, and whether that asks for a token.
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(Answer, bool)> {
+    async fn exchange(&self, request: Request<Full<Bytes>>, deadline: Instant) -> Result<(Answer, bool)> {
         let late = |_| Error::new(ErrorKind::TimedOut, "no answer in time");
         let silent = |_| unconnected("it does not answer");
         match &self.place {
             Place::Tcp(address) => {
-                let connecting = timeout(self.patience, TcpStream::connect(address)).await;
+                let connecting = timeout_at(deadline, TcpStream::connect(address)).await;
                 let stream = connecting.map_err(silent)?.map_err(unconnected)?;
                 refuse_own_end(&stream).map_err(unconnected)?;
-                timeout(self.patience, exchange(stream, request)).await.map_err(late)?
+                timeout_at(deadline, exchange(stream, request)).await.map_err(late)?
             }
             Place::Unix(path) => {
-                let connecting = timeout(self.patience, UnixStream::connect(path)).await;
+                let connecting = timeout_at(deadline, UnixStream::connect(path)).await;
                 let stream = connecting.map_err(silent)?.map_err(unconnected)?;
-                // Who listens, as the system knows it: whoever could make a file there is not asked.
-                let user = stream.peer_cred().map_err(unconnected)?.uid();
-                if user != geteuid().as_raw() && user != ROOT {
+                // Who listens, as the system knows it: whoever could make a file there is not asked. Root asks anybody:
+                // no token goes over a socket, the answer has a bound, and servers often have a user of their own.
+                let (user, own) = (stream.peer_cred().map_err(unconnected)?.uid(), geteuid().as_raw());
+                if user != own && user != ROOT && own != ROOT {
                     let wrong = format!("user {user} listens there, who is neither this one nor root");
                     return Err(unconnected(wrong));
                 }
-                timeout(self.patience, exchange(stream, request)).await.map_err(late)?
+                timeout_at(deadline, exchange(stream, request)).await.map_err(late)?
             }
         }
     }
@@ -184,6 +194,18 @@ fn request(place: &Place, question: Question<'_>, token: Option<&str>) -> Result
         request.headers_mut().insert(AUTHORIZATION, bearer);
     }
     Ok(request)
+}
+
+/// Was there no connection because nobody listens? Any other error may be that of a server that does, but is busy or
+/// someone else's.
+pub fn is_nobody(error: &Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<Error>());
+    error.kind() == ErrorKind::NotConnected
+        && cause.is_some_and(|cause| {
+            // The last: the path is too long for a socket.
+            use ErrorKind::{ConnectionRefused, InvalidInput, NotFound};
+            matches!(cause.kind(), NotFound | ConnectionRefused | InvalidInput)
+        })
 }
 
 fn unconnected(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {

@@ -41,14 +41,20 @@ impl fmt::Debug for Token {
 }
 
 impl Token {
-    /// The first line of a file that its owner alone can read. Blocks on the disk.
+    /// The first line of a file of this process's user or of root, who alone can read it. Blocks on the disk.
     ///
     /// # Errors
     /// What is wrong with it, in words.
     pub fn read(path: &Path) -> Result<Token, String> {
         let unreadable = |error: Error| format!("cannot be read ({error})");
         let file = files::open(path).map_err(unreadable)?;
-        let mode = file.metadata().map_err(unreadable)?.mode() & 0o777;
+        let about = file.metadata().map_err(unreadable)?;
+        let (mode, owner) = (about.mode() & 0o777, about.uid());
+        if owner != geteuid().as_raw() && owner != ROOT {
+            return Err(format!(
+                "it belongs to user {owner}, who is neither the server's own nor root; chown it"
+            ));
+        }
         if mode & 0o077 != 0 {
             return Err(format!(
                 "others than its owner can read or change it (mode {mode:04o}); chmod 600 it"

@@ -21,7 +21,6 @@ mod unix;
 pub use gate::Token;
 pub use unix::UnixSocket;
 
-use crate::config::ListenAddress;
 use crate::insight::{Insight, Refusal};
 use crate::service::ClientId;
 use crate::sync::Arc;
@@ -80,8 +79,8 @@ const TOO_SLOW: &str = "HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncon
 /// Where an admin server listens.
 #[derive(Debug)]
 pub struct Doors {
-    /// `Admin_Address`.
-    pub tcp: Option<TcpListener>,
+    /// `Admin_Address`: one for each of its addresses, which do not block.
+    pub tcp: Vec<TcpListener>,
     /// `Admin_Socket`.
     pub unix: Option<UnixSocket>,
 }
@@ -95,22 +94,6 @@ pub struct AdminServer {
 }
 
 impl AdminServer {
-    /// Takes the address. What is reached from other machines asks for a token.
-    ///
-    /// # Errors
-    /// The address cannot be had; or it can be reached from other machines and nobody has said that it may
-    /// (`PermissionDenied`).
-    pub fn bind(address: &ListenAddress, guarded: bool) -> std::io::Result<TcpListener> {
-        let listener = TcpListener::bind((address.host.as_str(), address.port))?;
-        listener.set_nonblocking(true)?;
-        let ip = listener.local_addr()?.ip();
-        if !guarded && !ip.to_canonical().is_loopback() {
-            let wrong = format!("other machines reach {ip}, which needs Admin_Token_File");
-            return Err(std::io::Error::new(std::io::ErrorKind::PermissionDenied, wrong));
-        }
-        Ok(listener)
-    }
-
     /// Answers from now on. Who knows the token, or is the server's own user or root at the Unix socket, may do
     /// everything; without a token others may look. `name` is what the server goes by; peers are given so long to send
     /// a head, to send a body, and to take an answer.
@@ -123,7 +106,7 @@ impl AdminServer {
         patience: Duration,
         insight: Arc<Insight>,
     ) -> std::io::Result<AdminServer> {
-        let address = doors.tcp.as_ref().map(TcpListener::local_addr).transpose()?;
+        let address = doors.tcp.first().map(TcpListener::local_addr).transpose()?;
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (over, end) = oneshot::channel();
         let desk = Arc::new(Desk {
@@ -139,7 +122,7 @@ impl AdminServer {
         Ok(AdminServer { address, over: Some(over), thread: Some(thread) })
     }
 
-    /// Where it listens; `None`: at its Unix socket alone.
+    /// Where it listens, the first of its addresses; `None`: at its Unix socket alone.
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
     }
@@ -159,10 +142,8 @@ fn run(runtime: Runtime, Doors { tcp, unix }: Doors, desk: Arc<Desk>, end: onesh
     runtime.block_on(async move {
         let farewells = Arc::new(Semaphore::new(FAREWELLS_MAX));
         let mut serving = Vec::new();
-        if let Some(listener) = tcp {
-            let hall = Hall::new(CONNECTIONS_MAX, &farewells, &desk);
-            serving.push(tokio::spawn(serve_tcp(listener, hall)));
-        }
+        let hall = Arc::new(Hall::new(CONNECTIONS_MAX, &farewells, &desk));
+        serving.extend(tcp.into_iter().map(|listener| tokio::spawn(serve_tcp(listener, Arc::clone(&hall)))));
         if let Some(listener) = listener {
             let hall = Hall::new(SOCKET_CONNECTIONS_MAX, &farewells, &desk);
             serving.push(tokio::spawn(serve_unix(listener, hall)));
@@ -183,14 +164,14 @@ fn identity(unix: &UnixSocket) -> std::io::Result<Identity> {
     Ok(Identity { path: unix.path().to_path_buf(), instance })
 }
 
-/// What connections at one address have in common.
+/// What connections at `Admin_Address`, or at `Admin_Socket`, have in common.
 struct Hall {
     places: Arc<Places>,
     farewells: Arc<Semaphore>,
     desk: Arc<Desk>,
 }
 
-async fn serve_tcp(listener: TcpListener, hall: Hall) {
+async fn serve_tcp(listener: TcpListener, hall: Arc<Hall>) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return log::error!("the admin server cannot be served: {error}"),
@@ -290,7 +271,7 @@ where
     });
     let ended = ended.await;
     let parts = connection.into_parts();
-    let stream = parts.io.into_inner();
+    let mut stream = parts.io.into_inner();
     let refusal = match ended {
         None => {
             visits.went();
@@ -312,6 +293,17 @@ where
         // It closed, or was closed after its last answer.
         Some(_) => None,
     };
-    part(stream, refusal).await;
+    // It keeps its place while it parts, which another may need.
+    let displaced = {
+        let mut parting = std::pin::pin!(part(&mut stream, refusal));
+        let ended = std::future::poll_fn(|cx| match Pin::new(&mut leave).poll(cx) {
+            Poll::Ready(_) => Poll::Ready(true),
+            Poll::Pending => parting.as_mut().poll(cx).map(|()| false),
+        });
+        ended.await
+    };
     visits.went();
+    if displaced {
+        let_go(stream, None, farewells).await;
+    }
 }

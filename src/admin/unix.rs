@@ -40,12 +40,7 @@ impl UnixSocket {
     /// # Errors
     /// The path is too long (`InvalidInput`) or taken (`AddrInUse`, `AlreadyExists`), or the system says no.
     pub fn bind(path: &Path) -> Result<UnixSocket> {
-        let path = std::path::absolute(path)?;
-        let length = path.as_os_str().len();
-        if length > SOCKET_PATH_BYTES_MAX {
-            let wrong = format!("the path has {length} bytes, a socket's at most {SOCKET_PATH_BYTES_MAX}");
-            return Err(Error::new(ErrorKind::InvalidInput, wrong));
-        }
+        let path = whole(path)?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         // On Linux the file is made with the mode of the socket, so there is no instant at which it has another. Where
         // the system does not take that, it is changed below, before anything listens.
@@ -53,7 +48,8 @@ impl UnixSocket {
         let address = SockAddr::unix(&path)?;
         match socket.bind(&address) {
             Err(error) if error.kind() == ErrorKind::AddrInUse => {
-                remove_stale(&path, &address)?;
+                stale(&path, &address)?;
+                fs::remove_file(&path)?;
                 socket.bind(&address)?;
             }
             bound => bound?,
@@ -68,14 +64,41 @@ impl UnixSocket {
         Ok(UnixSocket { listener: socket.into(), file })
     }
 
+    /// Whether [`UnixSocket::bind`] could listen at this path, as far as can be told without it: nothing is made and
+    /// nothing removed.
+    ///
+    /// # Errors
+    /// Those of [`UnixSocket::bind`].
+    pub fn could_bind(path: &Path) -> Result<()> {
+        use rustix::fs::{Access, access};
+        let path = whole(path)?;
+        match stale(&path, &SockAddr::unix(&path)?) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        Ok(access(folder, Access::WRITE_OK | Access::EXEC_OK)?)
+    }
+
     /// Where it listens.
     pub fn path(&self) -> &Path {
         &self.file.path
     }
 }
 
-/// Removes the socket of a server that is gone.
-fn remove_stale(path: &Path, address: &SockAddr) -> Result<()> {
+/// The path from the root, where it is not too long.
+fn whole(path: &Path) -> Result<PathBuf> {
+    let path = std::path::absolute(path)?;
+    let length = path.as_os_str().len();
+    if length > SOCKET_PATH_BYTES_MAX {
+        let wrong = format!("the path has {length} bytes, a socket's at most {SOCKET_PATH_BYTES_MAX}");
+        return Err(Error::new(ErrorKind::InvalidInput, wrong));
+    }
+    Ok(path)
+}
+
+/// Fails unless the socket of a server that is gone is there.
+fn stale(path: &Path, address: &SockAddr) -> Result<()> {
     if !fs::symlink_metadata(path)?.file_type().is_socket() {
         let wrong = "something that is no socket is there";
         return Err(Error::new(ErrorKind::AlreadyExists, wrong));
@@ -84,7 +107,7 @@ fn remove_stale(path: &Path, address: &SockAddr) -> Result<()> {
     // The server there may have stopped to take connections in.
     probe.set_nonblocking(true)?;
     match probe.connect(address) {
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(()),
         Err(error) if error.kind() != ErrorKind::WouldBlock => Err(error),
         _ => Err(Error::new(ErrorKind::AddrInUse, "another server listens there")),
     }
@@ -118,7 +141,12 @@ mod tests {
     fn a_stale_socket_is_replaced_and_nothing_else() {
         let folder = folder("stale");
         let path = folder.join("server.ini.admin");
-        let kind = |path: &Path| UnixSocket::bind(path).map(drop).map_err(|error| error.kind());
+        let kind = |path: &Path| {
+            let could = UnixSocket::could_bind(path).map_err(|error| error.kind());
+            assert_eq!(UnixSocket::bind(path).map(drop).map_err(|error| error.kind()), could);
+            could
+        };
+        assert_eq!((UnixSocket::could_bind(&path).is_ok(), path.exists()), (true, false), "nothing is made");
         let first = UnixSocket::bind(&path).unwrap();
         let mode = fs::symlink_metadata(&path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode, first.path()), (MODE, path.as_path()));
@@ -128,6 +156,11 @@ mod tests {
         assert!(!path.exists(), "gone with its server");
         // A server that was killed leaves its socket.
         drop(UnixListener::bind(&path).unwrap());
+        assert_eq!(
+            (UnixSocket::could_bind(&path).is_ok(), path.exists()),
+            (true, true),
+            "nothing is removed"
+        );
         let second = UnixSocket::bind(&path).unwrap();
         // Another takes the path: it is not removed.
         fs::remove_file(&path).unwrap();
@@ -139,6 +172,7 @@ mod tests {
         fs::write(&path, "mine").unwrap();
         assert_eq!(kind(&path), Err(ErrorKind::AlreadyExists));
         assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
+        assert_eq!(kind(&folder.join("none/socket")), Err(ErrorKind::NotFound));
         let long = folder.join("x".repeat(SOCKET_PATH_BYTES_MAX));
         assert_eq!(kind(&long), Err(ErrorKind::InvalidInput));
         fs::remove_dir_all(&folder).unwrap();

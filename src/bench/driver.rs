@@ -5,6 +5,8 @@ use super::outcome::{Count, Outcome};
 use super::pacing::Arrivals;
 use super::{BenchError, Pace, Plan, Target};
 use crate::net::refuse_own_end;
+use crate::service::nearest::nearest;
+use crate::service::{Fault, Status};
 use crate::wire::body::{Hello, Welcome};
 use crate::wire::limits::{CALL_PRELUDE_BYTES, CONTROL_BODY_BYTES_MAX, HEADER_BYTES};
 use crate::wire::{CallPrelude, Codec, Flags, Header, Kind, Preface};
@@ -197,14 +199,34 @@ fn greet(stream: &mut TcpStream, method: &str) -> Result<u16, BenchError> {
     let mut head = [0; HEADER_BYTES];
     stream.read_exact(&mut head)?;
     let header = Header::read(&head).map_err(|e| failed(&e))?;
-    if header.kind != Kind::Welcome || header.body_bytes as usize > CONTROL_BODY_BYTES_MAX {
+    let is_answer = matches!(header.kind, Kind::Welcome | Kind::GoAway);
+    if !is_answer || header.body_bytes as usize > CONTROL_BODY_BYTES_MAX {
         return Err(failed(&format!("a {:?} of {} bytes", header.kind, header.body_bytes)));
     }
     let mut body = vec![0; header.body_bytes as usize];
     stream.read_exact(&mut body)?;
+    if header.kind == Kind::GoAway {
+        let fault: Fault = Codec::Bincode.decode(&body).map_err(|e| failed(&e))?;
+        return Err(refused(header.code, &fault));
+    }
     let welcome: Welcome = Codec::Bincode.decode(&body).map_err(|e| failed(&e))?;
     let entry = welcome.methods.iter().find(|entry| entry.name == method);
-    entry.map(|entry| entry.number).ok_or_else(|| BenchError::UnknownMethod(method.to_owned()))
+    entry.map(|entry| entry.number).ok_or_else(|| {
+        let names = welcome.methods.iter().map(|entry| entry.name.as_str());
+        BenchError::UnknownMethod {
+            name: method.to_owned(),
+            nearest: nearest(method, names).map(str::to_owned),
+        }
+    })
+}
+
+/// A GoAway in place of the Welcome.
+fn refused(code: u16, Fault { retry_after_ms, message, .. }: &Fault) -> BenchError {
+    let status =
+        Status::from_code(code).map_or_else(|| format!("status {code}"), |status| format!("{status:?}"));
+    let later =
+        if *retry_after_ms > 0 { format!("; try again in {retry_after_ms} ms") } else { String::new() };
+    BenchError::Refused(format!("{status}: {message}{later}"))
 }
 
 fn call(number: u16, codec: Codec, arguments: &[u8], deadline: Option<Duration>) -> Vec<u8> {

@@ -14,6 +14,7 @@ mod pacing;
 
 pub use outcome::{Latency, Outcome};
 
+use crate::service::nearest::suggestion;
 use crate::wire::Codec;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -76,8 +77,16 @@ pub enum BenchError {
     #[error("{0}")]
     System(#[from] std::io::Error),
     /// The server has no such method.
-    #[error("the server has no method {0}")]
-    UnknownMethod(String),
+    #[error("the server has no method {name:?}{}", suggestion(nearest.as_deref()))]
+    UnknownMethod {
+        /// What was asked for.
+        name: String,
+        /// The method of the server whose name is nearest, if one is near.
+        nearest: Option<String>,
+    },
+    /// The server takes no connection, and says why.
+    #[error("the server takes no connection: {0}")]
+    Refused(String),
     /// The server does not speak the protocol, or closed before it said so.
     #[error("the server's greeting: {0}")]
     Greeting(String),

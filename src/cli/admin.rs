@@ -1,11 +1,11 @@
 //! Where an admin server is, and the token it asks for: what the commands that speak to one have in common.
 
 use super::{Exit, say};
-use crate::admin::client::Asker;
-use crate::config::{ADMIN_PORT, Config};
+use crate::admin::client::{Asker, is_nobody};
+use crate::config::{ADMIN_PORT, AdminSocket, Config};
+use crate::files;
 use clap::Args;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,8 +24,9 @@ const SOCKET_WAIT_MAX: Duration = Duration::from_secs(2);
 pub(super) struct Admin {
     /// host:port, a host, or a port of this machine alone: the server's Admin_Address; or the path of its Admin_Socket.
     ///
-    /// Without it: the socket of the server of ./server.ini, if that runs, else 127.0.0.1:1353. A server of this
-    /// machine is asked for its socket, which is used where this user is the server's own or root.
+    /// Without it: the server of ./server.ini, at its Admin_Socket, or at its Admin_Address if nobody listens at the
+    /// socket; 127.0.0.1:1353 where there is no such file. A server of this machine is asked for its socket, which is
+    /// used where this user is the server's own or root.
     #[arg(value_name = "ADDR")]
     address: Option<String>,
     /// File whose first line is the token that the server asks for (Admin_Token_File).
@@ -33,35 +34,30 @@ pub(super) struct Admin {
     token_file: Option<PathBuf>,
 }
 
+/// Someone who asks, and what the place is called.
+type Found = (Asker, String);
+
 impl Admin {
-    /// Someone who asks there, and waits at most so long; and what the place is called.
-    pub(super) fn asker(&self, patience: Duration) -> Result<(Asker, String), Exit> {
+    /// Someone who asks there, and waits at most so long for each answer.
+    pub(super) fn asker(&self, patience: Duration) -> Result<Found, Exit> {
         let token = self.token_file.as_deref().map(token).transpose()?;
         let cannot = |error| {
             say(&format!("cannot make a poll: {error}"));
             Exit::Surroundings
         };
-        let wait = patience.min(SOCKET_WAIT_MAX);
-        let socket = match &self.address {
+        let address = match &self.address {
             Some(path) if path.contains('/') => {
-                let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
-                let asker = Asker::over_socket(&path, patience);
-                return asker.map(|asker| (asker, path.display().to_string())).map_err(|error| {
-                    say(&format!("no connection to the admin server at {}: {error}", path.display()));
-                    Exit::Surroundings
-                });
+                let (asker, path) = over_socket(Path::new(path), patience);
+                return asker.map_err(|error| say_silence(&error, &path)).map(|asker| (asker, path));
             }
-            Some(_) => None,
-            None => socket_of(Path::new(super::FILE)),
+            Some(text) => address(text),
+            None => match by_file(Path::new(super::FILE), patience)? {
+                Ok(found) => return Ok(found),
+                Err(address) => address,
+            },
         };
-        if let Some(path) = socket
-            && let Ok(asker) = Asker::over_socket(&path, patience)
-        {
-            return Ok((asker, path.display().to_string()));
-        }
-        let address = address(self.address.as_deref().unwrap_or(DEFAULT_ADDRESS));
         if is_of_this_machine(&address) {
-            let asks = Asker::new(&address, None, wait).map_err(cannot)?;
+            let asks = Asker::new(&address, None, patience.min(SOCKET_WAIT_MAX)).map_err(cannot)?;
             if let Some(asker) = asks.by_its_socket(patience) {
                 return Ok((asker, address));
             }
@@ -70,10 +66,52 @@ impl Admin {
     }
 }
 
-/// The socket of a server with this settings file.
-fn socket_of(file: &Path) -> Option<PathBuf> {
-    let config = Config::load(file, 1).ok()?;
-    std::path::absolute(config.admin_socket.value.path(Some(file))?).ok()
+/// Says that an admin server was not reached, or did not answer.
+pub(super) fn say_silence(error: &io::Error, place: &str) -> Exit {
+    let (what, exit) = match error.kind() {
+        ErrorKind::NotConnected => ("no connection to", Exit::Surroundings),
+        _ => ("no answer from", Exit::NoAnswer),
+    };
+    say(&format!("{what} the admin server at {place}: {error}"));
+    exit
+}
+
+fn over_socket(path: &Path, patience: Duration) -> (io::Result<Asker>, String) {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    (Asker::over_socket(&path, patience), path.display().to_string())
+}
+
+/// The server of a settings file, over its socket; or the address to ask at instead (`Err`). Only when it is certain that
+/// no server listens at the socket: at the address may be another one, which a command is not meant for.
+fn by_file(file: &Path, patience: Duration) -> Result<Result<Found, String>, Exit> {
+    if matches!(file.try_exists(), Ok(false)) {
+        return Ok(Err(DEFAULT_ADDRESS.to_owned()));
+    }
+    let read = Config::load(file, 1);
+    // A file that is wrong now may have been right when its server began, and then most likely had the default.
+    let socket = read.as_ref().map_or(&AdminSocket::Auto, |config| &config.admin_socket.value);
+    let path = socket.path(Some(file));
+    if let Some(path) = &path {
+        match over_socket(path, patience) {
+            (Ok(asker), path) => return Ok(Ok((asker, path))),
+            (Err(error), _) if is_nobody(&error) => {}
+            (Err(error), path) => return Err(say_silence(&error, &path)),
+        }
+    }
+    let (file, nobody) =
+        (file.display(), path.map(|path| format!("nobody listens at {}, and ", path.display())));
+    let nobody = nobody.unwrap_or_default();
+    match read.map(|config| config.admin_address.value) {
+        Ok(Some(address)) => Ok(Err(address.to_string())),
+        Ok(None) => {
+            say(&format!("no connection to the server of {file}: {nobody}it has no Admin_Address"));
+            Err(Exit::Surroundings)
+        }
+        Err(errors) => {
+            say(&format!("{nobody}{file} does not say where its server is; give its address:\n{errors}"));
+            Err(Exit::Given)
+        }
+    }
 }
 
 fn is_of_this_machine(address: &str) -> bool {
@@ -83,14 +121,14 @@ fn is_of_this_machine(address: &str) -> bool {
 }
 
 fn token(file: &Path) -> Result<String, Exit> {
-    let mut line = String::new();
-    let read =
-        File::open(file).and_then(|file| BufReader::new(file.take(TOKEN_BYTES_MAX)).read_line(&mut line));
-    if let Err(error) = read {
-        say(&format!("cannot read the token in {}: {error}", file.display()));
-        return Err(Exit::Given);
+    let read = files::read(file, TOKEN_BYTES_MAX);
+    match read.and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other)) {
+        Ok(text) => Ok(text.lines().next().unwrap_or_default().trim().to_owned()),
+        Err(error) => {
+            say(&format!("cannot read the token in {}: {error}", file.display()));
+            Err(Exit::Given)
+        }
     }
-    Ok(line.trim().to_owned())
 }
 
 /// An address with its port, from one that may lack either.

@@ -2,14 +2,14 @@
 //!
 //! Knows options and how a run is shown while it goes on; the load itself is `crate::bench`.
 
+use super::plain::one_line;
 use super::{Exit, call, print, say, seconds};
 use crate::bench::{self, BenchError, Pace, Plan, Target};
-use crate::client::PORT;
+use crate::client;
 use crate::wire::Codec;
 use crate::wire::limits::BODY_BYTES_MAX;
 use clap::{Args, value_parser};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 /// Payloads, in bytes: with its length and preludes the largest still fits a frame.
@@ -21,7 +21,8 @@ const STEPS: u64 = 1000;
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
 pub(super) struct Bench {
-    /// host, host:port or [IPv6]:port; the port is 1352 where it is left out.
+    /// host, host:port or [IPv6]:port; the port is 1352 where it is left out. A link-local address has its zone:
+    /// [fe80::1%eth0]:1352.
     #[arg(value_name = "ADDR")]
     address: String,
     /// What is called. The load.* methods need Load_Service=1.
@@ -68,12 +69,14 @@ impl Bench {
             Ok(target) => target,
             Err(exit) => return exit,
         };
-        let address = match resolve(&self.address) {
-            Ok(address) => address,
-            Err(error) => {
-                say(&format!("{}: {error}", self.address));
+        // The first address of a host.
+        let address = match client::addresses(&self.address).map(|found| found.into_iter().next()) {
+            Ok(Some(address)) => address,
+            Ok(None) => {
+                say(&format!("{}: the name has no address", self.address));
                 return Exit::Surroundings;
             }
+            Err(error) => return call::say_error(&error, &self.address),
         };
         let plan = Plan {
             address,
@@ -105,12 +108,15 @@ impl Bench {
             },
             Ok(outcome) => print(&format!("{outcome}\n")),
             Err(error) => {
-                say(&format!("{}: {error}", self.address));
-                if !matches!(error, BenchError::UnknownMethod(_)) {
-                    return Exit::Surroundings;
+                say(&one_line(&format!("{}: {error}", self.address)));
+                match error {
+                    BenchError::UnknownMethod { name, nearest } => {
+                        call::say_what_there_is(program, &self.address, &name, nearest.as_deref());
+                        Exit::Given
+                    }
+                    BenchError::Refused(_) => Exit::Answer,
+                    _ => Exit::Surroundings,
                 }
-                say(&format!("`{program} methods {}` lists those it has", self.address));
-                Exit::Given
             }
         }
     }
@@ -126,16 +132,6 @@ impl Bench {
             }
         };
         Ok(Target::Method { name: self.method.clone(), codec, arguments })
-    }
-}
-
-/// The first address of a host; the port is 1352 where it is left out.
-fn resolve(text: &str) -> std::io::Result<SocketAddr> {
-    let first =
-        |mut found: std::vec::IntoIter<SocketAddr>| found.next().ok_or(std::io::ErrorKind::NotFound.into());
-    match text.to_socket_addrs() {
-        Ok(found) => first(found),
-        Err(_) => first((text.trim_matches(['[', ']']), PORT).to_socket_addrs()?),
     }
 }
 

@@ -4,8 +4,9 @@
 
 use super::plain::{self, one_line};
 use super::{Exit, json, print, print_by, say, seconds, stubs, without_mark};
-use crate::client::{Blame, Client, ClientError, ClientOptions, Times};
+use crate::client::{Blame, Client, ClientError, ClientOptions, Side, Times};
 use crate::service::builtin::{MethodSchema, ShapeTexts};
+use crate::service::nearest::{nearest, suggestion};
 use crate::wire::limits::BODY_BYTES_MAX;
 use clap::Args;
 use serde::de::IgnoredAny;
@@ -18,7 +19,7 @@ pub(super) struct Server {
     /// host, host:port or [IPv6]:port; the port is 1352 where it is left out. A link-local address has its zone:
     /// [fe80::1%eth0]:1352.
     #[arg(value_name = "ADDR")]
-    address: String,
+    pub(super) address: String,
     /// How long to wait for the answer, connecting included.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     timeout: Duration,
@@ -35,8 +36,11 @@ pub(super) struct Call {
     /// service.method
     method: String,
     /// The method's arguments; `-` reads them from standard input.
-    #[arg(default_value = "null", allow_hyphen_values = true)]
+    #[arg(default_value = "null", allow_hyphen_values = true, value_parser = no_option)]
     json: String,
+    /// What follows them; taken so that a mistyped option, not its value, is what is told.
+    #[arg(hide = true)]
+    rest: Vec<String>,
     /// Say on standard error how long the call waited in the queue, waited for a permit, and ran.
     #[arg(long)]
     times: bool,
@@ -64,6 +68,12 @@ impl Call {
             Ok(arguments) => arguments,
             Err(exit) => return exit,
         };
+        if let Some(more) = self.rest.first() {
+            say(&one_line(&format!(
+                "unexpected argument {more:?}: the arguments of a call are one JSON text"
+            )));
+            return Exit::Given;
+        }
         let client = self.server.client_that(self.wait);
         match client.and_then(|client| client.call_json_timed(&self.method, &arguments)) {
             Ok(reply) => {
@@ -80,11 +90,11 @@ impl Call {
                 }
             }
             Err(error) => {
-                let exit = say_error(&error);
+                let exit = say_error(&error, &self.server.address);
                 match &error {
                     ClientError::BadRequest(message) => point(&arguments, message),
-                    ClientError::UnknownMethod { .. } => {
-                        say(&format!("`{program} methods {}` lists those it has", self.server.address));
+                    ClientError::UnknownMethod { name, nearest } => {
+                        say_what_there_is(program, &self.server.address, name, nearest.as_deref());
                     }
                     _ => {}
                 }
@@ -102,7 +112,7 @@ impl Methods {
         match self.server.client().and_then(|client| client.methods()) {
             Ok(names) if self.json => print(&format!("{}\n", serde_json::json!(names))),
             Ok(names) => print(&names.iter().map(|name| format!("{}\n", one_line(name))).collect::<String>()),
-            Err(error) => say_error(&error),
+            Err(error) => say_error(&error, &self.server.address),
         }
     }
 }
@@ -115,7 +125,7 @@ impl Methods {
             Ok(schemas) => {
                 print(&schemas.iter().map(|(name, schema)| lines(name, schema)).collect::<String>())
             }
-            Err(error) => say_error(&error),
+            Err(error) => say_error(&error, &self.server.address),
         }
     }
 }
@@ -147,6 +157,16 @@ impl Server {
     }
 }
 
+/// Arguments that may be JSON. No JSON begins with two hyphens; an option that is mistyped does.
+fn no_option(text: &str) -> Result<String, String> {
+    let Some(option) = text.strip_prefix("--") else { return Ok(text.to_owned()) };
+    let name = option.split_once('=').map_or(option, |(name, _)| name);
+    let known = Call::augment_args(clap::Command::new("call"));
+    let names = known.get_arguments().filter_map(|argument| argument.get_long());
+    let near = nearest(name, names).map(|near| format!("--{near}"));
+    Err(format!("neither JSON nor an option{}", suggestion(near.as_deref())))
+}
+
 /// The arguments as JSON text, read from where they are and known to be JSON: the server is not troubled with less.
 pub(super) fn arguments(given: String) -> Result<String, Exit> {
     let text = if given == "-" { without_mark(read_standard_input()?) } else { given };
@@ -173,6 +193,15 @@ fn read_standard_input() -> Result<String, Exit> {
     }
 }
 
+/// What to do about a method that a server has not.
+pub(super) fn say_what_there_is(program: &str, address: &str, name: &str, nearest: Option<&str>) {
+    let is_of_load = |name: &str| name.starts_with("load.");
+    if is_of_load(name) && !nearest.is_some_and(is_of_load) {
+        say("it has the load.* methods with Load_Service=1 among its settings");
+    }
+    say(&format!("`{program} methods {address}` lists those it has"));
+}
+
 fn point(json: &str, message: &str) {
     if let Some(lines) = json::point_at(json, message) {
         say(&lines);
@@ -186,11 +215,16 @@ fn say_times(Times { queue_wait, permit_wait, run }: Times) {
 /// Did the call find nobody to be sent to?
 fn is_unconnected(error: &ClientError) -> bool {
     let lost = matches!(error, ClientError::Disconnected { may_have_run: false, .. });
-    lost || matches!(error, ClientError::Connect { .. } | ClientError::NoThread(_))
+    lost || is_too_late(error) || matches!(error, ClientError::Connect { .. } | ClientError::NoThread(_))
 }
 
-/// Says whose fault it is and what happened.
-pub(super) fn say_error(error: &ClientError) -> Exit {
+/// Was the time over before there was a connection? The only call of a client waits for nothing else before it is sent.
+fn is_too_late(error: &ClientError) -> bool {
+    matches!(error, ClientError::DeadlineExceeded { noticed: Side::Client, may_have_run: false })
+}
+
+/// Says whose fault it is and what happened to a call to this address.
+pub(super) fn say_error(error: &ClientError, address: &str) -> Exit {
     let whose = match error.blame() {
         _ if is_unconnected(error) => "no connection",
         Blame::Caller => "wrong call",
@@ -200,7 +234,11 @@ pub(super) fn say_error(error: &ClientError) -> Exit {
         Blame::Overload => "not now",
     };
     // A service's own words are one line here, so that none of them passes for a line of ours.
-    say(&format!("{whose}: {}", one_line(&error.to_string())));
+    let words = match is_too_late(error) {
+        true => format!("cannot connect to {address}: not connected in time"),
+        false => error.to_string(),
+    };
+    say(&format!("{whose}: {}", one_line(&words)));
     match error.blame() {
         Blame::Caller => Exit::Given,
         Blame::Environment if error.never_started() => Exit::Surroundings,

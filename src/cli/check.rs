@@ -35,6 +35,7 @@ fn try_start(config: &Config) -> Trial {
                 let message = format!("{taken} is taken now; a server starts once that is over");
                 trial.warnings.push(Warning { code: "address_taken", message });
             }
+            trial.warnings.extend(rehearsed.warnings);
             trial.sockets = rehearsed.sockets;
         }
         Err(error) => trial.hindrance = Some(error.to_string()),

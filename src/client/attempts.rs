@@ -4,6 +4,7 @@
 //! Knows calls before they are sent and while they are out; knows no sockets. Invariants: two attempts of a call are
 //! out at once only where its method is idempotent. Where any attempt may have run, the error told says so.
 
+use super::dial::passes;
 use super::error::ClientError;
 use super::manners::may_repeat;
 use super::options::DEADLINE;
@@ -13,6 +14,7 @@ use crate::schema::Describe;
 use crate::service::blocking;
 use crate::sync::{Arc, Condvar, Mutex};
 use crate::wire::Codec;
+use std::cell::Cell;
 use std::task::{Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -34,6 +36,9 @@ pub(super) struct Call<'a, Response> {
     pub(super) write: &'a Write<'a>,
     pub(super) decode: Decode<Response>,
     pub(super) deadline: Option<Instant>,
+    /// Did its last attempt end before there was a connection? A server that stops says Draining there, too, and to
+    /// calls of connections that it has.
+    pub(super) unconnected: Cell<bool>,
 }
 
 impl Client {
@@ -55,7 +60,7 @@ impl Client {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };
-            if self.is_waited_out(&error) {
+            if call.unconnected.get() && self.is_waited_out(&error) {
                 match self.await_server(error.clone(), call.deadline, go_on) {
                     Ok(()) => {
                         before = Some(graver(before, error));
@@ -77,9 +82,9 @@ impl Client {
         }
     }
 
-    /// Is this error that of a server which is not there, and is that waited out?
+    /// Does this error of an attempt to connect say that the server may soon be there, and is that waited out?
     pub(super) fn is_waited_out(&self, error: &ClientError) -> bool {
-        self.shared.manners.waits() && self.shared.dialer.is_absence(error)
+        self.shared.manners.waits() && passes(error)
     }
 
     /// Waits until there is a connection again, after an attempt to make one that failed with `error`.

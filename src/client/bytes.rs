@@ -7,6 +7,7 @@ use super::error::ClientError;
 use super::pending::{Decode, Pending, Reply};
 use super::{Client, json_text};
 use crate::wire::{Codec, WireError};
+use std::cell::Cell;
 
 /// A method as its caller knows it without types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +67,9 @@ impl Client {
             Codec::Json => json_bytes,
         };
         // What the bytes are made of is not known here: nothing to compare.
-        Ok(Call { method: name, idempotent, codec, write, decode, deadline: self.due()?, describe: None })
+        let (describe, unconnected) = (None, Cell::default());
+        let deadline = self.due()?;
+        Ok(Call { method: name, idempotent, describe, codec, write, decode, deadline, unconnected })
     }
 }
 

@@ -42,11 +42,7 @@ impl Connector {
         if !(1..=ADDRESSES_MAX).contains(&addresses.len()) {
             return Err(ClientError::InvalidOption("a client has 1 to 64 addresses"));
         }
-        let targets = addresses.iter().map(|address| {
-            let invalid =
-                |reason| ClientError::InvalidAddress { address: address.as_ref().to_owned(), reason };
-            Target::parse(address.as_ref()).map_err(invalid)
-        });
+        let targets = addresses.iter().map(|address| parse(address.as_ref()));
         Ok(Connector { targets: targets.collect::<Result<_, _>>()?, options, lookups: lookup::shared() })
     }
 
@@ -127,6 +123,21 @@ impl Connector {
             exchange.filled(read);
         }
     }
+}
+
+/// The addresses of a server, for who connects by other means than a client.
+///
+/// # Errors
+/// [`ClientError::InvalidAddress`], [`ClientError::Connect`].
+#[cfg(feature = "cli")]
+pub(crate) fn addresses(text: &str) -> Result<Vec<SocketAddr>, ClientError> {
+    let target = parse(text)?;
+    lookup::shared().addresses(&target, None).map_err(|error| target.failed(&error))
+}
+
+fn parse(address: &str) -> Result<Target, ClientError> {
+    let invalid = |reason| ClientError::InvalidAddress { address: address.to_owned(), reason };
+    Target::parse(address).map_err(invalid)
 }
 
 /// What holds for a connection once it is greeted.

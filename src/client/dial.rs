@@ -138,16 +138,6 @@ impl Dialer {
         result
     }
 
-    /// Does this error of a call say that its server is not there, and may soon be? No server has had the call then.
-    pub(super) fn is_absence(&self, error: &ClientError) -> bool {
-        let in_place_of_welcome = || {
-            let line = self.line.lock();
-            line.open().is_none() && matches!(line.failed, Some((_, ClientError::Draining { .. })))
-        };
-        // A server that stops refuses calls, too, of connections that it has.
-        passes(error) && (!matches!(error, ClientError::Draining { .. }) || in_place_of_welcome())
-    }
-
     /// Waits, after an attempt that failed with `error`, until there is a connection, and makes the attempts that are
     /// due. Waits at most half of the time that is left, so that the last attempts are near the deadline.
     ///
@@ -198,8 +188,8 @@ impl Dialer {
     }
 }
 
-/// May an attempt that failed so succeed a little later?
-fn passes(error: &ClientError) -> bool {
+/// May an attempt to connect that failed so succeed a little later?
+pub(super) fn passes(error: &ClientError) -> bool {
     match error {
         ClientError::Connect { kind, .. } => !is_lasting(*kind),
         ClientError::Draining { retry_after } => retry_after.is_none_or(|after| after <= RETRY_AFTER_MAX),

@@ -6,6 +6,7 @@
 //! Invariant: [`ClientError::never_started`] is true only where it is certain that no handler saw the call, so that
 //! it may be made again without doing a thing twice. In doubt it is false.
 
+use crate::service::nearest::suggestion;
 use crate::service::{Fault, Status};
 use crate::wire::WireError;
 use std::io;
@@ -339,10 +340,6 @@ impl ClientError {
     pub(super) fn late(may_have_run: bool) -> ClientError {
         ClientError::DeadlineExceeded { noticed: Side::Client, may_have_run }
     }
-}
-
-fn suggestion(nearest: Option<&str>) -> String {
-    nearest.map_or(String::new(), |nearest| format!("; did you mean {nearest:?}?"))
 }
 
 fn retry(after: Option<Duration>) -> String {

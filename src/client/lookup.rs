@@ -1,7 +1,7 @@
 //! From a host's name to its addresses, by the system's resolver, within a limit that this does not know.
 //!
 //! The resolver blocks for as long as it likes, so it is asked on a thread of its own, one for a target in the whole
-//! process, which whoever needs the target meanwhile waits for. An answer that nobody waits for any more is kept for
+//! process, which whoever needs the target meanwhile waits for. Addresses that nobody waits for any more are kept for
 //! whoever asks next: once, and for a minute at most. Knows names and addresses; knows no sockets.
 //!
 //! Invariants: no two threads look up one target. [`LOOKUPS_MAX`] bounds the threads and what is kept. The lock is not
@@ -97,7 +97,9 @@ impl Lookups {
 
     fn look_up(self: &Arc<Lookups>, target: &Target, limit: Option<Instant>) -> io::Result<Vec<SocketAddr>> {
         let mut open = self.open.lock();
-        open.retain(|_, lookup| lookup.since.is_none_or(|since| since.elapsed() < KEPT));
+        let fresh = |since: Instant| since.elapsed() < KEPT;
+        // Whoever waits takes the answer however late it wakes: this process may have stood still.
+        open.retain(|_, lookup| lookup.waiting > 0 || lookup.since.is_none_or(fresh));
         if !open.contains_key(target) {
             make_room(&mut open)?;
             self.begin(target)?;
@@ -128,14 +130,24 @@ impl Lookups {
         }
     }
 
+    /// Has an answer for those who wait and, if it has addresses, for whoever asks next. A failure may have passed by
+    /// then.
+    fn keep(&self, target: &Target, answer: Answer) {
+        let mut open = self.open.lock();
+        let is_of_use = |lookup: &Lookup| answer.is_ok() || lookup.waiting > 0;
+        if !open.get(target).is_some_and(is_of_use) {
+            open.remove(target);
+        } else if let Some(lookup) = open.get_mut(target) {
+            (lookup.answer, lookup.since) = (Some(answer), Some(Instant::now()));
+        }
+    }
+
     /// Starts the thread that asks, with the lock held, so that it cannot answer before it is known.
     fn begin(self: &Arc<Lookups>, target: &Target) -> io::Result<()> {
         let (all, target) = (Arc::clone(self), target.clone());
         let started = spawn("boneyard-client-lookup", move || {
             let answer = (all.resolve)(&target).map_err(|error| (error.kind(), error.to_string()));
-            if let Some(lookup) = all.open.lock().get_mut(&target) {
-                (lookup.answer, lookup.since) = (Some(answer), Some(Instant::now()));
-            }
+            all.keep(&target, answer);
             all.answered.notify_all();
         });
         started.map_err(|error| match error {
@@ -241,6 +253,33 @@ mod tests {
         }
         assert_eq!(ASKED.load(Ordering::SeqCst), 1);
         assert!(all.open.lock().is_empty());
+    }
+
+    #[test]
+    fn a_failure_that_nobody_waits_for_is_not_kept() {
+        let (_one, all) = begin();
+        let held = hold();
+        assert_eq!(all.addresses(&target("none"), soon()).unwrap_err().kind(), ErrorKind::TimedOut);
+        drop(held);
+        until("it answers", || all.open.lock().values().all(|lookup| lookup.answer.is_some()));
+        assert!(all.open.lock().is_empty(), "the next call asks anew");
+        let again = all.addresses(&target("none"), None).unwrap_err();
+        assert_eq!((again.to_string().as_str(), ASKED.load(Ordering::SeqCst)), ("no such host", 2));
+    }
+
+    #[test]
+    fn an_answer_stays_for_those_who_wait_however_late_they_wake() {
+        let (_one, all) = begin();
+        // As a process finds it that was stopped for longer than answers are kept, before who waits has woken.
+        let since = Instant::now().checked_sub(KEPT).unwrap();
+        let answer = Some(Ok(vec![found(&target("late"))]));
+        let late = Lookup { answer, since: Some(since), waiting: 1 };
+        all.open.lock().insert(target("late"), late);
+        let stale = Lookup { answer: Some(Ok(Vec::new())), since: Some(since), waiting: 0 };
+        all.open.lock().insert(target("stale"), stale);
+        assert!(all.addresses(&target("another"), None).is_ok());
+        let open = all.open.lock();
+        assert!(open.contains_key(&target("late")) && !open.contains_key(&target("stale")));
     }
 
     #[test]

@@ -34,7 +34,6 @@ pub mod exchange;
 mod foreign;
 mod lookup;
 mod manners;
-mod nearest;
 mod options;
 mod pending;
 mod schemas;
@@ -44,6 +43,8 @@ mod timer;
 
 pub use address::PORT;
 pub use bytes::BytesMethod;
+#[cfg(feature = "cli")]
+pub(crate) use connect::addresses;
 pub use connection::Canceller;
 pub use error::{Blame, ClientError, Side};
 pub use foreign::{Tried, Unsent};
@@ -52,6 +53,7 @@ pub use pending::{Pending, Reply, Times};
 pub use session::Session;
 pub use threads::settle;
 
+use crate::service::nearest::nearest;
 use crate::service::{Method, host};
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::wire::{Codec, WireError, json};
@@ -63,6 +65,7 @@ use pending::Slot;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use session::Attached;
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 use timer::Timer;
 
@@ -282,6 +285,7 @@ impl Client {
             write,
             decode: |codec, bytes| codec.decode(bytes),
             deadline: self.due()?,
+            unconnected: Cell::default(),
         })
     }
 
@@ -299,7 +303,9 @@ impl Client {
 
     fn send_admitted<Response>(&self, call: &Call<'_, Response>) -> Result<Pending<Response>, ClientError> {
         for _ in 0..CONNECTIONS_TRIED_MAX {
-            let link = self.shared.dialer.link_for_call(call.deadline)?;
+            let link = self.shared.dialer.link_for_call(call.deadline);
+            call.unconnected.set(link.is_err());
+            let link = link?;
             if let Some(pending) = self.send_on(&link, call, call.deadline)? {
                 return Ok(pending);
             }
@@ -346,11 +352,13 @@ impl Client {
 }
 
 fn json_call<'a>(method: &'a str, write: &'a Write<'a>, deadline: Option<Instant>) -> Call<'a, String> {
-    Call { method, idempotent: false, describe: None, codec: Codec::Json, write, decode: json_text, deadline }
+    let (describe, unconnected) = (None, Cell::default());
+    let (idempotent, codec, decode) = (false, Codec::Json, json_text);
+    Call { method, idempotent, describe, codec, write, decode, deadline, unconnected }
 }
 
 fn unknown(method: &str, link: &Link) -> ClientError {
-    let nearest = nearest::nearest(method, link.methods()).map(str::to_owned);
+    let nearest = nearest(method, link.methods()).map(str::to_owned);
     ClientError::UnknownMethod { name: method.to_owned(), nearest }
 }
 

@@ -117,7 +117,9 @@ fn ipv6_and_zone(host: &str) -> Option<(Ipv6Addr, &str)> {
         None => (host, ""),
     };
     let named = zone.bytes().all(|byte| byte.is_ascii_graphic() && !b"/%[]".contains(&byte));
-    Some((ip.parse().ok().filter(|_| named)?, zone))
+    let ip: Ipv6Addr = ip.parse().ok()?;
+    // As the client's addresses: the others are the same wherever they are heard from.
+    (named && (zone.is_empty() || ip.is_unicast_link_local())).then_some((ip, zone))
 }
 
 impl Default for ListenAddress {
@@ -196,6 +198,9 @@ mod tests {
             "0,[fe80::1%a-name-of-sixteen]:80",
             "0,[%eth0]:80",
             "0,fe80::1%eth0",
+            "0,[::1%lo]:80",
+            "0,[::%eth0]:80",
+            "0,[2001:db8::1%eth0]:80",
             "0,10.0.0.1%eth0:80",
             "0,[1.2.3.4]:80",
             "0,10.1:80",

@@ -2,6 +2,7 @@
 //!
 //! Knows how that is written. Must not know sockets: nothing is bound here.
 
+use crate::files;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -38,11 +39,7 @@ impl AdminSocket {
         match self {
             AdminSocket::Off => None,
             AdminSocket::At(path) => Some(path.clone()),
-            AdminSocket::Auto => settings.map(|settings| {
-                let mut path = settings.as_os_str().to_owned();
-                path.push(ENDING);
-                path.into()
-            }),
+            AdminSocket::Auto => settings.map(|settings| files::beside(settings, ENDING)),
         }
     }
 }

@@ -55,6 +55,16 @@ pub(crate) struct Displaced {
     pub(super) ends_burst: bool,
 }
 
+#[cfg(test)]
+impl Displaced {
+    /// Of no queue.
+    pub(crate) fn none() -> Displaced {
+        let work = super::Work::new(&super::Buffers::unbounded(), std::time::Instant::now());
+        let call = Call::new(1, 1, crate::wire::Codec::Bincode, 0, None);
+        Displaced { work: Arc::new(work), call, cost_ns: 0, ends_burst: true }
+    }
+}
+
 /// What a connection had that was taken from the queue.
 #[derive(Debug)]
 pub(crate) struct Taken {

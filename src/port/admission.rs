@@ -50,11 +50,11 @@ impl Nesting for () {
 /// Who can tell who has how much in a full queue: where one call is to go for another, it is of who has the most.
 pub trait Rivals: std::fmt::Debug {
     /// Has another connection enough more calls in the queue than this one, which has `ahead` besides, that it is to
-    /// make room?
-    fn outweigh(&self, ahead: usize) -> bool;
+    /// make room? For a `nested` call any that has one: whoever waits for that call holds a worker.
+    fn outweigh(&self, ahead: usize, nested: bool) -> bool;
 
     /// Takes a call of such a connection out. False if there is none any more.
-    fn make_room(&self, ahead: usize) -> bool;
+    fn make_room(&self, ahead: usize, nested: bool) -> bool;
 
     /// How often that was done for this read.
     fn made(&self) -> usize;
@@ -62,11 +62,11 @@ pub trait Rivals: std::fmt::Debug {
 
 /// Nobody makes room.
 impl Rivals for () {
-    fn outweigh(&self, _ahead: usize) -> bool {
+    fn outweigh(&self, _ahead: usize, _nested: bool) -> bool {
         false
     }
 
-    fn make_room(&self, _ahead: usize) -> bool {
+    fn make_room(&self, _ahead: usize, _nested: bool) -> bool {
         false
     }
 
@@ -162,7 +162,7 @@ impl<'a> Admission<'a> {
             Status::DeadlineExceeded
         } else if ahead.calls >= self.session_room {
             Status::SessionLimit
-        } else if full && !self.rivals.outweigh(ahead.calls) {
+        } else if full && !self.rivals.outweigh(ahead.calls, nested) {
             Status::QueueFull
         } else if self.buffers_full {
             return Some(refusal(Status::BuffersFull).retry_after(wait().max(BUFFERS_AFTER)));
@@ -172,7 +172,7 @@ impl<'a> Admission<'a> {
                 Status::WouldBeLate
             } else if self.wait_max.is_some_and(|most| wait() > most) {
                 Status::Overloaded
-            } else if full && !self.rivals.make_room(ahead.calls) {
+            } else if full && !self.rivals.make_room(ahead.calls, nested) {
                 Status::QueueFull
             } else {
                 return None;
@@ -202,11 +202,11 @@ mod tests {
     }
 
     impl Rivals for Rival {
-        fn outweigh(&self, ahead: usize) -> bool {
+        fn outweigh(&self, ahead: usize, _nested: bool) -> bool {
             self.calls.get() > ahead
         }
 
-        fn make_room(&self, _ahead: usize) -> bool {
+        fn make_room(&self, _ahead: usize, _nested: bool) -> bool {
             self.calls.set(self.calls.get() - 1);
             self.made.set(self.made.get() + 1);
             true

@@ -4,7 +4,7 @@
 //! greeting, pings, calls that are refused. Step 3 of a transaction's way (see docs/ARCHITECTURE.md).
 
 use super::admission::{Admission, Ahead};
-use super::allowance::{ANSWERS_MAX, Allowance, Verdict};
+use super::allowance::{ANSWERS_MAX, Allowance, Answered, Verdict};
 use super::call::Call;
 use super::forecast::Forecast;
 use super::frames;
@@ -52,6 +52,8 @@ pub struct Intake {
     pub chains: Vec<Arc<ReceivedChain>>,
     /// Frames of this read that were answered here, or carried out, and not by a worker.
     pub answered: u32,
+    /// Of these, calls that were refused for what the server is like now, and not for what they are.
+    by_load: u32,
     /// The connection is not to be read for so long.
     pub put_off: Option<Duration>,
     /// Likely cost of the calls admitted, in nanoseconds.
@@ -85,6 +87,12 @@ impl Intake {
         self.answered >= ANSWERS_MAX || self.put_off.is_some()
     }
 
+    /// What the allowance is to know. Whose calls are refused for load may well cancel as many, whose time is over.
+    fn answered(&self) -> Answered {
+        let excused = self.by_load.min(self.cancels.len() as u32);
+        Answered { all: self.answered, by_load: (self.by_load + excused).min(self.answered) }
+    }
+
     /// A call found no place in the queue. Those that come before it can be empty again belong together: with so many
     /// places more, none of them would have been refused.
     fn found_full(&mut self, port: &Reception<'_>) {
@@ -111,7 +119,7 @@ enum State {
     Left,
 }
 
-/// One connection's protocol state; less than a hundred bytes.
+/// One connection's protocol state; some 140 bytes.
 #[derive(Debug)]
 pub struct Conversation {
     state: State,
@@ -142,12 +150,12 @@ impl Conversation {
         port: &Reception<'_>,
         intake: &mut Intake,
     ) -> Result<usize, Leave> {
-        (intake.cost_ns, intake.answered, intake.put_off) = (0, 0, None);
+        (intake.cost_ns, intake.answered, intake.by_load, intake.put_off) = (0, 0, 0, None);
         let used = self.steps(bytes, port, intake);
         intake.counts.hand_over(port.stats);
         debug_assert!(intake.calls.len() <= port.window_room);
         let used = used?;
-        match self.allowance.settle(intake.calls.len(), intake.answered, port.now) {
+        match self.allowance.settle(intake.calls.len(), intake.answered(), port.now) {
             Verdict::GoOn => {}
             Verdict::PutOff(time) => intake.put_off = Some(time),
             Verdict::Abusive => {
@@ -389,10 +397,22 @@ fn split<'a>(header: &Header, body: &'a [u8]) -> Result<(CallPrelude, Option<Cha
     Ok((prelude, Some(chain), arguments))
 }
 
+/// Is it the server that cannot run the call now?
+fn is_by_load(status: Status) -> bool {
+    use Status::{
+        BuffersFull, DeadlineExceeded, Draining, Overloaded, QueueFull, SessionClosed, WouldBeLate,
+    };
+    matches!(
+        status,
+        QueueFull | BuffersFull | WouldBeLate | Overloaded | DeadlineExceeded | Draining | SessionClosed
+    )
+}
+
 fn refuse(header: &Header, refusal: &Refusal, port: &Reception<'_>, intake: &mut Intake) {
     port.methods.refused(header.code, refusal.status);
     intake.counts.refusals.add(refusal.status.index());
     intake.answered += 1;
+    intake.by_load += u32::from(is_by_load(refusal.status));
     if refusal.status == Status::QueueFull {
         intake.found_full(port);
     }

@@ -1,6 +1,7 @@
-//! A port's sockets, poll and doorbell: all that can fail for one port before it has a thread.
+//! A port's sockets, poll and doorbell: all that can fail for one port before it has a thread. And the sockets of the
+//! admin server's address.
 //!
-//! A port listens on every address that its host has; `[::]` is IPv6 alone. That two ports of one server would have the
+//! Each listens on every address that its host has; `[::]` is IPv6 alone. That two ports of one server would have the
 //! same address is found by what their hosts resolve to.
 
 use super::StartError;
@@ -19,6 +20,10 @@ pub(super) use crate::net::Silence;
 
 /// Clients that may wait to be accepted; the system may allow fewer.
 const BACKLOG: i32 = 4096;
+
+/// The same for the admin server.
+#[cfg(feature = "admin")]
+const ADMIN_BACKLOG: i32 = 128;
 
 /// Numbers that the system may choose before one is free at all addresses of a name.
 const NUMBERS_MAX: u32 = 16;
@@ -45,6 +50,12 @@ pub(super) enum Purpose {
     Serve,
     /// To see whether the address can be had: it never listens.
     Rehearse,
+}
+
+impl Purpose {
+    fn backlog(self, backlog: i32) -> Option<i32> {
+        (self == Purpose::Serve).then_some(backlog)
+    }
 }
 
 /// Every address that each of the ports is to have, in their order.
@@ -116,8 +127,39 @@ pub(super) fn bind(
     silence: Silence,
     purpose: Purpose,
 ) -> Result<Bound, StartError> {
-    let sockets = open_all(&port.name, addresses, silence, purpose);
-    sockets.and_then(watch).map_err(|error| wrong(port, error))
+    let what = format!("port {}", port.name);
+    let sockets = open_all(&what, addresses, silence, purpose.backlog(BACKLOG));
+    let listeners = |sockets: Vec<Socket>| sockets.into_iter().map(to_listener).collect();
+    sockets.map(listeners).and_then(watch).map_err(|error| wrong(port, error))
+}
+
+fn to_listener(socket: Socket) -> TcpListener {
+    TcpListener::from_std(socket.into())
+}
+
+/// Binds the admin server to every address of its host, but for those that the ports have.
+///
+/// # Errors
+/// One of them cannot be had, or is of a port; or other machines reach it, and there is no token to ask for
+/// (`PermissionDenied`).
+#[cfg(feature = "admin")]
+pub(super) fn bind_admin(
+    admin: &ListenAddress,
+    guarded: bool,
+    ports: &[SocketAddr],
+    purpose: Purpose,
+) -> std::io::Result<Vec<std::net::TcpListener>> {
+    let addresses = addresses_of(admin)?;
+    if let Some(open) = addresses.iter().find(|address| !guarded && !address.ip().is_loopback()) {
+        let wrong = format!("other machines reach {}, which needs Admin_Token_File", open.ip());
+        return Err(Error::new(ErrorKind::PermissionDenied, wrong));
+    }
+    if let Some(one) = addresses.iter().find(|one| ports.iter().any(|two| collide(**one, *two))) {
+        return Err(Error::other(format!("{one} belongs to a port of this server")));
+    }
+    let backlog = purpose.backlog(ADMIN_BACKLOG);
+    let sockets = open_all("Admin_Address", &addresses, Silence::new(None, None), backlog)?;
+    Ok(sockets.into_iter().map(Into::into).collect())
 }
 
 fn wrong(port: &PortConfig, error: Error) -> StartError {
@@ -126,18 +168,18 @@ fn wrong(port: &PortConfig, error: Error) -> StartError {
 
 /// Binds a port that was stopped to the addresses it had.
 pub(super) fn bind_again(addresses: &[SocketAddr], silence: Silence) -> std::io::Result<Vec<TcpListener>> {
-    let open = |address: &SocketAddr| open(*address, silence, Purpose::Serve);
-    addresses.iter().map(|address| open(address).map(|socket| TcpListener::from_std(socket.into()))).collect()
+    let open = |address: &SocketAddr| open(*address, silence, Some(BACKLOG));
+    addresses.iter().map(|address| open(address).map(to_listener)).collect()
 }
 
-/// All sockets of a port. An address of a name is left out if this machine has no such address: names often have one of
+/// All sockets of a port or of the admin server. An address of a name is left out if this machine has no such address: names often have one of
 /// IPv6 where there is none. Where the system chooses the port number, all have the same.
 fn open_all(
-    name: &str,
+    what: &str,
     addresses: &[SocketAddr],
     silence: Silence,
-    purpose: Purpose,
-) -> std::io::Result<Vec<TcpListener>> {
+    backlog: Option<i32>,
+) -> std::io::Result<Vec<Socket>> {
     let mut tries = 0;
     'again: loop {
         let (mut sockets, mut number, mut refusal) = (Vec::new(), None, None);
@@ -145,11 +187,10 @@ fn open_all(
             if let (0, Some(chosen)) = (address.port(), number) {
                 address.set_port(chosen);
             }
-            match open(address, silence, purpose) {
+            match open(address, silence, backlog) {
                 Ok(socket) => {
-                    let listener = TcpListener::from_std(socket.into());
-                    number = Some(listener.local_addr()?.port());
-                    sockets.push(listener);
+                    number = socket.local_addr()?.as_socket().map(|address| address.port());
+                    sockets.push(socket);
                 }
                 Err(error) if is_not_of_this_machine(&error) => refusal = Some((address, error)),
                 Err(error) if chosen_is_taken(&error, addresses, number) && tries < NUMBERS_MAX => {
@@ -162,7 +203,7 @@ fn open_all(
         match refusal {
             Some((_, error)) if sockets.is_empty() => return Err(error),
             Some((address, error)) => {
-                log::info!("port {name}: address left out, address={address} error={error}")
+                log::info!("{what}: address left out, address={address} error={error}")
             }
             None => {}
         }
@@ -182,7 +223,8 @@ fn chosen_is_taken(error: &Error, addresses: &[SocketAddr], number: Option<u16>)
         && addresses.first().is_some_and(|address| address.port() == 0)
 }
 
-fn open(address: SocketAddr, silence: Silence, purpose: Purpose) -> std::io::Result<Socket> {
+/// Opens a socket, which listens if it has a backlog.
+fn open(address: SocketAddr, silence: Silence, backlog: Option<i32>) -> std::io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A restart must not wait for the TIME_WAIT of the connections before it.
     socket.set_reuse_address(true)?;
@@ -192,8 +234,8 @@ fn open(address: SocketAddr, silence: Silence, purpose: Purpose) -> std::io::Res
     }
     silence.apply(&socket)?;
     socket.bind(&address.into())?;
-    if purpose == Purpose::Serve {
-        socket.listen(BACKLOG)?;
+    if let Some(backlog) = backlog {
+        socket.listen(backlog)?;
     }
     socket.set_nonblocking(true)?;
     Ok(socket)
@@ -224,7 +266,7 @@ mod tests {
         let lines = format!("Server_Keepalive={keepalive}\nServer_Send_Timeout={send}");
         let config = Config::from_text(&lines, None, 1).unwrap();
         let listener =
-            open(SocketAddr::from(([127, 0, 0, 1], 0)), Silence::of(&config), Purpose::Serve).unwrap();
+            open(SocketAddr::from(([127, 0, 0, 1], 0)), Silence::of(&config), Some(BACKLOG)).unwrap();
         listener.set_nonblocking(false).unwrap();
         let address = listener.local_addr().unwrap().as_socket().unwrap();
         let _peer = std::net::TcpStream::connect(address).unwrap();
@@ -246,6 +288,23 @@ mod tests {
     fn resolved(lines: &str) -> Result<Vec<Vec<SocketAddr>>, String> {
         let config = Config::from_text(lines, None, 1).unwrap_or_else(|errors| panic!("{errors}"));
         resolve(&config).map_err(|error| error.to_string())
+    }
+
+    #[cfg(feature = "admin")]
+    #[test]
+    fn the_admin_server_has_every_address_of_its_host_but_those_of_the_ports() {
+        let of = |host, ports: &[&str], guarded| {
+            let ports: Vec<SocketAddr> = ports.iter().map(|port| port.parse().unwrap()).collect();
+            bind_admin(&ListenAddress::new(host, 47817), guarded, &ports, Purpose::Rehearse)
+        };
+        let names = addresses_of(&ListenAddress::new("localhost", 47817)).unwrap();
+        assert_eq!(of("localhost", &[], false).unwrap().len(), names.len());
+        // Both at once: a socket of IPv6 takes no IPv4.
+        let (six, four) = (of("::", &[], true), of("0.0.0.0", &["[::]:47817"], true));
+        assert!(six.is_ok() && four.is_ok(), "{six:?} {four:?}");
+        let told = of("127.0.0.1", &["0.0.0.0:47817"], false).unwrap_err();
+        assert_eq!(told.to_string(), "127.0.0.1:47817 belongs to a port of this server");
+        assert_eq!(of("::", &[], false).unwrap_err().kind(), ErrorKind::PermissionDenied);
     }
 
     #[test]

@@ -118,21 +118,21 @@ struct Contest<'a> {
 }
 
 impl Contest<'_> {
-    fn newcomer(&self, ahead: usize) -> Newcomer {
+    fn newcomer(&self, ahead: usize, nested: bool) -> Newcomer {
         let find = || (ClientId::of(self.connection.peer().ip()), self.connection.waiting());
         let (client, waiting) = *self.newcomer.get_or_init(find);
-        Newcomer { client, waiting, ahead }
+        Newcomer { client, waiting, ahead, nested }
     }
 }
 
 impl Rivals for Contest<'_> {
-    fn outweigh(&self, ahead: usize) -> bool {
-        self.holders.borrow_mut().outweigh(self.newcomer(ahead))
+    fn outweigh(&self, ahead: usize, nested: bool) -> bool {
+        self.holders.borrow_mut().outweigh(self.newcomer(ahead, nested))
     }
 
-    fn make_room(&self, ahead: usize) -> bool {
+    fn make_room(&self, ahead: usize, nested: bool) -> bool {
         let displace = |connection: &Connection, most| self.port.displace(self.shared, connection, most);
-        let found = self.holders.borrow_mut().make_room(self.newcomer(ahead), displace);
+        let found = self.holders.borrow_mut().make_room(self.newcomer(ahead, nested), displace);
         self.made.set(self.made.get() + usize::from(found.is_some()));
         found.map(|found| self.displaced.borrow_mut().push(found)).is_some()
     }
@@ -236,6 +236,8 @@ impl Desk {
         let used = conversation.receive(bytes, &reception, intake);
         *answered += intake.answered;
         if !self.displaced.is_empty() {
+            let fresh = self.intake.calls.iter().filter(|call| !call.is_nested()).count();
+            self.holders.gained(ClientId::of(connection.peer().ip()), connection, fresh);
             self.answer_displaced();
         }
         used
@@ -272,6 +274,9 @@ impl Desk {
 
     /// Carries out the cancels in the intake, after its calls were admitted.
     pub(super) fn cancel_calls(&mut self, connection: &Connection) {
+        if self.intake.cancels.is_empty() {
+            return;
+        }
         for call in self.intake.cancels.drain(..) {
             connection.cancel(call);
         }

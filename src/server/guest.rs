@@ -21,6 +21,9 @@ const COPY_BYTES_MAX: usize = 16 << 10;
 /// Most bytes by which the buffer of a large frame grows at once; they are zeroed before they are read into.
 const GROWTH_BYTES_MAX: usize = 1 << 20;
 
+/// A read that has so many frames answered by the listener has much to answer.
+const MANY_ANSWERS: u32 = 16;
+
 /// What reading a guest once came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reading {
@@ -68,8 +71,8 @@ pub(super) struct Guest {
     /// Does `unread` begin with frames that the window or the turn had no room for? Then nothing more is read from the
     /// socket until they are consumed: a peer that calls faster than it is served waits in its own socket.
     held: bool,
-    /// The last read had more to answer than a turn has room for. The next is small, since what it leaves is copied.
-    busy: bool,
+    /// The last read had much to answer: the next is small, since what it leaves is copied, and comes in its turn.
+    pub(super) busy: bool,
     /// When bytes were last read.
     arrived: Instant,
     /// May the socket hold bytes? Set by the poll, cleared when it has none.
@@ -265,7 +268,8 @@ impl Guest {
             );
             // Before the calls are queued: a Welcome must not be overtaken by the reply to a call sent with the Hello.
             desk.send_replies(&self.connection);
-            self.busy = desk.intake.is_turn_over();
+            let over = desk.intake.is_turn_over();
+            self.busy = desk.intake.answered >= MANY_ANSWERS;
             let admitted = desk.intake.calls.len();
             self.calls += admitted as u64;
             if admitted > 0 {
@@ -276,7 +280,7 @@ impl Guest {
                     desk.cancel_calls(&self.connection);
                     taken?;
                     // The rest moved to the front; it waits for more bytes or for room in the window.
-                    self.held = (admitted >= window_room || self.busy) && self.filled > 0;
+                    self.held = (admitted >= window_room || over) && self.filled > 0;
                     return Ok(0);
                 }
                 desk.queue_calls(&self.connection, self.arrived, |copy| {
@@ -286,8 +290,8 @@ impl Guest {
             }
             desk.cancel_calls(&self.connection);
             used += taken?;
-            if self.busy || admitted < window_room || window_room == 0 {
-                self.held = (self.busy || window_room == 0) && used < self.filled;
+            if over || admitted < window_room || window_room == 0 {
+                self.held = (over || window_room == 0) && used < self.filled;
                 return Ok(used);
             }
         }

@@ -2,10 +2,12 @@
 //!
 //! A client is compared with clients, and a connection with those of its own client: so neither many connections nor
 //! many calls get more of the queue than their part. A call makes room only for who has fewer even with the one that
-//! comes: two that have the same do not take each other's places by turns.
+//! comes: two that have the same do not take each other's places by turns. For a nested call any call makes room, since
+//! a transaction waits for it that has begun.
 //!
-//! Made now and then while the queue may get full, since workers take calls all along. Between, the counts here are no
-//! lower than those there, and corrected where that matters. Knows connections by what [`Holding`] says.
+//! Made now and then while the queue may get full, since workers take calls all along. Between, those are added that
+//! got in at another's cost, and counts that are too high are corrected where that matters. Knows connections by what
+//! [`Holding`] says.
 
 use crate::pool::Displaced;
 use crate::service::ClientId;
@@ -68,12 +70,13 @@ impl<H> Ord for Held<H> {
     }
 }
 
-/// Who wants a place: its client, and the calls that its connection has in the queue and before it.
+/// Who wants a place: its client, and the calls that its connection has in the queue and before it. Is the call nested?
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Newcomer {
     pub(super) client: ClientId,
     pub(super) waiting: usize,
     pub(super) ahead: usize,
+    pub(super) nested: bool,
 }
 
 /// Of which client a call is to go, and of which of its connections: of one with more than so many.
@@ -100,18 +103,31 @@ impl<H: Holding> Holders<H> {
         self.made = Some(now);
         for (id, connection) in connections {
             let calls = connection.waiting();
-            if calls == 0 {
-                continue;
+            if calls > 0 {
+                self.take_in(id, connection, calls);
             }
-            let place = *self.places.entry(id).or_insert(self.clients.len());
-            if place == self.clients.len() {
-                self.clients.push(Client { calls: 0, connections: BinaryHeap::new() });
-            }
-            let client = &mut self.clients[place];
-            client.calls += calls;
-            client.connections.push(Held { calls, connection });
         }
         self.order.extend(self.clients.iter().zip(0..).map(|(client, place)| (client.calls, place)));
+    }
+
+    /// So many calls of a connection come into the queue, for some of which others have made room.
+    pub(super) fn gained(&mut self, id: ClientId, connection: &Arc<H>, calls: usize) {
+        if self.made.is_some() && calls > 0 {
+            let place = self.take_in(id, Arc::clone(connection), calls);
+            self.order.push((self.clients[place].calls, place));
+        }
+    }
+
+    /// Adds calls of a connection to those of its client, whose place it returns.
+    fn take_in(&mut self, id: ClientId, connection: Arc<H>, calls: usize) -> usize {
+        let place = *self.places.entry(id).or_insert(self.clients.len());
+        if place == self.clients.len() {
+            self.clients.push(Client { calls: 0, connections: BinaryHeap::new() });
+        }
+        let client = &mut self.clients[place];
+        client.calls += calls;
+        client.connections.push(Held { calls, connection });
+        place
     }
 
     /// Holds nothing any more.
@@ -153,7 +169,11 @@ impl<H: Holding> Holders<H> {
         None
     }
 
-    fn target(&mut self, Newcomer { client, waiting, ahead }: Newcomer) -> Option<Target> {
+    fn target(&mut self, Newcomer { client, waiting, ahead, nested }: Newcomer) -> Option<Target> {
+        if nested {
+            let place = self.largest()?;
+            return (self.clients[place].calls > 0).then_some(Target { place, most: 0 });
+        }
         let own = self.places.get(&client).copied();
         let own_calls = own.map_or(waiting, |own| self.clients[own].calls.max(waiting)) + ahead;
         let place = self.largest()?;
@@ -203,7 +223,7 @@ mod tests {
         let connections = [(1, 100), (1, 50), (2, 10), (1, 0)];
         let known = connections.map(|(last, calls)| (client(last), Arc::new(Fixed(calls))));
         holders.survey(known.into_iter(), Instant::now());
-        holders.outweigh(Newcomer { client: client(last), waiting, ahead })
+        holders.outweigh(Newcomer { client: client(last), waiting, ahead, nested: false })
     }
 
     #[test]
@@ -216,13 +236,51 @@ mod tests {
     }
 
     #[test]
+    fn for_a_nested_call_anybody_makes_room() {
+        let mut holders = Holders::new();
+        let known = (1..=50).map(|last| (client(last), Arc::new(Fixed(1))));
+        holders.survey(known, Instant::now());
+        let newcomer = |nested| Newcomer { client: client(1), waiting: 1, ahead: 9, nested };
+        assert!(!holders.outweigh(newcomer(false)) && holders.outweigh(newcomer(true)));
+        let displaced = || Some(Displaced::none());
+        let made = (0..60).filter(|_| {
+            holders.make_room(newcomer(true), |_, most| displaced().filter(|_| most == 0)).is_some()
+        });
+        assert_eq!(made.count(), 50, "while there is any");
+    }
+
+    /// One client has filled the queue; before the next survey come many connections of another, with a call each.
+    #[test]
+    fn what_a_client_gains_between_two_surveys_counts() {
+        let (mut holders, displace) = (Holders::new(), |_: &Fixed, _| Some(Displaced::none()));
+        holders.survey([(client(1), Arc::new(Fixed(100)))].into_iter(), Instant::now());
+        let newcomer = Newcomer { client: client(2), waiting: 0, ahead: 0, nested: false };
+        let gained = (0..200).filter(|_| {
+            let gained = holders.make_room(newcomer, displace).is_some();
+            if gained {
+                holders.gained(client(2), &Arc::new(Fixed(1)), 1);
+            }
+            gained
+        });
+        assert_eq!(gained.count(), 50, "until both have the same");
+        // A third is given room by both.
+        let third = Newcomer { client: client(3), ..newcomer };
+        let mut gave = [0u32; 2];
+        for _ in 0..20 {
+            let (connection, _) = holders.make_room(third, displace).expect("both have more");
+            gave[usize::from(connection.0 == 1)] += 1;
+        }
+        assert!(gave[0].abs_diff(gave[1]) <= 1, "{gave:?}");
+    }
+
+    #[test]
     fn counts_that_are_too_high_are_put_right() {
         let (mut holders, start) = (Holders::new(), Instant::now());
         let gone = Arc::new(Fixed(0));
         holders.survey([(client(1), Arc::new(Fixed(9)))].into_iter(), start);
         holders.clients[0].connections.push(Held { calls: 20, connection: gone });
         holders.clients[0].calls += 20;
-        let newcomer = Newcomer { client: client(2), waiting: 0, ahead: 0 };
+        let newcomer = Newcomer { client: client(2), waiting: 0, ahead: 0, nested: false };
         let asked = std::cell::RefCell::new(Vec::new());
         let displace = |connection: &Fixed, most| {
             asked.borrow_mut().push((connection.0, most));

@@ -135,10 +135,11 @@ impl Listener {
 
     fn turn(&mut self, events: &Events) {
         let looked = self.look_at_the_clock();
+        let mut rung = false;
         for event in events {
             match event.token() {
                 ACCEPT => self.acceptor.set_ready(),
-                DOORBELL => {}
+                DOORBELL => rung = true,
                 FAREWELL => self.farewell.look(),
                 token => {
                     if event.is_writable() {
@@ -151,7 +152,10 @@ impl Listener {
             }
         }
         self.accept();
-        self.answer_doorbell();
+        // Whoever leaves something there rings afterwards, so nothing is there without a ring to come.
+        if rung {
+            self.answer_doorbell();
+        }
         self.read_the_ready();
         self.give_up_the_late();
         self.farewell.give_up_the_late();

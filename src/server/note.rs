@@ -59,11 +59,7 @@ pub(super) struct Keeper {
 impl Note {
     /// Beside this settings file, if there is one.
     pub(super) fn beside(settings: Option<&Path>) -> Note {
-        let path = settings.map(|settings| {
-            let mut path = settings.as_os_str().to_owned();
-            path.push(ENDING);
-            path.into()
-        });
+        let path = settings.map(|settings| files::beside(settings, ENDING));
         Note { path, tray: Arc::default() }
     }
 

@@ -5,23 +5,30 @@
 //! threads are tried either, since that server has its own.
 
 use super::bind::{self, Purpose, Silence};
+#[cfg(feature = "admin")]
+use super::running::claim_admin;
 use super::{House, Info, Server, StartError, connections_max, machine};
 use crate::config::footprint::{THREADS_BASE, THREADS_SPARE};
+use crate::config::{Config, Warning};
 use crate::sync::bounded;
 use std::io::{Error, ErrorKind};
+#[cfg(feature = "admin")]
+use std::net::SocketAddr;
 
 /// What a rehearsed start found that does not hinder it for good.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rehearsed {
     /// What has its address taken at present: `port TCPIP: 127.0.0.1:1352`.
     pub taken: Vec<String>,
+    /// What the server would go without.
+    pub warnings: Vec<Warning>,
     /// Listening sockets beside one for each port.
     pub sockets: u64,
 }
 
 impl Server {
-    /// Tries what [`Server::start`] does: limits, addresses, threads, the admin server's address and token. No port
-    /// listens, and nothing is left.
+    /// Tries what [`Server::start`] does: limits, addresses, threads, the admin server's address, socket and token.
+    /// Nothing listens, and nothing is made or removed.
     ///
     /// Raises the soft limit of this process's descriptors as far as the hard limit allows.
     ///
@@ -32,9 +39,9 @@ impl Server {
         let descriptors = machine::raise_descriptors();
         connections_max(&config, descriptors, 0)?;
         let mut rehearsed = Rehearsed::default();
-        let mut ports = Vec::new();
-        for (port, addresses) in config.ports.iter().zip(bind::resolve(&config)?) {
-            match bind::bind(port, &addresses, Silence::of(&config), Purpose::Rehearse) {
+        let (mut ports, resolved) = (Vec::new(), bind::resolve(&config)?);
+        for (port, addresses) in config.ports.iter().zip(&resolved) {
+            match bind::bind(port, addresses, Silence::of(&config), Purpose::Rehearse) {
                 Err(StartError::Bind { port, address, error }) if error.kind() == ErrorKind::AddrInUse => {
                     rehearsed.taken.push(format!("port {port}: {address}"));
                 }
@@ -48,16 +55,30 @@ impl Server {
             try_others()?;
         }
         #[cfg(feature = "admin")]
-        match super::running::claim_admin(&config) {
+        rehearsed.try_admin(&config, &resolved.concat())?;
+        Ok(rehearsed)
+    }
+}
+
+#[cfg(feature = "admin")]
+impl Rehearsed {
+    /// `ports` are the addresses of the ports.
+    fn try_admin(&mut self, config: &Config, ports: &[SocketAddr]) -> Result<(), StartError> {
+        match claim_admin(config, ports, Purpose::Rehearse) {
             Err(StartError::Admin { address, error }) if error.kind() == ErrorKind::AddrInUse => {
-                rehearsed.taken.push(format!("Admin_Address: {address}"));
+                self.taken.push(format!("Admin_Address: {address}"));
             }
             Err(StartError::AdminSocket { path, error }) if error.kind() == ErrorKind::AddrInUse => {
-                rehearsed.taken.push(format!("Admin_Socket: {}", path.display()));
+                self.taken.push(format!("Admin_Socket: {}", path.display()));
             }
-            claimed => _ = claimed?,
+            claimed => {
+                // The server that has a port has these, too.
+                let runs = !self.taken.is_empty();
+                let without = claimed?.without.into_iter().filter(|without| !(runs && without.is_taken));
+                self.warnings.extend(without.map(|without| without.warning));
+            }
         }
-        Ok(rehearsed)
+        Ok(())
     }
 }
 

@@ -1,5 +1,7 @@
 //! A server that serves: what can be asked of it, and how it stops.
 
+#[cfg(feature = "admin")]
+use super::bind::{self, Purpose};
 use super::door::Door;
 use super::doorbell::{Doorbell, Stage};
 use super::overseer::{Observer, Overseer, Program};
@@ -8,11 +10,15 @@ use super::{InfoSource, StartError};
 #[cfg(feature = "admin")]
 use crate::admin::{AdminServer, Doors, Token, UnixSocket};
 use crate::config::Config;
+#[cfg(feature = "admin")]
+use crate::config::{AdminSocket, Warning};
 use crate::insight::{House, Insight};
 use crate::pool::{PortShared, Shared, Unfinished};
 use crate::service::builtin::PortInfo;
 use crate::stats::PortStats;
 use crate::sync::{Arc, Ordering};
+#[cfg(feature = "admin")]
+use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
 #[cfg(feature = "admin")]
 use std::path::{Path, PathBuf};
@@ -180,7 +186,18 @@ impl RunningServer {
 
     #[cfg(feature = "admin")]
     fn open_admin(&mut self, config: &Config, insight: Arc<Insight>) -> Result<(), StartError> {
-        let Some(AdminClaim { doors, name, token }) = claim_admin(config)? else { return Ok(()) };
+        let ports: Vec<_> = self.ports.iter().flat_map(|port| port.addresses().iter().copied()).collect();
+        let AdminClaim { doors, name, token, without } = claim_admin(config, &ports, Purpose::Serve)?;
+        without.iter().for_each(|without| log::warn!("{}", without.warning.message));
+        if doors.tcp.is_empty() && doors.unix.is_none() {
+            return Ok(());
+        }
+        let has_no_place = config.admin_socket.value == AdminSocket::Auto && config.file.is_none();
+        if has_no_place && token.is_none() {
+            log::info!(
+                "no admin socket: the server has no settings file (Admin_Socket); nobody can command it"
+            );
+        }
         self.admin_socket = doors.unix.as_ref().map(|unix| unix.path().to_path_buf());
         self.admin = Some(AdminServer::open(doors, (name, token), config.admin_patience, insight)?);
         Ok(())
@@ -357,39 +374,66 @@ pub(super) struct AdminClaim {
     /// The host in `Admin_Address`.
     name: String,
     token: Option<Token>,
+    /// What it does without.
+    pub(super) without: Vec<Without>,
 }
 
-/// Takes the admin server's address and socket, and reads its token; `None` where there is to be no admin server. An
-/// address or a socket that is only the default and cannot be had is done without.
+/// An address or a socket that is only the default and cannot be had.
 #[cfg(feature = "admin")]
-pub(super) fn claim_admin(config: &Config) -> Result<Option<AdminClaim>, StartError> {
+#[derive(Debug)]
+pub(super) struct Without {
+    pub(super) warning: Warning,
+    /// Another has it.
+    pub(super) is_taken: bool,
+}
+
+/// Takes the admin server's address and socket, and reads its token; for a rehearsal only looks whether they could be
+/// had. `ports` are the addresses of the ports.
+#[cfg(feature = "admin")]
+pub(super) fn claim_admin(
+    config: &Config,
+    ports: &[SocketAddr],
+    purpose: Purpose,
+) -> Result<AdminClaim, StartError> {
     let token = config.admin_token_file.value.as_deref().map(|path| {
         let wrong = |wrong| StartError::AdminToken { path: path.to_path_buf(), wrong };
         Token::read(path).map_err(wrong)
     });
     let token = token.transpose()?;
     let (address, socket) = (&config.admin_address, &config.admin_socket);
-    let tcp = address.value.as_ref().map(|at| match AdminServer::bind(at, token.is_some()) {
-        Err(error) if !address.source.is_given() => {
-            log::warn!("no admin server: {at}: {error} (Admin_Address)");
-            Ok(None)
+    let (mut doors, mut without) = (Doors { tcp: Vec::new(), unix: None }, Vec::new());
+    let mut go_without = |code, message, error: &Error| {
+        let is_taken = error.kind() == ErrorKind::AddrInUse;
+        without.push(Without { warning: Warning { code, message }, is_taken });
+    };
+    if let Some(at) = &address.value {
+        match bind::bind_admin(at, token.is_some(), ports, purpose) {
+            Ok(tcp) => doors.tcp = tcp,
+            Err(error) if address.source.is_given() => {
+                return Err(StartError::Admin { address: at.to_string(), error });
+            }
+            Err(error) => {
+                let message = format!("no admin server: {at}: {error} (Admin_Address)");
+                go_without("no_admin_address", message, &error);
+            }
         }
-        bound => bound.map(Some).map_err(|error| StartError::Admin { address: at.to_string(), error }),
-    });
-    let path = socket.value.path(config.file.as_deref());
-    let unix = path.map(|path| match UnixSocket::bind(&path) {
-        Err(error) if !socket.source.is_given() => {
-            log::warn!("no admin socket: {}: {error} (Admin_Socket)", path.display());
-            Ok(None)
+    }
+    if let Some(path) = socket.value.path(config.file.as_deref()) {
+        let bound = match purpose {
+            Purpose::Serve => UnixSocket::bind(&path).map(Some),
+            Purpose::Rehearse => UnixSocket::could_bind(&path).map(|()| None),
+        };
+        match bound {
+            Ok(unix) => doors.unix = unix,
+            Err(error) if socket.source.is_given() => return Err(StartError::AdminSocket { path, error }),
+            Err(error) => {
+                let message = format!("no admin socket: {}: {error} (Admin_Socket)", path.display());
+                go_without("no_admin_socket", message, &error);
+            }
         }
-        bound => bound.map(Some).map_err(|error| StartError::AdminSocket { path, error }),
-    });
-    let doors = Doors { tcp: tcp.transpose()?.flatten(), unix: unix.transpose()?.flatten() };
-    if doors.tcp.is_none() && doors.unix.is_none() {
-        return Ok(None);
     }
     let name = address.value.as_ref().map_or(String::new(), |address| address.host.clone());
-    Ok(Some(AdminClaim { doors, name, token }))
+    Ok(AdminClaim { doors, name, token, without })
 }
 
 impl Drop for RunningServer {

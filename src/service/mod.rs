@@ -11,6 +11,7 @@ pub(crate) mod host;
 pub mod load;
 mod log_bound;
 mod method;
+pub(crate) mod nearest;
 mod places;
 mod services;
 pub mod session;

@@ -54,13 +54,10 @@ impl<const N: usize> Tally<N> {
 
     /// Adds what was gathered, leaving `batch` empty.
     pub(crate) fn add_all(&self, batch: &mut Batch<N>) {
-        if !std::mem::take(&mut batch.any) {
-            return;
-        }
-        for (counter, count) in self.0.iter().zip(&mut batch.counts) {
-            if *count > 0 {
-                counter.add(std::mem::take(count).into());
-            }
+        while batch.cases > 0 {
+            let index = batch.cases.trailing_zeros() as usize;
+            batch.cases &= batch.cases - 1;
+            self.0[index].add(std::mem::take(&mut batch.counts[index]).into());
         }
     }
 
@@ -85,12 +82,14 @@ impl<const N: usize> Tally<N> {
 #[derive(Debug)]
 pub(crate) struct Batch<const N: usize> {
     counts: [u32; N],
-    any: bool,
+    /// A bit for each case that was counted: mostly one of many.
+    cases: u64,
 }
 
 impl<const N: usize> Default for Batch<N> {
     fn default() -> Self {
-        Batch { counts: [0; N], any: false }
+        const { assert!(N <= u64::BITS as usize, "a case has no bit") }
+        Batch { counts: [0; N], cases: 0 }
     }
 }
 
@@ -98,7 +97,7 @@ impl<const N: usize> Batch<N> {
     /// Gathers case `index` once more.
     pub(crate) fn add(&mut self, index: usize) {
         self.counts[index] += 1;
-        self.any = true;
+        self.cases |= 1 << index;
     }
 }
 

@@ -224,20 +224,14 @@ fn the_admin_server_needs_another_thread() {
     let directory = process::Directory::new();
     let lines = "Admin_Address=127.0.0.1:0\nServer_Pool_Tasks=2\nServer_Max_Concurrent_Trans=3";
     let file = directory.file("server.ini", &process::on_free_port(lines));
-    let mut server = process::Running::start(process::command(BONEYARD).arg("serve").arg(file));
+    // With one arena, what its answers take is there after the first of them.
+    let mut serve = process::command(BONEYARD);
+    let mut server = process::Running::start(serve.env("MALLOC_ARENA_MAX", "1").arg("serve").arg(file));
     // The last thing it says at its start.
     server.line("throttle_no_effect");
     let line = server.line("Admin server at http://");
     let admin = line.split_once("http://").unwrap().1.trim_end_matches('/').to_owned();
     let address: SocketAddr = server.address().parse().unwrap();
-    let status = format!("/proc/{}/status", server.pid().as_raw_nonzero());
-    let status = std::fs::read_to_string(status).unwrap();
-    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).expect("it has a size");
-    let kib: u64 = size.trim().trim_end_matches(" kB").parse().unwrap();
-    // Room for answers, not for the 2 MiB of a stack.
-    let limit = (kib + 1536) * 1024;
-    let new = Rlimit { current: Some(limit), maximum: Some(limit) };
-    prlimit(Some(server.pid()), Resource::As, new).expect("it is our child");
     let ask = |head: &str, body: &str| {
         let mut stream = TcpStream::connect(&admin).unwrap();
         let length = body.len();
@@ -249,12 +243,22 @@ fn the_admin_server_needs_another_thread() {
         stream.read_to_string(&mut said).expect("an answer, and then the end");
         said.split(' ').nth(1).and_then(|status| status.parse::<u16>().ok())
     };
+    let questions = [("GET /metrics", ""), ("POST /console", "show users"), ("GET /status.json", "")];
+    for (head, body) in questions {
+        assert_eq!(ask(head, body), Some(200), "{head}");
+    }
+    let status = format!("/proc/{}/status", server.pid().as_raw_nonzero());
+    let status = std::fs::read_to_string(status).unwrap();
+    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).expect("it has a size");
+    let kib: u64 = size.trim().trim_end_matches(" kB").parse().unwrap();
+    // Room for answers, not for the 2 MiB of a stack.
+    let limit = (kib + 1900) * 1024;
+    let new = Rlimit { current: Some(limit), maximum: Some(limit) };
+    prlimit(Some(server.pid()), Resource::As, new).expect("it is our child");
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
-                for (head, body) in
-                    [("GET /metrics", ""), ("POST /console", "show users"), ("GET /status.json", "")]
-                {
+                for (head, body) in questions {
                     assert_eq!(ask(head, body), Some(200), "{head}");
                 }
             });

@@ -6,11 +6,11 @@
 
 mod terminal;
 
-use super::admin::Admin;
+use super::admin::{Admin, say_silence};
 use super::{Exit, print, say, seconds, without_mark};
 use crate::admin::client::{Answer, Asker};
 use clap::Args;
-use std::io::{self, BufRead, ErrorKind, IsTerminal};
+use std::io::{self, BufRead, IsTerminal};
 use std::time::Duration;
 
 /// Arguments of `console`.
@@ -78,17 +78,8 @@ impl Link {
         match self.asker.command(line) {
             Ok(answer) if answer.is_ok() => print(&answer.text),
             Ok(answer) => say_refusal(&answer),
-            Err(error) => self.say_silence(&error),
+            Err(error) => say_silence(&error, &self.address),
         }
-    }
-
-    fn say_silence(&self, error: &io::Error) -> Exit {
-        let (what, exit) = match error.kind() {
-            ErrorKind::NotConnected => ("no connection to", Exit::Surroundings),
-            _ => ("no answer from", Exit::NoAnswer),
-        };
-        say(&format!("{what} the admin server at {}: {error}", self.address));
-        exit
     }
 }
 

@@ -4,6 +4,7 @@
 //! unless the one who types has been asked.
 
 use super::{Link, leaves, say_refusal};
+use crate::cli::admin::say_silence;
 use crate::cli::plain::plain;
 use crate::cli::{Exit, print, say};
 use crate::insight::console::stops_the_server;
@@ -30,7 +31,7 @@ pub(super) fn converse(link: Link) -> Exit {
     match link.asker.command(WORDS) {
         Ok(answer) if answer.is_ok() => {}
         Ok(answer) => return say_refusal(&answer),
-        Err(error) => return link.say_silence(&error),
+        Err(error) => return say_silence(&error, &link.address),
     }
     let prompt = format!("{}> ", link.address);
     let mut editor = match editor(link) {

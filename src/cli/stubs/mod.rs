@@ -52,7 +52,7 @@ impl Stubs {
     pub(super) fn run(self) -> Exit {
         let methods = match self.server.client().and_then(|client| methods(&client)) {
             Ok(methods) => methods,
-            Err(error) => return say_error(&error),
+            Err(error) => return say_error(&error, &self.server.address),
         };
         for Method { name, unknown, .. } in methods.iter().filter(|method| method.shapes.is_none()) {
             say(&one_line(&format!("the types of {name} are not known: {unknown}")));

@@ -91,8 +91,8 @@ pub(super) static KEYS: &[Key] = &[
         unit: "seconds",
         default: Standard::Value("60"),
         at_once: false,
-        doc: "After so much silence the system asks whether the peer is still there, three times within as long again before it \
-              gives up. 0 never asks.",
+        doc: "After so much silence the system asks whether the peer is still there, three times within as long again, and \
+              gives it up; after twice Server_Send_Timeout where that is later. 0 never asks.",
         slot: Slot::Server {
             kind: Kind::Count { min: 0, max: 7200, store: |c, s| c.keepalive = s.map(seconds) },
             show: |c| shown(in_seconds(c.keepalive.value), &c.keepalive.source),

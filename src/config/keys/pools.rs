@@ -41,7 +41,7 @@ pub(super) static KEYS: &[Key] = &[
         doc: "Address the port listens on. The leading 0 is Domino's and may be left out. An IPv6 address stands in \
               brackets. Without a TCP port it is 1352; with TCP port 0 the system chooses one. Two ports cannot share an \
               address. 0.0.0.0 listens on every IPv4 address of this machine, [::] on every IPv6 one, a host name on every \
-              address it has. A zone stands behind the address: [fe80::1%eth0].",
+              address it has. A link-local address has its zone behind it: [fe80::1%eth0].",
         slot: Slot::Port {
             kind: PortKind::Address,
             show: |p| shown(format_args!("0,{}", p.address), &p.address_source),

@@ -1,6 +1,6 @@
 //! Whose turn it is to be read.
 //!
-//! A guest of whom the poll tells is read at once. Who had more than a read takes, or than one may have answered,
+//! A guest of whom the poll tells is read at once. Who had more than a read takes, or much that the listener answered,
 //! stands in line with the others of its kind, of whom a few are read between two polls; what it sends meanwhile gains
 //! it nothing. Who had more answered than its allowance is read again when its time has come.
 
@@ -26,7 +26,9 @@ impl Listener {
             guest.readable = true;
             guest.ended |= ended;
             // Who waits for a turn gets no other one for sending more.
-            if !guest.listed.ready {
+            if guest.busy && !guest.listed.put_off {
+                self.make_ready(id);
+            } else if !guest.listed.ready {
                 self.read(id);
             }
         }

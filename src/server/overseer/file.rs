@@ -61,16 +61,42 @@ fn read(path: &Path) -> IoResult<Vec<u8>> {
 /// `false`: somebody else has changed the file, and it is as they left it.
 fn replace(path: &Path, before: &[u8], after: &str) -> IoResult<bool> {
     let replaced = Fresh::beside(path, after.as_bytes(), Some(&fs::metadata(path)?)).and_then(|fresh| {
-        let is_as_it_was = read(path)? == before;
-        if is_as_it_was {
+        let same = read(path)? == before;
+        if same {
             fresh.take_place(path)?;
         }
-        Ok(is_as_it_was)
+        Ok(same)
     });
     match replaced {
-        Err(error) if files::is_of_the_place(&error) => {
-            files::overwrite(path, before, after.as_bytes()).map(|()| true)
-        }
+        Err(error) if files::is_of_the_place(&error) => overwrite(path, before, after),
         replaced => replaced,
+    }
+}
+
+/// As [`replace`], in place.
+fn overwrite(path: &Path, before: &[u8], after: &str) -> IoResult<bool> {
+    let same = read(path)? == before;
+    if same {
+        files::overwrite(path, before, after.as_bytes())?;
+    }
+    Ok(same)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_somebody_else_has_written_meanwhile_is_not_written_over() {
+        let path = std::env::temp_dir().join(format!("boneyard-file-{}", std::process::id()));
+        let after = |write: fn(&Path, &[u8], &str) -> IoResult<bool>, before: &[u8]| {
+            fs::write(&path, "theirs").unwrap();
+            (write(&path, before, "ours").unwrap(), fs::read_to_string(&path).unwrap())
+        };
+        for write in [replace, overwrite] {
+            assert_eq!(after(write, b"before"), (false, "theirs".to_owned()));
+            assert_eq!(after(write, b"theirs"), (true, "ours".to_owned()));
+        }
+        fs::remove_file(&path).unwrap();
     }
 }

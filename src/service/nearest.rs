@@ -1,13 +1,18 @@
 //! The name a mistyped name was probably meant to be.
 //!
-//! Pure; knows text only. Names are ASCII and short (see [`crate::service::check_method_name`]); a longer question
+//! Pure; knows text only. Names are ASCII and short (see [`super::check_method_name`]); a longer question
 //! gets no suggestion, so the work for one is bounded by the number of candidates.
 
 use crate::wire::limits::METHOD_NAME_BYTES_MAX;
 
+/// What an error says of the name that was probably meant.
+pub(crate) fn suggestion(nearest: Option<&str>) -> String {
+    nearest.map_or(String::new(), |nearest| format!("; did you mean {nearest:?}?"))
+}
+
 /// The candidate most like `name`, if one is like it: a third of its letters may differ, upper and lower case are the
 /// same, and a lone last word stands for its whole name.
-pub(super) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     if name.is_empty() || name.len() > METHOD_NAME_BYTES_MAX {
         return None;
     }
