@@ -62,6 +62,7 @@ pub(crate) fn refuse_own_end(stream: &impl AsFd) -> Result<()> {
     Err(Error::new(ErrorKind::ConnectionRefused, "Connection refused (nobody listens there)"))
 }
 
+#[cfg(any(feature = "client", feature = "admin"))]
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,7 @@ use boneyard::service::{ApplicationError, Bytes, Status};
 use boneyard::wire::{Codec, FACTOR, FLOOR_BYTES, Flags, Room, Shortage, WireError};
 use boneyard::{Method, RunningServer};
 use common::*;
-use serde::de::{DeserializeOwned, Error as _};
+use serde::de::{DeserializeOwned, EnumAccess, Error as _, MapAccess, SeqAccess, VariantAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -131,7 +131,7 @@ fn an_error_costs_nothing_for_what_it_quotes() {
     assert_eq!(Raw::connect(server.address()).call::<_, ()>("server.ping", &()), Ok(()));
 }
 
-/// 90 times its bytes, and nobody counted it.
+/// 112 times its bytes, and nobody counted it.
 #[test]
 fn what_a_value_takes_is_bounded_and_counted() {
     let _alone = alone();
@@ -195,6 +195,10 @@ fn who_lends_no_more_is_told_apart_from_what_is_too_much() {
     assert!(Codec::Json.decode::<serde_json::Value>(numbers.as_bytes()).is_ok());
     let points = format!("[{}0]", r#"{"x":1.5,"y":2.5},"#.repeat(100_000));
     assert!(Codec::Json.decode::<serde_json::Value>(points.as_bytes()).is_ok());
+    for small in [r#"{"id":7},"#, r#"{"":0},"#] {
+        let maps = format!("[{}0]", small.repeat(MIB / small.len()));
+        assert!(Codec::Json.decode::<serde_json::Value>(maps.as_bytes()).is_ok(), "1 MiB of {small}");
+    }
     let maps = format!("[{}0]", r#"{"":0},"#.repeat(FLOOR_BYTES / 1000));
     assert!(Codec::Json.decode::<serde_json::Value>(maps.as_bytes()).is_ok());
 }
@@ -328,4 +332,113 @@ fn an_error_says_what_was_found_and_what_was_expected() {
     right("{\"Named\":{\"name\":\"\\u00e9\"}}", Color::Named { name: "\u{e9}".to_owned() });
     right("[{\"kind\":\"A\",\"x\":1},{\"kind\":\"B\"}]", vec![Tagged::A { x: 1 }, Tagged::B]);
     assert!(wrong::<BTreeMap<bool, u8>>("{\"yes\":1}").contains("invalid type: string \"yes\""));
+    for number in ["0", "1", "-1", "0.0"] {
+        let message = wrong::<Tagged>(&format!("{{\"kind\":{number},\"x\":1}}"));
+        assert!(message.contains("expected variant identifier"), "{message}");
+    }
+}
+
+/// Takes whatever it is shown; what it asks for says its number.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Open<const ASKS: u8>(String);
+
+impl<'de, const ASKS: u8> Deserialize<'de> for Open<ASKS> {
+    fn deserialize<D: Deserializer<'de>>(decoder: D) -> Result<Open<ASKS>, D::Error> {
+        match ASKS {
+            0 => decoder.deserialize_bool(Taker),
+            1 => decoder.deserialize_i8(Taker),
+            2 => decoder.deserialize_u64(Taker),
+            3 => decoder.deserialize_f64(Taker),
+            4 => decoder.deserialize_i128(Taker),
+            5 => decoder.deserialize_char(Taker),
+            6 => decoder.deserialize_str(Taker),
+            7 => decoder.deserialize_string(Taker),
+            8 => decoder.deserialize_bytes(Taker),
+            9 => decoder.deserialize_option(Taker),
+            10 => decoder.deserialize_unit(Taker),
+            11 => decoder.deserialize_unit_struct("Open", Taker),
+            12 => decoder.deserialize_seq(Taker),
+            13 => decoder.deserialize_tuple(1, Taker),
+            14 => decoder.deserialize_tuple_struct("Open", 1, Taker),
+            15 => decoder.deserialize_map(Taker),
+            16 => decoder.deserialize_struct("Open", &["a"], Taker),
+            17 => decoder.deserialize_enum("Open", &["a"], Taker),
+            18 => decoder.deserialize_identifier(Taker),
+            _ => decoder.deserialize_any(Taker),
+        }
+        .map(Open)
+    }
+}
+
+struct Taker;
+
+macro_rules! takes {
+    ($($method:ident $type:ty)*) => {$(
+        fn $method<E>(self, value: $type) -> Result<String, E> {
+            Ok(format!("{} {value:?}", stringify!($method)))
+        }
+    )*};
+}
+
+impl<'de> Visitor<'de> for Taker {
+    type Value = String;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("what was asked for")
+    }
+
+    takes! { visit_bool bool visit_i64 i64 visit_u64 u64 visit_f64 f64 visit_i128 i128 visit_str &str visit_bytes &[u8] }
+
+    fn visit_unit<E>(self) -> Result<String, E> {
+        Ok("unit".to_owned())
+    }
+
+    fn visit_none<E>(self) -> Result<String, E> {
+        Ok("none".to_owned())
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, decoder: D) -> Result<String, D::Error> {
+        Open::<19>::deserialize(decoder).map(|open| format!("some {open:?}"))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<String, A::Error> {
+        let first = list.next_element::<Open<19>>()?;
+        Ok(format!("list {first:?}"))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<String, A::Error> {
+        let first = map.next_entry::<Open<19>, Open<19>>()?;
+        Ok(format!("map {first:?}"))
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, choice: A) -> Result<String, A::Error> {
+        let (name, held) = choice.variant::<Open<18>>()?;
+        Ok(format!("variant {name:?} {:?}", held.newtype_variant::<Open<19>>().ok()))
+    }
+}
+
+/// A visitor that took a number where its type asked for text was shown it: variants could be named by their place.
+#[test]
+fn a_type_is_shown_what_it_asks_for_and_nothing_else() {
+    fn same<T: DeserializeOwned + Debug + PartialEq>(json: &str) -> usize {
+        let ours = Codec::Json.decode::<T>(json.as_bytes()).ok();
+        let plain = serde_json::from_str::<T>(json).ok();
+        assert_eq!(ours, plain, "{} from {json}", std::any::type_name::<T>());
+        usize::from(plain.is_some())
+    }
+    fn asked<const ASKS: u8>() {
+        let values =
+            ["null", "true", "0", "1", "-1", "1.5", "1e300", "\"\"", "\"a\"", "\"1\"", "[]", "[1]", "{}"];
+        let more = ["{\"a\":1}", "{\"a\":null}", "{\"a\":1,\"b\":2}", "[[\"a\"]]", "18446744073709551616"];
+        let keys = ["{\"\":1}", "{\"a\":1}", "{\"1\":1}", "{\"-1\":1}", "{\"true\":1}", "{\"1.5\":1}"];
+        let taken: usize = values.iter().chain(&more).map(|json| same::<Open<ASKS>>(json)).sum();
+        assert!(taken > 0, "{ASKS} takes something");
+        for json in keys {
+            same::<BTreeMap<Open<ASKS>, u8>>(json);
+        }
+    }
+    macro_rules! each {
+        ($($asks:literal)*) => { $(asked::<$asks>();)* };
+    }
+    each!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19);
 }

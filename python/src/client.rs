@@ -86,6 +86,7 @@ impl Client {
         signature = (address, *, name=None, timeout=Timeout::Usual, connect_timeout=5.0, retries=2, throttle=true, wait_for_server=true, keepalive=Some(60.0)),
         text_signature = "(address, *, name=None, timeout=..., connect_timeout=5.0, retries=2, throttle=True, wait_for_server=True, keepalive=60.0)"
     )]
+    #[expect(clippy::too_many_arguments, reason = "Python has keywords for them")]
     fn new(
         py: Python<'_>,
         address: Addresses,

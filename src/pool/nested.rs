@@ -78,8 +78,15 @@ impl Nested {
         })
     }
 
+    /// A call that was let in is refused at once.
+    pub(crate) fn refused(&self, chain: &ReceivedChain) {
+        if let Some(by) = chain.by() {
+            self.links.undo(chain.links[by].id());
+        }
+    }
+
     /// A call that was let in waits no longer.
-    pub(crate) fn leave(&self, chain: &ReceivedChain) {
+    fn leave(&self, chain: &ReceivedChain) {
         if let Some(by) = chain.by() {
             self.links.leave(chain.links[by].id());
         }

@@ -33,10 +33,10 @@ impl Entrance for () {
 /// Who can tell which calls are nested.
 pub trait Nesting: std::fmt::Debug {
     /// A call comes with this chain: is it made for a call that a transaction here waits for? In a port that drains:
-    /// for one that is to end well. If so it counts as one of those that its link lets in at once.
+    /// for one that is to end well. If so it counts as one of those that its link lets in.
     fn enter(&self, chain: &Chain) -> Found;
-    /// Such a call is refused.
-    fn leave(&self, chain: &ReceivedChain);
+    /// Such a call is refused: it does not count.
+    fn refused(&self, chain: &ReceivedChain);
 }
 
 /// No transaction runs.
@@ -44,7 +44,7 @@ impl Nesting for () {
     fn enter(&self, _chain: &Chain) -> Found {
         Found::default()
     }
-    fn leave(&self, _chain: &ReceivedChain) {}
+    fn refused(&self, _chain: &ReceivedChain) {}
 }
 
 /// Who can tell who has how much in a full queue: where one call is to go for another, it is of who has the most.

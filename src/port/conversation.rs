@@ -347,7 +347,7 @@ impl Conversation {
         let nested = chain.as_ref().is_some_and(|chain| chain.by().is_some());
         if let Some(refusal) = port.admission.refusal(header, nested, deadline, port.now, ahead) {
             if let Some(chain) = chain.filter(|_| nested) {
-                nesting.leave(&chain);
+                nesting.refused(&chain);
             }
             refuse(header, &refusal, port, intake);
             return Ok(());

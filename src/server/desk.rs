@@ -94,8 +94,8 @@ impl Nesting for Running<'_> {
         self.shared.nested.enter(chain, port, &self.port.stats)
     }
 
-    fn leave(&self, chain: &ReceivedChain) {
-        self.shared.nested.leave(chain);
+    fn refused(&self, chain: &ReceivedChain) {
+        self.shared.nested.refused(chain);
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Whatever a type asks of a decoder passes through here, and so does all that the decoder shows the type's visitor.
 //! JSON is asked for "any" value where a type asks for a certain one: serde_json builds the whole text of a value that
-//! has the wrong type into its error, a visitor that is shown it builds a [`Cut`]. bincode knows no "any".
+//! has the wrong type into its error, [`Watch`] builds a [`Cut`]. bincode knows no "any".
 //!
 //! Invariants: what is decoded is the same as without; a type sees no error but a [`Cut`].
 
@@ -12,7 +12,7 @@ mod json;
 use super::meter::{Cut, Meter};
 use access::{Choice, Elements, Entries};
 use json::{BoolKey, Number, Variant};
-use serde::de::{self, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, Unexpected, Visitor};
 use std::fmt;
 
 /// A decoder of one value.
@@ -29,8 +29,21 @@ impl<'m, D> Metered<'m, D> {
     }
 }
 
-/// What shows a type's visitor what the decoder shows it.
-struct Watch<'m, V> {
+/// Kinds of JSON's values.
+mod kinds {
+    pub(super) const NULL: u8 = 1;
+    pub(super) const BOOL: u8 = 1 << 1;
+    pub(super) const NUMBER: u8 = 1 << 2;
+    pub(super) const TEXT: u8 = 1 << 3;
+    pub(super) const LIST: u8 = 1 << 4;
+    pub(super) const MAP: u8 = 1 << 5;
+    pub(super) const ALL: u8 = u8::MAX;
+    pub(super) const NONE: u8 = 0;
+}
+
+/// What shows a type's visitor what the decoder shows it, if it is of these kinds: a visitor may take more than its
+/// type asks for.
+struct Watch<'m, V, const KINDS: u8> {
     visitor: V,
     meter: &'m Meter<'m>,
     /// Does what it makes have any size? Else it has that of its type.
@@ -38,19 +51,27 @@ struct Watch<'m, V> {
     key: bool,
 }
 
-impl<'m, V> Watch<'m, V> {
-    fn new(visitor: V, meter: &'m Meter<'m>) -> Watch<'m, V> {
+impl<'m, V, const KINDS: u8> Watch<'m, V, KINDS> {
+    fn new(visitor: V, meter: &'m Meter<'m>) -> Watch<'m, V, KINDS> {
         Watch { visitor, meter, grows: false, key: false }
+    }
+}
+
+impl<'de, V: Visitor<'de>, const KINDS: u8> Watch<'_, V, KINDS> {
+    /// Something else was asked for.
+    #[cold]
+    fn wrong<E: de::Error>(&self, found: Unexpected<'_>) -> E {
+        self.meter.outward(de::Error::invalid_type(found, self))
     }
 }
 
 /// A type that is asked for by name, of which another value shows an error.
 macro_rules! asked {
-    ($($grows:literal $method:ident ($($arg:ident: $type:ty),*))*) => {$(
+    ($($grows:literal $kind:ident $method:ident ($($arg:ident: $type:ty),*))*) => {$(
         #[inline]
         fn $method<V: Visitor<'de>>(self, $($arg: $type,)* visitor: V) -> Result<V::Value, Cut> {
             let Metered { inner, meter, key } = self;
-            let watch = Watch { visitor, meter, grows: $grows, key };
+            let watch = Watch::<V, { kinds::$kind }> { visitor, meter, grows: $grows, key };
             let made =
                 if inner.is_human_readable() { inner.deserialize_any(watch) } else { inner.$method($($arg,)* watch) };
             made.map_err(|error| meter.inward(error))
@@ -64,7 +85,7 @@ macro_rules! passed_on {
         #[inline]
         fn $method<V: Visitor<'de>>(self, $($arg: $type,)* visitor: V) -> Result<V::Value, Cut> {
             let Metered { inner, meter, key } = self;
-            let watch = Watch { visitor, meter, grows: $grows, key };
+            let watch = Watch::<V, { kinds::ALL }> { visitor, meter, grows: $grows, key };
             inner.$method($($arg,)* watch).map_err(|error| meter.inward(error))
         }
     )*};
@@ -76,7 +97,7 @@ macro_rules! numbers {
         #[inline]
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Cut> {
             let Metered { inner, meter, key } = self;
-            let watch = Watch::new(visitor, meter);
+            let watch = Watch::<V, { kinds::NUMBER }>::new(visitor, meter);
             let any = inner.is_human_readable() && !key;
             let made = if any { inner.deserialize_any(Number(watch)) } else { inner.$method(watch) };
             made.map_err(|error| meter.inward(error))
@@ -99,16 +120,16 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Metered<'_, D> {
     }
 
     asked! {
-        false deserialize_char ()
-        true deserialize_str ()
-        true deserialize_string ()
-        false deserialize_identifier ()
-        false deserialize_unit ()
-        false deserialize_unit_struct (name: &'static str)
-        true deserialize_seq ()
-        true deserialize_map ()
-        false deserialize_tuple (count: usize)
-        false deserialize_tuple_struct (name: &'static str, count: usize)
+        false TEXT deserialize_char ()
+        true TEXT deserialize_str ()
+        true TEXT deserialize_string ()
+        false TEXT deserialize_identifier ()
+        false NULL deserialize_unit ()
+        false NULL deserialize_unit_struct (name: &'static str)
+        true LIST deserialize_seq ()
+        true MAP deserialize_map ()
+        false LIST deserialize_tuple (count: usize)
+        false LIST deserialize_tuple_struct (name: &'static str, count: usize)
     }
 
     numbers! {
@@ -120,7 +141,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Metered<'_, D> {
     #[inline]
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Cut> {
         let Metered { inner, meter, key } = self;
-        let watch = Watch::new(visitor, meter);
+        let watch = Watch::<V, { kinds::BOOL }>::new(visitor, meter);
         let made = match (inner.is_human_readable(), key) {
             (false, _) => inner.deserialize_bool(watch),
             (true, false) => inner.deserialize_any(watch),
@@ -137,9 +158,9 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Metered<'_, D> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Cut> {
-        let Metered { inner, meter, .. } = self;
+        let Metered { inner, meter, key } = self;
         meter.take(size_of::<V::Value>())?;
-        let watch = Watch::new(visitor, meter);
+        let watch = Watch::<V, { kinds::LIST | kinds::MAP }> { visitor, meter, grows: false, key };
         let made = if inner.is_human_readable() {
             inner.deserialize_any(watch)
         } else {
@@ -156,7 +177,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Metered<'_, D> {
         visitor: V,
     ) -> Result<V::Value, Cut> {
         let Metered { inner, meter, .. } = self;
-        let watch = Watch::new(visitor, meter);
+        let watch = Watch::<V, { kinds::NONE }>::new(visitor, meter);
         let made = if inner.is_human_readable() {
             inner.deserialize_any(Variant(watch))
         } else {
@@ -181,18 +202,34 @@ macro_rules! shown {
     )*};
 }
 
+/// Values without parts as JSON has them.
+macro_rules! shown_if_asked {
+    ($($kind:ident $method:ident ($($arg:ident: $type:ty)?) $found:expr;)*) => {$(
+        #[inline]
+        fn $method<E: de::Error>(self, $($arg: $type)?) -> Result<V::Value, E> {
+            if KINDS & kinds::$kind == 0 {
+                return Err(self.wrong($found));
+            }
+            self.visitor.$method::<Cut>($($arg)?).map_err(|cut| self.meter.outward(cut))
+        }
+    )*};
+}
+
 /// Text and bytes: what is kept of them is as long as they are.
 macro_rules! shown_by_length {
-    ($($method:ident ($type:ty))*) => {$(
+    ($($found:ident $kind:ident $method:ident ($type:ty))*) => {$(
         #[inline]
         fn $method<E: de::Error>(self, value: $type) -> Result<V::Value, E> {
+            if KINDS & kinds::$kind == 0 && !self.key {
+                return Err(self.wrong(Unexpected::$found(&value)));
+            }
             let charged = if self.grows { self.meter.text(value.len()) } else { Ok(()) };
             charged.and_then(|()| self.visitor.$method(value)).map_err(|cut| self.meter.outward(cut))
         }
     )*};
 }
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for Watch<'_, V> {
+impl<'de, V: Visitor<'de>, const KINDS: u8> Visitor<'de> for Watch<'_, V, KINDS> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -200,31 +237,34 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Watch<'_, V> {
     }
 
     shown! {
-        visit_bool(value: bool)
         visit_i8(value: i8)
         visit_i16(value: i16)
         visit_i32(value: i32)
-        visit_i64(value: i64)
         visit_i128(value: i128)
         visit_u8(value: u8)
         visit_u16(value: u16)
         visit_u32(value: u32)
-        visit_u64(value: u64)
         visit_u128(value: u128)
         visit_f32(value: f32)
-        visit_f64(value: f64)
         visit_char(value: char)
         visit_none()
-        visit_unit()
+    }
+
+    shown_if_asked! {
+        BOOL visit_bool(value: bool) Unexpected::Bool(value);
+        NUMBER visit_i64(value: i64) Unexpected::Signed(value);
+        NUMBER visit_u64(value: u64) Unexpected::Unsigned(value);
+        NUMBER visit_f64(value: f64) Unexpected::Float(value);
+        NULL visit_unit() Unexpected::Unit;
     }
 
     shown_by_length! {
-        visit_str(&str)
-        visit_borrowed_str(&'de str)
-        visit_string(String)
-        visit_bytes(&[u8])
-        visit_borrowed_bytes(&'de [u8])
-        visit_byte_buf(Vec<u8>)
+        Str TEXT visit_str(&str)
+        Str TEXT visit_borrowed_str(&'de str)
+        Str TEXT visit_string(String)
+        Bytes ALL visit_bytes(&[u8])
+        Bytes ALL visit_borrowed_bytes(&'de [u8])
+        Bytes ALL visit_byte_buf(Vec<u8>)
     }
 
     #[inline]
@@ -241,12 +281,18 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Watch<'_, V> {
 
     #[inline]
     fn visit_seq<A: SeqAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
+        if KINDS & kinds::LIST == 0 {
+            return Err(self.wrong(Unexpected::Seq));
+        }
         let Watch { visitor, meter, grows, .. } = self;
         visitor.visit_seq(Elements::new(inner, meter, grows)).map_err(|cut| meter.outward(cut))
     }
 
     #[inline]
     fn visit_map<A: MapAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
+        if KINDS & kinds::MAP == 0 {
+            return Err(self.wrong(Unexpected::Map));
+        }
         let Watch { visitor, meter, grows, .. } = self;
         visitor.visit_map(Entries::new(inner, meter, grows)).map_err(|cut| meter.outward(cut))
     }

@@ -52,10 +52,15 @@ fn setting(lines: &str) -> Setting {
 
 /// A call of [`DEEP`] with this chain.
 fn chained(raw: &Raw, id: u64, chain: &Chain) -> Vec<u8> {
+    chained_to(DEEP.name(), raw, id, chain)
+}
+
+/// A call with this chain and 0.
+fn chained_to(method: &str, raw: &Raw, id: u64, chain: &Chain) -> Vec<u8> {
     let mut body = Vec::new();
     chain.write(&mut body).unwrap();
     Codec::Bincode.encode(&0_u32, &mut body).unwrap();
-    call_frame(id, raw.number(DEEP.name()), Flags::NESTED, 0, &body)
+    call_frame(id, raw.number(method), Flags::NESTED, 0, &body)
 }
 
 /// The chain of a handler's call.
@@ -100,9 +105,10 @@ fn a_link_opens_nothing_once_its_call_has_ended_though_its_transaction_runs() {
 }
 
 #[test]
-fn a_link_lets_in_no_more_than_a_handler_can_cause() {
+fn a_link_lets_in_a_call_for_each_row_and_no_more_than_so_many_at_once() {
     const CALLS: u64 = 10_000;
-    const OPENED_MAX: u64 = 1024;
+    const ROWS: u64 = 3000;
+    const WAITING_MAX: u64 = 64;
     let Setting { server, client, outside, gate } = setting("Server_Queue_Limit=20000");
     gate.open();
     let outer = client.start(OUT, &ANSWERED).unwrap();
@@ -110,19 +116,23 @@ fn a_link_lets_in_no_more_than_a_handler_can_cause() {
     let call = peer.call();
     // From another connection than its handlers', one after another at first: each is let in.
     let mut raw = Raw::connect(server.address());
-    for id in 1..=OPENED_MAX {
+    for id in 1..=ROWS {
         let frame = chained(&raw, id, &chain_of(&call));
         raw.stream.write_all(&frame).unwrap();
         assert_eq!(raw.read().expect("an answer").status(), Status::Ok, "a worker is kept for it");
     }
-    let frames = (1..=CALLS).flat_map(|id| chained(&raw, id, &chain_of(&call))).collect::<Vec<u8>>();
+    // One more keeps the worker that is kept for such calls.
+    raw.stream.write_all(&chained_to(OUT.name(), &raw, 1, &chain_of(&call))).unwrap();
+    let held = peer.call();
+    let frames = (2..=CALLS).flat_map(|id| chained(&raw, id, &chain_of(&call))).collect::<Vec<u8>>();
     let mut stream = raw.stream.try_clone().unwrap();
     let writer = std::thread::spawn(move || stream.write_all(&frames).unwrap());
     let port = &server.ports()[0];
     let window = boneyard::port::WINDOW_CALLS_MAX as u64;
-    wait_until("the connection's window is full of others", || port.stats().nested_over.get() == window);
-    let opened = port.stats().answered(Status::Ok);
-    assert_eq!(opened, OPENED_MAX, "and none of these");
+    wait_until("the connection's window is full", || server.in_flight() as u64 == window + 1);
+    let over = port.stats().nested_over.get();
+    assert_eq!(over, window - 1 - WAITING_MAX, "they wait like a client's");
+    peer.answer(&held, &8_u64);
     peer.answer(&call, &8_u64);
     assert_eq!(outer.wait(), Ok(()));
     for _ in 0..CALLS {

@@ -1,7 +1,7 @@
 //! The parts of lists, maps and enums, each charged for as it comes.
 
 use super::super::meter::{element_price, entry_price};
-use super::{Cut, Meter, Part, Watch};
+use super::{Cut, Meter, Part, Watch, kinds};
 use serde::de::{DeserializeSeed, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor};
 
 /// Elements of a list, or parts of a tuple.
@@ -110,7 +110,7 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Choice<'_, A> {
     #[inline]
     fn tuple_variant<V: Visitor<'de>>(self, count: usize, visitor: V) -> Result<V::Value, Cut> {
         let Choice { inner, meter } = self;
-        let watch = Watch::new(visitor, meter);
+        let watch = Watch::<V, { kinds::ALL }>::new(visitor, meter);
         inner.tuple_variant(count, watch).map_err(|error| meter.inward(error))
     }
 
@@ -121,7 +121,7 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Choice<'_, A> {
         visitor: V,
     ) -> Result<V::Value, Cut> {
         let Choice { inner, meter } = self;
-        let watch = Watch::new(visitor, meter);
+        let watch = Watch::<V, { kinds::ALL }>::new(visitor, meter);
         inner.struct_variant(fields, watch).map_err(|error| meter.inward(error))
     }
 }

@@ -8,7 +8,7 @@ use serde::de::{
 };
 use std::fmt;
 
-/// What a visitor says no to, if it says so by itself.
+/// What is shown as it is, or refused.
 macro_rules! others {
     ($($method:ident ($($arg:ident: $type:ty)?))*) => {$(
         #[inline]
@@ -19,9 +19,9 @@ macro_rules! others {
 }
 
 /// Shows a number. Where serde_json keeps all its digits it shows them as a map of one entry.
-pub(super) struct Number<'m, V>(pub(super) Watch<'m, V>);
+pub(super) struct Number<'m, V, const KINDS: u8>(pub(super) Watch<'m, V, KINDS>);
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for Number<'_, V> {
+impl<'de, V: Visitor<'de>, const KINDS: u8> Visitor<'de> for Number<'_, V, KINDS> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -82,9 +82,9 @@ impl Visitor<'_> for Digits {
 }
 
 /// Shows a key that stands for true or false.
-pub(super) struct BoolKey<'m, V>(pub(super) Watch<'m, V>);
+pub(super) struct BoolKey<'m, V, const KINDS: u8>(pub(super) Watch<'m, V, KINDS>);
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for BoolKey<'_, V> {
+impl<'de, V: Visitor<'de>, const KINDS: u8> Visitor<'de> for BoolKey<'_, V, KINDS> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -95,15 +95,15 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for BoolKey<'_, V> {
         match key {
             "true" => self.0.visit_bool(true),
             "false" => self.0.visit_bool(false),
-            other => self.0.visit_str(other),
+            other => Err(self.0.wrong(Unexpected::Str(other))),
         }
     }
 }
 
 /// Shows a variant: a text that names it, or a map of one entry, its name and what it holds.
-pub(super) struct Variant<'m, V>(pub(super) Watch<'m, V>);
+pub(super) struct Variant<'m, V, const KINDS: u8>(pub(super) Watch<'m, V, KINDS>);
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for Variant<'_, V> {
+impl<'de, V: Visitor<'de>, const KINDS: u8> Visitor<'de> for Variant<'_, V, KINDS> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
