@@ -81,8 +81,8 @@ fn over_socket(path: &Path, patience: Duration) -> (io::Result<Asker>, String) {
     (Asker::over_socket(&path, patience), path.display().to_string())
 }
 
-/// The server of a settings file, over its socket; or the address to ask at instead (`Err`). Only when it is certain that
-/// no server listens at the socket: at the address may be another one, which a command is not meant for.
+/// The server of a settings file, over its socket; or the address to ask at instead (`Err`). Only when it is certain
+/// that no server listens at the socket: at the address may be another one, which a command is not meant for.
 fn by_file(file: &Path, patience: Duration) -> Result<Result<Found, String>, Exit> {
     if matches!(file.try_exists(), Ok(false)) {
         return Ok(Err(DEFAULT_ADDRESS.to_owned()));

@@ -172,8 +172,8 @@ pub(super) fn bind_again(addresses: &[SocketAddr], silence: Silence) -> std::io:
     addresses.iter().map(|address| open(address).map(to_listener)).collect()
 }
 
-/// All sockets of a port or of the admin server. An address of a name is left out if this machine has no such address: names often have one of
-/// IPv6 where there is none. Where the system chooses the port number, all have the same.
+/// All sockets of a port or of the admin server. An address of a name is left out if this machine has no such address:
+/// names often have one of IPv6 where there is none. Where the system chooses the port number, all have the same.
 fn open_all(
     what: &str,
     addresses: &[SocketAddr],
