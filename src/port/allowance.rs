@@ -7,8 +7,8 @@
 //! goes on so for [`ABUSE`], and of which no call was let in meanwhile, makes no use of the server.
 //!
 //! A call that is refused for the server's load costs a token of another kind, of which eight times as many come with
-//! time: those too cost the listener time, so who calls on as fast as it can is put off. But they are the server's doing,
-//! and nobody is told off for them.
+//! time: those too cost the listener time, so who calls on as fast as it can is put off. But they are the server's
+//! doing, and nobody is told off for them.
 //!
 //! Knows numbers and times handed in.
 
