@@ -301,11 +301,11 @@ def cancels_of_nothing(address, count, over):
 
 
 # Calls that one of those may have out who call on over their limit. More than one: the client has two out at times.
-SESSION_CALLS = 8
+SESSION_CALLS = 3
 
 
 def over_their_limit(address, count, over):
-    """Each has all the calls out that it may (`Server_Session_Calls=8`), for long, and makes others without end."""
+    """Each has all the calls out that it may (`Server_Session_Calls=3`), for long, and makes others without end."""
     number = method_number(address, "load.sleep")
     sleep = b"".join(call(number, n, struct.pack("<Q", 60_000)) for n in range(1, SESSION_CALLS + 1))
     in_vain(address, count, over, call(number, 2, struct.pack("<Q", 1)), sleep)
@@ -368,7 +368,8 @@ RUN = [open_sessions, wrong_texts]
 # Calls a second of the client beside a crowd, where it is not RATE: no more than its part of what the server can do.
 RATES = {full_queue: 100}
 
-# Settings besides, of the servers that meet such a crowd. Those over their limit hold workers.
+# Settings besides, of the servers that meet such a crowd. Those over their limit hold their workers in
+# every round.
 BESIDES = {
     over_their_limit: {
         "Server_Session_Calls": SESSION_CALLS,
