@@ -3,7 +3,7 @@
 mod model;
 
 use super::{Outcome, Reply, commands, stops_the_server};
-use crate::insight::Insight;
+use crate::insight::{House, Insight};
 use model::Model;
 use std::path::Path;
 
