@@ -63,8 +63,8 @@ fn both_agree_on_whether_a_server_starts() {
     let guarded = format!("Server_Pool_Tasks=1\nAdmin_Token_File={}\n", token.display());
     let cases = cases.into_iter().chain([
         // Of the admin server, too, a socket of IPv6 takes no IPv4.
-        ("-n 500", format!("{guarded}TCPIP_TCPIPAddress=0.0.0.0:47815\nAdmin_Address=[::]:47815\n"), true),
-        ("-n 500", format!("{guarded}TCPIP_TCPIPAddress=[::]:47816\nAdmin_Address=[::]:47816\n"), false),
+        ("-n 500", format!("{guarded}TCPIP_TCPIPAddress=0.0.0.0:4785\nAdmin_Address=[::]:4785\n"), true),
+        ("-n 500", format!("{guarded}TCPIP_TCPIPAddress=[::]:4786\nAdmin_Address=[::]:4786\n"), false),
         ("-n 500", format!("{port}Admin_Address=[::]:0\n"), false),
     ]);
     for (limit, lines, starts) in cases {

@@ -295,15 +295,15 @@ mod tests {
     fn the_admin_server_has_every_address_of_its_host_but_those_of_the_ports() {
         let of = |host, ports: &[&str], guarded| {
             let ports: Vec<SocketAddr> = ports.iter().map(|port| port.parse().unwrap()).collect();
-            bind_admin(&ListenAddress::new(host, 47817), guarded, &ports, Purpose::Rehearse)
+            bind_admin(&ListenAddress::new(host, 4787), guarded, &ports, Purpose::Rehearse)
         };
-        let names = addresses_of(&ListenAddress::new("localhost", 47817)).unwrap();
+        let names = addresses_of(&ListenAddress::new("localhost", 4787)).unwrap();
         assert_eq!(of("localhost", &[], false).unwrap().len(), names.len());
         // Both at once: a socket of IPv6 takes no IPv4.
-        let (six, four) = (of("::", &[], true), of("0.0.0.0", &["[::]:47817"], true));
+        let (six, four) = (of("::", &[], true), of("0.0.0.0", &["[::]:4787"], true));
         assert!(six.is_ok() && four.is_ok(), "{six:?} {four:?}");
-        let told = of("127.0.0.1", &["0.0.0.0:47817"], false).unwrap_err();
-        assert_eq!(told.to_string(), "127.0.0.1:47817 belongs to a port of this server");
+        let told = of("127.0.0.1", &["0.0.0.0:4787"], false).unwrap_err();
+        assert_eq!(told.to_string(), "127.0.0.1:4787 belongs to a port of this server");
         assert_eq!(of("::", &[], false).unwrap_err().kind(), ErrorKind::PermissionDenied);
     }
 
