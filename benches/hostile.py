@@ -361,8 +361,8 @@ def long_names(address, rate, over):
 # Crowds beside which the median is to be near what it is alone, too: they want no more than answers.
 ANSWERED = [empty_calls, no_methods, broken_chains, pings, cancels_of_nothing, over_their_limit]
 
-# Crowds whose calls workers run, as those of others: the client has its turn, but not a processor for itself. Their times
-# are shown, without a target.
+# Crowds whose calls workers run, as those of others: the client has its turn, but not a processor for itself. Their
+# times are shown, without a target.
 RUN = [open_sessions, wrong_texts]
 
 # Calls a second of the client beside a crowd, where it is not RATE: no more than its part of what the server can do.

@@ -1,6 +1,6 @@
 //! Frames that a listener answers itself, without a worker: they cost their connection its turn and its allowance, so
-//! that who sends nothing else takes nothing from its neighbours and is told off in the end. Nobody is told off for calls
-//! that the server's load has refused.
+//! that who sends nothing else takes nothing from its neighbours and is told off in the end. Nobody is told off for
+//! calls that the server's load has refused.
 #![cfg(all(feature = "cli", feature = "server"))]
 
 mod common;

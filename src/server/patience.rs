@@ -4,8 +4,8 @@
 //! ends its entry stays, is looked at when it is due, and put back with a new time if there is a new wait: so nothing
 //! is searched for. Times are rounded up a little, so that a thousand peers who came together wake their listener once.
 //! Time in which the listener did not run (the process or the machine was suspended, or starved) is nobody's: while
-//! somebody is waited for it looks each [`TICK`], and if a look comes much later than that, all waits are as much
-//! longer. Knows ids and times handed in; what became of a wait knows the guest.
+//! somebody is waited for it looks each [`TICK`], and if a look comes much later than that, all waits are longer by the
+//! time since the look before. Knows ids and times handed in; what became of a wait knows the guest.
 
 use super::slots::Id;
 use std::cmp::Reverse;
@@ -112,6 +112,8 @@ impl Patience {
         if lost < LATE {
             return None;
         }
+        // When it ceased to run nobody knows: at the last look, in favour of the peers.
+        let lost = lost + TICK;
         let waits = std::mem::take(&mut self.waits).into_iter();
         self.waits = waits.map(|Reverse((at, id, wait))| Reverse((at + lost, id, wait))).collect();
         Some(lost)
@@ -195,14 +197,14 @@ mod tests {
         patience.begin(id(2), Wait::Frame, start + 101 * S);
         assert_eq!(patience.look(start + 102 * S), None);
         assert_eq!(patience.look(start + 103 * S + S / 2), None, "a little late");
-        // A minute in which the process stood still, but for the second after which it would have looked.
+        // A minute in which the process stood still.
         let now = start + 163 * S + S / 2;
-        assert_eq!(patience.look(now), Some(59 * S));
+        assert_eq!(patience.look(now), Some(60 * S));
         assert_eq!(patience.take_due(now), Some((id(2), Wait::Frame)), "its two seconds were over before");
         assert_eq!(patience.take_due(now), None);
         patience.put_back(id(2), Wait::Frame, now);
         assert_eq!(patience.take_due(now), Some((id(2), Wait::Frame)));
-        assert_eq!(patience.due_first(), Some(start + 110 * S + 59 * S));
+        assert_eq!(patience.due_first(), Some(start + 110 * S + 60 * S));
     }
 
     #[test]
