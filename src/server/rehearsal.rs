@@ -10,10 +10,14 @@ use super::running::claim_admin;
 use super::{House, Info, Server, StartError, connections_max, machine};
 use crate::config::footprint::{THREADS_BASE, THREADS_SPARE};
 use crate::config::{Config, Warning};
-use crate::sync::bounded;
+use crate::sync::{Sender, bounded};
 use std::io::{Error, ErrorKind};
 #[cfg(feature = "admin")]
 use std::net::SocketAddr;
+use std::thread::{self, JoinHandle};
+
+/// Threads that a program has made before its server starts: those of the log and of the stop.
+const PROGRAM_THREADS: u64 = 2;
 
 /// What a rehearsed start found that does not hinder it for good.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -50,9 +54,11 @@ impl Server {
         }
         rehearsed.sockets = ports.iter().map(|port| port.addresses.len() as u64 - 1).sum();
         if rehearsed.taken.is_empty() {
+            // In the order of a start: under a tight limit of memory it matters what is there first.
+            let _program = Threads::make(PROGRAM_THREADS)?;
             let house = House::found(&config, services, Info::default, descriptors, ports)?;
             let _made = house.make_threads(&config)?;
-            try_others()?;
+            let _others = Threads::make(THREADS_BASE - THREADS_SPARE - PROGRAM_THREADS - 1)?;
         }
         #[cfg(feature = "admin")]
         rehearsed.try_admin(&config, &resolved.concat())?;
@@ -82,17 +88,30 @@ impl Rehearsed {
     }
 }
 
-/// Makes, at once, as many threads as a server has beside workers, listeners and the one that starts it.
-fn try_others() -> Result<(), StartError> {
-    let (hold, held) = bounded::<()>(1);
-    let spawn = |_| {
-        let held = held.clone();
-        // An error is what it waits for: the far end is gone.
-        std::thread::Builder::new().spawn(move || held.recv().is_err())
-    };
-    let made = (1..THREADS_BASE - THREADS_SPARE).map(spawn).collect::<Result<Vec<_>, _>>();
-    drop(hold);
-    let made = made.map_err(|error| Error::new(error.kind(), format!("cannot make a thread: {error}")));
-    made?.into_iter().for_each(|thread| _ = thread.join());
-    Ok(())
+/// Threads that wait until this is dropped.
+struct Threads {
+    hold: Option<Sender<()>>,
+    made: Vec<JoinHandle<()>>,
+}
+
+impl Threads {
+    fn make(count: u64) -> Result<Threads, StartError> {
+        let (hold, held) = bounded::<()>(1);
+        let mut threads = Threads { hold: Some(hold), made: Vec::new() };
+        for _ in 0..count {
+            let held = held.clone();
+            // An error is what it waits for: the far end is gone.
+            let made = thread::Builder::new().spawn(move || _ = held.recv().ok());
+            let cannot = |error: Error| Error::new(error.kind(), format!("cannot make a thread: {error}"));
+            threads.made.push(made.map_err(cannot)?);
+        }
+        Ok(threads)
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        drop(self.hold.take());
+        self.made.drain(..).for_each(|thread| _ = thread.join());
+    }
 }
