@@ -118,7 +118,7 @@ fn the_servers_own_user_types_what_it_typed_before() {
         let said = run(&mut console(place, &format!("set config server_max_concurrent_trans={limit}")));
         assert_eq!((said.code, said.err.as_str()), (Some(0), ""), "{place}: {said:?}");
         let by =
-            format!("by=unix:{} command=set config server_max_concurrent_trans={limit}", geteuid().as_raw());
+            format!("by=unix:uid={} command=set config server_max_concurrent_trans={limit}", geteuid().as_raw());
         served.server.line(&format!("Console command given: {by}"));
     }
     // Without an address: the server of the directory's server.ini.
@@ -308,7 +308,7 @@ fn root_commands_the_server_of_another_user() {
     for (place, limit) in [address.as_str(), socket.to_str().unwrap()].into_iter().zip(3..) {
         let said = run(&mut console(place, &format!("set config server_max_concurrent_trans={limit}")));
         assert_eq!((said.code, said.err.as_str()), (Some(0), ""), "{place}: {said:?}");
-        server.line(&format!("by=unix:0 command=set config server_max_concurrent_trans={limit}"));
+        server.line(&format!("by=unix:uid=0 command=set config server_max_concurrent_trans={limit}"));
     }
     let mut here = command(BONEYARD);
     let said = run(here.current_dir(directory.path()).args(["console", "-c", "quit"]));

@@ -115,7 +115,7 @@ impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Peer::Tcp(address) => address.fmt(f),
-            Peer::Unix(user) => write!(f, "unix:{user}"),
+            Peer::Unix(user) => write!(f, "unix:uid={user}"),
         }
     }
 }
