@@ -117,8 +117,10 @@ fn the_servers_own_user_types_what_it_typed_before() {
     for (place, limit) in places.into_iter().zip(3..) {
         let said = run(&mut console(place, &format!("set config server_max_concurrent_trans={limit}")));
         assert_eq!((said.code, said.err.as_str()), (Some(0), ""), "{place}: {said:?}");
-        let by =
-            format!("by=unix:uid={} command=set config server_max_concurrent_trans={limit}", geteuid().as_raw());
+        let by = format!(
+            "by=unix:uid={} command=set config server_max_concurrent_trans={limit}",
+            geteuid().as_raw()
+        );
         served.server.line(&format!("Console command given: {by}"));
     }
     // Without an address: the server of the directory's server.ini.
