@@ -286,10 +286,11 @@ impl PortShared {
     /// `limit`.
     pub(crate) fn tell_of_the_long(&self, shared: &Shared, limit: Duration, now: Instant) {
         for long in self.progress(shared, |turn| turn.long(limit, now)) {
-            self.stats.long_transactions.add(1);
             if shared.services.log_bound().lets(Level::Warn, ClientId::of(long.peer.ip()), now) {
                 log::warn!("{long} (Server_Long_Transaction={})", limit.as_secs());
             }
+            // Counted afterwards, so that the line is there for whoever sees the count.
+            self.stats.long_transactions.add(1);
         }
     }
 
