@@ -5,7 +5,7 @@
 //! waits for the oldest. `capi/bench/load.c` is the same in C.
 
 use boneyard::service::Bytes;
-use boneyard::service::load::ECHO;
+use boneyard::service::load_service::ECHO;
 use boneyard::{Client, ClientError};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};

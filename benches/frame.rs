@@ -2,11 +2,12 @@
 //!
 //! `cargo bench --bench frame`; times are for one operation, and for a whole read where the name says so.
 
-use boneyard::port::{Admission, Conversation, Intake, Reception, reply, welcome};
+use boneyard::internal::admission::Admission;
+use boneyard::internal::metrics::{MethodsStats, PortStats, ServiceTimes};
+use boneyard::internal::proto::{ReceiveContext, Received, ServerProtocol, reply, welcome};
+use boneyard::internal::wire::body::{Hello, MethodEntry};
+use boneyard::internal::wire::{CallPrelude, Codec, Flags, FrameKind, Header, Preface, ReplyPrelude, cut};
 use boneyard::service::Status;
-use boneyard::stats::{MethodsStats, Paces, PortStats};
-use boneyard::wire::body::{Hello, MethodEntry};
-use boneyard::wire::{CallPrelude, Codec, Flags, Header, Kind, Preface, ReplyPrelude, cut};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use serde::{Deserialize, Serialize};
 use std::hint::black_box;
@@ -31,7 +32,7 @@ fn note() -> Note {
 fn call(id: u64, arguments: &[u8], out: &mut Vec<u8>) {
     let prelude = CallPrelude { session: 0, deadline_ms: 0 }.write();
     let body_bytes = (prelude.len() + arguments.len()) as u32;
-    let header = Header { body_bytes, kind: Kind::Call, flags: Flags::NONE, code: 1, call: id };
+    let header = Header { body_bytes, kind: FrameKind::Call, flags: Flags::NONE, code: 1, call: id };
     out.extend_from_slice(&header.write());
     out.extend_from_slice(&prelude);
     out.extend_from_slice(arguments);
@@ -74,8 +75,8 @@ fn reads(criterion: &mut Criterion) {
         4 << 20,
         vec![MethodEntry { number: 1, name: "a.b".to_owned(), fingerprint: 0 }],
     );
-    let (paces, now) = (Paces::new(1), Instant::now());
-    let reception = Reception {
+    let (paces, now) = (ServiceTimes::new(1), Instant::now());
+    let reception = ReceiveContext {
         welcome: &welcome,
         body_bytes_max: BODY_BYTES_MAX,
         admission: Admission::open(1, &paces),
@@ -85,7 +86,7 @@ fn reads(criterion: &mut Criterion) {
         stats: &stats,
         methods: &MethodsStats::new(0),
     };
-    let (mut conversation, mut intake) = (Conversation::default(), Intake::default());
+    let (mut conversation, mut intake) = (ServerProtocol::default(), Received::default());
     let greeting = greeting();
     let used = conversation.receive(&greeting, &reception, &mut intake);
     assert_eq!(used, Ok(greeting.len()), "the greeting is taken");
@@ -109,7 +110,7 @@ fn greeting() -> Vec<u8> {
     let hello = Hello { client: "bench".to_owned() };
     Codec::Bincode.encode(&hello, &mut body).expect("text always encodes");
     let body_bytes = body.len() as u32;
-    let header = Header { body_bytes, kind: Kind::Hello, flags: Flags::NONE, code: 0, call: 0 };
+    let header = Header { body_bytes, kind: FrameKind::Hello, flags: Flags::NONE, code: 0, call: 0 };
     [&Preface::OURS.write()[..], &header.write()[..], &body[..]].concat()
 }
 

@@ -1,7 +1,7 @@
 //! How long a hundred short calls wait behind a slow one of the same connection, sent before them: not for its
 //! 100 ms. Usage: `held_back ADDRESS` of a server with `Load_Service=1`.
 
-use boneyard::service::load::{SLEEP, SPIN};
+use boneyard::service::load_service::{SLEEP, SPIN};
 use boneyard::{Client, ClientError, Method};
 use serde::de::DeserializeOwned;
 use std::time::{Duration, Instant};

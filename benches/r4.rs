@@ -2,11 +2,12 @@
 //! It speaks Boneyard's protocol and offers the rehearsal service, so that only the threads differ.
 //! Usage: `r4 ADDRESS [THROTTLE]`.
 
-use boneyard::port::{Admission, Call, Conversation, Intake, Reception, reply, welcome};
+use boneyard::internal::admission::Admission;
+use boneyard::internal::metrics::{MethodsStats, PortStats, ServiceTimes};
+use boneyard::internal::proto::{Call, ReceiveContext, Received, ServerProtocol, reply, welcome};
+use boneyard::internal::wire::ReplyPrelude;
+use boneyard::internal::wire::body::MethodEntry;
 use boneyard::service::Status;
-use boneyard::stats::{MethodsStats, Paces, PortStats};
-use boneyard::wire::ReplyPrelude;
-use boneyard::wire::body::MethodEntry;
 use parking_lot::{Condvar, Mutex};
 use std::io::{Read, Result, Write};
 use std::net::{TcpListener, TcpStream};
@@ -41,7 +42,7 @@ struct Server {
     throttle: Throttle,
     welcome: Vec<u8>,
     stats: PortStats,
-    paces: Paces,
+    paces: ServiceTimes,
 }
 
 fn main() -> Result<()> {
@@ -53,7 +54,7 @@ fn main() -> Result<()> {
         throttle: Throttle { free: Mutex::new(permits), changed: Condvar::new() },
         welcome: welcome("R4".to_owned(), 64 << 20, (1..).zip(METHODS).map(entry).collect()),
         stats: PortStats::default(),
-        paces: Paces::new(METHODS.len()),
+        paces: ServiceTimes::new(METHODS.len()),
     });
     for stream in TcpListener::bind(address)?.incoming() {
         let (stream, server) = (stream?, Arc::clone(&server));
@@ -67,7 +68,7 @@ impl Server {
     /// One session's thread: reads, runs, answers, until the peer closes.
     fn session(&self, mut stream: TcpStream) -> Result<()> {
         stream.set_nodelay(true)?;
-        let (mut conversation, mut intake) = (Conversation::default(), Intake::default());
+        let (mut conversation, mut intake) = (ServerProtocol::default(), Received::default());
         let (mut buffer, mut filled) = (vec![0; 8 << 10], 0);
         loop {
             if filled == buffer.len() {
@@ -78,7 +79,7 @@ impl Server {
                 more => filled += more,
             }
             let now = Instant::now();
-            let port = Reception {
+            let port = ReceiveContext {
                 welcome: &self.welcome,
                 body_bytes_max: 64 << 20,
                 admission: Admission::open(METHODS.len() as u16, &self.paces),

@@ -3,14 +3,14 @@
 //! `cargo bench --bench throttle`. Under `throttle` no thread sleeps, so what is timed is the lock and the lists; under
 //! `queue` it is mostly what the system takes to wake a thread.
 
-use boneyard::internal::{Rig, Turnstile};
+use boneyard::internal::{BenchPool, BenchThrottle};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 fn throttle(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("throttle");
-    let free = Turnstile::new(1, None);
+    let free = BenchThrottle::new(1, None);
     group.bench_function("take and give, free", |bench| {
         bench.iter(|| {
             assert!(free.take(0), "there is no limit");
@@ -22,10 +22,10 @@ fn throttle(criterion: &mut Criterion) {
             bench.iter_custom(|rounds| contended(threads, rounds));
         });
     }
-    let spent = Turnstile::new(2, NonZeroU32::new(1));
+    let spent = BenchThrottle::new(2, NonZeroU32::new(1));
     assert!(spent.take(0), "the only permit is home");
     group.bench_function("take, none left", |bench| bench.iter(|| spent.take(1)));
-    let saturated = Turnstile::new(2, NonZeroU32::new(1));
+    let saturated = BenchThrottle::new(2, NonZeroU32::new(1));
     saturated.fill();
     assert!(saturated.take(0) && !saturated.take(1), "port 0 has the only permit, port 1 waits for it");
     group.bench_function("there and back between two ports, saturated", |bench| {
@@ -39,7 +39,7 @@ fn throttle(criterion: &mut Criterion) {
 
 /// So many rounds in each thread, every thread at a port of its own under the one lock.
 fn contended(threads: usize, rounds: u64) -> Duration {
-    let turnstile = Turnstile::new(threads, None);
+    let turnstile = BenchThrottle::new(threads, None);
     let start = Instant::now();
     std::thread::scope(|scope| {
         for port in 0..threads {
@@ -58,7 +58,7 @@ fn contended(threads: usize, rounds: u64) -> Duration {
 /// A read's calls to a worker, and their answers back.
 fn queue(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("queue");
-    let rig = Rig::start(40, NonZeroU32::new(20)).expect("40 threads can be made");
+    let rig = BenchPool::start(40, NonZeroU32::new(20)).expect("40 threads can be made");
     for calls in [1, 32, 512] {
         group.throughput(Throughput::Elements(calls as u64));
         group.bench_function(BenchmarkId::new("there and back, asleep between", calls), |bench| {

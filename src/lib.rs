@@ -9,7 +9,7 @@
 //! cli/                      the command line: arguments, signals, log
 //! server/  client/  bench/  shells: sockets, clocks
 //! admin/                    the admin server: HTTP
-//! insight/                  what an administrator sees: pictures, history, verdict
+//! insight/                  what an administrator sees: snapshots, history, verdict
 //! pool/                     threads, no sockets: workers, throttle, queue
 //! port/                     protocol logic, sans-IO
 //! stats/  service/          counters; methods, statuses, handlers
@@ -25,35 +25,63 @@
 #![cfg_attr(not(all(feature = "server", feature = "client")), allow(dead_code, unused_imports))]
 
 #[cfg(feature = "admin")]
-pub mod admin;
+mod admin;
+mod admission;
 #[cfg(feature = "cli")]
-pub mod bench;
+mod bench;
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod config;
 mod files;
+mod metrics;
 #[cfg(feature = "server")]
-pub mod insight;
-#[cfg(any(feature = "client", feature = "server"))]
-mod net;
+mod monitor;
 #[cfg(feature = "server")]
 mod pool;
-pub mod port;
-pub mod schema;
+mod proto;
+mod schema;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod service;
-pub mod stats;
 mod sync;
-pub mod wire;
+#[cfg(any(feature = "client", feature = "server"))]
+mod tcp;
+mod wire;
 
-/// What the benches need of the pool. No part of the stable interface: it changes without notice.
-#[cfg(all(feature = "server", not(any(loom, shuttle))))]
+/// What the tests, the benches, and the C and Python libraries need besides the interface. It changes without notice.
 #[doc(hidden)]
 pub mod internal {
-    pub use crate::pool::{Rig, Turnstile};
+    #[cfg(feature = "admin")]
+    pub mod admin {
+        pub use crate::admin::*;
+    }
+    pub mod admission {
+        pub use crate::admission::*;
+    }
+    #[cfg(feature = "cli")]
+    pub mod bench {
+        pub use crate::bench::*;
+    }
+    pub mod metrics {
+        pub use crate::metrics::*;
+    }
+    #[cfg(feature = "server")]
+    pub mod monitor {
+        pub use crate::monitor::*;
+    }
+    pub mod proto {
+        pub use crate::proto::*;
+    }
+    pub mod schema {
+        pub use crate::schema::*;
+    }
+    pub mod wire {
+        pub use crate::wire::*;
+    }
+    #[cfg(all(feature = "server", not(any(loom, shuttle))))]
+    pub use crate::pool::{BenchPool, BenchThrottle};
 }
 
 #[cfg(feature = "client")]

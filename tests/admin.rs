@@ -7,9 +7,9 @@ mod http;
 mod process;
 
 use boneyard::Method;
-use boneyard::admin::client::Asker;
 use boneyard::config::{AdminSocket, ListenAddress, Setting};
-use boneyard::insight::Refusal;
+use boneyard::internal::admin::client::AdminClient;
+use boneyard::internal::monitor::AdminRejection;
 use boneyard::server::{RunningServer, Server, StartError};
 use common::gate::Gate;
 use common::logged::Lines;
@@ -53,7 +53,7 @@ fn start_within(patience: Duration) -> (RunningServer, SocketAddr) {
     (server, address)
 }
 
-fn refused(server: &RunningServer, why: Refusal) -> u64 {
+fn refused(server: &RunningServer, why: AdminRejection) -> u64 {
     server.insight().visits().refused(why)
 }
 
@@ -115,7 +115,7 @@ fn only_those_who_know_the_token_are_let_in() {
     assert_ne!(command(admin, "help", &[COMMAND, basic]).status, 401);
     assert_eq!(get(admin, "/nothing", &[]).status, 401, "and which pages there are is not told");
     assert_eq!(get(admin, "/health/live", &[]).body, "live\n");
-    assert_eq!(refused(&server, Refusal::NoToken), 3 * 5 + 2);
+    assert_eq!(refused(&server, AdminRejection::NoToken), 3 * 5 + 2);
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn a_server_without_a_settings_file_says_that_nobody_can_command_it_unless_it_is
     config.admin_socket.value = AdminSocket::At(path.clone());
     let server = Server::new(config).start().expect("starts");
     assert_eq!(server.admin_socket(), Some(path.as_path()));
-    let asker = Asker::over_socket(&path, Duration::from_secs(60)).unwrap();
+    let asker = AdminClient::over_socket(&path, Duration::from_secs(60)).unwrap();
     let said = asker.command("restart port TCPIP").unwrap();
     assert!(said.is_ok(), "{said:?}");
 }
@@ -178,8 +178,8 @@ fn what_a_page_of_another_site_could_send_is_refused() {
         assert_eq!(command(admin, "quit", &[host, COMMAND]).status, 421);
     }
     assert_eq!(command(admin, "quit", &[]).status, 403, "a form could send this");
-    assert_eq!(refused(&server, Refusal::ForeignHost), 15);
-    assert_eq!(refused(&server, Refusal::NoCommandHeader), 1);
+    assert_eq!(refused(&server, AdminRejection::ForeignHost), 15);
+    assert_eq!(refused(&server, AdminRejection::NoCommandHeader), 1);
     assert_eq!(command(admin, "no such command", &[COMMAND]).status, 422, "it is heard");
     let page = get(admin, "/", &[]);
     assert!(page.head.contains("content-security-policy: default-src 'none'"), "{}", page.head);
@@ -201,24 +201,24 @@ fn requests_that_are_wrong_are_answered_and_counted() {
     };
     assert_eq!(status(send(admin, long.as_bytes())), Some(431));
     assert_eq!(status(send(admin, many.as_bytes())), Some(431));
-    assert_eq!(refused(&server, Refusal::HeadTooLarge), 2);
+    assert_eq!(refused(&server, AdminRejection::HeadTooLarge), 2);
     for broken in
         ["\x16\x03\x01\x02\x00\x01", "GET / NONSENSE\r\n\r\n", "GET /\0 HTTP/1.1\r\n\r\n", "\r\n: x\r\n\r\n"]
     {
         assert_eq!(status(send(admin, broken.as_bytes())), Some(400), "{broken:?}");
     }
-    assert_eq!(refused(&server, Refusal::BadHead), 4);
+    assert_eq!(refused(&server, AdminRejection::BadHead), 4);
     assert_eq!(status(send(admin, (body(5000) + &"x".repeat(5000)).as_bytes())), Some(413));
-    assert_eq!(refused(&server, Refusal::BodyTooLarge), 1);
+    assert_eq!(refused(&server, AdminRejection::BodyTooLarge), 1);
     assert_eq!(status(send(admin, &[body(2).as_bytes(), &[0xff, 0xfe]].concat())), Some(400));
-    assert_eq!(refused(&server, Refusal::BadBody), 1);
+    assert_eq!(refused(&server, AdminRejection::BadBody), 1);
     assert_eq!(get(admin, "/../etc/passwd", &[]).status, 404);
-    assert_eq!(refused(&server, Refusal::NoSuchPage), 1);
+    assert_eq!(refused(&server, AdminRejection::NoSuchPage), 1);
     let wrong =
         send(admin, b"DELETE /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
     assert_eq!((wrong.status, wrong.head.contains("allow: get, head")), (405, true));
     assert_eq!(get(admin, "/console", &[]).status, 405);
-    assert_eq!(refused(&server, Refusal::NoSuchMethod), 2);
+    assert_eq!(refused(&server, AdminRejection::NoSuchMethod), 2);
     wait_until("all are gone", || server.insight().visits().connections() == 0);
 }
 
@@ -239,11 +239,14 @@ fn peers_that_are_slow_are_told_and_go() {
         0,
         "one that asks nothing is closed without a word"
     );
-    assert_eq!((refused(&server, Refusal::SlowHead), refused(&server, Refusal::SlowBody)), (1, 1));
+    assert_eq!(
+        (refused(&server, AdminRejection::SlowHead), refused(&server, AdminRejection::SlowBody)),
+        (1, 1)
+    );
     // Asks again and again and takes no answer.
     let mut deaf = dial(admin);
     deaf.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
-    while refused(&server, Refusal::SlowReader) == 0 {
+    while refused(&server, AdminRejection::SlowReader) == 0 {
         deaf.write_all(&b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(100)).ok();
     }
     wait_until("all are gone", || server.insight().visits().connections() == 0);
@@ -286,8 +289,8 @@ fn health_is_answered_however_many_say_nothing() {
         }
         assert!(server.insight().visits().connections() <= 33);
     }
-    assert!(refused(&server, Refusal::Displaced) >= 33 - 32 + 100 + 500 - 64);
-    assert_eq!(refused(&server, Refusal::ConnectionsFull), 0);
+    assert!(refused(&server, AdminRejection::Displaced) >= 33 - 32 + 100 + 500 - 64);
+    assert_eq!(refused(&server, AdminRejection::ConnectionsFull), 0);
     wait_until("all are gone", || server.insight().visits().connections() == 0);
 }
 
@@ -308,7 +311,7 @@ fn those_who_connect_on_and_on_keep_nobody_out() {
                 }
             });
         }
-        wait_until("they push one another out", || refused(&server, Refusal::Displaced) > 200);
+        wait_until("they push one another out", || refused(&server, AdminRejection::Displaced) > 200);
         let answered = (0..100).filter(|_| ask_health(admin)).count();
         over.store(true, Ordering::Relaxed);
         // Only who says nothing for as long as 32 others come is closed. A busy machine may delay one that asks at once.
@@ -387,7 +390,7 @@ fn commands_that_run_keep_their_places_and_the_rest_is_told() {
         let told = scope.spawn(|| command(admin, "tell notes compact", &[COMMAND, bearer]));
         wait_until("it runs", || gate.inside() == 1);
         let many = silent(admin, 100, b"");
-        wait_until("they push one another out", || refused(&server, Refusal::Displaced) >= 69);
+        wait_until("they push one another out", || refused(&server, AdminRejection::Displaced) >= 69);
         assert_eq!(get(admin, "/health/live", &[]).status, 200);
         gate.open();
         let told = told.join().unwrap();

@@ -5,8 +5,8 @@
 
 mod common;
 
+use boneyard::internal::wire::FrameKind;
 use boneyard::service::{Status, blocking};
-use boneyard::wire::Kind;
 use boneyard::{Method, Transaction};
 use common::gate::{Gate, Inside, thread_names};
 use common::*;
@@ -84,7 +84,7 @@ fn whatever_handlers_do_no_more_run_than_there_are_permits() {
                     let (call, frame) = client.frame("test.mix", &random.next(), 0);
                     bytes.extend(frame);
                     if random.below(8) == 0 {
-                        bytes.extend(common::frame(Kind::Cancel, 0, call, b""));
+                        bytes.extend(common::frame(FrameKind::Cancel, 0, call, b""));
                     }
                 }
                 client.stream.write_all(&bytes).unwrap();
@@ -111,12 +111,12 @@ fn whatever_handlers_do_no_more_run_than_there_are_permits() {
 
 #[test]
 fn those_that_wait_leave_their_permits_to_others() {
-    for (permits, at_once) in [("1", false), ("1", true), ("-1", true)] {
+    for (permits, reloadable) in [("1", false), ("1", true), ("-1", true)] {
         let lines = format!("Server_Pool_Tasks=5\nServer_Max_Concurrent_Trans={permits}");
         let (server, waiting, _) = start(&lines);
         let mut client = Raw::connect(server.address());
         let frames: Vec<Vec<u8>> = (0..4).map(|_| client.frame("test.wait", &1u32, 0).1).collect();
-        for bytes in if at_once { vec![frames.concat()] } else { frames } {
+        for bytes in if reloadable { vec![frames.concat()] } else { frames } {
             client.stream.write_all(&bytes).unwrap();
         }
         wait_until("all four wait inside", || waiting.inside() == 4);
@@ -233,7 +233,7 @@ fn a_stop_waits_for_those_that_wait() {
     }
     wait_until("four wait and two are queued", || waiting.inside() == 4 && server.ports()[0].queued() == 2);
     let stopping = std::thread::spawn(move || server.stop());
-    assert_eq!(client.read().expect("a GoAway").header.kind, Kind::GoAway);
+    assert_eq!(client.read().expect("a GoAway").header.kind, FrameKind::GoAway);
     assert!(!stopping.is_finished(), "it waits for what was admitted");
     waiting.open();
     for _ in 0..6 {

@@ -6,10 +6,10 @@ mod common;
 
 use boneyard::Method;
 use boneyard::config::Setting;
+use boneyard::internal::metrics::CloseReason;
+use boneyard::internal::wire::limits::HEADER_BYTES;
 use boneyard::server::{RunningServer, Server};
 use boneyard::service::{Bytes, Status};
-use boneyard::stats::CloseReason;
-use boneyard::wire::limits::HEADER_BYTES;
 use common::bystander::Bystander;
 use common::gate::{Gate, resident_bytes};
 use common::*;

@@ -3,8 +3,8 @@
 
 mod common;
 
-use boneyard::client::{ClientError, Side};
-use boneyard::service::{ApplicationError, Bytes, builtin, load};
+use boneyard::client::{ClientError, DeadlineSource};
+use boneyard::service::{ApplicationError, Bytes, builtin, load_service};
 use boneyard::{Client, Method};
 use std::thread;
 use std::time::Duration;
@@ -38,7 +38,7 @@ fn calls_of_every_kind_end_as_the_handlers_do() {
     let nearest = Some("text.join".to_owned());
     assert_eq!(unknown, ClientError::UnknownMethod { name: "text.jion".to_owned(), nearest });
     assert_eq!(client.call(builtin::METHODS, &()), client.methods());
-    let reply = client.call_timed(load::SPIN, &2000).unwrap();
+    let reply = client.call_timed(load_service::SPIN, &2000).unwrap();
     assert!(reply.times.run >= Duration::from_millis(2), "{:?}", reply.times);
 }
 
@@ -52,11 +52,11 @@ fn threads_share_a_client_and_bodies_of_every_size_come_back() {
             scope.spawn(move || {
                 for size in [0, 1, 100, 5_000, 70_000, 1_000_000] {
                     let body = Bytes::from(vec![thread; size]);
-                    assert_eq!(client.call(load::ECHO, &body), Ok(body));
+                    assert_eq!(client.call(load_service::ECHO, &body), Ok(body));
                 }
                 let pending = (0..500u32).map(|n| {
                     let body = Bytes::from(n.to_le_bytes().to_vec());
-                    (body.clone(), client.start(load::ECHO, &body).unwrap())
+                    (body.clone(), client.start(load_service::ECHO, &body).unwrap())
                 });
                 for (body, pending) in pending.collect::<Vec<_>>() {
                     assert_eq!(pending.wait(), Ok(body));
@@ -72,9 +72,12 @@ fn a_call_that_is_late_or_dropped_leaves_the_connection_of_use() {
     let client = client(&server);
     // Connected before: what is late is the call.
     assert_eq!(client.call(builtin::PING, &()), Ok(()));
-    let late = client.with_deadline(Duration::from_secs(2)).call(load::SLEEP, &60_000);
-    assert_eq!(late, Err(ClientError::DeadlineExceeded { noticed: Side::Client, may_have_run: true }));
-    drop(client.start(load::SLEEP, &200).unwrap());
+    let late = client.with_deadline(Duration::from_secs(2)).call(load_service::SLEEP, &60_000);
+    assert_eq!(
+        late,
+        Err(ClientError::DeadlineExceeded { detected_by: DeadlineSource::Client, may_have_run: true })
+    );
+    drop(client.start(load_service::SLEEP, &200).unwrap());
     assert_eq!(client.call(builtin::PING, &()), Ok(()));
 }
 
@@ -82,14 +85,14 @@ fn a_call_that_is_late_or_dropped_leaves_the_connection_of_use() {
 fn a_server_that_stops_refuses_or_answers_and_nobody_hangs() {
     let server = common::load_server("");
     let client = client(&server);
-    let out = client.start(load::SLEEP, &2000).unwrap();
+    let out = client.start(load_service::SLEEP, &2000).unwrap();
     common::wait_until("the call runs", || server.in_flight() == 1);
     let callers: Vec<_> = (0..4)
         .map(|_| {
             let client = client.clone();
             thread::spawn(move || {
                 loop {
-                    if let Err(error) = client.call(load::SLEEP, &1) {
+                    if let Err(error) = client.call(load_service::SLEEP, &1) {
                         return error;
                     }
                 }

@@ -5,15 +5,15 @@
 mod hand_server;
 
 use boneyard::Client;
-use boneyard::client::{BytesMethod, ClientError, ClientOptions, Times};
+use boneyard::client::{ClientError, ClientOptions, RawMethod, Times};
+use boneyard::internal::wire::Codec;
 use boneyard::service::Status;
-use boneyard::wire::Codec;
 use hand_server::{HandServer, PATIENCE, pair, pair_with, wait_until, welcome};
 use std::thread;
 use std::time::Duration;
 
-const RAW: BytesMethod<'_> = BytesMethod::new("test.double", Codec::Bincode);
-const JSON: BytesMethod<'_> = BytesMethod::new("test.double", Codec::Json);
+const RAW: RawMethod<'_> = RawMethod::new("test.double", Codec::Bincode);
+const JSON: RawMethod<'_> = RawMethod::new("test.double", Codec::Json);
 
 #[test]
 fn bytes_travel_as_they_are_with_the_times_of_their_transaction() {

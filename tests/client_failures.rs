@@ -3,11 +3,11 @@
 
 mod hand_server;
 
-use boneyard::client::{Blame, Client, ClientError, ClientOptions, Side};
-use boneyard::port;
+use boneyard::client::{Blame, Client, ClientError, ClientOptions, DeadlineSource};
+use boneyard::internal::proto;
+use boneyard::internal::wire::limits::BODY_BYTES_MAX;
+use boneyard::internal::wire::{FrameKind, WireError};
 use boneyard::service::{Bytes, Fault, Refusal, Status};
-use boneyard::wire::limits::BODY_BYTES_MAX;
-use boneyard::wire::{Kind, WireError};
 use hand_server::{
     BODY_BYTES_MAX as CALL_BYTES_MAX, DOUBLE, HandServer, PATIENCE, STORE, header, pair, pair_with, welcome,
 };
@@ -48,7 +48,7 @@ fn a_server_that_does_not_greet_costs_the_deadline_or_the_connect_timeout() {
     let server = HandServer::new();
     let begin = Instant::now();
     let client = server.client().with_deadline(Duration::from_millis(60));
-    let never = ClientError::DeadlineExceeded { noticed: Side::Client, may_have_run: false };
+    let never = ClientError::DeadlineExceeded { detected_by: DeadlineSource::Client, may_have_run: false };
     assert_eq!(client.call(DOUBLE, &1), Err(never));
     let options = ClientOptions::default().retries(0).connect_timeout(Duration::from_millis(60));
     let client = server.client_with(options);
@@ -91,7 +91,7 @@ fn greeted_by(bytes: Vec<u8>) -> ClientError {
 
 fn goaway(status: Status) -> Vec<u8> {
     let mut bytes = Vec::new();
-    port::goaway(&Refusal { status, fault: fault() }, &mut bytes);
+    proto::goaway(&Refusal { status, fault: fault() }, &mut bytes);
     bytes
 }
 
@@ -108,7 +108,7 @@ fn what_is_no_boneyard_server_is_known_at_its_first_frame() {
     let web = greeted_by(b"HTTP/1.1 400 Bad Request\r\nServer: some\r\n\r\n".to_vec());
     assert!(matches!(web, ClientError::Connect { kind: ErrorKind::InvalidData, .. }), "{web:?}");
     assert_eq!(web.blame(), Blame::Environment);
-    let call = greeted_by(header(Kind::Call, 0, 1));
+    let call = greeted_by(header(FrameKind::Call, 0, 1));
     assert!(matches!(call, ClientError::Connect { kind: ErrorKind::InvalidData, .. }), "{call:?}");
     let nothing = greeted_by(Vec::new());
     assert!(matches!(nothing, ClientError::Connect { kind: ErrorKind::UnexpectedEof, .. }), "{nothing:?}");
@@ -177,14 +177,14 @@ fn a_reply_over_the_clients_limit_costs_only_its_call() {
 
 #[test]
 fn garbage_fails_every_call_that_is_out_and_the_next_connects_again() {
-    let flags = [&header(Kind::Pong, 0, 1)[..5], &[0x80; 11]].concat();
+    let flags = [&header(FrameKind::Pong, 0, 1)[..5], &[0x80; 11]].concat();
     for (garbage, error) in [
         (vec![0xee; 16], WireError::ReservedFlags(0xee)),
         (flags, WireError::ReservedFlags(0x80)),
-        (header(Kind::Welcome, 0, 0), WireError::UnexpectedKind(Kind::Welcome)),
-        (header(Kind::Reply, 0, 1), WireError::Truncated),
+        (header(FrameKind::Welcome, 0, 0), WireError::UnexpectedKind(FrameKind::Welcome)),
+        (header(FrameKind::Reply, 0, 1), WireError::Truncated),
         (
-            header(Kind::Reply, u32::MAX, 1),
+            header(FrameKind::Reply, u32::MAX, 1),
             WireError::TooLarge { bytes: u32::MAX.into(), limit: BODY_BYTES_MAX as u64 },
         ),
     ] {
@@ -249,7 +249,7 @@ fn a_socket_that_takes_no_more_holds_up_no_caller_beyond_its_deadline() {
     let first = client.start(STORE, &large).unwrap();
     let second = client.start(STORE, &large).unwrap();
     let third = soon.start(STORE, &large).err();
-    let never = ClientError::DeadlineExceeded { noticed: Side::Client, may_have_run: false };
+    let never = ClientError::DeadlineExceeded { detected_by: DeadlineSource::Client, may_have_run: false };
     assert_eq!(third, Some(never));
     assert!(begin.elapsed() < PATIENCE / 2);
     // Now it reads, and what was accepted arrives whole.

@@ -4,7 +4,7 @@
 mod hand_server;
 
 use boneyard::Pending;
-use boneyard::client::{ClientError, ClientOptions, Times, Tried, Unsent};
+use boneyard::client::{ClientError, ClientOptions, Times, TrySend, UnsentCall};
 use boneyard::service::{Fault, Status};
 use hand_server::{DOUBLE, HandServer, PATIENCE, Peer, pair, pair_with, welcome};
 use std::task::{Context, Poll, Waker};
@@ -30,16 +30,16 @@ fn refuse(peer: &mut Peer, calls: usize, retry_after_ms: u32) -> Vec<u32> {
     refused.collect()
 }
 
-fn sent(tried: Result<Tried, ClientError>) -> Pending<String> {
+fn sent(tried: Result<TrySend, ClientError>) -> Pending<String> {
     match tried {
-        Ok(Tried::Sent(pending)) => pending,
+        Ok(TrySend::Sent(pending)) => pending,
         other => panic!("{other:?}"),
     }
 }
 
-fn unsent(tried: Result<Tried, ClientError>) -> Unsent {
+fn unsent(tried: Result<TrySend, ClientError>) -> UnsentCall {
     match tried {
-        Ok(Tried::Unsent(unsent)) => unsent,
+        Ok(TrySend::UnsentCall(unsent)) => unsent,
         other => panic!("{other:?}"),
     }
 }

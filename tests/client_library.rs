@@ -3,7 +3,7 @@
 
 mod hand_server;
 
-use boneyard::client::{ClientError, Side, Times};
+use boneyard::client::{ClientError, DeadlineSource, Times};
 use boneyard::service::Status;
 use boneyard::{Client, Pending};
 use hand_server::{DOUBLE, HandServer, MISSING, Peer, pair, wait_until, welcome, welcome_with};
@@ -34,7 +34,8 @@ fn block_on<F: Future>(future: F) -> F::Output {
 /// A deadline that is missed on purpose. A call must get out within it on a busy machine too.
 const SOON: Duration = Duration::from_secs(2);
 
-const LATE: ClientError = ClientError::DeadlineExceeded { noticed: Side::Client, may_have_run: true };
+const LATE: ClientError =
+    ClientError::DeadlineExceeded { detected_by: DeadlineSource::Client, may_have_run: true };
 
 fn assert_shareable<T: Send + Sync + 'static>() {}
 
@@ -171,7 +172,7 @@ fn a_deadline_is_kept_by_futures_and_their_answers_come() {
 #[test]
 fn no_deadline_and_a_zero_deadline_mean_what_they_say() {
     let (_server, client, mut peer) = pair();
-    let never = ClientError::DeadlineExceeded { noticed: Side::Client, may_have_run: false };
+    let never = ClientError::DeadlineExceeded { detected_by: DeadlineSource::Client, may_have_run: false };
     assert_eq!(client.with_deadline(Duration::ZERO).call(DOUBLE, &1), Err(never.clone()));
     assert!(never.never_started());
     let pending = client.with_deadline(None).start(DOUBLE, &1).unwrap();

@@ -5,7 +5,7 @@
 mod common;
 mod hand_server;
 
-use boneyard::client::{Client, ClientError, ClientOptions, Side};
+use boneyard::client::{Client, ClientError, ClientOptions, DeadlineSource};
 use boneyard::server::RunningServer;
 use boneyard::service::{Fault, Status};
 use boneyard::{Method, Pending};
@@ -129,7 +129,10 @@ fn a_server_that_is_not_ready_is_connected_to_again() {
     drop(server.accept_raw());
     let peer = server.accept_with({
         let mut bytes = Vec::new();
-        boneyard::port::goaway(&boneyard::service::Refusal::new(Status::Draining, "bye"), &mut bytes);
+        boneyard::internal::proto::goaway(
+            &boneyard::service::Refusal::new(Status::Draining, "bye"),
+            &mut bytes,
+        );
         bytes
     });
     thread::spawn(move || peer.serve());
@@ -205,7 +208,7 @@ fn a_hedged_call_that_is_late_is_cancelled_twice() {
     let soon = client.with_deadline(SOON);
     let caller = calling(&soon, AGAIN);
     let mut calls = [peer.call().id, peer.call().id];
-    let late = ClientError::DeadlineExceeded { noticed: Side::Client, may_have_run: true };
+    let late = ClientError::DeadlineExceeded { detected_by: DeadlineSource::Client, may_have_run: true };
     assert_eq!(caller.join().unwrap(), Err(late));
     let mut cancelled = [peer.cancel(), peer.cancel()];
     calls.sort();
@@ -214,15 +217,15 @@ fn a_hedged_call_that_is_late_is_cancelled_twice() {
 }
 
 /// A server with one worker, and the gates of WAIT, COUNT and STICK.
-struct House {
+struct BusyServer {
     server: RunningServer,
     gate: Arc<Gate>,
     counted: Arc<Gate>,
     stuck: Arc<Gate>,
 }
 
-impl House {
-    fn new(lines: &str) -> House {
+impl BusyServer {
+    fn new(lines: &str) -> BusyServer {
         let [gate, counted, stuck] = [(); 3].map(|()| Arc::<Gate>::default());
         let inside = [&gate, &counted, &stuck].map(Arc::clone);
         let [waiting, counting, sticking] = inside;
@@ -243,12 +246,13 @@ impl House {
                 }
                 Ok(())
             });
-        House { server: server.start().unwrap(), gate, counted, stuck }
+        BusyServer { server: server.start().unwrap(), gate, counted, stuck }
     }
 
     /// One whose only worker waits at the gate and whose queue is full, so that it refuses every call; and who did it.
-    fn full() -> (House, Raw) {
-        let house = House::new("Server_Pool_Tasks=1\nServer_Max_Concurrent_Trans=1\nServer_Queue_Limit=1");
+    fn full() -> (BusyServer, Raw) {
+        let house =
+            BusyServer::new("Server_Pool_Tasks=1\nServer_Max_Concurrent_Trans=1\nServer_Queue_Limit=1");
         let mut raw = Raw::connect(house.server.address());
         raw.send("test.wait", &());
         wait_until("the worker is busy", || house.gate.inside() == 1);
@@ -274,7 +278,7 @@ impl House {
 #[test]
 fn refused_calls_succeed_once_there_is_room_and_none_runs_twice() {
     const CALLERS: u64 = 4;
-    let (house, _raw) = House::full();
+    let (house, _raw) = BusyServer::full();
     let callers: Vec<_> = (0..CALLERS)
         .map(|_| {
             // Clients of their own, so that none spends the other's budget.
@@ -293,7 +297,7 @@ fn refused_calls_succeed_once_there_is_room_and_none_runs_twice() {
 #[test]
 fn a_server_that_refuses_everything_gets_a_tenth_more_calls_and_ten() {
     const CALLS: u64 = 200;
-    let (house, _raw) = House::full();
+    let (house, _raw) = BusyServer::full();
     let client = house.client(options().throttle(false));
     let before = house.calls();
     for _ in 0..CALLS {
@@ -307,7 +311,7 @@ fn a_server_that_refuses_everything_gets_a_tenth_more_calls_and_ten() {
 #[test]
 fn a_server_that_refuses_everything_is_soon_sent_a_tenth_and_all_again_when_it_takes_them() {
     const CALLS: u64 = 400;
-    let (house, _raw) = House::full();
+    let (house, _raw) = BusyServer::full();
     let client = house.client(options().retries(0));
     let before = house.calls();
     let throttled = (0..CALLS).filter(|_| client.clone().call(COUNT, &()) == Err(ClientError::Throttled));
@@ -330,7 +334,7 @@ fn a_server_that_refuses_everything_is_soon_sent_a_tenth_and_all_again_when_it_t
 
 #[test]
 fn a_call_stuck_in_its_handler_is_overtaken_by_its_hedge_and_cancelled() {
-    let house = House::new("Server_Pool_Tasks=4\nServer_Max_Concurrent_Trans=4");
+    let house = BusyServer::new("Server_Pool_Tasks=4\nServer_Max_Concurrent_Trans=4");
     let client = house.client(options().hedge_after(Duration::from_millis(20)));
     assert_eq!(client.call(STICK, &()), Ok(()), "while the first of its calls is stuck");
     wait_until("that is inside", || house.stuck.inside() == 1);
@@ -341,7 +345,7 @@ fn a_call_stuck_in_its_handler_is_overtaken_by_its_hedge_and_cancelled() {
 #[test]
 fn no_more_than_a_tenth_of_the_calls_and_ten_are_hedged() {
     const CALLS: u64 = 300;
-    let house = House::new("");
+    let house = BusyServer::new("");
     let client = house.client(options().hedge_after(Duration::ZERO));
     for _ in 0..CALLS {
         assert_eq!(client.call(boneyard::service::builtin::PING, &()), Ok(()));
@@ -351,13 +355,13 @@ fn no_more_than_a_tenth_of_the_calls_and_ten_are_hedged() {
 
 #[test]
 fn dropped_and_late_calls_are_cancelled_and_never_run() {
-    let house = House::new("Server_Pool_Tasks=1\nServer_Max_Concurrent_Trans=1");
+    let house = BusyServer::new("Server_Pool_Tasks=1\nServer_Max_Concurrent_Trans=1");
     let client = house.client(options());
     let running = client.start(WAIT, &()).unwrap();
     wait_until("the worker is busy", || house.gate.inside() == 1);
     let dropped: Vec<Pending<()>> = (0..10).map(|_| client.start(COUNT, &()).unwrap()).collect();
     let soon = client.with_deadline(SOON);
-    let late = ClientError::DeadlineExceeded { noticed: Side::Client, may_have_run: true };
+    let late = ClientError::DeadlineExceeded { detected_by: DeadlineSource::Client, may_have_run: true };
     assert_eq!(soon.call(COUNT, &()), Err(late));
     wait_until("the late one is cancelled", || house.cancels() == 1);
     drop(dropped);
@@ -373,7 +377,7 @@ fn dropped_and_late_calls_are_cancelled_and_never_run() {
 
 #[test]
 fn a_client_that_goes_takes_its_queued_calls_with_it() {
-    let house = House::new("Server_Pool_Tasks=1\nServer_Max_Concurrent_Trans=1");
+    let house = BusyServer::new("Server_Pool_Tasks=1\nServer_Max_Concurrent_Trans=1");
     let mut raw = Raw::connect(house.server.address());
     raw.send("test.wait", &());
     wait_until("the worker is busy", || house.gate.inside() == 1);

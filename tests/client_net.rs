@@ -10,7 +10,7 @@ mod hand_server;
 mod process;
 
 use boneyard::Client;
-use boneyard::client::{ClientError, ClientOptions, Side};
+use boneyard::client::{ClientError, ClientOptions, DeadlineSource};
 use common::gate::thread_names;
 use hand_server::{DOUBLE, HandServer};
 use process::{Directory, Running, command, run};
@@ -75,7 +75,7 @@ fn a_lookup_that_takes_long() {
     let server = HandServer::new();
     let port = server.address().parse::<SocketAddr>().unwrap().port();
     let client = Client::connect(&format!("slow.example:{port}")).unwrap();
-    let late = ClientError::DeadlineExceeded { noticed: Side::Client, may_have_run: false };
+    let late = ClientError::DeadlineExceeded { detected_by: DeadlineSource::Client, may_have_run: false };
     for _ in 0..5 {
         let begin = Instant::now();
         // Another client of the same name has the same lookup.

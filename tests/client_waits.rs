@@ -8,12 +8,12 @@ mod hand_server;
 use boneyard::Client;
 use boneyard::client::{Blame, ClientError, ClientOptions};
 use boneyard::config::Config;
-use boneyard::port;
+use boneyard::internal::proto;
+use boneyard::internal::wire::body::MethodEntry;
+use boneyard::internal::wire::{Codec, Flags, FrameKind, Header};
 use boneyard::server::{RunningServer, Server};
 use boneyard::service::builtin::{PING, SCHEMA};
 use boneyard::service::{Fault, Refusal, Status};
-use boneyard::wire::body::MethodEntry;
-use boneyard::wire::{Codec, Flags, Header, Kind};
 use common::{PATIENCE, wait_until};
 use hand_server::{DOUBLE, HandServer, pair_with};
 use socket2::SockRef;
@@ -216,14 +216,14 @@ fn goaway(status: u16) -> Vec<u8> {
     let fault = Fault { code: 0, retry_after_ms: 0, message: "come later".to_owned() };
     Codec::Bincode.encode(&fault, &mut body).unwrap();
     let body_bytes = body.len() as u32;
-    let header = Header { body_bytes, kind: Kind::GoAway, flags: Flags::NONE, code: status, call: 0 };
+    let header = Header { body_bytes, kind: FrameKind::GoAway, flags: Flags::NONE, code: status, call: 0 };
     [&header.write()[..], &body].concat()
 }
 
 /// What may answer in a server's place: a name, its bytes, whether it resets the connection.
 fn strangers() -> Vec<(&'static str, Vec<u8>, bool)> {
     let mut draining = Vec::new();
-    port::goaway(&Refusal::new(Status::Draining, "bye"), &mut draining);
+    proto::goaway(&Refusal::new(Status::Draining, "bye"), &mut draining);
     vec![
         ("503", b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n".to_vec(), false),
         ("SSH", b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n".to_vec(), false),
@@ -287,7 +287,7 @@ fn whatever_answers_in_place_of_a_welcome_the_call_is_made_when_the_server_is_ba
 #[test]
 fn a_server_that_stops_is_waited_for_by_each_call_whoever_else_tries_meanwhile() {
     let mut draining = Vec::new();
-    port::goaway(&Refusal::new(Status::Draining, "bye"), &mut draining);
+    proto::goaway(&Refusal::new(Status::Draining, "bye"), &mut draining);
     let server = HandServer::new();
     // A call that took its error for a refusal would be made once more only.
     let client = server.client_with(options().retries(1));
@@ -335,7 +335,7 @@ fn a_question_about_types_that_goes_wrong_says_that_the_call_was_not_sent() {
     let entry = |number, name: &str, fingerprint| MethodEntry { number, name: name.to_owned(), fingerprint };
     let methods = || vec![entry(1, DOUBLE.name(), 12345), entry(2, SCHEMA.name(), 0)];
     for status in [999, Status::Panicked.code(), Status::BadResponse.code(), Status::Ok.code()] {
-        let welcome = port::welcome("hand".to_owned(), hand_server::BODY_BYTES_MAX, methods());
+        let welcome = proto::welcome("hand".to_owned(), hand_server::BODY_BYTES_MAX, methods());
         let (_server, client, mut peer) = pair_with(options().retries(0), welcome);
         let calling = thread::spawn(move || client.call(DOUBLE, &1).unwrap_err());
         let question = peer.call();

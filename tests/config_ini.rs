@@ -3,17 +3,17 @@
 //!
 //! `BLESS=1 cargo test --test config_ini` writes the files anew; look at the difference before committing it.
 
-use boneyard::config::{Ceiling, Config, Machine, Report, document};
+use boneyard::config::{Config, Machine, MachineLimit, Report, document};
 use std::path::{Path, PathBuf};
 
 /// A machine that never changes, so that reports do not either.
 const MACHINE: Machine = Machine {
     cpus: 2,
-    memory: Some(Ceiling { most: 16 << 30, set_by: "free memory of the machine" }),
+    memory: Some(MachineLimit { most: 16 << 30, set_by: "free memory of the machine" }),
     address_space: None,
     descriptors: Some(20_000),
-    threads: Some(Ceiling { most: 30_000, set_by: "ulimit -u" }),
-    mappings: Some(Ceiling { most: 65_530, set_by: "vm.max_map_count" }),
+    threads: Some(MachineLimit { most: 30_000, set_by: "ulimit -u" }),
+    mappings: Some(MachineLimit { most: 65_530, set_by: "vm.max_map_count" }),
     heaps: None,
 };
 

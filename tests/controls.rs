@@ -9,18 +9,18 @@ mod process;
 #[path = "controls/settings.rs"]
 mod settings;
 
-use boneyard::insight::{House, Whose};
+use boneyard::internal::metrics::CloseReason;
+use boneyard::internal::monitor::{ConnectionFilter, ServerControl};
+use boneyard::internal::wire::FrameKind;
 use boneyard::server::Server;
 use boneyard::service::Status;
-use boneyard::stats::CloseReason;
-use boneyard::wire::Kind;
 use boneyard::{Client, RunningServer};
 use common::*;
 use std::sync::mpsc;
 use std::time::Duration;
 
-fn house(server: &RunningServer) -> &dyn House {
-    server.insight().house()
+fn control(server: &RunningServer) -> &dyn ServerControl {
+    server.insight().control()
 }
 
 #[test]
@@ -32,17 +32,18 @@ fn guests_are_listed_with_what_they_do() {
     }
     let stuck = raw[1].send("load.sleep", &60_000_u64);
     wait_until("the call is in", || server.in_flight() == 1);
-    let guests = house(&server).guests();
-    let seen: Vec<_> = guests.iter().map(|g| (&*g.port, g.id, g.calls, g.in_flight, g.sessions)).collect();
+    let connections = control(&server).connections();
+    let seen: Vec<_> =
+        connections.iter().map(|g| (&*g.port, g.id, g.calls, g.in_flight, g.sessions)).collect();
     assert_eq!(seen, [("A", 1, 3, 0, 1), ("B", 1, 1, 1, 1)]);
-    for (guest, raw) in guests.iter().zip(&raw) {
-        assert_eq!(guest.peer, raw.stream.local_addr().unwrap());
-        assert!(guest.idle < PATIENCE && guest.age < PATIENCE);
+    for (connection, raw) in connections.iter().zip(&raw) {
+        assert_eq!(connection.peer, raw.stream.local_addr().unwrap());
+        assert!(connection.idle < PATIENCE && connection.age < PATIENCE);
     }
     drop(raw.remove(0));
-    wait_until("the first has gone", || house(&server).guests().len() == 1);
+    wait_until("the first has gone", || control(&server).connections().len() == 1);
     let next = Raw::connect(server.address());
-    assert_eq!(house(&server).guests()[0].id, 2, "nobody has had this number");
+    assert_eq!(control(&server).connections()[0].id, 2, "nobody has had this number");
     drop(next);
     assert!(stuck > 0);
     server.stop_within(Duration::ZERO);
@@ -55,24 +56,31 @@ fn those_who_are_meant_are_dropped_and_told_and_counted() {
     let connect = |port: usize| Raw::connect(server.ports()[port].address());
     let (mut one, mut other, mut third) = (connect(0), connect(0), connect(1));
     let closed = |port: usize| server.ports()[port].stats().closed_for(CloseReason::Dropped);
-    assert_eq!(house(&server).drop_guests(&Whose::One("a".to_owned(), 2)), 1);
+    assert_eq!(control(&server).close_connections(&ConnectionFilter::One("a".to_owned(), 2)), 1);
     let goaway = other.read().expect("it is told");
-    assert_eq!((goaway.header.kind, goaway.status()), (Kind::GoAway, Status::SessionClosed));
+    assert_eq!((goaway.header.kind, goaway.status()), (FrameKind::GoAway, Status::SessionClosed));
     assert!(other.read().is_none(), "and closed");
     drop(other);
     wait_until("it is gone", || closed(0) == 1);
-    assert_eq!(house(&server).drop_guests(&Whose::One("A".to_owned(), 2)), 0, "nobody has that number now");
+    assert_eq!(
+        control(&server).close_connections(&ConnectionFilter::One("A".to_owned(), 2)),
+        0,
+        "nobody has that number now"
+    );
     one.call::<_, Vec<u8>>("load.echo", &vec![1_u8]).expect("the others go on");
-    assert_eq!(house(&server).drop_guests(&Whose::Peer("10.0.0.1".parse().unwrap())), 0);
-    assert_eq!(house(&server).drop_guests(&Whose::Peer("::ffff:127.0.0.1".parse().unwrap())), 2);
+    assert_eq!(control(&server).close_connections(&ConnectionFilter::Peer("10.0.0.1".parse().unwrap())), 0);
+    assert_eq!(
+        control(&server).close_connections(&ConnectionFilter::Peer("::ffff:127.0.0.1".parse().unwrap())),
+        2
+    );
     for raw in [&mut one, &mut third] {
-        assert_eq!(raw.read().expect("it is told").header.kind, Kind::GoAway);
+        assert_eq!(raw.read().expect("it is told").header.kind, FrameKind::GoAway);
         assert!(raw.read().is_none());
     }
     drop((one, third));
-    wait_until("all are gone", || house(&server).guests().is_empty());
+    wait_until("all are gone", || control(&server).connections().is_empty());
     assert_eq!((closed(0), closed(1)), (2, 1));
-    assert_eq!(house(&server).drop_guests(&Whose::All), 0);
+    assert_eq!(control(&server).close_connections(&ConnectionFilter::All), 0);
 }
 
 #[test]
@@ -82,7 +90,7 @@ fn a_client_that_is_dropped_comes_back_by_itself() {
     let echo = boneyard::Method::<Vec<u8>, Vec<u8>>::new("load.echo").idempotent();
     for _ in 0..5 {
         assert_eq!(client.call(echo, &vec![7]).unwrap(), [7]);
-        assert_eq!(house(&server).drop_guests(&Whose::All), 1);
+        assert_eq!(control(&server).close_connections(&ConnectionFilter::All), 1);
     }
     assert_eq!(client.call(echo, &vec![7]).unwrap(), [7]);
 }
@@ -92,12 +100,12 @@ fn sessions_are_listed() {
     let server = load_server("Log_Sessions=1");
     let client = Client::connect(&server.address().to_string()).unwrap();
     let session = client.session().unwrap();
-    let sessions = house(&server).sessions();
+    let sessions = control(&server).sessions();
     assert_eq!(sessions.iter().map(|s| (s.id, s.carried)).collect::<Vec<_>>(), [(1, true), (2, true)]);
     assert!(!sessions[0].client.is_empty() && sessions[0].client == sessions[1].client);
-    assert_eq!(house(&server).drop_guests(&Whose::All), 1);
+    assert_eq!(control(&server).close_connections(&ConnectionFilter::All), 1);
     wait_until("the connection is gone, and its own session", || {
-        house(&server).sessions().iter().all(|s| s.id == 2 && !s.carried)
+        control(&server).sessions().iter().all(|s| s.id == 2 && !s.carried)
     });
     drop(session);
 }
@@ -105,10 +113,10 @@ fn sessions_are_listed() {
 #[test]
 fn hundreds_of_guests_are_listed_at_once() {
     let server = load_server("");
-    let guests: Vec<_> = (0..300).map(|_| Raw::connect(server.address())).collect();
+    let connections: Vec<_> = (0..300).map(|_| Raw::connect(server.address())).collect();
     // All or none: a listener is waited for a quarter of a second and no longer.
     wait_until("all are listed within the bound of an answer", || {
-        house(&server).guests().len() == guests.len()
+        control(&server).connections().len() == connections.len()
     });
 }
 
@@ -123,10 +131,10 @@ fn services_are_told_and_the_program_hears_of_a_quit() {
         .on_quit(move || asked.send(()).unwrap())
         .start()
         .unwrap();
-    assert_eq!(house(&server).tell("Notes", "compact"), Ok("compacted".to_owned()));
-    assert_eq!(house(&server).tell("notes", ""), Err("?".to_owned()));
-    assert!(house(&server).tell("mail", "compact").is_err());
-    assert_eq!((house(&server).quit(), quits.try_recv()), (Ok(()), Ok(())));
+    assert_eq!(control(&server).tell("Notes", "compact"), Ok("compacted".to_owned()));
+    assert_eq!(control(&server).tell("notes", ""), Err("?".to_owned()));
+    assert!(control(&server).tell("mail", "compact").is_err());
+    assert_eq!((control(&server).quit(), quits.try_recv()), (Ok(()), Ok(())));
     let deaf = load_server("");
-    assert!(house(&deaf).quit().is_err());
+    assert!(control(&deaf).quit().is_err());
 }

@@ -3,12 +3,13 @@
 
 mod common;
 
-use boneyard::port::{Admission, Conversation, Intake, Leave, Reception, WINDOW_CALLS_MAX, welcome};
+use boneyard::internal::admission::{Admission, WINDOW_CALLS_MAX};
+use boneyard::internal::metrics::{CloseReason, MethodsStats, PortStats, ServiceTimes};
+use boneyard::internal::proto::{ProtocolClose, ReceiveContext, Received, ServerProtocol, welcome};
+use boneyard::internal::wire::body::{Hello, MethodEntry};
+use boneyard::internal::wire::limits::*;
+use boneyard::internal::wire::{Codec, Flags, FrameKind, Header, Preface, cut};
 use boneyard::service::{Fault, Status};
-use boneyard::stats::{CloseReason, MethodsStats, Paces, PortStats};
-use boneyard::wire::body::{Hello, MethodEntry};
-use boneyard::wire::limits::*;
-use boneyard::wire::{Codec, Flags, Header, Kind, Preface, cut};
 use common::{Random, call_frame, frame, greeting};
 use std::time::{Duration, Instant};
 
@@ -37,7 +38,7 @@ struct Port {
     now: Instant,
     stats: PortStats,
     methods: MethodsStats,
-    paces: Paces,
+    paces: ServiceTimes,
 }
 
 impl Port {
@@ -53,12 +54,12 @@ impl Port {
             now: Instant::now(),
             stats: PortStats::default(),
             methods: MethodsStats::new(METHODS.into()),
-            paces: Paces::new(METHODS.into()),
+            paces: ServiceTimes::new(METHODS.into()),
         }
     }
 
-    fn reception(&self, admitted: usize) -> Reception<'_> {
-        Reception {
+    fn reception(&self, admitted: usize) -> ReceiveContext<'_> {
+        ReceiveContext {
             welcome: &self.welcome,
             body_bytes_max: BODY_BYTES_MAX_HERE,
             admission: Admission {
@@ -76,7 +77,7 @@ impl Port {
 
     /// Feeds a stream in pieces that end at `cuts`, keeping what is not consumed, as a server does.
     fn feed(&self, stream: &[u8], cuts: &[usize]) -> Outcome {
-        let (mut conversation, mut outcome) = (Conversation::default(), Outcome::default());
+        let (mut conversation, mut outcome) = (ServerProtocol::default(), Outcome::default());
         let (mut kept, mut from) = (Vec::new(), 0);
         for &to in cuts.iter().chain([&stream.len()]) {
             kept.extend_from_slice(&stream[from..to]);
@@ -90,8 +91,8 @@ impl Port {
         outcome
     }
 
-    fn offer(&self, conversation: &mut Conversation, bytes: &[u8], outcome: &mut Outcome) -> usize {
-        let mut intake = Intake::default();
+    fn offer(&self, conversation: &mut ServerProtocol, bytes: &[u8], outcome: &mut Outcome) -> usize {
+        let mut intake = Received::default();
         let taken = conversation.receive(bytes, &self.reception(outcome.calls.len()), &mut intake);
         for call in &intake.calls {
             assert!(call.arguments_end() <= bytes.len(), "arguments lie within the bytes");
@@ -106,9 +107,9 @@ impl Port {
                 assert!(used <= bytes.len(), "no more is consumed than was given");
                 used
             }
-            Err(Leave(reason)) => {
+            Err(ProtocolClose(reason)) => {
                 outcome.left = Some(reason);
-                let mut after = Intake::default();
+                let mut after = Received::default();
                 let reception = self.reception(0);
                 assert_eq!(
                     conversation.receive(&greeting(), &reception, &mut after),
@@ -141,7 +142,7 @@ struct Golden {
     stream: Vec<u8>,
     port: Port,
     calls: usize,
-    replies: Vec<(Kind, u16, u64)>,
+    replies: Vec<(FrameKind, u16, u64)>,
     left: Option<CloseReason>,
 }
 
@@ -155,7 +156,7 @@ fn call(id: u64, method: u16, arguments: &[u8]) -> Vec<u8> {
     call_frame(id, method, Flags::NONE, 0, arguments)
 }
 
-fn claim(kind: Kind, flags: Flags, code: u16, call: u64, body_bytes: u32) -> Vec<u8> {
+fn claim(kind: FrameKind, flags: Flags, code: u16, call: u64, body_bytes: u32) -> Vec<u8> {
     Header { body_bytes, kind, flags, code, call }.write().to_vec()
 }
 
@@ -164,28 +165,28 @@ fn open(parts: &[Vec<u8>]) -> Vec<u8> {
     [greeting(), parts.concat()].concat()
 }
 
-const WELCOME: (Kind, u16, u64) = (Kind::Welcome, 1, 0);
+const WELCOME: (FrameKind, u16, u64) = (FrameKind::Welcome, 1, 0);
 
-fn refused(status: Status, call: u64) -> (Kind, u16, u64) {
-    (Kind::Reply, status.code(), call)
+fn refused(status: Status, call: u64) -> (FrameKind, u16, u64) {
+    (FrameKind::Reply, status.code(), call)
 }
 
-fn goaway(status: Status) -> (Kind, u16, u64) {
-    (Kind::GoAway, status.code(), 0)
+fn goaway(status: Status) -> (FrameKind, u16, u64) {
+    (FrameKind::GoAway, status.code(), 0)
 }
 
 fn golden(
     name: &'static str,
     stream: Vec<u8>,
     calls: usize,
-    replies: Vec<(Kind, u16, u64)>,
+    replies: Vec<(FrameKind, u16, u64)>,
     left: Option<CloseReason>,
 ) -> Golden {
     Golden { name, stream, port: Port::new(), calls, replies, left }
 }
 
 fn answered() -> Vec<Golden> {
-    let (ping, cancel) = (frame(Kind::Ping, 0, 77, b"any"), frame(Kind::Cancel, 0, 5, b""));
+    let (ping, cancel) = (frame(FrameKind::Ping, 0, 77, b"any"), frame(FrameKind::Cancel, 0, 5, b""));
     let json = call_frame(6, 2, Flags::JSON, 1500, b"[1,2]");
     let several = open(&[call(5, 1, b"abc"), ping, json.clone(), cancel, call(u64::MAX, 3, b"")]);
     let mut full = golden(
@@ -208,7 +209,7 @@ fn answered() -> Vec<Golden> {
         golden("window full", open(&[call(1, 1, b"a"), call(2, 1, b"b")]), 1, vec![WELCOME], None);
     window.port.window_room = 1;
     vec![
-        golden("several", several, 3, vec![WELCOME, (Kind::Pong, 0, 77)], None),
+        golden("several", several, 3, vec![WELCOME, (FrameKind::Pong, 0, 77)], None),
         golden("nothing", Vec::new(), 0, vec![], None),
         golden(
             "unknown methods",
@@ -219,7 +220,10 @@ fn answered() -> Vec<Golden> {
         ),
         golden(
             "bad prelude",
-            open(&[frame(Kind::Call, 1, 4, &[0; CALL_PRELUDE_BYTES - 1]), frame(Kind::Call, 1, 5, b"")]),
+            open(&[
+                frame(FrameKind::Call, 1, 4, &[0; CALL_PRELUDE_BYTES - 1]),
+                frame(FrameKind::Call, 1, 5, b""),
+            ]),
             0,
             vec![WELCOME, refused(Status::BadRequest, 4), refused(Status::BadRequest, 5)],
             None,
@@ -251,8 +255,8 @@ fn broken() -> Vec<Golden> {
         let replies = vec![goaway(Status::UnsupportedVersion)];
         golden(name, stream, 0, replies, Some(CloseReason::UnsupportedVersion))
     };
-    let hello = |body: &[u8]| [&Preface::OURS.write()[..], &frame(Kind::Hello, 0, 0, body)].concat();
-    let too_large = claim(Kind::Call, Flags::NONE, 1, 9, BODY_BYTES_MAX_HERE as u32 + 1);
+    let hello = |body: &[u8]| [&Preface::OURS.write()[..], &frame(FrameKind::Hello, 0, 0, body)].concat();
+    let too_large = claim(FrameKind::Call, Flags::NONE, 1, 9, BODY_BYTES_MAX_HERE as u32 + 1);
     vec![
         golden("bad magic", b"GET / HTTP/1.1\r\n\r\n".to_vec(), 0, vec![], Some(CloseReason::BadMagic)),
         version("newer versions only", [newer, greeting()].concat()),
@@ -265,7 +269,7 @@ fn broken() -> Vec<Golden> {
             1,
             vec![WELCOME],
         ),
-        protocol("reply from a client", open(&[frame(Kind::Reply, 0, 1, &[0; 12])]), 0, vec![WELCOME]),
+        protocol("reply from a client", open(&[frame(FrameKind::Reply, 0, 1, &[0; 12])]), 0, vec![WELCOME]),
         protocol("call before hello", [&Preface::OURS.write()[..], &call(1, 1, b"")].concat(), 0, vec![]),
         protocol("hello that does not decode", hello(&[1, 0, 0, 0, 0, 0, 0, 0, 0xff]), 0, vec![]),
         protocol("hello with more behind", hello(&[hello_body("x"), vec![0]].concat()), 0, vec![]),
@@ -273,16 +277,20 @@ fn broken() -> Vec<Golden> {
         large("oversized call", open(&[too_large]), vec![WELCOME, refused(Status::TooLarge, 9)]),
         large(
             "call of 4 GiB before hello",
-            [&Preface::OURS.write()[..], &claim(Kind::Call, Flags::NONE, 1, 9, u32::MAX)].concat(),
+            [&Preface::OURS.write()[..], &claim(FrameKind::Call, Flags::NONE, 1, 9, u32::MAX)].concat(),
             vec![],
         ),
         large("oversized hello", hello(&[0; HELLO_BODY_BYTES_MAX + 1]), vec![]),
         large(
             "oversized ping",
-            open(&[claim(Kind::Ping, Flags::NONE, 0, 1, SIGNAL_BODY_BYTES_MAX as u32 + 1)]),
+            open(&[claim(FrameKind::Ping, Flags::NONE, 0, 1, SIGNAL_BODY_BYTES_MAX as u32 + 1)]),
             vec![WELCOME],
         ),
-        large("oversized cancel", open(&[claim(Kind::Cancel, Flags::NONE, 0, 1, u32::MAX)]), vec![WELCOME]),
+        large(
+            "oversized cancel",
+            open(&[claim(FrameKind::Cancel, Flags::NONE, 0, 1, u32::MAX)]),
+            vec![WELCOME],
+        ),
     ]
 }
 
@@ -346,9 +354,9 @@ fn a_stream_cut_twice_comes_out_the_same() {
 #[test]
 fn a_window_without_room_leaves_frames_where_they_are() {
     let (mut port, mut conversation, mut outcome) =
-        (Port::new(), Conversation::default(), Outcome::default());
+        (Port::new(), ServerProtocol::default(), Outcome::default());
     port.window_room = 0;
-    let stream = open(&[call(1, 1, b""), frame(Kind::Ping, 0, 2, b"")]);
+    let stream = open(&[call(1, 1, b""), frame(FrameKind::Ping, 0, 2, b"")]);
     assert_eq!(
         port.offer(&mut conversation, &stream, &mut outcome),
         PREFACE_BYTES,
@@ -360,7 +368,7 @@ fn a_window_without_room_leaves_frames_where_they_are() {
     assert_eq!((used, outcome.calls.len()), (rest.len() - HEADER_BYTES, 1), "the ping waits behind the call");
     port.window_room = 2;
     assert_eq!(port.offer(&mut conversation, &rest[used..], &mut outcome), HEADER_BYTES);
-    assert_eq!(frames(&outcome.replies).last().unwrap().0.kind, Kind::Pong);
+    assert_eq!(frames(&outcome.replies).last().unwrap().0.kind, FrameKind::Pong);
 }
 
 /// Every kind in every state: what comes of it. What is not in the first list is forbidden, and the second list says
@@ -368,36 +376,40 @@ fn a_window_without_room_leaves_frames_where_they_are() {
 #[test]
 fn every_kind_in_every_state_has_its_place() {
     let kinds = [
-        Kind::Hello,
-        Kind::Welcome,
-        Kind::Call,
-        Kind::Reply,
-        Kind::Cancel,
-        Kind::Ping,
-        Kind::Pong,
-        Kind::GoAway,
+        FrameKind::Hello,
+        FrameKind::Welcome,
+        FrameKind::Call,
+        FrameKind::Reply,
+        FrameKind::Cancel,
+        FrameKind::Ping,
+        FrameKind::Pong,
+        FrameKind::GoAway,
     ];
-    let allowed =
-        [("hello", Kind::Hello), ("open", Kind::Call), ("open", Kind::Cancel), ("open", Kind::Ping)];
+    let allowed = [
+        ("hello", FrameKind::Hello),
+        ("open", FrameKind::Call),
+        ("open", FrameKind::Cancel),
+        ("open", FrameKind::Ping),
+    ];
     let forbidden = [
-        ("hello", Kind::Welcome),
-        ("hello", Kind::Call),
-        ("hello", Kind::Reply),
-        ("hello", Kind::Cancel),
-        ("hello", Kind::Ping),
-        ("hello", Kind::Pong),
-        ("hello", Kind::GoAway),
-        ("open", Kind::Hello),
-        ("open", Kind::Welcome),
-        ("open", Kind::Reply),
-        ("open", Kind::Pong),
-        ("open", Kind::GoAway),
+        ("hello", FrameKind::Welcome),
+        ("hello", FrameKind::Call),
+        ("hello", FrameKind::Reply),
+        ("hello", FrameKind::Cancel),
+        ("hello", FrameKind::Ping),
+        ("hello", FrameKind::Pong),
+        ("hello", FrameKind::GoAway),
+        ("open", FrameKind::Hello),
+        ("open", FrameKind::Welcome),
+        ("open", FrameKind::Reply),
+        ("open", FrameKind::Pong),
+        ("open", FrameKind::GoAway),
     ];
     for (number, kind) in (1u8..).zip(kinds) {
         assert_eq!(kind as u8, number);
         let body = match kind {
-            Kind::Hello => hello_body("x"),
-            Kind::Call => vec![0; CALL_PRELUDE_BYTES],
+            FrameKind::Hello => hello_body("x"),
+            FrameKind::Call => vec![0; CALL_PRELUDE_BYTES],
             _ => Vec::new(),
         };
         for state in ["preface", "hello", "open"] {
@@ -420,7 +432,7 @@ fn every_kind_in_every_state_has_its_place() {
             if expected == Some(CloseReason::ProtocolError) {
                 assert_eq!(
                     last,
-                    Some((Kind::GoAway, Status::ProtocolError.code())),
+                    Some((FrameKind::GoAway, Status::ProtocolError.code())),
                     "{kind:?} in state {state}"
                 );
             }
@@ -432,7 +444,7 @@ fn every_kind_in_every_state_has_its_place() {
 
 #[test]
 fn a_peer_that_hangs_up_is_counted_by_what_it_left() {
-    let conversation = Conversation::default();
+    let conversation = ServerProtocol::default();
     assert_eq!(conversation.hung_up(0), CloseReason::PeerClosed);
     assert_eq!(conversation.hung_up(1), CloseReason::PeerClosedMidFrame);
 }
@@ -452,9 +464,9 @@ fn random_stream(random: &mut Random) -> Vec<u8> {
         let body = random.bytes(size);
         let (method, json) = (random.below(6) as u16, random.below(2) == 0);
         match random.below(8) {
-            0 => stream.extend(frame(Kind::Ping, 0, id, &body)),
-            1 => stream.extend(frame(Kind::Cancel, 0, id, b"")),
-            2 => stream.extend(frame(Kind::Call, method, id, &body)),
+            0 => stream.extend(frame(FrameKind::Ping, 0, id, &body)),
+            1 => stream.extend(frame(FrameKind::Cancel, 0, id, b"")),
+            2 => stream.extend(frame(FrameKind::Call, method, id, &body)),
             3 => stream.extend(body),
             _ => {
                 let flags = if json { Flags::JSON } else { Flags::NONE };
@@ -498,7 +510,7 @@ fn noise_and_damaged_streams_break_nothing() {
         let bound = port.welcome.len() + 512 + stream.len() / HEADER_BYTES * 256;
         assert!(outcome.replies.len() <= bound, "{place}: {} bytes of replies", outcome.replies.len());
         let replies = frames(&outcome.replies);
-        let answers = replies.iter().filter(|(header, _)| header.kind == Kind::Reply).count() as u64;
+        let answers = replies.iter().filter(|(header, _)| header.kind == FrameKind::Reply).count() as u64;
         assert_eq!(port.stats.answers.sum(), answers, "{place}: refusals are counted");
         assert_eq!(
             port.stats.calls.get(),

@@ -4,8 +4,8 @@
 
 mod common;
 
+use boneyard::internal::wire::{Codec, FACTOR, FLOOR_BYTES, Flags, Room, Shortage, WireError};
 use boneyard::service::{ApplicationError, Bytes, Status};
-use boneyard::wire::{Codec, FACTOR, FLOOR_BYTES, Flags, Room, Shortage, WireError};
 use boneyard::{Method, RunningServer};
 use common::*;
 use serde::de::{DeserializeOwned, EnumAccess, Error as _, MapAccess, SeqAccess, VariantAccess, Visitor};

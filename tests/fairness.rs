@@ -8,9 +8,9 @@
 mod common;
 
 use boneyard::Method;
+use boneyard::internal::wire::FrameKind;
 use boneyard::server::{PortHandle, RunningServer};
 use boneyard::service::Status;
-use boneyard::wire::Kind;
 use common::*;
 use std::io::Write;
 use std::sync::{Arc, Condvar, Mutex};
@@ -134,9 +134,9 @@ fn flood(client: &mut Raw, method: &str, calls: usize) {
 /// into the queue, since it answers somebody else.
 fn admitted(port: &PortHandle, calls: u64, witness: &mut Raw) {
     wait_until("the call has come", || port.stats().calls.get() == calls);
-    witness.stream.write_all(&frame(Kind::Ping, 0, calls, b"")).unwrap();
+    witness.stream.write_all(&frame(FrameKind::Ping, 0, calls, b"")).unwrap();
     let pong = witness.read().expect("a Pong");
-    assert_eq!((pong.header.kind, pong.header.call), (Kind::Pong, calls));
+    assert_eq!((pong.header.kind, pong.header.call), (FrameKind::Pong, calls));
 }
 
 fn answers(client: &mut Raw, count: usize) {
@@ -174,7 +174,7 @@ fn a_quiet_session_waits_for_one_slow_call_of_each_session_that_floods() {
         for client in &mut clients {
             flood(client, "test.slow", FLOOD);
         }
-        let window = boneyard::port::WINDOW_CALLS_MAX;
+        let window = boneyard::internal::admission::WINDOW_CALLS_MAX;
         wait_until("each has its window out", || port.in_flight() == floods * window);
         let most = rounds_beside_slow(port, &stage, permits);
         let place = format!("{workers} workers, {permits} permits, {floods} floods");
@@ -218,7 +218,7 @@ fn rounds_beside_brief(flooded: &PortHandle, quieter: &PortHandle, stage: &Stage
         (0..held).for_each(|_| assert!(holder.send("test.slow", &()) > 0));
         wait_until("all are held", || stage.waiting() == held);
         flood(&mut flooder, "test.brief", FLOOD);
-        let window = boneyard::port::WINDOW_CALLS_MAX;
+        let window = boneyard::internal::admission::WINDOW_CALLS_MAX;
         wait_until("the window is out", || flooded.in_flight() == held + window);
         let (calls, begun) = (quieter.stats().calls.get(), stage.begun());
         quiet.send("test.quiet", &());

@@ -12,12 +12,12 @@ mod process;
 #[path = "hazards/stop.rs"]
 mod stop;
 
-use boneyard::bench::{self, Pace, Plan, Target};
 use boneyard::client::ClientOptions;
+use boneyard::internal::bench::{self, Pacing, Plan, Target};
+use boneyard::internal::wire::limits::HEADER_BYTES;
+use boneyard::internal::wire::{Codec, Flags, FrameKind};
 use boneyard::server::RunningServer;
 use boneyard::service::{ApplicationError, Bytes, Status};
-use boneyard::wire::limits::HEADER_BYTES;
-use boneyard::wire::{Codec, Flags, Kind};
 use boneyard::{Client, Method};
 use common::gate::{Gate, thread_names};
 use common::ledger::{Answers, Ledger};
@@ -71,7 +71,7 @@ fn start(lines: &str) -> (RunningServer, Arc<Gate>) {
 }
 
 fn cancel(client: &mut Raw, call: u64) {
-    client.stream.write_all(&frame(Kind::Cancel, 0, call, b"")).unwrap();
+    client.stream.write_all(&frame(FrameKind::Cancel, 0, call, b"")).unwrap();
 }
 
 /// A client that makes no call again and holds none back.
@@ -137,14 +137,14 @@ fn a_permit_or_a_counter_leaks_or_underflows() {
 }
 
 /// Presses a server with three times what it can do, for so long that its queue is as long as it gets.
-fn flood(server: &RunningServer, capacity: f64, deadline: Option<Duration>) -> bench::Outcome {
+fn flood(server: &RunningServer, capacity: f64, deadline: Option<Duration>) -> bench::BenchReport {
     let target =
         Target::Method { name: "load.sleep".to_owned(), codec: Codec::Json, arguments: b"2".to_vec() };
     let plan = Plan {
         address: server.address(),
         target,
         connections: 16,
-        pace: Pace::Open(3.0 * capacity),
+        pace: Pacing::Open(3.0 * capacity),
         warm_up: Duration::ZERO,
         duration: Duration::from_millis(700),
         deadline,
@@ -245,9 +245,9 @@ fn health_is_behind_the_same_limit_as_the_calls() {
     for port in server.ports() {
         let mut client = Raw::connect(port.address());
         assert!(!client.welcome.methods.is_empty(), "it is greeted");
-        client.stream.write_all(&frame(Kind::Ping, 0, 77, b"")).unwrap();
+        client.stream.write_all(&frame(FrameKind::Ping, 0, 77, b"")).unwrap();
         let pong = client.read().expect("a Pong");
-        assert_eq!((pong.header.kind, pong.header.call), (Kind::Pong, 77));
+        assert_eq!((pong.header.kind, pong.header.call), (FrameKind::Pong, 77));
         assert_eq!(client.call::<_, ()>("server.ping", &()).unwrap_err().0, Status::QueueFull, "at once");
     }
     assert_eq!(gate.inside(), 6, "and all that while nobody was free");
@@ -330,7 +330,7 @@ fn refused_by_a_stop() -> Answers {
     ledger.calls(&mut client, 10, "server.ping", &());
     wait_until("ten wait", || server.ports()[0].queued() == 10);
     let stopping = thread::spawn(move || server.stop());
-    assert_eq!(client.read().expect("a GoAway").header.kind, Kind::GoAway);
+    assert_eq!(client.read().expect("a GoAway").header.kind, FrameKind::GoAway);
     ledger.calls(&mut client, 10, "server.ping", &());
     (0..10).for_each(|_| assert_eq!(ledger.read(&mut client), Status::Draining));
     gate.open();
@@ -418,7 +418,7 @@ fn idle_connections_eat_workers() {
     for n in 0..count {
         let mut stream = connect(server.address());
         // Silent, half greeted in two ways, greeted, in the middle of a call.
-        let half_a_call = [&hello[..], &frame(Kind::Call, 1, 1, b"8 bytes.")[..20]].concat();
+        let half_a_call = [&hello[..], &frame(FrameKind::Call, 1, 1, b"8 bytes.")[..20]].concat();
         let said: &[u8] = [&[], &hello[..5], &hello[..20], &hello, &half_a_call][n % 5];
         stream.write_all(said).unwrap();
         idle.push(stream);

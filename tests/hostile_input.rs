@@ -5,11 +5,11 @@
 mod common;
 
 use boneyard::Method;
+use boneyard::internal::metrics::CloseReason;
+use boneyard::internal::wire::limits::*;
+use boneyard::internal::wire::{CallPrelude, Flags, FrameKind, Header, Preface};
 use boneyard::server::RunningServer;
 use boneyard::service::{ApplicationError, Status};
-use boneyard::stats::CloseReason;
-use boneyard::wire::limits::*;
-use boneyard::wire::{CallPrelude, Flags, Header, Kind, Preface};
 use common::gate::Gate;
 use common::*;
 use std::io::{Read, Write};
@@ -33,7 +33,7 @@ struct Bad {
     name: &'static str,
     bytes: Vec<u8>,
     /// Frames after the Welcome (which comes if the bytes begin with a good greeting).
-    replies: Vec<(Kind, Status)>,
+    replies: Vec<(FrameKind, Status)>,
     /// `None`: the connection stays open and serves on.
     closed: Option<CloseReason>,
 }
@@ -41,13 +41,13 @@ struct Bad {
 fn bad(
     name: &'static str,
     bytes: Vec<u8>,
-    replies: &[(Kind, Status)],
+    replies: &[(FrameKind, Status)],
     closed: impl Into<Option<CloseReason>>,
 ) -> Bad {
     Bad { name, bytes, replies: replies.to_vec(), closed: closed.into() }
 }
 
-fn head(body_bytes: u32, kind: Kind, code: u16) -> Vec<u8> {
+fn head(body_bytes: u32, kind: FrameKind, code: u16) -> Vec<u8> {
     Header { body_bytes, kind, flags: Flags::NONE, code, call: 9 }.write().to_vec()
 }
 
@@ -63,20 +63,20 @@ fn with_byte(mut frame: Vec<u8>, at: usize, byte: u8) -> Vec<u8> {
 /// Frames that end the connection.
 fn fatal() -> Vec<Bad> {
     use CloseReason::*;
-    let goaway = |status| vec![(Kind::GoAway, status)];
+    let goaway = |status| vec![(FrameKind::GoAway, status)];
     let broken = goaway(Status::ProtocolError);
     let large = goaway(Status::TooLarge);
-    let refused = [(Kind::Reply, Status::TooLarge), (Kind::GoAway, Status::TooLarge)];
+    let refused = [(FrameKind::Reply, Status::TooLarge), (FrameKind::GoAway, Status::TooLarge)];
     let versions = Preface { lowest: 7, highest: 9 }.write().to_vec();
-    let hello = |body: &[u8]| [&Preface::OURS.write()[..], &frame(Kind::Hello, 0, 0, body)].concat();
+    let hello = |body: &[u8]| [&Preface::OURS.write()[..], &frame(FrameKind::Hello, 0, 0, body)].concat();
     let version = goaway(Status::UnsupportedVersion);
     vec![
         bad("a bad magic", b"GET / HTTP/1.1\r\n\r\n".to_vec(), &[], BadMagic),
         bad("a bad version", versions, &version, UnsupportedVersion),
-        bad("a frame too large", greeted(&head(4 << 20 | 4096, Kind::Call, 1)), &refused, FrameTooLarge),
-        bad("a frame of gigabytes", greeted(&head(u32::MAX, Kind::Call, 1)), &refused, FrameTooLarge),
-        bad("a cancel of gigabytes", greeted(&head(u32::MAX, Kind::Cancel, 0)), &large, FrameTooLarge),
-        bad("a ping too large", greeted(&head(65, Kind::Ping, 0)), &large, FrameTooLarge),
+        bad("a frame too large", greeted(&head(4 << 20 | 4096, FrameKind::Call, 1)), &refused, FrameTooLarge),
+        bad("a frame of gigabytes", greeted(&head(u32::MAX, FrameKind::Call, 1)), &refused, FrameTooLarge),
+        bad("a cancel of gigabytes", greeted(&head(u32::MAX, FrameKind::Cancel, 0)), &large, FrameTooLarge),
+        bad("a ping too large", greeted(&head(65, FrameKind::Ping, 0)), &large, FrameTooLarge),
         bad("a hello too large", hello(&[0; 1025]), &large, FrameTooLarge),
         bad("a hello that does not decode", hello(&[3, 0, 0, 0, 0, 0, 0, 0, b'x']), &broken, ProtocolError),
         bad("a hello of gigabytes", hello(&[0, 0, 0, 0xff, 0, 0, 0, 0]), &broken, ProtocolError),
@@ -84,29 +84,39 @@ fn fatal() -> Vec<Bad> {
         bad("a second hello", greeted(&greeting()[PREFACE_BYTES..]), &broken, ProtocolError),
         bad(
             "a kind nobody knows",
-            greeted(&with_byte(head(0, Kind::Ping, 0), 4, 200)),
+            greeted(&with_byte(head(0, FrameKind::Ping, 0), 4, 200)),
             &broken,
             ProtocolError,
         ),
-        bad("a reserved flag", greeted(&with_byte(head(0, Kind::Ping, 0), 5, 2)), &broken, ProtocolError),
-        bad("a status nobody knows", greeted(&frame(Kind::Reply, 999, 1, &[0; 12])), &broken, ProtocolError),
-        bad("a goaway from a client", greeted(&frame(Kind::GoAway, 21, 0, &[])), &broken, ProtocolError),
+        bad(
+            "a reserved flag",
+            greeted(&with_byte(head(0, FrameKind::Ping, 0), 5, 2)),
+            &broken,
+            ProtocolError,
+        ),
+        bad(
+            "a status nobody knows",
+            greeted(&frame(FrameKind::Reply, 999, 1, &[0; 12])),
+            &broken,
+            ProtocolError,
+        ),
+        bad("a goaway from a client", greeted(&frame(FrameKind::GoAway, 21, 0, &[])), &broken, ProtocolError),
     ]
 }
 
 /// Calls that are refused on a connection that goes on.
 fn refusals(length: u16, methods: u16) -> Vec<Bad> {
     let call = |method, flags, arguments: &[u8]| greeted(&call_frame(9, method, flags, 0, arguments));
-    let unknown = [(Kind::Reply, Status::UnknownMethod)];
-    let wrong = [(Kind::Reply, Status::BadRequest)];
+    let unknown = [(FrameKind::Reply, Status::UnknownMethod)];
+    let wrong = [(FrameKind::Reply, Status::BadRequest)];
     let text = |claim: u64, text: &[u8]| [&claim.to_le_bytes()[..], text].concat();
     let short = CallPrelude { session: 0, deadline_ms: 0 }.write()[..5].to_vec();
     vec![
         bad("method 0", call(0, Flags::NONE, b""), &unknown, None),
         bad("a method above the last", call(methods + 1, Flags::NONE, b""), &unknown, None),
         bad("method 65535", call(u16::MAX, Flags::JSON, b"1"), &unknown, None),
-        bad("a prelude cut short", greeted(&frame(Kind::Call, length, 9, &short)), &wrong, None),
-        bad("no body at all", greeted(&frame(Kind::Call, length, 9, b"")), &wrong, None),
+        bad("a prelude cut short", greeted(&frame(FrameKind::Call, length, 9, &short)), &wrong, None),
+        bad("no body at all", greeted(&frame(FrameKind::Call, length, 9, b"")), &wrong, None),
         bad("arguments cut short", call(length, Flags::NONE, &text(5, b"abc")), &wrong, None),
         bad("arguments that do not decode", call(length, Flags::NONE, &text(2, &[0xff, 0xfe])), &wrong, None),
         bad("bytes left over", call(length, Flags::NONE, &text(2, b"abc")), &wrong, None),
@@ -134,12 +144,12 @@ fn each_bad_input_has_its_answer_and_its_counter() {
         let mut stream = connect(server.address());
         stream.write_all(&bad.bytes).unwrap();
         if bad.bytes.starts_with(&greeting()) {
-            assert_eq!(read_frame(&mut stream).expect("a Welcome").header.kind, Kind::Welcome, "{name}");
+            assert_eq!(read_frame(&mut stream).expect("a Welcome").header.kind, FrameKind::Welcome, "{name}");
         }
         for (kind, status) in &bad.replies {
             let frame = read_frame(&mut stream).unwrap_or_else(|| panic!("{name}: no {kind:?}"));
             assert_eq!((frame.header.kind, frame.status()), (*kind, *status), "{name}");
-            if *kind == Kind::Reply {
+            if *kind == FrameKind::Reply {
                 assert_eq!(frame.header.call, 9, "{name}");
                 let (_, fault) = frame.result::<()>().expect_err("a fault");
                 assert!(!fault.message.is_empty() && fault.message.len() < 500, "{name}: {}", fault.message);
@@ -152,13 +162,13 @@ fn each_bad_input_has_its_answer_and_its_counter() {
                 wait_until(name, || stats.closed_for(reason) == before + 1);
             }
             _ => {
-                stream.write_all(&frame(Kind::Ping, 0, 3, b"")).unwrap();
-                assert_eq!(read_frame(&mut stream).expect("a Pong").header.kind, Kind::Pong, "{name}");
+                stream.write_all(&frame(FrameKind::Ping, 0, 3, b"")).unwrap();
+                assert_eq!(read_frame(&mut stream).expect("a Pong").header.kind, FrameKind::Pong, "{name}");
                 drop(stream);
             }
         }
         wait_until("the connection has gone", || stats.open() == open_before);
-        let refused = bad.replies.iter().filter(|(kind, _)| *kind == Kind::Reply);
+        let refused = bad.replies.iter().filter(|(kind, _)| *kind == FrameKind::Reply);
         for (_, status) in refused.clone() {
             assert_eq!(stats.answered(*status), answered_before[status.index()] + 1, "{name}: counted");
         }
@@ -202,7 +212,7 @@ fn a_byte_at_a_time_is_served() {
     for byte in greeted(&call_frame(5, length, Flags::JSON, 0, b"\"hello\"")) {
         stream.write_all(&[byte]).unwrap();
     }
-    assert_eq!(read_frame(&mut stream).unwrap().header.kind, Kind::Welcome);
+    assert_eq!(read_frame(&mut stream).unwrap().header.kind, FrameKind::Welcome);
     assert_eq!(read_frame(&mut stream).unwrap().result::<u64>(), Ok(5));
 }
 
@@ -213,7 +223,7 @@ fn a_reset_in_the_middle_of_a_frame_harms_nobody() {
     let mut bystander = Raw::connect(server.address());
     for round in 1..=20 {
         let mut client = Raw::connect(server.address());
-        client.stream.write_all(&head(5000, Kind::Call, 1)).unwrap();
+        client.stream.write_all(&head(5000, FrameKind::Call, 1)).unwrap();
         client.stream.write_all(&vec![0; 250 * round as usize % 5000]).unwrap();
         reset(client.stream);
         wait_until("the reset is counted", || stats.closed_for(CloseReason::SocketError) == round);
@@ -253,7 +263,7 @@ fn the_reason_of_an_end_survives_replies_that_come_late() {
     let mut client = Raw::connect(server.address());
     client.send("test.wait", &());
     wait_until("the handler runs", || gate.inside() == 1);
-    client.stream.write_all(&frame(Kind::Pong, 0, 1, b"")).unwrap();
+    client.stream.write_all(&frame(FrameKind::Pong, 0, 1, b"")).unwrap();
     assert_eq!(client.read().expect("a GoAway").status(), Status::ProtocolError);
     gate.open();
     wait_until("the connection is closed", || stats.open() == 0);

@@ -5,8 +5,8 @@
 mod common;
 
 use boneyard::Method;
+use boneyard::internal::wire::{Flags, FrameKind, Header};
 use boneyard::service::{Bytes, Status};
-use boneyard::wire::{Flags, Header, Kind};
 use common::gate::{Gate, resident_bytes};
 use common::*;
 use socket2::SockRef;
@@ -32,14 +32,14 @@ fn a_claimed_length_costs_no_memory() {
     let server = load_server("Server_Max_Frame_KB=65536");
     let mut clients: Vec<Raw> = (0..200).map(|_| Raw::connect(server.address())).collect();
     let before = resident_bytes();
-    let claim = Header { body_bytes: 60 << 20, kind: Kind::Call, flags: Flags::NONE, code: 1, call: 1 };
+    let claim = Header { body_bytes: 60 << 20, kind: FrameKind::Call, flags: Flags::NONE, code: 1, call: 1 };
     for client in &mut clients {
         // The Pong tells that the server has seen the header behind the Ping.
-        let bytes = [&frame(Kind::Ping, 0, 5, b"")[..], &claim.write(), b"a few bytes"].concat();
+        let bytes = [&frame(FrameKind::Ping, 0, 5, b"")[..], &claim.write(), b"a few bytes"].concat();
         client.stream.write_all(&bytes).unwrap();
     }
     for client in &mut clients {
-        assert_eq!(client.read().expect("a Pong").header.kind, Kind::Pong);
+        assert_eq!(client.read().expect("a Pong").header.kind, FrameKind::Pong);
     }
     let grown = resident_bytes().saturating_sub(before);
     assert!(grown < 16 * MIB, "{} MiB for 12,000 MiB claimed", grown / MIB);
@@ -171,7 +171,7 @@ fn a_peer_that_sends_beyond_its_window_is_no_longer_read() {
     wait_until("the window is full", || port.stats().window_full.get() > 0 && gate.inside() == 2);
     flood.settle();
     assert!(!flood.is_done(), "the rest of the calls waits on the client's side");
-    assert_eq!(server.in_flight(), boneyard::port::WINDOW_CALLS_MAX);
+    assert_eq!(server.in_flight(), boneyard::internal::admission::WINDOW_CALLS_MAX);
     let grown = resident_bytes().saturating_sub(before);
     assert!(grown < 12 * MIB, "{} MiB of calls that cannot be admitted", grown / MIB);
     let mut bystander = Raw::connect(server.ports()[1].address());

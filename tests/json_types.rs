@@ -4,9 +4,9 @@
 
 mod common;
 
+use boneyard::internal::wire::json::DEPTH_MAX;
+use boneyard::internal::wire::{Codec, Flags};
 use boneyard::service::{ApplicationError, Bytes, Status};
-use boneyard::wire::json::DEPTH_MAX;
-use boneyard::wire::{Codec, Flags};
 use boneyard::{Client, ClientError, Method, RunningServer, Server};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

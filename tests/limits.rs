@@ -7,10 +7,10 @@ mod common;
 
 use boneyard::Method;
 use boneyard::config::ListenAddress;
+use boneyard::internal::metrics::CloseReason;
+use boneyard::internal::wire::FrameKind;
 use boneyard::server::{RunningServer, Server, StartError};
 use boneyard::service::{ApplicationError, Status};
-use boneyard::stats::CloseReason;
-use boneyard::wire::Kind;
 use common::gate::{Gate, thread_names};
 use common::*;
 use std::io::Write;
@@ -58,7 +58,7 @@ fn start(lines: &str) -> (RunningServer, Arc<Gate>, Arc<Gate>) {
 }
 
 fn cancel(client: &mut Raw, call: u64) {
-    client.stream.write_all(&frame(Kind::Cancel, 0, call, b"")).unwrap();
+    client.stream.write_all(&frame(FrameKind::Cancel, 0, call, b"")).unwrap();
 }
 
 #[test]
@@ -105,14 +105,14 @@ fn an_expired_call_is_answered_without_being_run() {
 
 #[test]
 fn exactly_what_exceeds_the_queue_is_refused() {
-    for at_once in [false, true] {
+    for reloadable in [false, true] {
         let (server, gate, _) =
             start("Server_Queue_Limit=5\nServer_Pool_Tasks=1\nServer_Max_Concurrent_Trans=1");
         let mut client = Raw::connect(server.address());
         client.send("test.wait", &1u32);
         wait_until("the worker is busy", || gate.inside() == 1);
         let frames: Vec<Vec<u8>> = (0..12).map(|_| client.frame("test.wait", &1u32, 0).1).collect();
-        let frames = if at_once { vec![frames.concat()] } else { frames };
+        let frames = if reloadable { vec![frames.concat()] } else { frames };
         for bytes in frames {
             client.stream.write_all(&bytes).unwrap();
         }
@@ -299,7 +299,7 @@ fn a_stop_finishes_what_runs_and_what_waits() {
     let address = server.address();
     let stopping = std::thread::spawn(move || server.stop());
     let goodbye = client.read().expect("a GoAway");
-    assert_eq!((goodbye.header.kind, goodbye.status()), (Kind::GoAway, Status::Draining));
+    assert_eq!((goodbye.header.kind, goodbye.status()), (FrameKind::GoAway, Status::Draining));
     let late = client.send("test.wait", &1u32);
     let refused = client.read().expect("a refusal");
     assert_eq!((refused.header.call, refused.status()), (late, Status::Draining));
@@ -341,7 +341,7 @@ fn a_stop_refuses_what_waits_behind_handlers_that_do_not_end() {
     wait_until("five wait", || server.ports()[0].queued() == 5);
     let stopped = server.stop_within(Duration::from_millis(20));
     assert_eq!((stopped.refused, stopped.unfinished), (5, 1));
-    assert_eq!(client.read().expect("a GoAway").header.kind, Kind::GoAway);
+    assert_eq!(client.read().expect("a GoAway").header.kind, FrameKind::GoAway);
     while let Some(reply) = client.read() {
         assert_eq!(reply.status(), Status::Draining);
         assert_ne!(reply.header.call, stuck);
@@ -363,7 +363,7 @@ fn what_ends_just_after_the_time_for_a_stop_is_not_lost() {
         wait_until("it runs", || counted.entered() == 1);
         let lost = server.stop_within(Duration::ZERO).lost();
         let heard = [(); 2].map(|()| client.read().map(|frame| (frame.header.kind, frame.status())));
-        let expected = [(Kind::GoAway, Status::Draining), (Kind::Reply, Status::Ok)].map(Some);
+        let expected = [(FrameKind::GoAway, Status::Draining), (FrameKind::Reply, Status::Ok)].map(Some);
         (lost, heard) == (0, expected)
     });
 }

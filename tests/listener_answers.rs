@@ -7,10 +7,10 @@ mod common;
 mod process;
 
 use boneyard::Method;
+use boneyard::internal::metrics::CloseReason;
+use boneyard::internal::wire::{Flags, FrameKind};
 use boneyard::server::RunningServer;
 use boneyard::service::Status;
-use boneyard::stats::CloseReason;
-use boneyard::wire::{Flags, Kind};
 use common::bystander::Bystander;
 use common::gate::Gate;
 use common::*;
@@ -47,7 +47,7 @@ fn flood(mut client: Raw, bytes: &[u8]) -> Option<Status> {
     let sending = std::thread::spawn(move || while sender.write_all(&batch).is_ok() {});
     let mut last = None;
     while let Some(frame) = client.read() {
-        last = (frame.header.kind == Kind::GoAway).then(|| frame.status());
+        last = (frame.header.kind == FrameKind::GoAway).then(|| frame.status());
         if last.is_some() {
             break;
         }
@@ -66,12 +66,12 @@ fn who_sends_only_what_the_listener_answers_is_put_off_and_told_off() {
     let address = server.ports()[0].address();
     let number = Raw::connect(address).number("test.wait");
     let floods: [(&str, Vec<u8>); 7] = [
-        ("calls without a body", frame(Kind::Call, number, 1, b"")),
+        ("calls without a body", frame(FrameKind::Call, number, 1, b"")),
         ("calls of no method", call_frame(1, 9_999, Flags::NONE, 0, b"")),
         ("method 0", call_frame(1, 0, Flags::NONE, 0, b"")),
         ("broken chains", with_broken_chain(number)),
-        ("Pings", frame(Kind::Ping, 0, 1, b"")),
-        ("Cancels of nothing", frame(Kind::Cancel, 0, 1, b"")),
+        ("Pings", frame(FrameKind::Ping, 0, 1, b"")),
+        ("Cancels of nothing", frame(FrameKind::Cancel, 0, 1, b"")),
         ("calls over the limit of the session", call_frame(2, number, Flags::NONE, 0, b"")),
     ];
     let bystander = Bystander::start(address, false);
@@ -134,7 +134,7 @@ fn who_is_refused_for_load_alone_is_put_off_and_never_told_off() {
     });
     for n in 0..CALLS {
         let answer = client.read().expect("a refusal");
-        assert_eq!((answer.header.kind, answer.status()), (Kind::Reply, Status::QueueFull), "{n}");
+        assert_eq!((answer.header.kind, answer.status()), (FrameKind::Reply, Status::QueueFull), "{n}");
     }
     sending.join().unwrap();
     let stats = server.ports()[0].stats();
@@ -156,9 +156,10 @@ fn many_that_ask_for_much_come_after_who_asks_for_little() {
     let file = directory.file("server.ini", &on_free_port("Server_Max_Connects_Per_Minute=0"));
     let running = Running::start(command(env!("CARGO_BIN_EXE_boneyard")).arg("serve").arg(&file));
     let address = running.address().parse().unwrap();
-    let pings = frame(Kind::Ping, 0, 1, b"").repeat(PINGS);
-    let pongs =
-        |peer: &mut Raw| (0..PINGS).for_each(|_| assert_eq!(peer.read().unwrap().header.kind, Kind::Pong));
+    let pings = frame(FrameKind::Ping, 0, 1, b"").repeat(PINGS);
+    let pongs = |peer: &mut Raw| {
+        (0..PINGS).for_each(|_| assert_eq!(peer.read().unwrap().header.kind, FrameKind::Pong))
+    };
     // The answer comes before most of theirs; where the machine has not run this thread at the time, again.
     wait_until("who sends little comes first", || {
         let mut peers: Vec<Raw> = (0..PEERS).map(|_| Raw::connect(address)).collect();
@@ -169,9 +170,9 @@ fn many_that_ask_for_much_come_after_who_asks_for_little() {
         }
         running.signal(Signal::STOP);
         peers.iter_mut().for_each(|peer| peer.stream.write_all(&pings).unwrap());
-        quiet.stream.write_all(&frame(Kind::Ping, 0, 1, b"")).unwrap();
+        quiet.stream.write_all(&frame(FrameKind::Ping, 0, 1, b"")).unwrap();
         running.signal(Signal::CONT);
-        assert_eq!(quiet.read().expect("a Pong").header.kind, Kind::Pong);
+        assert_eq!(quiet.read().expect("a Pong").header.kind, FrameKind::Pong);
         let has_answers = |peer: &&Raw| {
             peer.stream.set_nonblocking(true).unwrap();
             let any = peer.stream.peek(&mut [0]).is_ok();
@@ -190,12 +191,12 @@ fn who_is_put_off_loses_no_call_and_no_time() {
     let server = start("Server_Frame_Timeout=1", &Arc::default());
     let mut client = Raw::connect(server.ports()[0].address());
     let stats = server.ports()[0].stats();
-    let pings = frame(Kind::Ping, 0, 1, b"").repeat(1_024 + 256);
+    let pings = frame(FrameKind::Ping, 0, 1, b"").repeat(1_024 + 256);
     let (id, call) = client.frame("server.ping", &(), 0);
     let (first, rest) = call.split_at(20);
     client.stream.write_all(&[&pings, first].concat()).unwrap();
     for n in 0..1_024 + 256 {
-        assert_eq!(client.read().expect("a Pong").header.kind, Kind::Pong, "{n}");
+        assert_eq!(client.read().expect("a Pong").header.kind, FrameKind::Pong, "{n}");
     }
     client.stream.write_all(rest).unwrap();
     let answer = client.read().expect("an answer");
@@ -213,7 +214,7 @@ fn who_leaves_while_it_is_put_off_is_gone() {
     for kind in ["closes", "resets"] {
         let mut client = Raw::connect(address);
         let before = stats.put_off.get();
-        let pings = frame(Kind::Ping, 0, 1, b"").repeat(BATCH);
+        let pings = frame(FrameKind::Ping, 0, 1, b"").repeat(BATCH);
         client.stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
         let (mut buffer, mut received) = (vec![0; 1 << 16], 0);
         while stats.put_off.get() == before {

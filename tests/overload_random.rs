@@ -7,9 +7,9 @@
 
 mod common;
 
+use boneyard::internal::wire::FrameKind;
 use boneyard::server::RunningServer;
 use boneyard::service::{ApplicationError, Status};
-use boneyard::wire::Kind;
 use boneyard::{Method, Transaction};
 use common::gate::{Gate, Inside};
 use common::ledger::{Answers, Ledger};
@@ -73,7 +73,7 @@ fn start(sight: &Arc<Sight>) -> RunningServer {
 }
 
 /// One of those who call: what happened to it.
-struct Caller {
+struct Peer {
     random: Random,
     addresses: [SocketAddr; 2],
     next: u64,
@@ -99,7 +99,7 @@ impl Line {
     }
 }
 
-impl Caller {
+impl Peer {
     fn run(&mut self, steps: usize) {
         let mut line = None;
         for _ in 0..steps {
@@ -108,7 +108,7 @@ impl Caller {
             match self.random.below(20) {
                 0..=8 => self.call(current),
                 9..=11 => cancel(current, &mut self.random),
-                12 => current.raw.stream.write_all(&frame(Kind::Ping, 0, 7, b"")).unwrap(),
+                12 => current.raw.stream.write_all(&frame(FrameKind::Ping, 0, 7, b"")).unwrap(),
                 13..=16 => {
                     for _ in 0..self.random.below(current.ledger.out() + 1) {
                         self.hear(current);
@@ -142,12 +142,12 @@ impl Caller {
     fn hear(&mut self, line: &mut Line) {
         loop {
             let frame = line.raw.read().expect("the server keeps its connections");
-            if frame.header.kind == Kind::Reply {
+            if frame.header.kind == FrameKind::Reply {
                 let status = line.ledger.answered(&frame);
                 self.told.insert(line.tasks[&frame.header.call], status);
                 return;
             }
-            assert_eq!(frame.header.kind, Kind::Pong);
+            assert_eq!(frame.header.kind, FrameKind::Pong);
         }
     }
 
@@ -172,7 +172,7 @@ fn cancel(line: &mut Line, random: &mut Random) {
     let last = line.tasks.len() as u64;
     // One of the latest, answered or not, or one that never was.
     let call = (last + 2).saturating_sub(random.below(12) as u64);
-    line.raw.stream.write_all(&frame(Kind::Cancel, 0, call, b"")).unwrap();
+    line.raw.stream.write_all(&frame(FrameKind::Cancel, 0, call, b"")).unwrap();
 }
 
 fn from_environment(name: &str) -> Option<u64> {
@@ -189,8 +189,8 @@ fn whatever_happens_the_limits_hold_and_the_books_are_right() {
     let server = start(&sight);
     let addresses = [0, 1].map(|port: usize| server.ports()[port].address());
     let mut seeds = Random(seed | 1);
-    let mut callers: Vec<Caller> = (0..CALLERS as u64)
-        .map(|number| Caller {
+    let mut callers: Vec<Peer> = (0..CALLERS as u64)
+        .map(|number| Peer {
             random: Random(seeds.next() | 1),
             addresses,
             next: number << 32,

@@ -1,22 +1,31 @@
 //! `docs/PROTOCOL.md` is what the code does: its examples are decoded and made again with the crate's own code, and
 //! its tables list every kind, status and limit with the right number.
 
-use boneyard::port::{self, Admission, Conversation, Intake, Reception, WINDOW_CALLS_MAX};
-use boneyard::schema::Schema;
-use boneyard::service::{Fault, Refusal, Status};
-use boneyard::stats::{MethodsStats, Paces, PortStats};
-use boneyard::wire::body::{Hello, MethodEntry, Welcome};
-use boneyard::wire::limits::*;
-use boneyard::wire::{
-    CallPrelude, Chain, Codec, Flags, Header, Kind, Link, Preface, ReplyPrelude, VERSION, cut,
+use boneyard::internal::admission::{Admission, WINDOW_CALLS_MAX};
+use boneyard::internal::metrics::{MethodsStats, PortStats, ServiceTimes};
+use boneyard::internal::proto::{self, ReceiveContext, Received, ServerProtocol};
+use boneyard::internal::schema::Schema;
+use boneyard::internal::wire::body::{Hello, MethodEntry, Welcome};
+use boneyard::internal::wire::limits::*;
+use boneyard::internal::wire::{
+    CallPrelude, Chain, ChainEntry, Codec, Flags, FrameKind, Header, Preface, ReplyPrelude, VERSION, cut,
 };
+use boneyard::service::{Fault, Refusal, Status};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-const KINDS: [Kind; 8] =
-    [Kind::Hello, Kind::Welcome, Kind::Call, Kind::Reply, Kind::Cancel, Kind::Ping, Kind::Pong, Kind::GoAway];
+const KINDS: [FrameKind; 8] = [
+    FrameKind::Hello,
+    FrameKind::Welcome,
+    FrameKind::Call,
+    FrameKind::Reply,
+    FrameKind::Cancel,
+    FrameKind::Ping,
+    FrameKind::Pong,
+    FrameKind::GoAway,
+];
 
 fn page() -> String {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/PROTOCOL.md");
@@ -56,7 +65,7 @@ fn table(page: &str, marker: &str) -> Vec<Vec<String>> {
 
 /// What an example must be: header without its length, prelude and value.
 struct Expected {
-    kind: Kind,
+    kind: FrameKind,
     flags: Flags,
     code: u16,
     call: u64,
@@ -86,12 +95,12 @@ fn expected(name: &str) -> Expected {
         [&ReplyPrelude { queue_wait_us, permit_wait_us, run_us }.write()[..], &result].concat()
     };
     match name {
-        "hello" => frame(Kind::Hello, 0, 0, encoded(bincode, Hello { client: "demo".to_owned() })),
-        "welcome" => frame(Kind::Welcome, VERSION, 0, encoded(bincode, example_welcome())),
-        "call" => frame(Kind::Call, 1, 7, call(10_000, encoded(bincode, (2u32, 3u32)))),
-        "call-json" => json(Kind::Call, 1, 8, call(0, encoded(Codec::Json, (2u32, 3u32)))),
+        "hello" => frame(FrameKind::Hello, 0, 0, encoded(bincode, Hello { client: "demo".to_owned() })),
+        "welcome" => frame(FrameKind::Welcome, VERSION, 0, encoded(bincode, example_welcome())),
+        "call" => frame(FrameKind::Call, 1, 7, call(10_000, encoded(bincode, (2u32, 3u32)))),
+        "call-json" => json(FrameKind::Call, 1, 8, call(0, encoded(Codec::Json, (2u32, 3u32)))),
         "call-nested" => {
-            let link = Link {
+            let link = ChainEntry {
                 server: 0x1122_3344_5566_7788,
                 transaction: 5,
                 step: 1,
@@ -101,23 +110,23 @@ fn expected(name: &str) -> Expected {
             Chain { links: vec![link] }.write(&mut rest).unwrap();
             rest.extend(encoded(bincode, (2u32, 3u32)));
             let body = call(0, rest);
-            Expected { kind: Kind::Call, flags: Flags::NESTED, code: 1, call: 9, body }
+            Expected { kind: FrameKind::Call, flags: Flags::NESTED, code: 1, call: 9, body }
         }
-        "reply" => frame(Kind::Reply, 0, 7, reply([12, 0, 5], encoded(bincode, 5u32))),
-        "reply-json" => json(Kind::Reply, 0, 8, reply([12, 0, 5], encoded(Codec::Json, 5u32))),
+        "reply" => frame(FrameKind::Reply, 0, 7, reply([12, 0, 5], encoded(bincode, 5u32))),
+        "reply-json" => json(FrameKind::Reply, 0, 8, reply([12, 0, 5], encoded(Codec::Json, 5u32))),
         "reply-queue-full" => {
             let body = reply([0; 3], encoded(bincode, fault(0, "full")));
-            frame(Kind::Reply, Status::QueueFull.code(), 9, body)
+            frame(FrameKind::Reply, Status::QueueFull.code(), 9, body)
         }
         "reply-application-json" => {
             let body = reply([9, 3, 40], encoded(Codec::Json, fault(7, "no")));
-            json(Kind::Reply, Status::Application.code(), 10, body)
+            json(FrameKind::Reply, Status::Application.code(), 10, body)
         }
-        "cancel" => frame(Kind::Cancel, 0, 7, Vec::new()),
-        "ping" => frame(Kind::Ping, 0, 1, Vec::new()),
-        "pong" => frame(Kind::Pong, 0, 1, Vec::new()),
+        "cancel" => frame(FrameKind::Cancel, 0, 7, Vec::new()),
+        "ping" => frame(FrameKind::Ping, 0, 1, Vec::new()),
+        "pong" => frame(FrameKind::Pong, 0, 1, Vec::new()),
         "goaway" => frame(
-            Kind::GoAway,
+            FrameKind::GoAway,
             Status::Draining.code(),
             0,
             encoded(bincode, fault(0, Status::Draining.text())),
@@ -166,14 +175,14 @@ fn every_example_decodes_and_is_made_again() {
 fn the_server_makes_the_examples_of_its_frames() {
     let examples = examples(&page());
     let Welcome { server, body_bytes_max, methods } = example_welcome();
-    let welcome = port::welcome(server, body_bytes_max, methods);
+    let welcome = proto::welcome(server, body_bytes_max, methods);
     assert_eq!(welcome, examples["welcome"]);
     let mut out = Vec::new();
-    port::goaway(&Refusal::new(Status::Draining, Status::Draining.text()), &mut out);
+    proto::goaway(&Refusal::new(Status::Draining, Status::Draining.text()), &mut out);
     assert_eq!(out, examples["goaway"]);
     for (name, codec, call) in [("reply", Codec::Bincode, 7), ("reply-json", Codec::Json, 8)] {
         let mut out = Vec::new();
-        port::reply(call, codec, &mut out, |out| {
+        proto::reply(call, codec, &mut out, |out| {
             codec.encode(&5u32, out).unwrap();
             (Status::Ok, ReplyPrelude { queue_wait_us: 12, permit_wait_us: 0, run_us: 5 })
         });
@@ -183,9 +192,9 @@ fn the_server_makes_the_examples_of_its_frames() {
     let sent = ["preface", "hello", "call", "call-json", "call-nested", "cancel", "ping"]
         .map(|name| &examples[name][..])
         .concat();
-    let (stats, mut intake) = (PortStats::default(), Intake::default());
-    let (paces, now) = (Paces::new(2), Instant::now());
-    let reception = Reception {
+    let (stats, mut intake) = (PortStats::default(), Received::default());
+    let (paces, now) = (ServiceTimes::new(2), Instant::now());
+    let reception = ReceiveContext {
         welcome: &welcome,
         body_bytes_max: body_bytes_max as usize,
         admission: Admission::open(2, &paces),
@@ -195,7 +204,7 @@ fn the_server_makes_the_examples_of_its_frames() {
         stats: &stats,
         methods: &MethodsStats::new(0),
     };
-    let used = Conversation::default().receive(&sent, &reception, &mut intake);
+    let used = ServerProtocol::default().receive(&sent, &reception, &mut intake);
     assert_eq!(used, Ok(sent.len()));
     let calls: Vec<_> = intake.calls.iter().map(|call| (call.id, call.method, call.codec)).collect();
     assert_eq!(calls, [(7, 1, Codec::Bincode), (8, 1, Codec::Json), (9, 1, Codec::Bincode)]);

@@ -3,9 +3,9 @@
 
 mod common;
 
-use boneyard::insight::{Answers, House, Picture};
+use boneyard::internal::monitor::{AnswerCounts, ServerControl, Snapshot};
+use boneyard::internal::wire::{CallPrelude, Flags, FrameKind, Header};
 use boneyard::service::{ApplicationError, Bytes, Status};
-use boneyard::wire::{CallPrelude, Flags, Header, Kind};
 use boneyard::{Method, RunningServer, Transaction};
 use common::gate::Gate;
 use common::*;
@@ -48,20 +48,20 @@ fn start(lines: &str) -> (RunningServer, Arc<Gate>) {
 }
 
 /// What each port has answered, and what its methods have together.
-fn books(picture: &Picture) -> Vec<(Answers, Answers)> {
-    let of_port = |port: &boneyard::insight::PortPicture| {
-        let mut sum = Answers::default();
+fn books(snapshot: &Snapshot) -> Vec<(AnswerCounts, AnswerCounts)> {
+    let of_port = |port: &boneyard::internal::monitor::PortSnapshot| {
+        let mut sum = AnswerCounts::default();
         port.methods.iter().for_each(|method| sum.add(&method.answers));
         (port.answers, sum)
     };
-    picture.ports.iter().map(of_port).collect()
+    snapshot.ports.iter().map(of_port).collect()
 }
 
 /// Asserts that the books agree, and says which statuses are in them.
 #[track_caller]
-fn assert_agree(house: &dyn House) -> BTreeSet<u16> {
-    let picture = house.picture();
-    for port in &picture.ports {
+fn assert_agree(house: &dyn ServerControl) -> BTreeSet<u16> {
+    let snapshot = house.snapshot();
+    for port in &snapshot.ports {
         assert_eq!(port.in_flight, 0);
         for method in &port.methods {
             let ran = Status::ALL.into_iter().filter(|status| !status.never_started());
@@ -74,7 +74,7 @@ fn assert_agree(house: &dyn House) -> BTreeSet<u16> {
         }
     }
     let mut seen = BTreeSet::new();
-    for (port, methods) in books(&picture) {
+    for (port, methods) in books(&snapshot) {
         assert_eq!(port, methods, "all calls were of methods that there are");
         seen.extend(Status::ALL.into_iter().filter(|status| port.with(*status) > 0).map(Status::code));
     }
@@ -97,7 +97,7 @@ fn traffic(address: std::net::SocketAddr, seed: u64, rounds: usize) {
             };
             calls += 1;
             if random.below(8) == 0 {
-                bytes.extend(frame(Kind::Cancel, 0, id, b""));
+                bytes.extend(frame(FrameKind::Cancel, 0, id, b""));
             }
         }
         client.stream.write_all(&bytes).unwrap();
@@ -122,7 +122,7 @@ fn broken(client: &mut Raw, random: &mut Random, bytes: &mut Vec<u8>) -> u64 {
         _ => [&CallPrelude { session: 77, deadline_ms: 0 }.write()[..], &[5]].concat(),
     };
     let header =
-        Header { body_bytes: body.len() as u32, kind: Kind::Call, flags: Flags::NONE, code, call: id };
+        Header { body_bytes: body.len() as u32, kind: FrameKind::Call, flags: Flags::NONE, code, call: id };
     bytes.extend(header.write());
     bytes.extend(body);
     id
@@ -146,12 +146,12 @@ fn the_answers_of_the_methods_are_those_of_their_port() {
         // Who hung up may have left calls that the server has yet to read.
         wait_until("all have left", || server.ports().iter().all(|port| port.stats().open() == 0));
         wait_until("nothing is in flight", || server.in_flight() == 0);
-        seen.extend(assert_agree(insight.house()));
+        seen.extend(assert_agree(insight.control()));
     }
 
     // A frame that is too large, then a stop with calls that run and calls that wait.
     let mut client = Raw::connect(server.address());
-    let header = Header { body_bytes: 1 << 20, kind: Kind::Call, flags: Flags::NONE, code: 1, call: 1 };
+    let header = Header { body_bytes: 1 << 20, kind: FrameKind::Call, flags: Flags::NONE, code: 1, call: 1 };
     client.stream.write_all(&header.write()).unwrap();
     assert_eq!(client.read().expect("a reply").status(), Status::TooLarge);
     let mut client = Raw::connect(server.address());
@@ -164,8 +164,10 @@ fn the_answers_of_the_methods_are_those_of_their_port() {
     });
     assert!((5..=10).contains(&server.stop_within(Duration::ZERO).lost()));
     gate.open();
-    wait_until("they have ended", || insight.house().picture().ports.iter().all(|port| port.in_flight == 0));
-    seen.extend(assert_agree(insight.house()));
+    wait_until("they have ended", || {
+        insight.control().snapshot().ports.iter().all(|port| port.in_flight == 0)
+    });
+    seen.extend(assert_agree(insight.control()));
 
     let expected = [
         Status::Ok,
@@ -190,8 +192,8 @@ fn who_has_an_answer_finds_it_counted() {
     let (server, _gate) = start("Server_Pool_Tasks=3");
     let mut client = Raw::connect(server.address());
     let counted = |method: &str| {
-        let picture = server.insight().house().picture();
-        let found = picture.ports[0].methods.iter().find(|of| &*of.name == method);
+        let snapshot = server.insight().control().snapshot();
+        let found = snapshot.ports[0].methods.iter().find(|of| &*of.name == method);
         found.map_or(0, |of| of.answers.all())
     };
     for calls in 1..=200 {
@@ -210,7 +212,7 @@ fn a_worker_that_is_stuck_keeps_no_count_to_itself() {
     client.stream.write_all(&bytes).unwrap();
     (0..300).for_each(|_| assert_eq!(client.read().expect("a reply").status(), Status::Ok));
     wait_until("the last one waits", || gate.inside() == 1);
-    let (port, methods) = books(&server.insight().house().picture())[0];
+    let (port, methods) = books(&server.insight().control().snapshot())[0];
     assert_eq!((port.all(), methods), (300, port));
     gate.open();
     client.read().expect("a reply");
@@ -241,7 +243,7 @@ fn the_slowest_calls_of_each_method_are_kept_with_the_parts_of_their_time() {
     }
     assert!(told[1].iter().any(|[queue, permit, _]| queue + permit > 20_000), "{told:?}");
     assert_eq!(client.call::<_, u64>("load.spin", &u64::MAX).unwrap_err().0, Status::Application);
-    let slow = server.insight().house().slow_calls();
+    let slow = server.insight().control().slow_calls();
     assert!(slow.windows(2).all(|pair| pair[0].total() >= pair[1].total()));
     let of = |method: &str| slow.iter().filter(|call| &*call.method == method).collect::<Vec<_>>();
     for (method, mut told) in ["load.sleep", "load.block"].into_iter().zip(told) {
@@ -266,7 +268,7 @@ fn the_slowest_calls_of_each_method_are_kept_with_the_parts_of_their_time() {
 fn none_are_kept_where_none_are_wanted() {
     let (server, _gate) = start("Server_Slow_Calls=0");
     Raw::connect(server.address()).call::<_, ()>("load.sleep", &5u64).unwrap();
-    assert!(server.insight().house().slow_calls().is_empty());
+    assert!(server.insight().control().slow_calls().is_empty());
     assert_eq!(server.insight().slow(""), "No calls are kept (Server_Slow_Calls=0)\n");
 }
 
@@ -299,7 +301,7 @@ mod nested {
         let (server, client) = relay("Server_Pool_Tasks=1");
         assert!(matches!(client.call(RELAY, &1), Err(ClientError::Application { .. })));
         wait_until("nothing is in flight", || server.in_flight() == 0);
-        let seen = assert_agree(server.insight().house());
+        let seen = assert_agree(server.insight().control());
         assert!(seen.contains(&Status::NestedDeadlock.code()));
     }
 
@@ -308,7 +310,7 @@ mod nested {
         let (server, client) = relay("Server_Pool_Tasks=3");
         assert_eq!(client.call(RELAY, &2).unwrap(), 2);
         let mut chains: Vec<_> =
-            server.insight().house().slow_calls().into_iter().map(|call| call.chain).collect();
+            server.insight().control().slow_calls().into_iter().map(|call| call.chain).collect();
         chains.sort_by_key(Vec::len);
         let link = "TCPIP test.relay";
         assert_eq!(chains, [vec![], vec![link.to_owned()], vec![link.to_owned(), link.to_owned()]]);

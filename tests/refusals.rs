@@ -4,7 +4,7 @@
 mod common;
 
 use boneyard::client::ClientOptions;
-use boneyard::service::{Status, load};
+use boneyard::service::{Status, load_service};
 use boneyard::{ApplicationError, Client, Method};
 use common::gate::Gate;
 use common::*;
@@ -37,7 +37,7 @@ fn a_handlers_call_does_not_wait_behind_the_calls_of_clients_and_is_not_refused_
         .handle(OUTER, move |tx, ()| {
             tx.blocking(|| pass.pass());
             let client = called.get().expect("it is set before");
-            client.call(load::SLEEP, &0).map_err(|error| ApplicationError::new(1, error.to_string()))
+            client.call(load_service::SLEEP, &0).map_err(|error| ApplicationError::new(1, error.to_string()))
         })
         .start()
         .unwrap();

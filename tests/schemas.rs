@@ -7,7 +7,7 @@
 mod common;
 
 use boneyard::client::Blame;
-use boneyard::schema::Schema;
+use boneyard::internal::schema::Schema;
 use boneyard::service::builtin::{MethodSchema, SCHEMA};
 use boneyard::service::{Bytes, Status};
 use boneyard::{Client, ClientError, Method, RunningServer, Server};

@@ -5,11 +5,11 @@ mod common;
 
 use boneyard::client::{ClientError, ClientOptions};
 use boneyard::config::{Machine, Setting, advise};
+use boneyard::internal::metrics::CloseReason;
+use boneyard::internal::wire::{CallPrelude, Codec, Flags, FrameKind, Header};
 use boneyard::server::{RunningServer, Server};
 use boneyard::service::session::{Opened, SessionTicket};
 use boneyard::service::{Status, builtin};
-use boneyard::stats::CloseReason;
-use boneyard::wire::{CallPrelude, Codec, Flags, Header, Kind};
 use boneyard::{Client, Method, Session};
 use common::gate::Gate;
 use common::logged::Lines;
@@ -69,10 +69,11 @@ fn call_in<T: Serialize, R: DeserializeOwned>(
     let mut body = CallPrelude { session, deadline_ms: 0 }.write().to_vec();
     Codec::Bincode.encode(arguments, &mut body).unwrap();
     let (code, call) = (raw.number(method), u64::from(session) + 1_000);
-    let header = Header { body_bytes: body.len() as u32, kind: Kind::Call, flags: Flags::NONE, code, call };
+    let header =
+        Header { body_bytes: body.len() as u32, kind: FrameKind::Call, flags: Flags::NONE, code, call };
     raw.stream.write_all(&[&header.write()[..], &body].concat()).unwrap();
     let frame = raw.read().expect("a reply");
-    assert_eq!((frame.header.kind, frame.header.call), (Kind::Reply, call));
+    assert_eq!((frame.header.kind, frame.header.call), (FrameKind::Reply, call));
     frame.result().map_err(|(status, _)| status)
 }
 
@@ -309,7 +310,7 @@ fn what_is_not_used_for_the_timeout_is_closed() {
 /// Reads a GoAway.
 fn dismissed(raw: &mut Raw) -> Status {
     let frame = raw.read().expect("a GoAway");
-    assert_eq!(frame.header.kind, Kind::GoAway);
+    assert_eq!(frame.header.kind, FrameKind::GoAway);
     frame.status()
 }
 
@@ -385,7 +386,7 @@ fn turned_away(server: &RunningServer) -> Status {
     let mut stream = connect(server.address());
     stream.write_all(&greeting()).unwrap();
     let frame = read_frame(&mut stream).expect("a GoAway");
-    assert_eq!(frame.header.kind, Kind::GoAway);
+    assert_eq!(frame.header.kind, FrameKind::GoAway);
     frame.status()
 }
 

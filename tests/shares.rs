@@ -3,15 +3,15 @@
 
 mod common;
 
-use boneyard::insight::Whose;
-use boneyard::insight::statistics::Value;
+use boneyard::internal::metrics::CloseReason;
+use boneyard::internal::monitor::ConnectionFilter;
+use boneyard::internal::monitor::statistics::StatisticValue;
+use boneyard::internal::wire::FrameKind;
+use boneyard::internal::wire::body::Hello;
+use boneyard::internal::wire::limits::HEADER_BYTES;
+use boneyard::internal::wire::{Codec, Preface};
 use boneyard::service::Status;
 use boneyard::service::session::Opened;
-use boneyard::stats::CloseReason;
-use boneyard::wire::Kind;
-use boneyard::wire::body::Hello;
-use boneyard::wire::limits::HEADER_BYTES;
-use boneyard::wire::{Codec, Preface};
 use common::logged::Lines;
 use common::*;
 use std::io::Write;
@@ -39,11 +39,11 @@ fn a_flood_of_sessions_keeps_nobody_out_whether_it_stays_or_leaves() {
     // Each takes from the other what is more than its half.
     flood(&mut floods[1]);
     for last in [2, 3, 1] {
-        let mut guest = client(last, server.address());
+        let mut connection = client(last, server.address());
         for _ in 0..20 {
-            open(&mut guest).expect("a flood makes room");
+            open(&mut connection).expect("a flood makes room");
         }
-        assert_eq!(guest.call("server.ping", &()), Ok(()));
+        assert_eq!(connection.call("server.ping", &()), Ok(()));
     }
     drop(floods);
     wait_until("they are gone", || server.ports()[0].stats().open() == 0);
@@ -90,24 +90,33 @@ fn a_gateway_whose_sessions_were_called_comes_back_and_shuts_nobody_out() {
 #[test]
 fn dropping_a_client_closes_what_it_opened() {
     let server = load_server("Server_MaxUsers=500");
-    let house = server.insight().house();
+    let house = server.insight().control();
     let (mut one, mut other) = (client(1, server.address()), client(2, server.address()));
     let numbers: Vec<u32> = (0..3).map(|_| open(&mut one).unwrap().session).collect();
     (0..3).for_each(|_| _ = open(&mut other).unwrap());
     let id = house.sessions()[0].id;
-    assert_eq!((house.drop_sessions(&Whose::Session(id)), house.drop_sessions(&Whose::Session(id))), (1, 0));
+    assert_eq!(
+        (
+            house.drop_sessions(&ConnectionFilter::Session(id)),
+            house.drop_sessions(&ConnectionFilter::Session(id))
+        ),
+        (1, 0)
+    );
     assert_eq!(one.call::<_, ()>("session.close", &numbers[0]).unwrap_err().0, Status::UnknownSession);
-    let meant = Whose::Peer(Ipv4Addr::new(127, 0, 0, 2).into());
-    assert_eq!((house.drop_guests(&meant), house.drop_sessions(&meant)), (1, 3));
+    let meant = ConnectionFilter::Peer(Ipv4Addr::new(127, 0, 0, 2).into());
+    assert_eq!((house.close_connections(&meant), house.drop_sessions(&meant)), (1, 3));
     wait_until("the other is gone", || server.sessions() == 3);
     drop(one);
     wait_until("its sessions wait for it", || server.sessions() == 2);
-    assert_eq!((house.drop_guests(&Whose::All), house.drop_sessions(&Whose::All)), (0, 2));
+    assert_eq!(
+        (house.close_connections(&ConnectionFilter::All), house.drop_sessions(&ConnectionFilter::All)),
+        (0, 2)
+    );
     assert_eq!(server.sessions(), 0);
 }
 
 /// What a client hears that says Hello.
-fn hears(own: Ipv4Addr, address: SocketAddr) -> Kind {
+fn hears(own: Ipv4Addr, address: SocketAddr) -> FrameKind {
     let mut stream = connect_from(own, address);
     stream.write_all(&greeting()).ok();
     read_frame(&mut stream).expect("an answer").header.kind
@@ -118,13 +127,13 @@ fn who_connects_too_often_is_refused_however_many_others_connect() {
     let server = load_server("Server_Max_Connects_Per_Minute=2");
     let guilty = Ipv4Addr::new(127, 0, 1, 1);
     let heard = [(); 3].map(|()| hears(guilty, server.address()));
-    assert_eq!(heard, [Kind::Welcome, Kind::Welcome, Kind::GoAway]);
+    assert_eq!(heard, [FrameKind::Welcome, FrameKind::Welcome, FrameKind::GoAway]);
     for n in 0..6_000 {
         let [.., high, low] = u32::to_be_bytes(n);
         drop(connect_from(Ipv4Addr::new(127, 2, high, low), server.address()));
     }
-    assert_eq!(hears(Ipv4Addr::new(127, 0, 1, 2), server.address()), Kind::Welcome, "it may come");
-    assert_eq!(hears(guilty, server.address()), Kind::GoAway);
+    assert_eq!(hears(Ipv4Addr::new(127, 0, 1, 2), server.address()), FrameKind::Welcome, "it may come");
+    assert_eq!(hears(guilty, server.address()), FrameKind::GoAway);
     let stats = server.ports()[0].stats();
     assert_eq!(stats.refused_connects.get(), 2);
 }
@@ -152,7 +161,7 @@ fn many_connections_that_are_used_are_not_told_of_and_many_brief_ones_are() {
 fn who_is_refused_a_session_again_and_again_does_not_connect_too_often() {
     let (lines, server) = (Lines::collect(), load_server("Server_MaxUsers=2"));
     let _taken = [client(1, server.address()), client(1, server.address())];
-    let refused = |own| (0..70).for_each(|_| assert_eq!(hears(own, server.address()), Kind::GoAway));
+    let refused = |own| (0..70).for_each(|_| assert_eq!(hears(own, server.address()), FrameKind::GoAway));
     refused(Ipv4Addr::new(127, 0, 4, 1));
     server.restrict(true);
     refused(Ipv4Addr::new(127, 0, 4, 2));
@@ -170,31 +179,33 @@ fn who_is_refused_a_session_again_and_again_does_not_connect_too_often() {
 fn client_called(name: &str, own: Ipv4Addr, address: SocketAddr) -> Raw {
     let (mut stream, mut body) = (connect_from(own, address), Vec::new());
     Codec::Bincode.encode(&Hello { client: name.to_owned() }, &mut body).unwrap();
-    stream.write_all(&[Preface::OURS.write().to_vec(), frame(Kind::Hello, 0, 0, &body)].concat()).unwrap();
+    stream
+        .write_all(&[Preface::OURS.write().to_vec(), frame(FrameKind::Hello, 0, 0, &body)].concat())
+        .unwrap();
     Raw::hear_welcome(stream)
 }
 
 #[test]
 fn no_client_fills_the_log_and_what_is_left_out_is_counted() {
     let (lines, server) = (Lines::collect(), load_server("Log_Sessions=1"));
-    let (flood, guest) = (Ipv4Addr::new(127, 0, 3, 1), Ipv4Addr::new(127, 0, 3, 2));
+    let (flood, connection) = (Ipv4Addr::new(127, 0, 3, 1), Ipv4Addr::new(127, 0, 3, 2));
     let name = format!("left-out\n{}", "x".repeat(990));
     let mut raw = client_called(&name, flood, server.address());
     for _ in 0..1_000 {
         let opened = open(&mut raw).unwrap();
         raw.call::<_, ()>("session.close", &opened.session).unwrap();
     }
-    drop(client_called("left-out guest", guest, server.address()));
+    drop(client_called("left-out guest", connection, server.address()));
     wait_until("its end is told", || lines.with("of left-out guest").len() == 1);
     let about = lines.with("left-out\\nxxx");
     // Within two periods, should the machine be so slow.
     assert!((250..=500).contains(&about.len()), "{} lines", about.len());
     assert!(about.iter().all(|line| line.len() < 200), "names are cut: {}", about[0]);
-    let left_out = |statistics: Vec<boneyard::insight::Statistic>| {
-        statistics.iter().any(|one| one.name == "Server.Log.LeftOut" && one.value != Value::Count(0))
+    let left_out = |statistics: Vec<boneyard::internal::monitor::Statistic>| {
+        statistics.iter().any(|one| one.name == "Server.Log.LeftOut" && one.value != StatisticValue::Count(0))
     };
     assert!(left_out(server.insight().statistics()));
-    server.insight().house().drop_sessions(&Whose::All);
+    server.insight().control().drop_sessions(&ConnectionFilter::All);
     server.stop();
     let told = lines.with("lines about clients left out here");
     assert!(told.iter().any(|line| line.ends_with("about 127.0.3.1")), "{told:?}");

@@ -6,10 +6,10 @@ mod common;
 
 use boneyard::Method;
 use boneyard::config::{Config, Setting};
+use boneyard::internal::metrics::{CloseReason, PortStats};
+use boneyard::internal::wire::{Flags, FrameKind};
 use boneyard::server::{RunningServer, Server};
 use boneyard::service::{Bytes, Status};
-use boneyard::stats::{CloseReason, PortStats};
-use boneyard::wire::{Flags, Kind};
 use common::bystander::Bystander;
 use common::gate::Gate;
 use common::*;
@@ -50,10 +50,10 @@ fn within(time: Duration) -> Setting<Option<Duration>> {
 }
 
 /// What comes before the end, a Welcome left out. A peer that still sends may find its connection reset.
-fn last_words(stream: &mut TcpStream) -> Vec<(Kind, Status)> {
+fn last_words(stream: &mut TcpStream) -> Vec<(FrameKind, Status)> {
     let mut words = Vec::new();
     while let Some(frame) = read_frame(stream) {
-        if frame.header.kind != Kind::Welcome {
+        if frame.header.kind != FrameKind::Welcome {
             words.push((frame.header.kind, frame.status()));
         }
     }
@@ -86,7 +86,7 @@ fn who_does_not_say_hello_is_told_and_closed() {
         })
         .into();
     for stream in &mut silent {
-        assert_eq!(last_words(stream), [(Kind::GoAway, Status::TooSlow)]);
+        assert_eq!(last_words(stream), [(FrameKind::GoAway, Status::TooSlow)]);
     }
     assert!(begun.elapsed() >= HELLO, "not before its time");
     drop(silent);
@@ -104,8 +104,8 @@ fn a_byte_now_and_then_does_not_make_a_frame() {
     let mut slow = Raw::connect(server.address());
     let (_, call) = slow.frame("server.echo", &Bytes::from(vec![7; 100_000]), 0);
     // Frames that come whole in between are no excuse for the one that does not.
-    slow.stream.write_all(&[&frame(Kind::Ping, 0, 9, b"")[..], &call[..20]].concat()).unwrap();
-    assert_eq!(slow.read().expect("a Pong").header.kind, Kind::Pong);
+    slow.stream.write_all(&[&frame(FrameKind::Ping, 0, 9, b"")[..], &call[..20]].concat()).unwrap();
+    assert_eq!(slow.read().expect("a Pong").header.kind, FrameKind::Pong);
     let mut rest = call[20..].chunks(1);
     wait_until("it is given up", || {
         // It is told, and may be closed upon.
@@ -116,7 +116,7 @@ fn a_byte_now_and_then_does_not_make_a_frame() {
     wait_until("it is closed", || stats(&server).closed_for(CloseReason::SlowFrame) == 1);
     let mut silent = Raw::connect(server.address());
     silent.stream.write_all(&call[..50_000]).unwrap();
-    assert_eq!(last_words(&mut silent.stream), [(Kind::GoAway, Status::TooSlow)]);
+    assert_eq!(last_words(&mut silent.stream), [(FrameKind::GoAway, Status::TooSlow)]);
     drop(silent);
     wait_until("so is that", || stats(&server).closed_for(CloseReason::SlowFrame) == 2);
     assert_eq!(bystander.end(), 0);
@@ -126,8 +126,8 @@ fn a_byte_now_and_then_does_not_make_a_frame() {
 /// Waits until a peer that began a frame now is given up.
 fn outlast_a_frame(server: &RunningServer) {
     let mut other = Raw::connect(server.address());
-    other.stream.write_all(&frame(Kind::Ping, 0, 9, b"")[..5]).unwrap();
-    assert_eq!(last_words(&mut other.stream), [(Kind::GoAway, Status::TooSlow)]);
+    other.stream.write_all(&frame(FrameKind::Ping, 0, 9, b"")[..5]).unwrap();
+    assert_eq!(last_words(&mut other.stream), [(FrameKind::GoAway, Status::TooSlow)]);
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn time_in_which_the_server_does_not_read_is_not_the_peers() {
     let lines = "Server_Pool_Tasks=1\nServer_Max_Concurrent_Trans=1";
     let (server, gate) = start(lines, |config| config.frame_timeout = within(100 * MS));
     let mut client = Raw::connect(server.address());
-    let window = boneyard::port::WINDOW_CALLS_MAX;
+    let window = boneyard::internal::admission::WINDOW_CALLS_MAX;
     let calls: Vec<_> = (0..window + 1).flat_map(|_| client.frame("test.wait", &(), 0).1).collect();
     let (last, half) = calls.split_at(calls.len() - 10);
     let _ = half;
@@ -217,7 +217,7 @@ fn flood_of_cancels(client: &mut Raw, pairs: usize, deadline_ms: u32) -> Vec<u8>
     let method = client.number("server.ping");
     let pair = |_| {
         let (id, _) = client.frame("server.ping", &(), 0);
-        [call_frame(id, method, Flags::NONE, deadline_ms, b""), frame(Kind::Cancel, 0, id, b"")].concat()
+        [call_frame(id, method, Flags::NONE, deadline_ms, b""), frame(FrameKind::Cancel, 0, id, b"")].concat()
     };
     (0..pairs).flat_map(pair).collect()
 }
@@ -233,7 +233,7 @@ fn who_calls_and_cancels_without_end_is_told_off() {
         let sending = std::thread::spawn(move || stream.write_all(&bytes));
         let words = last_words(&mut client.stream);
         assert!(
-            words.contains(&(Kind::GoAway, Status::ProtocolError)),
+            words.contains(&(FrameKind::GoAway, Status::ProtocolError)),
             "{deadline_ms}: {} words",
             words.len()
         );
@@ -253,7 +253,7 @@ fn who_cancels_what_timed_out_is_not() {
     let lines = "Server_Pool_Tasks=1\nServer_Max_Concurrent_Trans=1";
     let (server, gate) = start(lines, |_| {});
     let mut client = Raw::connect(server.address());
-    let window = boneyard::port::WINDOW_CALLS_MAX;
+    let window = boneyard::internal::admission::WINDOW_CALLS_MAX;
     let calls: Vec<u8> = (0..window).flat_map(|_| client.frame("test.wait", &(), 0).1).collect();
     let pairs = flood_of_cancels(&mut client, PAIRS, 10);
     client.stream.write_all(&calls).unwrap();
@@ -263,7 +263,7 @@ fn who_cancels_what_timed_out_is_not() {
     wait_until("their deadlines are past", || sent.elapsed() > 20 * MS);
     gate.open();
     for _ in 0..window + PAIRS {
-        assert_eq!(client.read().expect("a reply").header.kind, Kind::Reply);
+        assert_eq!(client.read().expect("a reply").header.kind, FrameKind::Reply);
     }
     wait_until("all cancels are heard", || stats(&server).cancels.get() == PAIRS as u64);
     assert_eq!(stats(&server).closed.sum(), 0);

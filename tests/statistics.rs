@@ -4,8 +4,8 @@
 mod common;
 mod http;
 
-use boneyard::insight::Statistic;
-use boneyard::insight::statistics::{self, Kind, Value};
+use boneyard::internal::monitor::Statistic;
+use boneyard::internal::monitor::statistics::{self, StatisticKind, StatisticValue};
 use boneyard::server::{RunningServer, Server};
 use common::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +17,7 @@ fn start() -> RunningServer {
 
 fn count(list: &[Statistic], name: &str) -> u64 {
     match list.iter().find(|statistic| statistic.name == name).map(|statistic| &statistic.value) {
-        Some(Value::Count(count)) => *count,
+        Some(StatisticValue::Count(count)) => *count,
         other => panic!("{name}: {other:?}"),
     }
 }
@@ -25,7 +25,7 @@ fn count(list: &[Statistic], name: &str) -> u64 {
 #[test]
 fn every_counter_of_a_port_is_in_the_list() {
     // By the source, so that a counter that nobody hands on is missed too.
-    let source = include_str!("../src/stats/mod.rs");
+    let source = include_str!("../src/metrics/mod.rs");
     let fields =
         source.split("pub struct PortStats {").nth(1).and_then(|rest| rest.split("\n}").next()).unwrap();
     let fields = fields.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split_once(": "));
@@ -36,7 +36,7 @@ fn every_counter_of_a_port_is_in_the_list() {
         server.ports()[0].stats().others().into_iter().map(|(name, _)| name).collect();
     let list = server.insight().statistics();
     for (field, plain) in fields {
-        // The others have a place of their own in a picture.
+        // The others have a place of their own in a snapshot.
         if plain && field != "calls" {
             assert!(handed_on.contains(field), "PortStats::others has no {field}");
         }
@@ -44,10 +44,11 @@ fn every_counter_of_a_port_is_in_the_list() {
     for port in ["TCPIP", "LAN2"] {
         let prefix = format!("NET.{port}.");
         let of_port = list.iter().filter(|statistic| statistic.name.starts_with(&prefix));
-        let counters: Vec<_> = of_port.filter(|statistic| statistic.family.kind == Kind::Counter).collect();
+        let counters: Vec<_> =
+            of_port.filter(|statistic| statistic.family.kind == StatisticKind::Counter).collect();
         // One of each status, of each reason, of each other counter; calls, and the time without a permit.
         let (statuses, reasons) =
-            (boneyard::service::Status::ALL.len(), boneyard::stats::CloseReason::ALL.len());
+            (boneyard::service::Status::ALL.len(), boneyard::internal::metrics::CloseReason::ALL.len());
         assert_eq!(
             counters.len(),
             statuses + reasons + handed_on.len() + 2,
@@ -88,7 +89,7 @@ fn the_list_counts_what_happens_and_metrics_say_the_same() {
     let sleeps = |list: &[Statistic]| {
         let name = "Method.TCPIP.load.sleep.Run";
         let found = list.iter().find(|statistic| statistic.name == name).expect("it was called");
-        let Value::Times(times) = &found.value else { panic!("{found:?}") };
+        let StatisticValue::Times(times) = &found.value else { panic!("{found:?}") };
         times.count()
     };
     wait_until("all is counted", || sleeps(&server.insight().statistics()) == 6);

@@ -4,8 +4,8 @@
 mod common;
 mod process;
 
+use boneyard::internal::wire::{Flags, FrameKind};
 use boneyard::service::Status;
-use boneyard::wire::{Flags, Kind};
 use common::{Raw, call_frame, connect, greeting, read_frame};
 use process::{Directory, Running, command, on_free_port};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
@@ -72,11 +72,11 @@ fn nobody_is_cut_off_for_what_came_while_the_server_was_suspended() {
         assert_eq!((answer.header.call, answer.status()), (7, Status::Ok));
     }
     for greeter in &mut greeters {
-        assert_eq!(read_frame(greeter).expect("an answer").header.kind, Kind::Welcome);
+        assert_eq!(read_frame(greeter).expect("an answer").header.kind, FrameKind::Welcome);
     }
     // Of who does not send the rest the server has enough, after its time.
     for caller in &mut silent {
         let word = caller.read().expect("a word");
-        assert_eq!((word.header.kind, word.status()), (Kind::GoAway, Status::TooSlow));
+        assert_eq!((word.header.kind, word.status()), (FrameKind::GoAway, Status::TooSlow));
     }
 }

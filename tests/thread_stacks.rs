@@ -9,11 +9,11 @@ mod process;
 
 use boneyard::client::ClientOptions;
 use boneyard::config::Setting;
+use boneyard::internal::wire::limits::{CALL_PRELUDE_BYTES, CHAIN_LINKS_MAX, REPLY_PRELUDE_BYTES};
+use boneyard::internal::wire::{Flags, FrameKind};
 use boneyard::server::StartError;
 use boneyard::service::builtin::PING;
 use boneyard::service::{ApplicationError, Bytes, Status};
-use boneyard::wire::limits::{CALL_PRELUDE_BYTES, CHAIN_LINKS_MAX, REPLY_PRELUDE_BYTES};
-use boneyard::wire::{Flags, Kind};
 use boneyard::{Client, ClientError, Method, Server};
 use common::gate::thread_names;
 use common::{Raw, call_frame, config, wait_until};
@@ -32,7 +32,7 @@ fn status(client: &mut Raw, method: &str, flags: Flags, arguments: &[u8]) -> Sta
     std::thread::scope(|scope| {
         scope.spawn(|| stream.write_all(&frame).unwrap());
         let reply = client.read().expect("a reply");
-        assert_eq!((reply.header.kind, reply.header.call), (Kind::Reply, 1), "{method}");
+        assert_eq!((reply.header.kind, reply.header.call), (FrameKind::Reply, 1), "{method}");
         reply.status()
     })
 }

@@ -3,7 +3,7 @@
 
 mod common;
 
-use boneyard::insight::{Task, TaskState};
+use boneyard::internal::monitor::{HandlerState, Task};
 use boneyard::service::Status;
 use boneyard::{Method, RunningServer};
 use common::gate::Gate;
@@ -31,7 +31,7 @@ fn start(lines: &str) -> (RunningServer, Arc<Gate>, Arc<Gate>) {
 }
 
 fn tasks(server: &RunningServer) -> Vec<Option<Task>> {
-    server.insight().house().workers().into_iter().map(|worker| worker.task).collect()
+    server.insight().control().workers().into_iter().map(|worker| worker.task).collect()
 }
 
 fn of(server: &RunningServer, method: &str) -> Option<Task> {
@@ -46,19 +46,19 @@ fn a_worker_is_seen_to_run_to_block_and_to_return() {
     let state = |method| of(&server, method).map(|task| task.state);
     let mut client = Raw::connect(server.address());
     client.send("test.block", &());
-    wait_until("it waits", || state("test.block") == Some(TaskState::Blocked));
+    wait_until("it waits", || state("test.block") == Some(HandlerState::Blocked));
     let (hold, frame) = client.frame("test.hold", &(), 60_000);
     std::io::Write::write_all(&mut client.stream, &frame).unwrap();
     wait_until("the other has the permit", || held.inside() == 1);
 
     let holds = of(&server, "test.hold").expect("it runs");
-    assert_eq!((holds.state, holds.call, holds.session), (TaskState::Running, hold, 0));
+    assert_eq!((holds.state, holds.call, holds.session), (HandlerState::Running, hold, 0));
     assert_eq!(holds.peer, client.stream.local_addr().unwrap());
     assert!(holds.left_ms.is_some_and(|ms| (1..=60_000).contains(&ms)) && holds.chain.is_empty());
     assert_eq!(of(&server, "test.block").expect("it waits").left_ms, None);
 
     blocked.open();
-    wait_until("it stands in line", || state("test.block") == Some(TaskState::Returning));
+    wait_until("it stands in line", || state("test.block") == Some(HandlerState::Returning));
     let returns = of(&server, "test.block").expect("it stands in line");
     assert!(returns.since < returns.ran, "it has done something else before");
     let text = server.insight().threads();

@@ -1,4 +1,4 @@
-//! `boneyard top` beside a real server: what one picture says, and what is said where there is none.
+//! `boneyard top` beside a real server: what one snapshot says, and what is said where there is none.
 
 mod common;
 mod process;
@@ -26,7 +26,7 @@ fn one_picture_shows_what_runs_and_what_waits() {
     });
     let address = server.admin_address().unwrap().to_string();
     // The server looks at itself once a second.
-    common::wait_until("the picture shows it", || {
+    common::wait_until("the snapshot shows it", || {
         let said = run(&mut top(&[&address, "--once"]));
         said.out.contains("permits 2 of 2")
             && said.out.contains("2/0/0/1")

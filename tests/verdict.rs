@@ -8,9 +8,9 @@ mod common;
 mod process;
 
 use boneyard::config::Config;
-use boneyard::insight::{Cause, Period, Picture, Verdict};
-use boneyard::service::{Status, load};
-use boneyard::wire::Kind;
+use boneyard::internal::monitor::{Cause, Interval, Snapshot, Verdict};
+use boneyard::internal::wire::FrameKind;
+use boneyard::service::{Status, load_service};
 use boneyard::{Client, Method, RunningServer, Server};
 use common::*;
 use process::Directory;
@@ -72,7 +72,7 @@ impl Drop for Crowd {
 }
 
 fn sleep(ms: u64) -> impl Fn(&Client) + Clone + Send + 'static {
-    move |client| client.call(load::SLEEP, &ms).expect("nothing is refused")
+    move |client| client.call(load_service::SLEEP, &ms).expect("nothing is refused")
 }
 
 /// Somebody who connects and says Hello: the connection, or what he is told instead.
@@ -80,7 +80,7 @@ fn knock(server: &RunningServer) -> Result<TcpStream, Status> {
     let mut stream = connect(server.address());
     stream.write_all(&greeting()).unwrap();
     let frame = read_frame(&mut stream).expect("a Welcome or a GoAway");
-    if frame.header.kind == Kind::Welcome { Ok(stream) } else { Err(frame.status()) }
+    if frame.header.kind == FrameKind::Welcome { Ok(stream) } else { Err(frame.status()) }
 }
 
 /// Puts the lines of a verdict in force.
@@ -88,7 +88,7 @@ fn knock(server: &RunningServer) -> Result<TcpStream, Status> {
 fn apply(server: &RunningServer, verdict: &Verdict) {
     for line in &verdict.lines {
         let (key, value) = line.split_once('=').expect("a line is key=value");
-        assert!(server.insight().house().set(key, value).expect("the line is valid").in_force, "{line}");
+        assert!(server.insight().control().set(key, value).expect("the line is valid").effective, "{line}");
     }
 }
 
@@ -196,7 +196,7 @@ fn a_pool_that_is_too_small_is_named_whether_its_handlers_keep_their_permits_or_
         let throttle = if block { 2 } else { 40 };
         let server = load_server(&format!("Server_Pool_Tasks=4\nServer_Max_Concurrent_Trans={throttle}\n"));
         let call = move |client: &Client| {
-            let method = if block { load::BLOCK } else { load::SLEEP };
+            let method = if block { load_service::BLOCK } else { load_service::SLEEP };
             client.call(method, &20).expect("nothing is refused");
         };
         let _crowd = Crowd::of(20, server.address(), call);
@@ -213,7 +213,7 @@ fn processors_that_are_full_are_named_and_no_line_is_given() {
     let _alone = alone();
     let server = load_server("Server_Pool_Tasks=20\nServer_Max_Concurrent_Trans=20\n");
     let _crowd = Crowd::of(30, server.address(), |client| {
-        client.call(load::SPIN, &5000).expect("nothing is refused");
+        client.call(load_service::SPIN, &5000).expect("nothing is refused");
     });
     let verdict = judged(&server, Cause::Cpu);
     assert!(verdict.lines.is_empty() && verdict.expected.contains("would do nothing"), "{verdict:#?}");
@@ -223,8 +223,9 @@ fn processors_that_are_full_are_named_and_no_line_is_given() {
 fn a_method_that_holds_the_others_up_is_named() {
     let _alone = alone();
     let server = load_server("Server_Pool_Tasks=4\nServer_Max_Concurrent_Trans=40\n");
-    let echo =
-        |client: &Client| drop(client.call(load::ECHO, &boneyard::service::Bytes::default()).expect("runs"));
+    let echo = |client: &Client| {
+        drop(client.call(load_service::ECHO, &boneyard::service::Bytes::default()).expect("runs"))
+    };
     let _crowd = Crowd::of(6, server.address(), sleep(40)).and(24, server.address(), echo);
     let verdict = judged(&server, Cause::Method { port: tcpip(), method: "load.sleep".to_owned() });
     assert!(verdict.lines.is_empty() && verdict.expected.contains("tx.blocking"), "{verdict:#?}");
@@ -407,13 +408,13 @@ fn a_healthy_server_is_silent_idle_and_busy() {
 /// `Err`: that others had the processors.
 fn silent_idle_and_busy() -> Result<(), Box<Verdict>> {
     let server = load_server("Server_Pool_Tasks=20\nServer_Max_Concurrent_Trans=20\n");
-    let mut pictures = Vec::new();
+    let mut snapshots = Vec::new();
     let mut silent = || {
         for _ in 0..12 {
             server.insight().look();
-            pictures.push(Arc::new(server.insight().house().picture()));
+            snapshots.push(Arc::new(server.insight().control().snapshot()));
             let verdict = server.insight().verdict();
-            if verdict.cause == Cause::Cpu && others_have_the_processors(&pictures) {
+            if verdict.cause == Cause::Cpu && others_have_the_processors(&snapshots) {
                 return Err(Box::new(verdict));
             }
             assert_eq!(verdict.cause, Cause::Nothing, "{verdict:#?}");
@@ -433,9 +434,9 @@ fn silent_idle_and_busy() -> Result<(), Box<Verdict>> {
 }
 
 /// Over the looks that a verdict is of others, or the host, took half of the processors, and left none idle.
-fn others_have_the_processors(pictures: &[Arc<Picture>]) -> bool {
+fn others_have_the_processors(snapshots: &[Arc<Snapshot>]) -> bool {
     let period =
-        Period::of(&pictures[pictures.len().saturating_sub(8)..]).expect("a verdict takes two looks");
+        Interval::of(&snapshots[snapshots.len().saturating_sub(8)..]).expect("a verdict takes two looks");
     let cores = f64::from(period.cores);
     let (idle, _) = period.cores_idle_and_stolen.expect("this system says what is idle");
     idle <= 0.1 * cores && cores - idle - period.cores_used >= 0.5 * cores

@@ -8,9 +8,9 @@ use crate::options::{BONEYARD_CLIENT_DEADLINE, boneyard_options, time};
 use crate::settle::at_exit;
 use crate::status::boneyard_status;
 use rpc::Client;
-use rpc::client::{ADDRESSES_MAX, BytesMethod, Reply, Times};
-use rpc::wire::Codec;
-use rpc::wire::limits::METHOD_NAME_BYTES_MAX;
+use rpc::client::{ADDRESSES_MAX, RawMethod, Reply, Times};
+use rpc::internal::wire::Codec;
+use rpc::internal::wire::limits::METHOD_NAME_BYTES_MAX;
 use std::ffi::c_char;
 
 /// A server to call, as a handle; 0 is none. Threads may share it, and it shares one connection among them.
@@ -170,7 +170,7 @@ pub fn client_of(handle: boneyard_client, deadline_ms: u64) -> Result<Client, Fa
 
 /// # Safety
 /// As [`text`] has it for `name`.
-pub unsafe fn method_of<'a>(name: *const c_char, flags: u32) -> Result<BytesMethod<'a>, Failure> {
+pub unsafe fn method_of<'a>(name: *const c_char, flags: u32) -> Result<RawMethod<'a>, Failure> {
     // SAFETY: the caller's promise is the same.
     let name = unsafe { text(name, METHOD_NAME_BYTES_MAX, "method") }?;
     let codec = match flags & !BONEYARD_IDEMPOTENT {
@@ -178,6 +178,6 @@ pub unsafe fn method_of<'a>(name: *const c_char, flags: u32) -> Result<BytesMeth
         BONEYARD_JSON => Codec::Json,
         _ => return Err(Failure::invalid(format!("flags {flags:#x} are unknown"))),
     };
-    let method = BytesMethod::new(name, codec);
+    let method = RawMethod::new(name, codec);
     Ok(if flags & BONEYARD_IDEMPOTENT != 0 { method.idempotent() } else { method })
 }

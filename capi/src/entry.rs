@@ -5,7 +5,7 @@
 
 use crate::error::Failure;
 use crate::status::boneyard_status;
-use rpc::wire::limits::BODY_BYTES_MAX;
+use rpc::internal::wire::limits::BODY_BYTES_MAX;
 use std::ffi::c_char;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

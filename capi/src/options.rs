@@ -10,7 +10,7 @@ use crate::entry::{check, entry, text};
 use crate::error::Failure;
 use crate::status::boneyard_status;
 use rpc::client::{ClientOptions, NAME_BYTES_MAX};
-use rpc::wire::limits::BODY_BYTES_MAX;
+use rpc::internal::wire::limits::BODY_BYTES_MAX;
 use std::ffi::c_char;
 use std::mem::offset_of;
 use std::ptr;

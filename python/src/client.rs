@@ -6,7 +6,7 @@ use crate::session::Session;
 use crate::timeout::{Timeout, seconds};
 use crate::{decode, encode, errors};
 use boneyard::ClientError;
-use boneyard::client::{ClientOptions, Tried};
+use boneyard::client::{ClientOptions, TrySend};
 use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
@@ -151,8 +151,8 @@ impl Client {
     ) -> PyResult<Pending> {
         let (native, json) = (self.native(timeout)?, encode::json(arguments)?);
         let call = match waited(py, native.try_start_json(method, &json))? {
-            Tried::Sent(call) => call,
-            Tried::Unsent(call) => waited(py, py.detach(|| call.send()))?,
+            TrySend::Sent(call) => call,
+            TrySend::UnsentCall(call) => waited(py, py.detach(|| call.send()))?,
         };
         Ok(Pending::new(call))
     }

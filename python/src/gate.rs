@@ -8,7 +8,7 @@ use crate::fork::{Birth, Ours};
 use crate::timeout::Timeout;
 use crate::{decode, encode, errors};
 use boneyard::ClientError;
-use boneyard::client::{Reply, Tried};
+use boneyard::client::{Reply, TrySend};
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -38,7 +38,7 @@ pub(crate) struct Gate {
 /// A call that has begun and would have had to wait to be sent.
 #[pyclass(module = "boneyard._boneyard", frozen)]
 #[derive(Debug)]
-pub(crate) struct Unsent(Mutex<Option<Ours<boneyard::client::Unsent>>>);
+pub(crate) struct UnsentCall(Mutex<Option<Ours<boneyard::client::UnsentCall>>>);
 
 #[derive(Debug)]
 struct Out {
@@ -153,13 +153,13 @@ impl Gate {
     ) -> PyResult<Bound<'py, PyAny>> {
         let (native, json) = (client.native(timeout)?, encode::json(arguments)?);
         match waited(py, native.try_start_json(method, &json))? {
-            Tried::Sent(call) => self.watch(call, future).into_bound_py_any(py),
-            Tried::Unsent(call) => Unsent(Mutex::new(Some(Ours::new(call)))).into_bound_py_any(py),
+            TrySend::Sent(call) => self.watch(call, future).into_bound_py_any(py),
+            TrySend::UnsentCall(call) => UnsentCall(Mutex::new(Some(Ours::new(call)))).into_bound_py_any(py),
         }
     }
 
     /// Waits for the connection and sends a call, once. Its outcome goes to the future. For a thread that may wait.
-    fn send(&self, py: Python<'_>, unsent: &Unsent, future: Py<PyAny>) -> PyResult<u64> {
+    fn send(&self, py: Python<'_>, unsent: &UnsentCall, future: Py<PyAny>) -> PyResult<u64> {
         self.birth.check()?;
         let call = unsent.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let call = call.ok_or_else(|| PyValueError::new_err("the call was sent already"))?.into_inner();

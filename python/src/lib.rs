@@ -25,6 +25,6 @@ fn _boneyard(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<session::Session>()?;
     module.add_class::<pending::Pending>()?;
     module.add_class::<gate::Gate>()?;
-    module.add_class::<gate::Unsent>()?;
+    module.add_class::<gate::UnsentCall>()?;
     module.add_function(wrap_pyfunction!(fork::forked, module)?)
 }

@@ -3,9 +3,9 @@
 //! Whoever is asked is not trusted: an answer has a bound, the token is sent only to one who has asked for it as an
 //! admin server does, and over a socket nothing is sent unless this user or root listens there, or this user is root.
 
-use super::gate::{ROOT, TOKEN_REALM};
+use super::auth::{ROOT, TOKEN_REALM};
 use super::routes::{CONSOLE, Identity};
-use crate::net::{host_and_port, refuse_own_end};
+use crate::tcp::{host_and_port, refuse_own_end};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
@@ -27,7 +27,7 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 /// The place of an admin server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Place {
+enum ConnectionSlot {
     /// `host:port`.
     Tcp(String),
     Unix(PathBuf),
@@ -35,8 +35,8 @@ enum Place {
 
 /// Someone who asks. Blocks while it does.
 #[derive(Debug)]
-pub struct Asker {
-    place: Place,
+pub struct AdminClient {
+    place: ConnectionSlot,
     token: Option<String>,
     /// The token was asked for.
     sends_token: Cell<bool>,
@@ -63,23 +63,23 @@ impl Answer {
 /// A path, and a command to give there, if any.
 type Question<'a> = (&'a str, Option<&'a str>);
 
-impl Asker {
+impl AdminClient {
     /// Asks at `host:port`, with this token if any, and waits at most so long for a connection, and for an answer. The
     /// token is sent once the server has asked for it.
     ///
     /// # Errors
     /// The system would not make a poll.
-    pub fn new(address: &str, token: Option<String>, patience: Duration) -> Result<Asker> {
-        Asker::of(Place::Tcp(address.to_owned()), token, patience)
+    pub fn new(address: &str, token: Option<String>, patience: Duration) -> Result<AdminClient> {
+        AdminClient::of(ConnectionSlot::Tcp(address.to_owned()), token, patience)
     }
 
     /// Asks over the Unix socket at this path, if an admin server listens there, as this user or root; root asks
     /// whoever listens.
     ///
     /// # Errors
-    /// As [`Asker::get`]; [`is_nobody`] tells whether nobody listens there.
-    pub fn over_socket(path: &Path, patience: Duration) -> Result<Asker> {
-        let asker = Asker::of(Place::Unix(path.to_owned()), None, patience)?;
+    /// As [`AdminClient::get`]; [`is_nobody`] tells whether nobody listens there.
+    pub fn over_socket(path: &Path, patience: Duration) -> Result<AdminClient> {
+        let asker = AdminClient::of(ConnectionSlot::Unix(path.to_owned()), None, patience)?;
         match asker.socket(asker.deadline())? {
             Some(_) => Ok(asker),
             None => Err(unconnected("that is not the socket of an admin server")),
@@ -89,16 +89,16 @@ impl Asker {
     /// Asks the server that this one asks over its Unix socket, with so much patience, where that can be; `None`: it
     /// says of none, or another listens there, or nobody whom this user trusts. To find out takes as long as one answer
     /// of this one may take.
-    pub fn by_its_socket(&self, patience: Duration) -> Option<Asker> {
+    pub fn by_its_socket(&self, patience: Duration) -> Option<AdminClient> {
         let deadline = self.deadline();
         let told = self.socket(deadline).ok().flatten()?;
-        let asker = Asker::of(Place::Unix(told.path.clone()), None, patience).ok()?;
+        let asker = AdminClient::of(ConnectionSlot::Unix(told.path.clone()), None, patience).ok()?;
         (asker.socket(deadline).ok().flatten()? == told).then_some(asker)
     }
 
-    fn of(place: Place, token: Option<String>, patience: Duration) -> Result<Asker> {
+    fn of(place: ConnectionSlot, token: Option<String>, patience: Duration) -> Result<AdminClient> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        Ok(Asker { place, token, sends_token: Cell::new(false), patience, runtime })
+        Ok(AdminClient { place, token, sends_token: Cell::new(false), patience, runtime })
     }
 
     /// When the patience of a question that begins now is over.
@@ -128,7 +128,7 @@ impl Asker {
     /// What a command of the console says.
     ///
     /// # Errors
-    /// As [`Asker::get`].
+    /// As [`AdminClient::get`].
     pub fn command(&self, line: &str) -> Result<Answer> {
         self.ask(("/console", Some(line)), true, self.deadline())
     }
@@ -152,14 +152,14 @@ impl Asker {
         let late = |_| Error::new(ErrorKind::TimedOut, "no answer in time");
         let silent = |_| unconnected("it does not answer");
         match &self.place {
-            Place::Tcp(address) => {
+            ConnectionSlot::Tcp(address) => {
                 let apart = host_and_port(address).ok_or_else(|| unconnected("the address has no port"))?;
                 let connecting = timeout_at(deadline, TcpStream::connect(apart)).await;
                 let stream = connecting.map_err(silent)?.map_err(unconnected)?;
                 refuse_own_end(&stream).map_err(unconnected)?;
                 timeout_at(deadline, exchange(stream, request)).await.map_err(late)?
             }
-            Place::Unix(path) => {
+            ConnectionSlot::Unix(path) => {
                 let connecting = timeout_at(deadline, UnixStream::connect(path)).await;
                 let stream = connecting.map_err(silent)?.map_err(unconnected)?;
                 // Who listens, as the system knows it: whoever could make a file there is not asked. Root asks anybody:
@@ -175,7 +175,11 @@ impl Asker {
     }
 }
 
-fn request(place: &Place, question: Question<'_>, token: Option<&str>) -> Result<Request<Full<Bytes>>> {
+fn request(
+    place: &ConnectionSlot,
+    question: Question<'_>,
+    token: Option<&str>,
+) -> Result<Request<Full<Bytes>>> {
     let (path, command) = question;
     let request = match command {
         Some(line) => Request::post(path).header(CONSOLE, "1").body(Full::new(line.to_owned().into())),
@@ -184,10 +188,10 @@ fn request(place: &Place, question: Question<'_>, token: Option<&str>) -> Result
     let mut request = request.map_err(Error::other)?;
     // Not the name that was typed: it answers to addresses and to localhost.
     let host = match place {
-        Place::Tcp(address) => {
+        ConnectionSlot::Tcp(address) => {
             format!("localhost:{}", address.rsplit_once(':').map_or("", |(_, port)| port))
         }
-        Place::Unix(_) => "localhost".to_owned(),
+        ConnectionSlot::Unix(_) => "localhost".to_owned(),
     };
     request.headers_mut().insert(HOST, host.parse().map_err(Error::other)?);
     if let Some(token) = token {

@@ -7,38 +7,38 @@
 //! and root may do everything. Each has places of its own for connections.
 //!
 //! Everything a peer can do without end has a limit: connections, heads, bodies, commands, and the time of each. What
-//! is over a limit is answered where that can be, and counted ([`Refusal`]).
+//! is over a limit is answered where that can be, and counted ([`AdminRejection`]).
 
+mod auth;
 pub mod client;
-mod crew;
-mod gate;
-mod metrics;
-mod places;
+mod command_threads;
+mod connection_slots;
+mod prometheus;
 mod routes;
-mod socket;
-mod unix;
+mod timeout_stream;
+mod unix_socket;
 
-pub use gate::Token;
-pub use unix::UnixSocket;
+pub use auth::Token;
+pub use unix_socket::UnixSocket;
 
-use crate::insight::{Insight, Refusal};
+use crate::monitor::{AdminRejection, Insight};
 use crate::service::ClientId;
 use crate::sync::Arc;
-use crew::Crew;
-use gate::{Gate, Peer};
+use auth::{AdminPeer, Auth};
+use command_threads::CommandThreads;
+use connection_slots::{ConnectionSlots, Entered};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
-use places::{Entered, Places};
-use routes::Desk;
+use routes::AdminState;
 pub use routes::Identity;
-use socket::{Patient, part};
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use timeout_stream::{TimeoutStream, part};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::runtime::{Builder, Runtime};
@@ -78,7 +78,7 @@ const TOO_SLOW: &str = "HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncon
 
 /// Where an admin server listens.
 #[derive(Debug)]
-pub struct Doors {
+pub struct AdminListenAddresses {
     /// `Admin_Address`: one for each of its addresses, which do not block.
     pub tcp: Vec<TcpListener>,
     /// `Admin_Socket`.
@@ -101,7 +101,7 @@ impl AdminServer {
     /// # Errors
     /// The system would not make a poll or a thread.
     pub fn open(
-        doors: Doors,
+        doors: AdminListenAddresses,
         (name, token): (String, Option<Token>),
         patience: Duration,
         insight: Arc<Insight>,
@@ -109,13 +109,13 @@ impl AdminServer {
         let address = doors.tcp.first().map(TcpListener::local_addr).transpose()?;
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (over, end) = oneshot::channel();
-        let desk = Arc::new(Desk {
+        let desk = Arc::new(AdminState {
             insight,
-            gate: Gate::new(token, name),
+            gate: Auth::new(token, name),
             patience,
             socket: doors.unix.as_ref().map(identity).transpose()?,
-            commands: Crew::make("admin-command", COMMANDS_MAX, 0)?,
-            looks: Crew::make("admin-look", LOOKS.0, LOOKS.1)?,
+            commands: CommandThreads::make("admin-command", COMMANDS_MAX, 0)?,
+            looks: CommandThreads::make("admin-look", LOOKS.0, LOOKS.1)?,
         });
         let run = move || run(runtime, doors, desk, end);
         let thread = std::thread::Builder::new().name("admin".to_owned()).spawn(run)?;
@@ -137,7 +137,12 @@ impl Drop for AdminServer {
     }
 }
 
-fn run(runtime: Runtime, Doors { tcp, unix }: Doors, desk: Arc<Desk>, end: oneshot::Receiver<()>) {
+fn run(
+    runtime: Runtime,
+    AdminListenAddresses { tcp, unix }: AdminListenAddresses,
+    desk: Arc<AdminState>,
+    end: oneshot::Receiver<()>,
+) {
     let (listener, _file) = unix.map(|unix| (unix.listener, unix.file)).unzip();
     runtime.block_on(async move {
         let farewells = Arc::new(Semaphore::new(FAREWELLS_MAX));
@@ -166,9 +171,9 @@ fn identity(unix: &UnixSocket) -> std::io::Result<Identity> {
 
 /// What connections at `Admin_Address`, or at `Admin_Socket`, have in common.
 struct Hall {
-    places: Arc<Places>,
+    places: Arc<ConnectionSlots>,
     farewells: Arc<Semaphore>,
-    desk: Arc<Desk>,
+    desk: Arc<AdminState>,
 }
 
 async fn serve_tcp(listener: TcpListener, hall: Arc<Hall>) {
@@ -178,7 +183,7 @@ async fn serve_tcp(listener: TcpListener, hall: Arc<Hall>) {
     };
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => hall.receive(stream, Peer::Tcp(peer.ip())).await,
+            Ok((stream, peer)) => hall.receive(stream, AdminPeer::Tcp(peer.ip())).await,
             Err(error) => pause(&error).await,
         }
     }
@@ -191,7 +196,7 @@ async fn serve_unix(listener: std::os::unix::net::UnixListener, hall: Hall) {
     };
     loop {
         match listener.accept().await.and_then(|(stream, _)| Ok((user(&stream)?, stream))) {
-            Ok((user, stream)) => hall.receive(stream, Peer::Unix(user)).await,
+            Ok((user, stream)) => hall.receive(stream, AdminPeer::Unix(user)).await,
             Err(error) => pause(&error).await,
         }
     }
@@ -208,29 +213,33 @@ async fn pause(error: &std::io::Error) {
 }
 
 impl Hall {
-    fn new(places: usize, farewells: &Arc<Semaphore>, desk: &Arc<Desk>) -> Hall {
-        Hall { places: Places::new(places), farewells: Arc::clone(farewells), desk: Arc::clone(desk) }
+    fn new(places: usize, farewells: &Arc<Semaphore>, desk: &Arc<AdminState>) -> Hall {
+        Hall {
+            places: ConnectionSlots::new(places),
+            farewells: Arc::clone(farewells),
+            desk: Arc::clone(desk),
+        }
     }
 
     /// Takes a connection in, and lets it speak before the next one can push it out.
-    async fn receive<S>(&self, stream: S, peer: Peer)
+    async fn receive<S>(&self, stream: S, peer: AdminPeer)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let client = match peer {
-            Peer::Tcp(address) => Some(ClientId::of(address)),
-            Peer::Unix(_) => None,
+            AdminPeer::Tcp(address) => Some(ClientId::of(address)),
+            AdminPeer::Unix(_) => None,
         };
         let farewells = Arc::clone(&self.farewells);
         match self.places.enter(client, Instant::now()) {
             Some(entered) => {
                 if entered.displaced {
-                    self.desk.insight.visits().refuse(Refusal::Displaced);
+                    self.desk.insight.visits().refuse(AdminRejection::Displaced);
                 }
                 tokio::spawn(converse(stream, peer, Arc::clone(&self.desk), entered, farewells));
             }
             None => {
-                self.desk.insight.visits().refuse(Refusal::ConnectionsFull);
+                self.desk.insight.visits().refuse(AdminRejection::ConnectionsFull);
                 tokio::spawn(let_go(stream, Some(TOO_MANY), farewells));
             }
         }
@@ -251,8 +260,13 @@ async fn let_go(
 }
 
 /// All requests of one connection.
-async fn converse<S>(stream: S, peer: Peer, desk: Arc<Desk>, entered: Entered, farewells: Arc<Semaphore>)
-where
+async fn converse<S>(
+    stream: S,
+    peer: AdminPeer,
+    desk: Arc<AdminState>,
+    entered: Entered,
+    farewells: Arc<Semaphore>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let Entered { place, mut leave, .. } = entered;
@@ -262,7 +276,7 @@ where
     let mut http = http1::Builder::new();
     let http = http.timer(TokioTimer::new()).header_read_timeout(desk.patience);
     let http = http.max_buf_size(HEAD_BYTES_MAX).max_headers(HEADERS_MAX);
-    let stream = Patient::new(stream, desk.patience, Arc::clone(&insight));
+    let stream = TimeoutStream::new(stream, desk.patience, Arc::clone(&insight));
     let answer = service_fn(|request| Box::pin(routes::answer(request, peer, &place, &desk)));
     let mut connection = http.serve_connection(stream, answer);
     let ended = std::future::poll_fn(|cx| match Pin::new(&mut leave).poll(cx) {
@@ -278,16 +292,16 @@ where
             return let_go(stream, None, farewells).await;
         }
         Some(Err(error)) if error.is_parse_too_large() => {
-            visits.refuse(Refusal::HeadTooLarge);
+            visits.refuse(AdminRejection::HeadTooLarge);
             None
         }
         Some(Err(error)) if error.is_parse() => {
-            visits.refuse(Refusal::BadHead);
+            visits.refuse(AdminRejection::BadHead);
             None
         }
         // One that was idle has asked nothing.
         Some(Err(error)) if error.is_timeout() && !parts.read_buf.is_empty() => {
-            visits.refuse(Refusal::SlowHead);
+            visits.refuse(AdminRejection::SlowHead);
             Some(TOO_SLOW)
         }
         // It closed, or was closed after its last answer.

@@ -1,11 +1,11 @@
 //! What each path of the admin server answers.
 
-use super::crew::{Crew, Done};
-use super::gate::{Gate, Peer, Right, TOKEN_REALM};
-use super::metrics::{self, Format};
-use super::places::Place;
-use crate::insight::console::{Giver, Outcome};
-use crate::insight::{Insight, Refusal};
+use super::auth::{AdminPeer, Auth, Right, TOKEN_REALM};
+use super::command_threads::{CommandThreads, Done};
+use super::connection_slots::ConnectionSlot;
+use super::prometheus::{self, Format};
+use crate::monitor::console::{CommandOutcome, CommandSource};
+use crate::monitor::{AdminRejection, Insight};
 use crate::sync::Arc;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -42,17 +42,17 @@ type Answer = Response<Full<Bytes>>;
 
 /// What those who answer have at hand.
 #[derive(Debug)]
-pub(super) struct Desk {
+pub(super) struct AdminState {
     pub(super) insight: Arc<Insight>,
-    pub(super) gate: Gate,
+    pub(super) gate: Auth,
     /// How long a body may take.
     pub(super) patience: Duration,
     /// Where the Unix socket is, if there is one, and by what this very server is known there.
     pub(super) socket: Option<Identity>,
     /// For commands of those who may give every command.
-    pub(super) commands: Crew,
+    pub(super) commands: CommandThreads,
     /// For those of others, and for /metrics: whoever may only look holds no command up.
-    pub(super) looks: Crew,
+    pub(super) looks: CommandThreads,
 }
 
 /// A socket, and the server that listens there: `/socket` tells both.
@@ -93,10 +93,10 @@ impl Page {
 
     /// Those who watch whether a process lives have no token; nor has a console of this machine that asks for the
     /// socket.
-    fn is_open(self, peer: Peer) -> bool {
+    fn is_open(self, peer: AdminPeer) -> bool {
         match self {
             Page::Live | Page::Ready => true,
-            Page::Socket => matches!(peer, Peer::Tcp(address) if address.to_canonical().is_loopback()),
+            Page::Socket => matches!(peer, AdminPeer::Tcp(address) if address.to_canonical().is_loopback()),
             _ => false,
         }
     }
@@ -111,9 +111,9 @@ impl Page {
 
 pub(super) async fn answer(
     request: Request<Incoming>,
-    peer: Peer,
-    place: &Place,
-    desk: &Desk,
+    peer: AdminPeer,
+    place: &ConnectionSlot,
+    desk: &AdminState,
 ) -> Result<Answer, Infallible> {
     desk.insight.visits().asked();
     place.spoke(Instant::now());
@@ -144,28 +144,33 @@ pub(super) async fn answer(
 }
 
 /// What is asked for, by one who may ask, and what else that one may.
-fn admit(request: &Request<Incoming>, peer: Peer, desk: &Desk) -> Result<(Page, Right), Box<Answer>> {
+fn admit(
+    request: &Request<Incoming>,
+    peer: AdminPeer,
+    desk: &AdminState,
+) -> Result<(Page, Right), Box<Answer>> {
     let refuse = |why, status, text: &'static str| Box::new(desk.refuse(why, status, text));
     if !desk.gate.is_for_here(request.headers()) {
         let text = "ask by the address, not by a name\n";
-        return Err(refuse(Refusal::ForeignHost, StatusCode::MISDIRECTED_REQUEST, text));
+        return Err(refuse(AdminRejection::ForeignHost, StatusCode::MISDIRECTED_REQUEST, text));
     }
     let page = Page::of(request.uri().path());
     let open = page.is_some_and(|page| page.is_open(peer));
     let right = if open { Right::Look } else { desk.gate.right(request.headers(), peer, Instant::now()) };
     if right == Right::Nothing {
         let text = "this needs the token in Admin_Token_File\n";
-        let mut answer = refuse(Refusal::NoToken, StatusCode::UNAUTHORIZED, text);
+        let mut answer = refuse(AdminRejection::NoToken, StatusCode::UNAUTHORIZED, text);
         let ways = HeaderValue::from_static(TOKEN_REALM);
         answer.headers_mut().insert(WWW_AUTHENTICATE, ways);
         answer.headers_mut().append(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         return Err(answer);
     }
     let Some(page) = page else {
-        return Err(refuse(Refusal::NoSuchPage, StatusCode::NOT_FOUND, "no such page\n"));
+        return Err(refuse(AdminRejection::NoSuchPage, StatusCode::NOT_FOUND, "no such page\n"));
     };
     if !page.takes(request.method()) {
-        let mut answer = refuse(Refusal::NoSuchMethod, StatusCode::METHOD_NOT_ALLOWED, "no such method\n");
+        let mut answer =
+            refuse(AdminRejection::NoSuchMethod, StatusCode::METHOD_NOT_ALLOWED, "no such method\n");
         let methods = if page == Page::Console { "POST" } else { "GET, HEAD" };
         answer.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
         return Err(answer);
@@ -173,15 +178,15 @@ fn admit(request: &Request<Incoming>, peer: Peer, desk: &Desk) -> Result<(Page, 
     Ok((page, right))
 }
 
-impl Desk {
-    fn refuse(&self, why: Refusal, status: StatusCode, text: impl Into<Bytes>) -> Answer {
+impl AdminState {
+    fn refuse(&self, why: AdminRejection, status: StatusCode, text: impl Into<Bytes>) -> Answer {
         self.insight.visits().refuse(why);
         said(status, TEXT, text)
     }
 
     fn full(&self) -> Answer {
         let text = "as many commands run as may; try again\n";
-        self.refuse(Refusal::CommandsFull, StatusCode::SERVICE_UNAVAILABLE, text)
+        self.refuse(AdminRejection::CommandsFull, StatusCode::SERVICE_UNAVAILABLE, text)
     }
 }
 
@@ -200,9 +205,9 @@ fn status(insight: &Insight) -> Answer {
 }
 
 /// Of many ports and methods it is a megabyte, for which nobody else should wait.
-async fn measured(desk: &Desk, format: Format) -> Answer {
+async fn measured(desk: &AdminState, format: Format) -> Answer {
     let insight = Arc::clone(&desk.insight);
-    match desk.looks.run(move || metrics::text(&insight.statistics(), format)).await {
+    match desk.looks.run(move || prometheus::text(&insight.statistics(), format)).await {
         Done::Result(text, _place) => said(StatusCode::OK, format.name(), text),
         Done::Panicked => said(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "it panicked; the log says where\n"),
         Done::Full => desk.full(),
@@ -210,12 +215,16 @@ async fn measured(desk: &Desk, format: Format) -> Answer {
 }
 
 /// Where whoever may give commands without a token finds the socket for it.
-fn socket(desk: &Desk) -> Answer {
+fn socket(desk: &AdminState) -> Answer {
     match &desk.socket {
         Some(Identity { path, instance }) => {
             said(StatusCode::OK, TEXT, format!("{}\n{instance}\n", path.display()))
         }
-        None => desk.refuse(Refusal::NoSuchPage, StatusCode::NOT_FOUND, "this server has no Admin_Socket\n"),
+        None => desk.refuse(
+            AdminRejection::NoSuchPage,
+            StatusCode::NOT_FOUND,
+            "this server has no Admin_Socket\n",
+        ),
     }
 }
 
@@ -228,30 +237,32 @@ fn ready(insight: &Insight) -> Answer {
 
 async fn command(
     request: Request<Incoming>,
-    (peer, right): (Peer, Right),
-    place: &Place,
-    desk: &Desk,
+    (peer, right): (AdminPeer, Right),
+    place: &ConnectionSlot,
+    desk: &AdminState,
 ) -> Answer {
     if !request.headers().contains_key(CONSOLE) {
         let text = format!("a command needs the header {CONSOLE}\n");
-        return desk.refuse(Refusal::NoCommandHeader, StatusCode::FORBIDDEN, text);
+        return desk.refuse(AdminRejection::NoCommandHeader, StatusCode::FORBIDDEN, text);
     }
     let line = match line(request.into_body(), desk.patience).await {
         Ok(line) => line,
         Err((why, status, text)) => return desk.refuse(why, status, text),
     };
     let (insight, may_change) = (Arc::clone(&desk.insight), right == Right::Command);
-    let name = if matches!(peer, Peer::Tcp(_)) { format!("token@{peer}") } else { peer.to_string() };
+    let name = if matches!(peer, AdminPeer::Tcp(_)) { format!("token@{peer}") } else { peer.to_string() };
     let crew = if may_change { &desk.commands } else { &desk.looks };
     if may_change {
         place.runs();
     }
-    match crew.run(move || insight.command_of(&line, Giver { name: &name, may_change })).await {
+    match crew.run(move || insight.command_of(&line, CommandSource { name: &name, may_change })).await {
         Done::Result(reply, _place) => match reply.outcome {
-            Outcome::Done => said(StatusCode::OK, TEXT, reply.text),
-            Outcome::NotUnderstood => said(StatusCode::UNPROCESSABLE_ENTITY, TEXT, reply.text),
-            Outcome::Refused => said(StatusCode::CONFLICT, TEXT, reply.text),
-            Outcome::Forbidden => desk.refuse(Refusal::LookOnly, StatusCode::FORBIDDEN, reply.text),
+            CommandOutcome::Done => said(StatusCode::OK, TEXT, reply.text),
+            CommandOutcome::NotUnderstood => said(StatusCode::UNPROCESSABLE_ENTITY, TEXT, reply.text),
+            CommandOutcome::Refused => said(StatusCode::CONFLICT, TEXT, reply.text),
+            CommandOutcome::Forbidden => {
+                desk.refuse(AdminRejection::LookOnly, StatusCode::FORBIDDEN, reply.text)
+            }
         },
         Done::Panicked => {
             said(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "the command panicked; the log says where\n")
@@ -261,15 +272,22 @@ async fn command(
 }
 
 /// The line of a command.
-async fn line(body: Incoming, patience: Duration) -> Result<String, (Refusal, StatusCode, &'static str)> {
-    let bad = (Refusal::BadBody, StatusCode::BAD_REQUEST, "a command is text\n");
+async fn line(
+    body: Incoming,
+    patience: Duration,
+) -> Result<String, (AdminRejection, StatusCode, &'static str)> {
+    let bad = (AdminRejection::BadBody, StatusCode::BAD_REQUEST, "a command is text\n");
     match timeout(patience, Limited::new(body, COMMAND_BYTES_MAX).collect()).await {
         Ok(Ok(body)) => String::from_utf8(body.to_bytes().into()).map_err(|_| bad),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Err((Refusal::BodyTooLarge, StatusCode::PAYLOAD_TOO_LARGE, "a command is one short line\n"))
-        }
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err((
+            AdminRejection::BodyTooLarge,
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "a command is one short line\n",
+        )),
         Ok(Err(_)) => Err(bad),
-        Err(_) => Err((Refusal::SlowBody, StatusCode::REQUEST_TIMEOUT, "the command did not come in time\n")),
+        Err(_) => {
+            Err((AdminRejection::SlowBody, StatusCode::REQUEST_TIMEOUT, "the command did not come in time\n"))
+        }
     }
 }
 

@@ -1,15 +1,15 @@
 //! The one thread: polls, reads, calls again.
 
-use super::lane::{Answers, Lane};
-use super::outcome::{Count, Outcome};
-use super::pacing::Arrivals;
-use super::{BenchError, Pace, Plan, Target};
-use crate::net::refuse_own_end;
-use crate::service::nearest::nearest;
+use super::arrivals::Arrivals;
+use super::connection::{AnswerCheck, BenchConnection};
+use super::report::{BenchReport, Count};
+use super::{BenchError, Pacing, Plan, Target};
+use crate::service::suggest::nearest;
 use crate::service::{Fault, Status};
+use crate::tcp::refuse_own_end;
 use crate::wire::body::{Hello, Welcome};
 use crate::wire::limits::{CALL_PRELUDE_BYTES, CONTROL_BODY_BYTES_MAX, HEADER_BYTES};
-use crate::wire::{CallPrelude, Codec, Flags, Header, Kind, Preface};
+use crate::wire::{CallPrelude, Codec, Flags, FrameKind, Header, Preface};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use rustix::time::{
@@ -37,9 +37,9 @@ pub(super) struct Driver<'a> {
     plan: &'a Plan,
     poll: Poll,
     timer: OwnedFd,
-    lanes: Vec<Lane>,
+    lanes: Vec<BenchConnection>,
     template: Vec<u8>,
-    answers: Answers,
+    answers: AnswerCheck,
     buffer: Vec<u8>,
     /// Next lane of the open loop.
     turn: usize,
@@ -53,20 +53,20 @@ impl<'a> Driver<'a> {
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK)
             .map_err(std::io::Error::from)?;
         poll.registry().register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)?;
-        let (mut lanes, mut template, mut answers) = (Vec::new(), Vec::new(), Answers::Frames);
+        let (mut lanes, mut template, mut answers) = (Vec::new(), Vec::new(), AnswerCheck::Frames);
         for index in 0..plan.connections {
             let mut stream = TcpStream::connect(plan.address)?;
             refuse_own_end(&stream)?;
             stream.set_nodelay(true)?;
             (template, answers) = match &plan.target {
-                Target::Raw { bytes } => (vec![b'x'; *bytes], Answers::Raw(*bytes)),
+                Target::Raw { bytes } => (vec![b'x'; *bytes], AnswerCheck::Raw(*bytes)),
                 Target::Method { name, codec, arguments } => {
                     let number = greet(&mut stream, name)?;
-                    (call(number, *codec, arguments, plan.deadline), Answers::Frames)
+                    (call(number, *codec, arguments, plan.deadline), AnswerCheck::Frames)
                 }
             };
             stream.set_nonblocking(true)?;
-            let mut lane = Lane::new(mio::net::TcpStream::from_std(stream));
+            let mut lane = BenchConnection::new(mio::net::TcpStream::from_std(stream));
             poll.registry().register(lane.stream(), Token(index), Interest::READABLE | Interest::WRITABLE)?;
             lanes.push(lane);
         }
@@ -74,13 +74,13 @@ impl<'a> Driver<'a> {
         Ok(Driver { plan, poll, timer, lanes, template, answers, buffer, turn: 0 })
     }
 
-    pub(super) fn run(mut self, mut progress: impl FnMut(f64, u64)) -> Result<Outcome, BenchError> {
+    pub(super) fn run(mut self, mut progress: impl FnMut(f64, u64)) -> Result<BenchReport, BenchError> {
         let begin = Instant::now();
         let (counting, end) = (begin + self.plan.warm_up, begin + self.plan.warm_up + self.plan.duration);
         let mut count = Count::new(counting);
         let mut arrivals = match self.plan.pace {
-            Pace::Open(rate) => Some(Arrivals::new(rate, begin, self.plan.seed)),
-            Pace::Closed(depth) => {
+            Pacing::Open(rate) => Some(Arrivals::new(rate, begin, self.plan.seed)),
+            Pacing::Closed(depth) => {
                 self.fill(depth);
                 None
             }
@@ -148,7 +148,7 @@ impl<'a> Driver<'a> {
             loop {
                 let mut counted = counted.then_some(&mut *count);
                 let (answered, more) = lane.read(self.answers, &mut self.buffer, &mut counted);
-                if matches!(self.plan.pace, Pace::Closed(_)) && answered > 0 {
+                if matches!(self.plan.pace, Pacing::Closed(_)) && answered > 0 {
                     let now = Instant::now();
                     for _ in 0..answered {
                         lane.call(&self.template, self.answers, now);
@@ -193,19 +193,24 @@ fn greet(stream: &mut TcpStream, method: &str) -> Result<u16, BenchError> {
     Codec::Bincode
         .encode(&Hello { client: "boneyard bench".to_owned() }, &mut body)
         .map_err(|e| failed(&e))?;
-    let header =
-        Header { body_bytes: body.len() as u32, kind: Kind::Hello, flags: Flags::NONE, code: 0, call: 0 };
+    let header = Header {
+        body_bytes: body.len() as u32,
+        kind: FrameKind::Hello,
+        flags: Flags::NONE,
+        code: 0,
+        call: 0,
+    };
     stream.write_all(&[&Preface::OURS.write()[..], &header.write(), &body].concat())?;
     let mut head = [0; HEADER_BYTES];
     stream.read_exact(&mut head)?;
     let header = Header::read(&head).map_err(|e| failed(&e))?;
-    let is_answer = matches!(header.kind, Kind::Welcome | Kind::GoAway);
+    let is_answer = matches!(header.kind, FrameKind::Welcome | FrameKind::GoAway);
     if !is_answer || header.body_bytes as usize > CONTROL_BODY_BYTES_MAX {
         return Err(failed(&format!("a {:?} of {} bytes", header.kind, header.body_bytes)));
     }
     let mut body = vec![0; header.body_bytes as usize];
     stream.read_exact(&mut body)?;
-    if header.kind == Kind::GoAway {
+    if header.kind == FrameKind::GoAway {
         let fault: Fault = Codec::Bincode.decode(&body).map_err(|e| failed(&e))?;
         return Err(refused(header.code, &fault));
     }
@@ -233,7 +238,7 @@ fn call(number: u16, codec: Codec, arguments: &[u8], deadline: Option<Duration>)
     let deadline_ms =
         deadline.map_or(0, |deadline| u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX).max(1));
     let body_bytes = (CALL_PRELUDE_BYTES + arguments.len()) as u32;
-    let header = Header { body_bytes, kind: Kind::Call, flags: codec.flags(), code: number, call: 0 };
+    let header = Header { body_bytes, kind: FrameKind::Call, flags: codec.flags(), code: number, call: 0 };
     [&header.write()[..], &CallPrelude { session: 0, deadline_ms }.write(), arguments].concat()
 }
 

@@ -7,14 +7,14 @@
 //! loop: calls are due at times of their own (Poisson gaps), whether or not earlier ones were answered, and their
 //! latency counts from the time they were due, so that waiting for a slow server is not hidden.
 
+mod arrivals;
+mod connection;
 mod driver;
-mod lane;
-mod outcome;
-mod pacing;
+mod report;
 
-pub use outcome::{Latency, Outcome};
+pub use report::{BenchReport, Latency};
 
-use crate::service::nearest::suggestion;
+use crate::service::suggest::suggestion;
 use crate::wire::Codec;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub struct Plan {
     /// Connections, 1 to 19,000.
     pub connections: usize,
     /// How calls follow one another.
-    pub pace: Pace,
+    pub pace: Pacing,
     /// Time before counting begins.
     pub warm_up: Duration,
     /// Time that is counted.
@@ -62,7 +62,7 @@ pub enum Target {
 
 /// How calls follow one another.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Pace {
+pub enum Pacing {
     /// So many calls out on each connection, always. 0 leaves the connections idle.
     Closed(usize),
     /// So many calls a second over all connections, whatever becomes of them.
@@ -97,6 +97,6 @@ pub enum BenchError {
 ///
 /// # Errors
 /// [`BenchError`]; a connection lost later is counted, not an error.
-pub fn run(plan: &Plan, progress: impl FnMut(f64, u64)) -> Result<Outcome, BenchError> {
+pub fn run(plan: &Plan, progress: impl FnMut(f64, u64)) -> Result<BenchReport, BenchError> {
     driver::Driver::connect(plan)?.run(progress)
 }

@@ -1,7 +1,7 @@
 //! Where an admin server is, and the token it asks for: what the commands that speak to one have in common.
 
-use super::{Exit, say};
-use crate::admin::client::{Asker, is_nobody};
+use super::{Exit, eprint_error};
+use crate::admin::client::{AdminClient, is_nobody};
 use crate::config::{ADMIN_PORT, AdminSocket, Config};
 use crate::files;
 use clap::Args;
@@ -35,14 +35,14 @@ pub(super) struct Admin {
 }
 
 /// Someone who asks, and what the place is called.
-type Found = (Asker, String);
+type Found = (AdminClient, String);
 
 impl Admin {
     /// Someone who asks there, and waits at most so long for each answer.
     pub(super) fn asker(&self, patience: Duration) -> Result<Found, Exit> {
         let token = self.token_file.as_deref().map(token).transpose()?;
         let cannot = |error| {
-            say(&format!("cannot make a poll: {error}"));
+            eprint_error(&format!("cannot make a poll: {error}"));
             Exit::Surroundings
         };
         let address = match &self.address {
@@ -57,12 +57,12 @@ impl Admin {
             },
         };
         if is_of_this_machine(&address) {
-            let asks = Asker::new(&address, None, patience.min(SOCKET_WAIT_MAX)).map_err(cannot)?;
+            let asks = AdminClient::new(&address, None, patience.min(SOCKET_WAIT_MAX)).map_err(cannot)?;
             if let Some(asker) = asks.by_its_socket(patience) {
                 return Ok((asker, address));
             }
         }
-        Ok((Asker::new(&address, token, patience).map_err(cannot)?, address))
+        Ok((AdminClient::new(&address, token, patience).map_err(cannot)?, address))
     }
 }
 
@@ -72,13 +72,13 @@ pub(super) fn say_silence(error: &io::Error, place: &str) -> Exit {
         ErrorKind::NotConnected => ("no connection to", Exit::Surroundings),
         _ => ("no answer from", Exit::NoAnswer),
     };
-    say(&format!("{what} the admin server at {place}: {error}"));
+    eprint_error(&format!("{what} the admin server at {place}: {error}"));
     exit
 }
 
-fn over_socket(path: &Path, patience: Duration) -> (io::Result<Asker>, String) {
+fn over_socket(path: &Path, patience: Duration) -> (io::Result<AdminClient>, String) {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
-    (Asker::over_socket(&path, patience), path.display().to_string())
+    (AdminClient::over_socket(&path, patience), path.display().to_string())
 }
 
 /// The server of a settings file, over its socket; or the address to ask at instead (`Err`). Only when it is certain
@@ -104,11 +104,13 @@ fn by_file(file: &Path, patience: Duration) -> Result<Result<Found, String>, Exi
     match read.map(|config| config.admin_address.value) {
         Ok(Some(address)) => Ok(Err(address.to_string())),
         Ok(None) => {
-            say(&format!("no connection to the server of {file}: {nobody}it has no Admin_Address"));
+            eprint_error(&format!("no connection to the server of {file}: {nobody}it has no Admin_Address"));
             Err(Exit::Surroundings)
         }
         Err(errors) => {
-            say(&format!("{nobody}{file} does not say where its server is; give its address:\n{errors}"));
+            eprint_error(&format!(
+                "{nobody}{file} does not say where its server is; give its address:\n{errors}"
+            ));
             Err(Exit::Given)
         }
     }
@@ -125,7 +127,7 @@ fn token(file: &Path) -> Result<String, Exit> {
     match read.and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other)) {
         Ok(text) => Ok(text.lines().next().unwrap_or_default().trim().to_owned()),
         Err(error) => {
-            say(&format!("cannot read the token in {}: {error}", file.display()));
+            eprint_error(&format!("cannot read the token in {}: {error}", file.display()));
             Err(Exit::Given)
         }
     }

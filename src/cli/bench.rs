@@ -2,9 +2,9 @@
 //!
 //! Knows options and how a run is shown while it goes on; the load itself is `crate::bench`.
 
-use super::plain::one_line;
-use super::{Exit, call, print, say, seconds};
-use crate::bench::{self, BenchError, Pace, Plan, Target};
+use super::escape::one_line;
+use super::{Exit, call, eprint_error, print, seconds};
+use crate::bench::{self, BenchError, Pacing, Plan, Target};
 use crate::client;
 use crate::wire::Codec;
 use crate::wire::limits::BODY_BYTES_MAX;
@@ -73,7 +73,7 @@ impl Bench {
         let address = match client::addresses(&self.address).map(|found| found.into_iter().next()) {
             Ok(Some(address)) => address,
             Ok(None) => {
-                say(&format!("{}: the name has no address", self.address));
+                eprint_error(&format!("{}: the name has no address", self.address));
                 return Exit::Surroundings;
             }
             Err(error) => return call::say_error(&error, &self.address),
@@ -82,7 +82,7 @@ impl Bench {
             address,
             target,
             connections: self.connections as usize,
-            pace: self.rate.map_or(Pace::Closed(self.out as usize), Pace::Open),
+            pace: self.rate.map_or(Pacing::Closed(self.out as usize), Pacing::Open),
             warm_up: self.warm_up,
             duration: self.duration,
             deadline: self.deadline,
@@ -102,13 +102,13 @@ impl Bench {
             Ok(outcome) if self.json => match serde_json::to_string(&outcome) {
                 Ok(text) => print(&format!("{text}\n")),
                 Err(error) => {
-                    say(&error.to_string());
+                    eprint_error(&error.to_string());
                     Exit::Surroundings
                 }
             },
             Ok(outcome) => print(&format!("{outcome}\n")),
             Err(error) => {
-                say(&one_line(&format!("{}: {error}", self.address)));
+                eprint_error(&one_line(&format!("{}: {error}", self.address)));
                 match error {
                     BenchError::UnknownMethod { name, nearest } => {
                         call::say_what_there_is(program, &self.address, &name, nearest.as_deref());

@@ -2,11 +2,11 @@
 //!
 //! Knows the client library and how its errors read to a person: first whose fault it is, then what, then what to do.
 
-use super::plain::{self, one_line};
-use super::{Exit, json, print, print_by, say, seconds, stubs, without_mark};
-use crate::client::{Blame, Client, ClientError, ClientOptions, Side, Times};
+use super::escape::{self, one_line};
+use super::{Exit, eprint_error, json, print, print_by, seconds, stubs, without_mark};
+use crate::client::{Blame, Client, ClientError, ClientOptions, DeadlineSource, Times};
 use crate::service::builtin::{MethodSchema, ShapeTexts};
-use crate::service::nearest::{nearest, suggestion};
+use crate::service::suggest::{nearest, suggestion};
 use crate::wire::limits::BODY_BYTES_MAX;
 use clap::Args;
 use serde::de::IgnoredAny;
@@ -69,7 +69,7 @@ impl Call {
             Err(exit) => return exit,
         };
         if let Some(more) = self.rest.first() {
-            say(&one_line(&format!(
+            eprint_error(&one_line(&format!(
                 "unexpected argument {more:?}: the arguments of a call are one JSON text"
             )));
             return Exit::Given;
@@ -80,7 +80,7 @@ impl Call {
                 if self.times {
                     say_times(reply.times);
                 }
-                let result = plain::json(&reply.response);
+                let result = escape::json(&reply.response);
                 match self.pretty {
                     true => print_by(|out| {
                         json::pretty(&result, out)?;
@@ -174,7 +174,7 @@ pub(super) fn arguments(given: String) -> Result<String, Exit> {
         Ok(_) => Ok(text.trim().to_owned()),
         Err(error) => {
             let error = error.to_string();
-            say(&format!("the arguments are not JSON: {error}"));
+            eprint_error(&format!("the arguments are not JSON: {error}"));
             point(&text, &error);
             Err(Exit::Given)
         }
@@ -187,7 +187,7 @@ fn read_standard_input() -> Result<String, Exit> {
     match io::stdin().lock().take(BODY_BYTES_MAX as u64 + 1).read_to_string(&mut text) {
         Ok(_) => Ok(text),
         Err(error) => {
-            say(&format!("cannot read the arguments from standard input: {error}"));
+            eprint_error(&format!("cannot read the arguments from standard input: {error}"));
             Err(Exit::Surroundings)
         }
     }
@@ -197,19 +197,19 @@ fn read_standard_input() -> Result<String, Exit> {
 pub(super) fn say_what_there_is(program: &str, address: &str, name: &str, nearest: Option<&str>) {
     let is_of_load = |name: &str| name.starts_with("load.");
     if is_of_load(name) && !nearest.is_some_and(is_of_load) {
-        say("it has the load.* methods with Load_Service=1 among its settings");
+        eprint_error("it has the load.* methods with Load_Service=1 among its settings");
     }
-    say(&format!("`{program} methods {address}` lists those it has"));
+    eprint_error(&format!("`{program} methods {address}` lists those it has"));
 }
 
 fn point(json: &str, message: &str) {
     if let Some(lines) = json::point_at(json, message) {
-        say(&lines);
+        eprint_error(&lines);
     }
 }
 
 fn say_times(Times { queue_wait, permit_wait, run }: Times) {
-    say(&format!("queue wait {queue_wait:?}, permit wait {permit_wait:?}, run {run:?}"));
+    eprint_error(&format!("queue wait {queue_wait:?}, permit wait {permit_wait:?}, run {run:?}"));
 }
 
 /// Did the call find nobody to be sent to?
@@ -220,7 +220,10 @@ fn is_unconnected(error: &ClientError) -> bool {
 
 /// Was the time over before there was a connection? The only call of a client waits for nothing else before it is sent.
 fn is_too_late(error: &ClientError) -> bool {
-    matches!(error, ClientError::DeadlineExceeded { noticed: Side::Client, may_have_run: false })
+    matches!(
+        error,
+        ClientError::DeadlineExceeded { detected_by: DeadlineSource::Client, may_have_run: false }
+    )
 }
 
 /// Says whose fault it is and what happened to a call to this address.
@@ -238,7 +241,7 @@ pub(super) fn say_error(error: &ClientError, address: &str) -> Exit {
         true => format!("cannot connect to {address}: not connected in time"),
         false => error.to_string(),
     };
-    say(&format!("{whose}: {}", one_line(&words)));
+    eprint_error(&format!("{whose}: {}", one_line(&words)));
     match error.blame() {
         Blame::Caller => Exit::Given,
         Blame::Environment if error.never_started() => Exit::Surroundings,

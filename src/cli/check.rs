@@ -4,7 +4,7 @@
 //! said is the report's.
 
 use super::{Exit, print, say_how_to_get};
-use crate::config::{Config, Report, Trial, Warning, document};
+use crate::config::{Config, Report, StartCheck, Warning, document};
 use crate::server::{self, Server, machine};
 use std::path::Path;
 
@@ -26,8 +26,8 @@ pub(super) fn run(program: &str, file: &Path, json: bool) -> Exit {
     }
 }
 
-fn try_start(config: &Config) -> Trial {
-    let mut trial = Trial::default();
+fn try_start(config: &Config) -> StartCheck {
+    let mut trial = StartCheck::default();
     trial.warnings.extend(server::advise_on_files(config));
     match Server::new(config.clone()).rehearse() {
         Ok(rehearsed) => {

@@ -1,7 +1,7 @@
 //! The log of a serving program: `env_logger` in front, a bounded channel behind it, one thread that writes.
 //!
 //! `env_logger` writes under a lock, so a standard error that nobody reads, or a slow disk, would stop every worker
-//! that has something to say. Here whoever logs leaves a line in the channel and goes on. A line for which there is
+//! that has something to eprint_error. Here whoever logs leaves a line in the channel and goes on. A line for which there is
 //! no room is dropped and counted, and the count is written in the place of what is missing as soon as there is room.
 //!
 //! Knows log records and something to write to. Must not know servers.
@@ -43,7 +43,7 @@ enum Entry {
     Line(Vec<u8>),
     /// So many lines are missing here.
     Dropped(u64),
-    /// All that came before is written: say so.
+    /// All that came before is written: eprint_error so.
     Flush(Sender<()>),
     /// What comes after goes to a file opened anew; whether that could be.
     Reopen(Sender<io::Result<()>>),
@@ -90,13 +90,13 @@ impl Logger {
         self.to_file
     }
 
-    /// Does `Log_Level` say what is logged? If not, `RUST_LOG` or the program's own logger does.
+    /// Does `Log_Level` eprint_error what is logged? If not, `RUST_LOG` or the program's own logger does.
     pub(super) fn heeds_settings(&self) -> bool {
         self.heeds_settings
     }
 
     /// Opens the log file anew at its path, as after it was renamed; lines before go to the old one. Returns what there
-    /// is to say of it. Waits for a slow disk no longer than that.
+    /// is to eprint_error of it. Waits for a slow disk no longer than that.
     pub(super) fn reopen(&self, patience: Duration) -> String {
         if !self.to_file {
             return "log not opened anew, it goes to standard error".to_owned();
@@ -131,22 +131,22 @@ fn start_writer(
     sink: Box<dyn Sink>,
     name: Option<String>,
     lines_max: usize,
-) -> io::Result<(Inlet, Sender<Entry>)> {
+) -> io::Result<(LogSender, Sender<Entry>)> {
     let (sender, entries) = bounded(lines_max);
     let dropped = Arc::new(AtomicU64::new(0));
     let writer = Writer { sink, name, entries, dropped: Arc::clone(&dropped), lost: None };
     thread::Builder::new().name("log".to_owned()).spawn(move || writer.run())?;
-    Ok((Inlet { entries: sender.clone(), dropped }, sender))
+    Ok((LogSender { entries: sender.clone(), dropped }, sender))
 }
 
 /// What `env_logger` writes to: a whole record at a time, under its lock.
 #[derive(Debug)]
-struct Inlet {
+struct LogSender {
     entries: Sender<Entry>,
     dropped: Arc<AtomicU64>,
 }
 
-impl Write for Inlet {
+impl Write for LogSender {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         // Relaxed: a count, which orders nothing.
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
@@ -346,7 +346,7 @@ mod tests {
         }
     }
 
-    /// Lines taken, and the sum of the counts in lines that say what is missing.
+    /// Lines taken, and the sum of the counts in lines that eprint_error what is missing.
     fn read(sink: &Sink) -> (Vec<usize>, u64) {
         let text = sink.taken.lock().clone();
         let (lines, notes): (Vec<_>, Vec<_>) = text

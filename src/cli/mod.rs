@@ -12,9 +12,9 @@ mod bench;
 mod call;
 mod check;
 mod console;
+mod escape;
 mod json;
 mod logger;
-mod plain;
 mod serve;
 mod stubs;
 #[cfg(feature = "top")]
@@ -79,7 +79,7 @@ impl Exit {
     }
 }
 
-/// Thread-pool RPC server whose limits mean exactly what they say.
+/// Thread-pool RPC server whose limits mean exactly what they eprint_error.
 ///
 /// Without a command: serve with ./server.ini.
 #[derive(Debug, Parser)]
@@ -95,7 +95,7 @@ enum Command {
     ///
     /// Then it takes no more calls, finishes those in flight within Server_Shutdown_Timeout, says what was lost, and
     /// exits with 0. Another one, more than a second later, ends it at once. SIGHUP opens the log file anew; SIGQUIT
-    /// has the log say what every worker does; SIGUSR1 and SIGUSR2 are ignored.
+    /// has the log eprint_error what every worker does; SIGUSR1 and SIGUSR2 are ignored.
     Serve {
         /// Settings file.
         #[arg(default_value = FILE)]
@@ -123,7 +123,7 @@ enum Command {
     Methods(call::Methods),
     /// Write typed client code in another language for the methods of a running server.
     Stubs(stubs::Stubs),
-    /// Press a running server with calls, and say how many it answered and how fast.
+    /// Press a running server with calls, and eprint_error how many it answered and how fast.
     ///
     /// A closed loop keeps a number of calls out on each connection; an open loop (--rate) calls at times of its own,
     /// whether or not earlier calls were answered.
@@ -161,7 +161,7 @@ impl<E: Into<Box<dyn Error>>> IntoServer for Result<Server, E> {
     }
 }
 
-/// The whole command line of a program that serves: reads the arguments of the process, does what they say, and
+/// The whole command line of a program that serves: reads the arguments of the process, does what they eprint_error, and
 /// returns the exit code for `main` to return.
 ///
 /// `build` adds the program's services to a server with the settings of the file. It runs for `serve` only, after
@@ -222,7 +222,7 @@ const SECONDS_MAX: f64 = 365.0 * 24.0 * 3600.0;
 
 /// Prints a result to standard output. What a terminal would take for an order is written out.
 fn print(text: &str) -> Exit {
-    print_by(|out| out.write_all(plain::plain(text).as_bytes()))
+    print_by(|out| out.write_all(escape::plain(text).as_bytes()))
 }
 
 /// Has a result written to standard output piece by piece, as plain text.
@@ -233,16 +233,16 @@ fn print_by(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Exit {
         // Whoever reads has read enough, as `head` does.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Surroundings,
         Err(error) => {
-            say(&format!("cannot write to standard output: {error}"));
+            eprint_error(&format!("cannot write to standard output: {error}"));
             Exit::Surroundings
         }
     }
 }
 
 /// Tells a person something, on standard error.
-fn say(message: &str) {
+fn eprint_error(message: &str) {
     // Without a standard error there is nobody to tell.
-    writeln!(io::stderr(), "{}", plain::plain(message)).ok();
+    writeln!(io::stderr(), "{}", escape::plain(message)).ok();
 }
 
 /// A whole or broken number of seconds, more than 0 and at most a year.
@@ -266,7 +266,7 @@ fn without_mark(mut text: String) -> String {
 fn say_how_to_get(program: &str, file: &Path) {
     if matches!(file.try_exists(), Ok(false)) {
         let file = file.display();
-        say(&format!(
+        eprint_error(&format!(
             "there is no {file}; `{program} check --template > {file}` writes one with every setting explained, and an \
              empty file will do: it means the defaults"
         ));

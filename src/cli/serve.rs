@@ -9,11 +9,11 @@
 //! that a server that serves can also be stopped.
 
 use super::logger::Logger;
-use super::{Exit, IntoServer, say, say_how_to_get};
-use crate::config::{Config, ConfigErrors, Limit, advise, footprint, plural};
-use crate::insight::Insight;
+use super::{Exit, IntoServer, eprint_error, say_how_to_get};
+use crate::config::{Config, ConfigErrors, Limit, advise, plural, resource_check};
+use crate::monitor::Insight;
 use crate::server::{RunningServer, SERVER_NAME, Server, StartError, Stopped, machine};
-use crate::service::{ClientId, LogBound, cut_message};
+use crate::service::{ClientId, LogLimiter, cut_message};
 use crate::sync::unordered::AtomicBool;
 use crate::sync::{Arc, bounded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -75,14 +75,14 @@ pub(super) fn run<B: IntoServer>(program: &str, file: &Path, build: impl FnOnce(
         [SIGHUP, SIGUSR1, SIGUSR2].map(|signal| flag::register(signal, Arc::new(AtomicBool::default())));
     if let Some(error) = quiet.into_iter().find_map(Result::err) {
         let failure = Failure::Signals(error);
-        say(&failure.to_string());
+        eprint_error(&failure.to_string());
         return failure.exit();
     }
     let logger = match Logger::start(config.log_level.value, config.log_file.value.as_deref()) {
         Ok(logger) => logger,
         Err(error) => {
             let failure = Failure::Log(error);
-            say(&failure.to_string());
+            eprint_error(&failure.to_string());
             return failure.exit();
         }
     };
@@ -94,10 +94,12 @@ pub(super) fn run<B: IntoServer>(program: &str, file: &Path, build: impl FnOnce(
         if logger.is_to_file() {
             log::error!("{failure}");
         }
-        say(&failure.to_string());
+        eprint_error(&failure.to_string());
         if matches!(failure, Failure::Start(StartError::Threads { .. })) {
             // Which limit it was, as far as that can be known.
-            footprint::advise(&config, &machine::read()).iter().for_each(|warning| say(&warning.message));
+            resource_check::advise(&config, &machine::read())
+                .iter()
+                .for_each(|warning| eprint_error(&warning.message));
         }
         failure.exit()
     });
@@ -106,9 +108,9 @@ pub(super) fn run<B: IntoServer>(program: &str, file: &Path, build: impl FnOnce(
 }
 
 fn wrong_settings(program: &str, file: &Path, errors: &ConfigErrors) -> Exit {
-    say(&errors.to_string());
+    eprint_error(&errors.to_string());
     let count = u32::try_from(errors.iter().count()).unwrap_or(u32::MAX);
-    say(&format!("{}: nothing was started", plural(count, "error")));
+    eprint_error(&format!("{}: nothing was started", plural(count, "error")));
     say_how_to_get(program, file);
     Exit::Given
 }
@@ -132,7 +134,7 @@ fn serve(server: Server, config: &Config, logger: &Logger) -> Result<Exit, Failu
     let signal = signals.forever().find(ends);
     // The console asks once: no signal is a repetition of that.
     let first = signal.map(|_| Instant::now());
-    let timeout = running.insight().house().config().shutdown_timeout.value.as_secs();
+    let timeout = running.insight().control().config().shutdown_timeout.value.as_secs();
     let in_flight = plural(u32::try_from(running.in_flight()).unwrap_or(u32::MAX), "transaction");
     let asked_by = signal.map_or("the console asked", name);
     log::info!("{asked_by}: stopping; {in_flight} in flight, {timeout} s to finish");
@@ -234,7 +236,7 @@ fn name(signal: i32) -> &'static str {
 /// to standard error and would block there with it. Handlers panic as often as clients make them, so this is bounded
 /// too, for all together: who it was is not known here.
 fn log_panics() {
-    let (bound, all) = (LogBound::default(), ClientId::of(Ipv4Addr::UNSPECIFIED.into()));
+    let (bound, all) = (LogLimiter::default(), ClientId::of(Ipv4Addr::UNSPECIFIED.into()));
     panic::set_hook(Box::new(move |info| {
         let now = Instant::now();
         if let Some(left_out) = bound.news(now, false) {

@@ -9,15 +9,15 @@ pub const PORT: u16 = 1352;
 
 /// Where to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Target {
+pub(super) struct ServerAddress {
     /// Name or address, without brackets; of a link-local address with its zone.
     pub(super) host: String,
     pub(super) port: u16,
 }
 
-impl Target {
+impl ServerAddress {
     /// `host`, `host:port`, `[IPv6]`, `[IPv6]:port`, or an IPv6 address alone.
-    pub(super) fn parse(text: &str) -> Result<Target, &'static str> {
+    pub(super) fn parse(text: &str) -> Result<ServerAddress, &'static str> {
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
                 let (host, after) = rest.split_once(']').ok_or("the bracket is not closed")?;
@@ -51,7 +51,7 @@ impl Target {
             Some(Ok(0)) | Some(Err(_)) => return Err("a port is a number from 1 to 65535"),
             Some(Ok(port)) => port,
         };
-        Ok(Target { host: host.to_owned(), port })
+        Ok(ServerAddress { host: host.to_owned(), port })
     }
 
     /// The zone of a link-local address, by name or number.
@@ -76,9 +76,9 @@ fn ipv6(text: &str) -> Option<Result<(), &'static str>> {
     })
 }
 
-impl std::fmt::Display for Target {
+impl std::fmt::Display for ServerAddress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Target { host, port } = self;
+        let ServerAddress { host, port } = self;
         if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
     }
 }
@@ -103,9 +103,13 @@ mod tests {
             ("[fe80::1%eth0.7]:9", "fe80::1%eth0.7", 9),
             ("[fe80::1%2]:9", "fe80::1%2", 9),
         ] {
-            assert_eq!(Target::parse(text), Ok(Target { host: host.to_owned(), port }), "{text}");
+            assert_eq!(
+                ServerAddress::parse(text),
+                Ok(ServerAddress { host: host.to_owned(), port }),
+                "{text}"
+            );
         }
-        assert_eq!(Target::parse("[fe80::1%eth0]:9").unwrap().zone(), Some("eth0"));
+        assert_eq!(ServerAddress::parse("[fe80::1%eth0]:9").unwrap().zone(), Some("eth0"));
     }
 
     #[test]
@@ -113,24 +117,24 @@ mod tests {
         for text in
             ["", ":1", "host:", "host:0", "host:65536", "host:x", "a b", "a/b", "[::1", "[::1]x", "[host]:1"]
         {
-            assert!(Target::parse(text).is_err(), "{text}");
+            assert!(ServerAddress::parse(text).is_err(), "{text}");
         }
-        assert_eq!(Target::parse("::1:99:x"), Err("an IPv6 address with a port needs brackets"));
+        assert_eq!(ServerAddress::parse("::1:99:x"), Err("an IPv6 address with a port needs brackets"));
         for text in ["fe80::1%", "[fe80::1%]:1", "[fe80::1%a b]", "fe80::1%a%b", "[fe80::1%/]:1"] {
-            assert!(Target::parse(text).unwrap_err().contains("name or the number"), "{text}");
+            assert!(ServerAddress::parse(text).unwrap_err().contains("name or the number"), "{text}");
         }
         for text in ["::1%lo", "[2001:db8::1%eth0]:1"] {
-            assert!(Target::parse(text).unwrap_err().contains("link-local"), "{text}");
+            assert!(ServerAddress::parse(text).unwrap_err().contains("link-local"), "{text}");
         }
         for text in ["127.0.0.1%lo", "host%eth0", "host%eth0:1", "[host%eth0]"] {
-            assert!(Target::parse(text).is_err(), "{text}");
+            assert!(ServerAddress::parse(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn a_target_is_shown_as_it_is_written() {
         for text in ["host:1", "[::1]:99", "[fe80::1%eth0]:99"] {
-            assert_eq!(Target::parse(text).unwrap().to_string(), text);
+            assert_eq!(ServerAddress::parse(text).unwrap().to_string(), text);
         }
     }
 }

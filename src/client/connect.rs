@@ -3,15 +3,15 @@
 //! Knows sockets until they are greeted; knows no calls. Invariant: nothing of a call has been sent by the time an
 //! attempt fails, and every error of one says so ([`ClientError::never_started`]).
 
-use super::address::Target;
-use super::connection::{Link, WRITE_SLICE};
+use super::address::ServerAddress;
+use super::connection::{ClientConnection, WRITE_SLICE};
+use super::dns_lookup::{self, Lookups};
 use super::error::ClientError;
-use super::exchange::{self, Event, Exchange};
-use super::lookup::{self, Lookups};
 use super::{ADDRESSES_MAX, ClientOptions};
-use crate::net::{Silence, refuse_own_end};
+use crate::proto::client::{self, ClientProtocol, Event};
 use crate::service::{Fault, Status};
 use crate::sync::Arc;
+use crate::tcp::{Silence, refuse_own_end};
 use crate::wire::WireError;
 use crate::wire::body::Welcome;
 use std::io::{self, ErrorKind, Read, Write};
@@ -27,7 +27,7 @@ const QUOTED_BYTES_MAX: usize = 80;
 #[derive(Debug)]
 pub(super) struct Connector {
     /// In the order in which they are tried; never empty.
-    targets: Vec<Target>,
+    targets: Vec<ServerAddress>,
     options: ClientOptions,
     lookups: Arc<Lookups>,
 }
@@ -43,14 +43,14 @@ impl Connector {
             return Err(ClientError::InvalidOption("a client has 1 to 64 addresses"));
         }
         let targets = addresses.iter().map(|address| parse(address.as_ref()));
-        Ok(Connector { targets: targets.collect::<Result<_, _>>()?, options, lookups: lookup::shared() })
+        Ok(Connector { targets: targets.collect::<Result<_, _>>()?, options, lookups: dns_lookup::shared() })
     }
 
     /// One attempt, addresses and greeting together: of the first target that takes us.
     ///
     /// # Errors
     /// Why there is no connection; [`ClientError::DeadlineExceeded`] when `deadline` was the limit.
-    pub(super) fn connect(&self, deadline: Option<Instant>) -> Result<Link, ClientError> {
+    pub(super) fn connect(&self, deadline: Option<Instant>) -> Result<ClientConnection, ClientError> {
         let patience = Instant::now().checked_add(self.options.connect_timeout);
         let limit = patience.into_iter().chain(deadline).min();
         self.try_all(limit).map_err(|error| match error {
@@ -65,7 +65,7 @@ impl Connector {
     }
 
     /// The time left is shared among the targets still to be tried.
-    fn try_all(&self, limit: Option<Instant>) -> Result<Link, ClientError> {
+    fn try_all(&self, limit: Option<Instant>) -> Result<ClientConnection, ClientError> {
         let mut others = self.targets.len() as u32;
         let (last, before) = self.targets.split_last().expect("`new` lets no empty list in");
         for target in before {
@@ -82,29 +82,38 @@ impl Connector {
         self.try_one(last, limit)
     }
 
-    fn try_one(&self, target: &Target, limit: Option<Instant>) -> Result<Link, ClientError> {
+    fn try_one(
+        &self,
+        target: &ServerAddress,
+        limit: Option<Instant>,
+    ) -> Result<ClientConnection, ClientError> {
         let open = self.lookups.addresses(target, limit).and_then(|addresses| open(&addresses, limit));
         let stream = open.map_err(|error| target.failed(&error))?;
         self.greet(target, stream, limit)
     }
 
-    fn greet(&self, target: &Target, stream: TcpStream, limit: Option<Instant>) -> Result<Link, ClientError> {
-        let mut exchange = Exchange::new(self.options.reply_bytes_max);
+    fn greet(
+        &self,
+        target: &ServerAddress,
+        stream: TcpStream,
+        limit: Option<Instant>,
+    ) -> Result<ClientConnection, ClientError> {
+        let mut exchange = ClientProtocol::new(self.options.reply_bytes_max);
         let welcome = self.welcome(target, &stream, &mut exchange, limit)?;
         prepare(&stream, self.options.keepalive).map_err(|error| target.failed(&error))?;
         log::debug!("connected to {target} ({})", welcome.server);
-        Link::new(stream, welcome, exchange, self.options.reply_bytes_max)
+        ClientConnection::new(stream, welcome, exchange, self.options.reply_bytes_max)
     }
 
     /// Says hello and waits for the answer.
     fn welcome(
         &self,
-        target: &Target,
+        target: &ServerAddress,
         mut stream: &TcpStream,
-        exchange: &mut Exchange,
+        exchange: &mut ClientProtocol,
         limit: Option<Instant>,
     ) -> Result<Welcome, ClientError> {
-        let hello = exchange::greeting(&self.options.name);
+        let hello = client::greeting(&self.options.name);
         // A server that refuses has perhaps closed by now, and yet said why.
         let unsent = stream.set_nodelay(true).and_then(|()| stream.write_all(&hello)).err();
         loop {
@@ -132,12 +141,12 @@ impl Connector {
 #[cfg(feature = "cli")]
 pub(crate) fn addresses(text: &str) -> Result<Vec<SocketAddr>, ClientError> {
     let target = parse(text)?;
-    lookup::shared().addresses(&target, None).map_err(|error| target.failed(&error))
+    dns_lookup::shared().addresses(&target, None).map_err(|error| target.failed(&error))
 }
 
-fn parse(address: &str) -> Result<Target, ClientError> {
+fn parse(address: &str) -> Result<ServerAddress, ClientError> {
     let invalid = |reason| ClientError::InvalidAddress { address: address.to_owned(), reason };
-    Target::parse(address).map_err(invalid)
+    ServerAddress::parse(address).map_err(invalid)
 }
 
 /// What holds for a connection once it is greeted.
@@ -217,7 +226,7 @@ fn quoted(said: &[u8]) -> String {
     format!("\"{}{}\"", cut.escape_ascii(), if cut.len() < line.len() { "..." } else { "" })
 }
 
-impl Target {
+impl ServerAddress {
     fn failed(&self, error: &io::Error) -> ClientError {
         ClientError::Connect { address: self.to_string(), kind: error.kind(), message: error.to_string() }
     }
@@ -269,7 +278,7 @@ mod tests {
 
     #[test]
     fn a_goaway_of_any_status_says_that_nothing_was_started() {
-        let target = Target::parse("host").unwrap();
+        let target = ServerAddress::parse("host").unwrap();
         for status in (0..100).chain([999, u16::MAX]) {
             let fault = Fault { code: 1, retry_after_ms: 2, message: "why".to_owned() };
             let error = target.refused(status, fault);

@@ -9,20 +9,20 @@
 //!
 //! Invariants: a call is in `calls` from before its first byte is written until its slot is filled or it is
 //! forgotten. Registering and ending happen under one lock, so no call is registered on a connection that has
-//! ended. That lock is never held over I/O, nor while a slot is filled or a waker called. [`Link`] is what its
+//! ended. That lock is never held over I/O, nor while a slot is filled or a waker called. [`ClientConnection`] is what its
 //! users hold; the threads hold only [`Core`], so the last user's drop closes the socket, which ends them.
 
 mod cancel;
 pub use cancel::Canceller;
 
 use super::error::ClientError;
-use super::exchange::{self, Answer, Event, Exchange};
-use super::pending::Slot;
-use super::schemas::Entry;
+use super::pending::CallSlot;
+use super::schema_check::CheckState;
 use super::threads::spawn;
+use crate::proto::client::{self, Answer, ClientProtocol, Event};
 use crate::service::{Status, blocking};
 use crate::sync::{Arc, AtomicU32, Condvar, Mutex, Ordering};
-use crate::wire::Kind;
+use crate::wire::FrameKind;
 use crate::wire::body::{MethodEntry, Welcome};
 use crate::wire::limits::BODY_BYTES_MAX;
 use std::collections::HashMap;
@@ -45,7 +45,7 @@ const THREAD: &str = "boneyard-client";
 
 /// A connection as its users hold it.
 #[derive(Debug)]
-pub(super) struct Link(Arc<Core>);
+pub(super) struct ClientConnection(Arc<Core>);
 
 /// Why a call was not sent on this connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub(super) enum NotSent {
 #[derive(Debug)]
 struct Core {
     stream: TcpStream,
-    methods: HashMap<String, Entry>,
+    methods: HashMap<String, CheckState>,
     call_bytes_max: usize,
     answer_bytes_max: usize,
     /// The state's `life`, to be read without the lock.
@@ -84,7 +84,7 @@ struct State {
     /// A Ping is out since then, and nothing has been heard.
     silent_since: Option<Instant>,
     /// What the server's GoAway said.
-    farewell: Option<String>,
+    lingering_close: Option<String>,
     /// Have handlers called here?
     nested: bool,
 }
@@ -102,12 +102,12 @@ enum Life {
 /// A call that is out.
 #[derive(Debug)]
 struct Out {
-    slot: Arc<Slot>,
+    slot: Arc<CallSlot>,
     /// Value of `appended` when the frame's last byte was there.
     last_byte: u64,
 }
 
-impl Link {
+impl ClientConnection {
     /// A connection after its greeting. `exchange` may hold bytes that came after the Welcome.
     ///
     /// # Errors
@@ -115,10 +115,10 @@ impl Link {
     pub(super) fn new(
         stream: TcpStream,
         welcome: Welcome,
-        exchange: Exchange,
+        exchange: ClientProtocol,
         answer_bytes_max: usize,
-    ) -> Result<Link, ClientError> {
-        let known = |entry: MethodEntry| (entry.name, Entry::new(entry.number, entry.fingerprint));
+    ) -> Result<ClientConnection, ClientError> {
+        let known = |entry: MethodEntry| (entry.name, CheckState::new(entry.number, entry.fingerprint));
         let methods = welcome.methods.into_iter().map(known).collect();
         let state = State {
             life: Life::Open,
@@ -128,7 +128,7 @@ impl Link {
             appended: 0,
             taken: 0,
             silent_since: None,
-            farewell: None,
+            lingering_close: None,
             nested: false,
         };
         let core = Arc::new(Core {
@@ -142,10 +142,10 @@ impl Link {
         });
         let reader = Arc::clone(&core);
         spawn(THREAD, move || reader.read(exchange))?;
-        Ok(Link(core))
+        Ok(ClientConnection(core))
     }
 
-    /// Does it seem to take calls? [`Link::send`] knows.
+    /// Does it seem to take calls? [`ClientConnection::send`] knows.
     pub(super) fn is_open(&self) -> bool {
         // Relaxed: a hint; the state behind the lock decides.
         self.0.life.load(Ordering::Relaxed) == Life::Open as u32
@@ -157,7 +157,7 @@ impl Link {
     }
 
     /// A method of the server.
-    pub(super) fn entry(&self, name: &str) -> Option<&Entry> {
+    pub(super) fn entry(&self, name: &str) -> Option<&CheckState> {
         self.0.methods.get(name)
     }
 
@@ -187,7 +187,7 @@ impl Link {
         &self,
         (call, session, nested): (u64, u32, bool),
         mut frame: Vec<u8>,
-        slot: &Arc<Slot>,
+        slot: &Arc<CallSlot>,
         deadline: Option<Instant>,
         patience: Option<Instant>,
     ) -> Result<(), NotSent> {
@@ -202,7 +202,7 @@ impl Link {
             return Err(NotSent::Closed);
         }
         state.nested |= nested;
-        exchange::stamp_call(&mut frame, call, session, deadline.map_or(0, ms_left));
+        client::stamp_call(&mut frame, call, session, deadline.map_or(0, ms_left));
         let last_byte = state.append(frame);
         state.calls.insert(call, Out { slot: Arc::clone(slot), last_byte });
         let chunk = state.begin_write();
@@ -212,7 +212,7 @@ impl Link {
     }
 }
 
-impl Drop for Link {
+impl Drop for ClientConnection {
     fn drop(&mut self) {
         self.0.shut();
     }
@@ -243,7 +243,7 @@ impl Core {
     fn doubt(&self, state: &mut State) {
         match state.silent_since {
             None => {
-                state.append(exchange::signal(Kind::Ping, 0).to_vec());
+                state.append(client::signal(FrameKind::Ping, 0).to_vec());
                 state.silent_since = Some(Instant::now());
             }
             Some(since) if since.elapsed() >= SILENCE => self.retire(state, Life::Retired),
@@ -337,14 +337,14 @@ impl Core {
     }
 
     /// The reader thread.
-    fn read(&self, exchange: Exchange) {
+    fn read(&self, exchange: ClientProtocol) {
         // A panic here would be a defect of this crate; even then nobody may be left waiting.
         let end = catch_unwind(AssertUnwindSafe(|| self.read_all(exchange)));
         self.end(end.unwrap_or_else(|_| disconnected("the client's reader panicked".to_owned())));
     }
 
     /// Reads until the connection is of no more use, and says why.
-    fn read_all(&self, mut exchange: Exchange) -> ClientError {
+    fn read_all(&self, mut exchange: ClientProtocol) -> ClientError {
         let mut events = Vec::new();
         loop {
             let broken = loop {
@@ -359,7 +359,7 @@ impl Core {
                 return error.into();
             }
             match (&self.stream).read(exchange.space()) {
-                Ok(0) => return disconnected(self.farewell()),
+                Ok(0) => return disconnected(self.lingering_close()),
                 Ok(bytes) => exchange.filled(bytes),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return disconnected(error.to_string()),
@@ -368,8 +368,8 @@ impl Core {
     }
 
     /// Why the server closed the connection, in its own words if it used any.
-    fn farewell(&self) -> String {
-        let said = self.state.lock().farewell.take();
+    fn lingering_close(&self) -> String {
+        let said = self.state.lock().lingering_close.take();
         said.unwrap_or_else(|| "the server closed the connection".to_owned())
     }
 
@@ -386,7 +386,8 @@ impl Core {
                     (call, Err(ClientError::ReplyTooLarge { bytes, limit }))
                 }
                 Event::GoAway { status, fault } => {
-                    state.farewell = Some(format!("the server said goodbye: {status}: {}", fault.message));
+                    state.lingering_close =
+                        Some(format!("the server said goodbye: {status}: {}", fault.message));
                     // Told so again, it is no longer of use to handlers either.
                     let stays = state.life == Life::Open && state.nested && status == Status::Draining.code();
                     self.retire(&mut state, if stays { Life::Draining } else { Life::Retired });
@@ -469,7 +470,7 @@ impl State {
 }
 
 /// All slots first, all wakers then: a waker is foreign code.
-fn fill(filled: Vec<(Arc<Slot>, Result<Answer, ClientError>)>) {
+fn fill(filled: Vec<(Arc<CallSlot>, Result<Answer, ClientError>)>) {
     let wakers: Vec<_> = filled.into_iter().filter_map(|(slot, outcome)| slot.fill(outcome)).collect();
     for waker in wakers {
         if catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {

@@ -8,12 +8,12 @@
 //! their server share the waits between attempts, too.
 
 use super::ClientOptions;
-use super::attempts::{GoOn, SLICE};
 use super::connect::Connector;
-use super::connection::Link;
+use super::connection::ClientConnection;
 use super::error::ClientError;
-use super::manners::{RETRY_AFTER_MAX, is_lasting, pause};
-use crate::service::{blocking, host};
+use super::retry::call::{GoOn, SLICE};
+use super::retry::{RETRY_AFTER_MAX, is_lasting, pause};
+use crate::service::{blocking, worker_hooks};
 use crate::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,7 @@ pub(super) struct Dialer {
 
 #[derive(Debug, Default)]
 struct Line {
-    link: Option<Arc<Link>>,
+    link: Option<Arc<ClientConnection>>,
     dialing: bool,
     /// How many attempts there were.
     attempts: u64,
@@ -44,12 +44,12 @@ struct Line {
 }
 
 impl Line {
-    fn open(&self) -> Option<&Arc<Link>> {
+    fn open(&self) -> Option<&Arc<ClientConnection>> {
         self.link.as_ref().filter(|link| link.is_open())
     }
 
     /// An attempt begins. Returns the connection that it replaces, for the caller to drop without the lock.
-    fn begin(&mut self) -> Option<Arc<Link>> {
+    fn begin(&mut self) -> Option<Arc<ClientConnection>> {
         (self.dialing, self.failed) = (true, None);
         self.attempts += 1;
         self.link.take_if(|link| !link.is_draining())
@@ -75,7 +75,7 @@ impl Dialer {
     }
 
     /// The connection in use, if it seems to take calls.
-    pub(super) fn in_use(&self) -> Option<Arc<Link>> {
+    pub(super) fn in_use(&self) -> Option<Arc<ClientConnection>> {
         self.line.lock().link.clone().filter(|link| link.is_open())
     }
 
@@ -83,7 +83,7 @@ impl Dialer {
     ///
     /// # Errors
     /// There is none to be had, or not by `deadline`.
-    pub(super) fn link(&self, deadline: Option<Instant>) -> Result<Arc<Link>, ClientError> {
+    pub(super) fn link(&self, deadline: Option<Instant>) -> Result<Arc<ClientConnection>, ClientError> {
         let in_use = self.line.lock().open().map(Arc::clone);
         in_use.map_or_else(|| blocking(|| self.await_link(deadline)), Ok)
     }
@@ -93,14 +93,17 @@ impl Dialer {
     ///
     /// # Errors
     /// As there.
-    pub(super) fn link_for_call(&self, deadline: Option<Instant>) -> Result<Arc<Link>, ClientError> {
+    pub(super) fn link_for_call(
+        &self,
+        deadline: Option<Instant>,
+    ) -> Result<Arc<ClientConnection>, ClientError> {
         self.link(deadline).or_else(|error| {
             let draining = || self.line.lock().link.clone().filter(|link| link.is_draining());
-            host::is_here().then(draining).flatten().ok_or(error)
+            worker_hooks::is_here().then(draining).flatten().ok_or(error)
         })
     }
 
-    fn await_link(&self, deadline: Option<Instant>) -> Result<Arc<Link>, ClientError> {
+    fn await_link(&self, deadline: Option<Instant>) -> Result<Arc<ClientConnection>, ClientError> {
         let mut line = self.line.lock();
         loop {
             if line.dialing {
@@ -131,7 +134,7 @@ impl Dialer {
     }
 
     /// What [`Line::begin`] has begun.
-    fn attempt(&self, deadline: Option<Instant>) -> Result<Arc<Link>, ClientError> {
+    fn attempt(&self, deadline: Option<Instant>) -> Result<Arc<ClientConnection>, ClientError> {
         let mut attempt = Attempt { dialer: self, result: None };
         let result = self.connector.connect(deadline).map(Arc::new);
         attempt.result = Some(result.clone());
@@ -200,7 +203,7 @@ pub(super) fn passes(error: &ClientError) -> bool {
 /// Ends an attempt whatever happens to it, so that nobody waits for it for ever.
 struct Attempt<'a> {
     dialer: &'a Dialer,
-    result: Option<Result<Arc<Link>, ClientError>>,
+    result: Option<Result<Arc<ClientConnection>, ClientError>>,
 }
 
 impl Drop for Attempt<'_> {

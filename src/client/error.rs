@@ -6,7 +6,7 @@
 //! Invariant: [`ClientError::never_started`] is true only where it is certain that no handler saw the call, so that
 //! it may be made again without doing a thing twice. In doubt it is false.
 
-use crate::service::nearest::suggestion;
+use crate::service::suggest::suggestion;
 use crate::service::{Fault, Status};
 use crate::wire::WireError;
 use std::io;
@@ -29,9 +29,9 @@ pub enum Blame {
     Overload,
 }
 
-/// Which end of the connection noticed.
+/// Which end of the connection detected_by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Side {
+pub enum DeadlineSource {
     /// This client.
     Client,
     /// The server.
@@ -121,11 +121,11 @@ pub enum ClientError {
         reason: String,
     },
     /// The deadline passed.
-    #[error("deadline exceeded, noticed by the {}; the call {}", side_word(*noticed),
+    #[error("deadline exceeded, noticed by the {}; the call {}", side_word(*detected_by),
         if *may_have_run { "may have run" } else { "was not started" })]
     DeadlineExceeded {
         /// The server notices before it starts a call, the client at any time.
-        noticed: Side,
+        detected_by: DeadlineSource,
         /// False when the call was not sent, or the server says that it was not started.
         may_have_run: bool,
     },
@@ -328,7 +328,7 @@ impl ClientError {
             | Status::SessionClosed
             | Status::BuffersFull => ClientError::Unavailable { status, message, retry_after },
             Status::DeadlineExceeded => {
-                ClientError::DeadlineExceeded { noticed: Side::Server, may_have_run: false }
+                ClientError::DeadlineExceeded { detected_by: DeadlineSource::Server, may_have_run: false }
             }
             Status::Cancelled => ClientError::Cancelled,
             Status::Panicked => ClientError::Panicked(message),
@@ -338,7 +338,7 @@ impl ClientError {
 
     /// This client's own clock ran out.
     pub(super) fn late(may_have_run: bool) -> ClientError {
-        ClientError::DeadlineExceeded { noticed: Side::Client, may_have_run }
+        ClientError::DeadlineExceeded { detected_by: DeadlineSource::Client, may_have_run }
     }
 }
 
@@ -346,10 +346,10 @@ fn retry(after: Option<Duration>) -> String {
     after.map_or(String::new(), |after| format!("; try again in {} ms", after.as_millis()))
 }
 
-fn side_word(side: Side) -> &'static str {
+fn side_word(side: DeadlineSource) -> &'static str {
     match side {
-        Side::Client => "client",
-        Side::Server => "server",
+        DeadlineSource::Client => "client",
+        DeadlineSource::Server => "server",
     }
 }
 

@@ -16,7 +16,7 @@
 //!
 //! The way of a call: [`Client`] encodes the arguments and finds the connection (`dial`, `connect`, `lookup`), the
 //! connection writes the frame and its reader thread finds the answer's slot (`connection`), the caller decodes it
-//! (`pending`). A blocking call goes that way as often (`attempts`) as is decent (`manners`). Threads: one reader a
+//! (`pending`). A blocking call goes that way as often (`attempts`) as is decent (`retry`). Threads: one reader a
 //! connection; one timer a client, once a future needs it; one helper while a socket takes no more bytes; one for each
 //! name while it is looked up. They end by themselves ([`settle`]).
 //!
@@ -24,44 +24,42 @@
 //! client, whatever the connection; a method's number is looked up anew on each connection.
 
 mod address;
-mod attempts;
-mod bytes;
 mod connect;
 mod connection;
 mod dial;
+mod dns_lookup;
 mod error;
-pub mod exchange;
-mod foreign;
-mod lookup;
-mod manners;
+mod ffi;
 mod options;
 mod pending;
-mod schemas;
+mod raw;
+mod retry;
+mod schema_check;
 mod session;
 mod threads;
 mod timer;
 
 pub use address::PORT;
-pub use bytes::BytesMethod;
 #[cfg(feature = "cli")]
 pub(crate) use connect::addresses;
 pub use connection::Canceller;
-pub use error::{Blame, ClientError, Side};
-pub use foreign::{Tried, Unsent};
+pub use error::{Blame, ClientError, DeadlineSource};
+pub use ffi::{TrySend, UnsentCall};
 pub use options::{ClientOptions, DEADLINE, KEEPALIVE, KEEPALIVE_MAX, NAME_BYTES_MAX, RETRIES};
 pub use pending::{Pending, Reply, Times};
+pub use raw::RawMethod;
 pub use session::Session;
 pub use threads::settle;
 
-use crate::service::nearest::nearest;
-use crate::service::{Method, host};
+use crate::service::suggest::nearest;
+use crate::service::{Method, worker_hooks};
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::wire::{Codec, WireError, json};
-use attempts::Call;
-use connection::{Link, NotSent};
+use connection::{ClientConnection, NotSent};
 use dial::Dialer;
-use manners::Manners;
-use pending::Slot;
+use pending::CallSlot;
+use retry::RetryPolicy;
+use retry::call::Call;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use session::Attached;
@@ -109,7 +107,7 @@ pub struct Client {
 struct Shared {
     dialer: Dialer,
     timer: Timer,
-    manners: Manners,
+    retry: RetryPolicy,
     last_call: AtomicU64,
 }
 
@@ -151,9 +149,9 @@ impl Client {
         options: ClientOptions,
     ) -> Result<Client, ClientError> {
         options.check()?;
-        let (deadline, manners) = (options.deadline, Manners::new(&options));
+        let (deadline, retry) = (options.deadline, RetryPolicy::new(&options));
         let dialer = Dialer::new(addresses, options)?;
-        let shared = Shared { dialer, timer: Timer::default(), manners, last_call: AtomicU64::new(0) };
+        let shared = Shared { dialer, timer: Timer::default(), retry, last_call: AtomicU64::new(0) };
         Ok(Client { shared: Arc::new(shared), deadline, session: None })
     }
 
@@ -265,7 +263,7 @@ impl Client {
             // A deadline beyond the clock's end is none. A handler's call is waited for no longer than the handler.
             deadline => {
                 let own = deadline.and_then(|deadline| Instant::now().checked_add(deadline));
-                Ok(own.into_iter().chain(host::deadline()).min())
+                Ok(own.into_iter().chain(worker_hooks::deadline()).min())
             }
         }
     }
@@ -276,7 +274,7 @@ impl Client {
         method: Method<Request, Response>,
         write: &'a Write<'a>,
     ) -> Result<Call<'a, Response>, ClientError> {
-        self.shared.manners.begin();
+        self.shared.retry.begin();
         Ok(Call {
             method: method.name(),
             idempotent: method.is_idempotent(),
@@ -291,13 +289,13 @@ impl Client {
 
     /// A call in JSON begins.
     fn json<'a>(&self, method: &'a str, write: &'a Write<'a>) -> Result<Call<'a, String>, ClientError> {
-        self.shared.manners.begin();
+        self.shared.retry.begin();
         Ok(json_call(method, write, self.due()?))
     }
 
     /// Sends a call, once, on the connection in use or a new one.
     fn send<Response>(&self, call: &Call<'_, Response>) -> Result<Pending<Response>, ClientError> {
-        self.shared.manners.admit()?;
+        self.shared.retry.admit()?;
         self.send_admitted(call)
     }
 
@@ -317,7 +315,7 @@ impl Client {
     /// Sends a call on this connection; `None` when that takes no calls any more. Waits for room until `patience` ends.
     fn send_on<Response>(
         &self,
-        link: &Arc<Link>,
+        link: &Arc<ClientConnection>,
         call: &Call<'_, Response>,
         patience: Option<Instant>,
     ) -> Result<Option<Pending<Response>>, ClientError> {
@@ -333,13 +331,13 @@ impl Client {
                 None => return Ok(None),
             },
         };
-        let origin = host::origin();
+        let origin = worker_hooks::origin();
         let chain = origin.as_ref().map(|origin| &origin.chain);
-        let frame = exchange::call(method, call.codec, chain, link.call_bytes_max(), call.write)
+        let frame = crate::proto::client::call(method, call.codec, chain, link.call_bytes_max(), call.write)
             .map_err(unsendable)?;
         let number = self.shared.next_call();
         let (nested, open) = (origin.is_some(), origin.as_ref().map(|origin| origin.open.id));
-        let slot = Arc::new(Slot::of(origin.map(|origin| origin.open)));
+        let slot = Arc::new(CallSlot::of(origin.map(|origin| origin.open)));
         match link.send((number, session, nested), frame, &slot, call.deadline, patience) {
             Ok(()) => {
                 let parts = (Arc::clone(&self.shared), Arc::clone(link), slot);
@@ -357,7 +355,7 @@ fn json_call<'a>(method: &'a str, write: &'a Write<'a>, deadline: Option<Instant
     Call { method, idempotent, describe, codec, write, decode, deadline, unconnected }
 }
 
-fn unknown(method: &str, link: &Link) -> ClientError {
+fn unknown(method: &str, link: &ClientConnection) -> ClientError {
     let nearest = nearest(method, link.methods()).map(str::to_owned);
     ClientError::UnknownMethod { name: method.to_owned(), nearest }
 }

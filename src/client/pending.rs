@@ -7,11 +7,11 @@
 //! handler's call has its link until then, or until its outcome is there.
 
 use super::Shared;
-use super::connection::{Canceller, Link};
+use super::connection::{Canceller, ClientConnection};
 use super::error::ClientError;
-use super::exchange::Answer;
+use crate::proto::client::Answer;
 use crate::service::Status;
-use crate::service::host::{OpenLink, awaiting};
+use crate::service::worker_hooks::{OutgoingCall, awaiting};
 use crate::sync::{Arc, Condvar, Mutex};
 use crate::wire::{Codec, LinkId, ReplyPrelude, WireError};
 use std::pin::Pin;
@@ -50,8 +50,8 @@ pub(super) type Decode<Response> = fn(Codec, &[u8]) -> Result<Response, WireErro
 #[must_use = "a call that nobody waits for is cancelled at once"]
 pub struct Pending<Response> {
     shared: Arc<Shared>,
-    link: Arc<Link>,
-    slot: Arc<Slot>,
+    link: Arc<ClientConnection>,
+    slot: Arc<CallSlot>,
     call: u64,
     method: u16,
     /// Its link, if a handler made it.
@@ -66,7 +66,7 @@ pub struct Pending<Response> {
 
 impl<Response> Pending<Response> {
     pub(super) fn new(
-        (shared, link, slot): (Arc<Shared>, Arc<Link>, Arc<Slot>),
+        (shared, link, slot): (Arc<Shared>, Arc<ClientConnection>, Arc<CallSlot>),
         (call, method): (u64, u16),
         open: Option<LinkId>,
         deadline: Option<Instant>,
@@ -76,7 +76,7 @@ impl<Response> Pending<Response> {
     }
 
     /// The connection it was sent on.
-    pub(super) fn link(&self) -> &Arc<Link> {
+    pub(super) fn link(&self) -> &Arc<ClientConnection> {
         &self.link
     }
 
@@ -136,7 +136,7 @@ impl<Response> Pending<Response> {
     fn finish(&mut self, outcome: Result<Answer, ClientError>) -> Result<Reply<Response>, ClientError> {
         self.done = true;
         let result = self.read(outcome?);
-        self.shared.manners.heard(&result);
+        self.shared.retry.heard(&result);
         result
     }
 
@@ -245,7 +245,7 @@ impl From<ReplyPrelude> for Times {
 
 /// Where the reader thread puts a call's outcome.
 #[derive(Debug, Default)]
-pub(super) struct Slot {
+pub(super) struct CallSlot {
     cell: Mutex<Cell>,
     arrived: Condvar,
 }
@@ -255,13 +255,13 @@ struct Cell {
     outcome: Option<Result<Answer, ClientError>>,
     waker: Option<Waker>,
     /// Of a call that a handler makes, until its outcome is there or it is given up.
-    open: Option<OpenLink>,
+    open: Option<OutgoingCall>,
 }
 
-impl Slot {
+impl CallSlot {
     /// Of a call with this link.
-    pub(super) fn of(open: Option<OpenLink>) -> Slot {
-        Slot { cell: Mutex::new(Cell { open, ..Cell::default() }), arrived: Condvar::new() }
+    pub(super) fn of(open: Option<OutgoingCall>) -> CallSlot {
+        CallSlot { cell: Mutex::new(Cell { open, ..Cell::default() }), arrived: Condvar::new() }
     }
 
     /// What comes back over the call's link is like any other call from now on.

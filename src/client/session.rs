@@ -6,11 +6,12 @@
 //!
 //! Invariant: no lock is held over I/O.
 
-use super::attempts::{Call, before_the_call};
-use super::connection::Link;
+use super::connection::ClientConnection;
 use super::error::ClientError;
-use super::pending::Slot;
-use super::{Client, Shared, exchange};
+use super::pending::CallSlot;
+use super::retry::call::{Call, before_the_call};
+use super::{Client, Shared};
+use crate::proto::client;
 use crate::service::Method;
 use crate::service::session::{ATTACH, CLOSE, OPEN, SessionTicket};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, Weak};
@@ -55,7 +56,7 @@ pub(super) struct Attached {
     shared: Arc<Shared>,
     ticket: SessionTicket,
     /// The connection that carries it, and its number there.
-    place: Mutex<(Weak<Link>, u32)>,
+    place: Mutex<(Weak<ClientConnection>, u32)>,
     /// Closed, or to be left open.
     done: AtomicBool,
 }
@@ -85,7 +86,7 @@ impl Client {
         &self,
         method: Method<Request, Response>,
         request: &Request,
-    ) -> Result<(Response, Arc<Link>), ClientError> {
+    ) -> Result<(Response, Arc<ClientConnection>), ClientError> {
         let write = |out: &mut Vec<u8>| Codec::Bincode.encode(request, out);
         let call = self.typed(method, &write)?;
         self.make_by(&call, &mut || true, |_| {
@@ -100,7 +101,7 @@ impl Client {
         Client { session: None, ..self.clone() }
     }
 
-    fn within(&self, ticket: SessionTicket, link: &Arc<Link>, number: u32) -> Session {
+    fn within(&self, ticket: SessionTicket, link: &Arc<ClientConnection>, number: u32) -> Session {
         let (shared, place) = (Arc::clone(&self.shared), Mutex::new((Arc::downgrade(link), number)));
         let attached = Arc::new(Attached { shared, ticket, place, done: AtomicBool::new(false) });
         let client = Client { session: Some(Arc::clone(&attached)), ..self.clone() };
@@ -111,7 +112,7 @@ impl Client {
     /// takes no calls any more. Waits until `patience` ends.
     pub(super) fn number_on(
         &self,
-        link: &Arc<Link>,
+        link: &Arc<ClientConnection>,
         session: &Attached,
         patience: Option<Instant>,
     ) -> Result<Option<u32>, ClientError> {
@@ -173,12 +174,12 @@ impl Session {
 
 impl Attached {
     /// The connection that carries it, unless that is gone, and its number there.
-    fn place(&self) -> Option<(Arc<Link>, u32)> {
+    fn place(&self) -> Option<(Arc<ClientConnection>, u32)> {
         let place = self.place.lock();
         Some((place.0.upgrade()?, place.1))
     }
 
-    pub(super) fn number_on(&self, link: &Arc<Link>) -> Option<u32> {
+    pub(super) fn number_on(&self, link: &Arc<ClientConnection>) -> Option<u32> {
         let place = self.place.lock();
         std::ptr::eq(place.0.as_ptr(), Arc::as_ptr(link)).then_some(place.1)
     }
@@ -188,8 +189,8 @@ impl Attached {
         let (link, number) = self.place()?;
         let write = |out: &mut Vec<u8>| Codec::Bincode.encode(&number, out);
         let method = link.entry(CLOSE.name())?.number;
-        let frame = exchange::call(method, Codec::Bincode, None, link.call_bytes_max(), write).ok()?;
-        let (call, slot) = (self.shared.next_call(), Arc::<Slot>::default());
+        let frame = client::call(method, Codec::Bincode, None, link.call_bytes_max(), write).ok()?;
+        let (call, slot) = (self.shared.next_call(), Arc::<CallSlot>::default());
         link.send((call, 0, false), frame, &slot, None, Some(Instant::now())).ok()
     }
 }

@@ -5,7 +5,7 @@
 //! called.
 
 use super::error::ClientError;
-use super::pending::Slot;
+use super::pending::CallSlot;
 use super::threads::spawn;
 use crate::sync::{Arc, Condvar, Mutex, Weak};
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ struct Clock {
 #[derive(Debug, Default)]
 struct State {
     /// By deadline, then by call, so that equal deadlines are two entries.
-    deadlines: BTreeMap<(Instant, u64), Weak<Slot>>,
+    deadlines: BTreeMap<(Instant, u64), Weak<CallSlot>>,
     running: bool,
     closed: bool,
 }
@@ -35,7 +35,7 @@ impl Timer {
     ///
     /// # Errors
     /// [`ClientError::NoThread`].
-    pub(super) fn add(&self, deadline: Instant, call: u64, slot: &Arc<Slot>) -> Result<(), ClientError> {
+    pub(super) fn add(&self, deadline: Instant, call: u64, slot: &Arc<CallSlot>) -> Result<(), ClientError> {
         let mut state = self.0.state.lock();
         let first = state.deadlines.first_key_value().is_none_or(|(key, _)| deadline < key.0);
         state.deadlines.insert((deadline, call), Arc::downgrade(slot));

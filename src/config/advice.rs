@@ -7,7 +7,7 @@
 
 use super::remedy::{self, appended};
 use super::sizing::{self, WORKERS_ADVISED_MAX};
-use super::{Config, Limit, footprint, plural};
+use super::{Config, Limit, plural, resource_check};
 
 /// Limits of the machine and of this process; `None` is unlimited or not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -15,22 +15,22 @@ pub struct Machine {
     /// CPUs this process may use. 0 counts as 1.
     pub cpus: u32,
     /// Memory that can still be had, in bytes: the machine's, or this process's share of it where that is less.
-    pub memory: Option<Ceiling>,
+    pub memory: Option<MachineLimit>,
     /// Virtual memory this process may map, in bytes.
-    pub address_space: Option<Ceiling>,
+    pub address_space: Option<MachineLimit>,
     /// Descriptors a server in this process can have: it raises its own limit as far as it goes.
     pub descriptors: Option<u64>,
     /// Threads there may be: the least of what this user, this group of processes and the machine may have.
-    pub threads: Option<Ceiling>,
+    pub threads: Option<MachineLimit>,
     /// Mappings of memory this process may have.
-    pub mappings: Option<Ceiling>,
+    pub mappings: Option<MachineLimit>,
     /// Heaps that the C library may make beside its first, where the environment says how many.
     pub heaps: Option<u64>,
 }
 
 /// A limit that is set outside of the settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ceiling {
+pub struct MachineLimit {
     /// No more than this.
     pub most: u64,
     /// What sets it, in the words of those who do: `ulimit -u`.
@@ -62,7 +62,7 @@ pub fn advise(config: &Config, machine: &Machine) -> Vec<Warning> {
     say("pool_alone", pool_alone(config, &sizes));
     say("unlimited", unlimited(config));
     say("many_workers", many_workers(config, &sizes));
-    for Warning { code, message } in footprint::advise(config, machine) {
+    for Warning { code, message } in resource_check::advise(config, machine) {
         say(code, Some(message));
     }
     for (index, _) in config.ports.iter().enumerate() {

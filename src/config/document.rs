@@ -101,20 +101,20 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::config::keys::Slot;
+    use crate::config::keys::Accessor;
 
     /// Everything but the lines that settings came from: each key's value as it would be written.
     fn meaning(config: &Config) -> Vec<String> {
         let ports = config.ports.iter().chain(&config.disabled_ports);
         let of_ports = ports.flat_map(|port| {
             keys::all().filter_map(move |key| match &key.slot {
-                Slot::Port { show, .. } => Some(show(port).value),
-                Slot::Server { .. } => None,
+                Accessor::Port { show, .. } => Some(show(port).value),
+                Accessor::Server { .. } => None,
             })
         });
         let of_server = keys::all().filter_map(|key| match &key.slot {
-            Slot::Server { show, .. } => Some(show(config).value),
-            Slot::Port { .. } => None,
+            Accessor::Server { show, .. } => Some(show(config).value),
+            Accessor::Port { .. } => None,
         });
         of_ports.chain(of_server).collect()
     }

@@ -6,7 +6,7 @@
 //! Invariant: the new text is handed out only if it reads as the old one did, save for the line that was to be changed
 //! and for what rules make of it.
 
-use super::keys::{self, Key, Slot};
+use super::keys::{self, Accessor, Key};
 use super::{Config, Source, parse};
 
 /// A key and a value that it takes.
@@ -48,7 +48,7 @@ impl Line {
     /// port, and of the lists of ports, nothing is put anywhere: these change with a restart alone.
     pub fn put(&self, config: &mut Config, line: Option<u32>) {
         let source = line.map_or(Source::Program, |line| Source::File { line });
-        if let Slot::Server { kind, .. } = &self.key.slot {
+        if let Accessor::Server { kind, .. } = &self.key.slot {
             kind.apply(&self.value, source, config).expect("it was read by this very key");
         }
     }
@@ -108,13 +108,13 @@ fn given(config: &Config) -> Vec<Given> {
         }
     };
     for key in keys::all() {
-        if let Slot::Server { show, .. } = &key.slot {
+        if let Accessor::Server { show, .. } = &key.slot {
             add(key.name().to_owned(), show(config));
         }
     }
     for port in config.ports.iter().chain(&config.disabled_ports) {
         for key in keys::all() {
-            if let Slot::Port { show, .. } = &key.slot {
+            if let Accessor::Port { show, .. } = &key.slot {
                 add(key.name_for(&port.name), show(port));
             }
         }
@@ -130,7 +130,7 @@ fn replace(text: &str, line: &Line) -> Edited {
         let found = text.split_inclusive('\n').position(|old| read(old).is_some_and(gives));
         found.map(|place| (place, read))
     };
-    let Some((place, read)) = find(in_force).or_else(|| find(switched_off)) else {
+    let Some((place, read)) = find(effective).or_else(|| find(switched_off)) else {
         return append(text, line);
     };
     let mut edited = String::with_capacity(text.len() + line.value.len());
@@ -154,7 +154,7 @@ fn replace(text: &str, line: &Line) -> Edited {
 const MARK: &str = "\u{feff}";
 
 /// What stands before and behind the `=` of a setting's line.
-fn in_force(line: &str) -> Option<(&str, &str)> {
+fn effective(line: &str) -> Option<(&str, &str)> {
     let line = line.strip_prefix(MARK).unwrap_or(line);
     if line.trim_start().starts_with([';', '#', '[']) { None } else { line.split_once('=') }
 }

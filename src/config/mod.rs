@@ -15,35 +15,35 @@
 //! regard to case; no two enabled ports on one address; every pool between 1 and [`sizing::POOL_TASKS_MAX`]
 //! workers.
 
-mod address;
+mod admin_socket;
 pub mod advice;
-mod confirm;
 pub mod document;
 pub mod edit;
+mod effective;
 mod error;
-pub mod footprint;
-mod in_force;
+mod ini_crosscheck;
 pub mod keys;
-mod kind;
+mod listen_address;
 mod parse;
 mod path;
 mod ports;
 pub(crate) mod remedy;
 pub mod report;
+pub mod resource_check;
 mod scan;
 pub mod sizing;
-mod socket;
 #[cfg(test)]
 mod tests;
+mod value_kind;
 
-pub use address::{ADMIN_PORT, DEFAULT_PORT, ListenAddress};
-pub use advice::{Ceiling, Machine, Warning, advise};
+pub use admin_socket::{AdminSocket, SOCKET_PATH_BYTES_MAX};
+pub use advice::{Machine, MachineLimit, Warning, advise};
+pub use effective::EffectiveSetting;
 pub use error::{ConfigError, ConfigErrors, Problem};
-pub use in_force::InForce;
+pub use listen_address::{ADMIN_PORT, DEFAULT_PORT, ListenAddress};
 pub(crate) use parse::nearest;
-pub use report::{Report, Trial};
+pub use report::{Report, StartCheck};
 pub use sizing::PoolRule;
-pub use socket::{AdminSocket, SOCKET_PATH_BYTES_MAX};
 
 use crate::files;
 use std::fmt;

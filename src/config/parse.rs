@@ -8,13 +8,13 @@
 //! go on; the settings are handed out only when there was no error at all.
 
 use super::error::{ConfigError, ConfigErrors, Problem};
-use super::keys::{self, Key, Slot, strip_suffix_ignoring_case};
-use super::kind::Kind;
-use super::scan::{self, Entry};
+use super::keys::{self, Accessor, Key, strip_suffix_ignoring_case};
+use super::scan::{self, IniEntry};
+use super::value_kind::ValueKind;
 use super::{
     AdminSocket, CodelMode, Config, Limit, ListenAddress, PORTS_MAX, PoolRule, PortConfig, Setting, Source,
 };
-use super::{confirm, plural, ports, sizing};
+use super::{ini_crosscheck, plural, ports, sizing};
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use std::time::Duration;
 pub(super) fn parse(bytes: &[u8], file: Option<&Path>, cpus: u32) -> Result<Config, ConfigErrors> {
     let mut scan = scan::scan(bytes);
     if scan.errors.is_empty() {
-        scan.errors = confirm::confirm(&mut scan);
+        scan.errors = ini_crosscheck::confirm(&mut scan);
     }
     let mut reader = Reader { config: blank(file), errors: scan.errors, names_sound: true };
     reader.ports(&scan.entries);
@@ -45,7 +45,7 @@ pub(super) fn line(
 ) -> Result<(&'static Key, String, String), ConfigErrors> {
     let mut scan = scan::scan(format!("{key}={value}").as_bytes());
     if scan.errors.is_empty() {
-        scan.errors = confirm::confirm(&mut scan);
+        scan.errors = ini_crosscheck::confirm(&mut scan);
     }
     let mut reader = Reader { config: config.clone(), errors: scan.errors, names_sound: true };
     let mut target = None;
@@ -147,10 +147,10 @@ enum Target {
 
 impl Reader {
     /// Reads the two lists and makes the ports, disabled ones last.
-    fn ports(&mut self, entries: &[Entry]) {
+    fn ports(&mut self, entries: &[IniEntry]) {
         let before = self.errors.len();
         for key in keys::all() {
-            if !matches!(key.slot, Slot::Server { kind: Kind::PortNames, .. }) {
+            if !matches!(key.slot, Accessor::Server { kind: ValueKind::PortNames, .. }) {
                 continue;
             }
             let entry = entries.iter().find(|entry| entry.key.eq_ignore_ascii_case(key.name()));
@@ -210,9 +210,9 @@ impl Reader {
     }
 
     /// Puts the defaults into place, then what the lines say.
-    fn values(&mut self, entries: &[Entry]) {
+    fn values(&mut self, entries: &[IniEntry]) {
         for key in keys::all() {
-            if let (Slot::Server { kind, .. }, Some(text)) = (&key.slot, key.fixed_default()) {
+            if let (Accessor::Server { kind, .. }, Some(text)) = (&key.slot, key.fixed_default()) {
                 let stored = kind.apply(text, Source::Default, &mut self.config);
                 stored.expect("a default is a value of its own type: the tests of the key table hold it");
             }
@@ -222,16 +222,16 @@ impl Reader {
         }
     }
 
-    fn value(&mut self, entry: &Entry) {
+    fn value(&mut self, entry: &IniEntry) {
         let error = |problem, expected: String| {
             ConfigError::at(entry.line, problem, expected).key(&entry.key).found(&entry.value)
         };
         let (result, expected) = match self.target(entry) {
-            Target::Server(Key { slot: Slot::Server { kind, .. }, .. }) => {
+            Target::Server(Key { slot: Accessor::Server { kind, .. }, .. }) => {
                 let source = Source::File { line: entry.line };
                 (kind.apply(&entry.value, source, &mut self.config), kind.expected())
             }
-            Target::Port(Key { slot: Slot::Port { kind, .. }, .. }, index) => {
+            Target::Port(Key { slot: Accessor::Port { kind, .. }, .. }, index) => {
                 let Config { ports, disabled_ports, notes, .. } = &mut self.config;
                 let port = ports.iter_mut().chain(disabled_ports).nth(index);
                 let port = port.expect("the index was found in these two lists");
@@ -260,7 +260,7 @@ impl Reader {
     }
 
     /// What a line's key names. Settings of the server come first; port names cannot hide them (`ports::name_problem`).
-    fn target(&self, entry: &Entry) -> Target {
+    fn target(&self, entry: &IniEntry) -> Target {
         let key = entry.key.as_str();
         let same = |found: &&Key| !found.is_per_port() && found.name().eq_ignore_ascii_case(key);
         if let Some(found) = keys::all().find(same) {

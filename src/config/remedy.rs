@@ -5,7 +5,7 @@
 //! has no more workers than before. Where no such lines exist there are none.
 
 use super::advice::Machine;
-use super::footprint::{self, BUFFERS_MIN_MB, buffer_ceiling, buffers_needed_mb};
+use super::resource_check::{self, BUFFERS_MIN_MB, buffer_ceiling, buffers_needed_mb};
 use super::sizing::{POOL_TASKS_MAX, WORKERS_ADVISED_MAX, total_workers};
 use super::{Config, Limit, PortConfig};
 
@@ -111,7 +111,7 @@ fn buffers_beside(config: &Config, machine: &Machine, workers: u32) -> Vec<Strin
     let now = config.buffer_memory_bytes.value as u64 >> 20;
     let size = match ceiling {
         Some(most) if most < needed => {
-            let frame = footprint::frame_max_kb(config, most);
+            let frame = resource_check::frame_max_kb(config, most);
             let fits = most >= BUFFERS_MIN_MB && frame >= 1;
             let lines = [format!("Server_Buffer_Memory_MB={most}"), format!("Server_Max_Frame_KB={frame}")];
             return if fits { lines.to_vec() } else { Vec::new() };
@@ -134,7 +134,7 @@ fn buffers_exceed(config: &Config, machine: &Machine, workers: u32) -> bool {
 /// Most workers that all limits leave room for; `None` where that is not one for each port.
 fn workers_max(config: &Config, machine: &Machine) -> Option<u32> {
     let advised = config.total_workers().min(WORKERS_ADVISED_MAX);
-    let room = footprint::workers_max(config, machine);
+    let room = resource_check::workers_max(config, machine);
     let connections = machine.descriptors.map(|limit| config.connections_max(limit));
     let most = [Some(advised.into()), room, connections].into_iter().flatten().min()?;
     let most = u32::try_from(most).ok()?;
@@ -154,7 +154,7 @@ fn cap(config: &Config, most: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Ceiling, PoolRule, Warning, advise};
+    use super::super::{MachineLimit, PoolRule, Warning, advise};
     use super::*;
 
     /// The lines that a sentence tells to set.
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn advice_that_is_followed_leaves_nothing_to_advise() {
-        let at_most = |most| Some(Ceiling { most, set_by: "a test" });
+        let at_most = |most| Some(MachineLimit { most, set_by: "a test" });
         let roomy = Machine { cpus: 4, ..Machine::default() };
         let machines = [
             roomy,

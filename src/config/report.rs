@@ -6,8 +6,8 @@
 //! and no values; or it has values and one error, for which the server would not start here and now.
 
 use super::advice::{self, Machine, Warning};
-use super::footprint;
-use super::keys::{self, Shown, Slot};
+use super::keys::{self, Accessor, Shown};
+use super::resource_check;
 use super::{Config, ConfigError, ConfigErrors, Setting, Source, advise, plural};
 use serde::Serialize;
 use std::fmt::Write;
@@ -20,7 +20,7 @@ pub struct Report {
     /// Enabled ports in order; empty when the file has errors.
     pub ports: Vec<PortReport>,
     /// The throttle, -1 for unlimited; null when the file has errors.
-    pub max_concurrent_trans: Option<Value>,
+    pub max_concurrent_trans: Option<ReportedValue>,
     /// Workers of all ports; null when the file has errors.
     pub total_workers: Option<u32>,
     /// Transactions that can really run at once; null when the file has errors.
@@ -45,12 +45,12 @@ pub struct PortReport {
     /// `host:port`, an IPv6 host in brackets.
     pub address: String,
     /// Its worker threads.
-    pub pool_tasks: Value,
+    pub pool_tasks: ReportedValue,
 }
 
 /// A number in force in a [`Report`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Value {
+pub struct ReportedValue {
     /// The number.
     pub value: i64,
     /// `file`: a line gives this very value. `rule`: a rule computed it from something the file says.
@@ -73,7 +73,7 @@ pub struct ErrorReport {
 
 /// What trying the start of a server with the settings gave.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Trial {
+pub struct StartCheck {
     /// Why it would not start here and now.
     pub hindrance: Option<String>,
     /// What else was found.
@@ -85,11 +85,11 @@ pub struct Trial {
 impl Report {
     /// The report on what reading a file gave, on a machine with these limits.
     pub fn new(read: &Result<Config, ConfigErrors>, machine: &Machine) -> Report {
-        Report::with_trial(read, machine, &Trial::default())
+        Report::with_trial(read, machine, &StartCheck::default())
     }
 
     /// The same, and what a start that was tried gave.
-    pub fn with_trial(read: &Result<Config, ConfigErrors>, machine: &Machine, trial: &Trial) -> Report {
+    pub fn with_trial(read: &Result<Config, ConfigErrors>, machine: &Machine, trial: &StartCheck) -> Report {
         match read {
             Ok(config) => Report::on_settings(config, machine, trial),
             Err(errors) => Report::on_errors(errors),
@@ -115,7 +115,7 @@ impl Report {
         text
     }
 
-    fn on_settings(config: &Config, machine: &Machine, trial: &Trial) -> Report {
+    fn on_settings(config: &Config, machine: &Machine, trial: &StartCheck) -> Report {
         let mut warnings = advise(config, machine);
         warnings.extend(trial.warnings.iter().cloned());
         let hindered = |message: &String| ErrorReport { line: None, key: None, message: message.clone() };
@@ -164,18 +164,18 @@ impl Report {
     }
 }
 
-fn value<T>(setting: &Setting<T>, number: i64) -> Value {
-    Value { value: number, source: setting.source.word(), line: setting.source.line() }
+fn value<T>(setting: &Setting<T>, number: i64) -> ReportedValue {
+    ReportedValue { value: number, source: setting.source.word(), line: setting.source.line() }
 }
 
 /// The limit of descriptors, and the connections that it leaves room for.
-fn connections_max(config: &Config, machine: &Machine, trial: &Trial) -> Option<(u64, u64)> {
+fn connections_max(config: &Config, machine: &Machine, trial: &StartCheck) -> Option<(u64, u64)> {
     let limit = machine.descriptors?;
     Some((limit, config.connections_max(limit.saturating_sub(trial.sockets))))
 }
 
 /// The whole text for a file without errors.
-fn settings_text(config: &Config, machine: &Machine, trial: &Trial, warnings: &[Warning]) -> String {
+fn settings_text(config: &Config, machine: &Machine, trial: &StartCheck, warnings: &[Warning]) -> String {
     let file = config.file.as_ref().map_or("settings".to_owned(), |file| file.display().to_string());
     let outcome = match &trial.hindrance {
         Some(message) => format!("a server would not start: {message}"),
@@ -190,7 +190,7 @@ fn settings_text(config: &Config, machine: &Machine, trial: &Trial, warnings: &[
     put(&mut text, format_args!("\nTogether\n"));
     let running = plural(config.effective_concurrency(), "transaction");
     put(&mut text, format_args!("  {}; {running} can run at once\n", advice::workers_in_words(config)));
-    let stacks = advice::bytes_in_words(footprint::stack_bytes(config));
+    let stacks = advice::bytes_in_words(resource_check::stack_bytes(config));
     put(&mut text, format_args!("  stacks of the workers: {stacks} of virtual memory\n"));
     let buffers = advice::bytes_in_words(config.buffer_memory_bytes.value as u64);
     put(&mut text, format_args!("  messages of all connections: {buffers} at most\n"));
@@ -219,8 +219,8 @@ fn rows(config: &Config) -> Vec<(String, Source)> {
         let mut row =
             |name: String, shown: Shown| rows.push((format!("{name}={}", shown.value), shown.source));
         match &key.slot {
-            Slot::Server { show, .. } => row(key.name().to_owned(), show(config)),
-            Slot::Port { show, .. } => {
+            Accessor::Server { show, .. } => row(key.name().to_owned(), show(config)),
+            Accessor::Port { show, .. } => {
                 for port in config.ports.iter().chain(&config.disabled_ports) {
                     row(key.name_for(&port.name), show(port));
                 }

@@ -18,7 +18,7 @@ pub(super) const SECTIONS: [&str; 2] = ["Server", "Notes"];
 
 /// One `key=value` line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct IniEntry {
     /// Section the line stands in, folded to lower case; `None` before the first.
     pub(super) section: Option<String>,
     /// Key as written.
@@ -33,7 +33,7 @@ pub(super) struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct Scan {
     /// The good lines, in order, without the repetitions.
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<IniEntry>,
     /// What is wrong with the others.
     pub(super) errors: Vec<ConfigError>,
     /// The text without byte order mark; complete only when there are no errors.
@@ -129,7 +129,7 @@ impl Scan {
             self.errors.push(error.hint("put the comment on a line of its own"));
             return;
         }
-        self.entries.push(Entry { section, key: key.to_owned(), value: value.to_owned(), line: number });
+        self.entries.push(IniEntry { section, key: key.to_owned(), value: value.to_owned(), line: number });
     }
 }
 

@@ -5,11 +5,11 @@ use super::*;
 /// Limits that nothing here comes near.
 const ROOMY: Machine = Machine {
     cpus: 2,
-    memory: Some(Ceiling { most: 64 << 30, set_by: "free memory of the machine" }),
+    memory: Some(MachineLimit { most: 64 << 30, set_by: "free memory of the machine" }),
     address_space: None,
     descriptors: Some(20_000),
-    threads: Some(Ceiling { most: 30_000, set_by: "ulimit -u" }),
-    mappings: Some(Ceiling { most: 65_530, set_by: "vm.max_map_count" }),
+    threads: Some(MachineLimit { most: 30_000, set_by: "ulimit -u" }),
+    mappings: Some(MachineLimit { most: 65_530, set_by: "vm.max_map_count" }),
     heaps: None,
 };
 

@@ -4,7 +4,7 @@
 //! in steps of [`STEP_BYTES`], so that ports do not contend for one counter with each burst. So the sum of all is off
 //! by at most that much a port, either way.
 //!
-//! Who keeps a buffer has a [`Share`] of its port's count, which takes itself back when it is dropped: the counts come
+//! Who keeps a buffer has a [`BufferLease`] of its port's count, which takes itself back when it is dropped: the counts come
 //! back to 0 with the last connection, whatever became of it. What is counted is the room of a buffer, not the part of
 //! it that is in use.
 
@@ -133,15 +133,15 @@ impl Buffers {
 
 /// What one holder has of its port's count.
 #[derive(Debug)]
-pub(crate) struct Share {
+pub(crate) struct BufferLease {
     buffers: Arc<Buffers>,
     bytes: usize,
 }
 
-impl Share {
+impl BufferLease {
     /// Of nothing as yet.
-    pub(crate) fn new(buffers: &Arc<Buffers>) -> Share {
-        Share { buffers: Arc::clone(buffers), bytes: 0 }
+    pub(crate) fn new(buffers: &Arc<Buffers>) -> BufferLease {
+        BufferLease { buffers: Arc::clone(buffers), bytes: 0 }
     }
 
     /// The port's count.
@@ -171,7 +171,7 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for BufferLease {
     fn drop(&mut self) {
         self.set(0);
     }
@@ -187,13 +187,13 @@ mod tests {
     fn shares_come_back_and_the_sum_is_off_by_a_step_at_most() {
         let all = AllBuffers::new(16 * MIB, 2);
         let ports = [Buffers::new(Arc::clone(&all)), Buffers::new(Arc::clone(&all))];
-        let mut shares: Vec<Share> = (0..1000).map(|n| Share::new(&ports[n % 2])).collect();
+        let mut shares: Vec<BufferLease> = (0..1000).map(|n| BufferLease::new(&ports[n % 2])).collect();
         for round in 0..20 {
             for (n, share) in shares.iter_mut().enumerate() {
                 share.set(n * 7919 % 16_000 * (round % 3));
             }
             let exact: usize = ports.iter().map(|port| port.bytes()).sum();
-            assert_eq!(exact, shares.iter().map(Share::bytes).sum::<usize>());
+            assert_eq!(exact, shares.iter().map(BufferLease::bytes).sum::<usize>());
             assert!(exact.abs_diff(all.bytes()) < 2 * STEP_BYTES);
         }
         drop(shares);
@@ -204,7 +204,7 @@ mod tests {
     fn full_is_an_eighth_before_the_end() {
         let all = AllBuffers::new(16 * MIB, 4);
         let (here, there) = (Buffers::new(Arc::clone(&all)), Buffers::new(all));
-        let (mut a, mut b) = (Share::new(&here), Share::new(&there));
+        let (mut a, mut b) = (BufferLease::new(&here), BufferLease::new(&there));
         a.set(14 * MIB);
         assert!(!there.are_full() && there.have_room(2 * MIB) && !there.have_room(2 * MIB + 1));
         b.set(MIB / 2);
@@ -223,7 +223,7 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    let mut share = Share::new(&port);
+                    let mut share = BufferLease::new(&port);
                     for n in 0..10_000 {
                         share.set(n % 3 * STEP_BYTES);
                         let _ = share.try_add(n * 100);

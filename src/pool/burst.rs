@@ -3,17 +3,18 @@
 //! No allocation per call: the buffer and the list go round. A burst can be split: whoever holds the front may
 //! give the rest away, both sharing the bytes.
 
-use super::{Buffers, Lane, Share};
-use crate::port::{Call, ReceivedChain};
-use crate::service::Caller;
+use super::{BufferLease, Buffers, ConnectionQueue};
+use crate::admission::ReceivedChain;
+use crate::proto::Call;
+use crate::service::Peer;
 use crate::sync::Arc;
 use std::ops::Range;
 use std::time::Instant;
 
 /// Where replies go: a connection as the pool sees it.
-pub(crate) trait Outlet: Caller {
+pub(crate) trait ReplySink: Peer {
     /// Its place in one of the port's lines: that of the calls that handlers of this server made, or of the others.
-    fn lane(&self, nested: bool) -> &Lane;
+    fn lane(&self, nested: bool) -> &ConnectionQueue;
 
     /// Sends `replies`, which answer `answers` calls, and leaves the buffer empty. Does not block: what the
     /// socket does not take stays with the connection.
@@ -31,13 +32,13 @@ pub(crate) struct Work {
     /// The first of the calls that handlers of this server made; those before it were made by clients.
     pub(crate) nested_from: usize,
     /// The connection; `None` while the buffers wait to be used again.
-    pub(crate) outlet: Option<Arc<dyn Outlet>>,
+    pub(crate) outlet: Option<Arc<dyn ReplySink>>,
     /// When the last byte of the calls was read.
     pub(crate) received: Instant,
     /// The port's permit-wait clock at that time, in microseconds.
     pub(crate) permit_clock_us: u64,
     /// What the bytes count for while calls point into them.
-    pub(crate) share: Share,
+    pub(crate) share: BufferLease,
 }
 
 impl Work {
@@ -51,7 +52,7 @@ impl Work {
             outlet: None,
             received: now,
             permit_clock_us: 0,
-            share: Share::new(buffers),
+            share: BufferLease::new(buffers),
         }
     }
 
@@ -66,7 +67,7 @@ impl Work {
     }
 
     /// Its connection. Not for buffers that wait to be used again.
-    pub(super) fn outlet(&self) -> &Arc<dyn Outlet> {
+    pub(super) fn outlet(&self) -> &Arc<dyn ReplySink> {
         self.outlet.as_ref().expect("the calls of a burst came from somewhere")
     }
 

@@ -11,50 +11,51 @@
 //!
 //! Why no wake-up is lost is proved in docs/ARCHITECTURE.md and checked in `model.rs`.
 
+#[cfg(not(any(loom, shuttle)))]
+mod bench_support;
+mod blocking;
 mod buffers;
 mod burst;
 mod codel;
-mod displaced;
-mod lane;
-mod links;
+mod connection_queue;
+mod displacement;
 #[cfg(all(test, any(loom, shuttle)))]
 mod model;
 mod nested;
+#[cfg(any(not(any(loom, shuttle)), test))]
+mod null_sink;
+mod outgoing_calls;
 mod permit_clock;
 mod queue;
-#[cfg(not(any(loom, shuttle)))]
-mod rig;
-mod slow;
-#[cfg(any(not(any(loom, shuttle)), test))]
-mod stand_in;
-mod station;
+mod slow_calls;
 mod throttle;
-mod turn;
 mod worker;
+mod worker_slot;
 
-pub(crate) use buffers::{AllBuffers, Buffers, Share};
-pub(crate) use burst::{Burst, Outlet, Work};
-pub(crate) use codel::{Codel, CodelRules};
-pub(crate) use lane::{Displaced, Lane};
-pub(crate) use nested::{Nested, Queued};
-pub(crate) use queue::{Measures, Queue};
 #[cfg(not(any(loom, shuttle)))]
-pub use rig::{Rig, Turnstile};
-pub(crate) use slow::{SlowCall, SlowCalls};
-pub(crate) use throttle::{CrewCount, Seat, Throttle};
-pub(crate) use turn::{Doing, Progress};
+pub use bench_support::{BenchPool, BenchThrottle};
+pub(crate) use buffers::{AllBuffers, BufferLease, Buffers};
+pub(crate) use burst::{Burst, ReplySink, Work};
+pub(crate) use codel::{Codel, CodelRules};
+pub(crate) use connection_queue::{ConnectionQueue, Displaced};
+pub(crate) use nested::{Nested, QueuedNested};
+pub(crate) use queue::{Queue, QueueReadings};
+pub(crate) use slow_calls::{SlowCall, SlowCalls};
+pub(crate) use throttle::{PortWorkers, Throttle, WorkerCounts};
+pub(crate) use worker_slot::{Activity, Progress};
 
-use crate::port::{Call, Forecast, reply};
-use crate::service::{ClientId, Refusal, Services, Status, host};
-use crate::stats::{MethodsStats, Paces, PortStats};
+use crate::admission::Forecast;
+use crate::metrics::{MethodsStats, PortStats, ServiceTimes};
+use crate::proto::{Call, reply};
+use crate::service::{ClientId, Refusal, Services, Status, worker_hooks};
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Condvar, Mutex, Parker};
 use crate::wire::{LinkId, ReplyPrelude};
 use log::Level;
 use nested::deadlock_in_words;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use turn::{Held, Reply, Turn};
 use worker::Worker;
+use worker_slot::{BufferedReplies, WorkerReply, WorkerSlot};
 
 /// Buffers that wait to be used again, for each port. More would only keep memory after a peak.
 const SPARE_WORKS: usize = 64;
@@ -67,7 +68,7 @@ const SPARE_BYTES_MAX: usize = 128 << 10;
 pub(crate) struct Shared {
     pub(crate) throttle: Throttle,
     pub(crate) services: Services,
-    pub(crate) paces: Paces,
+    pub(crate) paces: ServiceTimes,
     pub(crate) nested: Nested,
     /// Largest result, in bytes.
     pub(crate) result_bytes_max: usize,
@@ -80,7 +81,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(services: Services, throttle: Throttle, result_bytes_max: usize) -> Shared {
-        let paces = Paces::new(services.len());
+        let paces = ServiceTimes::new(services.len());
         let (abandoned, refused) = (AtomicBool::new(false), AtomicUsize::new(0));
         let nested = Nested::new(&throttle.pools());
         Shared {
@@ -101,7 +102,7 @@ impl Shared {
     }
 }
 
-impl host::Links for Shared {
+impl worker_hooks::OutgoingCallTable for Shared {
     fn close(&self, id: LinkId) {
         self.nested.links.close(id);
     }
@@ -129,7 +130,7 @@ impl Exits {
 
 /// A transaction that runs: what a log and a stopped server say of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unfinished {
+pub struct RunningCall {
     /// Name of its port.
     pub port: String,
     /// `service.method`.
@@ -144,9 +145,9 @@ pub struct Unfinished {
     pub ran: Duration,
 }
 
-impl std::fmt::Display for Unfinished {
+impl std::fmt::Display for RunningCall {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Unfinished { port, method, peer, call, worker, ran } = self;
+        let RunningCall { port, method, peer, call, worker, ran } = self;
         let seconds = ran.as_secs_f64();
         write!(
             f,
@@ -157,7 +158,7 @@ impl std::fmt::Display for Unfinished {
 
 /// How large a port's shared parts are.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Sizes {
+pub(crate) struct PoolSizes {
     /// Threads of its pool.
     pub(crate) workers: usize,
     /// Methods there are.
@@ -178,7 +179,7 @@ pub(crate) struct PortShared {
     pub(crate) slow: SlowCalls,
     pub(crate) codel: Codel,
     pub(crate) buffers: Arc<Buffers>,
-    turns: Vec<Turn>,
+    turns: Vec<WorkerSlot>,
     /// The last to be given back is the first to be used again: its memory is warm.
     spare: Mutex<Vec<Arc<Work>>>,
 }
@@ -188,12 +189,12 @@ impl PortShared {
         index: usize,
         name: String,
         queue: Arc<Queue>,
-        sizes: Sizes,
+        sizes: PoolSizes,
         rules: CodelRules,
         buffers: Arc<Buffers>,
         now: Instant,
     ) -> PortShared {
-        let turns = (0..sizes.workers).map(|_| Turn::default()).collect();
+        let turns = (0..sizes.workers).map(|_| WorkerSlot::default()).collect();
         let codel = Codel::new(rules, name.clone(), now);
         PortShared {
             index,
@@ -211,7 +212,7 @@ impl PortShared {
 
     /// What is ahead of a connection's next call: of one that a client makes, or of one that a handler of this server
     /// makes.
-    pub(crate) fn forecast(&self, shared: &Shared, outlet: &dyn Outlet, nested: bool) -> Forecast {
+    pub(crate) fn forecast(&self, shared: &Shared, outlet: &dyn ReplySink, nested: bool) -> Forecast {
         self.queue.forecast(outlet, shared.throttle.may_run(self.index), nested)
     }
 
@@ -233,7 +234,7 @@ impl PortShared {
 
     /// For the listener, before it queues the calls of one read: puts those that handlers of this server made behind
     /// the others, and has them watched for deadlocks.
-    pub(crate) fn sort_out_nested(&self, work: &mut Work, outlet: &Arc<dyn Outlet>, nested: &Nested) {
+    pub(crate) fn sort_out_nested(&self, work: &mut Work, outlet: &Arc<dyn ReplySink>, nested: &Nested) {
         let Work { calls, chains, nested_from, received, .. } = work;
         calls.sort_by_key(Call::is_nested);
         *nested_from = calls.partition_point(|call| !call.is_nested());
@@ -241,7 +242,7 @@ impl PortShared {
             if let Some(chain) = call.chain().and_then(|at| chains.get(at)) {
                 let (port, call, since) = (self.index, *call, *received);
                 let (chain, outlet) = (Arc::clone(chain), Arc::clone(outlet));
-                nested.queue(Queued { port, call, chain, outlet, since });
+                nested.queue(QueuedNested { port, call, chain, outlet, since });
             }
         }
     }
@@ -250,7 +251,7 @@ impl PortShared {
     /// answered, and so the worker that waits for it is free.
     pub(crate) fn break_deadlock(&self, shared: &Shared, now: Instant) {
         let pools = shared.throttle.pools();
-        let Some(Queued { call, chain, outlet, since, .. }) =
+        let Some(QueuedNested { call, chain, outlet, since, .. }) =
             shared.nested.break_deadlock(self.index, &pools)
         else {
             return;
@@ -271,13 +272,13 @@ impl PortShared {
         let refusal = Refusal::new(Status::NestedDeadlock, message);
         let queue_wait_us =
             u32::try_from(now.saturating_duration_since(since).as_micros()).unwrap_or(u32::MAX);
-        let mut answer = Reply::refusal(call.method, refusal.status);
+        let mut answer = WorkerReply::refusal(call.method, refusal.status);
         self.methods.refused(call.method, refusal.status);
         reply(call.id, call.codec, &mut answer.bytes, |out| {
             refusal.encode(call.codec, out);
             (refusal.status, ReplyPrelude { queue_wait_us, ..ReplyPrelude::default() })
         });
-        let mut held = Held::default();
+        let mut held = BufferedReplies::default();
         held.add(&mut answer, now);
         held.send(outlet.as_ref(), self);
     }
@@ -306,19 +307,19 @@ impl PortShared {
     }
 
     /// What runs now.
-    pub(crate) fn unfinished(&self, shared: &Shared, now: Instant) -> Vec<Unfinished> {
+    pub(crate) fn unfinished(&self, shared: &Shared, now: Instant) -> Vec<RunningCall> {
         self.progress(shared, |turn| turn.progress(now)).collect()
     }
 
     fn progress(
         &self,
         shared: &Shared,
-        of: impl Fn(&Turn) -> Option<Progress>,
-    ) -> impl Iterator<Item = Unfinished> {
+        of: impl Fn(&WorkerSlot) -> Option<Progress>,
+    ) -> impl Iterator<Item = RunningCall> {
         self.turns.iter().zip(1..).filter_map(move |(turn, worker)| {
             let Progress { call, peer, ran, .. } = of(turn)?;
             let (port, method) = (self.name.clone(), shared.services.name(call.method).to_owned());
-            Some(Unfinished { port, method, peer, call: call.id, worker, ran })
+            Some(RunningCall { port, method, peer, call: call.id, worker, ran })
         })
     }
 

@@ -4,12 +4,13 @@
 //! A lost wake-up shows as a deadlock: the threads of a model end only when every call was answered.
 //! `benches/models.sh` runs them, and runs them again with each bug of [`crate::sync::Planted`], which must be found.
 
-use super::stand_in::StandIn;
+use super::null_sink::NullSink;
 use super::{
-    Buffers, Burst, CodelRules, Measures, Outlet, PortShared, Queue, Seat, Shared, Sizes, Throttle, Work,
-    Worker,
+    Buffers, Burst, CodelRules, PoolSizes, PortShared, PortWorkers, Queue, QueueReadings, ReplySink, Shared,
+    Throttle, Work, Worker,
 };
-use crate::port::{Call, ReceivedChain};
+use crate::admission::ReceivedChain;
+use crate::proto::Call;
 use crate::service::{Services, ServicesBuilder};
 use crate::sync::unordered::AtomicUsize;
 use crate::sync::{Arc, Condvar, Mutex, Ordering, Parker, now};
@@ -108,7 +109,7 @@ struct Model {
     ports: Vec<Arc<PortShared>>,
     threads: Vec<thread::JoinHandle<()>>,
     /// One connection of each port.
-    connections: Vec<Arc<StandIn>>,
+    connections: Vec<Arc<NullSink>>,
     witness: Arc<Witness>,
 }
 
@@ -121,11 +122,11 @@ impl Model {
     fn start_with(reserve: usize, ports: usize, workers: usize, permits: u32) -> Model {
         let start = now();
         let queues: Vec<_> = (0..ports)
-            .map(|_| Arc::new(Queue::new(Measures { calls_max: 8, workers, reserve, cores: 2 }, start)))
+            .map(|_| Arc::new(Queue::new(QueueReadings { calls_max: 8, workers, reserve, cores: 2 }, start)))
             .collect();
         let parkers: Vec<Vec<_>> =
             (0..ports).map(|_| (0..workers).map(|_| Arc::new(Parker::default())).collect()).collect();
-        let seat = |(queue, parkers): (&Arc<Queue>, &Vec<Arc<Parker>>)| Seat {
+        let seat = |(queue, parkers): (&Arc<Queue>, &Vec<Arc<Parker>>)| PortWorkers {
             queue: Arc::clone(queue),
             parkers: parkers.clone(),
         };
@@ -142,7 +143,7 @@ impl Model {
                     index,
                     "P".into(),
                     queue,
-                    Sizes { workers, methods: 1, slow_calls: 0 },
+                    PoolSizes { workers, methods: 1, slow_calls: 0 },
                     CodelRules::OFF,
                     buffers,
                     start,
@@ -183,7 +184,7 @@ impl Model {
             .filter_map(|call| call.chain())
             .map(|_| Arc::<ReceivedChain>::default())
             .collect();
-        let outlet = Arc::clone(&self.connections[port]) as Arc<dyn Outlet>;
+        let outlet = Arc::clone(&self.connections[port]) as Arc<dyn ReplySink>;
         self.ports[port].sort_out_nested(&mut work, &outlet, &self.shared.nested);
         work.outlet = Some(outlet);
         for burst in Burst::split_work(Arc::new(work)) {

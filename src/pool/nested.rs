@@ -11,10 +11,11 @@
 //! Invariant: a queued nested call leaves this list exactly once, by whoever answers it: its worker or
 //! [`Nested::break_deadlock`].
 
-use super::links::Links;
-use super::{Outlet, Work};
-use crate::port::{Call, Found, ReceivedChain};
-use crate::stats::PortStats;
+use super::outgoing_calls::OutgoingCalls;
+use super::{ReplySink, Work};
+use crate::admission::{OwnCallers, ReceivedChain};
+use crate::metrics::PortStats;
+use crate::proto::Call;
 use crate::sync::unordered::AtomicUsize;
 use crate::sync::{Arc, Mutex, Ordering};
 use crate::wire::{Chain, LinkId};
@@ -24,7 +25,7 @@ use std::time::Instant;
 #[derive(Debug)]
 pub(crate) struct Nested {
     /// Of the calls that handlers make.
-    pub(crate) links: Links,
+    pub(crate) links: OutgoingCalls,
     /// How many calls are queued; so that nobody takes the lock for nothing.
     count: AtomicUsize,
     state: Mutex<State>,
@@ -32,18 +33,18 @@ pub(crate) struct Nested {
 
 #[derive(Debug, Default)]
 struct State {
-    queued: Vec<Queued>,
+    queued: Vec<QueuedNested>,
     waits: Vec<Wait>,
 }
 
 /// A call that waits for a worker, made for a transaction of this server.
 #[derive(Clone)]
-pub(crate) struct Queued {
+pub(crate) struct QueuedNested {
     /// The port in whose queue it is.
     pub(crate) port: usize,
     pub(crate) call: Call,
     pub(crate) chain: Arc<ReceivedChain>,
-    pub(crate) outlet: Arc<dyn Outlet>,
+    pub(crate) outlet: Arc<dyn ReplySink>,
     /// When it was read.
     pub(crate) since: Instant,
 }
@@ -67,11 +68,11 @@ impl Wait {
 impl Nested {
     /// For a server whose ports have pools of these sizes.
     pub(crate) fn new(pools: &[usize]) -> Nested {
-        Nested { links: Links::new(pools), count: AtomicUsize::new(0), state: Mutex::default() }
+        Nested { links: OutgoingCalls::new(pools), count: AtomicUsize::new(0), state: Mutex::default() }
     }
 
     /// A call comes with this chain: which of its links are open, and which of them lets it in, at this port or at any.
-    pub(crate) fn enter(&self, chain: &Chain, port: Option<usize>, stats: &PortStats) -> Found {
+    pub(crate) fn enter(&self, chain: &Chain, port: Option<usize>, stats: &PortStats) -> OwnCallers {
         self.links.enter(chain, port).unwrap_or_else(|over| {
             stats.nested_over.add(1);
             over
@@ -93,7 +94,7 @@ impl Nested {
     }
 
     /// To be called before a nested call is queued.
-    pub(crate) fn queue(&self, queued: Queued) {
+    pub(crate) fn queue(&self, queued: QueuedNested) {
         self.count.fetch_add(1, Ordering::Relaxed);
         self.state.lock().queued.push(queued);
     }
@@ -136,12 +137,12 @@ impl Nested {
 
     /// Takes the innermost call in a deadlock from this port's queue, for its caller to be told; `None` when the port
     /// is in no deadlock. `pools` are the sizes of all ports' pools.
-    pub(crate) fn break_deadlock(&self, port: usize, pools: &[usize]) -> Option<Queued> {
+    pub(crate) fn break_deadlock(&self, port: usize, pools: &[usize]) -> Option<QueuedNested> {
         let mut state = self.state.lock();
         if !state.stuck_ports(pools).contains(&port) {
             return None;
         }
-        let is_in_it = |queued: &Queued| {
+        let is_in_it = |queued: &QueuedNested| {
             queued.port == port && state.waits.iter().any(|wait| wait.is_for(&queued.chain))
         };
         let depth = |at: &usize| state.queued[*at].chain.depth();
@@ -175,7 +176,7 @@ impl State {
     }
 }
 
-impl std::fmt::Debug for Queued {
+impl std::fmt::Debug for QueuedNested {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Queued").field("port", &self.port).field("chain", &self.chain).finish_non_exhaustive()
     }
@@ -209,22 +210,23 @@ fn advice(port: &str, workers: usize, kept: usize, depth: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::stand_in::StandIn;
+    use super::super::null_sink::NullSink;
     use super::*;
-    use crate::wire::{Codec, Link};
+    use crate::wire::{ChainEntry, Codec};
 
     /// A call queued at `port` for these, outermost first.
-    fn queued(port: usize, ids: &[LinkId]) -> Queued {
-        let link = |id: &LinkId| Link { server: id.0, transaction: id.1, step: 1, name: "m".to_owned() };
+    fn queued(port: usize, ids: &[LinkId]) -> QueuedNested {
+        let link =
+            |id: &LinkId| ChainEntry { server: id.0, transaction: id.1, step: 1, name: "m".to_owned() };
         // A link of another server between means nothing.
         let other = link(&LinkId(5, 1));
-        let links: Vec<Link> = ids.iter().map(link).chain([other]).collect();
-        let found = Found { open: (1 << ids.len()) - 1, by: ids.len().checked_sub(1) };
-        Queued {
+        let links: Vec<ChainEntry> = ids.iter().map(link).chain([other]).collect();
+        let found = OwnCallers { open: (1 << ids.len()) - 1, by: ids.len().checked_sub(1) };
+        QueuedNested {
             port,
             call: Call::new(1, 1, Codec::Bincode, 0, None).chained(0, true),
             chain: Arc::new(ReceivedChain::new(Chain { links }, found)),
-            outlet: Arc::new(StandIn::default()),
+            outlet: Arc::new(NullSink::default()),
             since: Instant::now(),
         }
     }

@@ -1,14 +1,15 @@
 //! A port's bounded queue, and the gauges that decide whether to wake another worker.
 //!
-//! The channel holds each connection once that has calls waiting; its bursts wait in its [`Lane`]: connections take
+//! The channel holds each connection once that has calls waiting; its bursts wait in its [`ConnectionQueue`]: connections take
 //! turns.
 
-use super::lane::{Displaced, Lane, Taken, Waiting};
+use super::connection_queue::{ConnectionQueue, Displaced, QueuedBurst, TakenBursts};
 use super::permit_clock::PermitClock;
 use super::throttle::Throttle;
-use super::{Burst, Outlet};
-use crate::port::{Call, Forecast, WINDOW_CALLS_MAX};
-use crate::stats::{Holding, Paces};
+use super::{Burst, ReplySink};
+use crate::admission::{Forecast, WINDOW_CALLS_MAX};
+use crate::metrics::{PermitUsage, ServiceTimes};
+use crate::proto::Call;
 use crate::sync::{
     Arc, AtomicUsize, Condvar, Mutex, Ordering, Planted, Receiver, Sender, bounded, planted, unordered,
 };
@@ -25,9 +26,9 @@ const BURST_NS: u64 = 5_000;
 #[derive(Debug)]
 pub(crate) struct Queue {
     /// Connections with calls that clients made.
-    fresh: Line,
+    fresh: WaitList,
     /// Connections with calls that handlers of this server made; they come first.
-    nested: Line,
+    nested: WaitList,
     /// Connections in the line of fresh calls that have none there any more: all were displaced.
     hollow: AtomicUsize,
     /// Calls that may wait; no more than the channels have places for.
@@ -39,10 +40,10 @@ pub(crate) struct Queue {
     /// Workers that can run at once. More of them are not woken for calls that are short: they would take the
     /// processor from those awake.
     cores: usize,
-    flow: Flow,
-    crew: Crew,
+    flow: QueueGauges,
+    crew: WorkerGauges,
     /// How much of their time the port's transactions hold a permit.
-    pub(super) holding: Holding,
+    pub(super) holding: PermitUsage,
     /// Somebody waits until nothing is in flight.
     drained: (Mutex<bool>, Condvar),
     permit_clock: PermitClock,
@@ -52,7 +53,7 @@ pub(crate) struct Queue {
 /// processors brings it all.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Flow {
+struct QueueGauges {
     /// Calls that wait.
     calls: unordered::AtomicUsize,
     /// Bursts that wait.
@@ -66,14 +67,14 @@ struct Flow {
     nested_ns: unordered::AtomicU64,
     /// Calls admitted and not yet answered.
     in_flight: AtomicUsize,
-    /// Turns with something kept back behind a running call: see [`super::Turn`].
+    /// Turns with something kept back behind a running call: see [`super::WorkerSlot`].
     exposed: AtomicUsize,
 }
 
 /// What the port's workers do: asked with each burst, changed seldom.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Crew {
+struct WorkerGauges {
     /// Those that hold a permit.
     awake: AtomicUsize,
     /// Those of them that were woken and have not found work yet.
@@ -86,22 +87,22 @@ struct Crew {
 
 /// Connections whose bursts wait.
 #[derive(Debug)]
-struct Line(Sender<Arc<dyn Outlet>>, Receiver<Arc<dyn Outlet>>);
+struct WaitList(Sender<Arc<dyn ReplySink>>, Receiver<Arc<dyn ReplySink>>);
 
-impl Line {
-    fn new(places: usize) -> Line {
+impl WaitList {
+    fn new(places: usize) -> WaitList {
         let (sender, receiver) = bounded(places);
-        Line(sender, receiver)
+        WaitList(sender, receiver)
     }
 
-    fn join(&self, outlet: Arc<dyn Outlet>) {
+    fn join(&self, outlet: Arc<dyn ReplySink>) {
         // Each connection in the channel has a call that was admitted against `calls_max` or was given back by a
         // worker, of which each gives back one, or is one of the hollow ones, which are no more than `calls_max`: the
         // channel has a place for all of them.
         self.0.try_send(outlet).expect("the channel has a place for every connection");
     }
 
-    fn next(&self) -> Option<Arc<dyn Outlet>> {
+    fn next(&self) -> Option<Arc<dyn ReplySink>> {
         self.1.try_recv().ok()
     }
 
@@ -116,7 +117,7 @@ impl Line {
 
 /// How large a queue is, and whom it serves.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Measures {
+pub(crate) struct QueueReadings {
     /// Calls that may wait. Workers may give the rest of a burst back besides.
     pub(crate) calls_max: usize,
     pub(crate) workers: usize,
@@ -127,20 +128,20 @@ pub(crate) struct Measures {
 }
 
 impl Queue {
-    pub(crate) fn new(measures: Measures, now: Instant) -> Queue {
-        let Measures { calls_max, workers, reserve, cores } = measures;
+    pub(crate) fn new(measures: QueueReadings, now: Instant) -> Queue {
+        let QueueReadings { calls_max, workers, reserve, cores } = measures;
         Queue {
-            fresh: Line::new(2 * calls_max + workers),
-            nested: Line::new(calls_max + workers),
+            fresh: WaitList::new(2 * calls_max + workers),
+            nested: WaitList::new(calls_max + workers),
             hollow: AtomicUsize::new(0),
             calls_max: unordered::AtomicUsize::new(calls_max),
             calls_max_at_start: calls_max,
             fresh_max: workers.saturating_sub(reserve).max(1),
             workers,
             cores,
-            flow: Flow::default(),
-            crew: Crew::default(),
-            holding: Holding::default(),
+            flow: QueueGauges::default(),
+            crew: WorkerGauges::default(),
+            holding: PermitUsage::default(),
             drained: (Mutex::new(false), Condvar::new()),
             permit_clock: PermitClock::new(now),
         }
@@ -176,7 +177,7 @@ impl Queue {
 
     /// What is ahead of a connection's next call, of those that clients made or of the `nested` ones, which come first.
     /// `workers` may run at once.
-    pub(super) fn forecast(&self, outlet: &dyn Outlet, workers: usize, nested: bool) -> Forecast {
+    pub(super) fn forecast(&self, outlet: &dyn ReplySink, workers: usize, nested: bool) -> Forecast {
         let flow = &self.flow;
         let workers = if nested { workers } else { workers.min(self.fresh_max) } as u64;
         let calls = if nested { &flow.nested_calls } else { &flow.calls }.load(Ordering::Relaxed) as u64;
@@ -219,23 +220,28 @@ impl Queue {
     }
 
     /// Admits a burst: its calls are in flight until [`Queue::answered`].
-    pub(crate) fn admit(&self, burst: Burst, paces: &Paces) {
+    pub(crate) fn admit(&self, burst: Burst, paces: &ServiceTimes) {
         self.flow.in_flight.fetch_add(burst.len(), Ordering::SeqCst);
         self.push(burst, paces);
     }
 
     /// Puts a burst behind the others of its connection.
-    fn push(&self, burst: Burst, paces: &Paces) {
-        self.put(burst, paces, Lane::push);
+    fn push(&self, burst: Burst, paces: &ServiceTimes) {
+        self.put(burst, paces, ConnectionQueue::push);
     }
 
     /// Gives the rest of a burst back: before the others of its connection that have not come into the line yet, for
     /// it has had its turn.
-    pub(super) fn give_back(&self, rest: Burst, paces: &Paces) {
-        self.put(rest, paces, Lane::push_front);
+    pub(super) fn give_back(&self, rest: Burst, paces: &ServiceTimes) {
+        self.put(rest, paces, ConnectionQueue::push_front);
     }
 
-    fn put(&self, burst: Burst, paces: &Paces, push: impl FnOnce(&Lane, Waiting) -> bool) {
+    fn put(
+        &self,
+        burst: Burst,
+        paces: &ServiceTimes,
+        push: impl FnOnce(&ConnectionQueue, QueuedBurst) -> bool,
+    ) {
         let calls = burst.len();
         let cost_ns =
             BURST_NS + burst.calls().iter().map(|call| u64::from(paces.mean_ns(call.method))).sum::<u64>();
@@ -248,7 +254,7 @@ impl Queue {
             self.flow.nested_ns.fetch_add(cost_ns, Ordering::Relaxed);
         }
         let outlet = Arc::clone(burst.work().outlet());
-        if push(outlet.lane(nested), Waiting { burst, cost_ns }) {
+        if push(outlet.lane(nested), QueuedBurst { burst, cost_ns }) {
             self.line(nested).join(outlet);
         }
     }
@@ -256,7 +262,12 @@ impl Queue {
     /// Takes the youngest of the fresh calls of a connection out again, if it has more than `most` waiting: the queue
     /// is full, and others have fewer. For the listener alone. Not its last call while many connections have lost
     /// theirs: such a connection still has its place in the line.
-    pub(super) fn displace(&self, outlet: &dyn Outlet, most: usize, paces: &Paces) -> Option<Displaced> {
+    pub(super) fn displace(
+        &self,
+        outlet: &dyn ReplySink,
+        most: usize,
+        paces: &ServiceTimes,
+    ) -> Option<Displaced> {
         let may_end = || {
             let may = self.hollow.load(Ordering::SeqCst) < self.calls_max_at_start;
             self.hollow.fetch_add(usize::from(may), Ordering::SeqCst);
@@ -270,7 +281,7 @@ impl Queue {
         Some(displaced)
     }
 
-    fn line(&self, nested: bool) -> &Line {
+    fn line(&self, nested: bool) -> &WaitList {
         if nested { &self.nested } else { &self.fresh }
     }
 
@@ -304,8 +315,8 @@ impl Queue {
     }
 
     /// Takes the first burst of a connection that was taken from its line; `None` of a hollow one.
-    fn take_from(&self, outlet: Arc<dyn Outlet>, nested: bool) -> Option<Burst> {
-        let Taken { first, again, was_hollow } = outlet.lane(nested).take();
+    fn take_from(&self, outlet: Arc<dyn ReplySink>, nested: bool) -> Option<Burst> {
+        let TakenBursts { first, again, was_hollow } = outlet.lane(nested).take();
         if was_hollow {
             self.hollow.fetch_sub(1, Ordering::SeqCst);
         }
@@ -316,7 +327,7 @@ impl Queue {
         first.map(|first| self.taken(first, nested))
     }
 
-    fn taken(&self, Waiting { burst, cost_ns }: Waiting, nested: bool) -> Burst {
+    fn taken(&self, QueuedBurst { burst, cost_ns }: QueuedBurst, nested: bool) -> Burst {
         if burst.len() > 1 {
             self.exposed(1);
         }
@@ -441,23 +452,24 @@ fn step(gauge: &AtomicUsize, change: isize) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::stand_in::StandIn;
+    use super::super::null_sink::NullSink;
     use super::super::{Buffers, Work};
     use super::*;
-    use crate::port::Call;
+    use crate::proto::Call;
     use crate::wire::Codec;
 
     /// A call of another connection is queued.
     fn queue_one(queue: &Queue) {
         let mut work = Work::new(&Buffers::unbounded(), Instant::now());
         work.calls.push(Call::new(1, 1, Codec::Bincode, 0, None));
-        work.outlet = Some(Arc::new(StandIn::default()));
-        Burst::split_work(Arc::new(work)).for_each(|burst| queue.admit(burst, &Paces::new(1)));
+        work.outlet = Some(Arc::new(NullSink::default()));
+        Burst::split_work(Arc::new(work)).for_each(|burst| queue.admit(burst, &ServiceTimes::new(1)));
     }
 
     #[test]
     fn who_serves_while_workers_are_kept_sees_others_wait() {
-        let queue = Queue::new(Measures { calls_max: 8, workers: 2, reserve: 1, cores: 2 }, Instant::now());
+        let queue =
+            Queue::new(QueueReadings { calls_max: 8, workers: 2, reserve: 1, cores: 2 }, Instant::now());
         queue_one(&queue);
         let burst = queue.take().unwrap();
         assert!(!queue.others_wait());

@@ -25,7 +25,7 @@ const CLOSED: u32 = 2;
 
 /// One port's place at the throttle.
 #[derive(Debug)]
-pub(crate) struct Seat {
+pub(crate) struct PortWorkers {
     /// What its workers take from.
     pub(crate) queue: Arc<Queue>,
     /// One for each worker.
@@ -34,7 +34,7 @@ pub(crate) struct Seat {
 
 /// How many of a port's workers do what. Of a closed throttle, those that have ended count as blocked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct CrewCount {
+pub(crate) struct WorkerCounts {
     pub(crate) idle: usize,
     /// With a permit.
     pub(crate) running: usize,
@@ -57,7 +57,7 @@ pub(super) enum Next {
 
 #[derive(Debug)]
 pub(crate) struct Throttle {
-    seats: Vec<Seat>,
+    seats: Vec<PortWorkers>,
     /// The limit, 0 for none: for estimates. What decides is in `state`.
     limit: unordered::AtomicU64,
     state: Mutex<State>,
@@ -85,7 +85,7 @@ struct State {
 
 impl Throttle {
     /// `limit` permits, `None` for as many as there are workers. All workers are idle at first.
-    pub(crate) fn new(limit: Option<NonZeroU32>, seats: Vec<Seat>) -> Throttle {
+    pub(crate) fn new(limit: Option<NonZeroU32>, seats: Vec<PortWorkers>) -> Throttle {
         assert!(seats.len() <= 64, "one bit for each port");
         // Reversed, so that worker 0 is the first to be woken.
         let idle = seats.iter().map(|seat| (0..seat.parkers.len()).rev().collect()).collect();
@@ -129,13 +129,13 @@ impl Throttle {
     }
 
     /// What the workers of each port do.
-    pub(crate) fn crews(&self) -> Vec<CrewCount> {
+    pub(crate) fn crews(&self) -> Vec<WorkerCounts> {
         let state = self.state.lock();
-        let count = |(port, seat): (usize, &Seat)| {
+        let count = |(port, seat): (usize, &PortWorkers)| {
             let (idle, running) = (state.idle[port].len(), seat.queue.workers_awake());
             let returning = state.returning.iter().filter(|(of, _)| *of == port).count();
             let blocked = seat.parkers.len().saturating_sub(idle + running + returning);
-            CrewCount { idle, running, blocked, returning }
+            WorkerCounts { idle, running, blocked, returning }
         };
         self.seats.iter().enumerate().map(count).collect()
     }
@@ -365,9 +365,9 @@ mod tests {
 
     /// Ports of two workers each, without work and without threads: the words for the workers stay in their parkers.
     fn throttle(ports: usize, permits: u32) -> Throttle {
-        let seat = |_| Seat {
+        let seat = |_| PortWorkers {
             queue: Arc::new(Queue::new(
-                crate::pool::Measures { calls_max: 8, workers: 2, reserve: 0, cores: 2 },
+                crate::pool::QueueReadings { calls_max: 8, workers: 2, reserve: 0, cores: 2 },
                 now(),
             )),
             parkers: (0..2).map(|_| Arc::default()).collect(),

@@ -2,13 +2,13 @@
 //!
 //! Awake it holds a permit; asleep it holds nothing.
 
-use super::station::Station;
+use super::blocking::BlockingContext;
 use super::throttle::Next;
-use super::turn::{Held, Reply, Step, Turn};
-use super::{Burst, CrewCount, Outlet, PortShared, Shared, SlowCall, Work};
-use crate::port::{Call, reply};
-use crate::service::{Host, Refusal, Session, Status, Transaction, host};
-use crate::stats::{Parts, Record, Samples};
+use super::worker_slot::{BufferedReplies, Step, WorkerReply, WorkerSlot};
+use super::{Burst, PortShared, ReplySink, Shared, SlowCall, Work, WorkerCounts};
+use crate::metrics::{CallRecord, Parts, ServiceTimeBatch};
+use crate::proto::{Call, reply};
+use crate::service::{Refusal, Session, Status, Transaction, WorkerHooks, worker_hooks};
 use crate::sync::{Arc, Ordering, Parker, now, yield_now};
 use crate::wire::ReplyPrelude;
 use std::rc::Rc;
@@ -19,13 +19,13 @@ pub(super) struct Worker {
     shared: Arc<Shared>,
     port: Arc<PortShared>,
     id: usize,
-    station: Rc<Station>,
+    station: Rc<BlockingContext>,
     /// The reply being made.
-    reply: Reply,
+    reply: WorkerReply,
     /// The replies being sent.
-    held: Held,
+    held: BufferedReplies,
     /// How long its last calls ran.
-    samples: Samples,
+    samples: ServiceTimeBatch,
     /// The burst in hand waited longer than CoDel allows.
     late: bool,
 }
@@ -33,28 +33,28 @@ pub(super) struct Worker {
 impl Worker {
     /// To be made on its own thread.
     pub(super) fn new(shared: Arc<Shared>, port: Arc<PortShared>, id: usize, parker: Arc<Parker>) -> Worker {
-        let station = Rc::new(Station::new(Arc::clone(&shared), Arc::clone(&port), id, parker));
+        let station = Rc::new(BlockingContext::new(Arc::clone(&shared), Arc::clone(&port), id, parker));
         Worker {
             shared,
             port,
             id,
             station,
-            reply: Reply::none(),
-            held: Held::default(),
-            samples: Samples::default(),
+            reply: WorkerReply::none(),
+            held: BufferedReplies::default(),
+            samples: ServiceTimeBatch::default(),
             late: false,
         }
     }
 
     /// Sleeps and works until the throttle closes.
     pub(super) fn run(mut self) {
-        host::set(Some(Rc::clone(&self.station) as Rc<dyn Host>));
+        worker_hooks::set(Some(Rc::clone(&self.station) as Rc<dyn WorkerHooks>));
         while self.station.await_permit() {
             if self.work() == Next::Exit {
                 break;
             }
         }
-        host::set(None);
+        worker_hooks::set(None);
         self.shared.exits.add();
     }
 
@@ -103,7 +103,7 @@ impl Worker {
         port.recycle(work);
     }
 
-    fn serve_for(&mut self, work: &Work, outlet: &dyn Outlet, turn: &Turn, burst: Burst) {
+    fn serve_for(&mut self, work: &Work, outlet: &dyn ReplySink, turn: &WorkerSlot, burst: Burst) {
         let (port, calls) = (Arc::clone(&self.port), burst.len());
         let mut now = now();
         let crew = || port.crew_in_words(&self.shared);
@@ -127,7 +127,7 @@ impl Worker {
         }
     }
 
-    fn flush(&mut self, outlet: &dyn Outlet) {
+    fn flush(&mut self, outlet: &dyn ReplySink) {
         self.port.turns[self.id].take_held(&mut self.held);
         self.held.send(outlet, &self.port);
     }
@@ -146,7 +146,7 @@ impl Worker {
 
     /// Makes the one reply to a call, by running its handler unless there is a reason not to. None at all if the call
     /// was in a deadlock and is answered already.
-    fn answer(&mut self, work: &Work, call: &Call, outlet: &dyn Outlet, start: Instant) -> Instant {
+    fn answer(&mut self, work: &Work, call: &Call, outlet: &dyn ReplySink, start: Instant) -> Instant {
         let shared = &*self.shared;
         if !shared.nested.claims(work, call) {
             return start;
@@ -198,7 +198,7 @@ impl Worker {
             };
             (status, times)
         });
-        self.reply.record = Record { method: call.method, status, ran: has_run, times_ns };
+        self.reply.record = CallRecord { method: call.method, status, ran: has_run, times_ns };
         if has_run {
             let total_ns = times_ns.whole();
             self.port.slow.offer(call.method, total_ns, || SlowCall {
@@ -218,7 +218,7 @@ fn run(
     shared: &Shared,
     work: &Work,
     call: &Call,
-    outlet: &dyn Outlet,
+    outlet: &dyn ReplySink,
     session: Option<&Arc<Session>>,
     out: &mut Vec<u8>,
 ) -> Status {
@@ -241,7 +241,7 @@ fn run(
 }
 
 /// The session that a call names; none for 0, which every connection has.
-fn session(call: &Call, outlet: &dyn Outlet) -> Result<Option<Arc<Session>>, Status> {
+fn session(call: &Call, outlet: &dyn ReplySink) -> Result<Option<Arc<Session>>, Status> {
     if call.session == 0 {
         return Ok(None);
     }
@@ -250,7 +250,7 @@ fn session(call: &Call, outlet: &dyn Outlet) -> Result<Option<Arc<Session>>, Sta
 }
 
 /// Why a call is answered without being run, if so.
-fn not_to_run(shared: &Shared, call: &Call, outlet: &dyn Outlet, now: Instant) -> Option<Status> {
+fn not_to_run(shared: &Shared, call: &Call, outlet: &dyn ReplySink, now: Instant) -> Option<Status> {
     if shared.abandoned.load(Ordering::Relaxed) {
         Some(Status::Draining)
     } else if outlet.is_cancelled(call.id) {
@@ -264,7 +264,7 @@ fn not_to_run(shared: &Shared, call: &Call, outlet: &dyn Outlet, now: Instant) -
 
 impl PortShared {
     /// The answer to a call that is not run.
-    fn refusal(&self, status: Status, shared: &Shared, outlet: &dyn Outlet) -> Refusal {
+    fn refusal(&self, status: Status, shared: &Shared, outlet: &dyn ReplySink) -> Refusal {
         let refusal = Refusal::new(status, status.text());
         if status != Status::Overloaded {
             return refusal;
@@ -274,7 +274,7 @@ impl PortShared {
 
     /// What the workers do while calls wait too long. Where some are idle, the words say what keeps them from working.
     fn crew_in_words(&self, shared: &Shared) -> String {
-        let CrewCount { idle, .. } = shared.throttle.crews()[self.index];
+        let WorkerCounts { idle, .. } = shared.throttle.crews()[self.index];
         let workers = shared.throttle.pools()[self.index];
         let (out, _) = shared.throttle.permits();
         let why = match shared.throttle.limit() {
@@ -289,7 +289,7 @@ impl PortShared {
     /// Answers what is queued without running it, for a server that stops while its workers are stuck.
     pub(crate) fn refuse_queued(&self, shared: &Shared) {
         const STATUS: Status = Status::Draining;
-        let mut held = Held::default();
+        let mut held = BufferedReplies::default();
         while let Some(mut burst) = self.queue.take_to_refuse() {
             if burst.len() > 1 {
                 self.queue.exposed(-1);
@@ -299,7 +299,7 @@ impl PortShared {
                 if !shared.nested.claims(&work, call) {
                     continue;
                 }
-                let mut answer = Reply::refusal(call.method, STATUS);
+                let mut answer = WorkerReply::refusal(call.method, STATUS);
                 self.methods.refused(call.method, STATUS);
                 reply(call.id, call.codec, &mut answer.bytes, |out| {
                     Refusal::new(STATUS, STATUS.text()).encode(call.codec, out);

@@ -46,7 +46,7 @@ impl Comparison {
             (Shape::Enum { variants: here, .. }, Shape::Enum { variants: server, .. }) => {
                 self.variants(here, server)
             }
-            (Shape::Plain(here), Shape::Plain(server)) if here == server => None,
+            (Shape::Scalar(here), Shape::Scalar(server)) if here == server => None,
             _ => Some(self.say(&shown(here), &shown(server))),
         }
     }

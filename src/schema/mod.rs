@@ -13,7 +13,7 @@ mod trace;
 
 pub use difference::first_difference;
 pub use read::Unreadable;
-pub use shape::{Plain, Shape};
+pub use shape::{Scalar, Shape};
 
 use serde::de::DeserializeOwned;
 

@@ -1,7 +1,7 @@
 //! Reads a shape from its text. The text is a peer's: its length and depth are bounded, and nothing in it can make
 //! more of itself than is written.
 
-use super::shape::{Plain, Shape, is_word, is_word_char};
+use super::shape::{Scalar, Shape, is_word, is_word_char};
 use thiserror::Error;
 
 /// Deepest nest that is read. What is traced is less deep.
@@ -154,8 +154,8 @@ impl Reader<'_> {
         match self.peek() {
             Some('{') => self.structure(name, depth),
             Some('<') => self.variants(name, depth),
-            _ => match Plain::ALL.iter().find(|(_, known)| *known == name) {
-                Some((plain, _)) => Ok(Shape::Plain(*plain)),
+            _ => match Scalar::ALL.iter().find(|(_, known)| *known == name) {
+                Some((plain, _)) => Ok(Shape::Scalar(*plain)),
                 None => Err(Unreadable { at: start, expected: "a type" }),
             },
         }

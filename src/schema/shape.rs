@@ -15,7 +15,7 @@ use std::fmt::{self, Display, Formatter};
 /// A type without parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
-pub enum Plain {
+pub enum Scalar {
     Nothing,
     Bool,
     I8,
@@ -37,32 +37,32 @@ pub enum Plain {
     Any,
 }
 
-impl Plain {
+impl Scalar {
     /// All, with their names.
-    pub const ALL: [(Plain, &str); 18] = [
-        (Plain::Nothing, "nothing"),
-        (Plain::Bool, "bool"),
-        (Plain::I8, "i8"),
-        (Plain::I16, "i16"),
-        (Plain::I32, "i32"),
-        (Plain::I64, "i64"),
-        (Plain::I128, "i128"),
-        (Plain::U8, "u8"),
-        (Plain::U16, "u16"),
-        (Plain::U32, "u32"),
-        (Plain::U64, "u64"),
-        (Plain::U128, "u128"),
-        (Plain::F32, "f32"),
-        (Plain::F64, "f64"),
-        (Plain::Char, "char"),
-        (Plain::Text, "text"),
-        (Plain::Bytes, "bytes"),
-        (Plain::Any, "any"),
+    pub const ALL: [(Scalar, &str); 18] = [
+        (Scalar::Nothing, "nothing"),
+        (Scalar::Bool, "bool"),
+        (Scalar::I8, "i8"),
+        (Scalar::I16, "i16"),
+        (Scalar::I32, "i32"),
+        (Scalar::I64, "i64"),
+        (Scalar::I128, "i128"),
+        (Scalar::U8, "u8"),
+        (Scalar::U16, "u16"),
+        (Scalar::U32, "u32"),
+        (Scalar::U64, "u64"),
+        (Scalar::U128, "u128"),
+        (Scalar::F32, "f32"),
+        (Scalar::F64, "f64"),
+        (Scalar::Char, "char"),
+        (Scalar::Text, "text"),
+        (Scalar::Bytes, "bytes"),
+        (Scalar::Any, "any"),
     ];
 
     /// Its name in the language of shapes.
     pub fn name(self) -> &'static str {
-        Plain::ALL.iter().find(|(plain, _)| *plain == self).map_or("", |(_, name)| name)
+        Scalar::ALL.iter().find(|(plain, _)| *plain == self).map_or("", |(_, name)| name)
     }
 }
 
@@ -70,7 +70,7 @@ impl Plain {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shape {
     /// No parts.
-    Plain(Plain),
+    Scalar(Scalar),
     /// There or not.
     Option(Box<Shape>),
     /// Any number of elements.
@@ -119,7 +119,7 @@ impl Display for Written<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let part = |shape| Written { shape, named: self.named };
         match self.shape {
-            Shape::Plain(plain) => f.write_str(plain.name()),
+            Shape::Scalar(plain) => f.write_str(plain.name()),
             Shape::Option(inner) => write!(f, "{}?", part(inner)),
             Shape::List(element) => write!(f, "[{}]", part(element)),
             Shape::Array(element, count) => write!(f, "[{}; {count}]", part(element)),

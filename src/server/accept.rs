@@ -23,7 +23,7 @@ const QUIET: Duration = Duration::from_secs(1);
 
 /// A client that was in the backlog.
 #[derive(Debug)]
-pub(super) enum Arrival {
+pub(super) enum Accepted {
     /// With a descriptor of its own.
     Client(TcpStream, SocketAddr),
     /// With the spare one, which is needed back at once.
@@ -89,9 +89,9 @@ impl Acceptor {
         self.sockets.clear();
     }
 
-    /// The next client; `None` when there is none, or for this turn enough. A [`Arrival::Surplus`] must be closed
+    /// The next client; `None` when there is none, or for this turn enough. A [`Accepted::Surplus`] must be closed
     /// before the next.
-    pub(super) fn accept(&mut self, port: &PortShared) -> Option<Arrival> {
+    pub(super) fn accept(&mut self, port: &PortShared) -> Option<Accepted> {
         if !self.ready {
             return None;
         }
@@ -102,7 +102,7 @@ impl Acceptor {
                 Ok((stream, peer)) => {
                     self.recovered(port);
                     self.took_one();
-                    return Some(Arrival::Client(stream, peer));
+                    return Some(Accepted::Client(stream, peer));
                 }
                 Err(error) if is_nobody(&error) => self.found_nobody(),
                 Err(error) if is_lost(&error) => {}
@@ -113,7 +113,7 @@ impl Acceptor {
                             self.failed(port, &error);
                             self.retry = None;
                             self.took_one();
-                            return Some(Arrival::Surplus(stream));
+                            return Some(Accepted::Surplus(stream));
                         }
                         Err(error) if is_nobody(&error) => self.found_nobody(),
                         Err(error) if is_lost(&error) => {}
@@ -143,7 +143,7 @@ impl Acceptor {
     }
 
     /// Nothing can be done but to try again.
-    fn wait(&mut self, port: &PortShared, error: &Error) -> Option<Arrival> {
+    fn wait(&mut self, port: &PortShared, error: &Error) -> Option<Accepted> {
         self.failed(port, error);
         self.retry = Some(Instant::now() + RETRY);
         self.accepted = 0;

@@ -1,12 +1,12 @@
-//! A port's sockets, poll and doorbell: all that can fail for one port before it has a thread. And the sockets of the
+//! A port's sockets, poll and mailbox: all that can fail for one port before it has a thread. And the sockets of the
 //! admin server's address.
 //!
 //! Each listens on every address that its host has; `[::]` is IPv6 alone. That two ports of one server would have the
 //! same address is found by what their hosts resolve to.
 
 use super::StartError;
-use super::doorbell::Doorbell;
 use super::listener::{ACCEPT, DOORBELL};
+use super::mailbox::ListenerHandle;
 use crate::config::{Config, ListenAddress, PortConfig};
 use crate::sync::Arc;
 use mio::net::TcpListener;
@@ -16,7 +16,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{Error, ErrorKind};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
-pub(super) use crate::net::Silence;
+pub(super) use crate::tcp::Silence;
 
 /// Clients that may wait to be accepted; the system may allow fewer.
 const BACKLOG: i32 = 4096;
@@ -40,7 +40,7 @@ pub(super) struct Bound {
     /// One for each of its addresses.
     pub(super) sockets: Vec<TcpListener>,
     pub(super) addresses: Vec<SocketAddr>,
-    pub(super) doorbell: Arc<Doorbell>,
+    pub(super) mailbox: Arc<ListenerHandle>,
 }
 
 /// What a bound socket is for.
@@ -248,14 +248,14 @@ fn watch(mut sockets: Vec<TcpListener>) -> std::io::Result<Bound> {
         poll.registry().register(socket, ACCEPT, Interest::READABLE)?;
         addresses.push(socket.local_addr()?);
     }
-    let doorbell = Arc::new(Doorbell::new(Waker::new(poll.registry(), DOORBELL)?));
-    Ok(Bound { poll, sockets, addresses, doorbell })
+    let mailbox = Arc::new(ListenerHandle::new(Waker::new(poll.registry(), DOORBELL)?));
+    Ok(Bound { poll, sockets, addresses, mailbox })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::PROBES;
+    use crate::tcp::PROBES;
     use std::time::Duration;
 
     const S: Duration = Duration::from_secs(1);

@@ -1,449 +1,456 @@
-//! A connection as it is shared: the listener reads it, workers write their replies to it.
-//!
-//! Invariants: bytes leave in the order in which replies were given; while bytes wait in `outbound`, nobody but
-//! the listener writes to the socket, so the poll's next writable event is never missed; a closed connection gives
-//! its descriptor back at once, whatever calls are still out.
+//! A connection as its listener alone knows it: what it has said so far, and whether there is more to read.
+//! Steps 1 to 3 of a transaction's way (see docs/ARCHITECTURE.md).
 
-use super::doorbell::Doorbell;
-use super::sessions::Tenant;
-use super::slots::Id;
+use super::connection_limiter::ConnectionPermit;
+use super::desk::{BUFFER_BYTES, Desk};
+use super::sessions::SessionHolder;
 use super::transport::Transport;
-use crate::pool::{Buffers, Lane, Outlet, Share};
-use crate::port::WINDOW_CALLS_MAX;
-use crate::service::{Caller, Carried};
-use crate::stats::CloseReason;
-use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, Ordering};
-use std::collections::VecDeque;
+use super::writer::ConnectionWriter;
+use crate::metrics::CloseReason;
+use crate::monitor;
+use crate::pool::{BufferLease, ReplySink};
+use crate::proto::{ProtocolClose, ServerProtocol, goaway};
+use crate::service::{Peer, Refusal, Status};
+use crate::sync::Arc;
 use std::io::ErrorKind;
-use std::net::SocketAddr;
-use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
-/// With more unsent bytes than this, a connection's calls are no longer read. A soft bound: replies to calls
-/// already admitted still come on top.
-const OUTBOUND_HIGH_BYTES: usize = 1 << 20;
+/// Fewer bytes than this are copied from one buffer to another; with more the buffers change places.
+const COPY_BYTES_MAX: usize = 16 << 10;
 
-/// Unsent replies are kept in pieces of so many bytes: buffers that grow would leave holes of all sizes in memory.
-const PIECE_BYTES: usize = 64 << 10;
+/// Most bytes by which the buffer of a large frame grows at once; they are zeroed before they are read into.
+const GROWTH_BYTES_MAX: usize = 1 << 20;
 
-/// Counts as taken when nothing waits any more, so that the peer is not measured by what came after that.
-pub(super) const DRAINED_BYTES: u64 = 64 << 10;
+/// A read that has so many frames answered by the listener has much to answer.
+const MANY_ANSWERS: u32 = 16;
 
-#[derive(Debug)]
-pub(super) struct Connection {
-    peer: SocketAddr,
-    id: Id,
-    /// With more than so much unsent, a connection that gets another reply is closed.
-    unsent_max: usize,
-    outbound: Mutex<Outbound>,
-    /// Does `outbound` hold bytes? Written under its lock, read without.
-    backlogged: AtomicBool,
-    /// The socket failed or was closed; nothing will be sent any more.
-    gone: AtomicBool,
-    in_flight: AtomicUsize,
-    /// The listener has stopped reading until fewer calls are out.
-    paused: AtomicBool,
-    cancelled: Mutex<VecDeque<u64>>,
-    /// Is there anything in `cancelled`?
-    any_cancelled: AtomicBool,
-    /// What waits for a worker: calls that clients made, and calls that handlers of this server made.
-    lanes: [Lane; 2],
-    doorbell: Arc<Doorbell>,
-    /// Its sessions, once there was use for any.
-    carried: OnceLock<Arc<Carried>>,
-    /// It was let in: its own session counts.
-    welcomed: AtomicBool,
-    /// Its place is wanted, and it looked idle.
-    unwanted: AtomicBool,
+/// What reading a connection once came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ReadOutcome {
+    /// All that was there is read; the poll tells when more comes.
+    Drained,
+    /// There may be more; other connections come first.
+    More,
+    /// There is more, but this connection has enough calls or replies out. Its connection says when to go on.
+    Paused,
+    /// There may be more, but the server's buffers are full. It has to be asked again.
+    Full,
+    /// There may be more, but it has had answered more than its allowance. It has to be asked again when the intake
+    /// says.
+    PutOff,
+    /// The peer has closed or the socket failed.
+    Ended(CloseReason),
+    /// The peer broke the protocol and has been told.
+    ProtocolClose(CloseReason),
+}
+
+/// In which of the listener's lists a connection is, so that it is there once.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Listed {
+    /// Of those whose frames have a time limit.
+    pub(super) frame: bool,
+    /// Of those whose replies have one.
+    pub(super) replies: bool,
+    /// Of those that wait for room in the buffers.
+    pub(super) full: bool,
+    /// Of those with something left to read.
+    pub(super) ready: bool,
+    /// Of those that wait until they may be read again.
+    pub(super) put_off: bool,
 }
 
 #[derive(Debug)]
-struct Outbound {
-    /// `None` once the connection is closed.
-    transport: Option<Arc<Transport>>,
-    pieces: VecDeque<Vec<u8>>,
-    /// How much of the first piece is sent.
-    sent: usize,
-    /// Bytes of the pieces that are not.
-    unsent: usize,
-    /// What the room of the pieces counts for.
-    share: Share,
-    /// Bytes that had to wait and were taken, since the beginning.
-    taken: u64,
-    /// Why nothing more is sent, if it is not for the listener's own reasons.
-    failed: Option<CloseReason>,
+pub(super) struct Connection {
+    pub(super) connection: Arc<ConnectionWriter>,
+    transport: Arc<Transport>,
+    conversation: ServerProtocol,
+    /// Its first `filled` bytes are read and not consumed: the beginning of a frame, or frames the window or the turn
+    /// has no room for. Without capacity while there are none, so that an idle connection holds no buffer.
+    unread: Vec<u8>,
+    filled: usize,
+    /// Does `unread` begin with frames that the window or the turn had no room for? Then nothing more is read from the
+    /// socket until they are consumed: a peer that calls faster than it is served waits in its own socket.
+    held: bool,
+    /// The last read had much to answer: the next is small, since what it leaves is copied, and comes in its turn.
+    pub(super) busy: bool,
+    /// When bytes were last read.
+    arrived: Instant,
+    /// May the socket hold bytes? Set by the poll, cleared when it has none.
+    pub(super) readable: bool,
+    /// Its reading is put off. That time is not its own.
+    paused: bool,
+    /// Since when there is the beginning of a frame in `unread`.
+    frame_since: Option<Instant>,
+    /// What `unread` counts for.
+    share: BufferLease,
+    pub(super) listed: Listed,
+    /// The poll has told of the peer's end, and tells of it once: reading goes on until it is seen.
+    pub(super) ended: bool,
+    /// Why the connection is being closed; what still comes is thrown away.
+    pub(super) leaving: Option<CloseReason>,
+    /// It was idle and has been told to close; what it calls still is refused.
+    pub(super) dismissed: bool,
+    /// In a port that is stopped: nothing of it was under way at the last look.
+    pub(super) done: bool,
+    /// When it came, in seconds since the listener began.
+    came_s: u32,
+    /// How many came to the port before it, and it too.
+    number: u64,
+    /// Calls of it that were admitted.
+    calls: u64,
+    /// The last to go: its place is free when the socket is closed.
+    _pass: ConnectionPermit,
 }
 
 impl Connection {
     pub(super) fn new(
+        connection: Arc<ConnectionWriter>,
         transport: Arc<Transport>,
-        peer: SocketAddr,
-        id: Id,
-        doorbell: Arc<Doorbell>,
-        (buffers, unsent_max): (&Arc<Buffers>, usize),
+        share: BufferLease,
+        pass: ConnectionPermit,
+        (number, came_s): (u64, u32),
     ) -> Connection {
-        let (transport, pieces, share) = (Some(transport), VecDeque::new(), Share::new(buffers));
-        let outbound = Outbound { transport, pieces, sent: 0, unsent: 0, share, taken: 0, failed: None };
+        let (conversation, unread) = (ServerProtocol::default(), Vec::new());
         Connection {
-            peer,
-            id,
-            unsent_max,
-            outbound: Mutex::new(outbound),
-            backlogged: AtomicBool::new(false),
-            gone: AtomicBool::new(false),
-            in_flight: AtomicUsize::new(0),
-            paused: AtomicBool::new(false),
-            cancelled: Mutex::default(),
-            any_cancelled: AtomicBool::new(false),
-            lanes: Default::default(),
-            doorbell,
-            carried: OnceLock::new(),
-            welcomed: AtomicBool::new(false),
-            unwanted: AtomicBool::new(false),
+            connection,
+            transport,
+            conversation,
+            unread,
+            filled: 0,
+            held: false,
+            busy: false,
+            arrived: Instant::now(),
+            readable: false,
+            paused: false,
+            frame_since: None,
+            share,
+            listed: Listed::default(),
+            ended: false,
+            leaving: None,
+            dismissed: false,
+            done: false,
+            came_s,
+            number,
+            calls: 0,
+            _pass: pass,
         }
     }
 
-    /// Its sessions, from now on.
-    pub(super) fn sessions(&self) -> &Arc<Carried> {
-        self.carried.get_or_init(Arc::default)
-    }
-
-    /// Its sessions, if there was use for any.
-    pub(super) fn sessions_if_any(&self) -> Option<&Arc<Carried>> {
-        self.carried.get()
-    }
-
-    /// It was let in.
-    pub(super) fn set_welcomed(&self) {
-        self.welcomed.store(true, Ordering::Relaxed);
-    }
-
-    /// Was it let in?
-    pub(super) fn is_welcomed(&self) -> bool {
-        self.welcomed.load(Ordering::Relaxed)
-    }
-
-    /// Was it asked to leave? Asked once for each time.
-    pub(super) fn take_unwanted(&self) -> bool {
-        self.unwanted.swap(false, Ordering::SeqCst)
-    }
-
-    /// Calls that may still be admitted. At 0 the connection counts as paused: the doorbell rings when there is
-    /// room again.
-    pub(super) fn window_room(&self) -> usize {
-        let room = WINDOW_CALLS_MAX.saturating_sub(self.in_flight.load(Ordering::SeqCst));
-        if room > 0 {
-            return room;
+    /// Reads once and queues the calls that were read.
+    pub(super) fn read(&mut self, desk: &mut Desk) -> ReadOutcome {
+        if let Some(reading) = self.put_off(desk) {
+            self.paused = true;
+            return reading;
         }
-        // First paused, then the second look: whoever answers a call first counts it, then looks for `paused`.
-        self.paused.store(true, Ordering::SeqCst);
-        let room = WINDOW_CALLS_MAX.saturating_sub(self.in_flight.load(Ordering::SeqCst));
-        if room > 0 {
-            self.paused.store(false, Ordering::SeqCst);
+        if std::mem::take(&mut self.paused) {
+            let now = Instant::now();
+            self.frame_since = self.frame_since.map(|_| now);
+            self.conversation.held_up(now);
         }
-        room
+        let mut buffer = if self.filled > COPY_BYTES_MAX {
+            std::mem::take(&mut self.unread)
+        } else {
+            let mut buffer = desk.lend();
+            buffer[..self.filled].copy_from_slice(&self.unread);
+            buffer
+        };
+        let was_held = self.held;
+        let (reading, used) = self.read_into(desk, &mut buffer);
+        self.keep(desk, buffer, used);
+        self.note_frame(used > 0, was_held);
+        self.paused = matches!(reading, ReadOutcome::Paused | ReadOutcome::PutOff);
+        reading
     }
 
-    /// So many calls of this connection were admitted.
-    pub(super) fn admitted(&self, calls: usize) {
-        self.in_flight.fetch_add(calls, Ordering::SeqCst);
-    }
-
-    /// Does the peer leave so many replies unread that nothing more should be read from it?
-    pub(super) fn is_clogged(&self) -> bool {
-        self.backlogged.load(Ordering::SeqCst) && self.outbound.lock().unsent > OUTBOUND_HIGH_BYTES
-    }
-
-    /// Calls that are out.
-    pub(super) fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::SeqCst)
-    }
-
-    /// Do bytes wait to be sent?
-    pub(super) fn is_backlogged(&self) -> bool {
-        self.backlogged.load(Ordering::SeqCst)
-    }
-
-    /// Why nothing more can be sent, if it was given up in a worker's hands.
-    pub(super) fn failure(&self) -> Option<CloseReason> {
-        if !self.gone.load(Ordering::SeqCst) {
-            return None;
+    /// Notes since when a frame is half read. What the window holds back is not the peer's to finish.
+    fn note_frame(&mut self, any_used: bool, was_held: bool) {
+        if any_used || self.held || self.filled == 0 {
+            self.frame_since = None;
         }
-        Some(self.outbound.lock().failed.unwrap_or(CloseReason::SocketError))
+        if self.filled > 0 && !self.held && self.frame_since.is_none() {
+            // What was held back was read long ago; that time was not the peer's.
+            self.frame_since = Some(if was_held { Instant::now() } else { self.arrived });
+        }
     }
 
-    /// Memory of the replies that wait.
-    pub(super) fn held_bytes(&self) -> usize {
-        if self.is_backlogged() { self.outbound.lock().share.bytes() } else { 0 }
+    /// Is nothing to be read now?
+    fn put_off(&self, desk: &Desk) -> Option<ReadOutcome> {
+        let stats = &desk.port.stats;
+        if self.connection.is_clogged() {
+            stats.outbound_full.add(1);
+            return Some(ReadOutcome::Paused);
+        }
+        if self.held && self.connection.window_room() == 0 {
+            stats.window_full.add(1);
+            return Some(ReadOutcome::Paused);
+        }
+        // While there is room, small reads go on: their calls are refused, and the peer is told. So is what is read
+        // already.
+        let buffers = &desk.port.buffers;
+        if !self.held
+            && buffers.are_full()
+            && (self.filled > COPY_BYTES_MAX || !buffers.have_room(BUFFER_BYTES))
+        {
+            stats.buffers_full.add(1);
+            return Some(ReadOutcome::Full);
+        }
+        None
     }
 
-    /// Bytes that the peer has taken of those that had to wait, since the beginning.
-    pub(super) fn taken(&self) -> u64 {
-        self.outbound.lock().taken
-    }
-
-    /// The call is no longer wanted. Ids are kept only while calls are out, and no more of them than can be out; the
-    /// first to be forgotten are the oldest, whose calls were most likely answered long ago.
-    pub(super) fn cancel(&self, call: u64) {
-        let mut cancelled = self.cancelled.lock();
-        if self.in_flight.load(Ordering::SeqCst) > 0 {
-            if cancelled.len() == WINDOW_CALLS_MAX {
-                cancelled.pop_front();
+    /// Reads behind the unread bytes, which `buffer` begins with, and has them consumed. Returns also where in the
+    /// buffer the bytes not consumed begin. The buffer grows with what has come, not with what a header claims.
+    fn read_into(&mut self, desk: &mut Desk, buffer: &mut Vec<u8>) -> (ReadOutcome, usize) {
+        let mut more = self.readable;
+        if !self.held {
+            if self.filled == buffer.len() {
+                buffer.resize(self.filled + self.filled.min(GROWTH_BYTES_MAX), 0);
             }
-            cancelled.push_back(call);
-            self.any_cancelled.store(true, Ordering::SeqCst);
-        }
-    }
-
-    /// For the listener, when the socket takes bytes again.
-    pub(super) fn flush(&self) {
-        let mut outbound = self.outbound.lock();
-        let Some(transport) = outbound.transport.clone() else { return };
-        let mut alive = true;
-        while let Some(piece) = outbound.pieces.front() {
-            let (more, still_alive) = send_all(&transport, &piece[outbound.sent..]);
-            alive = still_alive;
-            if !outbound.forget(more) {
-                break;
+            let room = if self.busy { COPY_BYTES_MAX } else { buffer.len() };
+            let end = buffer.len().min(self.filled + room);
+            match self.transport.receive(&mut buffer[self.filled..end]) {
+                Ok(0) => return (ReadOutcome::Ended(self.conversation.hung_up(self.filled)), 0),
+                Ok(n) => (self.filled, self.arrived) = (self.filled + n, Instant::now()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
+                Err(_) => return (ReadOutcome::Ended(CloseReason::SocketError), 0),
             }
+            more = self.readable && self.filled == end;
         }
-        if alive && outbound.unsent > 0 {
-            return;
-        }
-        outbound.empty();
-        outbound.taken += DRAINED_BYTES;
-        self.backlogged.store(false, Ordering::SeqCst);
-        if !alive {
-            self.fail(&mut outbound, CloseReason::SocketError);
-            drop(outbound);
-            self.doorbell.ring(self.id);
-        }
+        let used = match self.consume(desk, buffer) {
+            Ok(used) => used,
+            Err(ProtocolClose(reason)) => return (ReadOutcome::ProtocolClose(reason), 0),
+        };
+        // What the window held back was seen without room; if there is room by now, nobody else would come back to it.
+        let reading = if desk.intake.put_off.is_some() {
+            desk.port.stats.put_off.add(1);
+            ReadOutcome::PutOff
+        } else if self.held && self.connection.window_room() == 0 {
+            desk.port.stats.window_full.add(1);
+            ReadOutcome::Paused
+        } else if self.held || more || self.ended && self.readable {
+            ReadOutcome::More
+        } else {
+            // A short read means that the socket was empty: the poll tells of what comes after it. An end that came
+            // with the bytes it has told of already, hence `ended`.
+            self.readable = false;
+            self.conversation.caught_up(self.arrived);
+            ReadOutcome::Drained
+        };
+        (reading, used)
     }
 
-    /// Nothing will be sent or wanted any more. The descriptor is closed when the listener lets go of it too.
-    pub(super) fn close(&self) {
-        let mut outbound = self.outbound.lock();
-        self.gone.store(true, Ordering::SeqCst);
-        outbound.transport = None;
-        outbound.empty();
-        self.backlogged.store(false, Ordering::SeqCst);
+    /// Keeps what begins at `used`: a small rest in a buffer of its size, a large one where it is.
+    fn keep(&mut self, desk: &mut Desk, buffer: Vec<u8>, used: usize) {
+        if used == 0 && self.filled > COPY_BYTES_MAX {
+            self.unread = buffer;
+        } else {
+            self.unread = buffer[used..self.filled].to_vec();
+            self.filled = self.unread.len();
+            desk.give_back(buffer);
+        }
+        self.share.set(self.unread.len());
     }
 
-    /// Nothing more goes to the socket. The caller then asks the listener to close it, without the lock.
-    fn fail(&self, outbound: &mut Outbound, reason: CloseReason) {
-        outbound.failed = Some(reason);
-        self.gone.store(true, Ordering::SeqCst);
-        outbound.transport = None;
-        outbound.empty();
-    }
-
-    /// Sends at once what the socket takes and keeps the rest, within bounds.
-    fn write(&self, bytes: &mut Vec<u8>) {
-        let mut outbound = self.outbound.lock();
-        let (mut alive, mut look) = (true, false);
-        if let Some(transport) = &outbound.transport {
-            let mut sent = 0;
-            if outbound.unsent == 0 {
-                (sent, alive) = send_all(transport, bytes);
-                if alive && sent < bytes.len() {
-                    // The listener heeds a writable event only of a backlogged connection, and the one event may have
-                    // come and gone just now. So first the mark, then a second look at the socket.
-                    self.backlogged.store(true, Ordering::SeqCst);
-                    let (more, still_alive) = send_all(transport, &bytes[sent..]);
-                    (sent, alive) = (sent + more, still_alive);
-                    if sent == bytes.len() {
-                        self.backlogged.store(false, Ordering::SeqCst);
-                    }
+    /// Lets the conversation take what it will, as long as the window has room. Returns how much it took, and notes
+    /// whether the window held the rest back.
+    fn consume(&mut self, desk: &mut Desk, buffer: &mut Vec<u8>) -> Result<usize, ProtocolClose> {
+        let mut used = 0;
+        let now = if self.held { Instant::now() } else { self.arrived };
+        loop {
+            let window_room = self.connection.window_room();
+            let bytes = &buffer[used..self.filled];
+            let (times, dismissed) = ((self.arrived, now), self.dismissed);
+            let taken = desk.receive(
+                &mut self.conversation,
+                &self.connection,
+                (bytes, window_room),
+                dismissed,
+                times,
+            );
+            // Before the calls are queued: a Welcome must not be overtaken by the reply to a call sent with the Hello.
+            desk.send_replies(&self.connection);
+            let over = desk.intake.is_turn_over();
+            self.busy = desk.intake.answered >= MANY_ANSWERS;
+            let admitted = desk.intake.calls.len();
+            self.calls += admitted as u64;
+            if admitted > 0 {
+                let end = used + desk.intake.calls.last().map_or(0, |call| call.arguments_end());
+                if used == 0 && end > COPY_BYTES_MAX {
+                    let rest = taken.unwrap_or(self.filled);
+                    self.queue_by_swap(desk, buffer, rest);
+                    desk.cancel_calls(&self.connection);
+                    taken?;
+                    // The rest moved to the front; it waits for more bytes or for room in the window.
+                    self.held = (admitted >= window_room || over) && self.filled > 0;
+                    return Ok(0);
                 }
+                desk.queue_calls(&self.connection, self.arrived, |copy| {
+                    copy.clear();
+                    copy.extend_from_slice(&buffer[used..end]);
+                });
             }
-            if !alive {
-                self.fail(&mut outbound, CloseReason::SocketError);
-            } else if sent < bytes.len() {
-                match outbound.keep(&bytes[sent..], self.unsent_max) {
-                    Ok(seen) => look = seen,
-                    Err(reason) => {
-                        self.fail(&mut outbound, reason);
-                        look = true;
-                    }
-                }
-            }
-        }
-        drop(outbound);
-        bytes.clear();
-        if !alive || look {
-            self.doorbell.ring(self.id);
-        }
-    }
-}
-
-/// Sends until the socket takes no more: how much it took, and whether it is still alive. Only after
-/// [`ErrorKind::WouldBlock`] does the poll tell when it takes more.
-fn send_all(transport: &Transport, bytes: &[u8]) -> (usize, bool) {
-    let mut sent = 0;
-    while sent < bytes.len() {
-        match transport.send(&bytes[sent..]) {
-            Ok(more) => sent += more,
-            Err(error) => return (sent, error.kind() == ErrorKind::WouldBlock),
-        }
-    }
-    (sent, true)
-}
-
-impl Outbound {
-    /// Keeps what the socket does not take, or says why that is too much: for this connection or, as the others have
-    /// the memory, for the server. A reply of any size may wait where not too much does already. Returns whether the
-    /// listener is to have a look: replies wait from now on, or much memory is held.
-    fn keep(&mut self, mut rest: &[u8], unsent_max: usize) -> Result<bool, CloseReason> {
-        let first = self.unsent == 0;
-        if self.unsent > unsent_max {
-            return Err(CloseReason::OutboundFull);
-        }
-        self.unsent += rest.len();
-        while !rest.is_empty() {
-            let room = self.pieces.back().map_or(0, |last| last.capacity() - last.len());
-            if room == 0 {
-                // The first is no larger than it must be: most of those who are behind are so by little.
-                let bytes = if self.pieces.is_empty() { rest.len().min(PIECE_BYTES) } else { PIECE_BYTES };
-                if !self.share.try_add(bytes) {
-                    return Err(CloseReason::BuffersFull);
-                }
-                self.pieces.push_back(Vec::with_capacity(bytes));
-            } else if let Some(last) = self.pieces.back_mut() {
-                let (now, later) = rest.split_at(room.min(rest.len()));
-                last.extend_from_slice(now);
-                rest = later;
+            desk.cancel_calls(&self.connection);
+            used += taken?;
+            if over || admitted < window_room || window_room == 0 {
+                self.held = (over || window_room == 0) && used < self.filled;
+                return Ok(used);
             }
         }
-        let buffers = self.share.buffers();
-        Ok(first || buffers.are_full() || buffers.bytes() > buffers.fair_part())
     }
 
-    /// So many more bytes of the first piece were sent. Returns whether that was all of it; then it is gone.
-    fn forget(&mut self, more: usize) -> bool {
-        (self.sent, self.unsent, self.taken) =
-            (self.sent + more, self.unsent - more, self.taken + more as u64);
-        if self.pieces.front().is_none_or(|piece| self.sent < piece.len()) {
+    /// Queues the calls in the intake together with the buffer they are in; the bytes from `rest` on move to the
+    /// front of another.
+    fn queue_by_swap(&mut self, desk: &mut Desk, buffer: &mut Vec<u8>, rest: usize) {
+        let mut next = desk.lend();
+        let left = &buffer[rest..self.filled];
+        if next.len() < left.len() {
+            next.resize(left.len(), 0);
+        }
+        next[..left.len()].copy_from_slice(left);
+        self.filled = left.len();
+        self.frame_since = None;
+        self.share.set(0);
+        desk.queue_calls(&self.connection, self.arrived, |bytes| std::mem::swap(bytes, buffer));
+        desk.give_back(std::mem::replace(buffer, next));
+    }
+
+    /// Since when the peer owes the rest of a frame. `now` if its reading is put off.
+    pub(super) fn owes_since(&self, now: Instant) -> Option<Instant> {
+        self.frame_since.map(|since| if self.paused { now } else { since })
+    }
+
+    /// The same as [`Connection::owes_since`] for who has just read.
+    pub(super) fn owes(&self) -> Option<Instant> {
+        self.frame_since
+    }
+
+    /// For so long before `now` the server did not run. What the peer owes, it owes as much later.
+    pub(super) fn excuse(&mut self, lost: Duration, now: Instant) {
+        self.frame_since = self.frame_since.map(|since| (since + lost).min(now));
+    }
+
+    /// Has the peer not said Hello yet?
+    pub(super) fn awaits_hello(&self) -> bool {
+        self.conversation.awaits_hello()
+    }
+
+    /// Is its reading put off?
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Ends the conversation; the peer is told why.
+    pub(super) fn part(&mut self, refusal: &Refusal) {
+        let mut frame = Vec::new();
+        self.conversation.part(refusal, &mut frame);
+        self.connection.send(&mut frame, 0);
+    }
+
+    /// Tells the peer that nothing more will come, and from now on throws away what it still sends: closing with
+    /// bytes unread would reset the connection and might destroy the last replies on their way.
+    pub(super) fn leave(&mut self, reason: CloseReason) {
+        self.leaving = Some(reason);
+        (self.unread, self.filled) = (Vec::new(), 0);
+        (self.paused, self.frame_since) = (false, None);
+        self.share.set(0);
+        self.finish();
+    }
+
+    /// The server or the port stops: tells the peer to send no more calls, and to close once it has its answers. Who
+    /// has a connection over which handlers call may keep it until it is told so again.
+    pub(super) fn say_goodbye(&mut self) {
+        self.done = false;
+        let mut frame = Vec::new();
+        goaway(&Refusal::new(Status::Draining, Status::Draining.text()), &mut frame);
+        self.connection.send(&mut frame, 0);
+    }
+
+    /// Do handlers call over it?
+    pub(super) fn is_chained(&self) -> bool {
+        self.conversation.is_chained()
+    }
+
+    /// Its place is wanted: tells it to close and call on another connection, unless it has begun to call.
+    pub(super) fn dismiss(&mut self) -> bool {
+        if self.connection.calls_out() > 0 || self.connection.carries() > 0 || self.filled > 0 {
             return false;
         }
-        let piece = self.pieces.pop_front();
-        self.share.set(self.share.bytes() - piece.map_or(0, |piece| piece.capacity()));
-        self.sent = 0;
+        self.dismissed = true;
+        let mut frame = Vec::new();
+        goaway(&Refusal::new(Status::SessionClosed, Status::SessionClosed.text()), &mut frame);
+        self.connection.send(&mut frame, 0);
         true
     }
 
-    fn empty(&mut self) {
-        (self.pieces, self.sent, self.unsent) = (VecDeque::new(), 0, 0);
-        self.share.set(0);
-    }
-}
-
-impl Outlet for Connection {
-    fn lane(&self, nested: bool) -> &Lane {
-        &self.lanes[usize::from(nested)]
-    }
-
-    fn send(&self, replies: &mut Vec<u8>, answers: usize) {
-        // Counted before they leave: who has an answer may call again, and must find its place free.
-        if answers > 0 {
-            self.answered(answers);
-        }
-        self.write(replies);
-    }
-}
-
-impl Connection {
-    /// So many calls are answered.
-    fn answered(&self, answers: usize) {
-        let before = self.in_flight.fetch_sub(answers, Ordering::SeqCst);
-        if before == answers && self.any_cancelled.load(Ordering::SeqCst) {
-            self.forget_cancelled();
-        }
-        if before - answers <= WINDOW_CALLS_MAX / 2 && self.paused.swap(false, Ordering::SeqCst) {
-            self.doorbell.ring(self.id);
+    /// What an administrator sees of it, `now` and so long after the listener began.
+    pub(super) fn snapshot(&self, port: &Arc<str>, now: Instant, since: Duration) -> monitor::ConnectionInfo {
+        let Connection { connection, number, calls, .. } = self;
+        monitor::ConnectionInfo {
+            port: Arc::clone(port),
+            id: *number,
+            peer: connection.peer(),
+            age: since.saturating_sub(Duration::from_secs(self.came_s.into())),
+            idle: now.saturating_duration_since(self.arrived),
+            calls: *calls,
+            in_flight: connection.in_flight() as u64,
+            bytes: self.held_bytes() as u64,
+            sessions: (connection.carries() + usize::from(connection.is_welcomed())) as u64,
         }
     }
 
-    /// No call is out, so no id can be meant. Looks again under the lock, since a call may have come meanwhile.
-    fn forget_cancelled(&self) {
-        let mut cancelled = self.cancelled.lock();
-        if self.in_flight.load(Ordering::SeqCst) == 0 {
-            *cancelled = VecDeque::new();
-            self.any_cancelled.store(false, Ordering::SeqCst);
+    /// For how long it has been there, to the second below; the listener began then.
+    pub(super) fn stayed(&self, began: Instant) -> Duration {
+        let came = Duration::from_secs(u64::from(self.came_s) + 1);
+        Instant::now().saturating_duration_since(began + came)
+    }
+
+    /// Calls of it that were admitted.
+    pub(super) fn calls(&self) -> u64 {
+        self.calls
+    }
+
+    /// Is it meant?
+    pub(super) fn is_one_of(&self, whose: &monitor::ConnectionFilter) -> bool {
+        match whose {
+            monitor::ConnectionFilter::One(_, number) => self.number == *number,
+            others => others.means(self.connection.peer().ip()),
         }
     }
-}
 
-impl Caller for Connection {
-    fn peer(&self) -> SocketAddr {
-        self.peer
+    /// Has it calls in progress?
+    pub(super) fn is_calling(&self) -> bool {
+        self.connection.in_flight() > 0
     }
 
-    fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::Relaxed)
+    /// Is nothing of it under way?
+    pub(super) fn is_done(&self) -> bool {
+        !self.is_calling() && !self.connection.is_backlogged()
     }
 
-    fn is_cancelled(&self, call: u64) -> bool {
-        let asked = self.any_cancelled.load(Ordering::Relaxed) && self.cancelled.lock().contains(&call);
-        asked || self.is_gone()
+    /// Memory of its half-read frame and of the replies it does not take.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.share.bytes() + self.connection.held_bytes()
     }
 
-    fn carried(&self) -> Option<&Arc<Carried>> {
-        Some(self.sessions())
-    }
-}
-
-impl Tenant for Connection {
-    fn calls_out(&self) -> usize {
-        self.in_flight()
-    }
-
-    fn carries(&self) -> usize {
-        self.carried.get().map_or(0, |carried| carried.count())
-    }
-
-    fn ask_to_leave(&self) {
-        self.unwanted.store(true, Ordering::SeqCst);
-        self.doorbell.ring(self.id);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use mio::net::TcpStream;
-    use mio::{Poll, Token, Waker};
-    use std::io::Read;
-
-    const MIB: usize = 1 << 20;
-
-    #[test]
-    fn a_peer_that_is_always_behind_costs_what_it_is_behind() {
-        let poll = Poll::new().unwrap();
-        let doorbell = Arc::new(Doorbell::new(Waker::new(poll.registry(), Token(0)).unwrap()));
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (stream, address) = listener.accept().unwrap();
-        stream.set_nonblocking(true).unwrap();
-        let transport = Arc::new(Transport::Plain(TcpStream::from_std(stream)));
-        let buffers = (&Buffers::unbounded(), usize::MAX);
-        let connection = Connection::new(transport, address, Id::of(Token(1)), doorbell, buffers);
-        let mut given = 0;
-        // More than the system's own buffers ever take.
-        while connection.outbound.lock().unsent < 32 * MIB {
-            connection.write(&mut vec![7; MIB]);
-            given += MIB;
+    /// Once all replies are out, says that nothing more will come.
+    pub(super) fn finish(&self) {
+        // Who is not let in is to close first, as at the connection_limiter: the TIME_WAIT is the client's.
+        let let_in = !matches!(self.leaving, Some(CloseReason::MaxUsers | CloseReason::Restricted));
+        if let_in && !self.connection.is_backlogged() {
+            // It fails only on a socket that is closed already.
+            self.transport.finish().ok();
         }
-        let (mut taken, mut piece) = (0, vec![0; MIB]);
-        for _ in 0..100 {
-            connection.write(&mut vec![7; MIB]);
-            given += MIB;
-            peer.read_exact(&mut piece).unwrap();
-            taken += MIB;
-            connection.flush();
-            let outbound = connection.outbound.lock();
-            assert!(outbound.unsent > 0, "{given} given, {taken} taken");
-            let held: usize = outbound.pieces.iter().map(Vec::capacity).sum();
-            assert_eq!(held, outbound.share.bytes());
-            assert!(held <= outbound.unsent + 2 * PIECE_BYTES, "{held} held");
+    }
+
+    /// Reads once and throws away.
+    pub(super) fn discard(&mut self, desk: &mut Desk, reason: CloseReason) -> ReadOutcome {
+        let mut buffer = desk.lend();
+        let received = self.transport.receive(&mut buffer);
+        desk.give_back(buffer);
+        match received {
+            Ok(0) => ReadOutcome::Ended(reason),
+            Ok(_) => ReadOutcome::More,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => ReadOutcome::Drained,
+            Err(_) => ReadOutcome::Ended(reason),
         }
     }
 }

@@ -1,18 +1,18 @@
-//! What a listener lends its guests: what the port lets in, the intake of a read, and buffers to read into.
+//! What a listener lends its connections: what the port lets in, the intake of a read, and buffers to read into.
 //!
-//! Knows the port, the queue and the sessions; a guest brings its conversation and its bytes. Step 4 of a
+//! Knows the port, the queue and the sessions; a connection brings its conversation and its bytes. Step 4 of a
 //! transaction's way (see docs/ARCHITECTURE.md) is [`Desk::queue_calls`].
 
-use super::connection::Connection;
-use super::holders::{Holders, Holding, Newcomer};
-use super::sessions::{Registry, Tenant};
-use crate::pool::{Burst, Displaced, Outlet, PortShared, Shared};
-use crate::port::{
-    Admission, Conversation, Entrance, Forecast, Found, Intake, Leave, Nesting, Outlook, ReceivedChain,
-    Reception, Rivals,
+use super::queue_shares::{Newcomer, QueueHolder, QueueShares};
+use super::sessions::{Registry, SessionHolder};
+use super::writer::ConnectionWriter;
+use crate::admission::{
+    Admission, Entrance, Forecast, Nesting, Outlook, OwnCallers, QueueRivals, ReceivedChain,
 };
-use crate::service::{Caller, ClientId, Refusal, Session};
-use crate::stats::CloseReason;
+use crate::metrics::CloseReason;
+use crate::pool::{Burst, Displaced, PortShared, ReplySink, Shared};
+use crate::proto::{ProtocolClose, ReceiveContext, Received, ServerProtocol};
+use crate::service::{ClientId, Peer, Refusal, Session};
 use crate::sync::{Arc, Weak};
 use crate::wire::Chain;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -29,7 +29,7 @@ const SPARE_BUFFERS: usize = 4;
 
 /// Which calls a listener lets in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Admits {
+pub(super) enum AdmissionMode {
     All,
     /// The port is stopped: only calls nested in transactions of its own, which it lets end.
     OwnPort,
@@ -38,7 +38,7 @@ pub(super) enum Admits {
     Nothing,
 }
 
-/// What a listener lends each of its guests.
+/// What a listener lends each of its connections.
 #[derive(Debug)]
 pub(super) struct Desk {
     pub(super) port: Arc<PortShared>,
@@ -48,14 +48,14 @@ pub(super) struct Desk {
     /// Calls a connection may have out.
     pub(super) session_calls_max: usize,
     pub(super) sessions: Arc<Registry>,
-    pub(super) admits: Admits,
-    pub(super) intake: Intake,
+    pub(super) admits: AdmissionMode,
+    pub(super) intake: Received,
     /// Frames that the listener itself has answered in this turn.
     pub(super) answered: u32,
     /// Who has calls in the queue; empty while that is not nearly full.
-    pub(super) holders: Holders<Connection>,
+    pub(super) holders: QueueShares<ConnectionWriter>,
     /// Calls that have made room in this read and are still to be answered.
-    pub(super) displaced: Vec<(Arc<Connection>, Displaced)>,
+    pub(super) displaced: Vec<(Arc<ConnectionWriter>, Displaced)>,
     /// Read buffers at hand.
     pub(super) buffers: Vec<Vec<u8>>,
 }
@@ -65,7 +65,7 @@ pub(super) struct Desk {
 struct Ahead<'a> {
     port: &'a PortShared,
     shared: &'a Shared,
-    connection: &'a Connection,
+    connection: &'a ConnectionWriter,
     /// Of clients' calls, and of nested ones.
     forecasts: [OnceCell<Forecast>; 2],
 }
@@ -82,15 +82,15 @@ impl Outlook for Ahead<'_> {
 struct Running<'a> {
     port: &'a PortShared,
     shared: &'a Shared,
-    admits: Admits,
+    admits: AdmissionMode,
 }
 
 impl Nesting for Running<'_> {
-    fn enter(&self, chain: &Chain) -> Found {
-        if self.admits == Admits::Nothing {
-            return Found::default();
+    fn enter(&self, chain: &Chain) -> OwnCallers {
+        if self.admits == AdmissionMode::Nothing {
+            return OwnCallers::default();
         }
-        let port = (self.admits == Admits::OwnPort).then_some(self.port.index);
+        let port = (self.admits == AdmissionMode::OwnPort).then_some(self.port.index);
         self.shared.nested.enter(chain, port, &self.port.stats)
     }
 
@@ -99,7 +99,7 @@ impl Nesting for Running<'_> {
     }
 }
 
-impl Holding for Connection {
+impl QueueHolder for ConnectionWriter {
     fn waiting(&self) -> usize {
         if self.in_flight() == 0 { 0 } else { self.lane(false).calls() }
     }
@@ -110,9 +110,9 @@ impl Holding for Connection {
 struct Contest<'a> {
     port: &'a PortShared,
     shared: &'a Shared,
-    connection: &'a Connection,
-    holders: RefCell<&'a mut Holders<Connection>>,
-    displaced: RefCell<&'a mut Vec<(Arc<Connection>, Displaced)>>,
+    connection: &'a ConnectionWriter,
+    holders: RefCell<&'a mut QueueShares<ConnectionWriter>>,
+    displaced: RefCell<&'a mut Vec<(Arc<ConnectionWriter>, Displaced)>>,
     newcomer: OnceCell<(ClientId, usize)>,
     made: Cell<usize>,
 }
@@ -125,13 +125,14 @@ impl Contest<'_> {
     }
 }
 
-impl Rivals for Contest<'_> {
+impl QueueRivals for Contest<'_> {
     fn outweigh(&self, ahead: usize, nested: bool) -> bool {
         self.holders.borrow_mut().outweigh(self.newcomer(ahead, nested))
     }
 
     fn make_room(&self, ahead: usize, nested: bool) -> bool {
-        let displace = |connection: &Connection, most| self.port.displace(self.shared, connection, most);
+        let displace =
+            |connection: &ConnectionWriter, most| self.port.displace(self.shared, connection, most);
         let found = self.holders.borrow_mut().make_room(self.newcomer(ahead, nested), displace);
         self.made.set(self.made.get() + usize::from(found.is_some()));
         found.map(|found| self.displaced.borrow_mut().push(found)).is_some()
@@ -146,13 +147,13 @@ impl Rivals for Contest<'_> {
 #[derive(Debug)]
 struct Threshold<'a> {
     sessions: &'a Registry,
-    connection: &'a Arc<Connection>,
+    connection: &'a Arc<ConnectionWriter>,
     now: Instant,
 }
 
 impl Entrance for Threshold<'_> {
     fn enter(&self, client: &str) -> Result<(), Refusal> {
-        let tenant = Arc::downgrade(self.connection) as Weak<dyn Tenant>;
+        let tenant = Arc::downgrade(self.connection) as Weak<dyn SessionHolder>;
         let carried = || Arc::clone(self.connection.sessions());
         self.sessions.enter(tenant, carried, (client, self.connection.peer()), self.now)?;
         self.connection.set_welcomed();
@@ -162,7 +163,7 @@ impl Entrance for Threshold<'_> {
 
 impl Desk {
     /// A connection is closed: its session ends.
-    pub(super) fn show_out(&self, connection: &Connection, reason: CloseReason) {
+    pub(super) fn show_out(&self, connection: &ConnectionWriter, reason: CloseReason) {
         if connection.is_welcomed() {
             // A call that still runs may open a session: it finds that it comes too late.
             let opens = connection.in_flight() > 0;
@@ -172,7 +173,7 @@ impl Desk {
     }
 
     /// The own session of a connection, if it is of interest.
-    pub(super) fn tracked<'a>(&self, connection: &'a Connection) -> Option<&'a Arc<Session>> {
+    pub(super) fn tracked<'a>(&self, connection: &'a ConnectionWriter) -> Option<&'a Arc<Session>> {
         if self.sessions.is_tracked() { connection.sessions_if_any()?.own_if_made() } else { None }
     }
 
@@ -190,12 +191,12 @@ impl Desk {
     /// Shows a conversation its bytes; what comes of it is in the intake.
     pub(super) fn receive(
         &mut self,
-        conversation: &mut Conversation,
-        connection: &Arc<Connection>,
+        conversation: &mut ServerProtocol,
+        connection: &Arc<ConnectionWriter>,
         (bytes, window_room): (&[u8], usize),
         dismissed: bool,
         (arrived, now): (Instant, Instant),
-    ) -> Result<usize, Leave> {
+    ) -> Result<usize, ProtocolClose> {
         let Desk { port, shared, welcome, intake, answered, holders, displaced, sessions, admits, .. } = self;
         let outlook = Ahead { port, shared, connection, forecasts: Default::default() };
         let entrance = Threshold { sessions, connection, now };
@@ -210,7 +211,7 @@ impl Desk {
             made: Cell::new(0),
         };
         let admission = Admission {
-            draining: *admits != Admits::All,
+            draining: *admits != AdmissionMode::All,
             dismissed,
             entrance: &entrance,
             methods: shared.services.len() as u16,
@@ -223,7 +224,7 @@ impl Desk {
             wait_max: port.codel.wait_max(),
             paces: &shared.paces,
         };
-        let reception = Reception {
+        let reception = ReceiveContext {
             welcome,
             body_bytes_max: self.body_bytes_max,
             admission,
@@ -256,24 +257,24 @@ impl Desk {
     }
 
     /// Before a read, if the queue may get full by it: is it time to find out who has how much of it?
-    pub(super) fn wants_survey(&mut self, guests: usize) -> Option<Instant> {
+    pub(super) fn wants_survey(&mut self, connections: usize) -> Option<Instant> {
         if !self.port.queue.is_tight() {
             self.holders.forget();
             return None;
         }
         let now = Instant::now();
-        self.holders.is_due(guests, now).then_some(now)
+        self.holders.is_due(connections, now).then_some(now)
     }
 
     /// Sends what the intake has ready.
-    pub(super) fn send_replies(&mut self, connection: &Connection) {
+    pub(super) fn send_replies(&mut self, connection: &ConnectionWriter) {
         if !self.intake.replies.is_empty() {
             connection.send(&mut self.intake.replies, 0);
         }
     }
 
     /// Carries out the cancels in the intake, after its calls were admitted.
-    pub(super) fn cancel_calls(&mut self, connection: &Connection) {
+    pub(super) fn cancel_calls(&mut self, connection: &ConnectionWriter) {
         if self.intake.cancels.is_empty() {
             return;
         }
@@ -286,7 +287,7 @@ impl Desk {
     /// bytes.
     pub(super) fn queue_calls(
         &mut self,
-        connection: &Arc<Connection>,
+        connection: &Arc<ConnectionWriter>,
         arrived: Instant,
         fill: impl FnOnce(&mut Vec<u8>),
     ) {
@@ -304,11 +305,11 @@ impl Desk {
         // Of large buffers the part that was ever used; of those that were used before, all.
         let bytes = work.bytes.len().max(work.bytes.capacity().min(BUFFER_BYTES));
         work.share.set(if bytes > UNCOUNTED_BYTES_MAX { bytes } else { 0 });
-        work.outlet = Some(Arc::clone(connection) as Arc<dyn Outlet>);
+        work.outlet = Some(Arc::clone(connection) as Arc<dyn ReplySink>);
         work.received = arrived;
         work.permit_clock_us = port.queue.permit_clock().read_us(arrived);
         if !work.chains.is_empty() {
-            let outlet = Arc::clone(connection) as Arc<dyn Outlet>;
+            let outlet = Arc::clone(connection) as Arc<dyn ReplySink>;
             port.sort_out_nested(work, &outlet, &self.shared.nested);
         }
         connection.admitted(work.calls.len());

@@ -2,27 +2,27 @@
 //!
 //! It never blocks but in its poll, and sleeps there without end when nothing is under way.
 
-mod orders;
-mod slow;
-mod turns;
+mod commands;
+mod read_fairness;
+mod slow_peers;
 
-use super::accept::{Acceptor, Arrival};
+use super::accept::{Accepted, Acceptor};
+use super::close_log::CloseLog;
+use super::command::ListenerCommand;
 use super::connection::Connection;
-use super::desk::{Admits, Desk};
-use super::door::{Door, Pass, no_descriptors};
-use super::doorbell::{Doorbell, Stage};
-use super::farewell::{FAREWELL, Farewell};
-use super::given_up::GivenUp;
-use super::guest::Guest;
-use super::order::Order;
-use super::patience::{Patience, Wait};
-use super::ration::{HEAVY_LOOK, Ration, too_heavy};
+use super::connection_limiter::{ConnectionLimiter, ConnectionPermit, no_descriptors};
+use super::desk::{AdmissionMode, Desk};
+use super::lingering_close::{FAREWELL, LingeringClose};
+use super::mailbox::{ListenerHandle, Stage};
+use super::memory_pressure::{HEAVY_LOOK, MemoryPressure, too_heavy};
 use super::slots::{Id, Slots};
+use super::timeouts::{TimeoutKind, Timeouts};
 use super::transport::Transport;
-use super::watch::Watch;
-use crate::pool::Share;
-use crate::service::{Caller, ClientId, Status};
-use crate::stats::CloseReason;
+use super::watchdog::Watchdog;
+use super::writer::ConnectionWriter;
+use crate::metrics::CloseReason;
+use crate::pool::BufferLease;
+use crate::service::{ClientId, Peer, Status};
 use crate::sync::Arc;
 use log::Level;
 use mio::net::TcpStream;
@@ -33,7 +33,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// Tokens beside the guests', whose generation never reaches these.
+/// Tokens beside the connections', whose generation never reaches these.
 pub(super) const ACCEPT: Token = Token(usize::MAX);
 pub(super) const DOORBELL: Token = Token(usize::MAX - 1);
 
@@ -47,12 +47,12 @@ const LEAVE_MAX: Duration = Duration::from_secs(1);
 pub(super) struct Listener {
     poll: Poll,
     acceptor: Acceptor,
-    door: Arc<Door>,
-    farewell: Farewell,
-    doorbell: Arc<Doorbell>,
+    connection_limiter: Arc<ConnectionLimiter>,
+    lingering_close: LingeringClose,
+    mailbox: Arc<ListenerHandle>,
     desk: Desk,
-    guests: Slots<Guest>,
-    /// When it began, and how many guests it has had since.
+    connections: Slots<Connection>,
+    /// When it began, and how many connections it has had since.
     began: (Instant, u64),
     /// Guests with something left to read.
     ready: VecDeque<Id>,
@@ -60,15 +60,15 @@ pub(super) struct Listener {
     put_off: BinaryHeap<Reverse<(Instant, Id)>>,
     /// Guests being closed, the first to be given up in front.
     leaving: VecDeque<(Instant, Id)>,
-    watch: Watch,
+    watch: Watchdog,
     /// Guests that are waited for.
-    patience: Patience,
+    patience: Timeouts,
     /// What the buffers of all have no room for.
-    ration: Ration,
-    given_up: GivenUp,
-    /// With more unsent bytes than this, a guest that gets another reply is closed.
+    ration: MemoryPressure,
+    close_log: CloseLog,
+    /// With more unsent bytes than this, a connection that gets another reply is closed.
     unsent_max: usize,
-    /// While the port is stopped: when to look for guests that are done.
+    /// While the port is stopped: when to look for connections that are done.
     recess: Option<Instant>,
     /// How far the server's stop has come here.
     reached: Stage,
@@ -82,28 +82,28 @@ impl Listener {
     pub(super) fn new(
         poll: Poll,
         acceptor: Acceptor,
-        (door, farewell): (Arc<Door>, Farewell),
-        doorbell: Arc<Doorbell>,
+        (connection_limiter, lingering_close): (Arc<ConnectionLimiter>, LingeringClose),
+        mailbox: Arc<ListenerHandle>,
         desk: Desk,
-        watch: Watch,
-        (patience, unsent_max): (Patience, usize),
+        watch: Watchdog,
+        (patience, unsent_max): (Timeouts, usize),
     ) -> Listener {
         Listener {
             poll,
             acceptor,
-            door,
-            farewell,
-            doorbell,
+            connection_limiter,
+            lingering_close,
+            mailbox,
             desk,
-            guests: Slots::new(),
+            connections: Slots::new(),
             began: (Instant::now(), 0),
             ready: VecDeque::new(),
             put_off: BinaryHeap::new(),
             leaving: VecDeque::new(),
             watch,
             patience,
-            ration: Ration::default(),
-            given_up: GivenUp::default(),
+            ration: MemoryPressure::default(),
+            close_log: CloseLog::default(),
             unsent_max,
             recess: None,
             reached: Stage::Serving,
@@ -128,7 +128,7 @@ impl Listener {
             }
             self.turn(&events);
         }
-        for id in self.guests.ids() {
+        for id in self.connections.ids() {
             self.close(id, CloseReason::ServerStopped);
         }
     }
@@ -140,7 +140,7 @@ impl Listener {
             match event.token() {
                 ACCEPT => self.acceptor.set_ready(),
                 DOORBELL => rung = true,
-                FAREWELL => self.farewell.look(),
+                FAREWELL => self.lingering_close.look(),
                 token => {
                     if event.is_writable() {
                         self.writable(Id::of(token));
@@ -158,46 +158,46 @@ impl Listener {
         }
         self.read_the_ready();
         self.give_up_the_late();
-        self.farewell.give_up_the_late();
+        self.lingering_close.give_up_the_late();
         if let Some(now) = looked {
             self.give_up_the_slow(now);
         }
         self.share_out_buffers();
         self.close_the_done();
-        if let Some(line) = self.given_up.line(Instant::now) {
+        if let Some(line) = self.close_log.line(Instant::now) {
             log::info!("port {}: {line}", self.desk.port.name);
         }
         self.watch.look(&self.desk.port, &self.desk.shared);
     }
 
     fn writable(&mut self, id: Id) {
-        let Some(guest) = self.guests.get_mut(id) else { return };
-        if guest.connection.is_backlogged() {
-            guest.connection.flush();
-            if guest.leaving.is_some() {
-                guest.finish();
-            } else if guest.readable {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        if connection.connection.is_backlogged() {
+            connection.connection.flush();
+            if connection.leaving.is_some() {
+                connection.finish();
+            } else if connection.readable {
                 self.make_ready(id);
             }
         }
     }
 
     fn leave(&mut self, id: Id, reason: CloseReason) {
-        if let Some(guest) = self.guests.get_mut(id) {
-            guest.leave(reason);
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.leave(reason);
             self.leaving.push_back((Instant::now() + LEAVE_MAX, id));
             self.make_ready(id);
         }
     }
 
     fn close(&mut self, id: Id, reason: CloseReason) {
-        if let Some(guest) = self.guests.remove(id) {
-            let reason = if guest.dismissed { CloseReason::Idle } else { reason };
-            guest.connection.close();
-            self.desk.show_out(&guest.connection, reason);
-            self.given_up.note(reason, guest.connection.peer());
+        if let Some(connection) = self.connections.remove(id) {
+            let reason = if connection.dismissed { CloseReason::Idle } else { reason };
+            connection.connection.close();
+            self.desk.show_out(&connection.connection, reason);
+            self.close_log.note(reason, connection.connection.peer());
             self.desk.port.stats.closed.add(reason.index());
-            let client = ClientId::of(guest.connection.peer().ip());
+            let client = ClientId::of(connection.connection.peer().ip());
             // What the server ends, or has no session for, is nothing that the client does often.
             if !matches!(
                 reason,
@@ -207,7 +207,7 @@ impl Listener {
                     | CloseReason::MaxUsers
                     | CloseReason::Restricted
             ) {
-                self.door.ended(client, guest.stayed(self.began.0), guest.calls());
+                self.connection_limiter.ended(client, connection.stayed(self.began.0), connection.calls());
             }
             if self.may_log(Level::Debug, client) {
                 log::debug!("port {}: a connection ended: {reason:?}", self.desk.port.name);
@@ -223,10 +223,10 @@ impl Listener {
     fn accept(&mut self) {
         while let Some(arrival) = self.acceptor.accept(&self.desk.port) {
             match arrival {
-                Arrival::Client(stream, peer) => self.receive(stream, peer, Instant::now()),
-                Arrival::Surplus(stream) => {
+                Accepted::Client(stream, peer) => self.receive(stream, peer, Instant::now()),
+                Accepted::Surplus(stream) => {
                     self.desk.port.stats.refused_descriptors.add(1);
-                    Farewell::dismiss(stream, &no_descriptors());
+                    LingeringClose::dismiss(stream, &no_descriptors());
                 }
             }
         }
@@ -234,8 +234,8 @@ impl Listener {
 
     fn receive(&mut self, stream: TcpStream, peer: SocketAddr, now: Instant) {
         let port = &self.desk.port;
-        match self.door.knock(ClientId::of(peer.ip()), now, &port.stats) {
-            Err(refusal) => self.farewell.refuse(stream, &refusal, self.poll.registry(), now),
+        match self.connection_limiter.try_acquire(ClientId::of(peer.ip()), now, &port.stats) {
+            Err(refusal) => self.lingering_close.refuse(stream, &refusal, self.poll.registry(), now),
             Ok(pass) => {
                 if let Err(error) = self.welcome_in(stream, peer, pass) {
                     self.desk.port.stats.accept_failed.add(1);
@@ -247,69 +247,74 @@ impl Listener {
         }
     }
 
-    fn welcome_in(&mut self, mut stream: TcpStream, peer: SocketAddr, pass: Pass) -> std::io::Result<()> {
+    fn welcome_in(
+        &mut self,
+        mut stream: TcpStream,
+        peer: SocketAddr,
+        pass: ConnectionPermit,
+    ) -> std::io::Result<()> {
         stream.set_nodelay(true)?;
-        let (registry, doorbell) = (self.poll.registry(), &self.doorbell);
+        let (registry, mailbox) = (self.poll.registry(), &self.mailbox);
         let (buffers, now) = (&self.desk.port.buffers, Instant::now());
         self.began.1 += 1;
         let (number, came_s) = (self.began.1, now.saturating_duration_since(self.began.0).as_secs() as u32);
-        let id = self.guests.insert(|id| {
+        let id = self.connections.insert(|id| {
             registry.register(&mut stream, id.token(), Interest::READABLE | Interest::WRITABLE)?;
             let transport = Arc::new(Transport::Plain(stream));
-            let connection = Connection::new(
+            let connection = ConnectionWriter::new(
                 Arc::clone(&transport),
                 peer,
                 id,
-                Arc::clone(doorbell),
+                Arc::clone(mailbox),
                 (buffers, self.unsent_max),
             );
-            std::io::Result::Ok(Guest::new(
+            std::io::Result::Ok(Connection::new(
                 Arc::new(connection),
                 transport,
-                Share::new(buffers),
+                BufferLease::new(buffers),
                 pass,
                 (number, came_s),
             ))
         })?;
-        self.patience.begin(id, Wait::Hello, now);
+        self.patience.begin(id, TimeoutKind::Hello, now);
         self.desk.port.stats.accepted.add(1);
         Ok(())
     }
 
     fn answer_doorbell(&mut self) {
-        let notes = self.doorbell.take_notes();
+        let notes = self.mailbox.take_notes();
         for id in notes.ids {
-            let Some(guest) = self.guests.get_mut(id) else { continue };
-            if let Some(failure) = guest.connection.failure() {
+            let Some(connection) = self.connections.get_mut(id) else { continue };
+            if let Some(failure) = connection.connection.failure() {
                 // A reply that comes after the goodbye finds the socket shut; the reason is what came before.
-                let reason = guest.leaving.unwrap_or(failure);
+                let reason = connection.leaving.unwrap_or(failure);
                 self.close(id, reason);
                 continue;
             }
-            if guest.connection.take_unwanted() && guest.leaving.is_none() {
+            if connection.connection.take_unwanted() && connection.leaving.is_none() {
                 self.dismiss(id);
                 self.read(id);
                 continue;
             }
-            if guest.connection.is_backlogged() && !guest.listed.replies {
-                let wait = Wait::Replies { taken: guest.connection.taken() };
-                guest.listed.replies = self.patience.begin(id, wait, Instant::now());
+            if connection.connection.is_backlogged() && !connection.listed.replies {
+                let wait = TimeoutKind::Replies { taken: connection.connection.taken() };
+                connection.listed.replies = self.patience.begin(id, wait, Instant::now());
             }
             self.read(id);
         }
         for order in notes.orders {
             self.carry_out(order);
         }
-        self.come_to(self.doorbell.stage());
-        self.closing = self.doorbell.closing();
+        self.come_to(self.mailbox.stage());
+        self.closing = self.mailbox.closing();
     }
 
-    /// Another session needs this guest's place.
+    /// Another session needs this connection's place.
     fn dismiss(&mut self, id: Id) {
-        let Some(guest) = self.guests.get_mut(id) else { return };
-        if guest.dismiss() {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        if connection.dismiss() {
             self.leaving.push_back((Instant::now() + LEAVE_MAX, id));
-        } else if let Some(own) = self.desk.tracked(&guest.connection) {
+        } else if let Some(own) = self.desk.tracked(&connection.connection) {
             self.desk.sessions.stays(own);
         }
     }
@@ -323,13 +328,17 @@ impl Listener {
         let now = Instant::now();
         if now >= closing {
             self.end.get_or_insert(now + LEAVE_MAX);
-            for id in self.guests.ids() {
-                if self.guests.get_mut(id).is_some_and(|guest| !guest.connection.is_backlogged()) {
+            for id in self.connections.ids() {
+                if self
+                    .connections
+                    .get_mut(id)
+                    .is_some_and(|connection| !connection.connection.is_backlogged())
+                {
                     self.close(id, CloseReason::ServerStopped);
                 }
             }
         }
-        self.guests.len() == 0 || self.end.is_some_and(|end| now >= end)
+        self.connections.len() == 0 || self.end.is_some_and(|end| now >= end)
     }
 
     fn give_up_the_late(&mut self) {
@@ -338,8 +347,12 @@ impl Listener {
                 break;
             }
             self.leaving.pop_front();
-            let guest = self.guests.get_mut(id).filter(|guest| guest.dismissed || guest.leaving.is_some());
-            if let Some(reason) = guest.map(|guest| guest.leaving.unwrap_or(CloseReason::Idle)) {
+            let connection = self
+                .connections
+                .get_mut(id)
+                .filter(|connection| connection.dismissed || connection.leaving.is_some());
+            if let Some(reason) = connection.map(|connection| connection.leaving.unwrap_or(CloseReason::Idle))
+            {
                 self.close(id, reason);
             }
         }
@@ -349,8 +362,8 @@ impl Listener {
     fn share_out_buffers(&mut self) {
         if !self.desk.port.buffers.are_full() {
             for id in self.ration.end() {
-                if let Some(guest) = self.guests.get_mut(id) {
-                    guest.listed.full = false;
+                if let Some(connection) = self.connections.get_mut(id) {
+                    connection.listed.full = false;
                     self.make_ready(id);
                 }
             }
@@ -360,8 +373,8 @@ impl Listener {
             return;
         }
         let mut holders = Vec::new();
-        for id in self.guests.ids() {
-            let held = self.guests.get_mut(id).map_or(0, |guest| guest.held_bytes());
+        for id in self.connections.ids() {
+            let held = self.connections.get_mut(id).map_or(0, |connection| connection.held_bytes());
             if held > 0 {
                 holders.push((held, id));
             }
@@ -380,11 +393,11 @@ impl Listener {
             self.watch.next(),
             self.leaving.front().map(|late| late.0),
             self.put_off.peek().map(|Reverse((at, _))| *at),
-            self.farewell.next(),
+            self.lingering_close.next(),
             self.patience.next(),
             self.ration.next(),
-            self.given_up.next(Instant::now),
-            self.recess.filter(|_| self.guests.len() > 0),
+            self.close_log.next(Instant::now),
+            self.recess.filter(|_| self.connections.len() > 0),
             self.end.or(self.closing),
         ];
         let buffers = &self.desk.port.buffers;

@@ -4,7 +4,7 @@
 //! settings is `config::advice`. A limit that cannot be read is left out (`None`), never guessed and never an error:
 //! advice is then silent on it.
 
-use crate::config::{Ceiling, Machine};
+use crate::config::{Machine, MachineLimit};
 use rustix::param::clock_ticks_per_second;
 use rustix::process::{Resource, Rlimit, getrlimit, getuid, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
@@ -37,8 +37,8 @@ pub fn read() -> Machine {
 }
 
 /// The lowest of those that are known, under its name.
-fn least<const N: usize>(limits: [(Option<u64>, &'static str); N]) -> Option<Ceiling> {
-    let known = limits.into_iter().filter_map(|(most, set_by)| Some(Ceiling { most: most?, set_by }));
+fn least<const N: usize>(limits: [(Option<u64>, &'static str); N]) -> Option<MachineLimit> {
+    let known = limits.into_iter().filter_map(|(most, set_by)| Some(MachineLimit { most: most?, set_by }));
     known.min_by_key(|limit| limit.most)
 }
 
@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(least([(None, "a"), (None, "b")]), None);
         assert_eq!(
             least([(None, "a"), (Some(7), "b"), (Some(3), "c")]),
-            Some(Ceiling { most: 3, set_by: "c" })
+            Some(MachineLimit { most: 3, set_by: "c" })
         );
     }
 }

@@ -5,67 +5,67 @@
 
 mod accept;
 mod bind;
+mod close_log;
+mod command;
+mod connect_rate;
 mod connection;
-mod connects;
+mod connection_limiter;
+mod control;
 mod desk;
-mod door;
-mod doorbell;
-mod farewell;
-mod given_up;
-mod guest;
-mod holders;
-mod info;
+mod dry_run;
+mod lingering_close;
 mod listener;
 pub mod machine;
-mod note;
-mod order;
-mod overseer;
-mod patience;
-mod ration;
-mod rehearsal;
+mod mailbox;
+mod memory_pressure;
+mod queue_shares;
 mod running;
+mod server_info;
 mod sessions;
 mod slots;
 #[cfg(test)]
 mod tests;
+mod timeouts;
 mod transport;
-mod watch;
+mod verdict_file;
+mod watchdog;
+mod writer;
 
-pub use crate::pool::Unfinished;
-pub use rehearsal::Rehearsed;
+pub use crate::pool::RunningCall;
+pub use dry_run::DryRun;
 pub use running::{PortHandle, RunningServer, Stopped};
 
 use crate::config::{CodelMode, Config, ConfigErrors, Limit, PortConfig, Warning};
 use crate::files;
 use crate::pool::{
-    AllBuffers, Buffers, CodelRules, Measures, PortShared, Queue, Seat, Shared, Sizes, Throttle,
-    start_workers,
+    AllBuffers, Buffers, CodelRules, PoolSizes, PortShared, PortWorkers, Queue, QueueReadings, Shared,
+    Throttle, start_workers,
 };
-use crate::port::{Intake, welcome};
+use crate::proto::{Received, welcome};
 use crate::service::builtin::{self, Info};
 use crate::service::{
-    ApplicationError, DuplicateMethod, Method, Services, ServicesBuilder, Transaction, load,
+    ApplicationError, DuplicateMethod, Method, Services, ServicesBuilder, Transaction, load_service,
 };
 use crate::sync::{Arc, Parker, Sender, bounded};
 use crate::wire::limits::{FRAME_BYTES_MIN, HEADER_BYTES, REPLY_PRELUDE_BYTES};
 use accept::Acceptor;
 use bind::{Bound, Purpose, Silence};
-use desk::{Admits, BUFFER_BYTES, Desk};
-use door::Door;
-use farewell::Farewell;
-use holders::Holders;
-use info::InfoSource;
+use connection_limiter::ConnectionLimiter;
+use control::Program;
+use desk::{AdmissionMode, BUFFER_BYTES, Desk};
+use lingering_close::LingeringClose;
 use listener::Listener;
-use overseer::Program;
-use patience::{Limits, Patience};
+use queue_shares::QueueShares;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use server_info::ServerInfo;
 use sessions::Registry;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Instant;
 use thiserror::Error;
-use watch::Watch;
+use timeouts::{TimeoutLimits, Timeouts};
+use watchdog::Watchdog;
 
 /// What the server calls itself.
 pub const SERVER_NAME: &str = concat!("Boneyard ", env!("CARGO_PKG_VERSION"));
@@ -232,9 +232,9 @@ impl Server {
     pub fn start(self) -> Result<RunningServer, StartError> {
         let Server { config, mut services, program } = self;
         if config.load_service.value {
-            load::add(&mut services);
+            load_service::add(&mut services);
         }
-        let source = Arc::new(OnceLock::<InfoSource>::new());
+        let source = Arc::new(OnceLock::<ServerInfo>::new());
         let asked = Arc::clone(&source);
         let descriptors = machine::raise_descriptors();
         connections_max(&config, descriptors, 0)?;
@@ -243,9 +243,9 @@ impl Server {
             bind::bind(port, addresses, Silence::of(&config), Purpose::Serve)
         };
         let bound = config.ports.iter().zip(&addresses).map(bind).collect::<Result<Vec<_>, _>>()?;
-        let info = move || asked.get().map(InfoSource::info).unwrap_or_default();
-        let house = House::found(&config, services, info, descriptors, bound)?;
-        let mut running = house.open(&config)?;
+        let info = move || asked.get().map(ServerInfo::info).unwrap_or_default();
+        let control = ServerControl::found(&config, services, info, descriptors, bound)?;
+        let mut running = control.open(&config)?;
         running.observe(&config, program)?;
         // Nobody else sets it.
         source.set(running.info_source()).ok();
@@ -286,14 +286,14 @@ pub fn advise_on_files(config: &Config) -> Option<Warning> {
 }
 
 /// A server with its sockets bound and its shared parts made, before it has threads.
-struct House {
+struct ServerControl {
     shared: Arc<Shared>,
-    door: Arc<Door>,
+    connection_limiter: Arc<ConnectionLimiter>,
     sessions: Arc<Registry>,
     ports: Vec<(Arc<PortShared>, Vec<Arc<Parker>>, Bound)>,
 }
 
-impl House {
+impl ServerControl {
     /// All that needs no thread.
     fn found(
         config: &Config,
@@ -301,23 +301,23 @@ impl House {
         info: impl Fn() -> Info + Send + Sync + 'static,
         descriptors: Option<u64>,
         bound: Vec<Bound>,
-    ) -> Result<House, StartError> {
+    ) -> Result<ServerControl, StartError> {
         let extra = bound.iter().map(|port| port.addresses.len() as u64 - 1).sum();
         let connections_max = connections_max(config, descriptors, extra)?;
         let log_bound = || Arc::clone(services.log_bound());
-        let door = Arc::new(Door::new(config, connections_max, log_bound()));
-        let bell = Arc::clone(&bound[0].doorbell);
+        let connection_limiter = Arc::new(ConnectionLimiter::new(config, connections_max, log_bound()));
+        let bell = Arc::clone(&bound[0].mailbox);
         let sessions = Arc::new(Registry::new(config, bell, log_bound(), Instant::now()));
         builtin::add(&mut services, info, Arc::clone(&sessions) as _);
-        Ok(House::build(config, services.build()?, (door, sessions), bound))
+        Ok(ServerControl::build(config, services.build()?, (connection_limiter, sessions), bound))
     }
 
     fn build(
         config: &Config,
         services: Services,
-        (door, sessions): (Arc<Door>, Arc<Registry>),
+        (connection_limiter, sessions): (Arc<ConnectionLimiter>, Arc<Registry>),
         bound: Vec<Bound>,
-    ) -> House {
+    ) -> ServerControl {
         let now = Instant::now();
         let cores = machine::cpus() as usize;
         let mut seats = Vec::new();
@@ -327,12 +327,12 @@ impl House {
             let workers = port.pool_tasks.value as usize;
             let (calls_max, reserve) =
                 (config.queue_limit.value as usize, config.nested_reserve.value as usize);
-            let queue = Arc::new(Queue::new(Measures { calls_max, workers, reserve, cores }, now));
+            let queue = Arc::new(Queue::new(QueueReadings { calls_max, workers, reserve, cores }, now));
             let parkers: Vec<_> = (0..workers).map(|_| Arc::new(Parker::default())).collect();
-            seats.push(Seat { queue: Arc::clone(&queue), parkers: parkers.clone() });
+            seats.push(PortWorkers { queue: Arc::clone(&queue), parkers: parkers.clone() });
             let (name, rules) = (port.name.clone(), codel_rules(config));
             let buffers = Buffers::new(Arc::clone(&all_buffers));
-            let sizes = Sizes { workers, methods: services.len(), slow_calls: config.slow_calls.value };
+            let sizes = PoolSizes { workers, methods: services.len(), slow_calls: config.slow_calls.value };
             let shared = PortShared::new(index, name, queue, sizes, rules, buffers, now);
             ports.push((Arc::new(shared), parkers, bound));
         }
@@ -343,13 +343,13 @@ impl House {
         let throttle = Throttle::new(limit, seats);
         let shared =
             Arc::new(Shared::new(services, throttle, body_bytes_max(config) as usize - REPLY_PRELUDE_BYTES));
-        House { shared, door, sessions, ports }
+        ServerControl { shared, connection_limiter, sessions, ports }
     }
 
     /// Makes all threads, and lets the listeners serve.
     fn open(self, config: &Config) -> Result<RunningServer, StartError> {
         let (shared, parts) =
-            (Arc::clone(&self.shared), (Arc::clone(&self.door), Arc::clone(&self.sessions)));
+            (Arc::clone(&self.shared), (Arc::clone(&self.connection_limiter), Arc::clone(&self.sessions)));
         let (mut made, open, handles) = self.make_threads(config)?;
         for _ in &handles {
             open.send(()).expect("the gate has a place for each listener and this thread holds its far end");
@@ -361,7 +361,7 @@ impl House {
     /// Makes all threads. The listeners wait at the gate, which is the second thing given back: they end if that is
     /// dropped, as the workers do with the first.
     fn make_threads(self, config: &Config) -> Result<(Made, Sender<()>, Vec<PortHandle>), StartError> {
-        let House { shared, door, sessions, ports } = self;
+        let ServerControl { shared, connection_limiter, sessions, ports } = self;
         let mut made = Made { shared: Arc::clone(&shared), workers: 0, opened: false };
         for (port, parkers, _) in &ports {
             if let Err((count, error)) =
@@ -381,7 +381,7 @@ impl House {
             welcome(SERVER_NAME.to_owned(), body_bytes_max(config), shared.services.table()).into();
         let (open, gate) = bounded::<()>(ports.len());
         let mut handles = Vec::new();
-        for (port, parkers, Bound { poll, sockets, addresses, doorbell }) in ports {
+        for (port, parkers, Bound { poll, sockets, addresses, mailbox }) in ports {
             let desk = Desk {
                 port: Arc::clone(&port),
                 shared: Arc::clone(&shared),
@@ -389,18 +389,18 @@ impl House {
                 body_bytes_max: body_bytes_max(config) as usize,
                 session_calls_max: config.session_calls.value.unwrap_or(usize::MAX),
                 sessions: Arc::clone(&sessions),
-                admits: Admits::All,
-                intake: Intake::default(),
+                admits: AdmissionMode::All,
+                intake: Received::default(),
                 answered: 0,
-                holders: Holders::new(),
+                holders: QueueShares::new(),
                 displaced: Vec::new(),
                 buffers: vec![vec![0; BUFFER_BYTES]],
             };
             let looks = handles.is_empty().then(|| Arc::clone(&sessions));
-            let watch = Watch::new(config.long_transaction.value, looks);
-            let limits = (Patience::new(limits(config), Instant::now()), config.send_buffer_bytes.value);
-            let entrance = (Arc::clone(&door), Farewell::new(farewell_places(config)));
-            let bell = Arc::clone(&doorbell);
+            let watch = Watchdog::new(config.long_transaction.value, looks);
+            let limits = (Timeouts::new(limits(config), Instant::now()), config.send_buffer_bytes.value);
+            let entrance = (Arc::clone(&connection_limiter), LingeringClose::new(farewell_places(config)));
+            let bell = Arc::clone(&mailbox);
             let listener = Listener::new(poll, Acceptor::new(sockets), entrance, bell, desk, watch, limits);
             let gate = gate.clone();
             let thread = std::thread::Builder::new().name(format!("{}-listen", port.name)).spawn(move || {
@@ -415,7 +415,7 @@ impl House {
                 wanted: parkers.len() + 1,
                 error,
             })?;
-            handles.push(PortHandle::new(port, addresses.into(), parkers.len(), doorbell, thread));
+            handles.push(PortHandle::new(port, addresses.into(), parkers.len(), mailbox, thread));
         }
         Ok((made, open, handles))
     }
@@ -429,8 +429,8 @@ fn codel_rules(config: &Config) -> CodelRules {
     }
 }
 
-fn limits(config: &Config) -> Limits {
-    Limits {
+fn limits(config: &Config) -> TimeoutLimits {
+    TimeoutLimits {
         hello: config.hello_timeout.value,
         frame: config.frame_timeout.value,
         send: config.send_timeout.value,

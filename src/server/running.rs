@@ -2,20 +2,20 @@
 
 #[cfg(feature = "admin")]
 use super::bind::{self, Purpose};
-use super::door::Door;
-use super::doorbell::{Doorbell, Stage};
-use super::overseer::{Observer, Overseer, Program};
+use super::connection_limiter::ConnectionLimiter;
+use super::control::{LiveControl, Program, Sampler};
+use super::mailbox::{ListenerHandle, Stage};
 use super::sessions::Registry;
-use super::{InfoSource, StartError};
+use super::{ServerInfo, StartError};
 #[cfg(feature = "admin")]
-use crate::admin::{AdminServer, Doors, Token, UnixSocket};
+use crate::admin::{AdminListenAddresses, AdminServer, Token, UnixSocket};
 use crate::config::Config;
 #[cfg(feature = "admin")]
 use crate::config::{AdminSocket, Warning};
-use crate::insight::{House, Insight};
-use crate::pool::{PortShared, Shared, Unfinished};
+use crate::metrics::PortStats;
+use crate::monitor::{Insight, ServerControl};
+use crate::pool::{PortShared, RunningCall, Shared};
 use crate::service::builtin::PortInfo;
-use crate::stats::PortStats;
 use crate::sync::{Arc, Ordering};
 #[cfg(feature = "admin")]
 use std::io::{Error, ErrorKind};
@@ -43,7 +43,7 @@ pub struct PortHandle {
     port: Arc<PortShared>,
     addresses: Arc<[SocketAddr]>,
     workers: usize,
-    doorbell: Arc<Doorbell>,
+    mailbox: Arc<ListenerHandle>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -52,10 +52,10 @@ impl PortHandle {
         port: Arc<PortShared>,
         addresses: Arc<[SocketAddr]>,
         workers: usize,
-        doorbell: Arc<Doorbell>,
+        mailbox: Arc<ListenerHandle>,
         thread: JoinHandle<()>,
     ) -> PortHandle {
-        PortHandle { port, addresses, workers, doorbell, thread: Some(thread) }
+        PortHandle { port, addresses, workers, mailbox, thread: Some(thread) }
     }
 
     /// Its name in `Ports`.
@@ -113,7 +113,7 @@ pub struct Stopped {
     /// Calls whose handlers still ran when the time was over. Their threads go on until the process ends.
     pub unfinished: usize,
     /// Which calls those are, save for any that ended just then.
-    pub held_by: Vec<Unfinished>,
+    pub held_by: Vec<RunningCall>,
 }
 
 impl Stopped {
@@ -129,13 +129,13 @@ impl Stopped {
 #[derive(Debug)]
 pub struct RunningServer {
     shared: Arc<Shared>,
-    door: Arc<Door>,
+    connection_limiter: Arc<ConnectionLimiter>,
     sessions: Arc<Registry>,
     ports: Vec<PortHandle>,
     shutdown_timeout: Duration,
     started: Instant,
     /// What is seen of it, and by whom; from just after the start on.
-    insight: Option<(Arc<Overseer>, Arc<Insight>, Observer)>,
+    insight: Option<(Arc<LiveControl>, Arc<Insight>, Sampler)>,
     /// The admin server, if it is open.
     #[cfg(feature = "admin")]
     admin: Option<AdminServer>,
@@ -147,7 +147,7 @@ pub struct RunningServer {
 impl RunningServer {
     pub(super) fn new(
         shared: Arc<Shared>,
-        (door, sessions): (Arc<Door>, Arc<Registry>),
+        (connection_limiter, sessions): (Arc<ConnectionLimiter>, Arc<Registry>),
         ports: Vec<PortHandle>,
         config: &Config,
     ) -> RunningServer {
@@ -155,7 +155,7 @@ impl RunningServer {
         let started = Instant::now();
         RunningServer {
             shared,
-            door,
+            connection_limiter,
             sessions,
             ports,
             shutdown_timeout,
@@ -171,16 +171,16 @@ impl RunningServer {
 
     /// Begins to look at itself.
     pub(super) fn observe(&mut self, config: &Config, program: Program) -> Result<(), StartError> {
-        let parts = (Arc::clone(&self.door), Arc::clone(&self.sessions));
-        let ports = self.ports.iter().map(|port| (&port.port, Arc::clone(&port.addresses), &port.doorbell));
-        let overseer = Arc::new(Overseer::new(Arc::clone(&self.shared), parts, ports, config, program));
-        let insight = Insight::new(Arc::clone(&overseer) as _, super::SERVER_NAME);
+        let parts = (Arc::clone(&self.connection_limiter), Arc::clone(&self.sessions));
+        let ports = self.ports.iter().map(|port| (&port.port, Arc::clone(&port.addresses), &port.mailbox));
+        let control = Arc::new(LiveControl::new(Arc::clone(&self.shared), parts, ports, config, program));
+        let insight = Insight::new(Arc::clone(&control) as _, super::SERVER_NAME);
         let insight = Arc::new(insight);
         #[cfg(feature = "admin")]
         self.open_admin(config, Arc::clone(&insight))?;
         let log_bound = Arc::clone(self.shared.services.log_bound());
-        let observer = Observer::start(Arc::clone(&insight), log_bound, overseer.keep_note()?)?;
-        self.insight = Some((overseer, insight, observer));
+        let observer = Sampler::start(Arc::clone(&insight), log_bound, control.keep_note()?)?;
+        self.insight = Some((control, insight, observer));
         Ok(())
     }
 
@@ -221,7 +221,7 @@ impl RunningServer {
         insight
     }
 
-    pub(super) fn info_source(&self) -> InfoSource {
+    pub(super) fn info_source(&self) -> ServerInfo {
         let info = |port: &PortHandle| PortInfo {
             name: port.name().to_owned(),
             address: port.address().to_string(),
@@ -229,7 +229,7 @@ impl RunningServer {
         };
         let ports = self.ports.iter().map(|port| (Arc::clone(&port.port), info(port))).collect();
         let (shared, sessions) = (Arc::downgrade(&self.shared), Arc::clone(&self.sessions));
-        InfoSource { shared, sessions, ports, started: self.started }
+        ServerInfo { shared, sessions, ports, started: self.started }
     }
 
     /// The ports, in the order of the INI.
@@ -246,7 +246,7 @@ impl RunningServer {
     /// refused. `usize::MAX` where there is no limit. What else this process opens, other servers in it included, is
     /// not counted: `Server_Descriptor_Reserve` is for that.
     pub fn connections_max(&self) -> usize {
-        self.door.connections_max()
+        self.connection_limiter.connections_max()
     }
 
     /// Permits out now: handlers that run, and workers that have just ended one or are about to begin one.
@@ -284,7 +284,7 @@ impl RunningServer {
     /// flight, sends the replies, closes. Blocks until then.
     pub fn stop(mut self) -> Stopped {
         // As it is set now.
-        let config = self.insight.as_ref().map(|(overseer, ..)| overseer.config());
+        let config = self.insight.as_ref().map(|(control, ..)| control.config());
         let timeout = config.map_or(self.shutdown_timeout, |config| config.shutdown_timeout.value);
         self.shut_down(timeout)
     }
@@ -297,8 +297,8 @@ impl RunningServer {
     fn shut_down(&mut self, timeout: Duration) -> Stopped {
         self.stopped = true;
         let deadline = Instant::now() + timeout.min(PATIENCE_MAX);
-        if let Some((overseer, ..)) = &self.insight {
-            overseer.set_draining();
+        if let Some((control, ..)) = &self.insight {
+            control.set_draining();
         }
         self.advance(Stage::Draining);
         self.await_drained(deadline);
@@ -322,7 +322,7 @@ impl RunningServer {
         self.shared.throttle.close();
         let closing = deadline.min(Instant::now() + FAREWELL_MAX);
         for port in &self.ports {
-            port.doorbell.close_at(closing);
+            port.mailbox.close_at(closing);
         }
         for port in &mut self.ports {
             if let Some(Err(_)) = port.thread.take().map(JoinHandle::join) {
@@ -339,11 +339,11 @@ impl RunningServer {
     /// Has all listeners admit no more than this.
     fn advance(&self, stage: Stage) {
         for port in &self.ports {
-            port.doorbell.advance(stage);
+            port.mailbox.advance(stage);
         }
         for port in &self.ports {
             // A listener never blocks; the bound is there for one that has failed.
-            port.doorbell.await_stage(stage, Instant::now() + EXIT_MAX);
+            port.mailbox.await_stage(stage, Instant::now() + EXIT_MAX);
         }
     }
 
@@ -370,7 +370,7 @@ impl RunningServer {
 #[cfg(feature = "admin")]
 #[derive(Debug)]
 pub(super) struct AdminClaim {
-    doors: Doors,
+    doors: AdminListenAddresses,
     /// The host in `Admin_Address`.
     name: String,
     token: Option<Token>,
@@ -401,7 +401,7 @@ pub(super) fn claim_admin(
     });
     let token = token.transpose()?;
     let (address, socket) = (&config.admin_address, &config.admin_socket);
-    let (mut doors, mut without) = (Doors { tcp: Vec::new(), unix: None }, Vec::new());
+    let (mut doors, mut without) = (AdminListenAddresses { tcp: Vec::new(), unix: None }, Vec::new());
     let mut go_without = |code, message, error: &Error| {
         let is_taken = error.kind() == ErrorKind::AddrInUse;
         without.push(Without { warning: Warning { code, message }, is_taken });

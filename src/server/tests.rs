@@ -9,8 +9,8 @@ fn open(addresses: &[SocketAddr]) -> RunningServer {
     let config = Config::from_text(lines, None, 2).unwrap();
     let bound = bind::bind(&config.ports[0], addresses, Silence::of(&config), Purpose::Serve).unwrap();
     let services = ServicesBuilder::default();
-    let house = House::found(&config, services, Info::default, Some(1000), vec![bound]).unwrap();
-    let mut running = house.open(&config).unwrap();
+    let control = ServerControl::found(&config, services, Info::default, Some(1000), vec![bound]).unwrap();
+    let mut running = control.open(&config).unwrap();
     running.observe(&config, Program::default()).unwrap();
     running
 }
@@ -41,12 +41,12 @@ fn a_port_listens_on_every_address_and_starts_again_on_all() {
         drop(clients);
     };
     all_take_clients_in();
-    let house = server.insight().house();
-    house.stop_port("TCPIP").unwrap();
+    let control = server.insight().control();
+    control.stop_port("TCPIP").unwrap();
     for address in &found {
         TcpListener::bind(address).expect("it listens on none of them");
     }
-    house.start_port("TCPIP").unwrap();
+    control.start_port("TCPIP").unwrap();
     all_take_clients_in();
     assert_eq!(server.stop().lost(), 0);
 }

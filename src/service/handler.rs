@@ -1,6 +1,6 @@
 //! From a closure over typed values to bytes in, bytes out.
 
-use super::{Fault, Status, Transaction, host};
+use super::{Fault, Status, Transaction, worker_hooks};
 use crate::wire::limits::FAULT_MESSAGE_BYTES_MAX;
 use crate::wire::{Codec, WireError, beginning};
 use serde::Serialize;
@@ -106,7 +106,7 @@ where
     F: Fn(&Transaction<'_>, Request) -> Result<Response, No> + Send + Sync + 'static,
 {
     Box::new(move |transaction, codec, arguments, result| {
-        let request = codec.decode_in(arguments, &host::Lender)?;
+        let request = codec.decode_in(arguments, &worker_hooks::Lender)?;
         let response = run(transaction, request).map_err(Into::into)?;
         Ok(codec.encode(&response, result)?)
     })

@@ -6,32 +6,32 @@
 pub mod builtin;
 mod client_id;
 mod handler;
-pub(crate) mod host;
 #[cfg(feature = "server")]
-pub mod load;
-mod log_bound;
+pub mod load_service;
+mod log_limit;
 mod method;
-pub(crate) mod nearest;
-mod places;
+mod reserved_share;
 mod services;
 pub mod session;
 mod status;
+pub(crate) mod suggest;
 mod transaction;
+pub(crate) mod worker_hooks;
 
 pub use client_id::{ClientId, Site};
 pub(crate) use handler::BUFFERS_AFTER;
 pub use handler::{ApplicationError, Refusal};
-pub(crate) use host::Host;
-pub use host::blocking;
-pub use log_bound::LogBound;
-pub(crate) use log_bound::{cut_message, cut_name, name_in_line};
+pub use log_limit::LogLimiter;
+pub(crate) use log_limit::{cut_message, cut_name, name_in_line};
 pub use method::{InvalidMethodName, Method, check_method_name};
-pub(crate) use places::{has_room, kept};
+pub(crate) use reserved_share::{has_room, kept};
 pub(crate) use services::ServicesBuilder;
 pub use services::{DuplicateMethod, Services};
 pub use session::SessionTicket;
-pub(crate) use session::{Carried, Session, Sessions};
+pub(crate) use session::{ConnectionSessions, Session, Sessions};
 pub use status::{Fault, Status};
-pub use transaction::{Caller, Transaction};
+pub use transaction::{Peer, Transaction};
+pub(crate) use worker_hooks::WorkerHooks;
+pub use worker_hooks::blocking;
 
 pub use serde_bytes::ByteBuf as Bytes;

@@ -1,7 +1,7 @@
 //! The table of methods a server offers, and the one place where foreign code is run.
 
 use super::handler::{Handler, typed};
-use super::{ApplicationError, ClientId, LogBound, Method, Refusal, Status, Transaction, cut_message};
+use super::{ApplicationError, ClientId, LogLimiter, Method, Refusal, Status, Transaction, cut_message};
 use crate::schema::Schema;
 use crate::sync::Arc;
 use crate::wire::body::MethodEntry;
@@ -24,7 +24,7 @@ pub struct Services {
     methods: Vec<(String, Handler)>,
     /// Of the methods, in the same order; 0 where the types are not known.
     fingerprints: Vec<u64>,
-    log_bound: Arc<LogBound>,
+    log_bound: Arc<LogLimiter>,
 }
 
 /// Methods while they are gathered.
@@ -32,7 +32,7 @@ pub struct Services {
 pub(crate) struct ServicesBuilder {
     methods: BTreeMap<String, (Handler, Schema)>,
     duplicate: Option<String>,
-    log_bound: Arc<LogBound>,
+    log_bound: Arc<LogLimiter>,
 }
 
 impl ServicesBuilder {
@@ -62,7 +62,7 @@ impl ServicesBuilder {
     }
 
     /// The bound of the lines that clients cause.
-    pub(crate) fn log_bound(&self) -> &Arc<LogBound> {
+    pub(crate) fn log_bound(&self) -> &Arc<LogLimiter> {
         &self.log_bound
     }
 
@@ -116,7 +116,7 @@ impl Services {
     }
 
     /// The bound of the lines that clients cause.
-    pub(crate) fn log_bound(&self) -> &Arc<LogBound> {
+    pub(crate) fn log_bound(&self) -> &Arc<LogLimiter> {
         &self.log_bound
     }
 
@@ -202,11 +202,11 @@ impl std::fmt::Debug for Services {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::{Caller, Fault};
+    use crate::service::{Fault, Peer};
     use std::net::SocketAddr;
 
     struct Nobody;
-    impl Caller for Nobody {
+    impl Peer for Nobody {
         fn peer(&self) -> SocketAddr {
             ([127, 0, 0, 1], 1).into()
         }

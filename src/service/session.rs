@@ -1,6 +1,6 @@
 //! Sessions: what a client has on the server apart from its connections, and what a connection carries of them.
 //!
-//! A [`Session`] counts its calls and keeps the handlers' own state; [`Carried`] gives the sessions of one connection
+//! A [`Session`] counts its calls and keeps the handlers' own state; [`ConnectionSessions`] gives the sessions of one connection
 //! their numbers there. Knows neither connections nor how many sessions there are: `Sessions`, which the server
 //! has, opens and closes them. The time comes in as a value.
 //!
@@ -253,7 +253,7 @@ impl Drop for Alone {
 
 /// The sessions of one connection.
 #[derive(Debug, Default)]
-pub struct Carried {
+pub struct ConnectionSessions {
     own: OnceLock<Arc<Session>>,
     places: Mutex<Places>,
     count: AtomicUsize,
@@ -281,7 +281,7 @@ impl Place {
     }
 }
 
-impl Carried {
+impl ConnectionSessions {
     /// The connection's own session, which `make` makes if nobody has asked for it yet.
     pub(crate) fn own(&self, make: impl FnOnce() -> Session) -> &Arc<Session> {
         self.own.get_or_init(|| Arc::new(make()))
@@ -399,7 +399,8 @@ mod tests {
 
     #[test]
     fn a_session_that_moves_is_carried_once() {
-        let (session, here, there) = (session(1), Carried::default(), Carried::default());
+        let (session, here, there) =
+            (session(1), ConnectionSessions::default(), ConnectionSessions::default());
         let first = here.reserve().unwrap();
         here.put(first, Arc::clone(&session), session.restamp());
         assert!(here.find(first).is_some());
@@ -419,7 +420,7 @@ mod tests {
 
     #[test]
     fn a_connection_carries_so_many_and_no_more() {
-        let carried = Carried::default();
+        let carried = ConnectionSessions::default();
         carried.places.lock().last = u32::MAX - 1;
         let numbers: Vec<_> = (0..CARRIED_SESSIONS_MAX).map(|_| carried.reserve().unwrap()).collect();
         assert_eq!(numbers[..3], [u32::MAX, 1, 2], "0 is the connection's own");

@@ -1,12 +1,12 @@
 //! What a handler may ask about the call it serves.
 
-use super::{Carried, Session, host};
+use super::{ConnectionSessions, Session, worker_hooks};
 use crate::sync::Arc;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// The far end of a transaction, as the layers without sockets see it.
-pub trait Caller: Send + Sync {
+pub trait Peer: Send + Sync {
     /// Address of the peer.
     fn peer(&self) -> SocketAddr;
     /// Is the connection gone? Then nobody will read the answer.
@@ -14,14 +14,14 @@ pub trait Caller: Send + Sync {
     /// Has the caller cancelled this call, or is the caller gone?
     fn is_cancelled(&self, call: u64) -> bool;
     /// The sessions that its connection carries; `None` where sessions are not known.
-    fn carried(&self) -> Option<&Arc<Carried>> {
+    fn carried(&self) -> Option<&Arc<ConnectionSessions>> {
         None
     }
 }
 
 /// One call while its handler runs: who asks, for how long, and whether still.
 pub struct Transaction<'a> {
-    pub(crate) caller: &'a dyn Caller,
+    pub(crate) caller: &'a dyn Peer,
     pub(crate) method: &'a str,
     pub(crate) call: u64,
     pub(crate) session: u32,
@@ -107,7 +107,7 @@ impl Transaction<'_> {
     /// # Panics
     /// With `wait`, once the permit is there again.
     pub fn blocking<R>(&self, wait: impl FnOnce() -> R) -> R {
-        host::blocking(wait)
+        worker_hooks::blocking(wait)
     }
 }
 

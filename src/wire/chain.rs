@@ -17,12 +17,12 @@ const LENGTH_BYTES: usize = 2;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Chain {
     /// At most 16.
-    pub links: Vec<Link>,
+    pub links: Vec<ChainEntry>,
 }
 
 /// A call that a transaction makes and waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Link {
+pub struct ChainEntry {
     /// Half of the random bits by which the server that made it knows it.
     pub server: u64,
     /// The other half.
@@ -37,7 +37,7 @@ pub struct Link {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LinkId(pub u64, pub u64);
 
-impl Link {
+impl ChainEntry {
     /// What it is known by.
     pub fn id(&self) -> LinkId {
         LinkId(self.server, self.transaction)
@@ -94,7 +94,8 @@ mod tests {
     use super::*;
 
     fn chain(links: usize) -> Chain {
-        let link = |n: usize| Link { server: 7, transaction: n as u64, step: 1, name: format!("P a.m{n}") };
+        let link =
+            |n: usize| ChainEntry { server: 7, transaction: n as u64, step: 1, name: format!("P a.m{n}") };
         Chain { links: (0..links).map(link).collect() }
     }
 

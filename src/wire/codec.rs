@@ -5,8 +5,8 @@
 //! bytes is bounded by `meter.rs`. What no bound can guard, a method's types must not have: recursion (a nest of 15,000
 //! overflows a stack).
 
-use super::meter::{Cut, Meter, Room};
-use super::metered::Metered;
+use super::budgeted_decoder::BudgetedDecoder;
+use super::decode_budget::{Cut, DecodeBudget, Room};
 use super::{Flags, WireError, json};
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
 use serde::Serialize;
@@ -50,7 +50,7 @@ impl Codec {
     /// # Errors
     /// As [`Codec::decode`], and [`WireError::NoRoom`].
     pub fn decode_in<T: DeserializeOwned>(self, bytes: &[u8], room: &dyn Room) -> Result<T, WireError> {
-        let meter = Meter::new(bytes.len(), self == Codec::Json, room);
+        let meter = DecodeBudget::new(bytes.len(), self == Codec::Json, room);
         let decoded = match self {
             Codec::Bincode => decode_bincode(bytes, &meter),
             Codec::Json => json::decode(bytes, &meter),
@@ -78,7 +78,7 @@ impl Codec {
 
 type Legacy<const LIMIT: usize> = Configuration<LittleEndian, Fixint, Limit<LIMIT>>;
 
-fn decode_bincode<T: DeserializeOwned>(bytes: &[u8], meter: &Meter<'_>) -> Result<T, WireError> {
+fn decode_bincode<T: DeserializeOwned>(bytes: &[u8], meter: &DecodeBudget<'_>) -> Result<T, WireError> {
     // The smallest rung that holds the bytes: a length inside them that claims more is refused before any
     // memory is taken for it.
     match bytes.len() {
@@ -92,7 +92,7 @@ fn decode_bincode<T: DeserializeOwned>(bytes: &[u8], meter: &Meter<'_>) -> Resul
 
 fn decode_limited<T: DeserializeOwned, const LIMIT: usize>(
     bytes: &[u8],
-    meter: &Meter<'_>,
+    meter: &DecodeBudget<'_>,
 ) -> Result<T, WireError> {
     let config: Legacy<LIMIT> = bincode::config::legacy().with_limit::<LIMIT>();
     let whole = Whole(meter, PhantomData::<T>);
@@ -105,13 +105,13 @@ fn decode_limited<T: DeserializeOwned, const LIMIT: usize>(
 }
 
 /// What decodes a value as a whole.
-struct Whole<'m, T>(&'m Meter<'m>, PhantomData<T>);
+struct Whole<'m, T>(&'m DecodeBudget<'m>, PhantomData<T>);
 
 impl<'de, T: DeserializeOwned> DeserializeSeed<'de> for Whole<'_, T> {
     type Value = T;
 
     fn deserialize<D: Deserializer<'de>>(self, decoder: D) -> Result<T, D::Error> {
-        T::deserialize(Metered::new(decoder, self.0)).map_err(|cut: Cut| self.0.outward(cut))
+        T::deserialize(BudgetedDecoder::new(decoder, self.0)).map_err(|cut: Cut| self.0.outward(cut))
     }
 }
 

@@ -25,7 +25,7 @@ pub enum WireError {
     UnknownKind(u8),
     /// A kind of frame that may not come now or from this side.
     #[error("a {0:?} frame may not come here")]
-    UnexpectedKind(super::Kind),
+    UnexpectedKind(super::FrameKind),
     /// A flag this version gives no meaning.
     #[error("reserved flags are set: {0:#04x}")]
     ReservedFlags(u8),

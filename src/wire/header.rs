@@ -17,7 +17,7 @@ const MAGIC: [u8; 4] = *b"BNYD";
 /// What a frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Kind {
+pub enum FrameKind {
     /// Client's first frame: who it is.
     Hello = 1,
     /// Server's answer: limits and the table of methods.
@@ -36,17 +36,17 @@ pub enum Kind {
     GoAway = 8,
 }
 
-impl Kind {
-    fn from_byte(byte: u8) -> Result<Kind, WireError> {
+impl FrameKind {
+    fn from_byte(byte: u8) -> Result<FrameKind, WireError> {
         Ok(match byte {
-            1 => Kind::Hello,
-            2 => Kind::Welcome,
-            3 => Kind::Call,
-            4 => Kind::Reply,
-            5 => Kind::Cancel,
-            6 => Kind::Ping,
-            7 => Kind::Pong,
-            8 => Kind::GoAway,
+            1 => FrameKind::Hello,
+            2 => FrameKind::Welcome,
+            3 => FrameKind::Call,
+            4 => FrameKind::Reply,
+            5 => FrameKind::Cancel,
+            6 => FrameKind::Ping,
+            7 => FrameKind::Pong,
+            8 => FrameKind::GoAway,
             other => return Err(WireError::UnknownKind(other)),
         })
     }
@@ -81,7 +81,7 @@ pub struct Header {
     /// Bytes after this header.
     pub body_bytes: u32,
     /// What the frame is.
-    pub kind: Kind,
+    pub kind: FrameKind,
     /// How its body is written.
     pub flags: Flags,
     /// Method number, status or version, by kind.
@@ -97,13 +97,13 @@ impl Header {
     /// [`WireError::UnknownKind`], [`WireError::ReservedFlags`].
     pub fn read(bytes: &[u8; HEADER_BYTES]) -> Result<Header, WireError> {
         let [l0, l1, l2, l3, kind, flags, c0, c1, call @ ..] = *bytes;
-        let nested = if kind == Kind::Call as u8 { Flags::NESTED } else { Flags::NONE };
+        let nested = if kind == FrameKind::Call as u8 { Flags::NESTED } else { Flags::NONE };
         if flags & !Flags::JSON.with(nested).0 != 0 {
             return Err(WireError::ReservedFlags(flags));
         }
         Ok(Header {
             body_bytes: u32::from_le_bytes([l0, l1, l2, l3]),
-            kind: Kind::from_byte(kind)?,
+            kind: FrameKind::from_byte(kind)?,
             flags: Flags(flags),
             code: u16::from_le_bytes([c0, c1]),
             call: u64::from_le_bytes(call),
@@ -259,7 +259,7 @@ mod tests {
 
     const HEADER: Header = Header {
         body_bytes: 5,
-        kind: Kind::Call,
+        kind: FrameKind::Call,
         flags: Flags::JSON,
         code: 0x0203,
         call: 0x1122_3344_5566_7788,

@@ -4,8 +4,8 @@
 //! stack of a worker holds it. Finding the field that is wrong costs only what is wrong.
 
 use super::WireError;
-use super::meter::{Cut, Meter, beginning};
-use super::metered::Metered;
+use super::budgeted_decoder::BudgetedDecoder;
+use super::decode_budget::{Cut, DecodeBudget, beginning};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_path_to_error::Segment;
 
@@ -22,13 +22,13 @@ const PATH_BYTES_MAX: usize = 200;
 ///
 /// # Errors
 /// [`WireError::Undecodable`].
-pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8], meter: &Meter<'_>) -> Result<T, WireError> {
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8], meter: &DecodeBudget<'_>) -> Result<T, WireError> {
     let text = utf8(bytes)?;
     if let Some(place) = deeper_than(DEPTH_MAX, bytes) {
         return Err(WireError::Undecodable(format!("nested more than {DEPTH_MAX} deep at {place}")));
     }
     let mut reader = serde_json::Deserializer::from_str(text);
-    let value = T::deserialize(Metered::new(&mut reader, meter));
+    let value = T::deserialize(BudgetedDecoder::new(&mut reader, meter));
     let error = match value.map(|value| (value, reader.end())) {
         Ok((value, Ok(()))) => return Ok(value),
         Ok((_, Err(error))) => error.to_string(),
@@ -103,8 +103,8 @@ fn wrong<T: DeserializeOwned>(text: &str, error: String) -> String {
     }
     let mut again = serde_json::Deserializer::from_str(text);
     // What the first attempt took is free again.
-    let meter = Meter::new(text.len(), true, &());
-    let path = match serde_path_to_error::deserialize::<_, T>(Metered::new(&mut again, &meter)) {
+    let meter = DecodeBudget::new(text.len(), true, &());
+    let path = match serde_path_to_error::deserialize::<_, T>(BudgetedDecoder::new(&mut again, &meter)) {
         // The text itself is wrong between two fields.
         Err(found) if matches!(found.path().iter().next_back(), Some(Segment::Unknown)) => ".".to_owned(),
         Err(found) => Cut::new(format_args!("{}", found.path())).into_text(),

@@ -1,9 +1,9 @@
 //! Books of calls and answers: each call has one answer, and the server's counters say what its clients saw.
 
 use super::{Frame, Raw};
+use boneyard::internal::wire::FrameKind;
 use boneyard::server::RunningServer;
 use boneyard::service::Status;
-use boneyard::wire::Kind;
 use serde::Serialize;
 use std::collections::HashSet;
 use std::io::Write;
@@ -57,7 +57,7 @@ impl Ledger {
 
     /// A Reply came: the first to its call.
     pub fn answered(&mut self, frame: &Frame) -> Status {
-        assert_eq!(frame.header.kind, Kind::Reply);
+        assert_eq!(frame.header.kind, FrameKind::Reply);
         let (call, status) = (frame.header.call, frame.status());
         assert!(self.out.remove(&call), "call {call} was answered twice or never made: {status:?}");
         self.answers.0[status.index()] += 1;

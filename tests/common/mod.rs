@@ -8,12 +8,12 @@ pub mod ledger;
 pub mod logged;
 
 use boneyard::config::Config;
+use boneyard::internal::wire::body::{Hello, Welcome};
+use boneyard::internal::wire::limits::HEADER_BYTES;
+use boneyard::internal::wire::{CallPrelude, Codec, Flags, FrameKind, Header, Preface, ReplyPrelude};
 #[cfg(feature = "server")]
 use boneyard::server::{RunningServer, Server};
 use boneyard::service::{Fault, Status};
-use boneyard::wire::body::{Hello, Welcome};
-use boneyard::wire::limits::HEADER_BYTES;
-use boneyard::wire::{CallPrelude, Codec, Flags, Header, Kind, Preface, ReplyPrelude};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::{Read, Write};
@@ -100,7 +100,7 @@ impl Raw {
     /// Is welcomed on a connection that has greeted.
     pub fn hear_welcome(mut stream: TcpStream) -> Raw {
         let frame = read_frame(&mut stream).expect("a Welcome");
-        assert_eq!(frame.header.kind, Kind::Welcome);
+        assert_eq!(frame.header.kind, FrameKind::Welcome);
         Raw::welcomed(stream, &frame)
     }
 
@@ -142,7 +142,7 @@ impl Raw {
     ) -> Result<R, (Status, Fault)> {
         let id = self.send(method, arguments);
         let frame = self.read().expect("a reply");
-        assert_eq!((frame.header.kind, frame.header.call), (Kind::Reply, id));
+        assert_eq!((frame.header.kind, frame.header.call), (FrameKind::Reply, id));
         frame.result()
     }
 }
@@ -194,18 +194,18 @@ pub fn greeting() -> Vec<u8> {
     let mut bytes = Preface::OURS.write().to_vec();
     let mut body = Vec::new();
     Codec::Bincode.encode(&Hello { client: "test".to_owned() }, &mut body).unwrap();
-    bytes.extend(frame(Kind::Hello, 0, 0, &body));
+    bytes.extend(frame(FrameKind::Hello, 0, 0, &body));
     bytes
 }
 
-pub fn frame(kind: Kind, code: u16, call: u64, body: &[u8]) -> Vec<u8> {
+pub fn frame(kind: FrameKind, code: u16, call: u64, body: &[u8]) -> Vec<u8> {
     let header = Header { body_bytes: body.len() as u32, kind, flags: Flags::NONE, code, call };
     [&header.write(), body].concat()
 }
 
 pub fn call_frame(call: u64, method: u16, flags: Flags, deadline_ms: u32, arguments: &[u8]) -> Vec<u8> {
     let body = [&CallPrelude { session: 0, deadline_ms }.write(), arguments].concat();
-    let header = Header { body_bytes: body.len() as u32, kind: Kind::Call, flags, code: method, call };
+    let header = Header { body_bytes: body.len() as u32, kind: FrameKind::Call, flags, code: method, call };
     [&header.write(), &body[..]].concat()
 }
 

@@ -29,7 +29,7 @@ fn two_ports(gate: &Arc<Gate>) -> RunningServer {
 }
 
 fn is_open(server: &RunningServer) -> Vec<bool> {
-    house(server).picture().ports.iter().map(|port| port.open).collect()
+    control(server).snapshot().ports.iter().map(|port| port.open).collect()
 }
 
 /// Waits for what a port was told to do, also if its listener is too busy to say in time that it does.
@@ -44,12 +44,12 @@ fn await_port(server: &RunningServer, said: Result<(), String>, open: bool) {
 
 #[track_caller]
 fn stop_a(server: &RunningServer) {
-    await_port(server, house(server).stop_port("A"), false);
+    await_port(server, control(server).stop_port("A"), false);
 }
 
 #[track_caller]
 fn start_a(server: &RunningServer) {
-    await_port(server, house(server).start_port("A"), true);
+    await_port(server, control(server).start_port("A"), true);
 }
 
 /// Descriptors of this process.
@@ -96,7 +96,7 @@ fn no_call_is_lost_while_a_port_stops_and_starts() {
             stop_a(&server);
             assert_eq!(is_open(&server), [false, true]);
             wait_until("it says that it is", || {
-                house(&server).stop_port("a").unwrap_err().contains("stopped already")
+                control(&server).stop_port("a").unwrap_err().contains("stopped already")
             });
             assert!(TcpStream::connect(server.address()).is_err(), "nobody listens");
             start_a(&server);
@@ -107,11 +107,11 @@ fn no_call_is_lost_while_a_port_stops_and_starts() {
         before
     });
     wait_for_permits(&server);
-    wait_until("the clients' connections are gone", || house(&server).guests().is_empty());
+    wait_until("the clients' connections are gone", || control(&server).connections().is_empty());
     // Each had one here and one there.
     wait_until("descriptors are as before", || descriptors() <= before - 4 * CLIENTS);
-    assert!(house(&server).start_port("B").unwrap_err().contains("is not stopped"));
-    assert_eq!(house(&server).stop_port("C\n").unwrap_err(), "Unable to find port C\\n");
+    assert!(control(&server).start_port("B").unwrap_err().contains("is not stopped"));
+    assert_eq!(control(&server).stop_port("C\n").unwrap_err(), "Unable to find port C\\n");
     assert_eq!(server.stop().lost(), 0);
 }
 
@@ -127,7 +127,7 @@ fn a_stopped_port_finishes_what_it_has_and_closes_who_does_not_go() {
     let taken = TcpListener::bind(address).expect("its address is free");
     for raw in [&mut busy, &mut idle] {
         let goaway = raw.read().expect("it is told");
-        assert_eq!((goaway.header.kind, goaway.status()), (Kind::GoAway, Status::Draining));
+        assert_eq!((goaway.header.kind, goaway.status()), (FrameKind::GoAway, Status::Draining));
     }
     let refused = busy.call::<_, u32>("test.echo", &1_u32).unwrap_err();
     assert_eq!(refused.0, Status::Draining);
@@ -136,18 +136,18 @@ fn a_stopped_port_finishes_what_it_has_and_closes_who_does_not_go() {
     let other = Raw::connect(server.ports()[1].address()).call::<_, u32>("test.echo", &2_u32);
     assert_eq!(other.unwrap(), 2, "the other port serves");
 
-    let error = house(&server).start_port("A").expect_err("somebody else has its address");
+    let error = control(&server).start_port("A").expect_err("somebody else has its address");
     assert!(error.contains(&address.to_string()), "{error}");
     assert!(!is_open(&server)[0]);
     drop(taken);
     wait_until("it starts, though a call there never ends", || {
-        house(&server).start_port("A").is_ok() || is_open(&server)[0]
+        control(&server).start_port("A").is_ok() || is_open(&server)[0]
     });
     assert_eq!(Raw::connect(address).call::<_, u32>("test.echo", &3_u32).unwrap(), 3);
     stop_a(&server);
     gate.open();
     while let Some(frame) = busy.read() {
-        if frame.header.kind == Kind::Reply {
+        if frame.header.kind == FrameKind::Reply {
             assert_eq!((frame.header.call, frame.status()), (call, Status::Ok), "its reply, then the end");
         }
     }

@@ -4,7 +4,7 @@ use super::common::gate::Gate;
 use super::process::Directory;
 use super::*;
 use boneyard::config::{Config, keys};
-use boneyard::insight::Change;
+use boneyard::internal::monitor::Change;
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
@@ -12,10 +12,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
-const NOW: Change = Change { in_force: true, written: false, not_kept: None };
+const NOW: Change = Change { effective: true, written: false, not_kept: None };
 
 fn set(server: &RunningServer, key: &str, value: &str) -> Change {
-    house(server).set(key, value).unwrap_or_else(|error| panic!("{key}={value}: {error}"))
+    control(server).set(key, value).unwrap_or_else(|error| panic!("{key}={value}: {error}"))
 }
 
 /// One port of four workers whose handlers wait at the gate.
@@ -39,7 +39,7 @@ fn refusal_of_a_newcomer(server: &RunningServer) -> Status {
     let mut stream = connect(server.address());
     std::io::Write::write_all(&mut stream, &greeting()).unwrap();
     let frame = read_frame(&mut stream).expect("it is told");
-    assert_eq!(frame.header.kind, Kind::GoAway);
+    assert_eq!(frame.header.kind, FrameKind::GoAway);
     frame.status()
 }
 
@@ -51,7 +51,7 @@ fn throttle() {
     assert_eq!(set(&server, "Server_Max_Concurrent_Trans", "3"), NOW);
     wait_until("three run", || gate.inside() == 3);
     assert_eq!(set(&server, "server_max_concurrent_trans", "2"), NOW);
-    assert_eq!(house(&server).picture().permits.limit, Some(2));
+    assert_eq!(control(&server).snapshot().permits.limit, Some(2));
     assert_eq!(set(&server, "Server_Max_Concurrent_Trans", "-1"), NOW);
     wait_until("all workers run", || gate.inside() == 4);
     assert_eq!(set(&server, "Server_Max_Concurrent_Trans", "1"), NOW);
@@ -72,9 +72,9 @@ fn queue_limit() {
     calls(&mut raw, 3);
     assert_eq!(raw.read().unwrap().status(), Status::QueueFull);
     assert_eq!(set(&server, "Server_Queue_Limit", "10"), NOW);
-    let error = house(&server).set("Server_Queue_Limit", "11").unwrap_err();
+    let error = control(&server).set("Server_Queue_Limit", "11").unwrap_err();
     assert!(error.contains("takes a restart, and this server has no file"), "{error}");
-    assert_eq!(house(&server).picture().ports[0].queue_limit, 10);
+    assert_eq!(control(&server).snapshot().ports[0].queue_limit, 10);
     gate.open();
 }
 
@@ -83,7 +83,7 @@ fn restricted() {
     for value in ["1", "2"] {
         assert_eq!(set(&server, "Server_Restricted", value), NOW);
         assert_eq!(refusal_of_a_newcomer(&server), Status::Restricted);
-        assert!(house(&server).picture().sessions.restricted);
+        assert!(control(&server).snapshot().sessions.restricted);
     }
     assert_eq!(set(&server, "Server_Restricted", "0"), NOW);
     Raw::connect(server.address());
@@ -94,7 +94,7 @@ fn max_users() {
     let _first = Raw::connect(server.address());
     assert_eq!(set(&server, "Server_MaxUsers", "1"), NOW);
     assert_eq!(refusal_of_a_newcomer(&server), Status::MaxUsers);
-    assert_eq!(house(&server).picture().sessions.max, Some(1));
+    assert_eq!(control(&server).snapshot().sessions.max, Some(1));
 }
 
 fn max_sessions() {
@@ -103,7 +103,7 @@ fn max_sessions() {
     let mut first = Raw::connect(server.address());
     let _second = Raw::connect(server.address());
     let goaway = first.read().expect("it is to make room");
-    assert_eq!((goaway.header.kind, goaway.status()), (Kind::GoAway, Status::SessionClosed));
+    assert_eq!((goaway.header.kind, goaway.status()), (FrameKind::GoAway, Status::SessionClosed));
     assert_eq!(set(&server, "Server_MaxSessions", "0"), NOW);
     Raw::connect(server.address()).call::<_, Vec<u8>>("load.echo", &vec![1_u8]).expect("nobody must go");
 }
@@ -155,7 +155,7 @@ fn log_level() {
     assert_eq!(set(&server.start().unwrap(), "Log_Level", "Debug"), NOW);
     assert_eq!(*seen.lock().unwrap(), [log::LevelFilter::Debug]);
     let (deaf, _) = gated("");
-    assert!(house(&deaf).set("Log_Level", "debug").unwrap_err().contains("takes a restart"));
+    assert!(control(&deaf).set("Log_Level", "debug").unwrap_err().contains("takes a restart"));
 }
 
 fn log_sessions() {
@@ -163,10 +163,10 @@ fn log_sessions() {
     let _unknown = Raw::connect(server.address());
     assert_eq!(set(&server, "Log_Sessions", "1"), NOW);
     let known = Raw::connect(server.address());
-    assert_eq!(house(&server).sessions().len(), 1, "those that come from now on");
+    assert_eq!(control(&server).sessions().len(), 1, "those that come from now on");
     assert_eq!(set(&server, "Log_Sessions", "0"), NOW);
     drop(known);
-    wait_until("it leaves the book all the same", || house(&server).sessions().is_empty());
+    wait_until("it leaves the book all the same", || control(&server).sessions().is_empty());
 }
 
 /// What is looked up in the settings by whoever needs it.
@@ -180,7 +180,7 @@ fn looked_up(key: &str) {
         _ => panic!("{key} is said to be changed at once, and nobody has tried"),
     };
     assert_eq!(set(&server, key, "1"), NOW);
-    assert_eq!(value(&house(&server).config()), 1);
+    assert_eq!(value(&control(&server).config()), 1);
 }
 
 #[test]
@@ -224,25 +224,25 @@ fn the_file_keeps_what_was_set_and_all_else() {
     let text = || std::fs::read_to_string(&file).unwrap();
     assert_eq!(
         set(&server, "server_maxusers", "50"),
-        Change { in_force: true, written: true, not_kept: None }
+        Change { effective: true, written: true, not_kept: None }
     );
     let expected = FILE.replace(";Server_MaxUsers=100000", "Server_MaxUsers=50");
     assert_eq!(text(), expected);
     assert_eq!(
         set(&server, "Server_Pool_Tasks", "7"),
-        Change { in_force: false, written: true, not_kept: None }
+        Change { effective: false, written: true, not_kept: None }
     );
     assert_eq!(text(), format!("{expected}\r\nServer_Pool_Tasks=7\r\n"));
-    assert_ne!(house(&server).config().pool_tasks.value, 7);
-    assert_eq!(house(&server).at_restart(), BTreeMap::from([("Server_Pool_Tasks".into(), "7".into())]));
-    assert_eq!(house(&server).config().max_users.value, Some(50));
+    assert_ne!(control(&server).config().pool_tasks.value, 7);
+    assert_eq!(control(&server).at_restart(), BTreeMap::from([("Server_Pool_Tasks".into(), "7".into())]));
+    assert_eq!(control(&server).config().max_users.value, Some(50));
     // What somebody else has written stays.
     std::fs::write(&file, format!("{}# theirs\n", text())).unwrap();
     set(&server, "TCPIP_Pool_Tasks", "3");
     assert!(text().ends_with("# theirs\nTCPIP_Pool_Tasks=3\r\n"), "{:?}", text());
-    let as_it_is = house(&server).config().pool_tasks.value.to_string();
+    let as_it_is = control(&server).config().pool_tasks.value.to_string();
     set(&server, "Server_Pool_Tasks", &as_it_is);
-    assert_eq!(house(&server).at_restart(), BTreeMap::from([("TCPIP_Pool_Tasks".into(), "3".into())]));
+    assert_eq!(control(&server).at_restart(), BTreeMap::from([("TCPIP_Pool_Tasks".into(), "3".into())]));
     let meta = std::fs::symlink_metadata(&file).unwrap();
     assert_eq!(meta.mode() & 0o777, 0o640);
     assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
@@ -253,17 +253,17 @@ fn the_file_keeps_what_was_set_and_all_else() {
         ("Server_MaxUsers", "many", "expected a whole number"),
         ("Ports", "LAN", "no port TCPIP in Ports"),
     ] {
-        let error = house(&server).set(key, value).unwrap_err();
+        let error = control(&server).set(key, value).unwrap_err();
         assert!(error.contains(expected), "{error}");
     }
     std::fs::write(&file, "Server_MaxUser=5\n").unwrap();
-    let error = house(&server).set("Server_MaxUsers", "5").unwrap_err();
+    let error = control(&server).set("Server_MaxUsers", "5").unwrap_err();
     assert!(error.contains("the file has errors as it is: line 1"), "{error}");
     assert_eq!(text(), "Server_MaxUser=5\n");
     std::fs::write(&file, before).unwrap();
     std::fs::remove_file(&file).unwrap();
-    assert!(house(&server).set("Server_MaxUsers", "5").unwrap_err().contains("cannot be written"));
-    assert_eq!(house(&server).config().max_users.value, Some(50), "nothing has changed");
+    assert!(control(&server).set("Server_MaxUsers", "5").unwrap_err().contains("cannot be written"));
+    assert_eq!(control(&server).config().max_users.value, Some(50), "nothing has changed");
     drop(server);
     let left: Vec<_> = std::fs::read_dir(directory.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(left, ["server.ini"], "and nothing is left over");
@@ -286,7 +286,7 @@ fn many_who_set_at_once_all_get_their_line() {
     assert_eq!((config.max_users.value, config.queue_limit.value, config.pool_tasks.value), (Some(1), 1, 1));
     assert!(config.max_sessions.value == Some(1) && config.log_sessions.value);
     let in_program = Server::new(super::config("")).start().unwrap();
-    let error = house(&in_program).set("Server_Pool_Tasks", "1").unwrap_err();
+    let error = control(&in_program).set("Server_Pool_Tasks", "1").unwrap_err();
     assert!(error.contains("no file"), "{error}");
 }
 

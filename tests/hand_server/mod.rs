@@ -3,11 +3,12 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
 use boneyard::client::{Client, ClientOptions};
-use boneyard::port::{self, Admission, Conversation, Intake, Reception};
+use boneyard::internal::admission::Admission;
+use boneyard::internal::metrics::{MethodsStats, PortStats, ServiceTimes};
+use boneyard::internal::proto::{self, ReceiveContext, Received, ServerProtocol};
+use boneyard::internal::wire::body::MethodEntry;
+use boneyard::internal::wire::{Chain, Codec, Flags, FrameKind, Header, ReplyPrelude};
 use boneyard::service::{Bytes, Fault, Method, Refusal, Status};
-use boneyard::stats::{MethodsStats, Paces, PortStats};
-use boneyard::wire::body::MethodEntry;
-use boneyard::wire::{Chain, Codec, Flags, Header, Kind, ReplyPrelude};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::VecDeque;
@@ -32,7 +33,7 @@ pub fn welcome() -> Vec<u8> {
 
 pub fn welcome_with<const N: usize>(methods: [(u16, &str); N]) -> Vec<u8> {
     let methods = methods.map(|(number, name)| MethodEntry { number, name: name.to_owned(), fingerprint: 0 });
-    port::welcome("hand".to_owned(), BODY_BYTES_MAX, methods.into())
+    proto::welcome("hand".to_owned(), BODY_BYTES_MAX, methods.into())
 }
 
 pub struct HandServer {
@@ -117,12 +118,12 @@ pub fn pair_with(options: ClientOptions, welcome: Vec<u8>) -> (HandServer, Clien
 /// One connection.
 pub struct Peer {
     pub stream: TcpStream,
-    conversation: Conversation,
+    conversation: ServerProtocol,
     bytes: Vec<u8>,
     greeted: bool,
     heard: VecDeque<Heard>,
     stats: PortStats,
-    paces: Paces,
+    paces: ServiceTimes,
     welcome: Vec<u8>,
 }
 
@@ -155,12 +156,12 @@ impl Peer {
     pub fn new(stream: TcpStream, welcome: Vec<u8>) -> Peer {
         Peer {
             stream,
-            conversation: Conversation::default(),
+            conversation: ServerProtocol::default(),
             bytes: Vec::new(),
             greeted: false,
             heard: VecDeque::new(),
             stats: PortStats::default(),
-            paces: Paces::new(10),
+            paces: ServiceTimes::new(10),
             welcome,
         }
     }
@@ -203,7 +204,7 @@ impl Peer {
     fn receive(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
         let now = Instant::now();
-        let reception = Reception {
+        let reception = ReceiveContext {
             welcome: &self.welcome,
             body_bytes_max: BODY_BYTES_MAX as usize,
             admission: Admission::open(10, &self.paces),
@@ -213,7 +214,7 @@ impl Peer {
             stats: &self.stats,
             methods: &MethodsStats::new(0),
         };
-        let mut intake = Intake::default();
+        let mut intake = Received::default();
         let used = self.conversation.receive(&self.bytes, &reception, &mut intake);
         let used = used.unwrap_or_else(|leave| panic!("the client breaks the protocol: {leave:?}"));
         let bytes: Vec<u8> = self.bytes.drain(..used).collect();
@@ -273,7 +274,7 @@ impl Peer {
         let body = [&times.write()[..], body].concat();
         let header = Header {
             body_bytes: body.len() as u32,
-            kind: Kind::Reply,
+            kind: FrameKind::Reply,
             flags: call.codec.flags(),
             code: status,
             call: call.id,
@@ -304,7 +305,7 @@ impl Peer {
 
     pub fn goaway(&mut self, status: Status) {
         let mut bytes = Vec::new();
-        port::goaway(&Refusal::new(status, "bye"), &mut bytes);
+        proto::goaway(&Refusal::new(status, "bye"), &mut bytes);
         self.raw(&bytes);
     }
 
@@ -321,7 +322,7 @@ impl Peer {
 }
 
 /// A frame that is nothing but a header.
-pub fn header(kind: Kind, body_bytes: u32, call: u64) -> Vec<u8> {
+pub fn header(kind: FrameKind, body_bytes: u32, call: u64) -> Vec<u8> {
     Header { body_bytes, kind, flags: Flags::NONE, code: 0, call }.write().to_vec()
 }
 

@@ -4,9 +4,9 @@ use super::common::*;
 use super::process;
 use super::{Client, ClientOptions};
 use boneyard::client::ClientError;
+use boneyard::internal::wire::FrameKind;
 use boneyard::service::Status;
 use boneyard::service::builtin::PING;
-use boneyard::wire::Kind;
 use rustix::process::{Resource, Rlimit, prlimit};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -33,7 +33,7 @@ fn limit_for(connections: usize) -> usize {
 fn refused(address: SocketAddr) -> Status {
     let mut stream = connect(address);
     let frame = read_frame(&mut stream).expect("a GoAway");
-    assert_eq!((frame.header.kind, frame.header.call), (Kind::GoAway, 0));
+    assert_eq!((frame.header.kind, frame.header.call), (FrameKind::GoAway, 0));
     frame.status()
 }
 
@@ -50,7 +50,7 @@ fn taken_in_from(own: Ipv4Addr, address: SocketAddr) -> (Raw, u128) {
         // What does not wait to be welcomed may be reset.
         stream.write_all(&greeting()).ok();
         match read_frame(&mut stream) {
-            Some(frame) if frame.header.kind == Kind::Welcome => {
+            Some(frame) if frame.header.kind == FrameKind::Welcome => {
                 return (Raw::welcomed(stream, &frame), refused);
             }
             Some(frame) => assert_eq!(frame.status(), Status::NoDescriptors),
@@ -182,7 +182,7 @@ fn nobody_knows_who_connects_again_and_again() {
         for n in 1..=130 {
             let mut stream = connect(address);
             stream.write_all(&greeting()).ok();
-            let welcomed = read_frame(&mut stream).expect("an answer").header.kind == Kind::Welcome;
+            let welcomed = read_frame(&mut stream).expect("an answer").header.kind == FrameKind::Welcome;
             assert_eq!(welcomed, limit == 0 || n <= limit, "connection {n} of {limit}");
         }
         assert_eq!(server.stop(), Some(0));

@@ -3,9 +3,9 @@
 use super::common::*;
 use super::{Client, ClientOptions, RunningServer, start};
 use boneyard::Method;
+use boneyard::internal::wire::FrameKind;
 use boneyard::server::Server;
 use boneyard::service::Status;
-use boneyard::wire::Kind;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -42,7 +42,7 @@ fn a_shutdown_hangs() {
         assert!(held.to_string().starts_with(&words), "{held}");
     }
     for client in &mut clients {
-        assert_eq!(client.read().expect("a GoAway").header.kind, Kind::GoAway);
+        assert_eq!(client.read().expect("a GoAway").header.kind, FrameKind::GoAway);
         assert_eq!(client.read().expect("a refusal").status(), Status::Draining);
         assert!(client.read().is_none(), "the connection does not outlive the server");
     }

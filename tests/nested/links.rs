@@ -3,8 +3,8 @@
 use super::common::{Raw, call_frame};
 use super::hand_server::{Call, DOUBLE, HandServer, Peer};
 use super::*;
+use boneyard::internal::wire::{Chain, ChainEntry, Codec, Flags};
 use boneyard::service::Fault;
-use boneyard::wire::{Chain, Codec, Flags, Link};
 use std::io::Write;
 
 /// Calls a hand server, ends that call as it is told, and goes on until the gate opens.
@@ -128,7 +128,7 @@ fn a_link_lets_in_a_call_for_each_row_and_no_more_than_so_many_at_once() {
     let mut stream = raw.stream.try_clone().unwrap();
     let writer = std::thread::spawn(move || stream.write_all(&frames).unwrap());
     let port = &server.ports()[0];
-    let window = boneyard::port::WINDOW_CALLS_MAX as u64;
+    let window = boneyard::internal::admission::WINDOW_CALLS_MAX as u64;
     wait_until("the connection's window is full", || server.in_flight() as u64 == window + 1);
     let over = port.stats().nested_over.get();
     assert_eq!(over, window - 1 - WAITING_MAX, "they wait like a client's");
@@ -152,19 +152,19 @@ fn a_link_that_was_guessed_or_changed_opens_nothing() {
     let link = chain_of(&call).links.pop().expect("the handler's own");
     let bits = (0..64).flat_map(|bit| {
         let (server, transaction) = (link.server ^ 1 << bit, link.transaction ^ 1 << bit);
-        [Link { server, ..link.clone() }, Link { transaction, ..link.clone() }]
+        [ChainEntry { server, ..link.clone() }, ChainEntry { transaction, ..link.clone() }]
     });
     let others = [
-        Link { step: link.step + 1, ..link.clone() },
-        Link { name: "TCPIP server.ping".to_owned(), ..link.clone() },
-        Link { server: 0, transaction: 0, ..link.clone() },
-        Link { server: link.transaction, transaction: link.server, ..link.clone() },
+        ChainEntry { step: link.step + 1, ..link.clone() },
+        ChainEntry { name: "TCPIP server.ping".to_owned(), ..link.clone() },
+        ChainEntry { server: 0, transaction: 0, ..link.clone() },
+        ChainEntry { server: link.transaction, transaction: link.server, ..link.clone() },
     ];
     let mut random = super::common::Random(7);
     let guessed =
-        (0..200).map(|_| Link { server: random.next(), transaction: random.next(), ..link.clone() });
-    let links: Vec<Link> = bits.chain(others).collect();
-    let links: Vec<Link> = links.into_iter().chain(guessed).collect();
+        (0..200).map(|_| ChainEntry { server: random.next(), transaction: random.next(), ..link.clone() });
+    let links: Vec<ChainEntry> = bits.chain(others).collect();
+    let links: Vec<ChainEntry> = links.into_iter().chain(guessed).collect();
     let mut raw = Raw::connect(server.address());
     for (link, id) in links.iter().zip(1..) {
         let frame = chained(&raw, id, &Chain { links: vec![link.clone(); 3] });
@@ -196,7 +196,7 @@ fn a_name_in_a_chain_is_its_senders_word_unless_the_link_is_ones_own() {
     let mut peer = outside.accept();
     let call = peer.call();
     let mut chain = chain_of(&call);
-    chain.links.push(Link { server: 1, transaction: 2, step: 1, name: "TCPIP server.ping".to_owned() });
+    chain.links.push(ChainEntry { server: 1, transaction: 2, step: 1, name: "TCPIP server.ping".to_owned() });
     let mut raw = Raw::connect(server.address());
     let mut body = Vec::new();
     chain.write(&mut body).unwrap();
@@ -204,7 +204,7 @@ fn a_name_in_a_chain_is_its_senders_word_unless_the_link_is_ones_own() {
     let frame = call_frame(1, raw.number(DOUBLE.name()), Flags::NESTED, 0, &body);
     raw.stream.write_all(&frame).unwrap();
     wait_until("it runs", || inner.inside() == 1);
-    let tasks = server.insight().house().workers().into_iter().filter_map(|worker| worker.task);
+    let tasks = server.insight().control().workers().into_iter().filter_map(|worker| worker.task);
     let chains: Vec<Vec<String>> = tasks.map(|task| task.chain).filter(|chain| !chain.is_empty()).collect();
     assert_eq!(chains, [["TCPIP test.out".to_owned(), "caller says \"TCPIP server.ping\"".to_owned()]]);
     inner.open();

@@ -7,8 +7,8 @@
 mod terminal;
 
 use super::admin::{Admin, say_silence};
-use super::{Exit, print, say, seconds, without_mark};
-use crate::admin::client::{Answer, Asker};
+use super::{Exit, eprint_error, print, seconds, without_mark};
+use crate::admin::client::{AdminClient, Answer};
 use clap::Args;
 use std::io::{self, BufRead, IsTerminal};
 use std::time::Duration;
@@ -29,11 +29,14 @@ pub(super) struct Console {
 impl Console {
     pub(super) fn run(self) -> Exit {
         if let Some(line) = self.commands.iter().find(|line| line.trim().contains(['\n', '\r'])) {
-            say(&format!("{:?} is more than one line: give each command a -c of its own", line.trim()));
+            eprint_error(&format!(
+                "{:?} is more than one line: give each command a -c of its own",
+                line.trim()
+            ));
             return Exit::Given;
         }
         let link = match self.admin.asker(self.timeout) {
-            Ok((asker, address)) => Link { asker, address },
+            Ok((asker, address)) => ChainEntry { asker, address },
             Err(exit) => return exit,
         };
         if !self.commands.is_empty() {
@@ -49,12 +52,12 @@ impl Console {
 
 /// A server, and where it is.
 #[derive(Debug)]
-struct Link {
-    asker: Asker,
+struct ChainEntry {
+    asker: AdminClient,
     address: String,
 }
 
-impl Link {
+impl ChainEntry {
     /// Carries out one line after the other, until one is not carried out or leaves the console.
     fn carry_out(&self, lines: impl Iterator<Item = io::Result<String>>) -> Exit {
         for line in lines {
@@ -62,7 +65,7 @@ impl Link {
                 Ok(line) if leaves(&line) => return Exit::Done,
                 Ok(line) => self.command(&line),
                 Err(error) => {
-                    say(&format!("cannot read the commands from standard input: {error}"));
+                    eprint_error(&format!("cannot read the commands from standard input: {error}"));
                     Exit::Given
                 }
             };
@@ -85,10 +88,10 @@ impl Link {
 
 /// Says why the server has not done it, and whose fault that was.
 fn say_refusal(answer: &Answer) -> Exit {
-    say(answer.text.trim_end());
+    eprint_error(answer.text.trim_end());
     match answer.status {
         401 => {
-            say("--token-file names the file with the token that it asks for");
+            eprint_error("--token-file names the file with the token that it asks for");
             Exit::Given
         }
         409 => Exit::Answer,

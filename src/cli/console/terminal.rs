@@ -3,11 +3,11 @@
 //! Knows how lines are completed from those that the server says there can be. Invariant: nothing stops the server
 //! unless the one who types has been asked.
 
-use super::{Link, leaves, say_refusal};
+use super::{ChainEntry, leaves, say_refusal};
 use crate::cli::admin::say_silence;
-use crate::cli::plain::plain;
-use crate::cli::{Exit, print, say};
-use crate::insight::console::stops_the_server;
+use crate::cli::escape::plain;
+use crate::cli::{Exit, eprint_error, print};
+use crate::monitor::console::stops_the_server;
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
@@ -27,7 +27,7 @@ const HISTORY_LINES: usize = 1000;
 const WORDS: &str = "words";
 
 /// Reads lines and carries them out until whoever types leaves.
-pub(super) fn converse(link: Link) -> Exit {
+pub(super) fn converse(link: ChainEntry) -> Exit {
     match link.asker.command(WORDS) {
         Ok(answer) if answer.is_ok() => {}
         Ok(answer) => return say_refusal(&answer),
@@ -37,7 +37,7 @@ pub(super) fn converse(link: Link) -> Exit {
     let mut editor = match editor(link) {
         Ok(editor) => editor,
         Err(error) => {
-            say(&format!("cannot read from the terminal: {error}"));
+            eprint_error(&format!("cannot read from the terminal: {error}"));
             return Exit::Surroundings;
         }
     };
@@ -59,7 +59,7 @@ pub(super) fn converse(link: Link) -> Exit {
             Err(ReadlineError::Interrupted) => {}
             Err(ReadlineError::Eof) => return Exit::Done,
             Err(error) => {
-                say(&format!("cannot read from the terminal: {error}"));
+                eprint_error(&format!("cannot read from the terminal: {error}"));
                 return Exit::Surroundings;
             }
         }
@@ -82,7 +82,7 @@ fn carry_out(editor: &mut Editor<Words, DefaultHistory>, line: &str) -> bool {
     stops && exit == Exit::Done
 }
 
-fn editor(link: Link) -> rustyline::Result<Editor<Words, DefaultHistory>> {
+fn editor(link: ChainEntry) -> rustyline::Result<Editor<Words, DefaultHistory>> {
     let config = Config::builder()
         .completion_type(CompletionType::List)
         .max_history_size(HISTORY_LINES)?
@@ -115,7 +115,7 @@ fn history_file() -> Option<PathBuf> {
 }
 
 /// Completes lines by what the server says there can be; asked anew each time, for that changes.
-struct Words(Link);
+struct Words(ChainEntry);
 
 impl Completer for Words {
     type Candidate = String;

@@ -9,8 +9,8 @@ mod python;
 mod typescript;
 
 use super::call::{Server, say_error};
-use super::plain::one_line;
-use super::{Exit, print, say};
+use super::escape::one_line;
+use super::{Exit, eprint_error, print};
 use crate::client::{Client, ClientError};
 use crate::schema::{Shape, Shapes};
 use crate::service::builtin::{MethodSchema, SCHEMA};
@@ -55,7 +55,7 @@ impl Stubs {
             Err(error) => return say_error(&error, &self.server.address),
         };
         for Method { name, unknown, .. } in methods.iter().filter(|method| method.shapes.is_none()) {
-            say(&one_line(&format!("the types of {name} are not known: {unknown}")));
+            eprint_error(&one_line(&format!("the types of {name} are not known: {unknown}")));
         }
         print(&match self.lang {
             Language::Python => python::write(&methods),

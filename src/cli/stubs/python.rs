@@ -1,7 +1,7 @@
 //! Python: a `TypedDict` for each structure, a class for each service, over anything with the package's `call`.
 
 use super::{Declared, Method, Names, large, quoted, services, small};
-use crate::schema::{Plain, Shape};
+use crate::schema::{Scalar, Shape};
 
 const TAKEN: [&str; 13] = [
     "Any",
@@ -77,7 +77,7 @@ impl Types {
     /// The type of a shape; declares what has to be. `wanted` names a structure that has no name.
     fn of(&mut self, shape: &Shape, wanted: &str) -> String {
         match shape {
-            Shape::Plain(plain) => plain_type(*plain).to_owned(),
+            Shape::Scalar(plain) => plain_type(*plain).to_owned(),
             Shape::Option(inner) => format!("Optional[{}]", self.of(inner, wanted)),
             Shape::List(element) | Shape::Array(element, _) => format!("List[{}]", self.of(element, wanted)),
             // A key is text in JSON, whatever it is.
@@ -135,15 +135,15 @@ fn either(types: &[String]) -> String {
     }
 }
 
-fn plain_type(plain: Plain) -> &'static str {
+fn plain_type(plain: Scalar) -> &'static str {
     match plain {
-        Plain::Nothing => "None",
-        Plain::Bool => "bool",
-        Plain::Char | Plain::Text => "str",
-        Plain::Bytes => "List[int]",
+        Scalar::Nothing => "None",
+        Scalar::Bool => "bool",
+        Scalar::Char | Scalar::Text => "str",
+        Scalar::Bytes => "List[int]",
         // What is not a number cannot be said in JSON: null stands for it in a result.
-        Plain::F32 | Plain::F64 => "float",
-        Plain::Any => "Any",
+        Scalar::F32 | Scalar::F64 => "float",
+        Scalar::Any => "Any",
         _ => "int",
     }
 }

@@ -1,7 +1,7 @@
 //! TypeScript: a type for each structure and enum, a class for each service, over a function that the program gives.
 
 use super::{Declared, Method, Names, large, quoted, services, small};
-use crate::schema::{Plain, Shape};
+use crate::schema::{Scalar, Shape};
 
 const TAKEN: [&str; 11] = [
     "Array",
@@ -72,7 +72,7 @@ impl Types {
     /// The type of a shape; declares what has to be. `wanted` names a structure that has no name.
     fn of(&mut self, shape: &Shape, wanted: &str) -> String {
         match shape {
-            Shape::Plain(plain) => plain_type(*plain).to_owned(),
+            Shape::Scalar(plain) => plain_type(*plain).to_owned(),
             Shape::Option(inner) => format!("{} | null", self.of(inner, wanted)),
             Shape::List(element) | Shape::Array(element, _) => format!("Array<{}>", self.of(element, wanted)),
             // A key is text in JSON, whatever it is.
@@ -119,14 +119,14 @@ impl Types {
     }
 }
 
-fn plain_type(plain: Plain) -> &'static str {
+fn plain_type(plain: Scalar) -> &'static str {
     match plain {
-        Plain::Nothing => "null",
-        Plain::Bool => "boolean",
-        Plain::Char | Plain::Text => "string",
-        Plain::Bytes => "Array<number>",
-        Plain::I64 | Plain::U64 | Plain::I128 | Plain::U128 => "BigInteger",
-        Plain::Any => "unknown",
+        Scalar::Nothing => "null",
+        Scalar::Bool => "boolean",
+        Scalar::Char | Scalar::Text => "string",
+        Scalar::Bytes => "Array<number>",
+        Scalar::I64 | Scalar::U64 | Scalar::I128 | Scalar::U128 => "BigInteger",
+        Scalar::Any => "unknown",
         _ => "number",
     }
 }

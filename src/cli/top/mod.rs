@@ -3,18 +3,18 @@
 //! Knows when to ask, what keys mean and how the terminal is taken and given back; what the picture looks like is in
 //! `picture`. Asks the admin server, so it works when every worker is stuck.
 
-mod picture;
+mod view;
 
-use super::{Exit, print, say};
-use crate::admin::client::Asker;
-use crate::insight::Overview;
+use super::{Exit, eprint_error, print};
+use crate::admin::client::AdminClient;
+use crate::monitor::Overview;
 use crate::wire::Codec;
-use picture::{Seen, draw};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
+use view::{TopData, draw};
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -47,7 +47,7 @@ impl Top {
         let mut terminal = match ratatui::try_init() {
             Ok(terminal) => terminal,
             Err(error) => {
-                say(&format!("cannot use this terminal: {error}"));
+                eprint_error(&format!("cannot use this terminal: {error}"));
                 return Exit::Surroundings;
             }
         };
@@ -55,7 +55,7 @@ impl Top {
         ratatui::restore();
         watched.map_or_else(
             |error| {
-                say(&format!("the terminal failed: {error}"));
+                eprint_error(&format!("the terminal failed: {error}"));
                 Exit::Surroundings
             },
             |()| Exit::Done,
@@ -64,7 +64,7 @@ impl Top {
 }
 
 /// What the server says of itself.
-fn look(asker: &Asker) -> Result<Overview, String> {
+fn look(asker: &AdminClient) -> Result<Overview, String> {
     let answer = asker.get("/status.json").map_err(|error| error.to_string())?;
     if !answer.is_ok() {
         return Err(format!("answered {}: {}", answer.status, answer.text.trim_end()));
@@ -72,16 +72,16 @@ fn look(asker: &Asker) -> Result<Overview, String> {
     Codec::Json.decode(answer.text.as_bytes()).map_err(|error| format!("is another version's: {error}"))
 }
 
-fn print_once(asker: &Asker, address: &str) -> Exit {
+fn print_once(asker: &AdminClient, address: &str) -> Exit {
     let overview = match look(asker) {
         Ok(overview) => overview,
         Err(why) => {
-            say(&format!("{address}: {why}"));
+            eprint_error(&format!("{address}: {why}"));
             return Exit::Surroundings;
         }
     };
     let Ok(mut terminal) = Terminal::new(TestBackend::new(PRINTED.0, PRINTED.1));
-    let seen = Seen { address, overview: Some(&overview), silent: None, paused: false };
+    let seen = TopData { address, overview: Some(&overview), silent: None, paused: false };
     let Ok(_) = terminal.draw(|frame| draw(frame, &seen));
     let cells = terminal.backend().buffer().content().chunks(PRINTED.0.into());
     let lines = cells.map(|row| row.iter().map(|cell| cell.symbol()).collect::<String>());
@@ -91,7 +91,7 @@ fn print_once(asker: &Asker, address: &str) -> Exit {
 
 fn watch(
     terminal: &mut ratatui::DefaultTerminal,
-    asker: &Asker,
+    asker: &AdminClient,
     address: &str,
     every: Duration,
 ) -> io::Result<()> {
@@ -107,7 +107,7 @@ fn watch(
             next = Instant::now() + every;
         }
         let since = silent.as_ref().map(|(since, why)| (since.elapsed(), why.as_str()));
-        let seen = Seen { address, overview: last.as_ref(), silent: since, paused };
+        let seen = TopData { address, overview: last.as_ref(), silent: since, paused };
         terminal.draw(|frame| draw(frame, &seen))?;
         let wait = next.saturating_duration_since(Instant::now());
         if !event::poll(if paused { Duration::from_secs(60) } else { wait })? {

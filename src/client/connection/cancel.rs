@@ -3,21 +3,21 @@
 //! Knows the calls that are out; decides nothing about one that is waited for: the server's one answer does.
 //! Invariant: one Canceller sends one Cancel at most, so that asking often is no flood.
 
-use super::Link;
-use crate::client::exchange;
+use super::ClientConnection;
+use crate::proto::client;
 use crate::sync::{AtomicBool, Ordering, Weak};
-use crate::wire::Kind;
+use crate::wire::FrameKind;
 
 /// Takes a call back from another thread than the one that waits for it. Does not keep the connection open.
 #[derive(Debug)]
 pub struct Canceller {
-    link: Weak<Link>,
+    link: Weak<ClientConnection>,
     call: u64,
     told: AtomicBool,
 }
 
 impl Canceller {
-    pub(in crate::client) fn new(link: Weak<Link>, call: u64) -> Canceller {
+    pub(in crate::client) fn new(link: Weak<ClientConnection>, call: u64) -> Canceller {
         Canceller { link, call, told: AtomicBool::new(false) }
     }
 
@@ -35,7 +35,7 @@ impl Canceller {
     }
 }
 
-impl Link {
+impl ClientConnection {
     /// Nobody waits for the call any more. `late` when its deadline passed. Tells the server, as well as that can
     /// be done at once.
     pub(in crate::client) fn forget(&self, call: u64, late: bool) {
@@ -44,7 +44,7 @@ impl Link {
         if state.calls.remove(&call).is_none() {
             return;
         }
-        state.append(exchange::signal(Kind::Cancel, call).to_vec());
+        state.append(client::signal(FrameKind::Cancel, call).to_vec());
         if late {
             core.doubt(&mut state);
         }
@@ -63,7 +63,7 @@ impl Link {
         if !state.calls.contains_key(&call) {
             return;
         }
-        state.append(exchange::signal(Kind::Cancel, call).to_vec());
+        state.append(client::signal(FrameKind::Cancel, call).to_vec());
         let chunk = state.begin_write();
         drop(state);
         core.write(chunk);

@@ -13,7 +13,7 @@ mod pools;
 mod process;
 mod sessions;
 
-use super::kind::{Kind, PortKind};
+use super::value_kind::{PortKind, ValueKind};
 use super::{Config, PortConfig, Source};
 
 /// What stands for a port's name in the name of a per-port key.
@@ -24,26 +24,26 @@ pub(super) const PORT_MARK: &str = "<Port>";
 pub struct Key {
     name: &'static str,
     unit: &'static str,
-    default: Standard,
+    default: DefaultValue,
     /// A change takes effect while the server runs.
-    at_once: bool,
+    reloadable: bool,
     doc: &'static str,
-    pub(super) slot: Slot,
+    pub(super) slot: Accessor,
 }
 
 /// What holds when no line gives the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standard {
+pub(super) enum DefaultValue {
     /// This value, written as in a file.
-    Value(&'static str),
+    ReportedValue(&'static str),
     /// What a rule computes: the rule in words, and what it gives on 2 CPUs.
     Rule { words: &'static str, on_two_cpus: &'static str },
 }
 
 /// Where a value goes and how it is read back.
-pub(super) enum Slot {
+pub(super) enum Accessor {
     /// A setting of the whole server.
-    Server { kind: Kind, show: fn(&Config) -> Shown },
+    Server { kind: ValueKind, show: fn(&Config) -> Shown },
     /// A setting of one port.
     Port { kind: PortKind, show: fn(&PortConfig) -> Shown },
 }
@@ -72,8 +72,8 @@ impl Key {
     /// What holds when no line gives the key, in words or as it would be written.
     pub fn default(&self) -> &'static str {
         match self.default {
-            Standard::Value(text) => text,
-            Standard::Rule { words, .. } => words,
+            DefaultValue::ReportedValue(text) => text,
+            DefaultValue::Rule { words, .. } => words,
         }
     }
 
@@ -84,43 +84,43 @@ impl Key {
 
     /// Whether a change takes effect at once, while the server runs; else it does after a restart.
     pub fn is_at_once(&self) -> bool {
-        self.at_once
+        self.reloadable
     }
 
     /// What a value may be, in words.
     pub fn range(&self) -> String {
         match &self.slot {
-            Slot::Server { kind, .. } => kind.expected(),
-            Slot::Port { kind, .. } => kind.expected(),
+            Accessor::Server { kind, .. } => kind.expected(),
+            Accessor::Port { kind, .. } => kind.expected(),
         }
     }
 
     /// Whether each port has a setting of this sort.
     pub fn is_per_port(&self) -> bool {
-        matches!(self.slot, Slot::Port { .. })
+        matches!(self.slot, Accessor::Port { .. })
     }
 
     /// Whether no command changes it: it names a file, an address or what holds a secret.
     pub fn is_of_the_file_alone(&self) -> bool {
         match &self.slot {
-            Slot::Server { kind, .. } => kind.is_of_the_file_alone(),
-            Slot::Port { kind, .. } => kind.is_of_the_file_alone(),
+            Accessor::Server { kind, .. } => kind.is_of_the_file_alone(),
+            Accessor::Port { kind, .. } => kind.is_of_the_file_alone(),
         }
     }
 
     /// The default as it would be written into a file for a machine of 2 CPUs.
     pub(super) fn written_default(&self) -> &'static str {
         match self.default {
-            Standard::Value(text) => text,
-            Standard::Rule { on_two_cpus, .. } => on_two_cpus,
+            DefaultValue::ReportedValue(text) => text,
+            DefaultValue::Rule { on_two_cpus, .. } => on_two_cpus,
         }
     }
 
     /// The default, when it is a fixed value.
     pub(super) fn fixed_default(&self) -> Option<&'static str> {
         match self.default {
-            Standard::Value(text) => Some(text),
-            Standard::Rule { .. } => None,
+            DefaultValue::ReportedValue(text) => Some(text),
+            DefaultValue::Rule { .. } => None,
         }
     }
 
@@ -174,8 +174,8 @@ mod tests {
         let config = Config::default_with(2);
         for key in all() {
             let shown = match &key.slot {
-                Slot::Server { show, .. } => show(&config),
-                Slot::Port { show, .. } => show(&config.ports[0]),
+                Accessor::Server { show, .. } => show(&config),
+                Accessor::Port { show, .. } => show(&config.ports[0]),
             };
             assert_eq!(shown.value, key.written_default(), "{}", key.name);
             assert_eq!(shown.source.word(), "default", "{}", key.name);

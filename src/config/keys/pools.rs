@@ -1,48 +1,51 @@
 //! Ports and their pools, and the throttle over them.
 
-use super::{Key, Slot, Standard, names, shown};
-use crate::config::kind::{Kind, PortKind};
+use super::{Accessor, DefaultValue, Key, names, shown};
+use crate::config::value_kind::{PortKind, ValueKind};
 
 pub(super) static KEYS: &[Key] = &[
     Key {
         name: "Ports",
         unit: "",
-        default: Standard::Value("TCPIP"),
-        at_once: false,
+        default: DefaultValue::ReportedValue("TCPIP"),
+        reloadable: false,
         doc: "Ports that are opened, 1 to 64. Each gets one listener thread and a pool of worker threads of its own. A name \
               has letters, digits, hyphens and underscores, at most 32.",
-        slot: Slot::Server { kind: Kind::PortNames, show: |c| shown(names(&c.ports), &c.ports_source) },
+        slot: Accessor::Server {
+            kind: ValueKind::PortNames,
+            show: |c| shown(names(&c.ports), &c.ports_source),
+        },
     },
     Key {
         name: "DisabledPorts",
         unit: "",
-        default: Standard::Value(""),
-        at_once: false,
+        default: DefaultValue::ReportedValue(""),
+        reloadable: false,
         doc: "Ports that are described here and not opened. Their settings are checked like those of the others.",
-        slot: Slot::Server {
-            kind: Kind::PortNames,
+        slot: Accessor::Server {
+            kind: ValueKind::PortNames,
             show: |c| shown(names(&c.disabled_ports), &c.disabled_ports_source),
         },
     },
     Key {
         name: "<Port>",
         unit: "",
-        default: Standard::Value("TCP"),
-        at_once: false,
+        default: DefaultValue::ReportedValue("TCP"),
+        reloadable: false,
         doc: "Domino's line of a port. The first field is the driver and must be TCP; the others are ignored, and check says \
               so. Encryption and compression in the flags field are not supported yet.",
-        slot: Slot::Port { kind: PortKind::Driver, show: |p| shown("TCP", &p.driver_source) },
+        slot: Accessor::Port { kind: PortKind::Driver, show: |p| shown("TCP", &p.driver_source) },
     },
     Key {
         name: "<Port>_TCPIPAddress",
         unit: "",
-        default: Standard::Value("0,127.0.0.1:1352"),
-        at_once: false,
+        default: DefaultValue::ReportedValue("0,127.0.0.1:1352"),
+        reloadable: false,
         doc: "Address the port listens on. The leading 0 is Domino's and may be left out. An IPv6 address stands in \
               brackets. Without a TCP port it is 1352; with TCP port 0 the system chooses one. Two ports cannot share an \
               address. 0.0.0.0 listens on every IPv4 address of this machine, [::] on every IPv6 one, a host name on every \
               address it has. A link-local address has its zone behind it: [fe80::1%eth0].",
-        slot: Slot::Port {
+        slot: Accessor::Port {
             kind: PortKind::Address,
             show: |p| shown(format_args!("0,{}", p.address), &p.address_source),
         },
@@ -50,11 +53,11 @@ pub(super) static KEYS: &[Key] = &[
     Key {
         name: "Server_Pool_Tasks",
         unit: "threads",
-        default: Standard::Rule { words: "by Server_Pool_Rule", on_two_cpus: "40" },
-        at_once: false,
+        default: DefaultValue::Rule { words: "by Server_Pool_Rule", on_two_cpus: "40" },
+        reloadable: false,
         doc: "Worker threads of each port that has no line of its own. The number is fixed while the server runs.",
-        slot: Slot::Server {
-            kind: Kind::Count {
+        slot: Accessor::Server {
+            kind: ValueKind::Count {
                 min: 1,
                 max: crate::config::sizing::POOL_TASKS_MAX,
                 store: |c, s| c.pool_tasks = s,
@@ -65,10 +68,10 @@ pub(super) static KEYS: &[Key] = &[
     Key {
         name: "<Port>_Pool_Tasks",
         unit: "threads",
-        default: Standard::Rule { words: "Server_Pool_Tasks", on_two_cpus: "40" },
-        at_once: false,
+        default: DefaultValue::Rule { words: "Server_Pool_Tasks", on_two_cpus: "40" },
+        reloadable: false,
         doc: "Worker threads of this port.",
-        slot: Slot::Port {
+        slot: Accessor::Port {
             kind: PortKind::Count {
                 min: 1,
                 max: crate::config::sizing::POOL_TASKS_MAX,
@@ -80,27 +83,27 @@ pub(super) static KEYS: &[Key] = &[
     Key {
         name: "Server_Max_Concurrent_Trans",
         unit: "transactions",
-        default: Standard::Rule { words: "by Server_Pool_Rule", on_two_cpus: "40" },
-        at_once: true,
+        default: DefaultValue::Rule { words: "by Server_Pool_Rule", on_two_cpus: "40" },
+        reloadable: true,
         doc: "Transactions that may run at once over all ports together: the throttle. With -1 there is none, and what runs \
               is bounded by the worker threads. Set it together with Server_Pool_Tasks: above the number of all workers it \
               has no effect, below it some can only wait.",
-        slot: Slot::Server {
-            kind: Kind::Limit { max: 100_000, store: |c, s| c.max_concurrent_trans = s },
+        slot: Accessor::Server {
+            kind: ValueKind::Limit { max: 100_000, store: |c, s| c.max_concurrent_trans = s },
             show: |c| shown(c.max_concurrent_trans.value, &c.max_concurrent_trans.source),
         },
     },
     Key {
         name: "Server_Pool_Rule",
         unit: "",
-        default: Standard::Value("8.0.1"),
-        at_once: false,
+        default: DefaultValue::ReportedValue("8.0.1"),
+        reloadable: false,
         doc: "Release of Domino whose rule sizes the throttle and the pools where no line gives them. R5: throttle 20, pool \
               twice the throttle. 8.0: throttle 20 for each CPU and at most 100, pool twice the throttle and at most 100. \
               8.0.1: the same throttle, pool equal to it while it is 1 to 100, else 100. zOS: no throttle, pool 100. \
               zLinux: no throttle, pool 40.",
-        slot: Slot::Server {
-            kind: Kind::Rule { store: |c, s| c.pool_rule = s },
+        slot: Accessor::Server {
+            kind: ValueKind::Rule { store: |c, s| c.pool_rule = s },
             show: |c| shown(c.pool_rule.value, &c.pool_rule.source),
         },
     },

@@ -1,8 +1,8 @@
-//! The parts of what a `Giver` gives: elements, fields, entries and variants.
+//! The parts of what a `TracingDeserializer` gives: elements, fields, entries and variants.
 
-use super::giver::Giver;
-use super::node::{Enum, Held, Node, Structure};
-use super::{Context, Refused};
+use super::deserializer::TracingDeserializer;
+use super::node::{Enum, Node, Structure, VariantShape};
+use super::{Context, TraceError};
 use serde::de::value::{BorrowedStrDeserializer, U32Deserializer};
 use serde::de::{DeserializeSeed, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor};
 
@@ -14,14 +14,14 @@ pub(super) struct InOrder<'t, Nodes> {
 }
 
 impl<'t, Nodes: Iterator<Item = &'t mut Node>> SeqAccess<'static> for InOrder<'t, Nodes> {
-    type Error = Refused;
+    type Error = TraceError;
 
     fn next_element_seed<T: DeserializeSeed<'static>>(
         &mut self,
         seed: T,
-    ) -> Result<Option<T::Value>, Refused> {
+    ) -> Result<Option<T::Value>, TraceError> {
         let Some(node) = self.nodes.next() else { return Ok(None) };
-        seed.deserialize(Giver::inner(self.context, self.depth, node)).map(Some)
+        seed.deserialize(TracingDeserializer::inner(self.context, self.depth, node)).map(Some)
     }
 }
 
@@ -36,9 +36,12 @@ pub(super) struct ByName<'t, 'g> {
 }
 
 impl MapAccess<'static> for ByName<'_, '_> {
-    type Error = Refused;
+    type Error = TraceError;
 
-    fn next_key_seed<K: DeserializeSeed<'static>>(&mut self, seed: K) -> Result<Option<K::Value>, Refused> {
+    fn next_key_seed<K: DeserializeSeed<'static>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, TraceError> {
         *self.asked = true;
         let Some(index) = self.order.get(self.given.len()) else { return Ok(None) };
         let name = self.structure.fields[*index].0;
@@ -46,11 +49,15 @@ impl MapAccess<'static> for ByName<'_, '_> {
         seed.deserialize(BorrowedStrDeserializer::new(name)).map(Some)
     }
 
-    fn next_value_seed<V: DeserializeSeed<'static>>(&mut self, seed: V) -> Result<V::Value, Refused> {
+    fn next_value_seed<V: DeserializeSeed<'static>>(&mut self, seed: V) -> Result<V::Value, TraceError> {
         let Some(index) = self.given.len().checked_sub(1).map(|last| self.order[last]) else {
             return Err(self.context.end("it asks for a value before its key"));
         };
-        seed.deserialize(Giver::inner(self.context, self.depth, &mut self.structure.fields[index].1))
+        seed.deserialize(TracingDeserializer::inner(
+            self.context,
+            self.depth,
+            &mut self.structure.fields[index].1,
+        ))
     }
 }
 
@@ -63,15 +70,18 @@ pub(super) struct OneEntry<'t> {
 }
 
 impl MapAccess<'static> for OneEntry<'_> {
-    type Error = Refused;
+    type Error = TraceError;
 
-    fn next_key_seed<K: DeserializeSeed<'static>>(&mut self, seed: K) -> Result<Option<K::Value>, Refused> {
+    fn next_key_seed<K: DeserializeSeed<'static>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, TraceError> {
         let Some(node) = self.key.take() else { return Ok(None) };
-        seed.deserialize(Giver::inner(self.context, self.depth, node)).map(Some)
+        seed.deserialize(TracingDeserializer::inner(self.context, self.depth, node)).map(Some)
     }
 
-    fn next_value_seed<V: DeserializeSeed<'static>>(&mut self, seed: V) -> Result<V::Value, Refused> {
-        seed.deserialize(Giver::inner(self.context, self.depth, self.value))
+    fn next_value_seed<V: DeserializeSeed<'static>>(&mut self, seed: V) -> Result<V::Value, TraceError> {
+        seed.deserialize(TracingDeserializer::inner(self.context, self.depth, self.value))
     }
 }
 
@@ -85,10 +95,10 @@ pub(super) struct Chosen<'t> {
 }
 
 impl EnumAccess<'static> for Chosen<'_> {
-    type Error = Refused;
+    type Error = TraceError;
     type Variant = Self;
 
-    fn variant_seed<V: DeserializeSeed<'static>>(self, seed: V) -> Result<(V::Value, Self), Refused> {
+    fn variant_seed<V: DeserializeSeed<'static>>(self, seed: V) -> Result<(V::Value, Self), TraceError> {
         let name = self.several.variants.get(self.index).map_or("", |(name, _)| name);
         let variant = if self.several.by_name {
             seed.deserialize(BorrowedStrDeserializer::new(name))?
@@ -102,39 +112,39 @@ impl EnumAccess<'static> for Chosen<'_> {
 
 impl<'t> Chosen<'t> {
     /// What the chosen variant holds, if it holds anything.
-    fn held(self) -> Result<Giver<'t>, Refused> {
+    fn held(self) -> Result<TracingDeserializer<'t>, TraceError> {
         let context = self.context;
         let held = &mut self.several.variants[self.index].1;
-        if matches!(held, Held::Unknown) {
-            *held = Held::Value(Node::Unknown);
+        if matches!(held, VariantShape::Unknown) {
+            *held = VariantShape::Value(Node::Unknown);
         }
         match held {
-            Held::Value(node) => Ok(Giver::inner(context, self.depth, node)),
+            VariantShape::Value(node) => Ok(TracingDeserializer::inner(context, self.depth, node)),
             _ => Err(context.end("its shape depends on its data")),
         }
     }
 }
 
 impl VariantAccess<'static> for Chosen<'_> {
-    type Error = Refused;
+    type Error = TraceError;
 
-    fn unit_variant(self) -> Result<(), Refused> {
+    fn unit_variant(self) -> Result<(), TraceError> {
         let held = &mut self.several.variants[self.index].1;
         match held {
-            Held::Unknown => {
-                *held = Held::Nothing;
+            VariantShape::Unknown => {
+                *held = VariantShape::Nothing;
                 self.context.found()
             }
-            Held::Nothing => Ok(()),
-            Held::Value(_) => Err(self.context.end("its shape depends on its data")),
+            VariantShape::Nothing => Ok(()),
+            VariantShape::Value(_) => Err(self.context.end("its shape depends on its data")),
         }
     }
 
-    fn newtype_variant_seed<T: DeserializeSeed<'static>>(self, seed: T) -> Result<T::Value, Refused> {
+    fn newtype_variant_seed<T: DeserializeSeed<'static>>(self, seed: T) -> Result<T::Value, TraceError> {
         seed.deserialize(self.held()?)
     }
 
-    fn tuple_variant<V: Visitor<'static>>(self, count: usize, visitor: V) -> Result<V::Value, Refused> {
+    fn tuple_variant<V: Visitor<'static>>(self, count: usize, visitor: V) -> Result<V::Value, TraceError> {
         self.held()?.tuple_of(count, visitor)
     }
 
@@ -142,7 +152,7 @@ impl VariantAccess<'static> for Chosen<'_> {
         self,
         fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Refused> {
+    ) -> Result<V::Value, TraceError> {
         self.held()?.structure("", fields, visitor)
     }
 }

@@ -9,11 +9,11 @@
 //! "any" in bincode, one that contains itself, and one over the bounds. A panic ends the trace, not the thread.
 
 mod access;
-mod giver;
+mod deserializer;
 mod node;
 
 use super::Shape;
-use giver::Giver;
+use deserializer::TracingDeserializer;
 use node::Node;
 use serde::de::{self, DeserializeOwned};
 use std::cell::{Cell, RefCell};
@@ -43,7 +43,7 @@ fn trace<T: DeserializeOwned>(human: bool) -> Result<Shape, String> {
     let (mut root, mut fruitless) = (Node::Unknown, 0);
     loop {
         let before = context.found.get();
-        let outcome = T::deserialize(Giver { node: &mut root, context: &context, depth: 0 });
+        let outcome = T::deserialize(TracingDeserializer { node: &mut root, context: &context, depth: 0 });
         if let Some(reason) = context.ended.take() {
             return Err(reason);
         }
@@ -80,13 +80,13 @@ struct Context {
 }
 
 impl Context {
-    fn end(&self, reason: impl Into<String>) -> Refused {
+    fn end(&self, reason: impl Into<String>) -> TraceError {
         self.ended.borrow_mut().get_or_insert(reason.into());
-        Refused::Value("the trace has ended".to_owned())
+        TraceError::Value("the trace has ended".to_owned())
     }
 
     /// Something new was seen.
-    fn found(&self) -> Result<(), Refused> {
+    fn found(&self) -> Result<(), TraceError> {
         self.found.set(self.found.get() + 1);
         if self.found.get() > NODES_MAX {
             return Err(self.end(format!("it has more than {NODES_MAX} parts")));
@@ -97,7 +97,7 @@ impl Context {
 
 /// What a `Deserialize` says to a value.
 #[derive(Debug, Error)]
-enum Refused {
+enum TraceError {
     #[error("{0}")]
     Value(String),
     /// The field of this name was given twice, so the last name given was another name of it.
@@ -105,13 +105,13 @@ enum Refused {
     Duplicate(&'static str),
 }
 
-impl de::Error for Refused {
-    fn custom<T: std::fmt::Display>(message: T) -> Refused {
-        Refused::Value(message.to_string())
+impl de::Error for TraceError {
+    fn custom<T: std::fmt::Display>(message: T) -> TraceError {
+        TraceError::Value(message.to_string())
     }
 
-    fn duplicate_field(field: &'static str) -> Refused {
-        Refused::Duplicate(field)
+    fn duplicate_field(field: &'static str) -> TraceError {
+        TraceError::Duplicate(field)
     }
 }
 

@@ -1,14 +1,14 @@
 //! What has been seen of a type so far: a shape with gaps.
 
-use super::{Context, Refused};
-use crate::schema::{Plain, Shape};
+use super::{Context, TraceError};
+use crate::schema::{Scalar, Shape};
 
 /// A part of a type.
 #[derive(Debug, Default)]
 pub(super) enum Node {
     #[default]
     Unknown,
-    Plain(Plain),
+    Scalar(Scalar),
     Option(Box<Node>),
     List(Box<Node>),
     Map(Box<(Node, Node)>),
@@ -28,14 +28,14 @@ pub(super) struct Structure {
 #[derive(Debug)]
 pub(super) struct Enum {
     pub(super) name: &'static str,
-    pub(super) variants: Vec<(&'static str, Held)>,
+    pub(super) variants: Vec<(&'static str, VariantShape)>,
     /// It does not take its variants by number.
     pub(super) by_name: bool,
 }
 
 /// What a variant holds.
 #[derive(Debug)]
-pub(super) enum Held {
+pub(super) enum VariantShape {
     Unknown,
     Nothing,
     Value(Node),
@@ -46,7 +46,7 @@ impl Node {
     pub(super) fn is_complete(&self) -> bool {
         match self {
             Node::Unknown => false,
-            Node::Plain(_) => true,
+            Node::Scalar(_) => true,
             Node::Option(inner) | Node::List(inner) => inner.is_complete(),
             Node::Map(parts) => parts.0.is_complete() && parts.1.is_complete(),
             Node::Tuple(parts) => parts.iter().all(Node::is_complete),
@@ -58,8 +58,8 @@ impl Node {
     /// What was seen as a shape; what was not is anything.
     pub(super) fn shape(self) -> Shape {
         match self {
-            Node::Unknown => Shape::Plain(Plain::Any),
-            Node::Plain(plain) => Shape::Plain(plain),
+            Node::Unknown => Shape::Scalar(Scalar::Any),
+            Node::Scalar(plain) => Shape::Scalar(plain),
             Node::Option(inner) => Shape::Option(Box::new(inner.shape())),
             Node::List(element) => Shape::List(Box::new(element.shape())),
             Node::Map(parts) => Shape::Map(Box::new(parts.0.shape()), Box::new(parts.1.shape())),
@@ -69,7 +69,8 @@ impl Node {
                 Shape::Structure { name: name.to_owned(), fields: fields.collect() }
             }
             Node::Enum(Enum { name, variants, .. }) => {
-                let held = |held| if let Held::Value(node) = held { Some(node.shape()) } else { None };
+                let held =
+                    |held| if let VariantShape::Value(node) = held { Some(node.shape()) } else { None };
                 let variants = variants.into_iter().map(|(name, value)| (name.to_owned(), held(value)));
                 Shape::Enum { name: name.to_owned(), variants: variants.collect() }
             }
@@ -82,7 +83,7 @@ impl Node {
         context: &Context,
         new: impl FnOnce() -> Node,
         kind: impl FnOnce(&'n mut Node) -> Option<&'n mut T>,
-    ) -> Result<&'n mut T, Refused> {
+    ) -> Result<&'n mut T, TraceError> {
         if matches!(self, Node::Unknown) {
             context.found()?;
             *self = new();
@@ -91,12 +92,12 @@ impl Node {
     }
 }
 
-impl Held {
+impl VariantShape {
     pub(super) fn is_complete(&self) -> bool {
         match self {
-            Held::Unknown => false,
-            Held::Nothing => true,
-            Held::Value(node) => node.is_complete(),
+            VariantShape::Unknown => false,
+            VariantShape::Nothing => true,
+            VariantShape::Value(node) => node.is_complete(),
         }
     }
 }

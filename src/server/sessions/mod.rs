@@ -1,36 +1,36 @@
 //! The sessions of all ports: who is let in, who carries which session, who must go.
 //!
-//! [`Book`] has the rules; here are its lock, the clock and the log. The listener of the first port looks at the book
+//! [`SessionTable`] has the rules; here are its lock, the clock and the log. The listener of the first port looks at the book
 //! when it is due, and is woken when that time comes nearer; while no session has been opened and there are not too
-//! many it never is. Must not know ports and guests; a connection is a [`Tenant`].
+//! many it never is. Must not know ports and connections; a connection is a [`SessionHolder`].
 //!
 //! Invariants: nothing is logged, drawn at random, moved or dropped with the lock held. Tokens are never logged.
 
-mod book;
-mod shares;
+mod client_shares;
+mod table;
 
-pub(super) use book::Tenant;
+pub(super) use table::SessionHolder;
 
-use super::doorbell::Doorbell;
+use super::mailbox::ListenerHandle;
 use crate::config::{Config, plural};
-use crate::insight::SessionPicture;
+use crate::metrics::{CloseReason, Counter};
+use crate::monitor::SessionSnapshot;
 use crate::service::session::{CARRIED_SESSIONS_MAX, Opened, SessionTicket};
 use crate::service::{
-    Carried, ClientId, LogBound, Refusal, Session, Sessions, Status, Transaction, name_in_line,
+    ClientId, ConnectionSessions, LogLimiter, Refusal, Session, Sessions, Status, Transaction, name_in_line,
 };
-use crate::stats::{CloseReason, Counter};
 use crate::sync::unordered::{AtomicBool, AtomicU64};
 use crate::sync::{Arc, Mutex, Ordering, Weak};
-use book::{Book, Entry, Move, Rules, Why};
 use log::Level;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+use table::{Move, Rules, SessionEnd, SessionEntry, SessionTable};
 
 /// All sessions of a server.
 #[derive(Debug)]
 pub(super) struct Registry {
-    book: Mutex<Book>,
+    book: Mutex<SessionTable>,
     /// When to look at the book, in microseconds since `epoch`; [`NEVER`] is what it says. Written with its lock, read
     /// without.
     next_us: AtomicU64,
@@ -38,9 +38,9 @@ pub(super) struct Registry {
     /// Own sessions of connections are of interest. Once they are they stay so: what is in the book must come out.
     tracked: AtomicBool,
     log: AtomicBool,
-    log_bound: Arc<LogBound>,
+    log_bound: Arc<LogLimiter>,
     /// Of the listener that looks.
-    bell: Arc<Doorbell>,
+    bell: Arc<ListenerHandle>,
     /// The most sessions there ever were.
     peak: AtomicU64,
     timed_out: Counter,
@@ -52,13 +52,13 @@ const NEVER: u64 = u64::MAX;
 impl Registry {
     pub(super) fn new(
         config: &Config,
-        bell: Arc<Doorbell>,
-        log_bound: Arc<LogBound>,
+        bell: Arc<ListenerHandle>,
+        log_bound: Arc<LogLimiter>,
         now: Instant,
     ) -> Registry {
         let rules = rules(config);
         let (tracked, log) = (AtomicBool::new(rules.tracked), AtomicBool::new(config.log_sessions.value));
-        let book = Mutex::new(Book::new(rules, config.restricted.value == 2));
+        let book = Mutex::new(SessionTable::new(rules, config.restricted.value == 2));
         let (next_us, epoch) = (AtomicU64::new(NEVER), now);
         let (peak, timed_out, displaced) = Default::default();
         Registry { book, next_us, epoch, tracked, log, log_bound, bell, peak, timed_out, displaced }
@@ -84,10 +84,10 @@ impl Registry {
     }
 
     /// All sessions that are known one by one, in the order of their numbers.
-    pub(super) fn pictures(&self, now: Instant) -> Vec<SessionPicture> {
+    pub(super) fn snapshots(&self, now: Instant) -> Vec<SessionSnapshot> {
         let mut known = self.book.lock().known();
         known.sort_unstable_by_key(|(session, _)| session.id());
-        let picture = |(session, carried): &(Arc<Session>, bool)| SessionPicture {
+        let snapshot = |(session, carried): &(Arc<Session>, bool)| SessionSnapshot {
             id: session.id(),
             client: session.client().to_owned(),
             peer: session.peer(),
@@ -96,11 +96,11 @@ impl Registry {
             calls: session.calls(),
             carried: *carried,
         };
-        known.iter().map(picture).collect()
+        known.iter().map(snapshot).collect()
     }
 
     /// What `change` makes of the book. The listener that looks at it hears when it must do so sooner.
-    fn with<R>(&self, change: impl FnOnce(&mut Book) -> R) -> R {
+    fn with<R>(&self, change: impl FnOnce(&mut SessionTable) -> R) -> R {
         let mut book = self.book.lock();
         let result = change(&mut book);
         self.peak.fetch_max(book.len() as u64, Ordering::Relaxed);
@@ -124,7 +124,7 @@ impl Registry {
     pub(super) fn look(&self, now: Instant) {
         let found = self.with(|book| book.look(now));
         for (entry, why) in found.ended {
-            let counter = if why == Why::TimedOut { &self.timed_out } else { &self.displaced };
+            let counter = if why == SessionEnd::TimedOut { &self.timed_out } else { &self.displaced };
             counter.add(1);
             self.end(&entry, why, now);
         }
@@ -136,8 +136,8 @@ impl Registry {
     /// Lets a connection in, or says why not. Its own session, if that is of interest, is then in `carried`.
     pub(super) fn enter(
         &self,
-        tenant: Weak<dyn Tenant>,
-        carried: impl FnOnce() -> Arc<Carried>,
+        tenant: Weak<dyn SessionHolder>,
+        carried: impl FnOnce() -> Arc<ConnectionSessions>,
         (client, peer): (&str, SocketAddr),
         now: Instant,
     ) -> Result<(), Refusal> {
@@ -155,7 +155,7 @@ impl Registry {
     pub(super) fn leave(
         &self,
         peer: SocketAddr,
-        (own, carried): (Option<&Arc<Session>>, Option<&Arc<Carried>>),
+        (own, carried): (Option<&Arc<Session>>, Option<&Arc<ConnectionSessions>>),
         why: CloseReason,
     ) {
         let now = Instant::now();
@@ -182,7 +182,7 @@ impl Registry {
     pub(super) fn drop_those(&self, meant: impl Fn(&Session) -> bool) -> usize {
         let dropped = self.with(|book| book.take_those(meant));
         let now = Instant::now();
-        dropped.iter().for_each(|entry| self.end(entry, Why::Dropped, now));
+        dropped.iter().for_each(|entry| self.end(entry, SessionEnd::Dropped, now));
         dropped.len()
     }
 
@@ -190,7 +190,7 @@ impl Registry {
     pub(super) fn close_all(&self) {
         let all: Vec<_> = self.with(|book| book.take_all().collect());
         let now = Instant::now();
-        all.iter().for_each(|entry| self.end(entry, Why::Stopped, now));
+        all.iter().for_each(|entry| self.end(entry, SessionEnd::Stopped, now));
     }
 
     /// The most sessions there ever were, and whether new ones are refused.
@@ -213,15 +213,15 @@ impl Registry {
         (self.timed_out.get(), self.displaced.get())
     }
 
-    fn end(&self, entry: &Entry, why: Why, now: Instant) {
+    fn end(&self, entry: &SessionEntry, why: SessionEnd, now: Instant) {
         entry.end();
         let why = match why {
-            Why::Closed => "closed by its client",
-            Why::TimedOut => "not used for Server_Session_Timeout",
-            Why::Displaced => "idle, and more than Server_MaxSessions",
-            Why::MadeRoom => "made room for another (Server_MaxUsers)",
-            Why::Dropped => "closed by the administrator",
-            Why::Stopped => "the server stopped",
+            SessionEnd::Closed => "closed by its client",
+            SessionEnd::TimedOut => "not used for Server_Session_Timeout",
+            SessionEnd::Displaced => "idle, and more than Server_MaxSessions",
+            SessionEnd::MadeRoom => "made room for another (Server_MaxUsers)",
+            SessionEnd::Dropped => "closed by the administrator",
+            SessionEnd::Stopped => "the server stopped",
         };
         self.say_closed(&entry.session, why, now);
     }
@@ -267,12 +267,12 @@ fn refusal(status: Status) -> Refusal {
     Refusal::new(status, status.text())
 }
 
-fn carried<'a>(asks: &'a Transaction<'_>) -> Result<&'a Arc<Carried>, Refusal> {
+fn carried<'a>(asks: &'a Transaction<'_>) -> Result<&'a Arc<ConnectionSessions>, Refusal> {
     asks.caller.carried().ok_or_else(|| refusal(Status::UnknownSession))
 }
 
 /// A new number of what a connection carries.
-fn reserve(carried: &Carried) -> Result<u32, Refusal> {
+fn reserve(carried: &ConnectionSessions) -> Result<u32, Refusal> {
     carried.reserve().ok_or_else(|| {
         let message = format!("a connection carries at most {CARRIED_SESSIONS_MAX} sessions");
         Refusal::new(Status::MaxUsers, message)
@@ -294,7 +294,7 @@ impl Sessions for Registry {
         })?;
         if let Some(gone) = gone {
             self.displaced.add(1);
-            self.end(&gone, Why::MadeRoom, now);
+            self.end(&gone, SessionEnd::MadeRoom, now);
         }
         self.say_opened(&session, now);
         carried.put(number, session, stamp);
@@ -322,7 +322,7 @@ impl Sessions for Registry {
         let carried = carried(asks)?;
         let found = carried.find(number);
         let entry = found.and_then(|session| self.with(|book| book.close(session.id(), carried)));
-        self.end(&entry.ok_or_else(|| refusal(Status::UnknownSession))?, Why::Closed, Instant::now());
+        self.end(&entry.ok_or_else(|| refusal(Status::UnknownSession))?, SessionEnd::Closed, Instant::now());
         Ok(())
     }
 }

@@ -1,0 +1,242 @@
+//! The allowance of a connection for what its listener answers itself: refused and malformed calls, Pings, Cancels.
+//!
+//! Such a frame costs no worker and so waits for none: without a bound one connection has the listener for itself. So a
+//! read takes [`ANSWERS_MAX`] of them and leaves the rest for a later turn, and each costs one of the connection's
+//! tokens. Tokens come with time, and with each call that is let in: in an overload nine of ten calls may be refused,
+//! and are to be refused at once. Without tokens the connection is not read until some have come. A connection that
+//! goes on so for [`ABUSE`], and of which no call was let in meanwhile, makes no use of the server.
+//!
+//! A call that is refused for the server's load costs a token of another kind, of which eight times as many come with
+//! time: those too cost the listener time, so who calls on as fast as it can is put off. But they are the server's
+//! doing, and nobody is told off for them.
+//!
+//! Knows numbers and times handed in.
+
+use std::time::{Duration, Instant};
+
+/// Frames that one read has answered by the listener.
+pub(crate) const ANSWERS_MAX: u32 = 64;
+
+/// Tokens that come each second.
+const RATE: u64 = 128;
+
+/// Tokens that come with time, at most; a new connection has them.
+const BURST: i32 = 1024;
+
+/// Tokens that come with a call that is let in.
+const CREDIT: i32 = 16;
+
+/// Tokens that a connection may have: those of a window of calls.
+const TOKENS_MAX: i32 = super::WINDOW_CALLS_MAX as i32 * CREDIT;
+
+/// A connection without tokens is not read until it has so many again.
+const ENOUGH: i32 = 8;
+
+/// Tokens for refusals by load that come with each of the others.
+const BY_LOAD: i32 = 8;
+
+/// For so long a connection may be without tokens again and again.
+const ABUSE: Duration = Duration::from_secs(10);
+
+/// What is to be done with a connection after a read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AllowanceDecision {
+    GoOn,
+    /// It is not to be read for so long.
+    PutOff(Duration),
+    /// It has done nothing else for too long.
+    Abusive,
+}
+
+/// What a read had answered by the listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Answered {
+    /// All of it.
+    pub(crate) all: u32,
+    /// Of that, what the server's load was the reason for.
+    pub(crate) by_load: u32,
+}
+
+/// One connection's tokens.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Allowance {
+    tokens: i32,
+    /// For refusals by load.
+    refusals: i32,
+    /// Calls let in whose tokens are still to be added.
+    let_in: u32,
+    /// Until then tokens have come.
+    filled: Option<Instant>,
+    /// Since when it has been without tokens again and again.
+    over_since: Option<Instant>,
+}
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Allowance { tokens: BURST, refusals: BURST * BY_LOAD, let_in: 0, filled: None, over_since: None }
+    }
+}
+
+impl Allowance {
+    /// Of a read so many calls were let in, and so many frames were answered.
+    #[must_use]
+    #[inline]
+    pub(crate) fn settle(&mut self, let_in: usize, answered: Answered, now: Instant) -> AllowanceDecision {
+        self.let_in = self.let_in.saturating_add(let_in as u32);
+        if answered.all == 0 { AllowanceDecision::GoOn } else { self.spend(answered, now) }
+    }
+
+    fn spend(&mut self, Answered { all, by_load }: Answered, now: Instant) -> AllowanceDecision {
+        self.add_credit();
+        self.fill(now);
+        self.tokens = self.tokens.saturating_sub_unsigned(all - by_load);
+        self.refusals = self.refusals.saturating_sub_unsigned(by_load);
+        let own = self.tokens <= 0 && all > by_load;
+        if !own && (self.refusals > 0 || by_load == 0) {
+            return AllowanceDecision::GoOn;
+        }
+        if own {
+            let since = *self.over_since.get_or_insert(now);
+            if now.saturating_duration_since(since) >= ABUSE {
+                return AllowanceDecision::Abusive;
+            }
+        }
+        let least = self.tokens.min(self.refusals.div_euclid(BY_LOAD));
+        let wanted = u64::from(ENOUGH.saturating_sub(least).unsigned_abs());
+        AllowanceDecision::PutOff(Duration::from_millis(wanted * 1000 / RATE))
+    }
+
+    /// Adds the tokens of the calls that were let in.
+    fn add_credit(&mut self) {
+        let let_in = i32::try_from(std::mem::take(&mut self.let_in)).unwrap_or(i32::MAX);
+        if let_in > 0 {
+            let credit = let_in.saturating_mul(CREDIT);
+            self.tokens = self.tokens.saturating_add(credit).min(TOKENS_MAX);
+            self.refusals = self.refusals.saturating_add(credit).min(TOKENS_MAX.max(BURST * BY_LOAD));
+            self.over_since = None;
+        }
+    }
+
+    /// Adds the tokens of the time that has passed.
+    fn fill(&mut self, now: Instant) {
+        let filled = *self.filled.get_or_insert(now);
+        let passed = now.saturating_duration_since(filled);
+        let come = i32::try_from(passed.as_micros() * u128::from(RATE) / 1_000_000).unwrap_or(i32::MAX);
+        if come == 0 {
+            return;
+        }
+        if self.tokens < BURST {
+            self.tokens = self.tokens.saturating_add(come).min(BURST);
+        }
+        if self.refusals < BURST * BY_LOAD {
+            self.refusals = self.refusals.saturating_add(come.saturating_mul(BY_LOAD)).min(BURST * BY_LOAD);
+        }
+        if self.tokens >= BURST {
+            self.over_since = None;
+        }
+        // What is less than a token is not lost.
+        self.filled =
+            Some(filled + Duration::from_micros(u64::try_from(come).unwrap_or(0) * 1_000_000 / RATE));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// So many frames that are the peer's own doing.
+    fn own(all: u32) -> Answered {
+        Answered { all, by_load: 0 }
+    }
+
+    /// So many calls that are refused for load.
+    fn by_load(all: u32) -> Answered {
+        Answered { all, by_load: all }
+    }
+
+    /// What becomes of a connection that reads like this make for so long, each after so many milliseconds: how often
+    /// it was put off, how many frames were answered, and when it was told off.
+    fn reads(let_in: usize, answered: Answered, every_ms: u64, for_ms: u64) -> (u32, u64, Option<u64>) {
+        let (mut allowance, start) = (Allowance::default(), Instant::now());
+        let (mut put_off, mut answers, mut now_ms) = (0, 0, 0);
+        while now_ms < for_ms {
+            match allowance.settle(let_in, answered, start + MS * now_ms as u32) {
+                AllowanceDecision::GoOn => now_ms += every_ms,
+                AllowanceDecision::PutOff(time) => {
+                    (put_off, now_ms) = (put_off + 1, now_ms + time.as_millis() as u64)
+                }
+                AllowanceDecision::Abusive => return (put_off, answers, Some(now_ms)),
+            }
+            answers += u64::from(answered.all);
+        }
+        (put_off, answers, None)
+    }
+
+    #[test]
+    fn who_does_nothing_else_has_a_burst_then_a_rate_and_then_an_end() {
+        let (put_off, answers, end) = reads(0, own(1), 0, 60_000);
+        assert!(put_off > 100, "{put_off}");
+        assert!((10_000..10_200).contains(&end.unwrap()), "{end:?}");
+        let most = BURST as u64 + RATE * 10;
+        assert!((most - 50..=most + 50).contains(&answers), "{answers}");
+        // In full reads it goes into debt, and is told off all the same.
+        let (_, answers, end) = reads(0, own(ANSWERS_MAX), 0, 60_000);
+        assert!(end.is_some() && answers < most + 2 * u64::from(ANSWERS_MAX), "{answers} {end:?}");
+    }
+
+    #[test]
+    fn who_stays_below_the_rate_is_never_put_off() {
+        assert_eq!(reads(0, own(1), 10, 600_000).0, 0);
+        assert_eq!(reads(0, own(64), 600, 600_000).0, 0);
+    }
+
+    #[test]
+    fn nine_refusals_of_ten_are_within_the_allowance() {
+        let (mut allowance, now) = (Allowance::default(), Instant::now());
+        assert!((0..10_000).all(|_| allowance.settle(1, own(9), now) == AllowanceDecision::GoOn));
+        assert!((0..10_000).all(|_| allowance.settle(10, own(64), now) == AllowanceDecision::GoOn));
+        // A call that is let in now and then excuses nothing but its share: put off, never told off.
+        let (put_off, _, end) = reads(1, own(ANSWERS_MAX), 0, 60_000);
+        assert!(put_off > 100 && end.is_none(), "{put_off} {end:?}");
+    }
+
+    #[test]
+    fn refusals_for_load_are_put_off_in_a_flood_and_never_told_off() {
+        let rate = RATE * BY_LOAD as u64;
+        assert_eq!(reads(0, by_load(1), 2, 600_000), (0, 300_000, None), "500 a second");
+        assert_eq!(reads(0, by_load(9), 10, 600_000), (0, 540_000, None), "900 a second");
+        let (put_off, answers, end) = reads(0, by_load(ANSWERS_MAX), 0, 60_000);
+        let most = BURST as u64 * BY_LOAD as u64 + rate * 60;
+        assert!(put_off > 100 && end.is_none(), "{put_off} {end:?}");
+        assert!((most - 500..=most + 500).contains(&answers), "{answers}");
+        // With a Ping in each second besides: not one is held against it.
+        let (mut allowance, mut now, mut put_off) = (Allowance::default(), Instant::now(), 0);
+        for _ in 0..60 {
+            for read in [own(1), by_load(64), by_load(64), by_load(64)].into_iter().cycle().take(64) {
+                match allowance.settle(
+                    0,
+                    if read.by_load == 0 { Answered { all: 2, by_load: 1 } } else { read },
+                    now,
+                ) {
+                    AllowanceDecision::GoOn => now += MS,
+                    AllowanceDecision::PutOff(time) => (put_off, now) = (put_off + 1, now + time),
+                    AllowanceDecision::Abusive => panic!("told off"),
+                }
+            }
+        }
+        assert!(put_off > 100, "{put_off}");
+    }
+
+    #[test]
+    fn a_pause_forgives() {
+        let (mut allowance, mut now) = (Allowance::default(), Instant::now());
+        for _ in 0..5 {
+            while allowance.settle(0, own(ANSWERS_MAX), now) == AllowanceDecision::GoOn {}
+            now += 9_000 * MS;
+            assert_eq!(allowance.settle(0, own(1), now), AllowanceDecision::GoOn);
+            now += 1_000 * MS;
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Types of values: how each is written, read and described.
+//!
+//! A key of the table holds one of these, and with it the function that puts a value of that very type into
+//! place, so a key cannot be read as one type and stored as another. Must not know which keys exist.
+
+use super::admin_socket::SOCKET_PATH_BYTES_MAX;
+use super::{
+    AdminSocket, CodelMode, Config, Limit, ListenAddress, PoolRule, PortConfig, Setting, Source,
+    listen_address, path,
+};
+use log::LevelFilter;
+use std::path::PathBuf;
+
+/// Names of `Log_Level`, least to most.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// Type of a setting of the whole server.
+pub(super) enum ValueKind {
+    /// Names of ports, separated by commas; `parse` puts them into place.
+    PortNames,
+    /// A whole number.
+    Count { min: u32, max: u32, store: fn(&mut Config, Setting<u32>) },
+    /// -1 for unlimited, or a whole number from 1.
+    Limit { max: u32, store: fn(&mut Config, Setting<Limit>) },
+    /// 0 or 1.
+    Switch { store: fn(&mut Config, Setting<bool>) },
+    /// Name of a sizing rule.
+    Rule { store: fn(&mut Config, Setting<PoolRule>) },
+    /// What CoDel does.
+    CodelMode { store: fn(&mut Config, Setting<CodelMode>) },
+    /// Name of a log level.
+    Level { store: fn(&mut Config, Setting<LevelFilter>) },
+    /// Where the admin server listens; empty for nowhere.
+    AdminAddress { store: fn(&mut Config, Setting<Option<ListenAddress>>) },
+    /// Where the Unix socket of the admin server is.
+    AdminSocket { store: fn(&mut Config, Setting<AdminSocket>) },
+    /// Path of a file; empty for none.
+    Path { store: fn(&mut Config, Setting<Option<PathBuf>>) },
+}
+
+/// Type of a setting of one port.
+pub(super) enum PortKind {
+    /// Domino's line of a port; `ports` reads it.
+    Driver,
+    /// Listening address.
+    Address,
+    /// A whole number.
+    Count { min: u32, max: u32, store: fn(&mut PortConfig, Setting<u32>) },
+}
+
+impl ValueKind {
+    /// Does it name a file or an listen_address, or what holds a secret? Whoever may write the settings file alone sets such a
+    /// key: the server opens them with its own rights.
+    pub(super) fn is_of_the_file_alone(&self) -> bool {
+        matches!(
+            self,
+            ValueKind::AdminAddress { .. } | ValueKind::AdminSocket { .. } | ValueKind::Path { .. }
+        )
+    }
+
+    /// What a value may be, in words; completes "expected ...".
+    pub(super) fn expected(&self) -> String {
+        match self {
+            ValueKind::PortNames => "names of ports, separated by commas".to_owned(),
+            ValueKind::Count { min, max, .. } => format!("a whole number from {min} to {max}"),
+            ValueKind::Limit { max, .. } => format!("-1 (unlimited) or a whole number from 1 to {max}"),
+            ValueKind::Switch { .. } => "0 or 1".to_owned(),
+            ValueKind::Rule { .. } => {
+                "R5 (also R6, R7, 5, 6, 7), 8.0, 8.0.1, zOS (also OS390) or zLinux".to_owned()
+            }
+            ValueKind::CodelMode { .. } => "observe or refuse".to_owned(),
+            ValueKind::Level { .. } => "off, error, warn, info, debug or trace".to_owned(),
+            ValueKind::AdminAddress { .. } => {
+                "host or host:port, an IPv6 address in brackets, or nothing".to_owned()
+            }
+            ValueKind::AdminSocket { .. } => {
+                format!("auto, off or a path of at most {SOCKET_PATH_BYTES_MAX} bytes")
+            }
+            ValueKind::Path { .. } => "a path, or nothing".to_owned(),
+        }
+    }
+
+    /// Reads `text` and stores it; `Err` says what is wrong beyond [`ValueKind::expected`], often nothing.
+    pub(super) fn apply(&self, text: &str, source: Source, config: &mut Config) -> Result<(), String> {
+        const NOTHING_MORE: String = String::new();
+        match self {
+            ValueKind::PortNames => {}
+            ValueKind::Count { min, max, store } => {
+                let value = count(text, *min, *max).ok_or(NOTHING_MORE)?;
+                store(config, Setting { value, source });
+            }
+            ValueKind::Limit { max, store } => {
+                let value = match (text, count(text, 0, *max).map(Limit::at_most)) {
+                    ("-1", _) => Limit::Unlimited,
+                    (_, Some(Some(limit))) => limit,
+                    (_, Some(None)) => return Err("with 0 nothing could ever run".to_owned()),
+                    (_, None) => return Err(NOTHING_MORE),
+                };
+                store(config, Setting { value, source });
+            }
+            ValueKind::Switch { store } => {
+                let value = count(text, 0, 1).ok_or(NOTHING_MORE)? == 1;
+                store(config, Setting { value, source });
+            }
+            ValueKind::Rule { store } => {
+                let value = PoolRule::named(text).ok_or(NOTHING_MORE)?;
+                store(config, Setting { value, source });
+            }
+            ValueKind::CodelMode { store } => {
+                let value = CodelMode::named(text).ok_or(NOTHING_MORE)?;
+                store(config, Setting { value, source });
+            }
+            ValueKind::Level { store } => {
+                // The log crate's own parser takes the same names; the list keeps it to those the error text promises.
+                let known = LEVELS.iter().any(|name| name.eq_ignore_ascii_case(text));
+                let value = text.parse().ok().filter(|_| known).ok_or(NOTHING_MORE)?;
+                store(config, Setting { value, source });
+            }
+            ValueKind::AdminAddress { store } => {
+                let read =
+                    |text| ListenAddress::parse_with(text, listen_address::ADMIN_PORT).ok_or(NOTHING_MORE);
+                let value = if text.is_empty() { None } else { Some(read(text)?) };
+                store(config, Setting { value, source });
+            }
+            ValueKind::AdminSocket { store } => {
+                let value = AdminSocket::read(text).ok_or(NOTHING_MORE)?;
+                if let AdminSocket::At(_) = value {
+                    path::wrong(text).map_or(Ok(()), Err)?;
+                }
+                store(config, Setting { value, source });
+            }
+            ValueKind::Path { store } => {
+                let value = (!text.is_empty()).then(|| PathBuf::from(text));
+                if value.is_some() {
+                    path::wrong(text).map_or(Ok(()), Err)?;
+                }
+                store(config, Setting { value, source });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl PortKind {
+    /// The same of a port's setting.
+    pub(super) fn is_of_the_file_alone(&self) -> bool {
+        matches!(self, PortKind::Address)
+    }
+
+    /// What a value may be, in words; completes "expected ...".
+    pub(super) fn expected(&self) -> String {
+        match self {
+            PortKind::Driver => super::ports::DRIVER_EXPECTED.to_owned(),
+            PortKind::Address => listen_address::EXPECTED.to_owned(),
+            PortKind::Count { min, max, .. } => format!("a whole number from {min} to {max}"),
+        }
+    }
+
+    /// Reads `text` and stores it in `port`; adds what was ignored to `notes`.
+    pub(super) fn apply(
+        &self,
+        text: &str,
+        line: u32,
+        port: &mut PortConfig,
+        notes: &mut Vec<String>,
+    ) -> Result<(), String> {
+        let source = Source::File { line };
+        match self {
+            PortKind::Driver => {
+                notes.extend(super::ports::driver(&port.name, text, line)?);
+                port.driver_source = source;
+            }
+            PortKind::Address => {
+                port.address = ListenAddress::parse(text).ok_or_else(String::new)?;
+                port.address_source = source;
+            }
+            PortKind::Count { min, max, store } => {
+                let value = count(text, *min, *max).ok_or_else(String::new)?;
+                store(port, Setting { value, source });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A whole number in decimal digits, nothing else: no sign, no separator, no unit.
+fn count(text: &str, min: u32, max: u32) -> Option<u32> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    // More digits than a u32 holds fail in `parse`, which is the same answer: out of range.
+    text.parse().ok().filter(|number| (min..=max).contains(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_is_digits_within_its_range() {
+        for (text, expected) in [
+            ("1", Some(1)),
+            ("4096", Some(4096)),
+            ("007", Some(7)),
+            ("0", None),
+            ("4097", None),
+            ("4294967297", None),
+            ("99999999999999999999999", None),
+            ("", None),
+            ("+1", None),
+            ("-1", None),
+            ("1 0", None),
+            ("1_0", None),
+            ("0x10", None),
+            ("1.0", None),
+            ("40K", None),
+            ("forty", None),
+            ("٤", None),
+        ] {
+            assert_eq!(count(text, 1, 4096), expected, "{text}");
+        }
+    }
+}

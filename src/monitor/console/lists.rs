@@ -1,0 +1,128 @@
+//! Lists of what there is: tasks, users, sessions, statistics.
+
+use super::Failure;
+use super::layout::{Left, Page, Right, elapsed, minutes, plain, plural, size};
+use crate::monitor::statistics::{self, Statistic, StatisticValue};
+use crate::monitor::{ConnectionInfo, HandlerState, Insight, SessionSnapshot, WorkerSnapshot};
+use std::cmp::Reverse;
+
+/// What the server's threads are for.
+pub(super) fn tasks(insight: &Insight) -> String {
+    let (snapshot, workers) = (insight.control().snapshot(), insight.control().workers());
+    let mut rows = Vec::new();
+    let mut add = |task: &str, description: String| rows.push([task.to_owned(), description]);
+    for port in &snapshot.ports {
+        let listens = if port.open { "Listens for connect requests" } else { "Stopped" };
+        add("Listener", format!("{listens} on {} at {}", port.name, port.address));
+        for worker in workers.iter().filter(|worker| worker.port == port.name) {
+            if let Some(task) = task(worker) {
+                add(&format!("Worker {}-{}", port.name, worker.worker), task);
+            }
+        }
+        let idle = usize::try_from(port.workers.idle).unwrap_or(usize::MAX);
+        add(
+            "Thread pool",
+            format!("{} of {} on {}, idle", plural(idle, "member"), port.workers.total(), port.name),
+        );
+    }
+    add("Sampler", "Takes a snapshot of the server each second".to_owned());
+    add("Admin server", "Performs console commands".to_owned());
+    let mut page = Page::default();
+    page.table([("Task", Left), ("Description", Left)], rows.into_iter());
+    page.0
+}
+
+fn task(worker: &WorkerSnapshot) -> Option<String> {
+    let task = worker.task.as_ref()?;
+    let does = match task.state {
+        HandlerState::Running => "Runs",
+        HandlerState::Blocked => "Waits in",
+        HandlerState::Returning => "Waits for a permit in",
+    };
+    let method = plain(&task.method);
+    Some(format!("{does} {method} for {}, {:.3} s", task.peer, task.ran.as_secs_f64()))
+}
+
+/// Connections.
+pub(super) fn users(insight: &Insight) -> String {
+    let mut connections = insight.control().connections();
+    connections.sort_by_key(|connection| {
+        (Reverse((connection.in_flight, connection.bytes, connection.calls)), connection.id)
+    });
+    let row = |connection: &ConnectionInfo| {
+        [
+            format!("{}/{}", connection.port, connection.id),
+            connection.peer.to_string(),
+            connection.in_flight.to_string(),
+            connection.calls.to_string(),
+            size(connection.bytes),
+            connection.sessions.to_string(),
+            elapsed(connection.age),
+            minutes(connection.idle),
+        ]
+    };
+    let mut page = Page::default();
+    page.table(
+        [
+            ("Connection", Left),
+            ("Address", Left),
+            ("Out", Right),
+            ("Calls", Right),
+            ("Memory", Right),
+            ("Sessions", Right),
+            ("Age", Right),
+            ("Minutes Since Last Used", Right),
+        ],
+        connections.iter().map(row),
+    );
+    page.say(plural(connections.len(), "connection"));
+    page.0
+}
+
+/// Sessions.
+pub(super) fn sessions(insight: &Insight) -> String {
+    let mut sessions = insight.control().sessions();
+    sessions.sort_by_key(|session| session.idle);
+    let row = |session: &SessionSnapshot| {
+        [
+            session.id.to_string(),
+            plain(&session.client),
+            session.peer.to_string(),
+            if session.carried { "Open" } else { "Away" }.to_owned(),
+            session.calls.to_string(),
+            elapsed(session.age),
+            minutes(session.idle),
+        ]
+    };
+    let mut page = Page::default();
+    page.table(
+        [
+            ("Session", Right),
+            ("User Name", Left),
+            ("Address", Left),
+            ("State", Left),
+            ("Calls", Right),
+            ("Age", Right),
+            ("Minutes Since Last Used", Right),
+        ],
+        sessions.iter().map(row),
+    );
+    page.say(plural(sessions.len(), "session"));
+    page.0
+}
+
+/// Statistics like the pattern.
+pub(super) fn statistics(insight: &Insight, arguments: &[String]) -> Result<String, Failure> {
+    let pattern = arguments.first().map_or("*", String::as_str);
+    let found = statistics::text(&insight.statistics(), pattern);
+    found.ok_or_else(|| Failure::NoSuch(format!("Statistic not found: {pattern}")))
+}
+
+/// Names of all statistics; of times, which are several, a pattern for them.
+pub(super) fn statistic_names(insight: &Insight) -> Vec<String> {
+    let name = |statistic: Statistic| match statistic.value {
+        StatisticValue::Times(_) => statistic.name + ".*",
+        _ => statistic.name,
+    };
+    insight.statistics().into_iter().map(name).collect()
+}

@@ -1,0 +1,368 @@
+//! The one table of commands.
+
+use super::grammar::{self, Wrong, begins};
+use super::layout::{Page, plain};
+use super::{Failure, act, lists, ports, server, settings, transactions};
+use crate::monitor::Insight;
+
+/// One command.
+pub(super) struct Command {
+    /// Its words, as they are written in full.
+    words: &'static [&'static str],
+    /// What may follow them; optional ones in brackets.
+    arguments: &'static str,
+    /// How many arguments it takes, at least and at most.
+    takes: (usize, usize),
+    /// What it does, in a line.
+    doc: &'static str,
+    /// What its first argument may be, for completion.
+    completes: Completes,
+    /// What whoever gives it must be allowed.
+    needs: Needs,
+    pub(super) run: fn(&Insight, &[String]) -> Result<String, Failure>,
+}
+
+/// What an argument may be.
+#[derive(Clone, Copy)]
+enum Completes {
+    Nothing,
+    Port,
+    Key,
+    /// A key, and what follows it in the same word.
+    Assignment,
+    Statistic,
+    These(&'static [&'static str]),
+}
+
+/// What whoever gives a command must be allowed.
+#[derive(Clone, Copy)]
+enum Needs {
+    /// To look.
+    Look,
+    /// The same without arguments, and to change something with any.
+    LookIfBare,
+    /// To change something.
+    Change,
+}
+
+use Completes::{Assignment, Key, Nothing, Port, Statistic, These};
+use Needs::{Change, Look, LookIfBare};
+
+/// No bound on the number of arguments.
+const ANY: usize = usize::MAX;
+
+static COMMANDS: &[Command] = &[
+    Command {
+        words: &["show", "server"],
+        arguments: "",
+        takes: (0, 0),
+        doc: "The server at a glance.",
+        completes: Nothing,
+        needs: Look,
+        run: |insight, _| Ok(server::show(insight)),
+    },
+    Command {
+        words: &["show", "verdict"],
+        arguments: "",
+        takes: (0, 0),
+        doc: "What limits the server now, and which line to change.",
+        completes: Nothing,
+        needs: Look,
+        run: |insight, _| Ok(server::verdict(insight)),
+    },
+    Command {
+        words: &["show", "transactions"],
+        arguments: "[RESET]",
+        takes: (0, 1),
+        doc: "Times of each method since the start or the last reset, in milliseconds; RESET begins anew.",
+        completes: These(&["reset"]),
+        needs: LookIfBare,
+        run: transactions::show,
+    },
+    Command {
+        words: &["show", "slow"],
+        arguments: "[PATTERN]",
+        takes: (0, 1),
+        doc: "The slowest calls of the last hour, of methods like PATTERN (* stands for anything).",
+        completes: Nothing,
+        needs: Look,
+        run: |insight, arguments| Ok(insight.slow(arguments.first().map_or("", String::as_str))),
+    },
+    Command {
+        words: &["show", "threads"],
+        arguments: "",
+        takes: (0, 0),
+        doc: "What each worker does, for whom and for how long.",
+        completes: Nothing,
+        needs: Look,
+        run: |insight, _| Ok(insight.threads()),
+    },
+    Command {
+        words: &["show", "tasks"],
+        arguments: "",
+        takes: (0, 0),
+        doc: "What the server's threads are for; idle workers are counted.",
+        completes: Nothing,
+        needs: Look,
+        run: |insight, _| Ok(lists::tasks(insight)),
+    },
+    Command {
+        words: &["show", "ports"],
+        arguments: "",
+        takes: (0, 0),
+        doc: "The ports: workers, calls that wait, connections.",
+        completes: Nothing,
+        needs: Look,
+        run: |insight, _| Ok(ports::all(insight)),
+    },
+    Command {
+        words: &["show", "allports"],
+        arguments: "",
+        takes: (0, 0),
+        doc: "The same as show ports.",
+        completes: Nothing,
+        needs: Look,
+        run: |insight, _| Ok(ports::all(insight)),
+    },
+    Command {
+        words: &["show", "port"],
+        arguments: "NAME",
+        takes: (1, 1),
+        doc: "All that is counted of one port.",
+        completes: Port,
+        needs: Look,
+        run: |insight, arguments| ports::one(insight, &arguments[0]),
+    },
+    Command {
+        words: &["show", "users"],
+        arguments: "",
+        takes: (0, 0),
+        doc: "Connections, those with the most calls out and the most memory first.",
+        completes: Nothing,
+        needs: Look,
+        run: |insight, _| Ok(lists::users(insight)),
+    },
+    Command {
+        words: &["show", "sessions"],
+        arguments: "",
+        takes: (0, 0),
+        doc: "Sessions that clients opened.",
+        completes: Nothing,
+        needs: Look,
+        run: |insight, _| Ok(lists::sessions(insight)),
+    },
+    Command {
+        words: &["show", "statistics"],
+        arguments: "[PATTERN]",
+        takes: (0, 1),
+        doc: "Statistics, all or those like PATTERN (Server.*).",
+        completes: Statistic,
+        needs: Look,
+        run: lists::statistics,
+    },
+    Command {
+        words: &["show", "performance"],
+        arguments: "",
+        takes: (0, 0),
+        doc: "Switches on or off the line that the log has each minute of how much is done.",
+        completes: Nothing,
+        needs: Change,
+        run: |insight, _| Ok(act::toggle_performance(insight)),
+    },
+    Command {
+        words: &["show", "configuration"],
+        arguments: "[KEY]",
+        takes: (0, 1),
+        doc: "Settings in force, each with the line or rule it came from; those that begin with KEY.",
+        completes: Key,
+        needs: Look,
+        run: settings::show,
+    },
+    Command {
+        words: &["set", "configuration"],
+        arguments: "KEY=VALUE",
+        takes: (1, ANY),
+        doc: "Changes a setting in the settings file, and at once where that can be.",
+        completes: Assignment,
+        needs: Change,
+        run: settings::set,
+    },
+    Command {
+        words: &["drop"],
+        arguments: "ALL|ADDRESS|PORT/ID|SESSION",
+        takes: (1, 1),
+        doc: "Closes connections and opened sessions: all, those of an address, or one as the lists name it.",
+        completes: These(&["all"]),
+        needs: Change,
+        run: |insight, arguments| act::close_connections(insight, &arguments[0]),
+    },
+    Command {
+        words: &["stop", "port"],
+        arguments: "NAME",
+        takes: (1, 1),
+        doc: "Has a port take no more connections and calls; what is in flight there finishes.",
+        completes: Port,
+        needs: Change,
+        run: |insight, arguments| act::stop_port(insight, &arguments[0]),
+    },
+    Command {
+        words: &["start", "port"],
+        arguments: "NAME",
+        takes: (1, 1),
+        doc: "Has a stopped port listen again.",
+        completes: Port,
+        needs: Change,
+        run: |insight, arguments| act::start_port(insight, &arguments[0]),
+    },
+    Command {
+        words: &["restart", "port"],
+        arguments: "NAME",
+        takes: (1, 1),
+        doc: "Stops a port and starts it.",
+        completes: Port,
+        needs: Change,
+        run: |insight, arguments| act::restart_port(insight, &arguments[0]),
+    },
+    Command {
+        words: &["tell"],
+        arguments: "SERVICE ORDER...",
+        takes: (2, ANY),
+        doc: "Gives a service of the program an order, and shows what it says.",
+        completes: Nothing,
+        needs: Change,
+        run: act::tell,
+    },
+    Command {
+        words: &["help"],
+        arguments: "[COMMAND]",
+        takes: (0, 2),
+        doc: "What there is, or the commands that begin so. A word may be cut where it stays unique.",
+        completes: Nothing,
+        needs: Look,
+        run: |_, arguments| help(arguments),
+    },
+    Command {
+        words: &["quit"],
+        arguments: "",
+        takes: (0, 0),
+        doc: "Stops the server in order, as SIGTERM does.",
+        completes: Nothing,
+        needs: Change,
+        run: |insight, _| act::quit(insight),
+    },
+    // For `boneyard console`; not in the help.
+    Command {
+        words: &[WORDS],
+        arguments: "",
+        takes: (0, 0),
+        doc: "",
+        completes: Nothing,
+        needs: Look,
+        run: |i, _| Ok(lines(i)),
+    },
+];
+
+/// What asks for the lines that there can be.
+const WORDS: &str = "words";
+
+/// Every command, for its documentation: how it is written, and what it does.
+pub fn commands() -> impl Iterator<Item = (String, &'static str)> {
+    shown().map(|command| (command.syntax(), command.doc))
+}
+
+/// Would this line stop the server?
+pub fn stops_the_server(line: &str) -> bool {
+    let words = grammar::words(line).unwrap_or_default();
+    !words.is_empty() && find(&words).is_ok_and(|(command, _)| command.words == ["quit"])
+}
+
+fn shown() -> impl Iterator<Item = &'static Command> {
+    COMMANDS.iter().filter(|command| !command.doc.is_empty())
+}
+
+/// The command that words begin with, and its arguments.
+pub(super) fn find(words: &[String]) -> Result<(&'static Command, &[String]), Wrong> {
+    let mut left: Vec<&Command> = COMMANDS.iter().collect();
+    for (place, word) in words.iter().enumerate() {
+        let found = grammar::one_of(word, left.iter().map(|command| command.words[place]))?;
+        left.retain(|command| command.words[place] == found);
+        // Commands that begin alike have equally many words.
+        if let [command, ..] = left[..]
+            && command.words.len() == place + 1
+        {
+            return Ok((command, &words[place + 1..]));
+        }
+    }
+    Err(Wrong::TooFew)
+}
+
+impl Command {
+    /// How it is written.
+    pub(super) fn syntax(&self) -> String {
+        format!("{} {}", self.words.join(" "), self.arguments).trim_end().to_owned()
+    }
+
+    /// Are these as many as it takes?
+    pub(super) fn check(&self, arguments: &[String]) -> Result<(), Wrong> {
+        match arguments.len() {
+            few if few < self.takes.0 => Err(Wrong::TooFew),
+            many if many > self.takes.1 => Err(Wrong::TooMany),
+            _ => Ok(()),
+        }
+    }
+
+    /// Does it change something, with these arguments?
+    pub(super) fn changes(&self, arguments: &[String]) -> bool {
+        match self.needs {
+            Look => false,
+            LookIfBare => !arguments.is_empty(),
+            Change => true,
+        }
+    }
+
+    /// Do its words begin with these?
+    fn begins_with(&self, words: &[String]) -> bool {
+        words.len() <= self.words.len()
+            && words.iter().zip(self.words).all(|(start, word)| begins(word, start))
+    }
+}
+
+fn help(words: &[String]) -> Result<String, Failure> {
+    let found: Vec<_> = match find(words) {
+        Ok((command, [])) => vec![command],
+        _ => shown().filter(|command| command.begins_with(words)).collect(),
+    };
+    if found.is_empty() {
+        return Err(Wrong::Unknown(words.join(" "), None).into());
+    }
+    let width = found.iter().map(|command| command.syntax().len()).max().unwrap_or(0);
+    let mut page = Page::default();
+    for command in found {
+        page.say(format_args!("{:width$}  {}", command.syntax(), command.doc));
+    }
+    Ok(page.0)
+}
+
+/// Every line there can be, as far as that is known, for completion: a command with its words in full and, where what
+/// follows is known, with that.
+fn lines(insight: &Insight) -> String {
+    let mut page = Page::default();
+    for command in shown() {
+        let words = command.words.join(" ");
+        let arguments: Vec<String> = match command.completes {
+            Nothing => Vec::new(),
+            Port => insight.control().snapshot().ports.iter().map(|port| port.name.to_string()).collect(),
+            Key => settings::keys(insight).collect(),
+            Assignment => settings::keys(insight).map(|key| key + "=").collect(),
+            Statistic => lists::statistic_names(insight),
+            These(these) => these.iter().map(|&word| word.to_owned()).collect(),
+        };
+        if arguments.is_empty() || command.takes.0 == 0 {
+            page.say(&words);
+        }
+        for argument in arguments {
+            page.say(format_args!("{words} {}", plain(&argument)));
+        }
+    }
+    page.0
+}

@@ -1,0 +1,252 @@
+//! The console over a server made by hand: its layouts, which docs/COMMANDS.md shows, its grammar and its errors.
+
+mod model;
+
+use super::{CommandOutcome, ConsoleReply, commands, stops_the_server};
+use crate::monitor::{Insight, ServerControl};
+use model::Model;
+use std::path::Path;
+
+fn said(insight: &Insight, line: &str) -> String {
+    let ConsoleReply { outcome, text } = insight.command(line);
+    assert_eq!(outcome, CommandOutcome::Done, "{line}: {text}");
+    text
+}
+
+/// Lines whose output the docs show, one for each command at least.
+const SHOWN: [&str; 23] = [
+    "show server",
+    "show verdict",
+    "show transactions",
+    "show slow notes.s*",
+    "show threads",
+    "show tasks",
+    "show ports",
+    "show allports",
+    "show port tcpip",
+    "show users",
+    "show sessions",
+    "show stat Server.Trans.*",
+    "show performance",
+    "show config server_max_",
+    "set config Server_Max_Concurrent_Trans=20",
+    "drop 10.0.0.7",
+    "stop port lan2",
+    "start port tcpip",
+    "restart port tcpip",
+    "tell notes empty cache",
+    "help",
+    "help show port",
+    "quit",
+];
+
+const BEGINS: &str = "<!-- console: generated, do not edit -->";
+const ENDS: &str = "<!-- end of console -->";
+
+/// The layouts are golden in the docs: each sample there is what the console says. `BLESS=1` writes them.
+#[test]
+fn the_docs_show_every_command_and_what_it_says() {
+    let (_, insight) = Model::insight();
+    let mut text = "| Command | Does |\n|---|---|\n".to_owned();
+    for (syntax, doc) in commands() {
+        text.push_str(&format!("| `{}` | {} |\n", syntax.replace('|', "\\|"), doc.replace('*', "\\*")));
+    }
+    for line in SHOWN {
+        text.push_str(&format!("\n```text\n> {line}\n{}```\n", said(&insight, line)));
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/COMMANDS.md");
+    let page = std::fs::read_to_string(&file).unwrap();
+    let (before, rest) = page.split_once(BEGINS).expect("the page has the marks");
+    let (_, after) = rest.split_once(ENDS).expect("the page has the marks");
+    let wanted = format!("{before}{BEGINS}\n{text}{ENDS}{after}");
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&file, wanted).unwrap();
+        return;
+    }
+    assert!(page == wanted, "docs/COMMANDS.md shows something else; BLESS=1 writes it:\n{text}");
+}
+
+#[test]
+fn every_command_is_shown_is_in_the_help_and_is_known_by_its_words() {
+    let (_, insight) = Model::insight();
+    let help = said(&insight, "help");
+    for (syntax, doc) in commands() {
+        assert!(help.contains(&syntax) && help.contains(doc), "{syntax}");
+        let words: Vec<_> =
+            syntax.split(' ').take_while(|word| word.chars().all(|c| c.is_ascii_lowercase())).collect();
+        let shown =
+            |line: &&str| words.iter().zip(line.split(' ')).all(|(word, start)| word.starts_with(start));
+        assert!(SHOWN.iter().any(shown), "{syntax} is not shown in the docs");
+    }
+    let wanted = "show server, show port NAME, show ports, show allports, show users, show sessions, show tasks, \
+                  show threads, show slow, show verdict, show transactions, show stat, show performance, \
+                  show config, drop, set config, stop port, start port, restart port, tell, help, quit";
+    for line in wanted.split(", ") {
+        assert!(help.contains(line), "{line}");
+    }
+}
+
+#[test]
+fn words_may_be_cut_where_they_stay_unique() {
+    let (model, insight) = Model::insight();
+    for (short, long) in [
+        ("SH TA", "show tasks"),
+        ("sh serv", "show server"),
+        ("Show Port TCPIP", "show port tcpip"),
+        ("sh tr", "show transactions"),
+        ("h stop", "help stop port"),
+    ] {
+        assert_eq!(said(&insight, short), said(&insight, long), "{short}");
+    }
+    said(&insight, "se c server_pool_tasks = 12");
+    said(&insight, r#"SET CONFIG "Server_Restricted=1""#);
+    said(&insight, "drop all");
+    assert_eq!(said(&insight, "drop tcpip/7"), "2 connections closed.\n");
+    assert_eq!(said(&insight, "drop 2001:DB8:0:7::/64"), "2 connections and 3 sessions closed.\n");
+    assert_eq!(said(&insight, "drop 2"), "1 session closed.\n");
+    assert_eq!(insight.command("drop 3").text, "No such session\n");
+    let done = model.done.lock();
+    assert_eq!(
+        done[..4],
+        ["set server_pool_tasks to 12", "set Server_Restricted to 1", "drop All", "drop One(\"TCPIP\", 7)"]
+    );
+    assert!(
+        done[4].starts_with("drop Client(") && done[5..] == ["drop Session(2)", "drop Session(3)"],
+        "{done:?}"
+    );
+}
+
+#[test]
+fn what_is_not_understood_says_why_and_does_nothing() {
+    let (model, insight) = Model::insight();
+    for (line, says) in [
+        ("frobnicate", "Command or option is not recognized: frobnicate\n"),
+        ("show nothing", "Command or option is not recognized: nothing\n"),
+        ("sh po", "Command or option is ambiguous: po could be ports, port\n"),
+        ("st port TCPIP", "Command or option is ambiguous: st could be stop, start\n"),
+        ("show", "Insufficient arguments.  Enter 'HELP' for the correct syntax.\n"),
+        (
+            "drop",
+            "Insufficient arguments.  Enter 'HELP' for the correct syntax.\nSyntax: drop ALL|ADDRESS|PORT/ID|SESSION\n",
+        ),
+        ("quit now", "Too many arguments.  Enter 'HELP' for the correct syntax.\nSyntax: quit\n"),
+        ("show port \"", "A quotation mark is not closed.\n"),
+        ("stop port LAN3", "Unable to find port LAN3\n"),
+        ("start port old", "Port OLD is disabled: it takes a place in Ports and a restart\n"),
+        (
+            "drop me",
+            "me is not ALL, an IP address, PORT/ID as show users names it, or a number that show sessions has\n",
+        ),
+        (
+            "drop TCPIP/",
+            "TCPIP/ is not ALL, an IP address, PORT/ID as show users names it, or a number that show sessions has\n",
+        ),
+        ("show config Sever_Pool", "No setting Sever_Pool\n"),
+        (
+            "set config Server_Pool_Tasks",
+            "Insufficient arguments.  Enter 'HELP' for the correct syntax.\n\
+          Syntax: set configuration KEY=VALUE\n",
+        ),
+        ("\u{1b}[2J", "Command or option is not recognized: \\u{1b}[2J\n"),
+        ("show server\nquit", "A command is one line\n"),
+        ("show server\rquit", "A command is one line\n"),
+        ("help me", "Command or option is not recognized: me\n"),
+        ("show transactions now", "Command or option is not recognized: now\n"),
+    ] {
+        let reply = insight.command(line);
+        assert_eq!((reply.outcome, reply.text.as_str()), (CommandOutcome::NotUnderstood, says), "{line}");
+    }
+    assert!(model.done.lock().is_empty());
+    assert_eq!(insight.command(" \t"), ConsoleReply { outcome: CommandOutcome::Done, text: String::new() });
+}
+
+#[test]
+fn what_the_server_refuses_is_told() {
+    let (model, insight) = Model::insight();
+    let reply = insight.command("restart port lan2");
+    assert_eq!(
+        (reply.outcome, reply.text.as_str()),
+        (CommandOutcome::Refused, "Port LAN2: its address is taken\n")
+    );
+    assert_eq!(*model.done.lock(), ["stop LAN2", "start LAN2"]);
+    assert_eq!(insight.command("set config a=b").outcome, CommandOutcome::Refused);
+}
+
+#[test]
+fn transactions_are_counted_from_the_reset_on() {
+    let (model, insight) = Model::insight();
+    let count = |insight: &Insight| {
+        let text = said(insight, "show transactions");
+        let line = text.lines().find(|line| line.trim().starts_with("notes.open ")).map(str::to_owned);
+        line.map(|line| line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap())
+    };
+    assert_eq!(count(&insight), Some(800));
+    said(&insight, "show tr res");
+    assert_eq!(count(&insight), None);
+    model.run(&insight, 2);
+    assert_eq!(count(&insight), Some(16));
+}
+
+#[test]
+fn the_performance_line_is_switched() {
+    let (model, insight) = Model::insight();
+    let line = || insight.console.performance(600, &model.snapshot());
+    assert_eq!(line(), None);
+    assert_eq!(said(&insight, "show perf"), "Server Performance Monitoring is now enabled.\n");
+    assert_eq!(line().as_deref(), Some("600 Transactions/Minute, 3 Sessions"));
+    assert_eq!(said(&insight, "show perf"), "Server Performance Monitoring is now disabled.\n");
+    assert_eq!(line(), None);
+    said(&insight, "show perf");
+    said(&insight, "set config Server_Show_Performance=0");
+    assert!(line().is_some(), "it is not in force at once");
+}
+
+#[test]
+fn lines_for_completion_are_commands_with_what_may_follow() {
+    let (_, insight) = Model::insight();
+    let lines = said(&insight, "words");
+    for line in
+        ["show server", "show transactions", "show transactions reset", "stop port LAN2", "tell", "drop all"]
+    {
+        assert!(lines.lines().any(|other| other == line), "{line}");
+    }
+    assert!(lines.contains("\nset configuration LAN2_Pool_Tasks=\n"));
+    assert!(lines.contains("\nshow configuration Server_Pool_Tasks\n"));
+    assert!(!lines.lines().any(|line| line == "stop port"));
+}
+
+#[test]
+fn quit_is_known_beforehand() {
+    for (line, stops) in
+        [("quit", true), (" QU ", true), ("quit now", true), ("show server", false), ("", false)]
+    {
+        assert_eq!(stops_the_server(line), stops, "{line}");
+    }
+}
+
+#[test]
+fn no_line_panics_and_nothing_foreign_reaches_the_terminal() {
+    let (_, insight) = Model::insight();
+    let parts = "show sh s port TCPIP drop tell set config = == \" / * ** .* a/1 é \u{1b}]0;x\u{7} \u{0} \
+                 \u{202e} reset slow stat help words ::1 -1 % {} 99999999999999999999 server users sessions \
+                 threads verdict transactions Server.Trans.*";
+    let parts: Vec<_> = parts.split(' ').collect();
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = |below: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random % below as u64) as usize
+    };
+    for _ in 0..1000 {
+        let mut line = String::new();
+        for _ in 0..next(6) {
+            line.push_str(parts[next(parts.len())]);
+            line.push_str([" ", "", "  ", "\t"][next(4)]);
+        }
+        let text = insight.command(&line).text;
+        let wrong = |char: char| char.is_control() && char != '\n' || char == '\u{202e}';
+        assert!(!text.contains(wrong), "{line:?} says {text:?}");
+        assert!(text.is_empty() || text.ends_with('\n'), "{line:?} says {text:?}");
+    }
+}

@@ -1,0 +1,97 @@
+//! show transactions: times of each method since the start or the last reset.
+//!
+//! A distribution keeps its extremes since the start alone; after a reset they come from its buckets.
+
+use super::Failure;
+use super::grammar;
+use super::layout::{Left, Page, Right, elapsed, ms, plain};
+use crate::metrics::{Distribution, Parts};
+use crate::monitor::{Insight, MethodSnapshot, Snapshot};
+use crate::sync::Arc;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The table, or with `RESET` none from now on.
+pub(super) fn show(insight: &Insight, arguments: &[String]) -> Result<String, Failure> {
+    let snapshot = insight.control().snapshot();
+    if let Some(word) = arguments.first() {
+        grammar::one_of(word, ["reset"].into_iter())?;
+        *insight.console.reset.lock() = Some(Arc::new(snapshot));
+        return Ok("Transaction times are counted anew.\n".to_owned());
+    }
+    let reset = insight.console.reset.lock().clone();
+    let mut page = Page::default();
+    let functions = functions(&snapshot, reset.as_deref());
+    let row = |(name, times): &(Arc<str>, Parts<Distribution>)| {
+        let (run, whole) = (&times.run, reset.is_none());
+        let (min, max) = if whole { (run.min(), run.max()) } else { (run.quantile(0.0), run.quantile(1.0)) };
+        let average = |part: &Distribution| ms(part.mean());
+        [
+            plain(name),
+            run.count().to_string(),
+            ms(min),
+            ms(max),
+            ms(run.sum()),
+            average(run),
+            average(&times.queue_wait),
+            average(&times.permit_wait),
+        ]
+    };
+    // As wide as Domino's; a longer name or number widens them.
+    page.table(
+        [
+            ("Function                    ", Left),
+            (" Count", Right),
+            ("   Min", Right),
+            ("   Max", Right),
+            ("    Total", Right),
+            ("Average", Right),
+            ("Queue", Right),
+            ("Permit", Right),
+        ],
+        functions.iter().map(row),
+    );
+    page.say("Milliseconds of run time; Queue and Permit are average waits.");
+    if let Some(reset) = reset.as_ref() {
+        let ago = snapshot.uptime.saturating_sub(reset.uptime);
+        page.say(format_args!(
+            "Since the reset {} ago; Min and Max may be an eighth too long.",
+            elapsed(ago)
+        ));
+    } else {
+        page.say(format_args!("Since the start {} ago.", elapsed(snapshot.uptime)));
+    }
+    Ok(page.0)
+}
+
+/// Those that ran, over all ports, by the time they took.
+fn functions(now: &Snapshot, reset: Option<&Snapshot>) -> Vec<(Arc<str>, Parts<Distribution>)> {
+    let mut sums: BTreeMap<&str, (Arc<str>, Parts<Distribution>)> = BTreeMap::new();
+    for port in &now.ports {
+        let before = reset.and_then(|reset| reset.ports.iter().find(|before| before.name == port.name));
+        for method in &port.methods {
+            let before =
+                before.and_then(|port| port.methods.iter().find(|before| before.name == method.name));
+            let times = since(method, before);
+            let (_, sum) =
+                sums.entry(&method.name).or_insert_with(|| (Arc::clone(&method.name), Parts::default()));
+            sum.queue_wait.add(&times.queue_wait);
+            sum.permit_wait.add(&times.permit_wait);
+            sum.run.add(&times.run);
+        }
+    }
+    let mut functions: Vec<_> = sums.into_values().filter(|(_, times)| times.run.count() > 0).collect();
+    functions.sort_by_key(|(_, times)| std::cmp::Reverse(total(times)));
+    functions
+}
+
+fn since(method: &MethodSnapshot, before: Option<&MethodSnapshot>) -> Parts<Distribution> {
+    match before {
+        Some(before) => method.times.zip(&before.times).map(|(after, before)| after.since(before)),
+        None => method.times.clone(),
+    }
+}
+
+fn total(times: &Parts<Distribution>) -> Duration {
+    times.run.sum()
+}

@@ -1,0 +1,210 @@
+//! What happened between two snapshots: rates, times, and how full things were on average.
+
+use super::snapshot::{AnswerCounts, PortSnapshot, SessionCounts, Snapshot, Workers};
+use crate::metrics::{CloseReason, Distribution, Parts};
+use crate::service::ClientId;
+use crate::sync::Arc;
+use std::time::Duration;
+
+/// A stretch of a server's life.
+#[derive(Debug, Clone)]
+pub struct Interval {
+    /// How long it was.
+    pub length: Duration,
+    /// Processors this process may use.
+    pub cores: u32,
+    /// Processors that it used, on average.
+    pub cores_used: f64,
+    /// Processors of the machine that had nothing to do, and that its host took away, on average.
+    pub cores_idle_and_stolen: Option<(f64, f64)>,
+    /// Threads of this process that were ready to run and had no processor, on average; 0 where that is not known.
+    pub cores_wanted: f64,
+    /// `Server_Max_Concurrent_Trans`; `None` is unlimited.
+    pub limit: Option<u32>,
+    /// Permits out, on average over the looks.
+    pub permits_out: f64,
+    /// Connections open at the end, and those that there can be.
+    pub connections: (u64, Option<u64>),
+    /// Connections refused for want of descriptors.
+    pub refused_descriptors: u64,
+    /// Connections refused because their address connects too often.
+    pub refused_connects: u64,
+    /// Of those addresses the one that did so most of late, and how often in its minute.
+    pub connects_most: Option<(ClientId, u32)>,
+    /// Sessions, at the end.
+    pub sessions: SessionCounts,
+    /// The ports.
+    pub ports: Vec<PortInterval>,
+}
+
+/// A port in a period.
+#[derive(Debug, Clone)]
+pub struct PortInterval {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its workers, at the end.
+    pub workers: Workers,
+    /// Workers that were not idle, on average over the looks.
+    pub workers_busy: f64,
+    /// Of them those whose handlers waited without a permit.
+    pub workers_blocked: f64,
+    /// Of them those whose handlers had waited and stood in line for a permit.
+    pub workers_returning: f64,
+    /// Calls that waited, on average and at least over the looks.
+    pub waiting: f64,
+    /// The fewest that waited at any look.
+    pub waiting_min: u64,
+    /// `Server_Queue_Limit`.
+    pub queue_limit: u64,
+    /// The part of the time (0 to 1) in which calls waited and a worker was idle, but there was no permit for it.
+    pub without_permit: f64,
+    /// Calls that arrived.
+    pub calls: u64,
+    /// Answers made.
+    pub answers: AnswerCounts,
+    /// Connections closed, by [`CloseReason::index`].
+    pub closed: [u64; CloseReason::ALL.len()],
+    /// Times the queue was full and refused calls, counted once until it could have been emptied.
+    pub queue_filled: u64,
+    /// Times of all its methods together.
+    pub times: Parts<Distribution>,
+    /// Its methods that were called or answered.
+    pub methods: Vec<MethodInterval>,
+}
+
+/// A method in a period.
+#[derive(Debug, Clone)]
+pub struct MethodInterval {
+    /// `service.method`.
+    pub name: Arc<str>,
+    /// Answers made.
+    pub answers: AnswerCounts,
+    /// Of those that ran.
+    pub times: Parts<Distribution>,
+}
+
+impl Interval {
+    /// From the first to the last of several snapshots of one server, the oldest first; gauges are averages over all
+    /// but the first. `None` for fewer than two.
+    pub fn of(snapshots: &[Arc<Snapshot>]) -> Option<Interval> {
+        let ([first, .., last], looks) = (snapshots, snapshots.get(1..)?) else { return None };
+        let length = last.taken.saturating_duration_since(first.taken);
+        let share = |time: Duration| time.as_secs_f64() / length.as_secs_f64().max(1e-9);
+        let mean = |gauge: &dyn Fn(&Snapshot) -> f64| {
+            looks.iter().map(|snapshot| gauge(snapshot)).sum::<f64>() / looks.len() as f64
+        };
+        let of_machine = last.cpu.idle_and_stolen.zip(first.cpu.idle_and_stolen);
+        let refused = |why: &str| -> u64 {
+            let all =
+                |snapshot: &Snapshot| -> u64 { snapshot.ports.iter().map(|port| port.counter(why)).sum() };
+            all(last).saturating_sub(all(first))
+        };
+        let ports = last.ports.iter().enumerate().filter_map(|(index, after)| {
+            let before = first.ports.get(index)?;
+            let gauge =
+                |gauge: &dyn Fn(&PortSnapshot) -> f64| mean(&|snapshot| gauge(&snapshot.ports[index]));
+            Some(PortInterval {
+                workers_busy: gauge(&|port| f64::from(port.workers.total() - port.workers.idle)),
+                workers_blocked: gauge(&|port| f64::from(port.workers.blocked)),
+                workers_returning: gauge(&|port| f64::from(port.workers.returning)),
+                waiting: gauge(&|port| port.waiting as f64),
+                waiting_min: looks.iter().map(|look| look.ports[index].waiting).min().unwrap_or(0),
+                without_permit: share(after.without_permit.saturating_sub(before.without_permit)).min(1.0),
+                ..PortInterval::between(before, after)
+            })
+        });
+        Some(Interval {
+            length,
+            cores: last.cpu.cores,
+            cores_used: share(last.cpu.used.saturating_sub(first.cpu.used)),
+            cores_idle_and_stolen: of_machine.map(|(after, before)| {
+                (share(after.0.saturating_sub(before.0)), share(after.1.saturating_sub(before.1)))
+            }),
+            cores_wanted: last
+                .cpu
+                .wanted
+                .zip(first.cpu.wanted)
+                .map_or(0.0, |(after, before)| share(after.saturating_sub(before))),
+            limit: last.permits.limit,
+            permits_out: mean(&|snapshot| f64::from(snapshot.permits.out)),
+            connections: last.connections,
+            refused_descriptors: refused("refused_descriptors"),
+            refused_connects: refused("refused_connects"),
+            connects_most: last.connects_most,
+            sessions: last.sessions,
+            ports: ports.collect(),
+        })
+    }
+
+    /// Answers in a second, over all ports.
+    pub fn answers_per_second(&self) -> f64 {
+        let answers: u64 = self.ports.iter().map(|port| port.answers.all()).sum();
+        self.per_second(answers)
+    }
+
+    /// So many, in a second.
+    pub fn per_second(&self, count: u64) -> f64 {
+        count as f64 / self.length.as_secs_f64().max(1e-9)
+    }
+
+    /// Times over all ports.
+    pub fn times(&self) -> Parts<Distribution> {
+        sum(self.ports.iter().map(|port| &port.times))
+    }
+}
+
+impl PortInterval {
+    /// What counters say; gauges of the end alone.
+    fn between(before: &PortSnapshot, after: &PortSnapshot) -> PortInterval {
+        // Both are in the order of the methods' numbers, and what was called once stays: there may be thousands.
+        let mut earlier = before.methods.iter().peekable();
+        let methods = after.methods.iter().map(|method| {
+            let Some(earlier) = earlier.next_if(|earlier| earlier.name == method.name) else {
+                return MethodInterval {
+                    name: Arc::clone(&method.name),
+                    answers: method.answers,
+                    times: method.times.clone(),
+                };
+            };
+            MethodInterval {
+                name: Arc::clone(&method.name),
+                answers: method.answers.since(&earlier.answers),
+                times: method.times.zip(&earlier.times).map(|(after, before)| after.since(before)),
+            }
+        });
+        let methods: Vec<_> = methods.filter(|method| method.answers.all() > 0).collect();
+        PortInterval {
+            name: Arc::clone(&after.name),
+            workers: after.workers,
+            workers_busy: 0.0,
+            workers_blocked: 0.0,
+            workers_returning: 0.0,
+            waiting: 0.0,
+            waiting_min: 0,
+            queue_limit: after.queue_limit,
+            without_permit: 0.0,
+            calls: after.calls.saturating_sub(before.calls),
+            answers: after.answers.since(&before.answers),
+            closed: std::array::from_fn(|index| after.closed[index].saturating_sub(before.closed[index])),
+            queue_filled: after.counter("queue_filled").saturating_sub(before.counter("queue_filled")),
+            times: sum(methods.iter().map(|method| &method.times)),
+            methods,
+        }
+    }
+}
+
+impl PortSnapshot {
+    /// A counter of this name; 0 if there is none.
+    pub fn counter(&self, name: &str) -> u64 {
+        self.counters.iter().find(|(counter, _)| *counter == name).map_or(0, |(_, count)| *count)
+    }
+}
+
+fn sum<'a>(all: impl Iterator<Item = &'a Parts<Distribution>>) -> Parts<Distribution> {
+    all.fold(Parts::default(), |mut sum: Parts<Distribution>, one| {
+        sum.queue_wait.add(&one.queue_wait);
+        sum.permit_wait.add(&one.permit_wait);
+        sum.run.add(&one.run);
+        sum
+    })
+}

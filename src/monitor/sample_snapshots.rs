@@ -1,0 +1,62 @@
+//! Pictures for the tests of what is made of them.
+
+use super::snapshot::{
+    AnswerCounts, Cpu, MethodSnapshot, Permits, PortSnapshot, SessionCounts, Snapshot, Workers,
+};
+use crate::metrics::{Histogram, Parts};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+/// A server without ports, so long after `start`.
+pub(super) fn snapshot(start: Instant, uptime: Duration, ports: Vec<PortSnapshot>) -> Snapshot {
+    Snapshot {
+        taken: start + uptime,
+        started: SystemTime::UNIX_EPOCH,
+        uptime,
+        draining: false,
+        cpu: Cpu::default(),
+        permits: Permits { limit: Some(4), out: 0, peak: 0 },
+        sessions: SessionCounts::default(),
+        connections: (0, None),
+        connects_most: None,
+        log_left_out: 0,
+        buffer_bytes: (0, 1 << 30),
+        ports,
+    }
+}
+
+/// A port whose two workers are idle.
+pub(super) fn port(name: &str) -> PortSnapshot {
+    PortSnapshot {
+        name: name.into(),
+        address: SocketAddr::from(([127, 0, 0, 1], 1352)),
+        open: true,
+        workers: Workers { idle: 2, ..Workers::default() },
+        waiting: 0,
+        queue_limit: 100,
+        in_flight: 0,
+        connections: 0,
+        without_permit: Duration::ZERO,
+        calls: 0,
+        answers: AnswerCounts::default(),
+        closed: Default::default(),
+        counters: Vec::new(),
+        methods: Vec::new(),
+    }
+}
+
+/// A method that ran so long each time, in milliseconds, and never waited.
+pub(super) fn method(name: &str, ran_ms: &[u64]) -> MethodSnapshot {
+    let times: Parts<Histogram> = Parts::default();
+    for ms in ran_ms {
+        times.run.add(Duration::from_millis(*ms));
+        times.queue_wait.add(Duration::ZERO);
+        times.permit_wait.add(Duration::ZERO);
+    }
+    MethodSnapshot {
+        name: name.into(),
+        answers: AnswerCounts::default(),
+        times: times.map(Histogram::distribution),
+        whole: times.run.distribution(),
+    }
+}

@@ -1,0 +1,486 @@
+//! The list itself: what each thing that a snapshot counts is called, what it means, and in which unit it is.
+//!
+//! Whatever a snapshot counts is here: tests/statistics.rs compares them. What has no limit has no statistic of it.
+
+use super::super::admin_stats::{AdminRejection, AdminStats};
+use super::super::snapshot::{AnswerCounts, MethodSnapshot, PortSnapshot, Snapshot};
+use super::super::trends::Figures;
+use super::{Statistic, StatisticFamily, StatisticKind, StatisticValue};
+use crate::metrics::{CloseReason, Parts};
+use crate::service::Status;
+use std::time::Duration;
+
+type Labels = Vec<(&'static str, String)>;
+
+/// The list while it is made.
+struct List(Vec<Statistic>);
+
+impl List {
+    fn add(
+        &mut self,
+        name: impl Into<String>,
+        family: &'static StatisticFamily,
+        labels: Labels,
+        value: StatisticValue,
+    ) {
+        self.0.push(Statistic { name: name.into(), family, labels, value });
+    }
+
+    /// Without labels.
+    fn one(&mut self, name: &str, family: &'static StatisticFamily, value: StatisticValue) {
+        self.add(name, family, Vec::new(), value);
+    }
+}
+
+/// All of them.
+pub(in super::super) fn list(
+    server: &str,
+    snapshot: &Snapshot,
+    figures: Figures,
+    ready: bool,
+    visits: &AdminStats,
+) -> Vec<Statistic> {
+    let mut list = List(Vec::new());
+    of_server(&mut list, server, snapshot, ready);
+    of_work(&mut list, snapshot, figures);
+    of_sessions(&mut list, snapshot);
+    for port in &snapshot.ports {
+        of_port(&mut list, port);
+        of_port_counters(&mut list, port);
+    }
+    for port in &snapshot.ports {
+        port.methods.iter().for_each(|method| of_method(&mut list, port, method));
+    }
+    of_visits(&mut list, visits);
+    list.0
+}
+
+fn of_server(list: &mut List, server: &str, snapshot: &Snapshot, ready: bool) {
+    static VERSION: StatisticFamily =
+        StatisticFamily::new(StatisticKind::Info, "boneyard_build_info", "", "What the server calls itself.");
+    static UPTIME: StatisticFamily =
+        StatisticFamily::gauge("boneyard_uptime_seconds", "seconds", "Since the server started.");
+    static READY: StatisticFamily =
+        StatisticFamily::gauge("boneyard_ready", "", "1 if /health/ready says yes.");
+    static DRAINING: StatisticFamily =
+        StatisticFamily::gauge("boneyard_draining", "", "1 while the server stops.");
+    static CPUS: StatisticFamily =
+        StatisticFamily::gauge("boneyard_cpus", "", "Processors that the process may use.");
+    static CPU: StatisticFamily =
+        StatisticFamily::counter("boneyard_cpu_seconds", "seconds", "CPU time the process has used.");
+    static IDLE: StatisticFamily = StatisticFamily::counter(
+        "boneyard_machine_cpu_idle_seconds",
+        "seconds",
+        "Time that the processors of the machine together had nothing to do.",
+    );
+    static STOLEN: StatisticFamily = StatisticFamily::counter(
+        "boneyard_machine_cpu_stolen_seconds",
+        "seconds",
+        "Time that the machine's host took away from its processors.",
+    );
+    static LEFT_OUT: StatisticFamily = StatisticFamily::counter(
+        "boneyard_log_lines_left_out",
+        "",
+        "Lines about clients left out of the log: it is bounded.",
+    );
+    static BUFFERS: StatisticFamily = StatisticFamily::gauge(
+        "boneyard_buffer_bytes",
+        "bytes",
+        "Memory of all buffers that peers make the server hold.",
+    );
+    static BUFFERS_MAX: StatisticFamily = StatisticFamily::gauge(
+        "boneyard_buffer_limit_bytes",
+        "bytes",
+        "Most there may be of it: Server_Buffer_Memory_MB.",
+    );
+    let seconds = |time: Duration| StatisticValue::Real(time.as_secs_f64());
+    let version = vec![("version", server.to_owned())];
+    list.add("Server.Version", &VERSION, version, StatisticValue::Text(server.to_owned()));
+    list.one("Server.ElapsedTime", &UPTIME, StatisticValue::Elapsed(snapshot.uptime));
+    list.one("Server.Ready", &READY, StatisticValue::Flag(ready));
+    list.one("Server.Draining", &DRAINING, StatisticValue::Flag(snapshot.draining));
+    list.one("Server.CPU.Count", &CPUS, StatisticValue::Count(snapshot.cpu.cores.into()));
+    list.one("Server.CPU.Used", &CPU, seconds(snapshot.cpu.used));
+    if let Some((idle, stolen)) = snapshot.cpu.idle_and_stolen {
+        list.one("Server.CPU.Machine.Idle", &IDLE, seconds(idle));
+        list.one("Server.CPU.Machine.Stolen", &STOLEN, seconds(stolen));
+    }
+    list.one("Server.Log.LeftOut", &LEFT_OUT, StatisticValue::Count(snapshot.log_left_out));
+    list.one("Server.Buffers", &BUFFERS, StatisticValue::Count(snapshot.buffer_bytes.0));
+    list.one("Server.Buffers.Limit", &BUFFERS_MAX, StatisticValue::Count(snapshot.buffer_bytes.1));
+}
+
+fn of_work(list: &mut List, snapshot: &Snapshot, figures: Figures) {
+    static TOTAL: StatisticFamily = StatisticFamily::counter(
+        "boneyard_transactions",
+        "",
+        "Answers made, refusals included, over all ports.",
+    );
+    static MINUTE: StatisticFamily =
+        StatisticFamily::gauge("boneyard_transactions_last_minute", "", "Answers made in the last minute.");
+    static PEAK: StatisticFamily = StatisticFamily::gauge(
+        "boneyard_transactions_peak_minute",
+        "",
+        "Most answers there ever were in a minute.",
+    );
+    static PEAK_TIME: StatisticFamily = StatisticFamily::gauge(
+        "boneyard_transactions_peak_timestamp_seconds",
+        "seconds",
+        "When the minute of the most answers ended, in seconds since 1970.",
+    );
+    static PERMITS: StatisticFamily = StatisticFamily::gauge(
+        "boneyard_permits_out",
+        "",
+        "Transactions that run: permits of the throttle that are out.",
+    );
+    static PERMITS_PEAK: StatisticFamily =
+        StatisticFamily::gauge("boneyard_permits_peak", "", "Most permits that were ever out.");
+    static PERMITS_MAX: StatisticFamily = StatisticFamily::gauge(
+        "boneyard_permits_limit",
+        "",
+        "Most permits there may be out: Server_Max_Concurrent_Trans.",
+    );
+    static WAITING: StatisticFamily = StatisticFamily::gauge(
+        "boneyard_transactions_waiting",
+        "",
+        "Transactions that wait, over all ports.",
+    );
+    static EXPANSION: StatisticFamily = StatisticFamily::gauge(
+        "boneyard_expansion_factor",
+        "",
+        "How many times longer transactions take than at best, over the last minute or so; those that do not end too.",
+    );
+    static INDEX: StatisticFamily = StatisticFamily::gauge(
+        "boneyard_availability_index",
+        "",
+        "100 for a server at leisure, 0 at an expansion factor of 64.",
+    );
+    let (total, waiting) = snapshot
+        .ports
+        .iter()
+        .fold((0, 0), |(total, waiting), port| (total + port.answers.all(), waiting + port.waiting));
+    let peak_at = (figures.per_minute_peak > 0).then(|| snapshot.started + figures.peak_at);
+    list.one("Server.Trans.Total", &TOTAL, StatisticValue::Count(total));
+    list.one("Server.Trans.PerMinute", &MINUTE, StatisticValue::Count(figures.per_minute));
+    list.one("Server.Trans.PerMinute.Peak", &PEAK, StatisticValue::Count(figures.per_minute_peak));
+    list.one("Server.Trans.PerMinute.Peak.Time", &PEAK_TIME, StatisticValue::Moment(peak_at));
+    list.one("Server.ConcurrentTasks", &PERMITS, StatisticValue::Count(snapshot.permits.out.into()));
+    list.one(
+        "Server.ConcurrentTasks.Peak",
+        &PERMITS_PEAK,
+        StatisticValue::Count(snapshot.permits.peak.into()),
+    );
+    if let Some(limit) = snapshot.permits.limit {
+        list.one("Server.ConcurrentTasks.Limit", &PERMITS_MAX, StatisticValue::Count(limit.into()));
+    }
+    list.one("Server.ConcurrentTasks.Waiting", &WAITING, StatisticValue::Count(waiting));
+    list.one("Server.ExpansionFactor", &EXPANSION, StatisticValue::Real(figures.expansion_factor));
+    list.one("Server.AvailabilityIndex", &INDEX, StatisticValue::Count(figures.availability_index()));
+}
+
+fn of_sessions(list: &mut List, snapshot: &Snapshot) {
+    static OPEN: StatisticFamily = StatisticFamily::gauge("boneyard_sessions", "", "Sessions open.");
+    static PEAK: StatisticFamily =
+        StatisticFamily::gauge("boneyard_sessions_peak", "", "Most sessions that were ever open.");
+    static MAX: StatisticFamily = StatisticFamily::gauge(
+        "boneyard_sessions_limit",
+        "",
+        "Most connections, and most opened sessions: Server_MaxUsers.",
+    );
+    static ALL_DROPPED: StatisticFamily = StatisticFamily::counter(
+        "boneyard_idle_sessions_closed",
+        "",
+        "Idle sessions that the server closed, all of them.",
+    );
+    static DROPPED: StatisticFamily = StatisticFamily::counter(
+        "boneyard_sessions_dropped",
+        "",
+        "Idle sessions that the server closed, by the reason.",
+    );
+    static RESTRICTED: StatisticFamily = StatisticFamily::gauge(
+        "boneyard_sessions_restricted",
+        "",
+        "1 while new sessions are refused: Server_Restricted.",
+    );
+    static CONNECTIONS_MAX: StatisticFamily = StatisticFamily::gauge(
+        "boneyard_connections_limit",
+        "",
+        "Most connections that the descriptors allow.",
+    );
+    let sessions = &snapshot.sessions;
+    let dropped = |reason: &str| vec![("reason", reason.to_owned())];
+    list.one("Server.Users", &OPEN, StatisticValue::Count(sessions.open));
+    list.one("Server.Users.Peak", &PEAK, StatisticValue::Count(sessions.peak));
+    if let Some(max) = sessions.max {
+        list.one("Server.Users.Limit", &MAX, StatisticValue::Count(max));
+    }
+    let [timed_out, displaced] = [sessions.timed_out, sessions.displaced].map(StatisticValue::Count);
+    list.one(
+        "Server.Sessions.Dropped",
+        &ALL_DROPPED,
+        StatisticValue::Count(sessions.timed_out + sessions.displaced),
+    );
+    list.add("Server.Sessions.Dropped.TimedOut", &DROPPED, dropped("timed_out"), timed_out);
+    list.add("Server.Sessions.Dropped.Displaced", &DROPPED, dropped("displaced"), displaced);
+    list.one("Server.Sessions.Restricted", &RESTRICTED, StatisticValue::Flag(sessions.restricted));
+    if let Some(max) = snapshot.connections.1 {
+        list.one("Server.Connections.Limit", &CONNECTIONS_MAX, StatisticValue::Count(max));
+    }
+}
+
+fn of_port(list: &mut List, port: &PortSnapshot) {
+    static OPEN: StatisticFamily =
+        StatisticFamily::gauge("boneyard_port_open", "", "1 while the port takes connections and calls.");
+    static CONNECTIONS: StatisticFamily =
+        StatisticFamily::gauge("boneyard_connections", "", "Connections open.");
+    static WORKERS: StatisticFamily =
+        StatisticFamily::gauge("boneyard_workers", "", "Workers of the port, by what they do.");
+    static WAITING: StatisticFamily =
+        StatisticFamily::gauge("boneyard_queue_calls", "", "Calls that wait at the port.");
+    static LIMIT: StatisticFamily = StatisticFamily::gauge(
+        "boneyard_queue_limit_calls",
+        "",
+        "Most calls that may wait: Server_Queue_Limit.",
+    );
+    static IN_FLIGHT: StatisticFamily =
+        StatisticFamily::gauge("boneyard_calls_in_flight", "", "Calls admitted and not yet answered.");
+    static NO_PERMIT: StatisticFamily = StatisticFamily::counter(
+        "boneyard_without_permit_seconds",
+        "seconds",
+        "Time in which calls waited and a worker was idle, but there was no permit for it.",
+    );
+    static CALLS: StatisticFamily =
+        StatisticFamily::counter("boneyard_calls", "", "Calls that arrived whole.");
+    static ANSWERS: StatisticFamily =
+        StatisticFamily::counter("boneyard_answers", "", "Answers made, by their status.");
+    static CLOSED: StatisticFamily =
+        StatisticFamily::counter("boneyard_connections_closed", "", "Connections closed, by the reason.");
+    let named = |what: &str| format!("NET.{}.{what}", port.name);
+    let with = |label, value: String| [of(port), vec![(label, value)]].concat();
+    list.add(
+        named("Open"),
+        &OPEN,
+        with("address", port.address.to_string()),
+        StatisticValue::Flag(port.open),
+    );
+    list.add(named("Connections"), &CONNECTIONS, of(port), StatisticValue::Count(port.connections));
+    let workers = port.workers;
+    let states = [
+        ("Idle", workers.idle),
+        ("Running", workers.running),
+        ("Blocked", workers.blocked),
+        ("Returning", workers.returning),
+    ];
+    for (state, count) in states {
+        let labels = with("state", state.to_lowercase());
+        list.add(named(&format!("Workers.{state}")), &WORKERS, labels, StatisticValue::Count(count.into()));
+    }
+    list.add(named("Queue"), &WAITING, of(port), StatisticValue::Count(port.waiting));
+    list.add(named("Queue.Limit"), &LIMIT, of(port), StatisticValue::Count(port.queue_limit));
+    list.add(named("InFlight"), &IN_FLIGHT, of(port), StatisticValue::Count(port.in_flight));
+    let without_permit = StatisticValue::Real(port.without_permit.as_secs_f64());
+    list.add(named("WithoutPermit"), &NO_PERMIT, of(port), without_permit);
+    list.add(named("Calls"), &CALLS, of(port), StatisticValue::Count(port.calls));
+    for status in Status::ALL {
+        let (name, labels) = (named(&format!("Answers.{status:?}")), with("status", format!("{status:?}")));
+        list.add(name, &ANSWERS, labels, StatisticValue::Count(port.answers.with(status)));
+    }
+    for (reason, count) in CloseReason::ALL.into_iter().zip(port.closed) {
+        let (name, labels) = (named(&format!("Closed.{reason:?}")), with("reason", format!("{reason:?}")));
+        list.add(name, &CLOSED, labels, StatisticValue::Count(count));
+    }
+}
+
+/// The other counters of a port: their names there and here, and what they mean.
+static PORT_COUNTERS: [(&str, &str, StatisticFamily); 14] = [
+    (
+        "accepted",
+        "Connections.Accepted",
+        StatisticFamily::counter("boneyard_connections_accepted", "", "Connections accepted."),
+    ),
+    (
+        "displaced",
+        "Displaced",
+        StatisticFamily::counter(
+            "boneyard_displaced",
+            "",
+            "Calls refused after they had waited, to make room in a full queue for a caller with fewer there.",
+        ),
+    ),
+    (
+        "would_refuse",
+        "WouldRefuse",
+        StatisticFamily::counter(
+            "boneyard_codel_would_refuse",
+            "",
+            "Calls run although CoDel would have refused them (Server_CoDel_Mode=observe).",
+        ),
+    ),
+    (
+        "long_transactions",
+        "LongTransactions",
+        StatisticFamily::counter(
+            "boneyard_long_calls",
+            "",
+            "Calls that ran longer than Server_Long_Transaction.",
+        ),
+    ),
+    ("cancels", "Cancels", StatisticFamily::counter("boneyard_cancels", "", "Cancels that arrived.")),
+    (
+        "window_full",
+        "WindowFull",
+        StatisticFamily::counter(
+            "boneyard_window_full",
+            "",
+            "Times a connection was not read on because it had its window of calls out.",
+        ),
+    ),
+    (
+        "queue_filled",
+        "QueueFilled",
+        StatisticFamily::counter(
+            "boneyard_queue_filled",
+            "",
+            "Times the queue was full and calls were refused.",
+        ),
+    ),
+    (
+        "outbound_full",
+        "OutboundFull",
+        StatisticFamily::counter(
+            "boneyard_outbound_full",
+            "",
+            "Times a connection was not read on because it did not take its replies.",
+        ),
+    ),
+    (
+        "buffers_full",
+        "BuffersFull",
+        StatisticFamily::counter(
+            "boneyard_buffers_full",
+            "",
+            "Times a connection was not read on because the server's buffers were full.",
+        ),
+    ),
+    (
+        "put_off",
+        "PutOff",
+        StatisticFamily::counter(
+            "boneyard_put_off",
+            "",
+            "Times a connection was not read on because it called in vain, or pinged or cancelled, too often.",
+        ),
+    ),
+    (
+        "nested_over",
+        "NestedOver",
+        StatisticFamily::counter(
+            "boneyard_nested_over",
+            "",
+            "Calls of handlers served like clients', because one call or handler had caused as many as it may.",
+        ),
+    ),
+    (
+        "accept_failed",
+        "AcceptFailed",
+        StatisticFamily::counter(
+            "boneyard_accept_failed",
+            "",
+            "Times accepting failed, by lack of descriptors or otherwise.",
+        ),
+    ),
+    (
+        "refused_descriptors",
+        "Refused.Descriptors",
+        StatisticFamily::counter(
+            "boneyard_connections_refused_descriptors",
+            "",
+            "Connections refused for want of descriptors.",
+        ),
+    ),
+    (
+        "refused_connects",
+        "Refused.Connects",
+        StatisticFamily::counter(
+            "boneyard_connections_refused_connects",
+            "",
+            "Connections refused because their address connects too often.",
+        ),
+    ),
+];
+
+fn of_port_counters(list: &mut List, port: &PortSnapshot) {
+    for (counter, what, family) in &PORT_COUNTERS {
+        let value = StatisticValue::Count(port.counter(counter));
+        list.add(format!("NET.{}.{what}", port.name), family, of(port), value);
+    }
+}
+
+fn of_method(list: &mut List, port: &PortSnapshot, method: &MethodSnapshot) {
+    static ANSWERS: StatisticFamily = StatisticFamily::counter(
+        "boneyard_method_answers",
+        "",
+        "Answers made to calls of the method, by their status.",
+    );
+    static TIMES: StatisticFamily = StatisticFamily::new(
+        StatisticKind::Histogram,
+        "boneyard_call_seconds",
+        "seconds",
+        "Time of calls that ran, by its parts: waited for a worker, waited for a permit, ran.",
+    );
+    static WHOLE: StatisticFamily = StatisticFamily::new(
+        StatisticKind::Histogram,
+        "boneyard_call_duration_seconds",
+        "seconds",
+        "Time of calls that ran, from their arrival to their answer: the parts of boneyard_call_seconds together.",
+    );
+    let named = |what: &str| format!("Method.{}.{}.{what}", port.name, method.name);
+    let labels = [("port", port.name.to_string()), ("method", method.name.to_string())];
+    let with = |label, value: &str| [labels.to_vec(), vec![(label, value.to_owned())]].concat();
+    let AnswerCounts(answers) = method.answers;
+    for (status, count) in Status::ALL.into_iter().zip(answers) {
+        // What a method has never answered would be most of the list.
+        if count > 0 || status == Status::Ok {
+            let status = format!("{status:?}");
+            let (name, labels) = (named(&format!("Answers.{status}")), with("status", &status));
+            list.add(name, &ANSWERS, labels, StatisticValue::Count(count));
+        }
+    }
+    let Parts { queue_wait, permit_wait, run } = &method.times;
+    let parts = [
+        ("QueueWait", "queue_wait", queue_wait),
+        ("PermitWait", "permit_wait", permit_wait),
+        ("Run", "run", run),
+    ];
+    for (name, part, times) in parts {
+        list.add(named(name), &TIMES, with("part", part), StatisticValue::Times(times.clone()));
+    }
+    list.add(named("Whole"), &WHOLE, labels.to_vec(), StatisticValue::Times(method.whole.clone()));
+}
+
+fn of_visits(list: &mut List, visits: &AdminStats) {
+    static CONNECTIONS: StatisticFamily =
+        StatisticFamily::gauge("boneyard_admin_connections", "", "Connections of the admin server.");
+    static REQUESTS: StatisticFamily =
+        StatisticFamily::counter("boneyard_admin_requests", "", "Requests that came to the admin server.");
+    static REFUSED: StatisticFamily = StatisticFamily::counter(
+        "boneyard_admin_refused",
+        "",
+        "What the admin server did not do, by the reason.",
+    );
+    list.one("Admin.Connections", &CONNECTIONS, StatisticValue::Count(visits.connections() as u64));
+    list.one("Admin.Requests", &REQUESTS, StatisticValue::Count(visits.requests()));
+    for why in AdminRejection::ALL {
+        let labels = vec![("reason", format!("{why:?}"))];
+        list.add(
+            format!("Admin.Refused.{why:?}"),
+            &REFUSED,
+            labels,
+            StatisticValue::Count(visits.refused(why)),
+        );
+    }
+}
+
+fn of(port: &PortSnapshot) -> Labels {
+    vec![("port", port.name.to_string())]
+}

@@ -1,0 +1,170 @@
+//! What every worker does, as text: for the console, and for the log of a server that does not answer.
+//!
+//! Made of a snapshot and of what the control says of its workers, for which nobody is waited for: so it works when all
+//! workers of all ports are stuck.
+
+use super::Insight;
+use super::format::{Side, elapsed, made_for, plural, table};
+use super::snapshot::{HandlerState, PortSnapshot, Snapshot, Task, WorkerSnapshot};
+use crate::sync::Arc;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Workers of a port that are listed, those that have run longest first.
+const LISTED_MAX: usize = 200;
+
+impl Insight {
+    /// What every worker does: the server in a line, then for each port how many workers do what, which methods they
+    /// run, and a line for each that is not idle, those that have run longest first.
+    pub fn threads(&self) -> String {
+        threads(&self.control().snapshot(), &self.control().workers())
+    }
+}
+
+fn threads(snapshot: &Snapshot, workers: &[WorkerSnapshot]) -> String {
+    let permits = snapshot.permits;
+    let limit = permits.limit.map_or("any number".to_owned(), |limit| limit.to_string());
+    let of_port = |port: &PortSnapshot| {
+        let own = workers.iter().filter(|worker| worker.port == port.name);
+        format!("{}{}", head(port), body(own))
+    };
+    format!(
+        "Threads after {}{}: {} of {limit} permits out, at most {} ever; {}, {}\n{}",
+        elapsed(snapshot.uptime),
+        if snapshot.draining { ", stopping" } else { "" },
+        permits.out,
+        permits.peak,
+        plural(snapshot.ports.len(), "port"),
+        plural(workers.len(), "worker"),
+        snapshot.ports.iter().map(of_port).collect::<String>(),
+    )
+}
+
+fn head(port: &PortSnapshot) -> String {
+    let PortSnapshot { name, address, workers, waiting, queue_limit, in_flight, connections, .. } = port;
+    format!(
+        "Port {name} at {address}: {waiting} of {queue_limit} calls wait, {in_flight} in flight, \
+         {}\n  {}: {} idle, {} running, {} blocked, {} returning\n",
+        plural(connections, "connection"),
+        plural(workers.total(), "worker"),
+        workers.idle,
+        workers.running,
+        workers.blocked,
+        workers.returning,
+    )
+}
+
+fn body<'a>(workers: impl Iterator<Item = &'a WorkerSnapshot>) -> String {
+    let busy = |worker: &'a WorkerSnapshot| Some((worker, worker.task.as_ref()?));
+    let mut busy: Vec<(&WorkerSnapshot, &Task)> = workers.filter_map(busy).collect();
+    if busy.is_empty() {
+        return String::new();
+    }
+    busy.sort_by_key(|(_, task)| std::cmp::Reverse(task.ran));
+    let rows: Vec<_> = busy.iter().take(LISTED_MAX).map(|(worker, task)| row(worker, task)).collect();
+    let headings = [
+        ("Thread", Side::Left),
+        ("State", Side::Left),
+        ("For s", Side::Right),
+        ("Ran s", Side::Right),
+        ("Left s", Side::Right),
+        ("Method", Side::Left),
+        ("Caller", Side::Left),
+        ("Call", Side::Right),
+        ("Session", Side::Right),
+        ("Made for", Side::Left),
+    ];
+    let mut text = by_method(&busy) + &table(headings, &rows);
+    if busy.len() > LISTED_MAX {
+        text += &format!("  and {} more, which have run less\n", busy.len() - LISTED_MAX);
+    }
+    text
+}
+
+/// Which methods they run, the most common first.
+fn by_method(busy: &[(&WorkerSnapshot, &Task)]) -> String {
+    let mut methods = BTreeMap::<&Arc<str>, (usize, Duration)>::new();
+    for (_, task) in busy {
+        let (count, longest) = methods.entry(&task.method).or_default();
+        (*count, *longest) = (*count + 1, task.ran.max(*longest));
+    }
+    let mut methods: Vec<_> = methods.into_iter().collect();
+    methods.sort_by_key(|(_, (count, longest))| std::cmp::Reverse((*count, *longest)));
+    let line = |(method, (count, longest)): (&Arc<str>, (usize, Duration))| {
+        format!("  {count} run {method}, the longest for {} s\n", seconds(longest))
+    };
+    methods.into_iter().map(line).collect()
+}
+
+fn row(worker: &WorkerSnapshot, task: &Task) -> [String; 10] {
+    let state = match task.state {
+        HandlerState::Running => "running",
+        HandlerState::Blocked => "blocked",
+        HandlerState::Returning => "returning",
+    };
+    [
+        format!("{}-{}", worker.port, worker.worker),
+        state.to_owned(),
+        seconds(task.since),
+        seconds(task.ran),
+        task.left_ms.map_or("-".to_owned(), |ms| format!("{:.3}", ms as f64 / 1e3)),
+        task.method.to_string(),
+        task.peer.to_string(),
+        task.call.to_string(),
+        task.session.to_string(),
+        made_for(&task.chain),
+    ]
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.3}", time.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn worker(worker: usize, ran_ms: u64, state: HandlerState, left_ms: Option<i64>) -> WorkerSnapshot {
+        let task = Task {
+            state,
+            since: Duration::from_millis(ran_ms / 2),
+            method: if worker == 3 { "notes.get".into() } else { "load.sleep".into() },
+            peer: ([127, 0, 0, 1], 4000).into(),
+            call: 17,
+            session: 0,
+            ran: Duration::from_millis(ran_ms),
+            left_ms,
+            chain: if worker == 3 { vec!["P a.b".to_owned(), "Q\tc.d".to_owned()] } else { Vec::new() },
+        };
+        WorkerSnapshot { port: "P".into(), worker, task: (worker != 2).then_some(task) }
+    }
+
+    #[test]
+    fn those_that_have_run_longest_come_first() {
+        let workers = [
+            worker(1, 100, HandlerState::Running, None),
+            worker(2, 0, HandlerState::Running, None),
+            worker(3, 12_345, HandlerState::Blocked, Some(-2_100)),
+            worker(4, 200, HandlerState::Returning, Some(1_500)),
+        ];
+        let text = body(workers.iter());
+        let expected = "  2 run load.sleep, the longest for 0.200 s
+  1 run notes.get, the longest for 12.345 s
+  Thread  State      For s   Ran s  Left s  Method      Caller        Call  Session  Made for
+  P-3     blocked    6.172  12.345  -2.100  notes.get   127.0.0.1:4000    17        0  P a.b -> Q\\tc.d
+  P-4     returning  0.100   0.200   1.500  load.sleep  127.0.0.1:4000    17        0
+  P-1     running    0.050   0.100       -  load.sleep  127.0.0.1:4000    17        0
+";
+        assert_eq!(text, expected);
+        assert_eq!(body(workers[1..2].iter()), "");
+    }
+
+    #[test]
+    fn of_very_many_the_oldest_are_listed() {
+        let workers: Vec<_> = (10..1010).map(|n| worker(n, n as u64, HandlerState::Running, None)).collect();
+        let text = body(workers.iter());
+        assert_eq!(text.lines().count(), 1 + 1 + LISTED_MAX + 1);
+        assert!(text.contains("  P-1009 ") && !text.contains("  P-10 "));
+        assert!(text.ends_with("  and 800 more, which have run less\n"), "{text}");
+    }
+}

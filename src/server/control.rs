@@ -1,0 +1,374 @@
+//! The server as an administrator meets it: takes snapshots of it, each second by a thread of its own.
+//!
+//! Knows all parts of a running server. Asks no listener and no worker for a snapshot, so it works when all of them are
+//! stuck. The thread sleeps but for one look a second. What an administrator does, not only sees, is in the files
+//! below: ports, settings, and what the program around the server has given for it.
+
+mod hooks;
+mod ports;
+mod settings;
+mod settings_file;
+
+pub(super) use hooks::Program;
+
+use super::command::ListenerCommand;
+use super::connection_limiter::ConnectionLimiter;
+use super::machine;
+use super::mailbox::ListenerHandle;
+use super::sessions::Registry;
+use super::verdict_file::{VerdictFile, WriterThread};
+use crate::admission::ReceivedChain;
+use crate::config::Config;
+use crate::monitor::{
+    AnswerCounts, Change, ConnectionFilter, ConnectionInfo, Cpu, HandlerState, Insight, MethodSnapshot,
+    Permits, PortSnapshot, ServerControl, SessionCounts, SessionSnapshot, SlowCallInfo, Snapshot, Task,
+    WorkerSnapshot, Workers,
+};
+use crate::pool::{self, Activity, PortShared, Progress, Shared, WorkerCounts};
+use crate::service::LogLimiter;
+use crate::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering};
+use ports::ManagedPort;
+use settings::LiveSettings;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(super) struct LiveControl {
+    shared: Arc<Shared>,
+    connection_limiter: Arc<ConnectionLimiter>,
+    sessions: Arc<Registry>,
+    ports: Vec<ManagedPort>,
+    /// Names of the methods, by number less one.
+    methods: Vec<Arc<str>>,
+    settings: LiveSettings,
+    program: Program,
+    started: Instant,
+    started_at: SystemTime,
+    draining: AtomicBool,
+    note: VerdictFile,
+}
+
+impl LiveControl {
+    pub(super) fn new<'a>(
+        shared: Arc<Shared>,
+        (connection_limiter, sessions): (Arc<ConnectionLimiter>, Arc<Registry>),
+        ports: impl Iterator<Item = (&'a Arc<PortShared>, Arc<[SocketAddr]>, &'a Arc<ListenerHandle>)>,
+        config: &Config,
+        program: Program,
+    ) -> LiveControl {
+        let port =
+            |(shared, addresses, bell): (&Arc<PortShared>, Arc<[SocketAddr]>, &Arc<ListenerHandle>)| {
+                ManagedPort {
+                    name: shared.name.as_str().into(),
+                    addresses,
+                    shared: Arc::clone(shared),
+                    bell: Arc::clone(bell),
+                }
+            };
+        let name = |number| shared.services.name(number).into();
+        LiveControl {
+            ports: ports.map(port).collect(),
+            methods: (1..=shared.services.len() as u16).map(name).collect(),
+            shared,
+            connection_limiter,
+            sessions,
+            settings: LiveSettings::new(config),
+            program,
+            started: Instant::now(),
+            started_at: SystemTime::now(),
+            draining: AtomicBool::new(false),
+            note: VerdictFile::beside(config.file.as_deref()),
+        }
+    }
+
+    /// Begins to keep what is to outlast a restart; `None` for a server without a settings file.
+    ///
+    /// # Errors
+    /// The system would not make a thread.
+    pub(super) fn keep_note(&self) -> std::io::Result<Option<WriterThread>> {
+        self.note.keep()
+    }
+
+    /// The server takes no more calls.
+    pub(super) fn set_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    fn method(&self, number: u16) -> Arc<str> {
+        Arc::clone(&self.methods[usize::from(number) - 1])
+    }
+
+    fn task(&self, progress: Progress, now: Instant) -> Task {
+        let Progress { call, peer, ran, doing, since, chain } = progress;
+        let left = |deadline: Instant| match deadline.checked_duration_since(now) {
+            Some(left) => left.as_millis() as i64,
+            None => -(now.saturating_duration_since(deadline).as_millis() as i64),
+        };
+        Task {
+            state: match doing {
+                Activity::Running => HandlerState::Running,
+                Activity::Blocked => HandlerState::Blocked,
+                Activity::Returning => HandlerState::Returning,
+            },
+            since,
+            method: self.method(call.method),
+            peer,
+            call: call.id,
+            session: call.session,
+            ran,
+            left_ms: call.deadline.map(left),
+            chain: names(chain.as_deref()),
+        }
+    }
+
+    fn port(&self, port: &ManagedPort, crew: WorkerCounts, config: &Config, now: Instant) -> PortSnapshot {
+        let ManagedPort { name, addresses, shared, bell } = port;
+        let stats = &shared.stats;
+        shared.slow.forget(now);
+        shared.codel.look(now);
+        let method = |(number, stats): (u16, &crate::metrics::MethodStats)| MethodSnapshot {
+            name: self.method(number),
+            answers: AnswerCounts(stats.answers.counts()),
+            times: stats.distributions(),
+            whole: stats.whole.distribution(),
+        };
+        PortSnapshot {
+            name: Arc::clone(name),
+            address: addresses[0],
+            open: !self.is_draining() && !bell.is_stopped(),
+            workers: workers(crew),
+            waiting: shared.queue.len() as u64,
+            queue_limit: config.queue_limit.value.into(),
+            in_flight: shared.queue.in_flight() as u64,
+            connections: stats.open(),
+            without_permit: Duration::from_micros(shared.queue.permit_clock().read_us(now)),
+            calls: stats.calls.get(),
+            answers: AnswerCounts(stats.answers.counts()),
+            closed: stats.closed.counts(),
+            counters: stats.others(),
+            methods: shared.gather().called().map(method).collect(),
+        }
+    }
+}
+
+fn workers(crew: WorkerCounts) -> Workers {
+    let count = |count: usize| count as u32;
+    let WorkerCounts { idle, running, blocked, returning } = crew;
+    Workers {
+        idle: count(idle),
+        running: count(running),
+        blocked: count(blocked),
+        returning: count(returning),
+    }
+}
+
+/// The methods of a chain, the outermost first.
+fn names(chain: Option<&ReceivedChain>) -> Vec<String> {
+    chain.map_or_else(Vec::new, ReceivedChain::names)
+}
+
+impl ServerControl for LiveControl {
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    fn workers(&self) -> Vec<WorkerSnapshot> {
+        let now = Instant::now();
+        let of_port = |port: &ManagedPort| -> Vec<WorkerSnapshot> {
+            let worker = |(progress, worker): (Option<Progress>, usize)| WorkerSnapshot {
+                port: Arc::clone(&port.name),
+                worker,
+                task: progress.map(|progress| self.task(progress, now)),
+            };
+            port.shared.workers(now).zip(1..).map(worker).collect()
+        };
+        self.ports.iter().flat_map(of_port).collect()
+    }
+
+    fn slow_calls(&self) -> Vec<SlowCallInfo> {
+        let now = Instant::now();
+        let of_port = |port: &ManagedPort| -> Vec<SlowCallInfo> {
+            let slow = |(method, call): (u16, pool::SlowCall)| SlowCallInfo {
+                port: Arc::clone(&port.name),
+                method: self.method(method),
+                ago: now.saturating_duration_since(call.answered),
+                times: call.times,
+                peer: call.peer,
+                call: call.call,
+                status: call.status,
+                chain: names(call.chain.as_deref()),
+            };
+            port.shared.slow.forget(now);
+            port.shared.slow.all().into_iter().map(slow).collect()
+        };
+        let mut calls: Vec<SlowCallInfo> = self.ports.iter().flat_map(of_port).collect();
+        calls.sort_by_key(|call| std::cmp::Reverse(call.total()));
+        calls
+    }
+
+    fn connections(&self) -> Vec<ConnectionInfo> {
+        self.list_connections(ListenerCommand::Guests)
+    }
+
+    fn callers(&self) -> Vec<ConnectionInfo> {
+        self.list_connections(ListenerCommand::Callers)
+    }
+
+    fn sessions(&self) -> Vec<SessionSnapshot> {
+        self.sessions.snapshots(Instant::now())
+    }
+
+    fn close_connections(&self, which: &ConnectionFilter) -> usize {
+        self.drop_whom(which)
+    }
+
+    fn drop_sessions(&self, which: &ConnectionFilter) -> usize {
+        self.drop_sessions_of(which)
+    }
+
+    fn stop_port(&self, port: &str) -> Result<(), String> {
+        self.stop_one(port)
+    }
+
+    fn start_port(&self, port: &str) -> Result<(), String> {
+        self.start_one(port)
+    }
+
+    fn set(&self, key: &str, value: &str) -> Result<Change, String> {
+        self.change(key, value)
+    }
+
+    fn config(&self) -> Config {
+        self.settings.effective()
+    }
+
+    fn at_restart(&self) -> BTreeMap<String, String> {
+        self.settings.at_restart()
+    }
+
+    fn tell(&self, service: &str, order: &str) -> Result<String, String> {
+        self.program.tell(service, order)
+    }
+
+    fn quit(&self) -> Result<(), String> {
+        if self.is_draining() {
+            return Err("the server stops already".to_owned());
+        }
+        self.program.quit()
+    }
+
+    fn recall(&self) -> Option<String> {
+        self.note.read()
+    }
+
+    fn remember(&self, note: Option<&str>) {
+        self.note.put(note);
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let (now, throttle, config) = (Instant::now(), &self.shared.throttle, self.config());
+        let (out, peak) = throttle.permits();
+        let (timed_out, displaced) = self.sessions.dropped();
+        let (most, restricted) = self.sessions.peak_and_restricted();
+        let connections_max = self.connection_limiter.connections_max();
+        let ports =
+            self.ports.iter().zip(throttle.crews()).map(|(port, crew)| self.port(port, crew, &config, now));
+        Snapshot {
+            taken: now,
+            started: self.started_at,
+            uptime: now.saturating_duration_since(self.started),
+            draining: self.is_draining(),
+            cpu: Cpu {
+                cores: machine::cpus(),
+                used: machine::cpu_used(),
+                idle_and_stolen: machine::cpu_idle_and_stolen(),
+                // Only where it tells something: it is a file for each thread.
+                wanted: (out > machine::cpus()).then(machine::cpu_wanted).flatten(),
+            },
+            permits: Permits { limit: throttle.limit(), out, peak },
+            sessions: SessionCounts {
+                open: self.sessions.len() as u64,
+                opened: self.sessions.opened() as u64,
+                peak: most,
+                timed_out,
+                displaced,
+                restricted,
+                max: config.max_users.value.map(u64::from),
+            },
+            connections: (
+                self.connection_limiter.connections() as u64,
+                (connections_max != usize::MAX).then_some(connections_max as u64),
+            ),
+            connects_most: self.connection_limiter.connects_most(),
+            log_left_out: self.shared.services.log_bound().left_out(),
+            buffer_bytes: (
+                self.ports.iter().map(|port| port.shared.buffers.bytes() as u64).sum(),
+                config.buffer_memory_bytes.value as u64,
+            ),
+            ports: ports.collect(),
+        }
+    }
+}
+
+/// The thread that looks. Dropping it ends it.
+#[derive(Debug)]
+pub(super) struct Sampler {
+    over: Arc<(Mutex<bool>, Condvar)>,
+    thread: Option<JoinHandle<()>>,
+    /// Goes after the thread, so that what the last look noted is written.
+    _keeper: Option<WriterThread>,
+}
+
+impl Sampler {
+    /// Begins to look; `keeper` writes what is noted. Tells of what is left out of the log.
+    ///
+    /// # Errors
+    /// The system would not make a thread.
+    pub(super) fn start(
+        insight: Arc<Insight>,
+        log_bound: Arc<LogLimiter>,
+        keeper: Option<WriterThread>,
+    ) -> std::io::Result<Sampler> {
+        let over = Arc::new((Mutex::new(false), Condvar::new()));
+        let seen = Arc::clone(&over);
+        let run = move || {
+            let (over, changed) = &*seen;
+            let mut next = Instant::now();
+            while !*over.lock() {
+                // What goes wrong in a look must not end the looks: a panic is logged by the process's hook.
+                if catch_unwind(AssertUnwindSafe(|| insight.look())).is_err() {
+                    log::error!("the observer's look panicked; the next is in a second");
+                }
+                tell_of_left_out(&log_bound, false);
+                next = (next + LOOK).max(Instant::now());
+                let mut over = over.lock();
+                while !*over && !changed.wait_until(&mut over, next).timed_out() {}
+            }
+            tell_of_left_out(&log_bound, true);
+        };
+        let thread = std::thread::Builder::new().name("observer".to_owned()).spawn(run)?;
+        Ok(Sampler { over, thread: Some(thread), _keeper: keeper })
+    }
+}
+
+fn tell_of_left_out(log_bound: &LogLimiter, reloadable: bool) {
+    if let Some(news) = log_bound.news(Instant::now(), reloadable) {
+        log::warn!("{news}");
+    }
+}
+
+impl Drop for Sampler {
+    fn drop(&mut self) {
+        *self.over.0.lock() = true;
+        self.over.1.notify_all();
+        if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
+            log::error!("the observer had panicked");
+        }
+    }
+}

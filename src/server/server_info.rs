@@ -1,0 +1,39 @@
+//! What `server.info` says: the server's counters at the moment of the call.
+
+use super::SERVER_NAME;
+use super::sessions::Registry;
+use crate::pool::{PortShared, Shared};
+use crate::service::builtin::{Info, PortInfo};
+use crate::sync::{Arc, Weak};
+use std::time::Instant;
+
+/// What `server.info` is answered from.
+pub(super) struct ServerInfo {
+    /// Weak: it is held by a handler, which is held by what this points to.
+    pub(super) shared: Weak<Shared>,
+    pub(super) sessions: Arc<Registry>,
+    pub(super) ports: Vec<(Arc<PortShared>, PortInfo)>,
+    pub(super) started: Instant,
+}
+
+impl ServerInfo {
+    pub(super) fn info(&self) -> Info {
+        let throttle = |shared: Arc<Shared>| (shared.throttle.permits(), shared.throttle.limit());
+        let ((permits_out, permits_peak), limit) = self.shared.upgrade().map(throttle).unwrap_or_default();
+        let (sessions_timed_out, sessions_displaced) = self.sessions.dropped();
+        Info {
+            server: SERVER_NAME.to_owned(),
+            protocol: crate::wire::VERSION,
+            uptime_ms: self.started.elapsed().as_millis() as u64,
+            max_concurrent_trans: limit.map_or(-1, i64::from),
+            in_flight: self.ports.iter().map(|(port, _)| port.queue.in_flight() as u64).sum(),
+            permits_out,
+            permits_peak,
+            answered: self.ports.iter().map(|(port, _)| port.stats.answers.sum()).sum(),
+            ports: self.ports.iter().map(|(_, info)| info.clone()).collect(),
+            sessions: self.sessions.len() as u64,
+            sessions_timed_out,
+            sessions_displaced,
+        }
+    }
+}
