@@ -150,7 +150,7 @@ mod tests {
         let text = body(workers.iter());
         let expected = "  2 run load.sleep, the longest for 0.200 s
   1 run notes.get, the longest for 12.345 s
-  Thread  State      For s   Ran s  Left s  Method      Caller        Call  Session  Made for
+  Thread  State      For s   Ran s  Left s  Method      Caller          Call  Session  Made for
   P-3     blocked    6.172  12.345  -2.100  notes.get   127.0.0.1:4000    17        0  P a.b -> Q\\tc.d
   P-4     returning  0.100   0.200   1.500  load.sleep  127.0.0.1:4000    17        0
   P-1     running    0.050   0.100       -  load.sleep  127.0.0.1:4000    17        0
