@@ -6,16 +6,14 @@
 use super::queue_shares::{Newcomer, QueueHolder, QueueShares};
 use super::sessions::{Registry, SessionHolder};
 use super::writer::ConnectionWriter;
-use crate::admission::{
-    Admission, Entrance, Forecast, Nesting, Outlook, OwnCallers, QueueRivals, ReceivedChain,
-};
+use crate::admission::{Admission, AdmissionView, Forecast, OwnCallers, ReceivedChain};
 use crate::metrics::CloseReason;
 use crate::pool::{Burst, Displaced, PortShared, ReplySink, Shared};
 use crate::proto::{ProtocolClose, ReceiveContext, Received, ServerProtocol};
 use crate::service::{ClientId, Peer, Refusal, Session};
 use crate::sync::{Arc, Weak};
 use crate::wire::Chain;
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{OnceCell, RefCell};
 use std::time::Instant;
 
 /// Bytes read at once.
@@ -60,104 +58,76 @@ pub(super) struct Desk {
     pub(super) buffers: Vec<Vec<u8>>,
 }
 
-/// What is ahead of a connection's next call: found out at most once for each read.
-#[derive(Debug)]
-struct Ahead<'a> {
-    port: &'a PortShared,
-    shared: &'a Shared,
-    connection: &'a ConnectionWriter,
-    /// Of clients' calls, and of nested ones.
-    forecasts: [OnceCell<Forecast>; 2],
-}
-
-impl Outlook for Ahead<'_> {
-    fn forecast(&self, nested: bool) -> Forecast {
-        let forecast = || self.port.forecast(self.shared, self.connection, nested);
-        *self.forecasts[usize::from(nested)].get_or_init(forecast)
-    }
-}
-
-/// Which transactions a call may be nested in.
-#[derive(Debug)]
-struct Running<'a> {
-    port: &'a PortShared,
-    shared: &'a Shared,
-    admits: AdmissionMode,
-}
-
-impl Nesting for Running<'_> {
-    fn enter(&self, chain: &Chain) -> OwnCallers {
-        if self.admits == AdmissionMode::Nothing {
-            return OwnCallers::default();
-        }
-        let port = (self.admits == AdmissionMode::OwnPort).then_some(self.port.index);
-        self.shared.nested.enter(chain, port, &self.port.stats)
-    }
-
-    fn refused(&self, chain: &ReceivedChain) {
-        self.shared.nested.refused(chain);
-    }
-}
-
 impl QueueHolder for ConnectionWriter {
     fn waiting(&self) -> usize {
         if self.in_flight() == 0 { 0 } else { self.lane(false).calls() }
     }
 }
 
-/// Whose calls make room in a full queue for one of a connection.
+/// The server as one read of a connection sees it: each answer is found at most once.
 #[derive(Debug)]
-struct Contest<'a> {
+struct PortView<'a> {
     port: &'a PortShared,
     shared: &'a Shared,
-    connection: &'a ConnectionWriter,
-    holders: RefCell<&'a mut QueueShares<ConnectionWriter>>,
+    sessions: &'a Registry,
+    mode: AdmissionMode,
+    connection: &'a Arc<ConnectionWriter>,
+    now: Instant,
+    shares: RefCell<&'a mut QueueShares<ConnectionWriter>>,
     displaced: RefCell<&'a mut Vec<(Arc<ConnectionWriter>, Displaced)>>,
-    newcomer: OnceCell<(ClientId, usize)>,
-    made: Cell<usize>,
+    /// Of clients' calls, and of nested ones.
+    forecasts: [OnceCell<Forecast>; 2],
+    /// The client of this connection, and its calls in the queue.
+    client: OnceCell<(ClientId, usize)>,
 }
 
-impl Contest<'_> {
+impl PortView<'_> {
     fn newcomer(&self, ahead: usize, nested: bool) -> Newcomer {
         let find = || (ClientId::of(self.connection.peer().ip()), self.connection.waiting());
-        let (client, waiting) = *self.newcomer.get_or_init(find);
+        let (client, waiting) = *self.client.get_or_init(find);
         Newcomer { client, waiting, ahead, nested }
     }
 }
 
-impl QueueRivals for Contest<'_> {
-    fn outweigh(&self, ahead: usize, nested: bool) -> bool {
-        self.holders.borrow_mut().outweigh(self.newcomer(ahead, nested))
-    }
-
-    fn make_room(&self, ahead: usize, nested: bool) -> bool {
-        let displace =
-            |connection: &ConnectionWriter, most| self.port.displace(self.shared, connection, most);
-        let found = self.holders.borrow_mut().make_room(self.newcomer(ahead, nested), displace);
-        self.made.set(self.made.get() + usize::from(found.is_some()));
-        found.map(|found| self.displaced.borrow_mut().push(found)).is_some()
-    }
-
-    fn made(&self) -> usize {
-        self.made.get()
-    }
-}
-
-/// Where a client says Hello.
-#[derive(Debug)]
-struct Threshold<'a> {
-    sessions: &'a Registry,
-    connection: &'a Arc<ConnectionWriter>,
-    now: Instant,
-}
-
-impl Entrance for Threshold<'_> {
-    fn enter(&self, client: &str) -> Result<(), Refusal> {
+impl AdmissionView for PortView<'_> {
+    fn open_session(&self, client: &str) -> Result<(), Refusal> {
         let tenant = Arc::downgrade(self.connection) as Weak<dyn SessionHolder>;
         let carried = || Arc::clone(self.connection.sessions());
         self.sessions.enter(tenant, carried, (client, self.connection.peer()), self.now)?;
         self.connection.set_welcomed();
         Ok(())
+    }
+
+    fn own_callers(&self, chain: &Chain) -> OwnCallers {
+        if self.mode == AdmissionMode::Nothing {
+            return OwnCallers::default();
+        }
+        let port = (self.mode == AdmissionMode::OwnPort).then_some(self.port.index);
+        self.shared.nested.enter(chain, port, &self.port.stats)
+    }
+
+    fn nested_refused(&self, chain: &ReceivedChain) {
+        self.shared.nested.refused(chain);
+    }
+
+    fn forecast(&self, nested: bool) -> Forecast {
+        let forecast = || self.port.forecast(self.shared, &**self.connection, nested);
+        *self.forecasts[usize::from(nested)].get_or_init(forecast)
+    }
+
+    fn can_displace(&self, ahead: usize, nested: bool) -> bool {
+        self.shares.borrow_mut().outweigh(self.newcomer(ahead, nested))
+    }
+
+    fn displace(&self, ahead: usize, nested: bool) -> bool {
+        let displace =
+            |connection: &ConnectionWriter, most| self.port.displace(self.shared, connection, most);
+        let found = self.shares.borrow_mut().make_room(self.newcomer(ahead, nested), displace);
+        found.map(|found| self.displaced.borrow_mut().push(found)).is_some()
+    }
+
+    fn displaced(&self) -> usize {
+        self.displaced.borrow().len()
     }
 }
 
@@ -198,29 +168,26 @@ impl Desk {
         (arrived, now): (Instant, Instant),
     ) -> Result<usize, ProtocolClose> {
         let Desk { port, shared, welcome, intake, answered, holders, displaced, sessions, admits, .. } = self;
-        let outlook = Ahead { port, shared, connection, forecasts: Default::default() };
-        let entrance = Threshold { sessions, connection, now };
-        let nesting = Running { port, shared, admits: *admits };
-        let rivals = Contest {
+        let view = PortView {
             port,
             shared,
+            sessions,
+            mode: *admits,
             connection,
-            holders: RefCell::new(holders),
+            now,
+            shares: RefCell::new(holders),
             displaced: RefCell::new(displaced),
-            newcomer: OnceCell::new(),
-            made: Cell::new(0),
+            forecasts: Default::default(),
+            client: OnceCell::new(),
         };
         let admission = Admission {
             draining: *admits != AdmissionMode::All,
             dismissed,
-            entrance: &entrance,
+            view: &view,
             methods: shared.services.len() as u16,
             queue_room: port.queue.room(),
-            rivals: &rivals,
             session_room: self.session_calls_max.saturating_sub(connection.in_flight()),
             buffers_full: port.buffers.are_full(),
-            outlook: &outlook,
-            nesting: &nesting,
             wait_max: port.codel.wait_max(),
             paces: &shared.paces,
         };
