@@ -1,7 +1,9 @@
 //! A port with several addresses, as a host name gives them: no test can choose what a name resolves to.
 
 use super::bind::{self, Purpose, Silence};
+use super::builder::Server;
 use super::control::Program;
+use super::error::StartError;
 use super::running::RunningServer;
 use super::start::PreparedServer;
 use crate::config::Config;
