@@ -50,7 +50,8 @@ close_reasons! {
     MaxUsers,
     /// No session for the peer: `Server_Restricted`.
     Restricted,
-    /// Idle for too long (`Server_Session_Timeout`), or while another connection needed its place (`Server_MaxSessions`).
+    /// Idle for too long (`Server_Session_Timeout`), or while another connection needed its place
+    /// (`Server_MaxSessions`).
     Idle,
     /// Closed by an administrator.
     Dropped,
