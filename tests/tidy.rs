@@ -65,6 +65,9 @@ const EXCEPTIONS: [(&str, &str, &str); 4] = [
     ("sync/modelled.rs", "Instant::now", "the clock that stands still begins somewhere"),
 ];
 
+/// Files not yet put right after the renames. Must be empty.
+const TO_BE_WRAPPED: [&str; 0] = [];
+
 const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 70;
 const COLUMNS_MAX: usize = 120;
@@ -72,7 +75,11 @@ const EXPECT_WORDS_MIN: usize = 3;
 
 #[test]
 fn the_sources_keep_the_rules() {
-    let found = check_tree(&sources());
+    let mut found = check_tree(&sources());
+    found.retain(|line| {
+        let wrapped = !line.contains(" columns, more than") && !line.contains("of_clients has");
+        wrapped || !TO_BE_WRAPPED.iter().any(|file| line.starts_with(file))
+    });
     assert!(found.is_empty(), "{} findings:\n{}", found.len(), found.join("\n"));
 }
 
@@ -277,7 +284,7 @@ impl<'a> Source<'a> {
             return Some(format!("{own} may not use {target}"));
         }
         let arc = words.next() == Some("Arc");
-        (own == "port" && target == "sync" && !arc).then(|| "port may use of sync only Arc".to_owned())
+        (own == "proto" && target == "sync" && !arc).then(|| "proto may use of sync only Arc".to_owned())
     }
 
     fn must_not_name(&self, path: &str) -> Option<&'static str> {
@@ -528,11 +535,11 @@ fn planted_upward_imports_are_found() {
         ("wire/a.rs", "use crate::{service::Status, wire::FrameKind};"),
         ("service/a.rs", "use crate::{\n    wire::{Codec, body::Fault},\n    server::Server,\n};"),
         ("service/a.rs", "fn f() -> crate::metrics::Counter { g() }"),
-        ("port/a.rs", "use super::super::pool::Queue;"),
-        ("port/a.rs", "fn f() { super::super::server::run() }"),
-        ("port/a.rs", "mod inner {\n    use super::super::super::pool::Queue;\n}"),
-        ("stats/a.rs", "use self::super::super::port::Call;"),
-        ("port/a.rs", "use crate::sync::Mutex;"),
+        ("proto/a.rs", "use super::super::pool::Queue;"),
+        ("proto/a.rs", "fn f() { super::super::server::run() }"),
+        ("proto/a.rs", "mod inner {\n    use super::super::super::pool::Queue;\n}"),
+        ("metrics/a.rs", "use self::super::super::proto::Call;"),
+        ("proto/a.rs", "use crate::sync::Mutex;"),
         ("pool/a.rs", "use crate::Method;"),
         ("pool/a.rs", "use crate as all;"),
         ("client/a.rs", "use crate::config::Config;"),
@@ -545,10 +552,10 @@ fn planted_upward_imports_are_found() {
     for (file, good) in [
         ("wire/a.rs", "use crate::wire::FrameKind;\nuse super::limits;\n/// [`crate::server`]\nfn f() {}"),
         (
-            "port/a.rs",
-            "use crate::{sync::Arc, wire::{FrameKind, Codec as C}, stats};\nconst S: &str = \"crate::pool::X\";",
+            "proto/a.rs",
+            "use crate::{sync::Arc, wire::{FrameKind, Codec as C}, metrics};\nconst S: &str = \"crate::pool::X\";",
         ),
-        ("port/a.rs", "mod inner {\n    use super::super::Call;\n}\nmod other {}\nuse super::Call;"),
+        ("proto/a.rs", "mod inner {\n    use super::super::Call;\n}\nmod other {}\nuse super::Call;"),
         ("cli/a.rs", "use crate::{server::Server, config, client};"),
     ] {
         assert_eq!(plant(file, good), [""; 0], "{file}: {good}");
@@ -558,12 +565,12 @@ fn planted_upward_imports_are_found() {
 #[test]
 fn planted_names_are_found_outside_tests_only() {
     for (file, bad) in [
-        ("port/a.rs", "use mio::Poll;"),
+        ("proto/a.rs", "use mio::Poll;"),
         ("wire/a.rs", "fn f(s: std::net::TcpStream) {}"),
         ("config/a.rs", "use std::{fmt, net::{IpAddr, ToSocketAddrs}};"),
         ("service/a.rs", "use std::thread;"),
-        ("port/a.rs", "fn f() { let now = Instant::now(); }"),
-        ("stats/a.rs", "fn f() { std::time::Instant::now(); }"),
+        ("proto/a.rs", "fn f() { let now = Instant::now(); }"),
+        ("metrics/a.rs", "fn f() { std::time::Instant::now(); }"),
         ("pool/a.rs", "use parking_lot::Mutex;"),
         ("server/a.rs", "use std::sync::atomic::AtomicU8;"),
         ("client/a.rs", "use std::sync::mpsc;"),
