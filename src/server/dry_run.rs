@@ -8,7 +8,7 @@ use super::bind::{self, Purpose, Silence};
 #[cfg(feature = "admin")]
 use super::running::claim_admin;
 use super::{Info, Server, ServerControl, StartError, connections_max, machine};
-use crate::config::resource_check::{THREADS_BASE, THREADS_SPARE};
+use crate::config::requirements::{THREADS_BASE, THREADS_SPARE};
 use crate::config::{Config, Warning};
 use crate::sync::{Sender, bounded};
 use std::io::{Error, ErrorKind};

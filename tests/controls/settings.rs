@@ -186,7 +186,7 @@ fn looked_up(key: &str) {
 #[test]
 fn whatever_is_said_to_change_at_once_does() {
     thread::scope(|scope| {
-        for key in keys::all().filter(|key| key.is_at_once()) {
+        for key in keys::all().filter(|key| key.is_reloadable()) {
             scope.spawn(move || match key.name() {
                 "Server_Max_Concurrent_Trans" => throttle(),
                 "Server_Queue_Limit" => queue_limit(),
