@@ -258,7 +258,7 @@ fn the_file_keeps_what_was_set_and_all_else() {
     }
     std::fs::write(&file, "Server_MaxUser=5\n").unwrap();
     let error = control(&server).set("Server_MaxUsers", "5").unwrap_err();
-    assert!(error.contains("the file has errors as it is: line 1"), "{error}");
+    assert!(error.contains("the file already has errors: line 1"), "{error}");
     assert_eq!(text(), "Server_MaxUser=5\n");
     std::fs::write(&file, before).unwrap();
     std::fs::remove_file(&file).unwrap();
