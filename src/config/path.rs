@@ -1,4 +1,4 @@
-//! Paths in a settings file: reports what a shell would expand or remove, because here it would become part of the name.
+//! Paths in a settings file: reports what a shell would expand or remove, because here it would be part of the name.
 //!
 //! Does not know disks.
 

@@ -1,8 +1,8 @@
 //! Warnings about settings that need more memory, threads or mappings than the machine has.
 //!
 //! Each warning names the limit, the place where it is set, and the correction. "may" marks what is possible but not
-//! certain. Invariant: no warning is caused by a default: `Server_Buffer_Memory_MB` is an upper limit, and small machines
-//! work with less. Does not know how the machine's limits are read.
+//! certain. Invariant: no warning is caused by a default: `Server_Buffer_Memory_MB` is an upper limit, and small
+//! machines work with less. Does not know how the machine's limits are read.
 
 use super::format::{bytes_in_words, plural, workers_in_words};
 use super::machine::{Machine, MachineLimit};

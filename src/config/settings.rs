@@ -33,9 +33,9 @@ macro_rules! config {
 config! {
 /// Every effective setting, each with its source.
 ///
-/// Returned by [`Config::load`], [`Config::from_text`] or [`Config::default_with`]; a program may then change the public
-/// fields. Ranges and defaults are those of the key that each field names (see [`keys`](super::keys)). Code that changes
-/// fields must keep the invariants of this module; [`Config::set_limits`] keeps throttle and pools consistent.
+/// Returned by [`Config::load`], [`Config::from_text`] or [`Config::default_with`]; a program may then change the
+/// public fields. Ranges and defaults are those of the key that each field names (see [`keys`](super::keys)). Code that
+/// changes fields must keep the invariants of this module; [`Config::set_limits`] keeps throttle and pools consistent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
