@@ -1,4 +1,4 @@
-//! How far a port has come with its stop: one value for each port, which its listener alone moves and all others ask
+//! The stop of a port as a state machine: one value for each port, which its listener alone moves and all others ask
 //! (see "States" in docs/ARCHITECTURE.md).
 //!
 //! Invariant: a server that stops never serves again; only a port that an administrator stopped does. [`Shutdown::to`]

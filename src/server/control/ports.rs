@@ -1,4 +1,4 @@
-//! What an administrator sees and does of ports: lists connections, closes them, stops and starts ports.
+//! Ports under an administrator: lists connections, closes them, stops and starts ports.
 //!
 //! The listeners alone know their connections; they are asked through their mailboxes, and one that does not reply in
 //! time is left out.
