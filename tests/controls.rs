@@ -20,7 +20,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 fn control(server: &RunningServer) -> &dyn ServerControl {
-    server.insight().control()
+    server.monitor().control()
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn every_counter_of_a_port_is_in_the_list() {
     let server = start();
     let handed_on: BTreeSet<_> =
         server.ports()[0].stats().others().into_iter().map(|(name, _)| name).collect();
-    let list = server.insight().statistics();
+    let list = server.monitor().statistics();
     for (field, plain) in fields {
         // The others have a place of their own in a snapshot.
         if plain && field != "calls" {
@@ -61,7 +61,7 @@ fn every_counter_of_a_port_is_in_the_list() {
 fn names_are_unique_and_families_hold_together() {
     let server = start();
     Raw::connect(server.address()).call::<_, ()>("load.sleep", &0u64).unwrap();
-    let list = server.insight().statistics();
+    let list = server.monitor().statistics();
     let names: BTreeSet<_> = list.iter().map(|statistic| statistic.name.to_lowercase()).collect();
     assert_eq!(names.len(), list.len());
     let mut families = BTreeMap::new();
@@ -92,8 +92,8 @@ fn the_list_counts_what_happens_and_metrics_say_the_same() {
         let StatisticValue::Times(times) = &found.value else { panic!("{found:?}") };
         times.count()
     };
-    wait_until("all is counted", || sleeps(&server.insight().statistics()) == 6);
-    let list = server.insight().statistics();
+    wait_until("all is counted", || sleeps(&server.monitor().statistics()) == 6);
+    let list = server.monitor().statistics();
     assert_eq!(count(&list, "NET.TCPIP.Calls"), 6);
     assert_eq!((count(&list, "NET.TCPIP.Answers.Ok"), count(&list, "NET.TCPIP.Answers.Application")), (5, 1));
     assert_eq!((count(&list, "Server.Trans.Total"), count(&list, "NET.LAN2.Calls")), (6, 0));

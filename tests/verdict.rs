@@ -88,7 +88,7 @@ fn knock(server: &RunningServer) -> Result<TcpStream, Status> {
 fn apply(server: &RunningServer, verdict: &Verdict) {
     for line in &verdict.lines {
         let (key, value) = line.split_once('=').expect("a line is key=value");
-        assert!(server.insight().control().set(key, value).expect("the line is valid").effective, "{line}");
+        assert!(server.monitor().control().set(key, value).expect("the line is valid").effective, "{line}");
     }
 }
 
@@ -97,8 +97,8 @@ fn apply(server: &RunningServer, verdict: &Verdict) {
 fn look_until(server: &RunningServer, mut expected: impl FnMut(&Verdict) -> bool) -> Verdict {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        server.insight().look();
-        let verdict = server.insight().verdict();
+        server.monitor().sample();
+        let verdict = server.monitor().verdict();
         if expected(&verdict) {
             return verdict;
         }
@@ -411,9 +411,9 @@ fn silent_idle_and_busy() -> Result<(), Box<Verdict>> {
     let mut snapshots = Vec::new();
     let mut silent = || {
         for _ in 0..12 {
-            server.insight().look();
-            snapshots.push(Arc::new(server.insight().control().snapshot()));
-            let verdict = server.insight().verdict();
+            server.monitor().sample();
+            snapshots.push(Arc::new(server.monitor().control().snapshot()));
+            let verdict = server.monitor().verdict();
             if verdict.cause == Cause::Cpu && others_have_the_processors(&snapshots) {
                 return Err(Box::new(verdict));
             }
@@ -428,7 +428,7 @@ fn silent_idle_and_busy() -> Result<(), Box<Verdict>> {
     silent()?;
     drop(crowd);
     // Silent, if not all looks agreed.
-    let shown = server.insight().overview().expect("it has looked").verdict;
+    let shown = server.monitor().overview().expect("it has looked").verdict;
     assert_eq!(Verdict { sure: 1.0, ..shown }, Verdict::default());
     Ok(())
 }

@@ -73,7 +73,7 @@ impl ConnectionFilter {
 
 /// What became of a changed setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub struct SettingChange {
     /// It is in force. If not, it will be after a restart.
     pub effective: bool,
     /// It was written into the file; `false` where the server has none, or may not write it.
@@ -131,7 +131,7 @@ pub trait ServerControl: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// In words: no such key, a key that no command changes, a wrong value, the file cannot be written, there is none
     /// and it takes a restart. Then nothing has changed. A read-only file keeps nothing from counting at once.
-    fn set(&self, key: &str, value: &str) -> Result<Change, String>;
+    fn set(&self, key: &str, value: &str) -> Result<SettingChange, String>;
 
     /// The settings in force.
     fn config(&self) -> Config;
@@ -162,7 +162,7 @@ pub trait ServerControl: Send + Sync + std::fmt::Debug {
 
 /// What is known of a server.
 #[derive(Debug)]
-pub struct Insight {
+pub struct ServerMonitor {
     control: Arc<dyn ServerControl>,
     /// What the server calls itself.
     server: &'static str,
@@ -175,12 +175,12 @@ pub struct Insight {
     console: console::ConsoleState,
 }
 
-impl Insight {
+impl ServerMonitor {
     /// Of a server that calls itself so.
-    pub fn new(control: Arc<dyn ServerControl>, server: &'static str) -> Insight {
+    pub fn new(control: Arc<dyn ServerControl>, server: &'static str) -> ServerMonitor {
         let judge = Mutex::new(Diagnoser::new(control.recall().as_deref()));
         let console = console::ConsoleState::new(control.config().show_performance.value);
-        Insight {
+        ServerMonitor {
             control,
             server,
             history: Mutex::default(),
@@ -195,7 +195,7 @@ impl Insight {
 
     /// Looks at the server and judges what it sees; to be called about once a second. Tells the log when the verdict
     /// has changed for good. Asks the listeners who calls at most every five seconds, and only while calls wait.
-    pub fn look(&self) {
+    pub fn sample(&self) {
         let snapshot = Arc::new(self.control.snapshot());
         self.tell_of_stalls(&snapshot);
         let now = snapshot.taken;
@@ -232,11 +232,11 @@ impl Insight {
 
     /// What a line of the console says. May block for a while, for as long as the command it gives.
     pub fn command(&self, line: &str) -> console::ConsoleReply {
-        self.command_of(line, console::CommandSource { name: "program", may_change: true })
+        self.command_from(line, console::CommandSource { name: "program", may_change: true })
     }
 
     /// The same of a line that somebody gives who may not be allowed everything. The log tells who changes what.
-    pub fn command_of(&self, line: &str, giver: console::CommandSource<'_>) -> console::ConsoleReply {
+    pub fn command_from(&self, line: &str, giver: console::CommandSource<'_>) -> console::ConsoleReply {
         console::command(self, line, giver)
     }
 
@@ -267,7 +267,7 @@ impl Insight {
     }
 
     /// What the admin server counts.
-    pub fn visits(&self) -> &AdminStats {
+    pub fn admin_stats(&self) -> &AdminStats {
         &self.visits
     }
 }

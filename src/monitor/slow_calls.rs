@@ -1,12 +1,12 @@
 //! The slowest calls of the last hour, as text.
 
-use super::Insight;
+use super::ServerMonitor;
 use super::format::{Side, elapsed, is_like, made_for, table};
 use super::history::milliseconds;
 use super::snapshot::SlowCallInfo;
 use std::time::Duration;
 
-impl Insight {
+impl ServerMonitor {
     /// The slowest calls of the last hour of each method whose name is like `pattern`, in which `*` stands for
     /// anything; empty is all. The slowest first, with the parts of their time.
     pub fn slow(&self, pattern: &str) -> String {

@@ -3,7 +3,7 @@
 //!
 //! Judged by snapshots, so no port is said to stand still too early, and each at most a look late.
 
-use super::Insight;
+use super::ServerMonitor;
 use super::snapshot::Snapshot;
 use crate::config::Config;
 use std::time::{Duration, Instant};
@@ -80,7 +80,7 @@ impl Watched {
     }
 }
 
-impl Insight {
+impl ServerMonitor {
     /// Tells the log of ports that stand still or do so no longer.
     pub(super) fn tell_of_stalls(&self, snapshot: &Snapshot) {
         let Config { stall_limit, .. } = self.control().config();

@@ -3,7 +3,7 @@
 //! Made of a snapshot and of what the control says of its workers, for which nobody is waited for: so it works when all
 //! workers of all ports are stuck.
 
-use super::Insight;
+use super::ServerMonitor;
 use super::format::{Side, elapsed, made_for, plural, table};
 use super::snapshot::{HandlerState, PortSnapshot, Snapshot, Task, WorkerSnapshot};
 use crate::sync::Arc;
@@ -13,7 +13,7 @@ use std::time::Duration;
 /// Workers of a port that are listed, those that have run longest first.
 const LISTED_MAX: usize = 200;
 
-impl Insight {
+impl ServerMonitor {
     /// What every worker does: the server in a line, then for each port how many workers do what, which methods they
     /// run, and a line for each that is not idle, those that have run longest first.
     pub fn threads(&self) -> String {

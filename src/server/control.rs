@@ -20,9 +20,9 @@ use super::verdict_file::{VerdictFile, WriterThread};
 use crate::admission::ReceivedChain;
 use crate::config::Config;
 use crate::monitor::{
-    AnswerCounts, Change, ConnectionFilter, ConnectionInfo, Cpu, HandlerState, Insight, MethodSnapshot,
-    Permits, PortSnapshot, ServerControl, SessionCounts, SessionSnapshot, SlowCallInfo, Snapshot, Task,
-    WorkerSnapshot, Workers,
+    AnswerCounts, ConnectionFilter, ConnectionInfo, Cpu, HandlerState, MethodSnapshot, Permits, PortSnapshot,
+    ServerControl, ServerMonitor, SessionCounts, SessionSnapshot, SettingChange, SlowCallInfo, Snapshot,
+    Task, WorkerSnapshot, Workers,
 };
 use crate::pool::{self, Activity, PortShared, Progress, Shared, WorkerCounts};
 use crate::service::LogLimiter;
@@ -240,7 +240,7 @@ impl ServerControl for LiveControl {
         self.start_one(port)
     }
 
-    fn set(&self, key: &str, value: &str) -> Result<Change, String> {
+    fn set(&self, key: &str, value: &str) -> Result<SettingChange, String> {
         self.change(key, value)
     }
 
@@ -331,7 +331,7 @@ impl Sampler {
     /// # Errors
     /// The system would not make a thread.
     pub(super) fn start(
-        insight: Arc<Insight>,
+        monitor: Arc<ServerMonitor>,
         log_bound: Arc<LogLimiter>,
         keeper: Option<WriterThread>,
     ) -> std::io::Result<Sampler> {
@@ -342,7 +342,7 @@ impl Sampler {
             let mut next = Instant::now();
             while !*over.lock() {
                 // What goes wrong in a look must not end the looks: a panic is logged by the process's hook.
-                if catch_unwind(AssertUnwindSafe(|| insight.look())).is_err() {
+                if catch_unwind(AssertUnwindSafe(|| monitor.sample())).is_err() {
                     log::error!("the observer's look panicked; the next is in a second");
                 }
                 tell_of_left_out(&log_bound, false);

@@ -4,7 +4,7 @@ use super::common::gate::Gate;
 use super::process::Directory;
 use super::*;
 use boneyard::config::{Config, keys};
-use boneyard::internal::monitor::Change;
+use boneyard::internal::monitor::SettingChange;
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
-const NOW: Change = Change { effective: true, written: false, not_kept: None };
+const NOW: SettingChange = SettingChange { effective: true, written: false, not_kept: None };
 
-fn set(server: &RunningServer, key: &str, value: &str) -> Change {
+fn set(server: &RunningServer, key: &str, value: &str) -> SettingChange {
     control(server).set(key, value).unwrap_or_else(|error| panic!("{key}={value}: {error}"))
 }
 
@@ -224,13 +224,13 @@ fn the_file_keeps_what_was_set_and_all_else() {
     let text = || std::fs::read_to_string(&file).unwrap();
     assert_eq!(
         set(&server, "server_maxusers", "50"),
-        Change { effective: true, written: true, not_kept: None }
+        SettingChange { effective: true, written: true, not_kept: None }
     );
     let expected = FILE.replace(";Server_MaxUsers=100000", "Server_MaxUsers=50");
     assert_eq!(text(), expected);
     assert_eq!(
         set(&server, "Server_Pool_Tasks", "7"),
-        Change { effective: false, written: true, not_kept: None }
+        SettingChange { effective: false, written: true, not_kept: None }
     );
     assert_eq!(text(), format!("{expected}\r\nServer_Pool_Tasks=7\r\n"));
     assert_ne!(control(&server).config().pool_tasks.value, 7);
@@ -298,14 +298,14 @@ fn a_throttle_by_which_pools_would_grow_is_answered_with_the_line_that_keeps_the
     let lines = format!("{}Server_Pool_Rule=R5\nAdmin_Address=\n", ports(&["A", "B", "C"]));
     let file = directory.file("server.ini", &lines);
     let server = Server::from_ini(&file).unwrap().start().unwrap();
-    let reply = server.insight().command("set config Server_Max_Concurrent_Trans=120");
+    let reply = server.monitor().command("set config Server_Max_Concurrent_Trans=120");
     let says =
         "From the next start on rule R5 sizes the pools by it; Server_Pool_Tasks=40 keeps them as they are.";
     assert!(reply.text.contains(says), "{}", reply.text);
-    server.insight().command("set config Server_Pool_Tasks=40");
+    server.monitor().command("set config Server_Pool_Tasks=40");
     let after = Config::load(&file, 2).unwrap();
     assert_eq!((after.total_workers(), after.effective_concurrency()), (120, 120));
-    let reply = server.insight().command("set config Server_Max_Concurrent_Trans=60");
+    let reply = server.monitor().command("set config Server_Max_Concurrent_Trans=60");
     assert!(!reply.text.contains("keeps them"), "the line is there: {}", reply.text);
     assert_eq!(server.stop().lost(), 0);
 }

@@ -2,17 +2,17 @@
 
 use super::Failure;
 use super::layout::{Page, plain, plain_lines, plural};
-use crate::monitor::{ConnectionFilter, Insight};
+use crate::monitor::{ConnectionFilter, ServerMonitor};
 use crate::service::ClientId;
 use crate::sync::Ordering;
 use std::net::{IpAddr, Ipv6Addr};
 
 /// A port's name as the server writes it, from any letter case.
-pub(super) fn port_name(insight: &Insight, name: &str) -> Result<String, Failure> {
-    let snapshot = insight.control().snapshot();
+pub(super) fn port_name(monitor: &ServerMonitor, name: &str) -> Result<String, Failure> {
+    let snapshot = monitor.control().snapshot();
     let port = snapshot.ports.iter().find(|port| port.name.eq_ignore_ascii_case(name));
     port.map(|port| port.name.to_string()).ok_or_else(|| {
-        let config = insight.control().config();
+        let config = monitor.control().config();
         let disabled = config.disabled_ports.iter().find(|port| port.name.eq_ignore_ascii_case(name));
         Failure::NoSuch(match disabled {
             Some(port) => format!("Port {} is disabled: it takes a place in Ports and a restart", port.name),
@@ -21,24 +21,24 @@ pub(super) fn port_name(insight: &Insight, name: &str) -> Result<String, Failure
     })
 }
 
-pub(super) fn stop_port(insight: &Insight, name: &str) -> Result<String, Failure> {
-    let name = port_name(insight, name)?;
-    insight.control().stop_port(&name).map_err(Failure::Refused)?;
+pub(super) fn stop_port(monitor: &ServerMonitor, name: &str) -> Result<String, Failure> {
+    let name = port_name(monitor, name)?;
+    monitor.control().stop_port(&name).map_err(Failure::Refused)?;
     Ok(format!("Port {name} takes no more connections and calls.\n"))
 }
 
-pub(super) fn start_port(insight: &Insight, name: &str) -> Result<String, Failure> {
-    let name = port_name(insight, name)?;
-    insight.control().start_port(&name).map_err(Failure::Refused)?;
+pub(super) fn start_port(monitor: &ServerMonitor, name: &str) -> Result<String, Failure> {
+    let name = port_name(monitor, name)?;
+    monitor.control().start_port(&name).map_err(Failure::Refused)?;
     Ok(format!("Port {name} listens.\n"))
 }
 
-pub(super) fn restart_port(insight: &Insight, name: &str) -> Result<String, Failure> {
-    Ok(stop_port(insight, name)? + &start_port(insight, name)?)
+pub(super) fn restart_port(monitor: &ServerMonitor, name: &str) -> Result<String, Failure> {
+    Ok(stop_port(monitor, name)? + &start_port(monitor, name)?)
 }
 
 /// `ALL`, an address or an IPv6 prefix, a port and a connection's number, or a session's number.
-pub(super) fn close_connections(insight: &Insight, whose: &str) -> Result<String, Failure> {
+pub(super) fn close_connections(monitor: &ServerMonitor, whose: &str) -> Result<String, Failure> {
     let nobody = || {
         Failure::NoSuch(format!(
             "{whose} is not ALL, an IP address, PORT/ID as show users names it, or a number that show sessions has"
@@ -52,13 +52,13 @@ pub(super) fn close_connections(insight: &Insight, whose: &str) -> Result<String
     } else if let Some(prefix) = prefix {
         ConnectionFilter::Client(ClientId::of(prefix.into()))
     } else if let Some((port, id)) = whose.rsplit_once('/') {
-        ConnectionFilter::One(port_name(insight, port)?, id.parse().map_err(|_| nobody())?)
+        ConnectionFilter::One(port_name(monitor, port)?, id.parse().map_err(|_| nobody())?)
     } else {
         ConnectionFilter::Peer(whose.parse::<IpAddr>().map_err(|_| nobody())?)
     };
     // Connections first: they open no more sessions then.
     let (connections, sessions) =
-        (insight.control().close_connections(&whose), insight.control().drop_sessions(&whose));
+        (monitor.control().close_connections(&whose), monitor.control().drop_sessions(&whose));
     match (connections, sessions) {
         (0, 0) if matches!(whose, ConnectionFilter::Session(_)) => {
             Err(Failure::NoSuch("No such session".to_owned()))
@@ -72,33 +72,33 @@ pub(super) fn close_connections(insight: &Insight, whose: &str) -> Result<String
     }
 }
 
-pub(super) fn tell(insight: &Insight, arguments: &[String]) -> Result<String, Failure> {
-    let said = insight.control().tell(&arguments[0], &arguments[1..].join(" ")).map_err(Failure::Refused)?;
+pub(super) fn tell(monitor: &ServerMonitor, arguments: &[String]) -> Result<String, Failure> {
+    let said = monitor.control().tell(&arguments[0], &arguments[1..].join(" ")).map_err(Failure::Refused)?;
     Ok(plain_lines(&said))
 }
 
-pub(super) fn quit(insight: &Insight) -> Result<String, Failure> {
-    insight.control().quit().map_err(Failure::Refused)?;
-    let in_flight = insight.control().snapshot().ports.iter().map(|port| port.in_flight).sum::<u64>();
+pub(super) fn quit(monitor: &ServerMonitor) -> Result<String, Failure> {
+    monitor.control().quit().map_err(Failure::Refused)?;
+    let in_flight = monitor.control().snapshot().ports.iter().map(|port| port.in_flight).sum::<u64>();
     let mut page = Page::default();
-    let timeout = insight.control().config().shutdown_timeout.value.as_secs();
+    let timeout = monitor.control().config().shutdown_timeout.value.as_secs();
     let calls = plural(in_flight, "transaction");
     page.say(format_args!("The server stops; {calls} in flight, {timeout} s to finish."));
     Ok(page.0)
 }
 
 /// Does the log tell each minute how much is done? From now on the other way round.
-pub(super) fn toggle_performance(insight: &Insight) -> String {
-    let now = !insight.console.performance.fetch_xor(true, Ordering::Relaxed);
+pub(super) fn toggle_performance(monitor: &ServerMonitor) -> String {
+    let now = !monitor.console.performance.fetch_xor(true, Ordering::Relaxed);
     let word = if now { "enabled" } else { "disabled" };
     format!("Server Performance Monitoring is now {word}.\n")
 }
 
 /// What was set may be what `show performance` switches.
-pub(super) fn note_performance(insight: &Insight, key: &str) {
+pub(super) fn note_performance(monitor: &ServerMonitor, key: &str) {
     if key.eq_ignore_ascii_case("Server_Show_Performance") {
-        let shows = insight.control().config().show_performance.value;
-        insight.console.performance.store(shows, Ordering::Relaxed);
+        let shows = monitor.control().config().show_performance.value;
+        monitor.console.performance.store(shows, Ordering::Relaxed);
     }
 }
 

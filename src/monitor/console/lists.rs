@@ -3,12 +3,12 @@
 use super::Failure;
 use super::layout::{Left, Page, Right, elapsed, minutes, plain, plural, size};
 use crate::monitor::statistics::{self, Statistic, StatisticValue};
-use crate::monitor::{ConnectionInfo, HandlerState, Insight, SessionSnapshot, WorkerSnapshot};
+use crate::monitor::{ConnectionInfo, HandlerState, ServerMonitor, SessionSnapshot, WorkerSnapshot};
 use std::cmp::Reverse;
 
 /// What the server's threads are for.
-pub(super) fn tasks(insight: &Insight) -> String {
-    let (snapshot, workers) = (insight.control().snapshot(), insight.control().workers());
+pub(super) fn tasks(monitor: &ServerMonitor) -> String {
+    let (snapshot, workers) = (monitor.control().snapshot(), monitor.control().workers());
     let mut rows = Vec::new();
     let mut add = |task: &str, description: String| rows.push([task.to_owned(), description]);
     for port in &snapshot.ports {
@@ -44,8 +44,8 @@ fn task(worker: &WorkerSnapshot) -> Option<String> {
 }
 
 /// Connections.
-pub(super) fn users(insight: &Insight) -> String {
-    let mut connections = insight.control().connections();
+pub(super) fn users(monitor: &ServerMonitor) -> String {
+    let mut connections = monitor.control().connections();
     connections.sort_by_key(|connection| {
         (Reverse((connection.in_flight, connection.bytes, connection.calls)), connection.id)
     });
@@ -80,8 +80,8 @@ pub(super) fn users(insight: &Insight) -> String {
 }
 
 /// Sessions.
-pub(super) fn sessions(insight: &Insight) -> String {
-    let mut sessions = insight.control().sessions();
+pub(super) fn sessions(monitor: &ServerMonitor) -> String {
+    let mut sessions = monitor.control().sessions();
     sessions.sort_by_key(|session| session.idle);
     let row = |session: &SessionSnapshot| {
         [
@@ -112,17 +112,17 @@ pub(super) fn sessions(insight: &Insight) -> String {
 }
 
 /// Statistics like the pattern.
-pub(super) fn statistics(insight: &Insight, arguments: &[String]) -> Result<String, Failure> {
+pub(super) fn statistics(monitor: &ServerMonitor, arguments: &[String]) -> Result<String, Failure> {
     let pattern = arguments.first().map_or("*", String::as_str);
-    let found = statistics::text(&insight.statistics(), pattern);
+    let found = statistics::text(&monitor.statistics(), pattern);
     found.ok_or_else(|| Failure::NoSuch(format!("Statistic not found: {pattern}")))
 }
 
 /// Names of all statistics; of times, which are several, a pattern for them.
-pub(super) fn statistic_names(insight: &Insight) -> Vec<String> {
+pub(super) fn statistic_names(monitor: &ServerMonitor) -> Vec<String> {
     let name = |statistic: Statistic| match statistic.value {
         StatisticValue::Times(_) => statistic.name + ".*",
         _ => statistic.name,
     };
-    insight.statistics().into_iter().map(name).collect()
+    monitor.statistics().into_iter().map(name).collect()
 }

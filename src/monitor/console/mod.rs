@@ -19,7 +19,7 @@ mod transactions;
 
 pub use table::{commands, stops_the_server};
 
-use super::{Insight, Snapshot};
+use super::{ServerMonitor, Snapshot};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use grammar::Wrong;
 
@@ -99,8 +99,8 @@ const FORBIDDEN: &str = "This changes something, and over Admin_Address without 
                          Admin_Token_File and give the token.\n";
 
 /// Carries out a line, and logs it if it changes something. One without words says nothing.
-pub(super) fn command(insight: &Insight, line: &str, giver: CommandSource<'_>) -> ConsoleReply {
-    let (outcome, text) = match carry_out(insight, line, giver) {
+pub(super) fn command(monitor: &ServerMonitor, line: &str, giver: CommandSource<'_>) -> ConsoleReply {
+    let (outcome, text) = match carry_out(monitor, line, giver) {
         Ok(text) => (CommandOutcome::Done, text),
         Err((Failure::Wrong(wrong), syntax)) => {
             (CommandOutcome::NotUnderstood, wrong.text(syntax.as_deref()))
@@ -113,7 +113,7 @@ pub(super) fn command(insight: &Insight, line: &str, giver: CommandSource<'_>) -
 }
 
 fn carry_out(
-    insight: &Insight,
+    monitor: &ServerMonitor,
     line: &str,
     giver: CommandSource<'_>,
 ) -> Result<String, (Failure, Option<String>)> {
@@ -132,5 +132,5 @@ fn carry_out(
         }
         log::info!("Console command given: by={} command={}", giver.name, layout::plain(line.trim()));
     }
-    (command.run)(insight, arguments).map_err(|failure| (failure, Some(command.syntax())))
+    (command.run)(monitor, arguments).map_err(|failure| (failure, Some(command.syntax())))
 }

@@ -5,12 +5,12 @@ use super::act::port_name;
 use super::layout::{Left, Page, Right, plain};
 use super::server::say_times;
 use crate::metrics::CloseReason;
-use crate::monitor::{Insight, PortSnapshot};
+use crate::monitor::{PortSnapshot, ServerMonitor};
 use crate::service::Status;
 
 /// All ports, the disabled ones too.
-pub(super) fn all(insight: &Insight) -> String {
-    let (snapshot, config) = (insight.control().snapshot(), insight.control().config());
+pub(super) fn all(monitor: &ServerMonitor) -> String {
+    let (snapshot, config) = (monitor.control().snapshot(), monitor.control().config());
     let row = |port: &PortSnapshot| {
         let busy = port.workers.total() - port.workers.idle;
         [
@@ -53,9 +53,9 @@ fn state(port: &PortSnapshot) -> &'static str {
 }
 
 /// All that is counted of one.
-pub(super) fn one(insight: &Insight, name: &str) -> Result<String, Failure> {
-    let name = port_name(insight, name)?;
-    let snapshot = insight.control().snapshot();
+pub(super) fn one(monitor: &ServerMonitor, name: &str) -> Result<String, Failure> {
+    let name = port_name(monitor, name)?;
+    let snapshot = monitor.control().snapshot();
     let found = snapshot.ports.iter().find(|port| *port.name == name);
     let port = found.ok_or_else(|| Failure::NoSuch(format!("Unable to find port {name}")))?;
     let mut page = Page::default();
@@ -77,7 +77,7 @@ pub(super) fn one(insight: &Insight, name: &str) -> Result<String, Failure> {
     page.label("Connections", port.connections);
     page.label("Transactions", port.calls);
     page.label("Lacked a permit", format_args!("{:.3} s", port.without_permit.as_secs_f64()));
-    let period = insight.history.lock().period();
+    let period = monitor.history.lock().period();
     let last =
         period.as_ref().and_then(|period| Some((period, period.ports.iter().find(|p| *p.name == name)?)));
     if let Some((period, port)) = last {

@@ -3,19 +3,19 @@
 use super::layout::{Page, elapsed, ms, or_none, plain, plain_lines, size};
 use crate::metrics::{Distribution, Parts};
 use crate::monitor::verdict::text;
-use crate::monitor::{Insight, Interval, Snapshot};
+use crate::monitor::{Interval, ServerMonitor, Snapshot};
 
 /// The server at a glance.
-pub(super) fn show(insight: &Insight) -> String {
-    let snapshot = insight.control().snapshot();
-    let config = insight.control().config();
-    let figures = insight.trends.lock().figures();
+pub(super) fn show(monitor: &ServerMonitor) -> String {
+    let snapshot = monitor.control().snapshot();
+    let config = monitor.control().config();
+    let figures = monitor.trends.lock().figures();
     let (period, last_hour) = {
-        let history = insight.history.lock();
+        let history = monitor.history.lock();
         (history.period(), history.answers_per_hour())
     };
     let mut page = Page::default();
-    page.say(format_args!("{}\n", plain(insight.server)));
+    page.say(format_args!("{}\n", plain(monitor.server)));
     let file = config.file.as_ref().map(|file| plain(&file.display().to_string()));
     page.label("Settings file", or_none(file));
     page.label("Elapsed time", elapsed(snapshot.uptime));
@@ -54,9 +54,9 @@ pub(super) fn show(insight: &Insight) -> String {
     if let Some(period) = &period {
         say_period(&mut page, period);
     }
-    let (index, state) = (figures.availability_index(), state(&snapshot, insight));
+    let (index, state) = (figures.availability_index(), state(&snapshot, monitor));
     page.label("Availability Index", format_args!("{index} (state: {state})"));
-    page.label("Verdict", plain(&insight.verdict().headline));
+    page.label("Verdict", plain(&monitor.verdict().headline));
     page.0
 }
 
@@ -95,7 +95,7 @@ pub(super) fn say_times(page: &mut Page, times: &Parts<Distribution>) {
 }
 
 /// In Domino's words where it has one.
-fn state(snapshot: &Snapshot, insight: &Insight) -> &'static str {
+fn state(snapshot: &Snapshot, monitor: &ServerMonitor) -> &'static str {
     let sessions = &snapshot.sessions;
     if snapshot.draining {
         "STOPPING"
@@ -103,7 +103,7 @@ fn state(snapshot: &Snapshot, insight: &Insight) -> &'static str {
         "RESTRICTED"
     } else if sessions.max.is_some_and(|max| sessions.fullest() >= max) {
         "MAXUSERS"
-    } else if insight.ready().is_err() {
+    } else if monitor.ready().is_err() {
         "BUSY"
     } else {
         "AVAILABLE"
@@ -111,6 +111,6 @@ fn state(snapshot: &Snapshot, insight: &Insight) -> &'static str {
 }
 
 /// What limits the server.
-pub(super) fn verdict(insight: &Insight) -> String {
-    plain_lines(&text(&insight.verdict()))
+pub(super) fn verdict(monitor: &ServerMonitor) -> String {
+    plain_lines(&text(&monitor.verdict()))
 }

@@ -5,20 +5,20 @@ use super::act::{line, note_performance};
 use super::grammar::Wrong;
 use super::layout::{Page, plain};
 use crate::config::remedy::pools_kept;
-use crate::monitor::Insight;
+use crate::monitor::ServerMonitor;
 use crate::monitor::format::is_like;
 
 /// The key that has a part in the size of pools without a line.
 const THROTTLE: &str = "Server_Max_Concurrent_Trans";
 
 /// Keys of all settings, those of ports for each port.
-pub(super) fn keys(insight: &Insight) -> impl Iterator<Item = String> {
-    insight.control().config().effective().into_iter().map(|setting| setting.key)
+pub(super) fn keys(monitor: &ServerMonitor) -> impl Iterator<Item = String> {
+    monitor.control().config().effective().into_iter().map(|setting| setting.key)
 }
 
 /// All settings, the one of this key, or those that begin so.
-pub(super) fn show(insight: &Insight, arguments: &[String]) -> Result<String, Failure> {
-    let mut all = insight.control().config().effective();
+pub(super) fn show(monitor: &ServerMonitor, arguments: &[String]) -> Result<String, Failure> {
+    let mut all = monitor.control().config().effective();
     if let Some(key) = arguments.first() {
         let exact = all.iter().position(|setting| setting.key.eq_ignore_ascii_case(key));
         match exact {
@@ -34,7 +34,7 @@ pub(super) fn show(insight: &Insight, arguments: &[String]) -> Result<String, Fa
     }
     let lines: Vec<_> = all.iter().map(|setting| line(&setting.key, &setting.value)).collect();
     let width = lines.iter().map(|line| line.chars().count()).max().unwrap_or(0).min(60);
-    let at_restart = insight.control().at_restart();
+    let at_restart = monitor.control().at_restart();
     let mut page = Page::default();
     for (line, setting) in lines.iter().zip(&all) {
         let later = at_restart.get(&setting.key);
@@ -45,16 +45,16 @@ pub(super) fn show(insight: &Insight, arguments: &[String]) -> Result<String, Fa
 }
 
 /// `KEY=VALUE`, be it in several words.
-pub(super) fn set(insight: &Insight, arguments: &[String]) -> Result<String, Failure> {
+pub(super) fn set(monitor: &ServerMonitor, arguments: &[String]) -> Result<String, Failure> {
     let assignment = arguments.join(" ");
     let (key, value) = assignment.split_once('=').ok_or(Wrong::TooFew)?;
     let (key, value) = (key.trim(), value.trim());
-    let control = insight.control();
+    let control = monitor.control();
     let change = control.set(key, value).map_err(Failure::Refused)?;
     let mut page = Page::default();
     page.say(line(key, value));
     if change.effective {
-        note_performance(insight, key);
+        note_performance(monitor, key);
         page.say("In force from now on.");
     } else {
         page.say("In force after a restart of the server.");

@@ -3,7 +3,7 @@
 use super::grammar::{self, Wrong, begins};
 use super::layout::{Page, plain};
 use super::{Failure, act, lists, ports, server, settings, transactions};
-use crate::monitor::Insight;
+use crate::monitor::ServerMonitor;
 
 /// One command.
 pub(super) struct Command {
@@ -19,7 +19,7 @@ pub(super) struct Command {
     completes: Completes,
     /// What whoever gives it must be allowed.
     needs: Needs,
-    pub(super) run: fn(&Insight, &[String]) -> Result<String, Failure>,
+    pub(super) run: fn(&ServerMonitor, &[String]) -> Result<String, Failure>,
 }
 
 /// What an argument may be.
@@ -59,7 +59,7 @@ static COMMANDS: &[Command] = &[
         doc: "The server at a glance.",
         completes: Nothing,
         needs: Look,
-        run: |insight, _| Ok(server::show(insight)),
+        run: |monitor, _| Ok(server::show(monitor)),
     },
     Command {
         words: &["show", "verdict"],
@@ -68,7 +68,7 @@ static COMMANDS: &[Command] = &[
         doc: "What limits the server now, and which line to change.",
         completes: Nothing,
         needs: Look,
-        run: |insight, _| Ok(server::verdict(insight)),
+        run: |monitor, _| Ok(server::verdict(monitor)),
     },
     Command {
         words: &["show", "transactions"],
@@ -86,7 +86,7 @@ static COMMANDS: &[Command] = &[
         doc: "The slowest calls of the last hour, of methods like PATTERN (* stands for anything).",
         completes: Nothing,
         needs: Look,
-        run: |insight, arguments| Ok(insight.slow(arguments.first().map_or("", String::as_str))),
+        run: |monitor, arguments| Ok(monitor.slow(arguments.first().map_or("", String::as_str))),
     },
     Command {
         words: &["show", "threads"],
@@ -95,7 +95,7 @@ static COMMANDS: &[Command] = &[
         doc: "What each worker does, for whom and for how long.",
         completes: Nothing,
         needs: Look,
-        run: |insight, _| Ok(insight.threads()),
+        run: |monitor, _| Ok(monitor.threads()),
     },
     Command {
         words: &["show", "tasks"],
@@ -104,7 +104,7 @@ static COMMANDS: &[Command] = &[
         doc: "What the server's threads are for; idle workers are counted.",
         completes: Nothing,
         needs: Look,
-        run: |insight, _| Ok(lists::tasks(insight)),
+        run: |monitor, _| Ok(lists::tasks(monitor)),
     },
     Command {
         words: &["show", "ports"],
@@ -113,7 +113,7 @@ static COMMANDS: &[Command] = &[
         doc: "The ports: workers, calls that wait, connections.",
         completes: Nothing,
         needs: Look,
-        run: |insight, _| Ok(ports::all(insight)),
+        run: |monitor, _| Ok(ports::all(monitor)),
     },
     Command {
         words: &["show", "allports"],
@@ -122,7 +122,7 @@ static COMMANDS: &[Command] = &[
         doc: "The same as show ports.",
         completes: Nothing,
         needs: Look,
-        run: |insight, _| Ok(ports::all(insight)),
+        run: |monitor, _| Ok(ports::all(monitor)),
     },
     Command {
         words: &["show", "port"],
@@ -131,7 +131,7 @@ static COMMANDS: &[Command] = &[
         doc: "All that is counted of one port.",
         completes: Port,
         needs: Look,
-        run: |insight, arguments| ports::one(insight, &arguments[0]),
+        run: |monitor, arguments| ports::one(monitor, &arguments[0]),
     },
     Command {
         words: &["show", "users"],
@@ -140,7 +140,7 @@ static COMMANDS: &[Command] = &[
         doc: "Connections, those with the most calls out and the most memory first.",
         completes: Nothing,
         needs: Look,
-        run: |insight, _| Ok(lists::users(insight)),
+        run: |monitor, _| Ok(lists::users(monitor)),
     },
     Command {
         words: &["show", "sessions"],
@@ -149,7 +149,7 @@ static COMMANDS: &[Command] = &[
         doc: "Sessions that clients opened.",
         completes: Nothing,
         needs: Look,
-        run: |insight, _| Ok(lists::sessions(insight)),
+        run: |monitor, _| Ok(lists::sessions(monitor)),
     },
     Command {
         words: &["show", "statistics"],
@@ -167,7 +167,7 @@ static COMMANDS: &[Command] = &[
         doc: "Switches on or off the line that the log has each minute of how much is done.",
         completes: Nothing,
         needs: Change,
-        run: |insight, _| Ok(act::toggle_performance(insight)),
+        run: |monitor, _| Ok(act::toggle_performance(monitor)),
     },
     Command {
         words: &["show", "configuration"],
@@ -194,7 +194,7 @@ static COMMANDS: &[Command] = &[
         doc: "Closes connections and opened sessions: all, those of an address, or one as the lists name it.",
         completes: These(&["all"]),
         needs: Change,
-        run: |insight, arguments| act::close_connections(insight, &arguments[0]),
+        run: |monitor, arguments| act::close_connections(monitor, &arguments[0]),
     },
     Command {
         words: &["stop", "port"],
@@ -203,7 +203,7 @@ static COMMANDS: &[Command] = &[
         doc: "Has a port take no more connections and calls; what is in flight there finishes.",
         completes: Port,
         needs: Change,
-        run: |insight, arguments| act::stop_port(insight, &arguments[0]),
+        run: |monitor, arguments| act::stop_port(monitor, &arguments[0]),
     },
     Command {
         words: &["start", "port"],
@@ -212,7 +212,7 @@ static COMMANDS: &[Command] = &[
         doc: "Has a stopped port listen again.",
         completes: Port,
         needs: Change,
-        run: |insight, arguments| act::start_port(insight, &arguments[0]),
+        run: |monitor, arguments| act::start_port(monitor, &arguments[0]),
     },
     Command {
         words: &["restart", "port"],
@@ -221,7 +221,7 @@ static COMMANDS: &[Command] = &[
         doc: "Stops a port and starts it.",
         completes: Port,
         needs: Change,
-        run: |insight, arguments| act::restart_port(insight, &arguments[0]),
+        run: |monitor, arguments| act::restart_port(monitor, &arguments[0]),
     },
     Command {
         words: &["tell"],
@@ -248,7 +248,7 @@ static COMMANDS: &[Command] = &[
         doc: "Stops the server in order, as SIGTERM does.",
         completes: Nothing,
         needs: Change,
-        run: |insight, _| act::quit(insight),
+        run: |monitor, _| act::quit(monitor),
     },
     // For `boneyard console`; not in the help.
     Command {
@@ -345,16 +345,16 @@ fn help(words: &[String]) -> Result<String, Failure> {
 
 /// Every line there can be, as far as that is known, for completion: a command with its words in full and, where what
 /// follows is known, with that.
-fn lines(insight: &Insight) -> String {
+fn lines(monitor: &ServerMonitor) -> String {
     let mut page = Page::default();
     for command in shown() {
         let words = command.words.join(" ");
         let arguments: Vec<String> = match command.completes {
             Nothing => Vec::new(),
-            Port => insight.control().snapshot().ports.iter().map(|port| port.name.to_string()).collect(),
-            Key => settings::keys(insight).collect(),
-            Assignment => settings::keys(insight).map(|key| key + "=").collect(),
-            Statistic => lists::statistic_names(insight),
+            Port => monitor.control().snapshot().ports.iter().map(|port| port.name.to_string()).collect(),
+            Key => settings::keys(monitor).collect(),
+            Assignment => settings::keys(monitor).map(|key| key + "=").collect(),
+            Statistic => lists::statistic_names(monitor),
             These(these) => these.iter().map(|&word| word.to_owned()).collect(),
         };
         if arguments.is_empty() || command.takes.0 == 0 {

@@ -6,20 +6,20 @@ use super::Failure;
 use super::grammar;
 use super::layout::{Left, Page, Right, elapsed, ms, plain};
 use crate::metrics::{Distribution, Parts};
-use crate::monitor::{Insight, MethodSnapshot, Snapshot};
+use crate::monitor::{MethodSnapshot, ServerMonitor, Snapshot};
 use crate::sync::Arc;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The table, or with `RESET` none from now on.
-pub(super) fn show(insight: &Insight, arguments: &[String]) -> Result<String, Failure> {
-    let snapshot = insight.control().snapshot();
+pub(super) fn show(monitor: &ServerMonitor, arguments: &[String]) -> Result<String, Failure> {
+    let snapshot = monitor.control().snapshot();
     if let Some(word) = arguments.first() {
         grammar::one_of(word, ["reset"].into_iter())?;
-        *insight.console.reset.lock() = Some(Arc::new(snapshot));
+        *monitor.console.reset.lock() = Some(Arc::new(snapshot));
         return Ok("Transaction times are counted anew.\n".to_owned());
     }
-    let reset = insight.console.reset.lock().clone();
+    let reset = monitor.console.reset.lock().clone();
     let mut page = Page::default();
     let functions = functions(&snapshot, reset.as_deref());
     let row = |(name, times): &(Arc<str>, Parts<Distribution>)| {

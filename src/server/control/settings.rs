@@ -9,7 +9,7 @@ use super::LiveControl;
 use super::settings_file::{self, SettingsFileError};
 use crate::config::edit::Line;
 use crate::config::{Config, Limit};
-use crate::monitor::Change;
+use crate::monitor::SettingChange;
 use crate::server::{codel_rules, machine};
 use crate::sync::{Condvar, Mutex};
 use std::collections::BTreeMap;
@@ -113,7 +113,7 @@ impl LiveSettings {
 }
 
 impl LiveControl {
-    pub(super) fn change(&self, key: &str, value: &str) -> Result<Change, String> {
+    pub(super) fn change(&self, key: &str, value: &str) -> Result<SettingChange, String> {
         let _turn = self.settings.take_turn(TURN_MAX)?;
         let before = self.settings.effective();
         let line = Line::read(&before, key, value)?;
@@ -159,7 +159,7 @@ impl LiveControl {
                 (false, _) => " for the next start",
             }
         );
-        Ok(Change { effective, written: number.is_some(), not_kept })
+        Ok(SettingChange { effective, written: number.is_some(), not_kept })
     }
 
     fn take_effect(&self, key: &str, after: &Config) -> bool {

@@ -3,9 +3,9 @@
 use crate::config::Config;
 use crate::metrics::{CloseReason, Histogram, Parts};
 use crate::monitor::{
-    AnswerCounts, Change, ConnectionFilter, ConnectionInfo, Cpu, HandlerState, Insight, MethodSnapshot,
-    Permits, PortSnapshot, ServerControl, SessionCounts, SessionSnapshot, SlowCallInfo, Snapshot, Task,
-    WorkerSnapshot, Workers,
+    AnswerCounts, ConnectionFilter, ConnectionInfo, Cpu, HandlerState, MethodSnapshot, Permits, PortSnapshot,
+    ServerControl, ServerMonitor, SessionCounts, SessionSnapshot, SettingChange, SlowCallInfo, Snapshot,
+    Task, WorkerSnapshot, Workers,
 };
 use crate::service::Status;
 use crate::sync::unordered::AtomicU64;
@@ -30,20 +30,20 @@ pub(super) struct Model {
 }
 
 impl Model {
-    pub(super) fn insight() -> (Arc<Model>, Insight) {
+    pub(super) fn monitor() -> (Arc<Model>, ServerMonitor) {
         let config = Config::from_text(INI, Some(Path::new("/etc/boneyard/server.ini")), 2).unwrap();
         let (began, seconds) = (Instant::now(), AtomicU64::new(0));
         let model = Arc::new(Model { began, seconds, config, done: Mutex::default() });
-        let insight = Insight::new(Arc::clone(&model) as _, "Boneyard 0.1.0");
-        model.run(&insight, 100);
-        (model, insight)
+        let monitor = ServerMonitor::new(Arc::clone(&model) as _, "Boneyard 0.1.0");
+        model.run(&monitor, 100);
+        (model, monitor)
     }
 
     /// So many seconds pass, and it is looked at in each.
-    pub(super) fn run(&self, insight: &Insight, seconds: u64) {
+    pub(super) fn run(&self, monitor: &ServerMonitor, seconds: u64) {
         for _ in 0..seconds {
             self.seconds.fetch_add(1, Ordering::Relaxed);
-            insight.look();
+            monitor.sample();
         }
     }
 
@@ -232,12 +232,12 @@ impl ServerControl for Model {
         if port == "LAN2" { Err("Port LAN2: its address is taken".to_owned()) } else { Ok(()) }
     }
 
-    fn set(&self, key: &str, value: &str) -> Result<Change, String> {
+    fn set(&self, key: &str, value: &str) -> Result<SettingChange, String> {
         self.did(format!("set {key} to {value}"));
         let reloadable = key.eq_ignore_ascii_case("Server_Max_Concurrent_Trans");
         let known = super::super::grammar::begins(key, "Server_");
         if known {
-            Ok(Change { effective: reloadable, written: true, not_kept: None })
+            Ok(SettingChange { effective: reloadable, written: true, not_kept: None })
         } else {
             Err(format!("no setting {key}"))
         }
