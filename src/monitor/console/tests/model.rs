@@ -1,7 +1,7 @@
 //! A server made by hand, for the console to show.
 
 use crate::config::Config;
-use crate::metrics::{CloseReason, Histogram, Parts};
+use crate::metrics::{CloseReason, Histogram, Parts, PortCounts};
 use crate::monitor::{
     AnswerCounts, ConnectionFilter, ConnectionInfo, Cpu, HandlerState, MethodSnapshot, Permits, PortSnapshot,
     ServerControl, ServerMonitor, SessionCounts, SessionSnapshot, SettingChange, SlowCallInfo, Snapshot,
@@ -90,7 +90,7 @@ fn port(name: &str, tcp: u16, workers: Workers, methods: Vec<MethodSnapshot>) ->
         calls: answers.all() + 4,
         answers,
         closed,
-        counters: vec![("accepted", 33), ("would_refuse", 0), ("long_transactions", 1)],
+        counters: PortCounts { accepted: 33, long_transactions: 1, ..PortCounts::default() },
         methods,
     }
 }
