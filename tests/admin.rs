@@ -424,7 +424,7 @@ fn ready_says_no_while_a_port_is_full() {
     other.send("test.wait", &());
     wait_until("it is not ready", || looked() == 503);
     let says = ready().body;
-    assert!(says.contains("calls have been waiting at port LAN2"), "{says}");
+    assert!(says.contains("calls have waited at port LAN2"), "{says}");
     assert!(says.contains("(Server_Busy_Seconds=1)"), "{says}");
     assert_eq!(get(admin, "/health/live", &[]).status, 200);
     gate.open();

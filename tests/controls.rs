@@ -10,7 +10,7 @@ mod process;
 mod settings;
 
 use boneyard::internal::metrics::CloseReason;
-use boneyard::internal::monitor::{ConnectionFilter, ServerControl};
+use boneyard::internal::monitor::{ConnectionFilter, ControlError, ServerControl};
 use boneyard::internal::wire::FrameKind;
 use boneyard::server::Server;
 use boneyard::service::Status;
@@ -132,7 +132,7 @@ fn services_are_told_and_the_program_hears_of_a_quit() {
         .start()
         .unwrap();
     assert_eq!(control(&server).tell("Notes", "compact"), Ok("compacted".to_owned()));
-    assert_eq!(control(&server).tell("notes", ""), Err("?".to_owned()));
+    assert_eq!(control(&server).tell("notes", "").unwrap_err().to_string(), "?");
     assert!(control(&server).tell("mail", "compact").is_err());
     assert_eq!((control(&server).quit(), quits.try_recv()), (Ok(()), Ok(())));
     let deaf = load_server("");

@@ -63,7 +63,7 @@ fn a_worker_is_seen_to_run_to_block_and_to_return() {
     assert!(returns.since < returns.ran, "it has done something else before");
     let text = server.monitor().threads();
     assert!(
-        text.starts_with("Threads after 00:00:") && text.contains("1 of 1 permits out, at most 1 ever"),
+        text.starts_with("Threads after 00:00:") && text.contains("1 of 1 permits out, peak 1"),
         "{text}"
     );
     assert!(text.contains("3 workers: 1 idle, 1 running, 0 blocked, 1 returning"), "{text}");
@@ -141,7 +141,7 @@ fn a_port_that_stands_still_is_told_of_once_and_when_it_goes_on() {
     std::io::Write::write_all(&mut client.stream, &calls).unwrap();
     wait_until("the log is told", || {
         monitor.sample();
-        logged("port STALL: 3 calls wait, and none was finished for ") > 0
+        logged("port STALL: stalled, waiting=3 no call finished for ") > 0
     });
     assert_eq!(logged(" s (Server_Stall_Seconds)"), 1);
     assert!(logged("  2 run test.hold, the longest for ") == 1 && logged("  STALL-2  running  ") == 1);
@@ -151,6 +151,6 @@ fn a_port_that_stands_still_is_told_of_once_and_when_it_goes_on() {
     held.open();
     (0..5).for_each(|_| assert_eq!(client.read().expect("a reply").status(), Status::Ok));
     monitor.sample();
-    assert_eq!((logged("port STALL: goes on, after "), logged("port STALL: ")), (1, 2));
+    assert_eq!((logged("port STALL: resumed after a stall of "), logged("port STALL: ")), (1, 2));
     assert_eq!(logged("port FREE: "), 0);
 }

@@ -148,7 +148,7 @@ fn permits_that_are_too_few_are_named_and_the_change_is_measured_after_a_restart
     server.stop();
     [&file, &note].into_iter().for_each(|file| std::fs::remove_file(file).unwrap());
     let effect = verdict.effect.unwrap();
-    assert!(effect.starts_with("Since Server_Max_Concurrent_Trans 4 -> 24: said "), "{effect}");
+    assert!(effect.starts_with("Since Server_Max_Concurrent_Trans 4 -> 24: expected "), "{effect}");
     let (_, measured) = effect.split_once("measured ").unwrap();
     let measured: f64 = measured.split_once('x').unwrap().0.parse().unwrap();
     assert!(measured > 2.0, "six times the permits: {effect}");
@@ -165,7 +165,7 @@ fn a_change_while_the_server_runs_is_measured_too() {
         verdict.effect.as_ref().is_some_and(|effect| effect.contains("measured"))
     });
     let effect = verdict.effect.unwrap();
-    assert!(effect.starts_with("Since Server_Max_Concurrent_Trans 4 -> 24: said "), "{effect}");
+    assert!(effect.starts_with("Since Server_Max_Concurrent_Trans 4 -> 24: expected "), "{effect}");
 }
 
 #[test]

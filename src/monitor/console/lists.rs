@@ -1,12 +1,14 @@
-//! Lists of what there is: tasks, users, sessions, statistics.
+//! show tasks, show users, show sessions and show statistics.
 
-use super::Failure;
-use super::layout::{Left, Page, Right, elapsed, minutes, plain, plural, size};
+use super::error::CommandError;
+use crate::monitor::format::{elapsed, minutes, plain, plural, seconds, size};
+use crate::monitor::page::{Left, Page, Right};
+use crate::monitor::server_monitor::ServerMonitor;
+use crate::monitor::snapshot::{ConnectionInfo, HandlerState, SessionSnapshot, WorkerSnapshot};
 use crate::monitor::statistics::{self, Statistic, StatisticValue};
-use crate::monitor::{ConnectionInfo, HandlerState, ServerMonitor, SessionSnapshot, WorkerSnapshot};
 use std::cmp::Reverse;
 
-/// What the server's threads are for.
+/// Lists the server's threads and what they do.
 pub(super) fn tasks(monitor: &ServerMonitor) -> String {
     let (snapshot, workers) = (monitor.control().snapshot(), monitor.control().workers());
     let mut rows = Vec::new();
@@ -40,10 +42,10 @@ fn task(worker: &WorkerSnapshot) -> Option<String> {
         HandlerState::Returning => "Waits for a permit in",
     };
     let method = plain(&task.method);
-    Some(format!("{does} {method} for {}, {:.3} s", task.peer, task.ran.as_secs_f64()))
+    Some(format!("{does} {method} for {}, {} s", task.peer, seconds(task.ran)))
 }
 
-/// Connections.
+/// Lists the connections.
 pub(super) fn users(monitor: &ServerMonitor) -> String {
     let mut connections = monitor.control().connections();
     connections.sort_by_key(|connection| {
@@ -75,11 +77,11 @@ pub(super) fn users(monitor: &ServerMonitor) -> String {
         ],
         connections.iter().map(row),
     );
-    page.say(plural(connections.len(), "connection"));
+    page.line(plural(connections.len(), "connection"));
     page.0
 }
 
-/// Sessions.
+/// Lists the sessions.
 pub(super) fn sessions(monitor: &ServerMonitor) -> String {
     let mut sessions = monitor.control().sessions();
     sessions.sort_by_key(|session| session.idle);
@@ -88,7 +90,7 @@ pub(super) fn sessions(monitor: &ServerMonitor) -> String {
             session.id.to_string(),
             plain(&session.client),
             session.peer.to_string(),
-            if session.carried { "Open" } else { "Away" }.to_owned(),
+            if session.attached { "Open" } else { "Away" }.to_owned(),
             session.calls.to_string(),
             elapsed(session.age),
             minutes(session.idle),
@@ -107,18 +109,18 @@ pub(super) fn sessions(monitor: &ServerMonitor) -> String {
         ],
         sessions.iter().map(row),
     );
-    page.say(plural(sessions.len(), "session"));
+    page.line(plural(sessions.len(), "session"));
     page.0
 }
 
-/// Statistics like the pattern.
-pub(super) fn statistics(monitor: &ServerMonitor, arguments: &[String]) -> Result<String, Failure> {
+/// Shows the statistics that match a pattern.
+pub(super) fn statistics(monitor: &ServerMonitor, arguments: &[String]) -> Result<String, CommandError> {
     let pattern = arguments.first().map_or("*", String::as_str);
     let found = statistics::text(&monitor.statistics(), pattern);
-    found.ok_or_else(|| Failure::NoSuch(format!("Statistic not found: {pattern}")))
+    found.ok_or_else(|| CommandError::NotFound(format!("Statistic not found: {pattern}")))
 }
 
-/// Names of all statistics; of times, which are several, a pattern for them.
+/// Returns the names of all statistics; of a distribution, which has several, a pattern for them.
 pub(super) fn statistic_names(monitor: &ServerMonitor) -> Vec<String> {
     let name = |statistic: Statistic| match statistic.value {
         StatisticValue::Times(_) => statistic.name + ".*",

@@ -1,19 +1,20 @@
-//! The console over a server made by hand: its layouts, which docs/COMMANDS.md shows, its grammar and its errors.
+//! The console over a made server: its layouts, which docs/COMMANDS.md shows, its grammar and its errors.
 
 mod model;
 
-use super::{CommandOutcome, ConsoleReply, commands, stops_the_server};
+use super::commands::{commands, stops_the_server};
+use super::execute::{CommandOutcome, ConsoleReply};
 use crate::monitor::{ServerControl, ServerMonitor};
 use model::Model;
 use std::path::Path;
 
-fn said(monitor: &ServerMonitor, line: &str) -> String {
+fn reply(monitor: &ServerMonitor, line: &str) -> String {
     let ConsoleReply { outcome, text } = monitor.command(line);
     assert_eq!(outcome, CommandOutcome::Done, "{line}: {text}");
     text
 }
 
-/// Lines whose output the docs show, one for each command at least.
+/// Lines whose output the docs show, at least one of each command.
 const SHOWN: [&str; 23] = [
     "show server",
     "show verdict",
@@ -43,16 +44,16 @@ const SHOWN: [&str; 23] = [
 const BEGINS: &str = "<!-- console: generated, do not edit -->";
 const ENDS: &str = "<!-- end of console -->";
 
-/// The layouts are golden in the docs: each sample there is what the console says. `BLESS=1` writes them.
+/// The docs have the layouts: each sample there is what the console replies. `BLESS=1` writes them.
 #[test]
-fn the_docs_show_every_command_and_what_it_says() {
+fn the_docs_show_every_command_and_its_reply() {
     let (_, monitor) = Model::monitor();
     let mut text = "| Command | Does |\n|---|---|\n".to_owned();
     for (syntax, doc) in commands() {
         text.push_str(&format!("| `{}` | {} |\n", syntax.replace('|', "\\|"), doc.replace('*', "\\*")));
     }
     for line in SHOWN {
-        text.push_str(&format!("\n```text\n> {line}\n{}```\n", said(&monitor, line)));
+        text.push_str(&format!("\n```text\n> {line}\n{}```\n", reply(&monitor, line)));
     }
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/COMMANDS.md");
     let page = std::fs::read_to_string(&file).unwrap();
@@ -69,7 +70,7 @@ fn the_docs_show_every_command_and_what_it_says() {
 #[test]
 fn every_command_is_shown_is_in_the_help_and_is_known_by_its_words() {
     let (_, monitor) = Model::monitor();
-    let help = said(&monitor, "help");
+    let help = reply(&monitor, "help");
     for (syntax, doc) in commands() {
         assert!(help.contains(&syntax) && help.contains(doc), "{syntax}");
         let words: Vec<_> =
@@ -96,14 +97,14 @@ fn words_may_be_cut_where_they_stay_unique() {
         ("sh tr", "show transactions"),
         ("h stop", "help stop port"),
     ] {
-        assert_eq!(said(&monitor, short), said(&monitor, long), "{short}");
+        assert_eq!(reply(&monitor, short), reply(&monitor, long), "{short}");
     }
-    said(&monitor, "se c server_pool_tasks = 12");
-    said(&monitor, r#"SET CONFIG "Server_Restricted=1""#);
-    said(&monitor, "drop all");
-    assert_eq!(said(&monitor, "drop tcpip/7"), "2 connections closed.\n");
-    assert_eq!(said(&monitor, "drop 2001:DB8:0:7::/64"), "2 connections and 3 sessions closed.\n");
-    assert_eq!(said(&monitor, "drop 2"), "1 session closed.\n");
+    reply(&monitor, "se c server_pool_tasks = 12");
+    reply(&monitor, r#"SET CONFIG "Server_Restricted=1""#);
+    reply(&monitor, "drop all");
+    assert_eq!(reply(&monitor, "drop tcpip/7"), "2 connections closed.\n");
+    assert_eq!(reply(&monitor, "drop 2001:DB8:0:7::/64"), "2 connections and 3 sessions closed.\n");
+    assert_eq!(reply(&monitor, "drop 2"), "1 session closed.\n");
     assert_eq!(monitor.command("drop 3").text, "No such session\n");
     let done = model.done.lock();
     assert_eq!(
@@ -117,7 +118,7 @@ fn words_may_be_cut_where_they_stay_unique() {
 }
 
 #[test]
-fn what_is_not_understood_says_why_and_does_nothing() {
+fn a_wrong_line_is_explained_and_does_nothing() {
     let (model, monitor) = Model::monitor();
     for (line, says) in [
         ("frobnicate", "Command or option is not recognized: frobnicate\n"),
@@ -132,7 +133,7 @@ fn what_is_not_understood_says_why_and_does_nothing() {
         ("quit now", "Too many arguments.  Enter 'HELP' for the correct syntax.\nSyntax: quit\n"),
         ("show port \"", "A quotation mark is not closed.\n"),
         ("stop port LAN3", "Unable to find port LAN3\n"),
-        ("start port old", "Port OLD is disabled: it takes a place in Ports and a restart\n"),
+        ("start port old", "Port OLD is disabled: add it to Ports and restart the server\n"),
         (
             "drop me",
             "me is not ALL, an IP address, PORT/ID as show users names it, or a number that show sessions has\n",
@@ -161,12 +162,12 @@ fn what_is_not_understood_says_why_and_does_nothing() {
 }
 
 #[test]
-fn what_the_server_refuses_is_told() {
+fn a_refusal_of_the_server_is_shown() {
     let (model, monitor) = Model::monitor();
     let reply = monitor.command("restart port lan2");
     assert_eq!(
         (reply.outcome, reply.text.as_str()),
-        (CommandOutcome::Refused, "Port LAN2: its address is taken\n")
+        (CommandOutcome::Refused, "port LAN2 cannot listen on 127.0.0.1:1452: Address in use\n")
     );
     assert_eq!(*model.done.lock(), ["stop LAN2", "start LAN2"]);
     assert_eq!(monitor.command("set config a=b").outcome, CommandOutcome::Refused);
@@ -176,12 +177,12 @@ fn what_the_server_refuses_is_told() {
 fn transactions_are_counted_from_the_reset_on() {
     let (model, monitor) = Model::monitor();
     let count = |monitor: &ServerMonitor| {
-        let text = said(monitor, "show transactions");
+        let text = reply(monitor, "show transactions");
         let line = text.lines().find(|line| line.trim().starts_with("notes.open ")).map(str::to_owned);
         line.map(|line| line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap())
     };
     assert_eq!(count(&monitor), Some(800));
-    said(&monitor, "show tr res");
+    reply(&monitor, "show tr res");
     assert_eq!(count(&monitor), None);
     model.run(&monitor, 2);
     assert_eq!(count(&monitor), Some(16));
@@ -192,19 +193,19 @@ fn the_performance_line_is_switched() {
     let (model, monitor) = Model::monitor();
     let line = || monitor.console.performance(600, &model.snapshot());
     assert_eq!(line(), None);
-    assert_eq!(said(&monitor, "show perf"), "Server Performance Monitoring is now enabled.\n");
+    assert_eq!(reply(&monitor, "show perf"), "Server Performance Monitoring is now enabled.\n");
     assert_eq!(line().as_deref(), Some("600 Transactions/Minute, 3 Sessions"));
-    assert_eq!(said(&monitor, "show perf"), "Server Performance Monitoring is now disabled.\n");
+    assert_eq!(reply(&monitor, "show perf"), "Server Performance Monitoring is now disabled.\n");
     assert_eq!(line(), None);
-    said(&monitor, "show perf");
-    said(&monitor, "set config Server_Show_Performance=0");
+    reply(&monitor, "show perf");
+    reply(&monitor, "set config Server_Show_Performance=0");
     assert!(line().is_some(), "it is not in force at once");
 }
 
 #[test]
-fn lines_for_completion_are_commands_with_what_may_follow() {
+fn lines_for_completion_are_commands_with_their_arguments() {
     let (_, monitor) = Model::monitor();
-    let lines = said(&monitor, "words");
+    let lines = reply(&monitor, "words");
     for line in
         ["show server", "show transactions", "show transactions reset", "stop port LAN2", "tell", "drop all"]
     {
@@ -216,7 +217,7 @@ fn lines_for_completion_are_commands_with_what_may_follow() {
 }
 
 #[test]
-fn quit_is_known_beforehand() {
+fn a_line_that_stops_the_server_is_recognized() {
     for (line, stops) in
         [("quit", true), (" QU ", true), ("quit now", true), ("show server", false), ("", false)]
     {
