@@ -101,11 +101,11 @@ fn sessions_are_listed() {
     let client = Client::connect(&server.address().to_string()).unwrap();
     let session = client.session().unwrap();
     let sessions = control(&server).sessions();
-    assert_eq!(sessions.iter().map(|s| (s.id, s.carried)).collect::<Vec<_>>(), [(1, true), (2, true)]);
+    assert_eq!(sessions.iter().map(|s| (s.id, s.attached)).collect::<Vec<_>>(), [(1, true), (2, true)]);
     assert!(!sessions[0].client.is_empty() && sessions[0].client == sessions[1].client);
     assert_eq!(control(&server).close_connections(&ConnectionFilter::All), 1);
     wait_until("the connection is gone, and its own session", || {
-        control(&server).sessions().iter().all(|s| s.id == 2 && !s.carried)
+        control(&server).sessions().iter().all(|s| s.id == 2 && !s.attached)
     });
     drop(session);
 }
