@@ -1,7 +1,7 @@
 //! The admin server: HTTP on a thread of its own, with no permit, no worker and no queue in common with calls.
 //!
-//! Knows HTTP and an [`ServerMonitor`]; what it answers is made there. Commands of the console and /metrics run on threads
-//! beside its own, so that none of them holds up another request. hyper reads and writes HTTP.
+//! Knows HTTP and an [`ServerMonitor`]; what it answers is made there. Commands of the console and /metrics run on
+//! threads beside its own, so that none of them holds up another request. hyper reads and writes HTTP.
 //!
 //! It listens at an address, where without a token one may only look, and at a Unix socket, where the server's own user
 //! and root may do everything. Each has places of its own for connections.

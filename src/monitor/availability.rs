@@ -1,9 +1,9 @@
 //! Availability: the highest rate of a minute, and how much longer calls take than they could.
 //!
 //! The expansion factor is Domino's: of each method the recent average time over the best it ever had, and of these the
-//! mean, weighted by how often each was called; recent are the last five quarters of a minute. Calls that do not end are
-//! in no average, so they count as what they are by now: those that run by how long they have run, those that wait by
-//! how long their port has finished nothing.
+//! mean, weighted by how often each was called; recent are the last five quarters of a minute. Calls that do not end
+//! are in no average, so they count as what they are by now: those that run by how long they have run, those that wait
+//! by how long their port has finished nothing.
 
 use super::snapshot::{MethodSnapshot, PortSnapshot, Snapshot, WorkerSnapshot};
 use crate::metrics::Distribution;
@@ -18,7 +18,7 @@ const RANGE: f64 = 6.0;
 /// Follows the availability of a server from sample to sample.
 #[derive(Debug, Default)]
 pub(super) struct AvailabilityTracker {
-    /// What each port had finished, and since when calls wait without that changing.
+    /// Finished calls of each port, and since when calls wait without that changing.
     unfinished: Vec<(u64, Instant)>,
     current: Availability,
 }
@@ -43,8 +43,8 @@ impl Default for Availability {
 }
 
 impl AvailabilityTracker {
-    /// Adds a sample: the snapshot before the recent ones and the last one, what the workers did at the last one, and the
-    /// answers of the last minute.
+    /// Adds a sample: the snapshot before the recent ones and the last one, what the workers did at the last one, and
+    /// the answers of the last minute.
     pub(super) fn update(
         &mut self,
         (before, snapshot): (Option<&Snapshot>, &Snapshot),

@@ -1,4 +1,4 @@
-//! What an administrator can see of a running server and do to it, as a trait that the server implements.
+//! Control of a running server: the trait that it implements for administrators.
 //!
 //! The console, the admin server and the diagnosis know a server by [`ServerControl`] alone, so tests put a made one in
 //! its place.
@@ -14,9 +14,9 @@ use std::net::IpAddr;
 pub enum ConnectionFilter {
     /// All of them.
     All,
-    /// Those of this address.
+    /// Everything of this address.
     Peer(IpAddr),
-    /// Those of this client: an address, or an IPv6 prefix.
+    /// Everything of this client: an address, or an IPv6 prefix.
     Client(ClientId),
     /// This connection: its port and [`ConnectionInfo::id`].
     One(String, u64),
@@ -67,7 +67,7 @@ pub enum ControlError {
         port: String,
         /// Its addresses.
         addresses: String,
-        /// What the system says.
+        /// Error of the system.
         reason: String,
     },
     /// The port's listener has not answered yet. It may still carry the command out.
@@ -166,14 +166,15 @@ pub trait ServerControl: Send + Sync + std::fmt::Debug {
     /// the disk.
     ///
     /// # Errors
-    /// [`ControlError`]: there is no such key, no command changes it, the value is wrong, the file cannot be written, or
-    /// there is none and the key takes a restart. A read-only file does not keep a value from taking effect at once.
+    /// [`ControlError`]: there is no such key, no command changes it, the value is wrong, the file cannot be written,
+    /// or there is none and the key takes a restart. A read-only file does not keep a value from taking effect at once.
     fn set(&self, key: &str, value: &str) -> Result<SettingChange, ControlError>;
 
     /// Returns the settings in force.
     fn config(&self) -> Config;
 
-    /// Returns the keys and values that [`ServerControl::set`] has written for the next start and that are not in force.
+    /// Returns the keys and values that [`ServerControl::set`] has written for the next start and that are not in
+    /// force.
     fn at_restart(&self) -> BTreeMap<String, String>;
 
     /// Gives a service of the program a command, and waits for its reply for up to ten seconds.

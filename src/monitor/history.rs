@@ -77,8 +77,8 @@ impl Default for History {
 }
 
 impl History {
-    /// Adds a snapshot, about a second after the one before it. One that is no newer is left out. Once a minute, returns
-    /// what was answered in it.
+    /// Adds a snapshot, about a second after the one before it. One that is no newer is left out. Once a minute,
+    /// returns what was answered in it.
     pub fn add(&mut self, snapshot: Arc<Snapshot>) -> Option<u64> {
         let uptime = snapshot.uptime;
         if let Some(before) = self.snapshots.newest() {

@@ -84,8 +84,8 @@ pub struct MethodInterval {
 }
 
 impl Interval {
-    /// The interval from the first to the last of several snapshots of one server, the oldest first; gauges are averages
-    /// over all but the first. `None` for fewer than two.
+    /// The interval from the first to the last of several snapshots of one server, the oldest first; gauges are
+    /// averages over all but the first. `None` for fewer than two.
     pub fn of(snapshots: &[Arc<Snapshot>]) -> Option<Interval> {
         let ([first, .., last], samples) = (snapshots, snapshots.get(1..)?) else { return None };
         let length = last.taken.saturating_duration_since(first.taken);
@@ -157,8 +157,8 @@ impl Interval {
 impl PortInterval {
     /// Differences of counters; of gauges only those at the end.
     fn between(before: &PortSnapshot, after: &PortSnapshot) -> PortInterval {
-        // Both are in the order of the methods' numbers, and a method that was called once stays. There may be thousands,
-        // so they are merged and not searched.
+        // Both are in the order of the methods' numbers, and a method that was called once stays. There may be
+        // thousands, so they are merged and not searched.
         let mut earlier = before.methods.iter().peekable();
         let methods = after.methods.iter().map(|method| {
             let Some(earlier) = earlier.next_if(|earlier| earlier.name == method.name) else {

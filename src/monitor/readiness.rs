@@ -27,7 +27,8 @@ impl Readiness {
         self.sampled = Some(snapshot.taken);
     }
 
-    /// Returns whether the server is ready, as far as samples tell. With `limit`, a port may be full for less than that.
+    /// Returns whether the server is ready, as far as samples tell. With `limit`, a port may be full for less than
+    /// that.
     ///
     /// # Errors
     /// The reason, as a text for people.

@@ -17,7 +17,7 @@ use super::statistics::{self, Statistic};
 use super::{slow_calls, threads};
 use crate::sync::{Arc, Mutex};
 
-/// What is known of a running server. Any thread may ask; only a command of the console may block for longer than a
+/// Observation of a running server. Any thread may ask; only a command of the console may block for longer than a
 /// lock.
 #[derive(Debug)]
 pub struct ServerMonitor {
@@ -112,8 +112,8 @@ impl ServerMonitor {
         statistics::list(self.server, &snapshot, availability, self.ready().is_ok(), &self.admin_stats)
     }
 
-    /// Returns what every worker does, as text: the server in a line, then for each port how many workers do what, which
-    /// methods they run, and a line for each that is not idle, the longest running first.
+    /// Returns what every worker does, as text: the server in a line, then for each port how many workers do what,
+    /// which methods they run, and a line for each that is not idle, the longest running first.
     pub fn threads(&self) -> String {
         threads::text(&self.control.snapshot(), &self.control.workers())
     }

@@ -1,5 +1,5 @@
-//! Detects stalled ports: calls wait, and none has finished for `Server_Stall_Seconds`. A stall is logged once, with what
-//! every worker does, since it may be over before an administrator looks; and again when it is over.
+//! Detects stalled ports: calls wait, and none has finished for `Server_Stall_Seconds`. A stall is logged once, with
+//! what every worker does, since it may be over before an administrator looks; and again when it is over.
 //!
 //! Invariants: judged by snapshots, so no stall is reported too early, and each at most one sample late. Time in which
 //! the process did not run does not count.

@@ -9,13 +9,13 @@ use crate::monitor::server_monitor::ServerMonitor;
 /// Reply to a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsoleReply {
-    /// What became of the command.
+    /// Outcome of the command.
     pub outcome: CommandOutcome,
     /// Lines, each ended.
     pub text: String,
 }
 
-/// What became of a command.
+/// Outcome of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CommandOutcome {

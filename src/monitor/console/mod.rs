@@ -1,7 +1,7 @@
 //! The console: lines in, text out, in Domino's manner.
 //!
-//! `commands` has every command once; parsing, help, completion and docs/COMMANDS.md are made from it. `grammar` parses a
-//! line, and the other files write the replies, from snapshots. Knows no terminal and no HTTP.
+//! `commands` has every command once; parsing, help, completion and docs/COMMANDS.md are made from it. `grammar` parses
+//! a line, and the other files write the replies, from snapshots. Knows no terminal and no HTTP.
 //!
 //! Invariants: no line panics, and foreign text comes out without control characters.
 

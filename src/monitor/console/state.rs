@@ -1,9 +1,9 @@
-//! What the console keeps from one command to the next.
+//! State that the console keeps from one command to the next.
 
 use crate::monitor::snapshot::Snapshot;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 
-/// What the console keeps from one command to the next.
+/// State that the console keeps from one command to the next.
 #[derive(Debug)]
 pub(in crate::monitor) struct ConsoleState {
     log_performance: AtomicBool,

@@ -48,7 +48,7 @@ pub(super) fn permits(inputs: &Inputs<'_>) -> Advice {
     let total = inputs.config.total_workers();
     let out = inputs.interval.permits_out.max(1.0);
     let blocked = inputs.sum(|load| load.port.workers_blocked);
-    // What could run at once: where there are more workers than calls, the clients limit it.
+    // Calls that could run at once: where there are more workers than calls, the clients limit it.
     let wanted = inputs.sum(|load| load.asked_for().min(load.workers)) - blocked;
     let places = wanted.min(total.into()) / out;
     let gain = Gain::of(places, &inputs.processors);

@@ -279,7 +279,7 @@ fn waits(calls: f64) -> String {
     format!("{} wait", plural(rounded(calls), "call"))
 }
 
-/// What is refused for lack of a place, if much is.
+/// Sentence on calls refused for lack of a place, if many are.
 fn describe_refusals(inputs: &Inputs<'_>) -> Option<String> {
     if !inputs.loads.iter().any(Load::refuses) {
         return None;

@@ -44,7 +44,7 @@ const SAVE_EVERY: Duration = Duration::from_secs(10);
 const CALM_EVERY: Duration = Duration::from_secs(15 * 60);
 const CALM_KEPT: usize = 5;
 
-/// What a sample has changed.
+/// Changes that a sample has brought.
 #[derive(Debug, Default)]
 pub(in crate::monitor) struct DiagnosisNews {
     /// Lines for the log.
@@ -87,7 +87,7 @@ pub(in crate::monitor) struct Diagnoser {
     /// When its cause came up, and the cause that was logged last.
     since: Option<Instant>,
     logged: Option<Cause>,
-    /// What was measured while a verdict stood, and when it was saved last.
+    /// Measurements while a verdict stood, and when they were saved last.
     before: Option<Baseline>,
     saved: Option<(Instant, Cause)>,
     experiment: Option<Experiment>,

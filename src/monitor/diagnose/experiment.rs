@@ -1,7 +1,7 @@
 //! The effect of a changed setting: throughput and times measured before and after, beside what was expected.
 //!
-//! The baseline is what was measured while a verdict stood; it is kept over a restart as one line of JSON. The effect is
-//! measured under load. The load may have changed too, so the two are compared only where as much is in progress, or
+//! The baseline is what was measured while a verdict stood; it is kept over a restart as one line of JSON. The effect
+//! is measured under load. The load may have changed too, so the two are compared only where as much is in progress, or
 //! more is done than before.
 
 use super::sizing::{Gain, Load};
@@ -79,7 +79,7 @@ impl Figures {
     }
 }
 
-/// What was measured while a verdict stood.
+/// Measurements while a verdict stood.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Baseline {
     version: u32,

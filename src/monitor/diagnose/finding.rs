@@ -3,7 +3,7 @@
 use super::advice::Advice;
 use super::verdict::Cause;
 
-/// What a few samples say.
+/// Finding of a few samples.
 #[derive(Debug, Clone)]
 pub(super) struct Finding {
     pub(super) cause: Cause,

@@ -77,7 +77,8 @@ impl<'a> Inputs<'a> {
         self.sum(|load| load.busy - load.port.workers_blocked)
     }
 
-    /// Returns whether so much more is refused than run that the use of the processors says nothing of a call that runs.
+    /// Returns whether so much more is refused than run that the use of the processors says nothing of a call that
+    /// runs.
     pub(super) fn refuses_mostly(&self) -> bool {
         let refused = self.sum(|load| load.refused_per_s);
         refused > 0.0 && refused >= 10.0 * self.per_s()
@@ -104,7 +105,7 @@ impl<'a> Inputs<'a> {
     /// The setting that calls wait for, if it is one.
     pub(super) fn bottleneck(&self) -> Option<Bottleneck> {
         let returning = self.sum(|load| load.port.workers_returning);
-        // What is refused at once does not wait for a permit.
+        // A call that is refused at once does not wait for a permit.
         let refused = self.loads.iter().any(|load| load.refuses() && !load.full());
         if self.permits_full() && (self.without_permit() >= 0.5 || returning >= 1.0 || refused) {
             return Some(Bottleneck::Permits);

@@ -5,8 +5,8 @@
 //! What four of five findings agree on is the verdict (`diagnoser.rs`). When settings change, what was measured before
 //! is compared with what is measured after (`experiment.rs`).
 //!
-//! Invariants: pure logic, from snapshots, settings and connections to text. Names of ports and methods are the server's
-//! own and addresses are typed; no other foreign text comes in.
+//! Invariants: pure logic, from snapshots, settings and connections to text. Names of ports and methods are the
+//! server's own and addresses are typed; no other foreign text comes in.
 
 mod advice;
 mod causes;

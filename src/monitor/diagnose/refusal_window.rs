@@ -1,4 +1,4 @@
-//! What was refused between two samples. Refusals come in bursts, so the last few windows are judged together.
+//! Refusals between two samples. Refusals come in bursts, so the last few windows are judged together.
 
 use super::sizing::most;
 use crate::metrics::CloseReason;
@@ -13,7 +13,7 @@ pub(super) const REFUSALS_KEPT: usize = 10;
 /// In how many of these something must be refused before it is more than an accident.
 pub(super) const REFUSING_SAMPLES: usize = 2;
 
-/// What was refused between two samples.
+/// Refusals between two samples.
 #[derive(Debug, Clone, Default)]
 pub(super) struct RefusalWindow {
     pub(super) length: Duration,

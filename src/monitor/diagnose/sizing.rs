@@ -117,7 +117,7 @@ pub(super) struct Processors {
     /// Idle processors of the machine, within this process's share; `None` where the system does not say.
     pub(super) idle: Option<f64>,
     pub(super) stolen: f64,
-    /// What other programs use; 0 where the system does not say.
+    /// Use by other programs; 0 where the system does not say.
     pub(super) others: f64,
     /// Threads of this process that were ready to run and had none.
     pub(super) wanted: f64,
@@ -140,8 +140,8 @@ impl Processors {
         }
     }
 
-    /// Returns whether nothing is gained by running more than `running` handlers: this process has all it may use; or the
-    /// machine has nothing left, and this process a good part of it, or half of its handlers wait for a processor.
+    /// Returns whether nothing is gained by running more than `running` handlers: this process has all it may use; or
+    /// the machine has nothing left, and this process a good part of it, or half of its handlers wait for a processor.
     pub(super) fn full(&self, running: f64) -> bool {
         let none_idle = self.idle.unwrap_or(self.cores - self.used) <= 0.1 * self.cores;
         let starved = running > self.cores && self.wanted >= 0.5 * running;

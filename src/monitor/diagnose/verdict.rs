@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What limits a server.
+/// Cause that limits a server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -54,7 +54,7 @@ pub enum Cause {
     },
 }
 
-/// What limits the server, and what may be done about it.
+/// Verdict on a server: the cause that limits it, and the settings that may help.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
     /// The cause.
@@ -68,9 +68,9 @@ pub struct Verdict {
     pub because: Vec<String>,
     /// Lines to paste into the INI; none where no setting would help.
     pub lines: Vec<String>,
-    /// What they should change; or why no setting would.
+    /// Expected effect of these lines; or why no setting would help.
     pub expected: String,
-    /// What a change made since has brought.
+    /// Measured effect of a change made since.
     pub effect: Option<String>,
 }
 

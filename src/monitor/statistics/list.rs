@@ -1,7 +1,7 @@
 //! The list of statistics: name, meaning and unit of everything that a snapshot counts.
 //!
-//! Invariants: everything that a snapshot counts is here (tests/statistics.rs compares them). A limit that is not set has
-//! no statistic.
+//! Invariants: everything that a snapshot counts is here (tests/statistics.rs compares them). A limit that is not set
+//! has no statistic.
 
 use super::statistic::{Statistic, StatisticFamily, StatisticKind, StatisticValue};
 use crate::metrics::{CloseReason, PORT_COUNTERS, Parts};

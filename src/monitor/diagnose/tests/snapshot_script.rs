@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-/// What a port does in a second.
+/// Load of a port in a second.
 #[derive(Clone, Default)]
 pub(super) struct Port {
     pub(super) workers: u32,
@@ -50,7 +50,7 @@ pub(super) fn busy() -> Port {
     Port { busy: 6, ..Port::of(10) }.runs("note.read", 600, 0.000_3, 0.01)
 }
 
-/// What a server does in a second.
+/// Load of a server in a second.
 #[derive(Clone, Default)]
 pub(super) struct Second {
     pub(super) out: u32,
