@@ -78,7 +78,7 @@ impl Notifier {
         let first = due.len() == 1;
         drop(due);
         if first {
-            // A full socket is receiver anyway; a closed one is nobody's.
+            // A full socket wakes the loop anyway; a closed one has no reader.
             let _ = (&self.sender).write(&[0]);
         }
     }
@@ -176,7 +176,7 @@ impl EventLoopBridge {
         Ok(self.watch(waited(py, py.detach(|| call.send()))?, future))
     }
 
-    /// The loop receiver the notifier: gives their outcomes to all futures whose calls are over.
+    /// Called when the socket is readable: sets the outcomes of all futures whose calls are over.
     fn answer(&self, py: Python<'_>) -> PyResult<()> {
         self.forks.check()?;
         // First the socket, then the calls: a call that ends in between wakes the loop again.
