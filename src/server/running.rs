@@ -17,7 +17,7 @@ use crate::admin::AdminServer;
 #[cfg(feature = "admin")]
 use crate::config::AdminSocket;
 use crate::config::Config;
-use crate::monitor::{Insight, ServerControl};
+use crate::monitor::{ServerControl, ServerMonitor};
 use crate::pool::{RunningCall, Shared};
 use crate::service::builtin::PortInfo;
 use crate::sync::{Arc, Ordering};
@@ -71,7 +71,7 @@ pub struct RunningServer {
     shutdown_timeout: Duration,
     started: Instant,
     /// Set just after the start.
-    insight: Option<(Arc<LiveControl>, Arc<Insight>, Sampler)>,
+    monitor: Option<(Arc<LiveControl>, Arc<ServerMonitor>, Sampler)>,
     /// The admin server, if it is open.
     #[cfg(feature = "admin")]
     admin: Option<AdminServer>,
@@ -95,7 +95,7 @@ impl RunningServer {
             ports,
             shutdown_timeout,
             started,
-            insight: None,
+            monitor: None,
             #[cfg(feature = "admin")]
             admin: None,
             #[cfg(feature = "admin")]
@@ -108,18 +108,18 @@ impl RunningServer {
         let parts = (Arc::clone(&self.connection_limiter), Arc::clone(&self.sessions));
         let ports = self.ports.iter().map(|port| (&port.port, Arc::clone(&port.addresses), &port.listener));
         let control = Arc::new(LiveControl::new(Arc::clone(&self.shared), parts, ports, config, program));
-        let insight = Insight::new(Arc::clone(&control) as _, SERVER_NAME);
-        let insight = Arc::new(insight);
+        let monitor = ServerMonitor::new(Arc::clone(&control) as _, SERVER_NAME);
+        let monitor = Arc::new(monitor);
         #[cfg(feature = "admin")]
-        self.open_admin(config, Arc::clone(&insight))?;
+        self.open_admin(config, Arc::clone(&monitor))?;
         let log_bound = Arc::clone(self.shared.services.log_bound());
-        let observer = Sampler::start(Arc::clone(&insight), log_bound, control.keep_note()?)?;
-        self.insight = Some((control, insight, observer));
+        let observer = Sampler::start(Arc::clone(&monitor), log_bound, control.keep_note()?)?;
+        self.monitor = Some((control, monitor, observer));
         Ok(())
     }
 
     #[cfg(feature = "admin")]
-    fn open_admin(&mut self, config: &Config, insight: Arc<Insight>) -> Result<(), StartError> {
+    fn open_admin(&mut self, config: &Config, monitor: Arc<ServerMonitor>) -> Result<(), StartError> {
         let ports: Vec<_> = self.ports.iter().flat_map(|port| port.addresses().iter().copied()).collect();
         let AdminBound { addresses, host, token, unavailable } =
             bind_admin_server(config, &ports, Purpose::Serve)?;
@@ -134,7 +134,7 @@ impl RunningServer {
             );
         }
         self.admin_socket = addresses.unix.as_ref().map(|unix| unix.path().to_path_buf());
-        self.admin = Some(AdminServer::open(addresses, (host, token), config.admin_timeout, insight)?);
+        self.admin = Some(AdminServer::open(addresses, (host, token), config.admin_timeout, monitor)?);
         Ok(())
     }
 
@@ -151,9 +151,9 @@ impl RunningServer {
     }
 
     /// Returns the view of this server that an administrator has.
-    pub fn insight(&self) -> &Arc<Insight> {
-        let (_, insight, _) = self.insight.as_ref().expect("a server that serves is looked at");
-        insight
+    pub fn monitor(&self) -> &Arc<ServerMonitor> {
+        let (_, monitor, _) = self.monitor.as_ref().expect("it is set when the server starts");
+        monitor
     }
 
     pub(super) fn info_source(&self) -> ServerInfo {
@@ -219,7 +219,7 @@ impl RunningServer {
     /// sends the replies, closes. Blocks until then.
     pub fn stop(mut self) -> Stopped {
         // An administrator may have changed it.
-        let config = self.insight.as_ref().map(|(control, ..)| control.config());
+        let config = self.monitor.as_ref().map(|(control, ..)| control.config());
         let timeout = config.map_or(self.shutdown_timeout, |config| config.shutdown_timeout.value);
         self.shut_down(timeout)
     }

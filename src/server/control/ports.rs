@@ -4,22 +4,13 @@
 //! time is left out.
 
 use super::LiveControl;
+use super::managed_port::ManagedPort;
 use crate::monitor::{ConnectionFilter, ConnectionInfo, ServerControl};
-use crate::pool::PortShared;
 use crate::server::bind::{Silence, bind_again};
-use crate::server::listener::{ListenerCommand, ListenerHandle, ReplySlot};
-use crate::sync::{Arc, Sender};
+use crate::server::listener::{ListenerCommand, ReplySlot};
+use crate::sync::Sender;
 use std::net::SocketAddr;
 use std::time::Duration;
-
-/// A port, and how to reach its listener.
-#[derive(Debug)]
-pub(super) struct ManagedPort {
-    pub(super) name: Arc<str>,
-    pub(super) addresses: Arc<[SocketAddr]>,
-    pub(super) shared: Arc<PortShared>,
-    pub(super) listener: Arc<ListenerHandle>,
-}
 
 impl LiveControl {
     /// Finds a port by its name.
@@ -60,7 +51,7 @@ impl LiveControl {
     pub(super) fn drop_selected_sessions(&self, filter: &ConnectionFilter) -> usize {
         let dropped = self.sessions.drop_those(|session| match filter {
             ConnectionFilter::Session(id) => session.id() == *id,
-            others => others.means(session.peer().ip()),
+            others => others.matches(session.peer().ip()),
         });
         if dropped > 0 {
             log::info!("sessions closed by the administrator, count={dropped}");
