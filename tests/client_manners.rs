@@ -7,7 +7,7 @@ mod hand_server;
 
 use boneyard::client::{Client, ClientError, ClientOptions, DeadlineSource};
 use boneyard::server::RunningServer;
-use boneyard::service::{Fault, Status};
+use boneyard::service::{Fault, Repeat, Status};
 use boneyard::{Method, Pending};
 use common::gate::Gate;
 use common::{PATIENCE, Raw, wait_until};
@@ -38,10 +38,9 @@ fn fault(retry_after_ms: u32) -> Fault {
     Fault { code: 0, retry_after_ms, message: String::new() }
 }
 
-/// Does the status say that the call may be let in a little later?
+/// Returns whether the status says that the call may be taken a little later.
 fn is_for_load(status: &Status) -> bool {
-    let vain = [Status::NestedDeadlock, Status::Restricted];
-    (20..30).contains(&status.code()) && !vain.contains(status) || *status == Status::SessionClosed
+    matches!(status.repeat(), Repeat::ByClient(_))
 }
 
 /// A call by another thread, so that this one can play the server.

@@ -39,11 +39,12 @@ mod session;
 mod threads;
 mod timer;
 
+pub use crate::service::Blame;
 pub use address::PORT;
 #[cfg(feature = "cli")]
 pub(crate) use connect::addresses;
 pub use connection::Canceller;
-pub use error::{Blame, ClientError, DeadlineSource};
+pub use error::{ClientError, DeadlineSource};
 pub use ffi::{TrySend, UnsentCall};
 pub use options::{ClientOptions, DEADLINE, KEEPALIVE, KEEPALIVE_MAX, NAME_BYTES_MAX, RETRIES};
 pub use pending::{Pending, Reply, Times};

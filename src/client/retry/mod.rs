@@ -8,9 +8,9 @@ mod backoff;
 mod budget;
 pub(in crate::client) mod call;
 
-use super::error::{Blame, ClientError};
+use super::error::ClientError;
 use super::options::ClientOptions;
-use crate::service::Status;
+use crate::service::{Blame, Repeat, Status};
 use crate::sync::Mutex;
 use adaptive_throttle::AdaptiveThrottle;
 use budget::RetryBudget;
@@ -131,22 +131,16 @@ pub(super) fn is_lasting(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::InvalidInput | ErrorKind::PermissionDenied | ErrorKind::Unsupported)
 }
 
-/// May a call that failed so be made again, and may that help? Only what was refused for load or has lost its
-/// connection, and unless it is idempotent, only what no handler saw.
+/// Returns whether a call that failed with `error` is made again: if its status says so, or if it has lost its
+/// connection and, unless it is idempotent, no handler saw it.
 pub(super) fn may_repeat(error: &ClientError, idempotent: bool) -> bool {
     match error {
-        // Held back so that less is sent.
-        ClientError::Throttled => false,
-        // It would wait for itself again.
-        ClientError::NestedDeadlock(_) => false,
-        // Neither passes within a call's time.
-        ClientError::Unavailable { status: Status::Restricted | Status::ConnectLimit, .. } => false,
-        // Has had all the time an attempt may take.
+        // It has had all the time that an attempt may take.
         ClientError::Connect { kind: ErrorKind::TimedOut, .. } => false,
         ClientError::Connect { kind, .. } => !is_lasting(*kind),
         ClientError::NoThread(_) => true,
         ClientError::Disconnected { may_have_run, .. } => idempotent || !may_have_run,
-        error => error.blame() == Blame::Overload && error.never_started(),
+        error => error.status().is_some_and(|status| matches!(status.repeat(), Repeat::ByClient(_))),
     }
 }
 
