@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .start()?;
 
     // Port 0 lets the system choose; the server knows what it chose.
-    let client = Client::connect(&server.address().to_string())?;
+    let client = Client::connect(server.address())?;
     println!("area: {}", client.call(AREA, &(3.0, 0.5))?);
     if let Err(error) = client.call(AREA, &(-1.0, 1.0)) {
         println!("{:?}: {error}", error.blame());

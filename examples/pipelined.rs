@@ -14,8 +14,6 @@ fn main() -> Result<(), ClientError> {
     let address = std::env::args().nth(1).unwrap_or("127.0.0.1".to_owned());
     let client = Client::connect(&address)?;
     let bytes = |n: usize| Bytes::from(n.to_le_bytes().to_vec());
-    // The first call connects.
-    client.call(ECHO, &bytes(0))?;
 
     let start = Instant::now();
     for n in 0..CALLS {

@@ -9,6 +9,7 @@ use boneyard::config::{Config, advise};
 use boneyard::server::machine;
 use boneyard::{Client, Method, Server};
 use std::error::Error;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -66,7 +67,7 @@ fn flood(throttle: u32, duration: Duration) -> Result<u64, Box<dyn Error>> {
         Ok(())
     });
     let server = server.start()?;
-    let addresses: Vec<String> = server.ports().iter().map(|port| port.address().to_string()).collect();
+    let addresses: Vec<SocketAddr> = server.ports().iter().map(|port| port.address()).collect();
 
     let (answered, begin) = (AtomicU64::new(0), Instant::now());
     let goes_on = || match stage.0.lock().expect("no handler panics with it").full {
@@ -75,10 +76,10 @@ fn flood(throttle: u32, duration: Duration) -> Result<u64, Box<dyn Error>> {
     };
     std::thread::scope(|scope| {
         for n in 0..CLIENTS {
-            let (address, answered, goes_on) = (&addresses[n % addresses.len()], &answered, &goes_on);
+            let (address, answered, goes_on) = (addresses[n % addresses.len()], &answered, &goes_on);
             scope.spawn(move || {
                 let client =
-                    Client::connect(address).expect("an address of the server's own").with_deadline(None);
+                    Client::new(address).expect("an address of the server's own").with_deadline(None);
                 while goes_on() {
                     client.call(WORK, &()).expect("200 calls fit into three queues");
                     answered.fetch_add(1, SeqCst);

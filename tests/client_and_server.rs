@@ -14,7 +14,7 @@ const FAIL: Method<u32, ()> = Method::new("text.fail");
 const PANIC: Method<(), ()> = Method::new("text.panic");
 
 fn client(server: &boneyard::server::RunningServer) -> Client {
-    Client::connect(&server.address().to_string()).unwrap().with_deadline(common::PATIENCE)
+    Client::new(server.address()).unwrap().with_deadline(common::PATIENCE)
 }
 
 #[test]

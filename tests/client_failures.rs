@@ -23,24 +23,46 @@ fn fault() -> Fault {
 #[test]
 fn text_that_is_no_address_is_refused_before_any_call() {
     for text in ["", "host:", "host:0", "a b:1", "[::1", "::1:2:x"] {
-        let error = Client::connect(text).unwrap_err();
+        let error = Client::new(text).unwrap_err();
         assert!(matches!(error, ClientError::InvalidAddress { .. }), "{text}");
         assert_eq!(error.blame(), Blame::Caller);
     }
     let options = ClientOptions::default().name("x".repeat(257));
-    assert!(matches!(Client::connect_with("host", options), Err(ClientError::InvalidOption(_))));
+    assert!(matches!(Client::with_options("host", options), Err(ClientError::InvalidOption(_))));
 }
 
 #[test]
 fn a_server_that_is_not_there_is_an_error_of_the_environment() {
     // No other test listens on this address, so the port stays free.
     let address = TcpListener::bind("127.0.0.3:0").unwrap().local_addr().unwrap().to_string();
-    let client = Client::connect_with(&address, ClientOptions::default().wait_for_server(false)).unwrap();
+    let client = Client::with_options(&address, ClientOptions::default().wait_for_server(false)).unwrap();
     let error = client.call(DOUBLE, &1).unwrap_err();
     let refused = matches!(&error, ClientError::Connect { kind: ErrorKind::ConnectionRefused, .. });
     assert!(refused, "{error:?}");
     assert!(error.never_started() && error.blame() == Blame::Environment);
     assert!(error.to_string().contains(&address), "{error}");
+}
+
+#[test]
+fn new_does_not_connect_and_connect_does_or_fails() {
+    let server = HandServer::new();
+    let address = server.listener_address();
+    let lazy = Client::new(address).unwrap();
+    assert!(!server.is_called(), "nobody has called");
+    let greets = thread::spawn(move || {
+        let mut peers = [(); 2].map(|()| server.accept());
+        peers.iter_mut().for_each(|peer| peer.greet());
+        (server, peers)
+    });
+    let connecting = thread::spawn(move || Client::connect(address).unwrap());
+    lazy.ensure_connected().unwrap();
+    let connected = connecting.join().unwrap();
+    let (server, _peers) = greets.join().unwrap();
+    [lazy, connected].iter().for_each(|client| client.ensure_connected().unwrap());
+    assert!(!server.is_called(), "each has a connection already");
+    let gone = TcpListener::bind("127.0.0.3:0").unwrap().local_addr().unwrap();
+    let error = Client::connect(gone).unwrap_err();
+    assert!(matches!(error, ClientError::Connect { kind: ErrorKind::ConnectionRefused, .. }), "{error:?}");
 }
 
 #[test]

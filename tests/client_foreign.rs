@@ -4,7 +4,8 @@
 mod hand_server;
 
 use boneyard::Pending;
-use boneyard::client::{ClientError, ClientOptions, Times, TrySend, UnsentCall};
+use boneyard::client::{ClientError, ClientOptions};
+use boneyard::internal::client::{TrySend, UnsentCall};
 use boneyard::service::{Fault, Status};
 use hand_server::{DOUBLE, HandServer, PATIENCE, Peer, pair, pair_with, welcome};
 use std::task::{Context, Poll, Waker};
@@ -39,7 +40,7 @@ fn sent(tried: Result<TrySend, ClientError>) -> Pending<String> {
 
 fn unsent(tried: Result<TrySend, ClientError>) -> UnsentCall {
     match tried {
-        Ok(TrySend::UnsentCall(unsent)) => unsent,
+        Ok(TrySend::Unsent(unsent)) => unsent,
         other => panic!("{other:?}"),
     }
 }
@@ -86,13 +87,13 @@ fn a_call_of_a_session_is_not_sent_before_the_session_is_there() {
         (peer, server)
     });
     let session = client.session().unwrap();
-    let pending = sent(session.try_start_json("test.double", "21"));
+    let pending = sent(session.client().try_start_json("test.double", "21"));
     assert_eq!(pending.wait().as_deref(), Ok("42"));
     // On the next connection it is not attached yet.
     hand_server::wait_until("the client has connected anew", || {
         client.methods().is_ok_and(|all| all.len() == 2)
     });
-    drop(unsent(session.try_start_json("test.double", "21")));
+    drop(unsent(session.client().try_start_json("test.double", "21")));
     first.join().unwrap();
 }
 
@@ -106,8 +107,8 @@ fn a_polled_call_tells_its_times() {
     let call = peer.call();
     peer.answer(&call, &42u64);
     let reply = pending.wait_for(PATIENCE).expect("it is answered").unwrap();
-    let us = Duration::from_micros;
-    assert_eq!(reply.times, Times { queue_wait: us(1), permit_wait: us(2), run: us(3) });
+    let times = [reply.times.queue_wait, reply.times.permit_wait, reply.times.run];
+    assert_eq!(times, [1, 2, 3].map(Duration::from_micros));
     let mut pending = client.start_json("test.double", "21").unwrap();
     let call = peer.call();
     peer.answer(&call, &43u64);
@@ -117,7 +118,7 @@ fn a_polled_call_tells_its_times() {
             Poll::Pending => thread::yield_now(),
         }
     };
-    assert_eq!((reply.response.as_str(), reply.times.run), ("43", us(3)));
+    assert_eq!((reply.response.as_str(), reply.times.run), ("43", Duration::from_micros(3)));
 }
 
 #[test]

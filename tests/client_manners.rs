@@ -262,7 +262,7 @@ impl BusyServer {
     }
 
     fn client(&self, options: ClientOptions) -> Client {
-        Client::connect_with(&self.server.address().to_string(), options.deadline(PATIENCE)).unwrap()
+        Client::with_options(self.server.address(), options.deadline(PATIENCE)).unwrap()
     }
 
     /// Calls that came, refused ones included.

@@ -3,7 +3,7 @@
 
 mod hand_server;
 
-use boneyard::client::settle;
+use boneyard::client::join_background_threads;
 use boneyard::service::Bytes;
 use hand_server::{BODY_BYTES_MAX, DOUBLE, STORE, pair, wait_until};
 use std::pin::pin;
@@ -31,10 +31,10 @@ fn the_last_client_and_pending_call_end_all_threads() {
             let large = Bytes::from(vec![1; BODY_BYTES_MAX as usize - 16]);
             let _stuck = client.start(STORE, &large).unwrap();
             wait_until("there are reader, timer and helper", || threads().len() == 3);
-            assert!(!settle(Duration::ZERO), "they serve a client");
+            assert!(!join_background_threads(Duration::ZERO), "they serve a client");
             drop(client);
         }
-        assert!(settle(Duration::MAX));
+        assert!(join_background_threads(Duration::MAX));
         wait_until("all are gone, though the server has not closed", || threads().is_empty());
         drop(peer);
     }

@@ -41,7 +41,7 @@ fn options() -> ClientOptions {
 }
 
 fn connect(address: SocketAddr, options: ClientOptions) -> Client {
-    Client::connect_with(&address.to_string(), options).unwrap()
+    Client::with_options(address, options).unwrap()
 }
 
 /// Threads that call with one client until they are told to end, and what became of their calls.

@@ -3,7 +3,7 @@
 //! Knows sockets until they are greeted; knows no calls. Invariant: nothing of a call has been sent by the time an
 //! attempt fails, and every error of one says so ([`ClientError::never_started`]).
 
-use super::address::ServerAddress;
+use super::address::{ServerAddress, ToServerAddress};
 use super::connection::{ClientConnection, WRITE_SLICE};
 use super::dns_lookup::{self, Lookups};
 use super::error::ClientError;
@@ -35,14 +35,14 @@ pub(super) struct Connector {
 impl Connector {
     /// # Errors
     /// [`ClientError::InvalidAddress`], [`ClientError::InvalidOption`].
-    pub(super) fn new<Address: AsRef<str>>(
+    pub(super) fn new<Address: ToServerAddress>(
         addresses: &[Address],
         options: ClientOptions,
     ) -> Result<Connector, ClientError> {
         if !(1..=ADDRESSES_MAX).contains(&addresses.len()) {
             return Err(ClientError::InvalidOption("a client has 1 to 64 addresses"));
         }
-        let targets = addresses.iter().map(|address| parse(address.as_ref()));
+        let targets = addresses.iter().map(ToServerAddress::to_server_address);
         Ok(Connector { targets: targets.collect::<Result<_, _>>()?, options, lookups: dns_lookup::shared() })
     }
 
@@ -140,13 +140,8 @@ impl Connector {
 /// [`ClientError::InvalidAddress`], [`ClientError::Connect`].
 #[cfg(feature = "cli")]
 pub(crate) fn addresses(text: &str) -> Result<Vec<SocketAddr>, ClientError> {
-    let target = parse(text)?;
+    let target = text.to_server_address()?;
     dns_lookup::shared().addresses(&target, None).map_err(|error| target.failed(&error))
-}
-
-fn parse(address: &str) -> Result<ServerAddress, ClientError> {
-    let invalid = |reason| ClientError::InvalidAddress { address: address.to_owned(), reason };
-    ServerAddress::parse(address).map_err(invalid)
 }
 
 /// What holds for a connection once it is greeted.
@@ -278,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_goaway_of_any_status_says_that_nothing_was_started() {
-        let target = ServerAddress::parse("host").unwrap();
+        let target = "host".to_server_address().unwrap();
         for status in (0..100).chain([999, u16::MAX]) {
             let fault = Fault { code: 1, retry_after_ms: 2, message: "why".to_owned() };
             let error = target.refused(status, fault);

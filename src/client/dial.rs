@@ -8,6 +8,7 @@
 //! their server share the waits between attempts, too.
 
 use super::ClientOptions;
+use super::address::ToServerAddress;
 use super::connect::Connector;
 use super::connection::ClientConnection;
 use super::error::ClientError;
@@ -66,7 +67,7 @@ impl Line {
 impl Dialer {
     /// # Errors
     /// [`ClientError::InvalidAddress`], [`ClientError::InvalidOption`].
-    pub(super) fn new<Address: AsRef<str>>(
+    pub(super) fn new<Address: ToServerAddress>(
         addresses: &[Address],
         options: ClientOptions,
     ) -> Result<Dialer, ClientError> {

@@ -311,7 +311,7 @@ mod tests {
 
     #[test]
     fn what_needs_no_resolver_asks_none() {
-        let target = |text| ServerAddress::parse(text).unwrap();
+        let target = |text: &str| text.parse::<ServerAddress>().unwrap();
         let addresses = |text| shared().addresses(&target(text), soon());
         assert_eq!(addresses("[::1]:9").unwrap(), ["[::1]:9".parse().unwrap()]);
         assert_eq!(addresses("[fe80::1%1]:9").unwrap(), ["[fe80::1%1]:9".parse().unwrap()]);

@@ -15,7 +15,7 @@ pub enum TrySend {
     /// It is out.
     Sent(Pending<String>),
     /// That would have had to wait.
-    UnsentCall(UnsentCall),
+    Unsent(UnsentCall),
 }
 
 /// A call that has begun, and its time with it, and is not sent yet. Dropped, it never is.
@@ -46,6 +46,7 @@ impl Client {
     ///
     /// # Errors
     /// The call was not sent. See [`ClientError`].
+    #[doc(hidden)]
     pub fn try_start_json(&self, method: &str, json: &str) -> Result<TrySend, ClientError> {
         let write = write_text(json);
         let call = self.json(method, &write)?;
@@ -54,12 +55,7 @@ impl Client {
             Some(pending) => TrySend::Sent(pending),
             None => {
                 let (method, json) = (method.to_owned(), json.to_owned());
-                TrySend::UnsentCall(UnsentCall {
-                    client: self.clone(),
-                    method,
-                    json,
-                    deadline: call.deadline,
-                })
+                TrySend::Unsent(UnsentCall { client: self.clone(), method, json, deadline: call.deadline })
             }
         })
     }
@@ -82,6 +78,7 @@ impl Client {
     /// # Errors
     /// See [`Client::call`]. Of a call that was given up [`ClientError::Disconnected`] while it was out; while it
     /// waited to be made again, why it was not answered before.
+    #[doc(hidden)]
     pub fn call_json_while(
         &self,
         method: &str,

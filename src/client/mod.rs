@@ -18,7 +18,7 @@
 //! connection writes the frame and its reader thread finds the answer's slot (`connection`), the caller decodes it
 //! (`pending`). A blocking call goes that way as often (`attempts`) as is decent (`retry`). Threads: one reader a
 //! connection; one timer a client, once a future needs it; one helper while a socket takes no more bytes; one for each
-//! name while it is looked up. They end by themselves ([`settle`]).
+//! name while it is looked up. They end by themselves ([`join_background_threads`]).
 //!
 //! This file knows types and names; it knows no sockets. Invariants: a call's number is used once in the life of a
 //! client, whatever the connection; a method's number is looked up anew on each connection.
@@ -29,27 +29,25 @@ mod connection;
 mod dial;
 mod dns_lookup;
 mod error;
-mod ffi;
+pub(crate) mod ffi;
 mod options;
 mod pending;
-mod raw;
+pub(crate) mod raw;
 mod retry;
 mod schema_check;
 mod session;
 mod threads;
 mod timer;
 
-pub use address::PORT;
+pub use address::{PORT, ServerAddress, ToServerAddress};
 #[cfg(feature = "cli")]
 pub(crate) use connect::addresses;
 pub use connection::Canceller;
 pub use error::{Blame, ClientError, DeadlineSource};
-pub use ffi::{TrySend, UnsentCall};
 pub use options::{ClientOptions, DEADLINE, KEEPALIVE, KEEPALIVE_MAX, NAME_BYTES_MAX, RETRIES};
 pub use pending::{Pending, Reply, Times};
-pub use raw::RawMethod;
 pub use session::Session;
-pub use threads::settle;
+pub use threads::join_background_threads;
 
 use crate::service::suggest::nearest;
 use crate::service::{Method, worker_hooks};
@@ -78,7 +76,7 @@ type Write<'a> = dyn Fn(&mut Vec<u8>) -> Result<(), WireError> + 'a;
 
 /// A server to call. Clones are cheap and share one connection.
 ///
-/// The connection is made by the first call, and made anew by the first call after it was lost. It is closed with the
+/// The connection is made by [`Client::connect`] or the first call, and made anew by the first call after it was lost. It is closed with the
 /// last clone and the last [`Pending`].
 ///
 /// Nothing is run twice by itself, unless the method is [idempotent](Method::idempotent). The blocking calls
@@ -120,31 +118,34 @@ impl Shared {
 }
 
 impl Client {
-    /// A client for `host:port`. Reads the text only: **the first call connects.** The port is 1352 where it is left
-    /// out; an IPv6 address with a port stands in brackets, `[::1]:1352`, and a link-local one has its zone,
-    /// `[fe80::1%eth0]:1352`.
+    /// A client for the server at `address`, which is text, as in `"localhost:1352"`, or a value such as a
+    /// [`SocketAddr`](std::net::SocketAddr): see [`ToServerAddress`]. Does no I/O and starts no thread: the first call
+    /// connects.
     ///
     /// # Errors
     /// [`ClientError::InvalidAddress`].
-    pub fn connect(address: &str) -> Result<Client, ClientError> {
-        Client::connect_with(address, ClientOptions::default())
+    pub fn new(address: impl ToServerAddress) -> Result<Client, ClientError> {
+        Client::with_options(address, ClientOptions::default())
     }
 
-    /// As [`Client::connect`], with other options.
+    /// As [`Client::new`], with other options.
     ///
     /// # Errors
     /// [`ClientError::InvalidAddress`], [`ClientError::InvalidOption`].
-    pub fn connect_with(address: &str, options: ClientOptions) -> Result<Client, ClientError> {
-        Client::connect_to(&[address], options)
+    pub fn with_options(
+        address: impl ToServerAddress,
+        options: ClientOptions,
+    ) -> Result<Client, ClientError> {
+        Client::with_servers(&[address], options)
     }
 
-    /// As [`Client::connect_with`], for a service that several servers give: their addresses, 1 to 64, in the order in
-    /// which they are tried whenever a connection is made. The time for it is shared among those still to be tried; the
-    /// error of the last is told.
+    /// As [`Client::with_options`], for a service that runs on several servers: their addresses, 1 to 64, in the order
+    /// in which each attempt to connect tries them. The time for the attempt is shared among the addresses still to be
+    /// tried; its error is that of the last.
     ///
     /// # Errors
     /// [`ClientError::InvalidAddress`], [`ClientError::InvalidOption`].
-    pub fn connect_to<Address: AsRef<str>>(
+    pub fn with_servers<Address: ToServerAddress>(
         addresses: &[Address],
         options: ClientOptions,
     ) -> Result<Client, ClientError> {
@@ -153,6 +154,27 @@ impl Client {
         let dialer = Dialer::new(addresses, options)?;
         let shared = Shared { dialer, timer: Timer::default(), retry, last_call: AtomicU64::new(0) };
         Ok(Client { shared: Arc::new(shared), deadline, session: None })
+    }
+
+    /// As [`Client::new`], and connects: [`Client::ensure_connected`] says how. To connect with other options, call that
+    /// on a client made by [`Client::with_options`] or [`Client::with_servers`].
+    ///
+    /// # Errors
+    /// [`ClientError::InvalidAddress`], and those of [`Client::ensure_connected`].
+    pub fn connect(address: impl ToServerAddress) -> Result<Client, ClientError> {
+        let client = Client::new(address)?;
+        client.ensure_connected()?;
+        Ok(client)
+    }
+
+    /// Connects now unless there is a connection. One attempt: a server that is not there is not waited for, as
+    /// calls do. Blocks, at most for [`ClientOptions::connect_timeout`] and the deadline.
+    ///
+    /// # Errors
+    /// [`ClientError::Connect`]; [`ClientError::Rejected`], [`ClientError::Unavailable`] and other refusals of the
+    /// server; [`ClientError::DeadlineExceeded`], [`ClientError::NoThread`].
+    pub fn ensure_connected(&self) -> Result<(), ClientError> {
+        self.shared.dialer.link(self.due()?).map(drop)
     }
 
     /// The same client, whose calls wait so long; `None` waits without end, zero fails at once. Shares the

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 /// Where a transaction's time went on the server. The three do not overlap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Times {
     /// From the read of the call's last byte to its start, less what of that is permit wait.
     pub queue_wait: Duration,
@@ -32,6 +33,7 @@ pub struct Times {
 
 /// A response with the times of its transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Reply<Response> {
     /// What the handler returned.
     pub response: Response,

@@ -35,6 +35,7 @@ impl Client {
     ///
     /// # Errors
     /// See [`Client::call`].
+    #[doc(hidden)]
     pub fn call_bytes(&self, method: RawMethod<'_>, arguments: &[u8]) -> Result<Reply<Vec<u8>>, ClientError> {
         self.make(&self.bytes(method, &write_bytes(arguments))?)
     }
@@ -43,6 +44,7 @@ impl Client {
     ///
     /// # Errors
     /// The call was not sent. See [`ClientError`].
+    #[doc(hidden)]
     pub fn start_bytes(
         &self,
         method: RawMethod<'_>,

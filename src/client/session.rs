@@ -8,7 +8,7 @@
 
 use super::connection::ClientConnection;
 use super::error::ClientError;
-use super::pending::CallSlot;
+use super::pending::{CallSlot, Pending};
 use super::retry::call::{Call, before_the_call};
 use super::{Client, Shared};
 use crate::proto::client;
@@ -18,11 +18,10 @@ use crate::sync::{Arc, AtomicBool, Mutex, Ordering, Weak};
 use crate::wire::Codec;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::ops::Deref;
 use std::time::Instant;
 
-/// A session on the server: what its handlers keep for it survives the connection. Use it as the [`Client`] it is:
-/// all calls, [`Client::with_deadline`] too, are then made in the session. Clones are the same session.
+/// A session on the server: what its handlers keep for it survives the connection. [`Session::call`] and
+/// [`Session::start`] make calls in it; [`Session::client`] has all other calls. Clones are the same session.
 ///
 /// After its connection was lost the next call attaches it to a new one by itself. [`ClientError::UnknownSession`] says
 /// that the server has closed it meanwhile, or that another client has attached it: its state is gone, or not ours any
@@ -130,15 +129,37 @@ impl Client {
     }
 }
 
-impl Deref for Session {
-    type Target = Client;
-
-    fn deref(&self) -> &Client {
+impl Session {
+    /// The client whose calls are made in the session: for [`Client::with_deadline`], JSON and the rest. As long as it
+    /// or a clone is there, so is the session.
+    pub fn client(&self) -> &Client {
         &self.client
     }
-}
 
-impl Session {
+    /// As [`Client::call`], in the session.
+    ///
+    /// # Errors
+    /// See [`Client::call`].
+    pub fn call<Request: Serialize, Response: DeserializeOwned>(
+        &self,
+        method: Method<Request, Response>,
+        request: &Request,
+    ) -> Result<Response, ClientError> {
+        self.client.call(method, request)
+    }
+
+    /// As [`Client::start`], in the session.
+    ///
+    /// # Errors
+    /// See [`Client::start`].
+    pub fn start<Request: Serialize, Response: DeserializeOwned>(
+        &self,
+        method: Method<Request, Response>,
+        request: &Request,
+    ) -> Result<Pending<Response>, ClientError> {
+        self.client.start(method, request)
+    }
+
     /// What another client needs to attach this session. A secret: whoever has it has the session.
     pub fn ticket(&self) -> SessionTicket {
         self.attached.ticket

@@ -1,7 +1,7 @@
 //! The threads of all clients of this process, for whoever must know that they are gone.
 //!
 //! Nobody waits for a thread when a client is dropped: it ends a moment later by itself. It joins the one that ended
-//! before it, so of all that have ended only the last still has its stack, until [`settle`] joins that one too. Only
+//! before it, so of all that have ended only the last still has its stack, until [`join_background_threads`] joins that one too. Only
 //! who has joined a thread knows that nothing of it is left.
 //!
 //! Knows threads by number; knows no connections. Invariants: a thread joins none but those that ended before it, so
@@ -24,8 +24,8 @@ use std::time::{Duration, Instant};
 ///
 /// False at once on a thread of a client, that is in a waker, and in the child of a fork, which has none of the threads
 /// that its parent has.
-pub fn settle(patience: Duration) -> bool {
-    blocking(|| all().settle(Instant::now().checked_add(patience)))
+pub fn join_background_threads(patience: Duration) -> bool {
+    blocking(|| all().join_ended(Instant::now().checked_add(patience)))
 }
 
 /// Starts a thread.
@@ -58,7 +58,7 @@ struct State {
     running: BTreeMap<u64, JoinHandle<()>>,
     /// The one that ended last.
     ended: Option<JoinHandle<()>>,
-    /// How many callers of `settle` are joining one.
+    /// How many callers of `join_ended` are joining one.
     joining: usize,
 }
 
@@ -86,7 +86,7 @@ impl Threads {
         Ok(())
     }
 
-    fn settle(&self, deadline: Option<Instant>) -> bool {
+    fn join_ended(&self, deadline: Option<Instant>) -> bool {
         if process::id() != self.process {
             return false;
         }
@@ -167,12 +167,12 @@ mod tests {
     #[test]
     fn nothing_is_left_once_all_have_ended() {
         let all = threads();
-        assert!(all.settle(now()), "there is none");
+        assert!(all.join_ended(now()), "there is none");
         for round in 1..=20 {
             let ends: Vec<_> = (0..5).map(|_| held(all)).collect();
-            assert!(!all.settle(now()));
+            assert!(!all.join_ended(now()));
             drop(ends);
-            assert!(all.settle(None));
+            assert!(all.join_ended(None));
             let state = all.state.lock();
             assert!(state.running.is_empty() && state.ended.is_none() && state.joining == 0);
             assert_eq!(state.started, 5 * round);
@@ -190,7 +190,7 @@ mod tests {
             }
             assert!(state.ended.is_some(), "{number}");
         }
-        assert!(all.settle(now()), "none runs, so there is nothing to wait for");
+        assert!(all.join_ended(now()), "none runs, so there is nothing to wait for");
     }
 
     #[test]
@@ -202,16 +202,16 @@ mod tests {
             .map(|_| {
                 let asks = asks.clone();
                 std::thread::spawn(move || {
-                    assert!(!all.settle(now()));
+                    assert!(!all.join_ended(now()));
                     asks.send(()).unwrap();
-                    all.settle(None)
+                    all.join_ended(None)
                 })
             })
             .collect();
         asked.iter().take(4).for_each(drop);
         drop(first);
         assert!(waiting.into_iter().all(|waiting| waiting.join().unwrap()));
-        assert!(all.settle(now()));
+        assert!(all.join_ended(now()));
         assert!(all.state.lock().ended.is_none());
     }
 
@@ -219,16 +219,16 @@ mod tests {
     fn one_of_the_threads_is_told_no_at_once() {
         let all = threads();
         let (told, hears) = channel();
-        all.spawn("asks", move || told.send(all.settle(None)).unwrap()).unwrap();
+        all.spawn("asks", move || told.send(all.join_ended(None)).unwrap()).unwrap();
         assert!(!hears.recv().unwrap());
-        assert!(all.settle(None));
+        assert!(all.join_ended(None));
     }
 
     #[test]
     fn a_thread_that_panics_ends_like_any_other() {
         let all = threads();
         all.spawn("panics", || std::panic::resume_unwind(Box::new("planted"))).unwrap();
-        assert!(all.settle(None));
+        assert!(all.join_ended(None));
     }
 
     #[test]
@@ -239,6 +239,6 @@ mod tests {
         let (told, hears) = channel();
         all.spawn("of the child", move || told.send(()).unwrap()).unwrap();
         hears.recv().unwrap();
-        assert!(!all.settle(None));
+        assert!(!all.join_ended(None));
     }
 }
