@@ -4,9 +4,11 @@
 mod common;
 mod http;
 
+use boneyard::internal::metrics::{CloseReason, PORT_COUNTERS};
 use boneyard::internal::monitor::Statistic;
 use boneyard::internal::monitor::statistics::{self, StatisticKind, StatisticValue};
 use boneyard::server::{RunningServer, Server};
+use boneyard::service::Status;
 use common::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,37 +26,59 @@ fn count(list: &[Statistic], name: &str) -> u64 {
 
 #[test]
 fn every_counter_of_a_port_is_in_the_list() {
-    // By the source, so that a counter that nobody hands on is missed too.
-    let source = include_str!("../src/metrics/mod.rs");
-    let fields =
-        source.split("pub struct PortStats {").nth(1).and_then(|rest| rest.split("\n}").next()).unwrap();
+    // By the source, so that a counter declared beside the rows of `port_counters!` is found too.
+    let source = include_str!("../src/metrics/port_stats.rs");
+    let fields = source
+        .split("pub struct PortStats {")
+        .nth(1)
+        .and_then(|rest| rest.split("\n        }").next())
+        .unwrap();
     let fields = fields.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split_once(": "));
-    let fields: Vec<_> = fields.map(|(name, kind)| (name, kind.starts_with("Counter"))).collect();
-    assert!(fields.len() > 10, "{fields:?}");
+    let fields: Vec<_> = fields.map(|(name, _)| name).collect();
+    assert_eq!(fields, ["closed", "calls", "answers"], "these have places of their own in a snapshot");
+    assert!(PORT_COUNTERS.len() > 10, "{PORT_COUNTERS:?}");
     let server = start();
-    let handed_on: BTreeSet<_> =
-        server.ports()[0].stats().others().into_iter().map(|(name, _)| name).collect();
     let list = server.insight().statistics();
-    for (field, plain) in fields {
-        // The others have a place of their own in a snapshot.
-        if plain && field != "calls" {
-            assert!(handed_on.contains(field), "PortStats::others has no {field}");
-        }
-    }
     for port in ["TCPIP", "LAN2"] {
         let prefix = format!("NET.{port}.");
         let of_port = list.iter().filter(|statistic| statistic.name.starts_with(&prefix));
         let counters: Vec<_> =
             of_port.filter(|statistic| statistic.family.kind == StatisticKind::Counter).collect();
+        for row in PORT_COUNTERS {
+            let name = format!("{prefix}{}", row.statistic);
+            let found = counters.iter().find(|statistic| statistic.name == name).expect(row.field);
+            assert_eq!((found.family.metric, found.family.help), (row.metric, row.help));
+        }
         // One of each status, of each reason, of each other counter; calls, and the time without a permit.
-        let (statuses, reasons) =
-            (boneyard::service::Status::ALL.len(), boneyard::internal::metrics::CloseReason::ALL.len());
+        let (statuses, reasons) = (Status::ALL.len(), CloseReason::ALL.len());
         assert_eq!(
             counters.len(),
-            statuses + reasons + handed_on.len() + 2,
+            statuses + reasons + PORT_COUNTERS.len() + 2,
             "the list has a row for each counter"
         );
     }
+}
+
+#[test]
+fn the_table_of_limits_names_counters_that_exist() {
+    let page = include_str!("../docs/ARCHITECTURE.md");
+    let rows = page.lines().skip_while(|line| !line.starts_with("| limit | when it is reached | counter |"));
+    let rows = rows.skip(2).take_while(|line| line.starts_with('|'));
+    let reasons: BTreeSet<_> = CloseReason::ALL.iter().map(|reason| format!("{reason:?}")).collect();
+    let (mut counters, mut closes) = (BTreeSet::new(), BTreeSet::new());
+    for cell in rows.filter_map(|row| row.trim_end_matches('|').rsplit('|').next()) {
+        for counter in cell.split(';').map(str::trim) {
+            if let Some(named) = counter.strip_prefix("closes by reason: ") {
+                closes.extend(named.split(", ").map(str::to_owned));
+            } else if counter.contains('_') && !counter.contains([' ', '`']) {
+                counters.insert(counter);
+            }
+        }
+    }
+    assert!(counters.len() > 5 && closes.len() > 5, "the table is read: {counters:?}, {closes:?}");
+    let fields: BTreeSet<_> = PORT_COUNTERS.iter().map(|row| row.field).collect();
+    assert!(counters.is_subset(&fields), "{counters:?}");
+    assert!(closes.is_subset(&reasons), "{closes:?}");
 }
 
 #[test]

@@ -528,11 +528,11 @@ fn planted_upward_imports_are_found() {
         ("wire/a.rs", "use crate::{service::Status, wire::FrameKind};"),
         ("service/a.rs", "use crate::{\n    wire::{Codec, body::Fault},\n    server::Server,\n};"),
         ("service/a.rs", "fn f() -> crate::metrics::Counter { g() }"),
-        ("port/a.rs", "use super::super::pool::Queue;"),
-        ("port/a.rs", "fn f() { super::super::server::run() }"),
-        ("port/a.rs", "mod inner {\n    use super::super::super::pool::Queue;\n}"),
-        ("stats/a.rs", "use self::super::super::port::Call;"),
-        ("port/a.rs", "use crate::sync::Mutex;"),
+        ("proto/a.rs", "use super::super::pool::Queue;"),
+        ("proto/a.rs", "fn f() { super::super::server::run() }"),
+        ("proto/a.rs", "mod inner {\n    use super::super::super::pool::Queue;\n}"),
+        ("metrics/a.rs", "use self::super::super::proto::Call;"),
+        ("admission/a.rs", "use crate::sync::Mutex;"),
         ("pool/a.rs", "use crate::Method;"),
         ("pool/a.rs", "use crate as all;"),
         ("client/a.rs", "use crate::config::Config;"),
@@ -545,10 +545,10 @@ fn planted_upward_imports_are_found() {
     for (file, good) in [
         ("wire/a.rs", "use crate::wire::FrameKind;\nuse super::limits;\n/// [`crate::server`]\nfn f() {}"),
         (
-            "port/a.rs",
-            "use crate::{sync::Arc, wire::{FrameKind, Codec as C}, stats};\nconst S: &str = \"crate::pool::X\";",
+            "proto/a.rs",
+            "use crate::{sync::Arc, wire::{FrameKind, Codec as C}, metrics};\nconst S: &str = \"crate::pool::X\";",
         ),
-        ("port/a.rs", "mod inner {\n    use super::super::Call;\n}\nmod other {}\nuse super::Call;"),
+        ("proto/a.rs", "mod inner {\n    use super::super::Call;\n}\nmod other {}\nuse super::Call;"),
         ("cli/a.rs", "use crate::{server::Server, config, client};"),
     ] {
         assert_eq!(plant(file, good), [""; 0], "{file}: {good}");
@@ -558,12 +558,12 @@ fn planted_upward_imports_are_found() {
 #[test]
 fn planted_names_are_found_outside_tests_only() {
     for (file, bad) in [
-        ("port/a.rs", "use mio::Poll;"),
+        ("proto/a.rs", "use mio::Poll;"),
         ("wire/a.rs", "fn f(s: std::net::TcpStream) {}"),
         ("config/a.rs", "use std::{fmt, net::{IpAddr, ToSocketAddrs}};"),
         ("service/a.rs", "use std::thread;"),
-        ("port/a.rs", "fn f() { let now = Instant::now(); }"),
-        ("stats/a.rs", "fn f() { std::time::Instant::now(); }"),
+        ("proto/a.rs", "fn f() { let now = Instant::now(); }"),
+        ("metrics/a.rs", "fn f() { std::time::Instant::now(); }"),
         ("pool/a.rs", "use parking_lot::Mutex;"),
         ("server/a.rs", "use std::sync::atomic::AtomicU8;"),
         ("client/a.rs", "use std::sync::mpsc;"),

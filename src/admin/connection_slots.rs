@@ -102,8 +102,8 @@ impl ConnectionSlot {
         self.change(|entry| entry.silent_since = Some(now));
     }
 
-    /// A command of it begins to run, until [`ConnectionSlot::spoke`]. Only for those who may command: else whoever may look
-    /// could take all places for good.
+    /// A command of it begins to run, until [`ConnectionSlot::spoke`]. Only for those who may command: else whoever may
+    /// look could take all places for good.
     pub(super) fn runs(&self) {
         self.change(|entry| entry.silent_since = None);
     }

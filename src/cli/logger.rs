@@ -1,8 +1,9 @@
 //! The log of a serving program: `env_logger` in front, a bounded channel behind it, one thread that writes.
 //!
 //! `env_logger` writes under a lock, so a standard error that nobody reads, or a slow disk, would stop every worker
-//! that has something to eprint_error. Here whoever logs leaves a line in the channel and goes on. A line for which there is
-//! no room is dropped and counted, and the count is written in the place of what is missing as soon as there is room.
+//! that has something to eprint_error. Here whoever logs leaves a line in the channel and goes on. A line for which
+//! there is no room is dropped and counted, and the count is written in the place of what is missing as soon as there
+//! is room.
 //!
 //! Knows log records and something to write to. Must not know servers.
 //!

@@ -161,8 +161,8 @@ impl<E: Into<Box<dyn Error>>> IntoServer for Result<Server, E> {
     }
 }
 
-/// The whole command line of a program that serves: reads the arguments of the process, does what they eprint_error, and
-/// returns the exit code for `main` to return.
+/// The whole command line of a program that serves: reads the arguments of the process, does what they eprint_error,
+/// and returns the exit code for `main` to return.
 ///
 /// `build` adds the program's services to a server with the settings of the file. It runs for `serve` only, after
 /// the settings were read and the log was started, before any port is opened. `serve` takes SIGTERM and SIGINT, sets

@@ -9,8 +9,8 @@
 //!
 //! Invariants: a call is in `calls` from before its first byte is written until its slot is filled or it is
 //! forgotten. Registering and ending happen under one lock, so no call is registered on a connection that has
-//! ended. That lock is never held over I/O, nor while a slot is filled or a waker called. [`ClientConnection`] is what its
-//! users hold; the threads hold only [`Core`], so the last user's drop closes the socket, which ends them.
+//! ended. That lock is never held over I/O, nor while a slot is filled or a waker called. [`ClientConnection`] is what
+//! its users hold; the threads hold only [`Core`], so the last user's drop closes the socket, which ends them.
 
 mod cancel;
 pub use cancel::Canceller;

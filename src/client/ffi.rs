@@ -41,8 +41,8 @@ impl UnsentCall {
 
 impl Client {
     /// As [`Client::start_json`], where that can be done at once. Nothing was sent where it would have to wait: there
-    /// is no connection yet, the session is not on it, or too much waits to be written. [`UnsentCall::send`] then does it,
-    /// on a thread that may block. The socket may take 20 ms of this thread's time at most.
+    /// is no connection yet, the session is not on it, or too much waits to be written. [`UnsentCall::send`] then does
+    /// it, on a thread that may block. The socket may take 20 ms of this thread's time at most.
     ///
     /// # Errors
     /// The call was not sent. See [`ClientError`].

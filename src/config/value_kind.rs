@@ -49,8 +49,8 @@ pub(super) enum PortKind {
 }
 
 impl ValueKind {
-    /// Does it name a file or an listen_address, or what holds a secret? Whoever may write the settings file alone sets such a
-    /// key: the server opens them with its own rights.
+    /// Does it name a file or an listen_address, or what holds a secret? Whoever may write the settings file alone sets
+    /// such a key: the server opens them with its own rights.
     pub(super) fn is_of_the_file_alone(&self) -> bool {
         matches!(
             self,

@@ -1,8 +1,8 @@
 //! How times are spread: histograms with a bucket for each eighth of a doubling, from 1 us to 71 minutes.
 //!
-//! A [`Histogram`] is written by many threads, each of which gathers on a `LocalHistogram` of its own first; a [`Distribution`]
-//! is what it held at one instant, and can be added, subtracted and asked. A time falls into a bucket no wider than an
-//! eighth of itself; sums are exact.
+//! A [`Histogram`] is written by many threads, each of which gathers on a `LocalHistogram` of its own first; a
+//! [`Distribution`] is what it held at one instant, and can be added, subtracted and asked. A time falls into a bucket
+//! no wider than an eighth of itself; sums are exact.
 
 use super::Counter;
 use crate::sync::Ordering;

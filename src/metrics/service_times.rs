@@ -89,8 +89,8 @@ impl ServiceTimes {
     }
 }
 
-/// What one worker has measured and not yet handed to [`ServiceTimes`]: several short calls of one method. Workers that write
-/// to one word with every call would hand its memory to and fro.
+/// What one worker has measured and not yet handed to [`ServiceTimes`]: several short calls of one method. Workers that
+/// write to one word with every call would hand its memory to and fro.
 #[derive(Debug, Default)]
 pub(crate) struct ServiceTimeBatch {
     method: u16,

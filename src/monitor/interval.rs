@@ -1,7 +1,7 @@
 //! What happened between two snapshots: rates, times, and how full things were on average.
 
 use super::snapshot::{AnswerCounts, PortSnapshot, SessionCounts, Snapshot, Workers};
-use crate::metrics::{CloseReason, Distribution, Parts};
+use crate::metrics::{CloseReason, Distribution, Parts, PortCounts};
 use crate::service::ClientId;
 use crate::sync::Arc;
 use std::time::Duration;
@@ -94,9 +94,10 @@ impl Interval {
             looks.iter().map(|snapshot| gauge(snapshot)).sum::<f64>() / looks.len() as f64
         };
         let of_machine = last.cpu.idle_and_stolen.zip(first.cpu.idle_and_stolen);
-        let refused = |why: &str| -> u64 {
-            let all =
-                |snapshot: &Snapshot| -> u64 { snapshot.ports.iter().map(|port| port.counter(why)).sum() };
+        let refused = |count: fn(&PortCounts) -> u64| -> u64 {
+            let all = |snapshot: &Snapshot| -> u64 {
+                snapshot.ports.iter().map(|port| count(&port.counters)).sum()
+            };
             all(last).saturating_sub(all(first))
         };
         let ports = last.ports.iter().enumerate().filter_map(|(index, after)| {
@@ -128,8 +129,8 @@ impl Interval {
             limit: last.permits.limit,
             permits_out: mean(&|snapshot| f64::from(snapshot.permits.out)),
             connections: last.connections,
-            refused_descriptors: refused("refused_descriptors"),
-            refused_connects: refused("refused_connects"),
+            refused_descriptors: refused(|counts| counts.refused_descriptors),
+            refused_connects: refused(|counts| counts.refused_connects),
             connects_most: last.connects_most,
             sessions: last.sessions,
             ports: ports.collect(),
@@ -186,17 +187,10 @@ impl PortInterval {
             calls: after.calls.saturating_sub(before.calls),
             answers: after.answers.since(&before.answers),
             closed: std::array::from_fn(|index| after.closed[index].saturating_sub(before.closed[index])),
-            queue_filled: after.counter("queue_filled").saturating_sub(before.counter("queue_filled")),
+            queue_filled: after.counters.queue_filled.saturating_sub(before.counters.queue_filled),
             times: sum(methods.iter().map(|method| &method.times)),
             methods,
         }
-    }
-}
-
-impl PortSnapshot {
-    /// A counter of this name; 0 if there is none.
-    pub fn counter(&self, name: &str) -> u64 {
-        self.counters.iter().find(|(counter, _)| *counter == name).map_or(0, |(_, count)| *count)
     }
 }
 

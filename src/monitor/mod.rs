@@ -1,7 +1,7 @@
 //! What an administrator sees of a server: counted, compared, judged and put into words.
 //!
-//! Each second a [`Snapshot`] is taken of all that is measured. The [`History`] keeps the last of them and a row of each
-//! second; what happened between two is a [`Interval`], by which the verdict is judged. Statistics, metrics, page
+//! Each second a [`Snapshot`] is taken of all that is measured. The [`History`] keeps the last of them and a row of
+//! each second; what happened between two is a [`Interval`], by which the verdict is judged. Statistics, metrics, page
 //! and console are views of these. Knows no sockets and no threads; the server is known by what [`ServerControl`] says.
 //!
 //! Must not slow the server down: snapshots are made of counters that are there anyway.
@@ -136,7 +136,8 @@ pub trait ServerControl: Send + Sync + std::fmt::Debug {
     /// The settings in force.
     fn config(&self) -> Config;
 
-    /// Keys and values that [`ServerControl::set`] has written for the next start, as far as others are in force until then.
+    /// Keys and values that [`ServerControl::set`] has written for the next start, as far as others are in force until
+    /// then.
     fn at_restart(&self) -> BTreeMap<String, String>;
 
     /// Gives a service of the program an order, and waits for what it says.

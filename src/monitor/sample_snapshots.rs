@@ -3,7 +3,7 @@
 use super::snapshot::{
     AnswerCounts, Cpu, MethodSnapshot, Permits, PortSnapshot, SessionCounts, Snapshot, Workers,
 };
-use crate::metrics::{Histogram, Parts};
+use crate::metrics::{Histogram, Parts, PortCounts};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -40,7 +40,7 @@ pub(super) fn port(name: &str) -> PortSnapshot {
         calls: 0,
         answers: AnswerCounts::default(),
         closed: Default::default(),
-        counters: Vec::new(),
+        counters: PortCounts::default(),
         methods: Vec::new(),
     }
 }

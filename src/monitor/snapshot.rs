@@ -2,7 +2,7 @@
 //!
 //! Made by the server, in a fraction of a millisecond and without asking its listeners and workers.
 
-use crate::metrics::{CloseReason, Distribution, Parts};
+use crate::metrics::{CloseReason, Distribution, Parts, PortCounts};
 use crate::service::{ClientId, Status};
 use crate::sync::Arc;
 use serde::{Deserialize, Serialize};
@@ -117,8 +117,8 @@ pub struct PortSnapshot {
     pub answers: AnswerCounts,
     /// Connections closed, by [`CloseReason::index`].
     pub closed: [u64; CloseReason::ALL.len()],
-    /// The other counters of [`PortStats`](crate::metrics::PortStats), by name.
-    pub counters: Vec<(&'static str, u64)>,
+    /// Its other counters.
+    pub counters: PortCounts,
     /// Methods that were called, in the order of their numbers: what an earlier snapshot has of them comes in the same
     /// order.
     pub methods: Vec<MethodSnapshot>,

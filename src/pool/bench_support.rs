@@ -1,7 +1,8 @@
 //! The pool without sockets, for the benches alone (`benches/throttle.rs`): no part of the stable interface.
 //!
-//! What is timed is the pool's own code. A [`BenchPool`] is a port with its threads and a caller in the listener's place; a
-//! [`BenchThrottle`] is the throttle alone, whose caller plays the workers, so that no thread sleeps or wakes in it.
+//! What is timed is the pool's own code. A [`BenchPool`] is a port with its threads and a caller in the listener's
+//! place; a [`BenchThrottle`] is the throttle alone, whose caller plays the workers, so that no thread sleeps or wakes
+//! in it.
 
 use super::null_sink::NullSink;
 use super::throttle::{Next, PERMIT};

@@ -4,9 +4,9 @@
 //! in steps of [`STEP_BYTES`], so that ports do not contend for one counter with each burst. So the sum of all is off
 //! by at most that much a port, either way.
 //!
-//! Who keeps a buffer has a [`BufferLease`] of its port's count, which takes itself back when it is dropped: the counts come
-//! back to 0 with the last connection, whatever became of it. What is counted is the room of a buffer, not the part of
-//! it that is in use.
+//! Who keeps a buffer has a [`BufferLease`] of its port's count, which takes itself back when it is dropped: the counts
+//! come back to 0 with the last connection, whatever became of it. What is counted is the room of a buffer, not the
+//! part of it that is in use.
 
 use crate::sync::unordered::AtomicUsize;
 use crate::sync::{Arc, Ordering};

@@ -1,7 +1,7 @@
 //! A port's bounded queue, and the gauges that decide whether to wake another worker.
 //!
-//! The channel holds each connection once that has calls waiting; its bursts wait in its [`ConnectionQueue`]: connections take
-//! turns.
+//! The channel holds each connection once that has calls waiting; its bursts wait in its [`ConnectionQueue`]:
+//! connections take turns.
 
 use super::connection_queue::{ConnectionQueue, Displaced, QueuedBurst, TakenBursts};
 use super::permit_clock::PermitClock;

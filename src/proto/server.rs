@@ -142,7 +142,8 @@ impl ServerProtocol {
     /// Looks at all that was received and not yet consumed, and returns how much of it is consumed now.
     ///
     /// # Errors
-    /// [`ProtocolClose`]: the peer broke the protocol. It is told why where a reply is possible; nothing is consumed after.
+    /// [`ProtocolClose`]: the peer broke the protocol. It is told why where a reply is possible; nothing is consumed
+    /// after.
     pub fn receive(
         &mut self,
         bytes: &[u8],

@@ -3,8 +3,8 @@
 //! Knows how many connections there are, of whom, how many there may be, and who connects how often; a connection that
 //! is let in holds a [`ConnectionPermit`]. Knows no sockets: what becomes of those it refuses is for `lingering_close`.
 //!
-//! Invariants: there are never more passes than [`ConnectionLimiter::connections_max`], and a client alone never has them all
-//! ([`has_room`]), whether it says Hello or not; `held` has an entry for each client that has a pass.
+//! Invariants: there are never more passes than [`ConnectionLimiter::connections_max`], and a client alone never has
+//! them all ([`has_room`]), whether it says Hello or not; `held` has an entry for each client that has a pass.
 
 use super::connect_rate::{ConnectRateLimiter, RateDecision, TopOffender};
 use crate::config::Config;

@@ -151,7 +151,7 @@ impl LiveControl {
             calls: stats.calls.get(),
             answers: AnswerCounts(stats.answers.counts()),
             closed: stats.closed.counts(),
-            counters: stats.others(),
+            counters: stats.counts(),
             methods: shared.gather().called().map(method).collect(),
         }
     }

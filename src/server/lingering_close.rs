@@ -4,8 +4,8 @@
 //! to close while bytes of it are unread would reset the connection, and might destroy on its way what it was told. So
 //! the socket stays until the client has closed, or for [`WAIT_MAX`].
 //!
-//! Knows sockets and refusals; knows nothing of connections: these have never been any. One for each listener. Invariant:
-//! no more sockets than its places are kept; one more is told and closed at once.
+//! Knows sockets and refusals; knows nothing of connections: these have never been any. One for each listener.
+//! Invariant: no more sockets than its places are kept; one more is told and closed at once.
 
 use super::transport::Transport;
 use crate::proto::goaway;

@@ -1,8 +1,8 @@
 //! What a listener does while the server's buffers are full: which connections wait to be read, and which are closed.
 //!
 //! Queued calls go away by themselves; half-read frames and unread replies need not. So a port that holds more of those
-//! than its part closes the connections that hold the most, until the buffers are no longer full. Knows ids, sizes and times
-//! handed in.
+//! than its part closes the connections that hold the most, until the buffers are no longer full. Knows ids, sizes and
+//! times handed in.
 
 use super::slots::Id;
 use std::time::{Duration, Instant};

@@ -1,8 +1,8 @@
 //! Sessions: what a client has on the server apart from its connections, and what a connection carries of them.
 //!
-//! A [`Session`] counts its calls and keeps the handlers' own state; [`ConnectionSessions`] gives the sessions of one connection
-//! their numbers there. Knows neither connections nor how many sessions there are: `Sessions`, which the server
-//! has, opens and closes them. The time comes in as a value.
+//! A [`Session`] counts its calls and keeps the handlers' own state; [`ConnectionSessions`] gives the sessions of one
+//! connection their numbers there. Knows neither connections nor how many sessions there are: `Sessions`, which the
+//! server has, opens and closes them. The time comes in as a value.
 //!
 //! Invariants: a session is carried by one connection at most. Whoever moves it gives it a new stamp, and a number
 //! that was given with another stamp is no longer good: so it need not be taken away in the same instant. The lock of a

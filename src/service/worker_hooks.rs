@@ -1,9 +1,10 @@
 //! The worker under a handler: it takes the permit back while the handler only waits (`blocking`), and knows the
 //! transaction that the handler's own calls are made for.
 //!
-//! A permit means "runs now", and a worker's thread holds it. That worker is known here as the thread's [`WorkerHooks`]. It is
-//! found through the thread, so code far below a handler (the client library too) needs no transaction at hand, and a
-//! call that never waits pays nothing. Knows no pool, and neither how many permits there are nor who has them.
+//! A permit means "runs now", and a worker's thread holds it. That worker is known here as the thread's
+//! [`WorkerHooks`]. It is found through the thread, so code far below a handler (the client library too) needs no
+//! transaction at hand, and a call that never waits pays nothing. Knows no pool, and neither how many permits there are
+//! nor who has them.
 //!
 //! Invariant: [`PERMITTED`] has the host exactly while its permit is held. So a wait within a wait finds none and just
 //! runs.

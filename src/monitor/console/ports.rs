@@ -4,7 +4,7 @@ use super::Failure;
 use super::act::port_name;
 use super::layout::{Left, Page, Right, plain};
 use super::server::say_times;
-use crate::metrics::CloseReason;
+use crate::metrics::{CloseReason, PORT_COUNTERS};
 use crate::monitor::{Insight, PortSnapshot};
 use crate::service::Status;
 
@@ -99,7 +99,8 @@ pub(super) fn one(insight: &Insight, name: &str) -> Result<String, Failure> {
     );
     let reasons = CloseReason::ALL.iter().map(|&reason| (format!("{reason:?}"), port.closed[reason.index()]));
     counts(&mut page, "Connections closed", reasons);
-    counts(&mut page, "Counters", port.counters.iter().map(|&(name, count)| (name.to_owned(), count)));
+    let others = PORT_COUNTERS.iter().map(|row| (row.field.to_owned(), (row.of)(&port.counters)));
+    counts(&mut page, "Counters", others);
     Ok(page.0)
 }
 

@@ -6,7 +6,7 @@ use super::super::admin_stats::{AdminRejection, AdminStats};
 use super::super::snapshot::{AnswerCounts, MethodSnapshot, PortSnapshot, Snapshot};
 use super::super::trends::Figures;
 use super::{Statistic, StatisticFamily, StatisticKind, StatisticValue};
-use crate::metrics::{CloseReason, Parts};
+use crate::metrics::{CloseReason, PORT_COUNTERS, Parts};
 use crate::service::Status;
 use std::time::Duration;
 
@@ -291,128 +291,21 @@ fn of_port(list: &mut List, port: &PortSnapshot) {
     }
 }
 
-/// The other counters of a port: their names there and here, and what they mean.
-static PORT_COUNTERS: [(&str, &str, StatisticFamily); 14] = [
-    (
-        "accepted",
-        "Connections.Accepted",
-        StatisticFamily::counter("boneyard_connections_accepted", "", "Connections accepted."),
-    ),
-    (
-        "displaced",
-        "Displaced",
-        StatisticFamily::counter(
-            "boneyard_displaced",
-            "",
-            "Calls refused after they had waited, to make room in a full queue for a caller with fewer there.",
-        ),
-    ),
-    (
-        "would_refuse",
-        "WouldRefuse",
-        StatisticFamily::counter(
-            "boneyard_codel_would_refuse",
-            "",
-            "Calls run although CoDel would have refused them (Server_CoDel_Mode=observe).",
-        ),
-    ),
-    (
-        "long_transactions",
-        "LongTransactions",
-        StatisticFamily::counter(
-            "boneyard_long_calls",
-            "",
-            "Calls that ran longer than Server_Long_Transaction.",
-        ),
-    ),
-    ("cancels", "Cancels", StatisticFamily::counter("boneyard_cancels", "", "Cancels that arrived.")),
-    (
-        "window_full",
-        "WindowFull",
-        StatisticFamily::counter(
-            "boneyard_window_full",
-            "",
-            "Times a connection was not read on because it had its window of calls out.",
-        ),
-    ),
-    (
-        "queue_filled",
-        "QueueFilled",
-        StatisticFamily::counter(
-            "boneyard_queue_filled",
-            "",
-            "Times the queue was full and calls were refused.",
-        ),
-    ),
-    (
-        "outbound_full",
-        "OutboundFull",
-        StatisticFamily::counter(
-            "boneyard_outbound_full",
-            "",
-            "Times a connection was not read on because it did not take its replies.",
-        ),
-    ),
-    (
-        "buffers_full",
-        "BuffersFull",
-        StatisticFamily::counter(
-            "boneyard_buffers_full",
-            "",
-            "Times a connection was not read on because the server's buffers were full.",
-        ),
-    ),
-    (
-        "put_off",
-        "PutOff",
-        StatisticFamily::counter(
-            "boneyard_put_off",
-            "",
-            "Times a connection was not read on because it called in vain, or pinged or cancelled, too often.",
-        ),
-    ),
-    (
-        "nested_over",
-        "NestedOver",
-        StatisticFamily::counter(
-            "boneyard_nested_over",
-            "",
-            "Calls of handlers served like clients', because one call or handler had caused as many as it may.",
-        ),
-    ),
-    (
-        "accept_failed",
-        "AcceptFailed",
-        StatisticFamily::counter(
-            "boneyard_accept_failed",
-            "",
-            "Times accepting failed, by lack of descriptors or otherwise.",
-        ),
-    ),
-    (
-        "refused_descriptors",
-        "Refused.Descriptors",
-        StatisticFamily::counter(
-            "boneyard_connections_refused_descriptors",
-            "",
-            "Connections refused for want of descriptors.",
-        ),
-    ),
-    (
-        "refused_connects",
-        "Refused.Connects",
-        StatisticFamily::counter(
-            "boneyard_connections_refused_connects",
-            "",
-            "Connections refused because their address connects too often.",
-        ),
-    ),
-];
+/// The families of [`PORT_COUNTERS`], in its order.
+static PORT_COUNTER_FAMILIES: [StatisticFamily; PORT_COUNTERS.len()] = {
+    let mut families = [const { StatisticFamily::counter("", "", "") }; PORT_COUNTERS.len()];
+    let mut row = 0;
+    while row < families.len() {
+        families[row] = StatisticFamily::counter(PORT_COUNTERS[row].metric, "", PORT_COUNTERS[row].help);
+        row += 1;
+    }
+    families
+};
 
 fn of_port_counters(list: &mut List, port: &PortSnapshot) {
-    for (counter, what, family) in &PORT_COUNTERS {
-        let value = StatisticValue::Count(port.counter(counter));
-        list.add(format!("NET.{}.{what}", port.name), family, of(port), value);
+    for (counter, family) in PORT_COUNTERS.iter().zip(&PORT_COUNTER_FAMILIES) {
+        let name = format!("NET.{}.{}", port.name, counter.statistic);
+        list.add(name, family, of(port), StatisticValue::Count((counter.of)(&port.counters)));
     }
 }
 

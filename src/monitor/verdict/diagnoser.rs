@@ -36,8 +36,8 @@ const GUESTS_KEPT: Duration = Duration::from_secs(15);
 /// Between two notes of a verdict that stands.
 const NOTE_EVERY: Duration = Duration::from_secs(10);
 
-/// Between two snapshots by which the shortest runs of the last hour are known, and how many are kept: the first is then
-/// an hour old, or a quarter more.
+/// Between two snapshots by which the shortest runs of the last hour are known, and how many are kept: the first is
+/// then an hour old, or a quarter more.
 const PAST_EVERY: Duration = Duration::from_secs(15 * 60);
 const PAST_KEPT: usize = 5;
 

@@ -5,8 +5,8 @@
 //! the verdict (`judge.rs`). When settings change, what was measured before is compared with what is measured after
 //! (`effect.rs`).
 //!
-//! Pure logic: snapshots, settings and connections in, words out. Names of ports and methods are the server's own, addresses
-//! are typed; no other foreign text comes in.
+//! Pure logic: snapshots, settings and connections in, words out. Names of ports and methods are the server's own,
+//! addresses are typed; no other foreign text comes in.
 
 mod advice;
 mod causes;

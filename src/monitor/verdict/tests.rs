@@ -165,9 +165,6 @@ fn of_clients() -> Vec<Situation> {
     let knocking = Second { refused_connects: 7, ..small(lone()) };
     let out = |session_limit| small(Port { session_limit, ..lone() });
     let users = "Server_MaxUsers=40\nServer_MaxSessions=30\n";
-    let knock = "Server_Max_Connects_Per_Minute=20\n";
-    let many = &["Server_Session_Calls=0"];
-    let calls = Cause::SessionCalls;
     vec![
         (
             "users",
@@ -203,7 +200,7 @@ fn of_clients() -> Vec<Situation> {
         ),
         (
             "connects",
-            SnapshotScript::new(knock),
+            SnapshotScript::new("Server_Max_Connects_Per_Minute=20\n"),
             knocking,
             Cause::Connects,
             &["Server_Max_Connects_Per_Minute=120"],
@@ -213,7 +210,7 @@ fn of_clients() -> Vec<Situation> {
             "session calls",
             SnapshotScript::new("Server_Session_Calls=8\n"),
             out(32),
-            calls.clone(),
+            Cause::SessionCalls,
             &["Server_Session_Calls=40"],
             "Room for the 32 calls more",
         ),
@@ -221,8 +218,8 @@ fn of_clients() -> Vec<Situation> {
             "session calls, many",
             SnapshotScript::new("Server_Session_Calls=8\n"),
             out(900),
-            calls,
-            many,
+            Cause::SessionCalls,
+            &["Server_Session_Calls=0"],
             "over 512 waits",
         ),
     ]

@@ -1,9 +1,10 @@
 //! What a listener does for an administrator: says who is there, closes connections, gives its address up and takes it
 //! again. Each in its turn, between two polls, without waiting. So is the stop of the server.
 //!
-//! A stopped port has no listening socket and admits only calls nested in what it has in flight. Its connections are told,
-//! finish what they have under way, and have a moment to close by themselves, as when the server stops; whoever of them
-//! is there still when it starts again is a connection like any other. Knows nothing of other ports: they go on.
+//! A stopped port has no listening socket and admits only calls nested in what it has in flight. Its connections are
+//! told, finish what they have under way, and have a moment to close by themselves, as when the server stops; whoever
+//! of them is there still when it starts again is a connection like any other. Knows nothing of other ports: they go
+//! on.
 
 use super::super::accept::Acceptor;
 use super::{ACCEPT, AdmissionMode, Connection, Listener, ListenerCommand, Stage};

@@ -1,8 +1,8 @@
 //! Whose turn it is to be read.
 //!
-//! A connection of whom the poll tells is read at once. Who had more than a read takes, or much that the listener answered,
-//! stands in line with the others of its kind, of whom a few are read between two polls; what it sends meanwhile gains
-//! it nothing. Who had more answered than its allowance is read again when its time has come.
+//! A connection of whom the poll tells is read at once. Who had more than a read takes, or much that the listener
+//! answered, stands in line with the others of its kind, of whom a few are read between two polls; what it sends
+//! meanwhile gains it nothing. Who had more answered than its allowance is read again when its time has come.
 
 use super::super::connection::ReadOutcome;
 use super::super::slots::Id;

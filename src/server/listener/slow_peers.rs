@@ -62,7 +62,8 @@ impl Listener {
         unread.into_iter().for_each(|(id, wait)| self.patience.put_back(id, wait, now));
     }
 
-    /// Has a connection not said Hello, or not finished a frame, in its time? If not, it is waited for on, where it must be.
+    /// Has a connection not said Hello, or not finished a frame, in its time? If not, it is waited for on, where it
+    /// must be.
     fn is_slow(&mut self, id: Id, wait: TimeoutKind, now: Instant) -> bool {
         let Some(connection) = self.connections.get_mut(id).filter(|connection| connection.leaving.is_none())
         else {
@@ -89,7 +90,8 @@ impl Listener {
         }
     }
 
-    /// Reads what a connection may have sent that the poll has not told of yet. Returns whether there may be still more.
+    /// Reads what a connection may have sent that the poll has not told of yet. Returns whether there may be still
+    /// more.
     fn read_once_more(&mut self, id: Id) -> bool {
         if let Some(connection) = self.connections.get_mut(id) {
             connection.readable = true;

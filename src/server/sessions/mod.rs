@@ -1,8 +1,8 @@
 //! The sessions of all ports: who is let in, who carries which session, who must go.
 //!
-//! [`SessionTable`] has the rules; here are its lock, the clock and the log. The listener of the first port looks at the book
-//! when it is due, and is woken when that time comes nearer; while no session has been opened and there are not too
-//! many it never is. Must not know ports and connections; a connection is a [`SessionHolder`].
+//! [`SessionTable`] has the rules; here are its lock, the clock and the log. The listener of the first port looks at
+//! the book when it is due, and is woken when that time comes nearer; while no session has been opened and there are
+//! not too many it never is. Must not know ports and connections; a connection is a [`SessionHolder`].
 //!
 //! Invariants: nothing is logged, drawn at random, moved or dropped with the lock held. Tokens are never logged.
 

@@ -1,7 +1,7 @@
 //! A server made by hand, for the console to show.
 
 use crate::config::Config;
-use crate::metrics::{CloseReason, Histogram, Parts};
+use crate::metrics::{CloseReason, Histogram, Parts, PortCounts};
 use crate::monitor::{
     AnswerCounts, Change, ConnectionFilter, ConnectionInfo, Cpu, HandlerState, Insight, MethodSnapshot,
     Permits, PortSnapshot, ServerControl, SessionCounts, SessionSnapshot, SlowCallInfo, Snapshot, Task,
@@ -90,7 +90,7 @@ fn port(name: &str, tcp: u16, workers: Workers, methods: Vec<MethodSnapshot>) ->
         calls: answers.all() + 4,
         answers,
         closed,
-        counters: vec![("accepted", 33), ("would_refuse", 0), ("long_transactions", 1)],
+        counters: PortCounts { accepted: 33, long_transactions: 1, ..PortCounts::default() },
         methods,
     }
 }

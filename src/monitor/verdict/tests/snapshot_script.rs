@@ -1,7 +1,7 @@
 //! Pictures of a server that never was, a second apart.
 
 use crate::config::{Config, Limit};
-use crate::metrics::{CloseReason, Histogram, Parts};
+use crate::metrics::{CloseReason, Histogram, Parts, PortCounts};
 use crate::monitor::verdict::Diagnoser;
 use crate::monitor::{
     AnswerCounts, ConnectionInfo, Cpu, History, Interval, MethodSnapshot, Permits, PortSnapshot,
@@ -250,11 +250,12 @@ impl SnapshotScript {
             calls: self.answers[index].all(),
             answers: self.answers[index],
             closed: self.closed[index],
-            counters: vec![
-                ("refused_descriptors", descriptors),
-                ("refused_connects", connects),
-                ("queue_filled", self.filled[index]),
-            ],
+            counters: PortCounts {
+                refused_descriptors: descriptors,
+                refused_connects: connects,
+                queue_filled: self.filled[index],
+                ..PortCounts::default()
+            },
             methods: self.methods[index].iter().map(method).collect(),
         }
     }

@@ -1,0 +1,88 @@
+//! One counter, and one for each value of a closed enum.
+
+use crate::sync::Ordering;
+use crate::sync::unordered::AtomicU64;
+
+/// One counter. Adding is one relaxed atomic operation.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Counts `n` more.
+    pub(crate) fn add(&self, n: u64) {
+        // Relaxed: counters order nothing; who reads them wants a number, not a happens-before.
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// The count so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One counter for each of `N` numbered cases. On lines of memory of its own: what workers count does not slow down
+/// a listener that counts beside it.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct EnumCounters<const N: usize>([Counter; N]);
+
+impl<const N: usize> Default for EnumCounters<N> {
+    fn default() -> Self {
+        EnumCounters(std::array::from_fn(|_| Counter::default()))
+    }
+}
+
+impl<const N: usize> EnumCounters<N> {
+    /// Counts case `index` once more.
+    pub(crate) fn add(&self, index: usize) {
+        self.0[index].add(1);
+    }
+
+    /// Adds what was gathered, leaving `batch` empty.
+    pub(crate) fn add_all(&self, batch: &mut Batch<N>) {
+        while batch.cases > 0 {
+            let index = batch.cases.trailing_zeros() as usize;
+            batch.cases &= batch.cases - 1;
+            self.0[index].add(std::mem::take(&mut batch.counts[index]).into());
+        }
+    }
+
+    /// The count of case `index`.
+    pub fn get(&self, index: usize) -> u64 {
+        self.0[index].get()
+    }
+
+    /// The counts of all cases, each.
+    pub fn counts(&self) -> [u64; N] {
+        std::array::from_fn(|index| self.get(index))
+    }
+
+    /// The count of all cases.
+    pub fn sum(&self) -> u64 {
+        self.0.iter().map(Counter::get).sum()
+    }
+}
+
+/// Cases gathered by one thread and added to a [`EnumCounters`] together: threads that add to one counter for each call
+/// would hand its memory to and fro.
+#[derive(Debug)]
+pub(crate) struct Batch<const N: usize> {
+    counts: [u32; N],
+    /// A bit for each case that was counted: mostly one of many.
+    cases: u64,
+}
+
+impl<const N: usize> Default for Batch<N> {
+    fn default() -> Self {
+        const { assert!(N <= u64::BITS as usize, "a case has no bit") }
+        Batch { counts: [0; N], cases: 0 }
+    }
+}
+
+impl<const N: usize> Batch<N> {
+    /// Gathers case `index` once more.
+    pub(crate) fn add(&mut self, index: usize) {
+        self.counts[index] += 1;
+        self.cases |= 1 << index;
+    }
+}
