@@ -357,7 +357,7 @@ fn what_is_no_server_is_told_with_its_first_line() {
     answer(&server, &noise, false);
     let said = calling.join().unwrap().unwrap_err().to_string();
     let expected = format!(
-        "cannot connect to {address}: what answers there is not a Boneyard server: it said \
+        "cannot connect to {address}: not a Boneyard server: it answered \
          \"HTTP/1.1 503 Service \\x1b[31mUnavailablexxx"
     );
     assert!(said.starts_with(&expected) && said.len() < 300 && !said.contains("Date"), "{said}");
