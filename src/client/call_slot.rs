@@ -43,7 +43,8 @@ impl CallSlot {
         drop(outgoing);
     }
 
-    /// Stores the outcome and wakes a thread that waits. Returns the waker of a task that polls, for the caller to wake.
+    /// Stores the outcome and wakes a thread that waits. Returns the waker of a task that polls, for the caller to
+    /// wake.
     fn fill(&self, outcome: CallOutcome) -> Option<Waker> {
         let mut content = self.content.lock();
         if let Some(outgoing) = content.outgoing.take() {

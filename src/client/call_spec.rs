@@ -23,8 +23,8 @@ pub(super) struct CallSpec<'a, Response> {
     pub(super) encode: &'a EncodeArguments<'a>,
     pub(super) decode: DecodeResult<Response>,
     pub(super) deadline: Option<Instant>,
-    /// Whether the last attempt ended before there was a connection. A server that stops says Draining both then and to
-    /// calls on a connection.
+    /// Whether the last attempt ended before there was a connection. A server that stops says Draining both then and
+    /// to calls on a connection.
     pub(super) unconnected: Cell<bool>,
 }
 

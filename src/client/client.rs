@@ -45,9 +45,9 @@ use std::time::{Duration, Instant};
 ///
 /// No call runs twice by itself, unless its method is [idempotent](Method::idempotent). The blocking calls
 /// ([`Client::call`], [`Client::call_timed`], [`Client::call_json`]) are repeated, after a short wait, when they were
-/// certainly not started: the server refused them for load or because it stops ([`Blame::Overload`]), or the connection
-/// was lost before they were written. Those of an idempotent method are repeated also when the connection was lost
-/// while they were in flight, and may be [hedged](ClientOptions::hedge_after).
+/// certainly not started: the server refused them for load or because it stops ([`Blame::Overload`]), or the
+/// connection was lost before they were written. Those of an idempotent method are repeated also when the connection
+/// was lost while they were in flight, and may be [hedged](ClientOptions::hedge_after).
 ///
 /// All of this ends with the call's deadline, with [`ClientOptions::retries`], and with the client's retry budget: one
 /// repetition or hedge for every ten calls, and ten saved, with which a client begins. Repetitions of calls refused
@@ -104,8 +104,8 @@ impl Client {
         Ok(Client { shared: Arc::new(shared), deadline, session: None })
     }
 
-    /// As [`Client::new`], and connects: [`Client::ensure_connected`] says how. To connect with other options, call that
-    /// on a client made by [`Client::with_options`] or [`Client::with_servers`].
+    /// As [`Client::new`], and connects: [`Client::ensure_connected`] says how. To connect with other options, call
+    /// that on a client made by [`Client::with_options`] or [`Client::with_servers`].
     ///
     /// # Errors
     /// [`ClientError::InvalidAddress`], and those of [`Client::ensure_connected`].

@@ -1,9 +1,9 @@
 //! One live connection: its socket, the threads that write and read it, and the calls in flight on it.
 //!
-//! A caller appends its frame to the send queue; if no thread is writing, it writes all that is queued, so calls made at
-//! once by many threads travel together. The reader thread matches replies to calls. A socket that takes no more is
-//! left to a helper thread, which lives until it has written everything: so no caller blocks in a write for longer than
-//! [`WRITE_SLICE`], whatever its deadline.
+//! A caller appends its frame to the send queue; if no thread is writing, it writes all that is queued, so calls made
+//! at once by many threads travel together. The reader thread matches replies to calls. A socket that takes no more is
+//! left to a helper thread, which lives until it has written everything: so no caller blocks in a write for longer
+//! than [`WRITE_SLICE`], whatever its deadline.
 //!
 //! Invariants: a call is in `calls` from before its first byte is written until its slot is filled or it is abandoned.
 //! Registering a call and closing the connection happen under one lock, so no call is registered on a closed
@@ -32,7 +32,8 @@ use std::time::{Duration, Instant};
 /// Longest time a caller's thread writes to a socket that takes nothing. The write timeout of the socket.
 pub(super) const WRITE_SLICE: Duration = Duration::from_millis(20);
 
-/// A connection is taken for dead when a call is late and a Ping has had no reply, nor anything else come, for so long.
+/// A connection is taken for dead when a call is late and a Ping has had no reply, nor anything else come, for so
+/// long.
 const SILENCE: Duration = Duration::from_secs(3);
 
 const THREAD_NAME: &str = "boneyard-client";
@@ -181,8 +182,8 @@ impl ClientConnection {
         self.0.call_bytes_max
     }
 
-    /// Registers a call and sends its frame, or leaves it to the thread that writes. The reply, or the error that closes
-    /// the connection, goes to `slot`. Blocks while too much waits to be written, at most until `send_by`.
+    /// Registers a call and sends its frame, or leaves it to the thread that writes. The reply, or the error that
+    /// closes the connection, goes to `slot`. Blocks while too much waits to be written, at most until `send_by`.
     ///
     /// # Errors
     /// Nothing was sent.
@@ -213,8 +214,8 @@ impl ClientConnection {
         Ok(())
     }
 
-    /// Abandons a call: its reply will be dropped, and a Cancel is sent if the socket takes it at once. `late` when its
-    /// deadline passed.
+    /// Abandons a call: its reply will be dropped, and a Cancel is sent if the socket takes it at once. `late` when
+    /// its deadline passed.
     pub(super) fn abandon(&self, call: u64, late: bool) {
         let core = &self.0;
         let mut state = core.state.lock();
@@ -275,7 +276,8 @@ impl Core {
         self.stream.shutdown(Shutdown::Both).ok();
     }
 
-    /// Probes the server when a call is late: sends a Ping, and retires the connection if one has had no reply for long.
+    /// Probes the server when a call is late: sends a Ping, and retires the connection if one has had no reply for
+    /// long.
     fn probe(&self, state: &mut State) {
         match state.silent_since {
             None => {
@@ -296,8 +298,8 @@ impl Core {
         }
     }
 
-    /// Writes `chunk` and all that is queued meanwhile. What is left when the socket is full, or when other callers keep
-    /// this thread busy, goes to a helper thread.
+    /// Writes `chunk` and all that is queued meanwhile. What is left when the socket is full, or when other callers
+    /// keep this thread busy, goes to a helper thread.
     fn write(self: &Arc<Self>, chunk: Vec<u8>) {
         if chunk.is_empty() {
             return;
@@ -314,8 +316,8 @@ impl Core {
         }
     }
 
-    /// Writes `chunk` from its byte `written` on, and all that is queued meanwhile, for at most `limit`. Returns what is
-    /// left then.
+    /// Writes `chunk` from its byte `written` on, and all that is queued meanwhile, for at most `limit`. Returns what
+    /// is left then.
     fn write_for(
         &self,
         mut chunk: Vec<u8>,
@@ -481,8 +483,8 @@ impl State {
     }
 }
 
-/// Milliseconds left until `deadline`; rounded up, so that a call with a deadline never looks like one without; at most
-/// 49 days.
+/// Milliseconds left until `deadline`; rounded up, so that a call with a deadline never looks like one without; at
+/// most 49 days.
 fn ms_left(deadline: Instant) -> u32 {
     let left = deadline.saturating_duration_since(Instant::now());
     u32::try_from(left.as_micros().div_ceil(1000)).unwrap_or(u32::MAX).max(1)

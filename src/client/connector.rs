@@ -278,8 +278,8 @@ mod tests {
         assert!(unknown.to_string().contains("status 999: \"later\""), "{unknown}");
     }
 
-    /// Options of a connection: whether keep-alive is on, its time, interval and count, and the time for unacknowledged
-    /// data.
+    /// Options of a connection: whether keep-alive is on, its time, interval and count, and the time for
+    /// unacknowledged data.
     fn configured(
         keepalive: Option<Duration>,
     ) -> (bool, Option<(Duration, Duration, u32)>, Option<Duration>) {

@@ -1,7 +1,7 @@
 //! The open connection of a client, and the attempts to make the next: one at a time, shared by all who need it.
 //!
-//! Knows attempts and when they are due; knows no sockets and no calls. The lock of [`Dialer`] guards only its state and
-//! is never held over I/O.
+//! Knows attempts and when they are due; knows no sockets and no calls. The lock of [`Dialer`] guards only its state
+//! and is never held over I/O.
 //!
 //! Invariant: while an attempt is in progress no other begins; callers that need the connection meanwhile wait for its
 //! end and share its failure, so a server that is down is tried once, not once for every thread. Calls that wait for
@@ -148,8 +148,8 @@ impl Dialer {
     /// due. Waits at most half of the time that is left, so that the last attempts are near the deadline.
     ///
     /// # Errors
-    /// That of the last attempt: once `deadline` passes or `keep_waiting` returns false, or at once if the error is not
-    /// transient.
+    /// That of the last attempt: once `deadline` passes or `keep_waiting` returns false, or at once if the error is
+    /// not transient.
     pub(super) fn await_server(
         &self,
         mut error: ClientError,

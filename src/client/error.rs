@@ -1,7 +1,7 @@
 //! Errors of calls: whose fault each is, whether the call may have run, when to try again.
 //!
-//! Knows statuses and wire errors; knows no sockets and no calls. Every status of a server becomes exactly one variant,
-//! in [`ClientError::refused`].
+//! Knows statuses and wire errors; knows no sockets and no calls. Every status of a server becomes exactly one
+//! variant, in [`ClientError::refused`].
 //!
 //! Invariant: [`ClientError::never_started`] is true only where it is certain that no handler saw the call, so that
 //! it may be repeated without doing a thing twice. In doubt it is false.
@@ -111,8 +111,8 @@ pub enum ClientError {
         message: String,
     },
 
-    /// There is no connection: the network or the system prevents it, or the peer is not a Boneyard server. Nothing was
-    /// sent.
+    /// There is no connection: the network or the system prevents it, or the peer is not a Boneyard server. Nothing
+    /// was sent.
     #[error("cannot connect to {address}: {message}")]
     Connect {
         /// Address of the server.
@@ -194,9 +194,9 @@ pub enum ClientError {
     /// The session is closed, or not attached to the connection in use. The call was not started.
     #[error("no such session; it may have been closed")]
     UnknownSession,
-    /// The server accepts no new session or connection now, has closed this one to make room, or has no memory left for
-    /// the call: `MaxUsers`, `Restricted`, `NoDescriptors`, `ConnectLimit`, `SessionClosed` or `BuffersFull`. The call
-    /// was not started.
+    /// The server accepts no new session or connection now, has closed this one to make room, or has no memory left
+    /// for the call: `MaxUsers`, `Restricted`, `NoDescriptors`, `ConnectLimit`, `SessionClosed` or `BuffersFull`. The
+    /// call was not started.
     #[error("{message}{}", retry(*retry_after))]
     Unavailable {
         /// The one of them that it is.
@@ -210,10 +210,10 @@ pub enum ClientError {
     /// Nothing was sent: the client throttled this call because the server refused so many before it.
     ///
     /// The client counts, over the last two minutes and all its clones, the calls that the server accepted, those that
-    /// it refused for load, and those throttled. Where the server accepted fewer than half, further calls are throttled
-    /// at random, so that it is sent about twice what it accepts, and always a tenth of all, by which the client learns
-    /// that it accepts more again. Fewer than 20 calls say too little, and refusals of a server that stops say nothing
-    /// about its load. [`super::ClientOptions::throttle`] turns this off.
+    /// it refused for load, and those throttled. Where the server accepted fewer than half, further calls are
+    /// throttled at random, so that it is sent about twice what it accepts, and always a tenth of all, by which the
+    /// client learns that it accepts more again. Fewer than 20 calls say too little, and refusals of a server that
+    /// stops say nothing about its load. [`super::ClientOptions::throttle`] turns this off.
     #[error("call not sent: client-side throttling after too many refusals")]
     Throttled,
 

@@ -43,9 +43,10 @@ impl UnsentCall {
 }
 
 impl Client {
-    /// As [`Client::start_json`], if the call can be sent at once. Nothing was sent if it would have had to wait: there
-    /// is no connection yet, the session is not attached to it, or too much waits to be written. [`UnsentCall::send`]
-    /// then sends it, on a thread that may block. The socket may take 20 ms of this thread's time at most.
+    /// As [`Client::start_json`], if the call can be sent at once. Nothing was sent if it would have had to wait:
+    /// there is no connection yet, the session is not attached to it, or too much waits to be written.
+    /// [`UnsentCall::send`] then sends it, on a thread that may block. The socket may take 20 ms of this thread's time
+    /// at most.
     ///
     /// # Errors
     /// The call was not sent. See [`ClientError`].

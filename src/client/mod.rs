@@ -15,10 +15,11 @@
 //! ```
 //!
 //! The way of a call: [`Client`] describes it (`call_spec`), takes the open connection or makes one (`dialer`,
-//! `connector`, `dns_lookup`) and encodes and sends the frame (`send`); the connection's reader thread finds the slot of
-//! each reply (`connection`, `call_slot`), and the caller decodes it (`pending`). A blocking call is repeated as `retry`
-//! allows. Threads: one reader a connection; one timer a client, once a future needs it; one helper while a socket takes
-//! no more bytes; one for each name while it is looked up. All end by themselves ([`join_background_threads`]).
+//! `connector`, `dns_lookup`) and encodes and sends the frame (`send`); the connection's reader thread finds the slot
+//! of each reply (`connection`, `call_slot`), and the caller decodes it (`pending`). A blocking call is repeated as
+//! `retry` allows. Threads: one reader a connection; one timer a client, once a future needs it; one helper while a
+//! socket takes no more bytes; one for each name while it is looked up. All end by themselves
+//! ([`join_background_threads`]).
 //!
 //! Invariants: a call's number is used once in the life of a client, whatever the connection; a method's number is
 //! looked up on each connection.

@@ -89,16 +89,16 @@ impl ClientOptions {
         ClientOptions { reply_bytes_max, ..self }
     }
 
-    /// Most repetitions of a blocking call; default 2, and 0 repeats none. Each wait is drawn at random, below 10 ms for
-    /// the first, twice that for the next and so on up to 1 s. [`Client`](super::Client) says which calls are repeated.
-    /// Waits for a server that is not there are [another matter](Self::wait_for_server).
+    /// Most repetitions of a blocking call; default 2, and 0 repeats none. Each wait is drawn at random, below 10 ms
+    /// for the first, twice that for the next and so on up to 1 s. [`Client`](super::Client) says which calls are
+    /// repeated. Waits for a server that is not there are [another matter](Self::wait_for_server).
     pub fn retries(self, retries: u32) -> Self {
         ClientOptions { retries, ..self }
     }
 
-    /// Time without a reply after which a blocking call of an [idempotent](crate::Method::idempotent) method is hedged:
-    /// made a second time, at once or not at all; the first reply counts and the other call is cancelled. Default
-    /// `None`: never. A good value is the time within which 19 of 20 calls have their reply.
+    /// Time without a reply after which a blocking call of an [idempotent](crate::Method::idempotent) method is
+    /// hedged: made a second time, at once or not at all; the first reply counts and the other call is cancelled.
+    /// Default `None`: never. A good value is the time within which 19 of 20 calls have their reply.
     ///
     /// The second call goes over the same connection: this helps where one call of many is slow in the server, not
     /// where the network is slow. It comes out of the same budget as repetitions; see [`Client`](super::Client).
@@ -113,10 +113,11 @@ impl ClientOptions {
     }
 
     /// Whether a blocking call that finds no server waits for one, until its deadline (10 s for a call without one);
-    /// default true. Nothing of the call was sent then: the connection was refused or reset, the name was not found,
-    /// a peer that is no Boneyard server answered, or the server stops. All calls of a client that wait share one attempt
-    /// at a time and the waits between attempts, which are drawn at random below a bound that grows to 1 s. They count
-    /// neither as repetitions nor for their budget. If the time is over, the error is that of the last attempt.
+    /// default true. Nothing of the call was sent then: the connection was refused or reset, the name was not found, a
+    /// peer that is no Boneyard server answered, or the server stops. All calls of a client that wait share one
+    /// attempt at a time and the waits between attempts, which are drawn at random below a bound that grows to 1 s.
+    /// They count neither as repetitions nor for their budget. If the time is over, the error is that of the last
+    /// attempt.
     ///
     /// False, or no [retries](Self::retries): the call fails after the repetitions of any other call, or at once.
     pub fn wait_for_server(self, wait_for_server: bool) -> Self {

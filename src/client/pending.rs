@@ -2,8 +2,8 @@
 //!
 //! Turns a reply into a result or an error; knows no frames and no sockets.
 //!
-//! Invariants: a [`Pending`] dropped before its outcome was taken cancels its call. A handler's call stays registered as
-//! outgoing until its outcome is there or it is abandoned.
+//! Invariants: a [`Pending`] dropped before its outcome was taken cancels its call. A handler's call stays registered
+//! as outgoing until its outcome is there or it is abandoned.
 
 use super::call_slot::{CallOutcome, CallSlot};
 use super::call_spec::DecodeResult;
@@ -23,8 +23,8 @@ use std::time::{Duration, Instant};
 
 /// A call that was sent, once, and is not repeated by itself.
 ///
-/// Wait for it by [`Pending::wait`], or poll it: it is a `Future` that any executor can run, without a runtime of
-/// its own. Its deadline holds either way. Dropped before its reply came, it cancels the call: the server does not start
+/// Wait for it by [`Pending::wait`], or poll it: it is a `Future` that any executor can run, without a runtime of its
+/// own. Its deadline holds either way. Dropped before its reply came, it cancels the call: the server does not start
 /// it if it has not, and the reply is dropped. It may be sent to another thread.
 ///
 /// ```no_run

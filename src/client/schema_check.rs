@@ -1,8 +1,8 @@
 //! Comparison of a client's types with the server's, before anything is sent in bincode.
 //!
-//! A method's types are traced once in a process, at its first call. Their fingerprint is compared with the one in
-//! the Welcome, once for each connection; where they differ, the server is asked for its types, and the outcome is kept
-//! as long as the connection. Knows shapes; knows no calls, connections or sockets.
+//! A method's types are traced once in a process, at its first call. Their fingerprint is compared with the one in the
+//! Welcome, once for each connection; where they differ, the server is asked for its types, and the outcome is kept as
+//! long as the connection. Knows shapes; knows no calls, connections or sockets.
 //!
 //! Invariants: for the types that agreed last, a call costs one load and one comparison of a number. No more outcomes
 //! are kept for a method than the program has types for it.
@@ -30,8 +30,8 @@ impl CheckState {
         CheckState { fingerprint, agreed: AtomicUsize::new(0), outcomes: Mutex::default() }
     }
 
-    /// Compares this program's types of `method` with the server's; calls `ask_server` where they differ and no outcome
-    /// is known. Returns false if that returns `None`.
+    /// Compares this program's types of `method` with the server's; calls `ask_server` where they differ and no
+    /// outcome is known. Returns false if that returns `None`.
     ///
     /// # Errors
     /// [`ClientError::SchemaMismatch`], or that of `ask_server`.

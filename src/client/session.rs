@@ -18,9 +18,10 @@ use serde::de::DeserializeOwned;
 /// [`Session::start`] make calls in it; [`Session::client`] has all other calls. Any number of threads may use it at
 /// once; clones are the same session.
 ///
-/// After its connection was lost the next call attaches it to a new one by itself. [`ClientError::UnknownSession`] says
-/// that the server has closed it meanwhile, or that another client has attached it: its state is gone, or belongs to the
-/// other, and no call will succeed again. The server closes sessions that make no call for `Server_Session_Timeout`.
+/// After its connection was lost the next call attaches it to a new one by itself. [`ClientError::UnknownSession`]
+/// says that the server has closed it meanwhile, or that another client has attached it: its state is gone, or belongs
+/// to the other, and no call will succeed again. The server closes sessions that make no call for
+/// `Server_Session_Timeout`.
 ///
 /// Dropping the last clone, and the last client made from it, sends a request to close the session if that does not
 /// block; otherwise the session times out. [`Session::close`] waits, [`Session::detach`] does not close.

@@ -76,7 +76,8 @@ impl AdaptiveThrottle {
         }
     }
 
-    /// Empties the slots that are too old. A time before the newest slot, as threads may pass it, counts for that slot.
+    /// Empties the slots that are too old. A time before the newest slot, as threads may pass it, counts for that
+    /// slot.
     fn expire(&mut self, now: Instant) {
         let slot = now.saturating_duration_since(self.begin).as_secs() / SLOT.as_secs();
         for passed in (self.newest + 1..=slot).take(SLOTS) {

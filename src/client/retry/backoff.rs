@@ -10,8 +10,8 @@ const FIRST: Duration = Duration::from_millis(10);
 /// Bound of all waits.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// The wait before repetition `number`, from 1: at least `least`, which the server asks for, plus the fraction `chance`,
-/// from 0 up to 1, of a bound that doubles.
+/// The wait before repetition `number`, from 1: at least `least`, which the server asks for, plus the fraction
+/// `chance`, from 0 up to 1, of a bound that doubles.
 pub(super) fn wait(number: u32, least: Duration, chance: f64) -> Duration {
     let doubled = 2u32.saturating_pow(number.saturating_sub(1));
     least + FIRST.saturating_mul(doubled).min(LONGEST).mul_f64(chance)

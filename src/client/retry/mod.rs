@@ -1,8 +1,8 @@
 //! Treatment of a server that refuses or is not there: which calls are repeated, when, how often, and which are not
 //! sent.
 //!
-//! `backoff`, `budget` and `adaptive_throttle` are pure and `policy` puts time and chance into them; `call` and `hedge`
-//! have the loop over the attempts of one blocking call. Knows errors and calls; knows no sockets.
+//! `backoff`, `budget` and `adaptive_throttle` are pure and `policy` puts time and chance into them; `call` and
+//! `hedge` have the loop over the attempts of one blocking call. Knows errors and calls; knows no sockets.
 
 mod adaptive_throttle;
 mod backoff;

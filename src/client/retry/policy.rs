@@ -79,8 +79,8 @@ impl RetryPolicy {
         self.waits_for_server
     }
 
-    /// How long to wait before the `number`th repetition, from 1, of a call that failed with `error`. `None` if it must
-    /// not be repeated, or cannot in time, or the server asks for a longer wait than is worth while.
+    /// How long to wait before the `number`th repetition, from 1, of a call that failed with `error`. `None` if it
+    /// must not be repeated, or cannot in time, or the server asks for a longer wait than is worth while.
     pub(super) fn wait_before_repetition(
         &self,
         error: &ClientError,
