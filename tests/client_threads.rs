@@ -1,4 +1,5 @@
-//! Threads end with what they were started for. Alone in its binary, since it counts the threads of the process.
+//! Client threads end with the clients and calls that they serve. Alone in its binary, since it counts the threads of
+//! the process.
 #![cfg(all(feature = "client", target_os = "linux"))]
 
 mod hand_server;
@@ -10,7 +11,7 @@ use std::pin::pin;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-/// Names of the client library's threads that run now.
+/// Names of the client library's running threads.
 fn threads() -> Vec<String> {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     let names = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok());
