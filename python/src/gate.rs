@@ -8,7 +8,8 @@ use crate::fork::{Birth, Ours};
 use crate::timeout::Timeout;
 use crate::{decode, encode, errors};
 use boneyard::ClientError;
-use boneyard::client::{Reply, TrySend};
+use boneyard::client::Reply;
+use boneyard::internal::client::TrySend;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -38,7 +39,7 @@ pub(crate) struct Gate {
 /// A call that has begun and would have had to wait to be sent.
 #[pyclass(module = "boneyard._boneyard", frozen)]
 #[derive(Debug)]
-pub(crate) struct UnsentCall(Mutex<Option<Ours<boneyard::client::UnsentCall>>>);
+pub(crate) struct UnsentCall(Mutex<Option<Ours<boneyard::internal::client::UnsentCall>>>);
 
 #[derive(Debug)]
 struct Out {
@@ -154,7 +155,7 @@ impl Gate {
         let (native, json) = (client.native(timeout)?, encode::json(arguments)?);
         match waited(py, native.try_start_json(method, &json))? {
             TrySend::Sent(call) => self.watch(call, future).into_bound_py_any(py),
-            TrySend::UnsentCall(call) => UnsentCall(Mutex::new(Some(Ours::new(call)))).into_bound_py_any(py),
+            TrySend::Unsent(call) => UnsentCall(Mutex::new(Some(Ours::new(call)))).into_bound_py_any(py),
         }
     }
 
