@@ -1,12 +1,12 @@
-"""Why a call has no result.
+"""Exceptions of calls.
 
     BoneyardError
-        Refused        certainly not begun: it may be made again without doing a thing twice
-        Failed         begun, and there is no result
-        Lost           nobody knows whether it ran
+        Refused        certainly not started: a repeated call does nothing twice
+        Failed         started, and there is no result
+        Lost           unknown whether it ran
 
-Below these there is a class for each status of the protocol and for what the client notices itself. Arguments that are
-no JSON, addresses and options that are none raise TypeError or ValueError.
+Below these there is a class for each status of the protocol and for errors of the client itself. Arguments that are not
+JSON and invalid addresses or options raise TypeError or ValueError.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from __future__ import annotations
 class BoneyardError(Exception):
     """A call has no result.
 
-    `status`: the status by its name in the protocol, or the class's own. `code`: the application's own number, else 0.
-    `retry_after`: in how many seconds the server asks to try again, or None. `message`: for people.
+    `status`: name of the status in the protocol, or of the class. `code`: the application's own number, else 0.
+    `retry_after`: seconds after which the server asks to retry, or None. `message`: text for people.
     """
 
     def __init__(
@@ -31,11 +31,11 @@ class BoneyardError(Exception):
 
 
 class Refused(BoneyardError):
-    """The call was not begun."""
+    """The call was not started."""
 
 
 class Failed(BoneyardError):
-    """The call was begun and failed."""
+    """The call was started and failed."""
 
 
 class Lost(BoneyardError):
@@ -43,11 +43,11 @@ class Lost(BoneyardError):
 
 
 class TimedOut(Lost):
-    """The time was over before the answer came: the call may have run."""
+    """The timeout passed before the answer came: the call may have run."""
 
 
 class ReplyTooLarge(Failed):
-    """The handler ran, and its result is larger than the client takes."""
+    """The handler ran, and its result is larger than the client accepts."""
 
 
 class NotConnected(Refused):
@@ -55,7 +55,7 @@ class NotConnected(Refused):
 
 
 class Throttled(Refused):
-    """The client held the call back: the server refused most of those before it."""
+    """Not sent: client-side throttling after too many refusals."""
 
 
 # <statuses> of the protocol, written by tests/statuses.rs of the root package

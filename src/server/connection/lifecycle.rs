@@ -152,7 +152,7 @@ impl Connection {
     pub(in crate::server) fn matches(&self, filter: &ConnectionFilter) -> bool {
         match filter {
             ConnectionFilter::One(_, number) => self.accepted.number == *number,
-            others => others.means(self.writer.peer().ip()),
+            others => others.matches(self.writer.peer().ip()),
         }
     }
 }

@@ -60,7 +60,7 @@ impl LiveControl {
     pub(super) fn drop_selected_sessions(&self, filter: &ConnectionFilter) -> usize {
         let dropped = self.sessions.drop_those(|session| match filter {
             ConnectionFilter::Session(id) => session.id() == *id,
-            others => others.means(session.peer().ip()),
+            others => others.matches(session.peer().ip()),
         });
         if dropped > 0 {
             log::info!("sessions closed by the administrator, count={dropped}");
