@@ -3,7 +3,7 @@
 
     benches/hostile.py                                  about fifteen minutes; Markdown on standard output
     benches/hostile.py --check                          ... and exit code 1 where a target is missed
-    benches/hostile.py --write docs/OPERATIONS.md       ... and the tables go into that page
+    benches/hostile.py --write docs/MEASUREMENTS.md     ... and the tables go into that page
     benches/hostile.py --smoke                          under a minute, small crowds: does it work? No figure means much
 
 The client is `boneyard bench`: one connection, an open loop at a modest rate. A crowd is a process of this script. For
@@ -48,7 +48,7 @@ SETTINGS = {
 # Memory above that which a server keeps for use again: 8 MiB for its port, 128 KiB three times for each worker.
 SPARE_MB = 16
 
-# Left to itself, glibc keeps what one thread frees from the others: see docs/OPERATIONS.md.
+# Left to itself, glibc keeps what one thread frees from the others: see docs/operations/attacked.md.
 ALLOCATOR = "MALLOC_MMAP_THRESHOLD_=65536"
 
 # How long a server may take until all is back after a crowd has gone.

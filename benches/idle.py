@@ -3,7 +3,7 @@
 
     benches/idle.py                                 about two minutes; Markdown on standard output
     benches/idle.py --check                         ... and exit code 1 where a target is missed
-    benches/idle.py --write docs/OPERATIONS.md      ... and the table goes into that page
+    benches/idle.py --write docs/MEASUREMENTS.md    ... and the table goes into that page
     benches/idle.py --smoke                         a few seconds: does it work? The figures mean nothing
 
 Each round has a fresh server: first the busy session alone, then the same beside the crowd; so the two are measured

@@ -4,7 +4,7 @@
     benches/soak.py                                 ten minutes; Markdown on standard output
     benches/soak.py --minutes 600                   a night
     benches/soak.py --check                         ... and exit code 1 where a target is missed
-    benches/soak.py --write docs/OPERATIONS.md      ... and the tables go into that page
+    benches/soak.py --write docs/MEASUREMENTS.md    ... and the tables go into that page
     benches/soak.py --smoke                         about twenty seconds; exit code 1 where a target is missed
 
 At once: normal load in a closed and in an open loop, floods with deadlines that cannot be kept, handlers that block,

@@ -3,7 +3,7 @@
 
     benches/verdict.py                                 about five minutes; Markdown on standard output
     benches/verdict.py --check                         ... and exit code 1 where a verdict is not what it should be
-    benches/verdict.py --write docs/OPERATIONS.md      ... and the tables go into that page
+    benches/verdict.py --write docs/MEASUREMENTS.md    ... and the tables go into that page
     benches/verdict.py --debug                         ... with debug builds, which are sooner there
     benches/verdict.py --smoke                         a minute: the story of the throttle, with debug builds
 

@@ -28,8 +28,8 @@ pub(super) fn run(program: &str, file: &Path, json: bool) -> Exit {
 
 fn try_start(config: &Config) -> StartCheck {
     let mut trial = StartCheck::default();
-    trial.warnings.extend(server::advise_on_files(config));
-    match Server::new(config.clone()).rehearse() {
+    trial.warnings.extend(server::warn_about_files(config));
+    match Server::new(config.clone()).dry_run() {
         Ok(rehearsed) => {
             for taken in rehearsed.taken {
                 let message = format!("{taken} is taken now; a server starts once that is over");

@@ -4,7 +4,7 @@
 //! Each listens on every address that its host has; `[::]` is IPv6 alone. That two ports of one server would have the
 //! same address is found by what their hosts resolve to.
 
-use super::StartError;
+use super::error::StartError;
 use super::listener::{ACCEPT, DOORBELL};
 use super::mailbox::ListenerHandle;
 use crate::config::{Config, ListenAddress, PortConfig};

@@ -1,68 +1,73 @@
-//! A start that is only tried, for `check`: the same steps by the same code as [`Server::start`], but nothing listens
-//! and nothing is left.
+//! Dry run of a start, for `check`: the same steps by the same code as [`Server::start`], but nothing listens and
+//! nothing is left.
 //!
-//! An address that is taken is no failure here: most likely the server that runs with this very file has it. Then no
-//! threads are tried either, since that server has its own.
+//! An address in use is no failure here: most likely the server that runs with this very file has it. In that case no
+//! threads are made either, since that server has its own.
 
 use super::bind::{self, Purpose, Silence};
+use super::builder::Server;
+use super::derived_settings::connections_max;
+use super::error::StartError;
+use super::machine;
 #[cfg(feature = "admin")]
 use super::running::claim_admin;
-use super::{Info, Server, ServerControl, StartError, connections_max, machine};
+use super::start::PreparedServer;
 use crate::config::resource_check::{THREADS_BASE, THREADS_SPARE};
 use crate::config::{Config, Warning};
+use crate::service::builtin::Info;
 use crate::sync::{Sender, bounded};
 use std::io::{Error, ErrorKind};
 #[cfg(feature = "admin")]
 use std::net::SocketAddr;
 use std::thread::{self, JoinHandle};
 
-/// Threads that a program has made before its server starts: those of the log and of the stop.
+/// Threads that a program makes before its server starts: those of the log and of the stop.
 const PROGRAM_THREADS: u64 = 2;
 
-/// What a rehearsed start found that does not hinder it for good.
+/// Findings of a dry run that do not prevent a start.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct DryRun {
-    /// What has its address taken at present: `port TCPIP: 127.0.0.1:1352`.
+    /// Each port or socket whose address is in use at present: `port TCPIP: 127.0.0.1:1352`.
     pub taken: Vec<String>,
-    /// What the server would go without.
+    /// One for each part that the server would start without.
     pub warnings: Vec<Warning>,
-    /// Listening sockets beside one for each port.
+    /// Listening sockets beyond one for each port.
     pub sockets: u64,
 }
 
 impl Server {
     /// Tries what [`Server::start`] does: limits, addresses, threads, the admin server's address, socket and token.
-    /// Nothing listens, and nothing is made or removed.
+    /// Nothing listens, and no file is made or removed. Blocks while host names are resolved.
     ///
     /// Raises the soft limit of this process's descriptors as far as the hard limit allows.
     ///
     /// # Errors
-    /// What [`Server::start`] would fail with.
-    pub fn rehearse(self) -> Result<DryRun, StartError> {
+    /// The error that [`Server::start`] would return.
+    pub fn dry_run(self) -> Result<DryRun, StartError> {
         let Server { config, services, .. } = self;
         let descriptors = machine::raise_descriptors();
         connections_max(&config, descriptors, 0)?;
-        let mut rehearsed = DryRun::default();
+        let mut found = DryRun::default();
         let (mut ports, resolved) = (Vec::new(), bind::resolve(&config)?);
         for (port, addresses) in config.ports.iter().zip(&resolved) {
             match bind::bind(port, addresses, Silence::of(&config), Purpose::Rehearse) {
                 Err(StartError::Bind { port, address, error }) if error.kind() == ErrorKind::AddrInUse => {
-                    rehearsed.taken.push(format!("port {port}: {address}"));
+                    found.taken.push(format!("port {port}: {address}"));
                 }
                 bound => ports.push(bound?),
             }
         }
-        rehearsed.sockets = ports.iter().map(|port| port.addresses.len() as u64 - 1).sum();
-        if rehearsed.taken.is_empty() {
-            // In the order of a start: under a tight limit of memory it matters what is there first.
-            let _program = Threads::make(PROGRAM_THREADS)?;
-            let control = ServerControl::found(&config, services, Info::default, descriptors, ports)?;
-            let _made = control.make_threads(&config)?;
-            let _others = Threads::make(THREADS_BASE - THREADS_SPARE - PROGRAM_THREADS - 1)?;
+        found.sockets = ports.iter().map(|port| port.addresses.len() as u64 - 1).sum();
+        if found.taken.is_empty() {
+            // In the order of a start: under a tight limit of memory the order decides what fails.
+            let _program = WaitingThreads::start(PROGRAM_THREADS)?;
+            let _server = PreparedServer::new(&config, services, Info::default, descriptors, ports)?;
+            let _others = WaitingThreads::start(THREADS_BASE - THREADS_SPARE - PROGRAM_THREADS - 1)?;
         }
         #[cfg(feature = "admin")]
-        rehearsed.try_admin(&config, &resolved.concat())?;
-        Ok(rehearsed)
+        found.try_admin(&config, &resolved.concat())?;
+        Ok(found)
     }
 }
 
@@ -78,7 +83,7 @@ impl DryRun {
                 self.taken.push(format!("Admin_Socket: {}", path.display()));
             }
             claimed => {
-                // The server that has a port has these, too.
+                // The server that has a port has these too.
                 let runs = !self.taken.is_empty();
                 let without = claimed?.without.into_iter().filter(|without| !(runs && without.is_taken));
                 self.warnings.extend(without.map(|without| without.warning));
@@ -88,30 +93,31 @@ impl DryRun {
     }
 }
 
-/// Threads that wait until this is dropped.
-struct Threads {
-    hold: Option<Sender<()>>,
-    made: Vec<JoinHandle<()>>,
+/// Threads that do nothing until this is dropped.
+struct WaitingThreads {
+    /// Dropped, it ends them.
+    end: Option<Sender<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
-impl Threads {
-    fn make(count: u64) -> Result<Threads, StartError> {
-        let (hold, held) = bounded::<()>(1);
-        let mut threads = Threads { hold: Some(hold), made: Vec::new() };
+impl WaitingThreads {
+    fn start(count: u64) -> Result<WaitingThreads, StartError> {
+        let (end, ended) = bounded::<()>(1);
+        let mut waiting = WaitingThreads { end: Some(end), threads: Vec::new() };
         for _ in 0..count {
-            let held = held.clone();
-            // An error is what it waits for: the far end is gone.
-            let made = thread::Builder::new().spawn(move || _ = held.recv().ok());
+            let ended = ended.clone();
+            // Nothing is ever sent: the error says that the sender was dropped.
+            let thread = thread::Builder::new().spawn(move || _ = ended.recv().ok());
             let cannot = |error: Error| Error::new(error.kind(), format!("cannot make a thread: {error}"));
-            threads.made.push(made.map_err(cannot)?);
+            waiting.threads.push(thread.map_err(cannot)?);
         }
-        Ok(threads)
+        Ok(waiting)
     }
 }
 
-impl Drop for Threads {
+impl Drop for WaitingThreads {
     fn drop(&mut self) {
-        drop(self.hold.take());
-        self.made.drain(..).for_each(|thread| _ = thread.join());
+        drop(self.end.take());
+        self.threads.drain(..).for_each(|thread| _ = thread.join());
     }
 }

@@ -4,9 +4,10 @@
 use super::bind::{self, Purpose};
 use super::connection_limiter::ConnectionLimiter;
 use super::control::{LiveControl, Program, Sampler};
+use super::error::StartError;
 use super::mailbox::{ListenerHandle, Stage};
+use super::server_info::{SERVER_NAME, ServerInfo};
 use super::sessions::Registry;
-use super::{ServerInfo, StartError};
 #[cfg(feature = "admin")]
 use crate::admin::{AdminListenAddresses, AdminServer, Token, UnixSocket};
 use crate::config::Config;
@@ -174,7 +175,7 @@ impl RunningServer {
         let parts = (Arc::clone(&self.connection_limiter), Arc::clone(&self.sessions));
         let ports = self.ports.iter().map(|port| (&port.port, Arc::clone(&port.addresses), &port.mailbox));
         let control = Arc::new(LiveControl::new(Arc::clone(&self.shared), parts, ports, config, program));
-        let insight = Insight::new(Arc::clone(&control) as _, super::SERVER_NAME);
+        let insight = Insight::new(Arc::clone(&control) as _, SERVER_NAME);
         let insight = Arc::new(insight);
         #[cfg(feature = "admin")]
         self.open_admin(config, Arc::clone(&insight))?;

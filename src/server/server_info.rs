@@ -1,15 +1,17 @@
-//! What `server.info` says: the server's counters at the moment of the call.
+//! The answer of `server.info`: the server's counters at the moment of the call.
 
-use super::SERVER_NAME;
 use super::sessions::Registry;
 use crate::pool::{PortShared, Shared};
 use crate::service::builtin::{Info, PortInfo};
 use crate::sync::{Arc, Weak};
 use std::time::Instant;
 
-/// What `server.info` is answered from.
+/// Name and version of the server's software.
+pub const SERVER_NAME: &str = concat!("Boneyard ", env!("CARGO_PKG_VERSION"));
+
+/// Source of the answers to `server.info`.
 pub(super) struct ServerInfo {
-    /// Weak: it is held by a handler, which is held by what this points to.
+    /// Weak, since it points to the owner of the handler that owns this.
     pub(super) shared: Weak<Shared>,
     pub(super) sessions: Arc<Registry>,
     pub(super) ports: Vec<(Arc<PortShared>, PortInfo)>,

@@ -1,16 +1,24 @@
 //! A port with several addresses, as a host name gives them: no test can choose what a name resolves to.
 
-use super::*;
+use super::bind::{self, Purpose, Silence};
+use super::builder::Server;
+use super::control::Program;
+use super::error::StartError;
+use super::running::RunningServer;
+use super::start::PreparedServer;
+use crate::config::Config;
+use crate::service::ServicesBuilder;
+use crate::service::builtin::Info;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn open(addresses: &[SocketAddr]) -> RunningServer {
     let lines = "TCPIP_TCPIPAddress=localhost:0\nServer_Pool_Tasks=2\nAdmin_Address=\n";
     let config = Config::from_text(lines, None, 2).unwrap();
     let bound = bind::bind(&config.ports[0], addresses, Silence::of(&config), Purpose::Serve).unwrap();
     let services = ServicesBuilder::default();
-    let control = ServerControl::found(&config, services, Info::default, Some(1000), vec![bound]).unwrap();
-    let mut running = control.open(&config).unwrap();
+    let prepared = PreparedServer::new(&config, services, Info::default, Some(1000), vec![bound]).unwrap();
+    let mut running = prepared.serve(&config);
     running.observe(&config, Program::default()).unwrap();
     running
 }

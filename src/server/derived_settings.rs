@@ -1,0 +1,50 @@
+//! Values that parts of the server derive from the settings.
+
+use super::error::StartError;
+use super::timeouts::TimeoutLimits;
+use crate::config::{CodelMode, Config};
+use crate::pool::CodelRules;
+use crate::wire::limits::{FRAME_BYTES_MIN, HEADER_BYTES};
+
+pub(super) fn codel_rules(config: &Config) -> CodelRules {
+    CodelRules {
+        target: config.codel_target.value,
+        interval: config.codel_interval.value,
+        refuse: config.codel_mode.value == CodelMode::Refuse,
+    }
+}
+
+pub(super) fn timeout_limits(config: &Config) -> TimeoutLimits {
+    TimeoutLimits {
+        hello: config.hello_timeout.value,
+        frame: config.frame_timeout.value,
+        send: config.send_timeout.value,
+    }
+}
+
+/// Returns the largest body of a Call or Reply. `Server_Max_Frame_KB` includes the header.
+pub(super) fn body_bytes_max(config: &Config) -> u32 {
+    config.max_frame_bytes.value.max(FRAME_BYTES_MIN as u32) - HEADER_BYTES as u32
+}
+
+/// Returns the limit on connections over all ports. `extra_sockets` are listening sockets beyond one for each port.
+///
+/// # Errors
+/// [`StartError::Descriptors`] if no descriptor is left for a connection.
+pub(super) fn connections_max(
+    config: &Config,
+    descriptors: Option<u64>,
+    extra_sockets: u64,
+) -> Result<usize, StartError> {
+    let Some(limit) = descriptors else { return Ok(usize::MAX) };
+    match config.connections_max(limit.saturating_sub(extra_sockets)) {
+        0 => Err(StartError::Descriptors { limit }),
+        connections => Ok(usize::try_from(connections).unwrap_or(usize::MAX)),
+    }
+}
+
+/// Returns how many refused connections one port may keep for a lingering close: its part of half the descriptor
+/// reserve.
+pub(super) fn lingering_places(config: &Config) -> usize {
+    config.descriptor_reserve.value as usize / 2 / config.ports.len()
+}

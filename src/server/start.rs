@@ -1,0 +1,199 @@
+//! The start of a server: makes its shared parts and its threads from bound sockets.
+//!
+//! Invariants: all threads exist before the first connection is accepted; workers are made before listeners, and
+//! listeners wait at a gate. A [`PreparedServer`] that is dropped before it serves ends its threads.
+
+use super::accept::Acceptor;
+use super::bind::Bound;
+use super::connection_limiter::ConnectionLimiter;
+use super::derived_settings::{
+    body_bytes_max, codel_rules, connections_max, lingering_places, timeout_limits,
+};
+use super::desk::{AdmissionMode, BUFFER_BYTES, Desk};
+use super::error::StartError;
+use super::lingering_close::LingeringClose;
+use super::listener::Listener;
+use super::queue_shares::QueueShares;
+use super::running::{PortHandle, RunningServer};
+use super::server_info::SERVER_NAME;
+use super::sessions::Registry;
+use super::timeouts::Timeouts;
+use super::watchdog::Watchdog;
+use crate::config::{Config, Limit};
+use crate::pool::{
+    AllBuffers, Buffers, PoolSizes, PortShared, PortWorkers, Queue, QueueReadings, Shared, Throttle,
+    start_workers,
+};
+use crate::proto::{Received, welcome};
+use crate::service::builtin::{self, Info};
+use crate::service::{Services, ServicesBuilder};
+use crate::sync::{Arc, Parker, Receiver, Sender, bounded};
+use crate::wire::limits::REPLY_PRELUDE_BYTES;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a failed start waits for its workers to end.
+const EXIT_MAX: Duration = Duration::from_secs(10);
+
+/// A server with all its threads, which wait. Dropped, it ends them.
+pub(super) struct PreparedServer {
+    workers: WorkerGuard,
+    /// Lets the listeners serve. They end if it is dropped unused.
+    gate: Sender<()>,
+    shared: Arc<Shared>,
+    connection_limiter: Arc<ConnectionLimiter>,
+    sessions: Arc<Registry>,
+    ports: Vec<PortHandle>,
+}
+
+impl PreparedServer {
+    /// Makes the shared parts and all threads. `descriptors` is the limit of the process, `info` the answer of
+    /// `server.info`.
+    pub(super) fn new(
+        config: &Config,
+        mut services: ServicesBuilder,
+        info: impl Fn() -> Info + Send + Sync + 'static,
+        descriptors: Option<u64>,
+        bound: Vec<Bound>,
+    ) -> Result<PreparedServer, StartError> {
+        let extra_sockets = bound.iter().map(|port| port.addresses.len() as u64 - 1).sum();
+        let connections_max = connections_max(config, descriptors, extra_sockets)?;
+        let log_bound = || Arc::clone(services.log_bound());
+        let connection_limiter = Arc::new(ConnectionLimiter::new(config, connections_max, log_bound()));
+        let first_mailbox = Arc::clone(&bound[0].mailbox);
+        let sessions = Arc::new(Registry::new(config, first_mailbox, log_bound(), Instant::now()));
+        builtin::add(&mut services, info, Arc::clone(&sessions) as _);
+        let (shared, pools) = make_pools(config, services.build()?);
+        let workers = start_all_workers(config, &shared, &pools)?;
+        let (opener, gate) = bounded::<()>(pools.len());
+        let ports = Vec::new();
+        let mut prepared =
+            PreparedServer { workers, gate: opener, shared, connection_limiter, sessions, ports };
+        let services = prepared.shared.services.table();
+        let welcome: Arc<[u8]> = welcome(SERVER_NAME.to_owned(), body_bytes_max(config), services).into();
+        for (pool, bound) in pools.into_iter().zip(bound) {
+            prepared.start_listener(config, pool, bound, Arc::clone(&welcome), gate.clone())?;
+        }
+        Ok(prepared)
+    }
+
+    fn start_listener(
+        &mut self,
+        config: &Config,
+        Pool { port, parkers }: Pool,
+        Bound { poll, sockets, addresses, mailbox }: Bound,
+        welcome: Arc<[u8]>,
+        gate: Receiver<()>,
+    ) -> Result<(), StartError> {
+        let desk = Desk {
+            port: Arc::clone(&port),
+            shared: Arc::clone(&self.shared),
+            welcome,
+            body_bytes_max: body_bytes_max(config) as usize,
+            session_calls_max: config.session_calls.value.unwrap_or(usize::MAX),
+            sessions: Arc::clone(&self.sessions),
+            admits: AdmissionMode::All,
+            intake: Received::default(),
+            answered: 0,
+            holders: QueueShares::new(),
+            displaced: Vec::new(),
+            buffers: vec![vec![0; BUFFER_BYTES]],
+        };
+        // The listener of the first port also looks after the sessions.
+        let sessions = self.ports.is_empty().then(|| Arc::clone(&self.sessions));
+        let watch = Watchdog::new(config.long_transaction.value, sessions);
+        let timeouts = Timeouts::new(timeout_limits(config), Instant::now());
+        let limits = (timeouts, config.send_buffer_bytes.value);
+        let lingering_close = LingeringClose::new(lingering_places(config));
+        let entrance = (Arc::clone(&self.connection_limiter), lingering_close);
+        let acceptor = Acceptor::new(sockets);
+        let listener = Listener::new(poll, acceptor, entrance, Arc::clone(&mailbox), desk, watch, limits);
+        let thread = thread::Builder::new().name(format!("{}-listen", port.name)).spawn(move || {
+            // An error means that the start failed: the listener ends without having served.
+            if gate.recv().is_ok() {
+                listener.run();
+            }
+        });
+        let workers = parkers.len();
+        let thread = thread.map_err(|error| no_thread(&port, workers, workers, error))?;
+        self.ports.push(PortHandle::new(port, addresses.into(), workers, mailbox, thread));
+        Ok(())
+    }
+
+    /// Lets the listeners serve.
+    pub(super) fn serve(mut self, config: &Config) -> RunningServer {
+        for _ in &self.ports {
+            self.gate.send(()).expect("the gate has a place for each listener, and the listeners wait at it");
+        }
+        self.workers.started = true;
+        RunningServer::new(self.shared, (self.connection_limiter, self.sessions), self.ports, config)
+    }
+}
+
+/// A port's part of the pool, before it has threads.
+struct Pool {
+    port: Arc<PortShared>,
+    /// One for each worker.
+    parkers: Vec<Arc<Parker>>,
+}
+
+fn make_pools(config: &Config, services: Services) -> (Arc<Shared>, Vec<Pool>) {
+    let now = Instant::now();
+    let cores = super::machine::cpus() as usize;
+    let (mut workers_of_ports, mut pools) = (Vec::new(), Vec::new());
+    let all_buffers = AllBuffers::new(config.buffer_memory_bytes.value, config.ports.len());
+    for (index, port) in config.ports.iter().enumerate() {
+        let workers = port.pool_tasks.value as usize;
+        let (calls_max, reserve) = (config.queue_limit.value as usize, config.nested_reserve.value as usize);
+        let queue = Arc::new(Queue::new(QueueReadings { calls_max, workers, reserve, cores }, now));
+        let parkers: Vec<_> = (0..workers).map(|_| Arc::new(Parker::default())).collect();
+        workers_of_ports.push(PortWorkers { queue: Arc::clone(&queue), parkers: parkers.clone() });
+        let (name, rules) = (port.name.clone(), codel_rules(config));
+        let buffers = Buffers::new(Arc::clone(&all_buffers));
+        let sizes = PoolSizes { workers, methods: services.len(), slow_calls: config.slow_calls.value };
+        let port = Arc::new(PortShared::new(index, name, queue, sizes, rules, buffers, now));
+        pools.push(Pool { port, parkers });
+    }
+    let limit = match config.max_concurrent_trans.value {
+        Limit::Unlimited => None,
+        Limit::AtMost(limit) => Some(limit),
+    };
+    let throttle = Throttle::new(limit, workers_of_ports);
+    let shared = Shared::new(services, throttle, body_bytes_max(config) as usize - REPLY_PRELUDE_BYTES);
+    (Arc::new(shared), pools)
+}
+
+fn start_all_workers(
+    config: &Config,
+    shared: &Arc<Shared>,
+    pools: &[Pool],
+) -> Result<WorkerGuard, StartError> {
+    let mut guard = WorkerGuard { shared: Arc::clone(shared), count: 0, started: false };
+    for Pool { port, parkers } in pools {
+        let started = start_workers(shared, port, parkers, config.thread_stack_bytes.value);
+        guard.count += started.as_ref().map_or_else(|(count, _)| *count, |()| parkers.len());
+        started.map_err(|(count, error)| no_thread(port, count, parkers.len(), error))?;
+    }
+    Ok(guard)
+}
+
+fn no_thread(port: &PortShared, made: usize, workers: usize, error: std::io::Error) -> StartError {
+    StartError::Threads { port: port.name.clone(), made, wanted: workers + 1, error }
+}
+
+/// Ends the workers if the start fails after they were made.
+struct WorkerGuard {
+    shared: Arc<Shared>,
+    count: usize,
+    /// The start succeeded.
+    started: bool,
+}
+
+impl Drop for WorkerGuard {
+    fn drop(&mut self) {
+        if !self.started {
+            self.shared.throttle.close();
+            self.shared.await_exits(self.count, Instant::now() + EXIT_MAX);
+        }
+    }
+}
