@@ -234,7 +234,7 @@ mod tests {
         change: impl Fn(&mut Admission<'_>),
     ) -> Option<(Status, u32)> {
         let paces = ServiceTimes::new(1);
-        (0..100).for_each(|_| paces.learn(1, 1, 2 * MS));
+        (0..100).for_each(|_| paces.add(1, 1, 2 * MS));
         let forecast =
             Forecast { queue_ns: 80 * MS, calls: 40, bursts: 40, lanes: 40, lane_ns: 0, workers: 2 };
         let mut admission = Admission { outlook: &forecast, rivals, ..Admission::open(1, &paces) };

@@ -48,6 +48,7 @@ pub(crate) use port::{PoolSizes, PortShared};
 pub(crate) use queue::{Displaced, Queue, QueueSizes};
 pub use running_call::RunningCall;
 pub(crate) use shared::Shared;
+pub(crate) use slow_calls::SlowCall;
 pub(crate) use throttle::{PortWorkers, Throttle, WorkerCounts};
 pub(crate) use worker::start_workers;
 pub(crate) use worker_slot::{Activity, Progress};

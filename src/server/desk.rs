@@ -101,7 +101,7 @@ impl Nesting for Running<'_> {
 
 impl QueueHolder for ConnectionWriter {
     fn waiting(&self) -> usize {
-        if self.in_flight() == 0 { 0 } else { self.lane(false).calls() }
+        if self.in_flight() == 0 { 0 } else { self.queue(false).calls() }
     }
 }
 
@@ -222,7 +222,7 @@ impl Desk {
             outlook: &outlook,
             nesting: &nesting,
             wait_max: port.codel.wait_max(),
-            paces: &shared.paces,
+            paces: &shared.service_times,
         };
         let reception = ReceiveContext {
             welcome,
@@ -252,7 +252,7 @@ impl Desk {
         while let Some((connection, first)) = rest.next() {
             let next = || rest.next_if(|(other, _)| Arc::ptr_eq(other, &connection));
             let others = std::iter::from_fn(next).map(|(_, displaced)| displaced);
-            self.port.answer_displaced(&self.shared, &*connection, std::iter::once(first).chain(others));
+            self.port.refuse_displaced(&self.shared, &*connection, std::iter::once(first).chain(others));
         }
     }
 
@@ -292,7 +292,7 @@ impl Desk {
         fill: impl FnOnce(&mut Vec<u8>),
     ) {
         let port = &self.port;
-        let mut shelf = port.spare_work(arrived);
+        let mut shelf = port.take_buffer(arrived);
         let work = Arc::get_mut(&mut shelf).expect("spare buffers have one owner");
         std::mem::swap(&mut work.calls, &mut self.intake.calls);
         std::mem::swap(&mut work.chains, &mut self.intake.chains);
@@ -304,21 +304,21 @@ impl Desk {
         fill(&mut work.bytes);
         // Of large buffers the part that was ever used; of those that were used before, all.
         let bytes = work.bytes.len().max(work.bytes.capacity().min(BUFFER_BYTES));
-        work.share.set(if bytes > UNCOUNTED_BYTES_MAX { bytes } else { 0 });
-        work.outlet = Some(Arc::clone(connection) as Arc<dyn ReplySink>);
+        work.lease.set(if bytes > UNCOUNTED_BYTES_MAX { bytes } else { 0 });
+        work.sink = Some(Arc::clone(connection) as Arc<dyn ReplySink>);
         work.received = arrived;
         work.permit_clock_us = port.queue.permit_clock().read_us(arrived);
         if !work.chains.is_empty() {
             let outlet = Arc::clone(connection) as Arc<dyn ReplySink>;
-            port.sort_out_nested(work, &outlet, &self.shared.nested);
+            port.register_nested(work, &outlet, &self.shared.nested);
         }
         connection.admitted(work.calls.len());
         if let Some(own) = self.tracked(connection) {
             own.used(work.calls.len() as u64, arrived);
         }
         for burst in Burst::split_work(shelf) {
-            port.queue.admit(burst, &self.shared.paces);
-            port.queue.announce(&self.shared.throttle, port.index);
+            port.queue.admit(burst, &self.shared.service_times);
+            self.shared.throttle.announce(port.index);
         }
     }
 }

@@ -10,7 +10,7 @@ use super::slots::Id;
 use super::transport::Transport;
 use crate::admission::WINDOW_CALLS_MAX;
 use crate::metrics::CloseReason;
-use crate::pool::{BufferLease, Buffers, ConnectionQueue, ReplySink};
+use crate::pool::{BufferLease, Buffers, Burst, ConnectionQueue, ReplySink};
 use crate::service::{ConnectionSessions, Peer};
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, Ordering};
 use std::collections::VecDeque;
@@ -46,7 +46,7 @@ pub(super) struct ConnectionWriter {
     /// Is there anything in `cancelled`?
     any_cancelled: AtomicBool,
     /// What waits for a worker: calls that clients made, and calls that handlers of this server made.
-    lanes: [ConnectionQueue; 2],
+    lanes: [ConnectionQueue<Burst>; 2],
     mailbox: Arc<ListenerHandle>,
     /// Its sessions, once there was use for any.
     carried: OnceLock<Arc<ConnectionSessions>>,
@@ -337,7 +337,7 @@ impl Outbound {
 }
 
 impl ReplySink for ConnectionWriter {
-    fn lane(&self, nested: bool) -> &ConnectionQueue {
+    fn queue(&self, nested: bool) -> &ConnectionQueue<Burst> {
         &self.lanes[usize::from(nested)]
     }
 
