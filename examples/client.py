@@ -22,10 +22,15 @@ HEADER = struct.Struct("<IBBHQ")  # body length, kind, flags, code, call id
 CALL_PRELUDE = struct.Struct("<II")  # session, deadline in ms
 REPLY_PRELUDE = struct.Struct("<III")  # queue wait, permit wait, run, in us
 JSON_FLAG, BODY_MAX, CONTROL_BODY_MAX = 1, 64 << 20, 16 << 20
-STATUSES = """Ok Application UnknownMethod BadRequest TooLarge UnsupportedVersion ProtocolError TooSlow UnknownSession
-    QueueFull Draining WouldBeLate Overloaded SessionLimit NestedDeadlock MaxUsers Restricted NoDescriptors BuffersFull
-    DeadlineExceeded Cancelled ConnectLimit SessionClosed Panicked BadResponse""".split()
-STATUSES = dict(zip([0, 1, *range(10, 17), *range(20, 34), 40, 41], STATUSES))
+# <statuses> of docs/PROTOCOL.md
+STATUSES = {
+    0: "Ok", 1: "Application", 10: "UnknownMethod", 11: "BadRequest", 12: "TooLarge", 13: "UnsupportedVersion",
+    14: "ProtocolError", 15: "TooSlow", 16: "UnknownSession", 20: "QueueFull", 21: "Draining", 22: "WouldBeLate",
+    23: "Overloaded", 24: "SessionLimit", 25: "NestedDeadlock", 26: "MaxUsers", 27: "Restricted", 28: "NoDescriptors",
+    29: "BuffersFull", 30: "DeadlineExceeded", 31: "Cancelled", 32: "ConnectLimit", 33: "SessionClosed",
+    40: "Panicked", 41: "BadResponse",
+}
+# </statuses>
 Times = namedtuple("Times", "queue_wait permit_wait run")  # seconds
 
 

@@ -7,7 +7,7 @@ mod hand_server;
 
 use boneyard::client::{Client, ClientError, ClientOptions, DeadlineSource};
 use boneyard::server::RunningServer;
-use boneyard::service::{Fault, Status};
+use boneyard::service::{Fault, Repeat, Status};
 use boneyard::{Method, Pending};
 use common::gate::Gate;
 use common::{PATIENCE, Raw, wait_until};
@@ -40,8 +40,7 @@ fn fault(retry_after_ms: u32) -> Fault {
 
 /// Returns whether the status is a refusal that may pass a little later.
 fn is_for_load(status: &Status) -> bool {
-    let vain = [Status::NestedDeadlock, Status::Restricted];
-    (20..30).contains(&status.code()) && !vain.contains(status) || *status == Status::SessionClosed
+    matches!(status.repeat(), Repeat::ByClient(_))
 }
 
 /// Calls on another thread, so that this one can act as the server.

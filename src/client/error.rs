@@ -7,27 +7,11 @@
 //! it may be repeated without doing a thing twice. In doubt it is false.
 
 use crate::service::suggest::suggestion;
-use crate::service::{Fault, Status};
+use crate::service::{Blame, Fault, Status};
 use crate::wire::WireError;
 use std::io;
 use std::time::Duration;
 use thiserror::Error;
-
-/// Party at fault for an error, and so what to do about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Blame {
-    /// This program: the same call fails again until the program or its settings change.
-    Caller,
-    /// The server: a defect there.
-    Server,
-    /// No program: network, machine or time. May pass.
-    Environment,
-    /// The handler, which ran and refused on purpose.
-    Application,
-    /// The server is overloaded or is stopping, and the call was not started. Try later or elsewhere.
-    Overload,
-}
 
 /// End of the connection whose clock found that a deadline had passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -231,72 +215,63 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// The party at fault.
+    /// Returns the status of the protocol that says the same; `None` for what the client alone can find. An error that
+    /// the client found before it asked the server has a status too, if the server would have answered with one.
+    pub fn status(&self) -> Option<Status> {
+        match self.kind() {
+            Kind::Of(status) => Some(status),
+            Kind::OfClient { .. } => None,
+        }
+    }
+
+    /// Returns whose fault it is.
     pub fn blame(&self) -> Blame {
-        match self {
-            ClientError::InvalidAddress { .. }
-            | ClientError::InvalidOption(_)
-            | ClientError::UnknownMethod { .. }
-            | ClientError::SchemaMismatch { .. }
-            | ClientError::BadRequest(_)
-            | ClientError::TooLarge { .. }
-            | ClientError::Unencodable(_)
-            | ClientError::ReplyTooLarge { .. }
-            | ClientError::Rejected { .. }
-            | ClientError::UnknownSession
-            | ClientError::Cancelled => Blame::Caller,
-            ClientError::Connect { .. }
-            | ClientError::Disconnected { .. }
-            | ClientError::DeadlineExceeded { .. }
-            | ClientError::NoThread(_) => Blame::Environment,
-            ClientError::Panicked(_)
-            | ClientError::BadResponse(_)
-            | ClientError::UnknownStatus(_)
-            | ClientError::Protocol(_) => Blame::Server,
-            ClientError::QueueFull { .. }
-            | ClientError::Draining { .. }
-            | ClientError::WouldBeLate { .. }
-            | ClientError::Overloaded { .. }
-            | ClientError::SessionLimit { .. }
-            | ClientError::NestedDeadlock(_)
-            | ClientError::Unavailable { .. }
-            | ClientError::Throttled => Blame::Overload,
-            ClientError::Application { .. } => Blame::Application,
+        match self.kind() {
+            Kind::Of(status) => status.blame().unwrap_or(Blame::Server),
+            Kind::OfClient { blame, .. } => blame,
         }
     }
 
     /// Returns whether it is certain that no handler saw the call, so that it may be repeated without doing a thing
     /// twice.
     pub fn never_started(&self) -> bool {
+        match self.kind() {
+            Kind::Of(status) => status.never_started(),
+            Kind::OfClient { never_started, .. } => never_started,
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        let own = |blame, never_started| Kind::OfClient { blame, never_started };
         match self {
+            ClientError::Application { .. } => Kind::Of(Status::Application),
+            ClientError::UnknownMethod { .. } => Kind::Of(Status::UnknownMethod),
+            ClientError::BadRequest(_) => Kind::Of(Status::BadRequest),
+            ClientError::TooLarge { .. } => Kind::Of(Status::TooLarge),
+            ClientError::UnknownSession => Kind::Of(Status::UnknownSession),
+            ClientError::QueueFull { .. } => Kind::Of(Status::QueueFull),
+            ClientError::Draining { .. } => Kind::Of(Status::Draining),
+            ClientError::WouldBeLate { .. } => Kind::Of(Status::WouldBeLate),
+            ClientError::Overloaded { .. } => Kind::Of(Status::Overloaded),
+            ClientError::SessionLimit { .. } => Kind::Of(Status::SessionLimit),
+            ClientError::NestedDeadlock(_) => Kind::Of(Status::NestedDeadlock),
+            ClientError::DeadlineExceeded { may_have_run: false, .. } => Kind::Of(Status::DeadlineExceeded),
+            ClientError::Cancelled => Kind::Of(Status::Cancelled),
+            ClientError::Panicked(_) => Kind::Of(Status::Panicked),
+            ClientError::BadResponse(_) => Kind::Of(Status::BadResponse),
+            ClientError::Rejected { status, .. } | ClientError::Unavailable { status, .. } => {
+                Kind::Of(*status)
+            }
             ClientError::InvalidAddress { .. }
             | ClientError::InvalidOption(_)
-            | ClientError::UnknownMethod { .. }
             | ClientError::SchemaMismatch { .. }
-            | ClientError::BadRequest(_)
-            | ClientError::TooLarge { .. }
-            | ClientError::Unencodable(_)
-            | ClientError::Rejected { .. }
-            | ClientError::Connect { .. }
-            | ClientError::NoThread(_)
-            | ClientError::QueueFull { .. }
-            | ClientError::Draining { .. }
-            | ClientError::WouldBeLate { .. }
-            | ClientError::Overloaded { .. }
-            | ClientError::SessionLimit { .. }
-            | ClientError::NestedDeadlock(_)
-            | ClientError::UnknownSession
-            | ClientError::Unavailable { .. }
-            | ClientError::Throttled
-            | ClientError::Cancelled => true,
-            ClientError::Disconnected { may_have_run, .. }
-            | ClientError::DeadlineExceeded { may_have_run, .. } => !may_have_run,
-            ClientError::ReplyTooLarge { .. }
-            | ClientError::Panicked(_)
-            | ClientError::BadResponse(_)
-            | ClientError::UnknownStatus(_)
-            | ClientError::Protocol(_)
-            | ClientError::Application { .. } => false,
+            | ClientError::Unencodable(_) => own(Blame::Caller, true),
+            ClientError::ReplyTooLarge { .. } => own(Blame::Caller, false),
+            ClientError::Connect { .. } | ClientError::NoThread(_) => own(Blame::Environment, true),
+            ClientError::Disconnected { may_have_run, .. } => own(Blame::Environment, !may_have_run),
+            ClientError::DeadlineExceeded { may_have_run: true, .. } => own(Blame::Environment, false),
+            ClientError::UnknownStatus(_) | ClientError::Protocol(_) => own(Blame::Server, false),
+            ClientError::Throttled => own(Blame::Overload, true),
         }
     }
 
@@ -322,9 +297,6 @@ impl ClientError {
             Status::Application => ClientError::Application { code, message },
             Status::UnknownMethod => ClientError::UnknownMethod { name: name.to_owned(), nearest: None },
             Status::BadRequest => ClientError::BadRequest(message),
-            Status::TooLarge | Status::UnsupportedVersion | Status::ProtocolError | Status::TooSlow => {
-                ClientError::Rejected { status, message }
-            }
             Status::QueueFull => ClientError::QueueFull { retry_after },
             Status::Draining => ClientError::Draining { retry_after },
             Status::WouldBeLate => ClientError::WouldBeLate { retry_after },
@@ -332,18 +304,17 @@ impl ClientError {
             Status::SessionLimit => ClientError::SessionLimit { retry_after },
             Status::NestedDeadlock => ClientError::NestedDeadlock(message),
             Status::UnknownSession => ClientError::UnknownSession,
-            Status::MaxUsers
-            | Status::Restricted
-            | Status::NoDescriptors
-            | Status::ConnectLimit
-            | Status::SessionClosed
-            | Status::BuffersFull => ClientError::Unavailable { status, message, retry_after },
             Status::DeadlineExceeded => {
                 ClientError::DeadlineExceeded { detected_by: DeadlineSource::Server, may_have_run: false }
             }
             Status::Cancelled => ClientError::Cancelled,
             Status::Panicked => ClientError::Panicked(message),
             Status::BadResponse => ClientError::BadResponse(message),
+            // Those that have no variant of their own.
+            _ if status.blame() == Some(Blame::Overload) => {
+                ClientError::Unavailable { status, message, retry_after }
+            }
+            _ => ClientError::Rejected { status, message },
         }
     }
 
@@ -369,6 +340,14 @@ impl ClientError {
     }
 }
 
+/// Source of what an error says about its call.
+enum Kind {
+    /// The table of statuses.
+    Of(Status),
+    /// The client, which found it.
+    OfClient { blame: Blame, never_started: bool },
+}
+
 fn retry(after: Option<Duration>) -> String {
     after.map_or(String::new(), |after| format!("; try again in {} ms", after.as_millis()))
 }
@@ -390,24 +369,14 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_as_safe_to_repeat_as_its_status_says() {
-        for status in Status::ALL {
-            assert_eq!(refused(status).never_started(), status.never_started(), "{status:?}");
-        }
-    }
-
-    #[test]
-    fn each_status_has_the_blame_of_its_table() {
+    fn a_refusal_keeps_its_status_and_all_that_the_status_says() {
         for status in Status::ALL.into_iter().skip(1) {
-            let expected = match status.code() {
-                1 => Blame::Application,
-                10..20 | 31 => Blame::Caller,
-                20..30 | 32 | 33 => Blame::Overload,
-                30 => Blame::Environment,
-                _ => Blame::Server,
-            };
-            assert_eq!(refused(status).blame(), expected, "{status:?}");
+            let error = refused(status);
+            assert_eq!(error.status(), Some(status));
+            assert_eq!(error.never_started(), status.never_started(), "{status:?}");
+            assert_eq!(Some(error.blame()), status.blame(), "{status:?}");
         }
+        assert!(!refused(Status::Ok).never_started(), "no refusal is successful");
     }
 
     #[test]

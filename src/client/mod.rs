@@ -50,12 +50,13 @@ mod shared_state;
 mod threads;
 mod timer;
 
+pub use crate::service::Blame;
 pub use address::{PORT, ServerAddress, ToServerAddress};
 pub use canceller::Canceller;
 pub use client::Client;
 #[cfg(feature = "cli")]
 pub(crate) use connector::addresses;
-pub use error::{Blame, ClientError, DeadlineSource};
+pub use error::{ClientError, DeadlineSource};
 pub use options::{
     ADDRESSES_MAX, ClientOptions, DEADLINE, KEEPALIVE, KEEPALIVE_MAX, NAME_BYTES_MAX, RETRIES,
 };

@@ -6,9 +6,9 @@
 use super::adaptive_throttle::AdaptiveThrottle;
 use super::backoff::wait;
 use super::budget::RetryBudget;
-use crate::client::error::{Blame, ClientError};
+use crate::client::error::ClientError;
 use crate::client::options::ClientOptions;
-use crate::service::Status;
+use crate::service::{Blame, Repeat, Status};
 use crate::sync::Mutex;
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
@@ -139,18 +139,12 @@ pub(in crate::client) fn is_transient(error: &ClientError) -> bool {
 /// connection, and unless it is idempotent, only if no handler saw it.
 pub(super) fn may_repeat(error: &ClientError, idempotent: bool) -> bool {
     match error {
-        // Not sent so that less is sent.
-        ClientError::Throttled => false,
-        // It would wait for itself again.
-        ClientError::NestedDeadlock(_) => false,
-        // Neither passes within a call's time.
-        ClientError::Unavailable { status: Status::Restricted | Status::ConnectLimit, .. } => false,
         // It took all the time that an attempt may take.
         ClientError::Connect { kind: ErrorKind::TimedOut, .. } => false,
         ClientError::Connect { kind, .. } => !is_lasting(*kind),
         ClientError::NoThread(_) => true,
         ClientError::Disconnected { may_have_run, .. } => idempotent || !may_have_run,
-        error => error.blame() == Blame::Overload && error.never_started(),
+        error => error.status().is_some_and(|status| matches!(status.repeat(), Repeat::ByClient(_))),
     }
 }
 
