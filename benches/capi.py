@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures the C library beside the Rust client and the load generator, each pressing the same server in the same way.
+"""Measures the C library beside the Rust client and the load generator, each with the same load on the same server.
 
     benches/capi.py            about two minutes; Markdown on standard output
     benches/capi.py --check    ... and exit code 1 where the C library reaches less than 0.8 of the Rust client
@@ -27,7 +27,7 @@ LEAST = 0.8
 
 
 def build(release):
-    """Only what is measured; returns the folder of the programs."""
+    """Builds what is measured; returns the folder of the programs."""
     command = ["cargo", "build", "--quiet", "--bin", "boneyard", "--example", "client_load"]
     subprocess.run(command + (["--release"] if release else []), cwd=ROOT, check=True)
     return ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / ("release" if release else "debug")

@@ -1,4 +1,4 @@
-//! Presses a server through the client library: `client_load ADDRESS CONNECTIONS OUT SECONDS`. Prints the calls answered a
+//! Load generator on the client library: `client_load ADDRESS CONNECTIONS OUT SECONDS`. Prints the calls answered a
 //! second.
 //!
 //! Each connection has a thread and a client of its own, which keeps so many calls of `load.echo` out, 64 bytes each, and

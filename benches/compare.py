@@ -7,7 +7,7 @@
     benches/compare.py --smoke                         about half a minute: does it work? The figures mean nothing
 
 Each load is run A B A B: one round of every server, then the next round, a fresh server process for each run. Figures
-are medians over the rounds, save for the longest latency, which is the longest of all. Everything runs on this machine
+are medians over the rounds, except the longest latency, which is the longest of all. Everything runs on this machine
 over loopback; nothing else should run meanwhile. Python 3.11 standard library only; Linux only.
 """
 
@@ -47,7 +47,7 @@ class Subject:
         return Server(command + ([self.throttle] if self.kind == "r4" else []), [port], core)
 
     def press(self, place, load, address, options):
-        """The command that presses it."""
+        """The command of the load generator."""
         if self.kind == "floor":
             what = ["--raw", "--bytes", load.payload + CALL_BYTES]
         elif load.method == "echo":

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Crowds of peers that no load generator makes: idle ones, slow ones, rude ones. For idle.py and soak.py; what they
-say, for hostile.py too.
+"""Crowds of peers that no load generator makes: idle, slow and hostile ones. For idle.py and soak.py; hostile.py uses
+its frames.
 
     benches/crowd.py idle 127.0.0.1:1352 5000 [SOURCE]
 
-A crowd works until its standard input ends, then says in JSON how often it did what it does. SOURCE is the address of
-this machine that the connections come from, 127.0.0.1 if none is given. Speaks docs/PROTOCOL.md by itself, so that it
-can also break it. Python 3.11 standard library only; Linux only.
+A crowd works until its standard input ends, then prints its counts as JSON. SOURCE is the address of this machine that
+the connections come from, by default 127.0.0.1. It has the protocol of docs/PROTOCOL.md itself, so that it can break it
+too. Python 3.11 standard library only; Linux only.
 """
 
 import json
@@ -23,7 +23,7 @@ HEADER = struct.Struct("<IBBHQ")
 HELLO, WELCOME, CALL, REPLY, CANCEL, PING = 1, 2, 3, 4, 5, 6
 JSON, NESTED = 1, 2
 
-# Patience with a server that is busy on purpose, in seconds.
+# Time-out of requests to a server that is busy on purpose, in seconds.
 PATIENCE = 20
 
 
@@ -37,11 +37,11 @@ def greeting():
 
 
 class Refused(OSError):
-    """The server said GoAway, or closed."""
+    """The server sent a GoAway, or closed."""
 
 
 class Peer:
-    """A connection, greeted unless that is put off."""
+    """A connection; the Hello is sent at once unless that is deferred."""
 
     def __init__(self, address, source="127.0.0.1", greeted=True, receive_buffer=None, patience=PATIENCE):
         host, port = address.rsplit(":", 1)
@@ -79,7 +79,7 @@ class Peer:
         return frame(CALL, self.methods[method], self.calls, body, JSON)
 
     def ask(self, method, arguments):
-        """Calls and waits; the result, or None if the server said no."""
+        """Calls and waits; the result, or None if the call was refused."""
         self.socket.sendall(self.call(method, arguments))
         kind, status, call, body = self.read()
         if kind != REPLY or call != self.calls:
@@ -105,13 +105,13 @@ class Peer:
         self.socket.close()
 
     def reset(self):
-        """Ends without an end, and leaves nothing in TIME_WAIT."""
+        """Resets the connection, which leaves nothing in TIME_WAIT."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
 
 
 class Crowd:
-    """So many peers, and what they did."""
+    """A number of peers, and the counts of what they did."""
 
     def __init__(self, address, count, source):
         self.address, self.count, self.source = address, count, source
@@ -119,11 +119,11 @@ class Crowd:
         self.done = self.refused = 0
 
     def go_on(self, pause):
-        """Whether to do it again, after a pause."""
+        """Pauses; returns whether to go on."""
         return not self.ended.wait(pause)
 
     def peer(self, **how):
-        """A new peer; None where the server has no place for it."""
+        """A new peer; None if the server refuses it."""
         try:
             return Peer(self.address, self.source, **how)
         except OSError:
@@ -131,7 +131,7 @@ class Crowd:
             return None
 
     def idle(self):
-        """Greet and stay. A peer that is refused or closed is replaced."""
+        """Send a Hello and stay. A peer that is refused or closed is replaced."""
         peers = []
         while True:
             while len(peers) < self.count and (peer := self.peer()):
@@ -157,7 +157,7 @@ class Crowd:
                 peer.close()
 
     def loris(self):
-        """Send greetings and calls a byte at a time."""
+        """Send Hellos and calls a byte at a time."""
         slow = []
         while self.go_on(0.2):
             while len(slow) < self.count and (peer := self.peer(greeted=False)):
@@ -205,7 +205,7 @@ class Crowd:
             peer.reset()
 
     def reset(self):
-        """Break off in the middle of a call."""
+        """Close in the middle of a call."""
         while self.go_on(0.01):
             if peer := self.peer():
                 call = peer.call("load.echo", "x" * random.randrange(2000))
@@ -217,7 +217,7 @@ class Crowd:
                 peer.reset()
 
     def noise(self):
-        """Send random bytes, at once or after a proper greeting."""
+        """Send random bytes, at once or after a valid Hello."""
         while self.go_on(0.01):
             if peer := self.peer(greeted=random.random() < 0.5):
                 try:
@@ -260,7 +260,7 @@ class Crowd:
                 peer.reset()
 
     def session(self):
-        """Open sessions and leave them behind."""
+        """Open sessions and never close them."""
         while self.go_on(0.05):
             if peer := self.peer():
                 try:
@@ -273,7 +273,7 @@ class Crowd:
 
 
 def is_open(peer):
-    """Whether the server has not said or closed anything."""
+    """Returns whether the server has sent nothing and closed nothing."""
     peer.socket.setblocking(False)
     try:
         return bool(peer.socket.recv(4096))

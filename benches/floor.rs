@@ -1,5 +1,5 @@
-//! The floor of every comparison: one thread, one epoll, every byte given back. It knows no frames and no calls, so
-//! nothing that does more can be expected to be faster. Usage: `floor ADDRESS`.
+//! The floor of every comparison: one thread, one epoll, every byte echoed. It knows no frames and no calls, so no
+//! server that does more can be expected to be faster. Usage: `floor ADDRESS`.
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
@@ -7,7 +7,7 @@ use std::io::{ErrorKind, Read, Result, Write};
 
 const ACCEPT: Token = Token(usize::MAX);
 
-/// A connection and what it has not taken yet.
+/// A connection and its unsent bytes.
 struct Echo {
     stream: TcpStream,
     unsent: Vec<u8>,

@@ -1,4 +1,4 @@
-//! What the protocol costs without sockets: frames cut and made, values read and written.
+//! Cost of the protocol without sockets: frames parsed and built, values decoded and encoded.
 //!
 //! `cargo bench --bench frame`; times are for one operation, and for a whole read where the name says so.
 
@@ -66,7 +66,7 @@ fn frames(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// What a listener does with one read: cut the frames, admit the calls.
+/// The listener's work on one read: cut the frames, admit the calls.
 fn reads(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("read");
     let stats = PortStats::default();

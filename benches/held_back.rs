@@ -1,5 +1,5 @@
-//! How long a hundred short calls wait behind a slow one of the same connection, sent before them: not for its
-//! 100 ms. Usage: `held_back ADDRESS` of a server with `Load_Service=1`.
+//! Latency of a hundred short calls behind a slow one of the same connection, sent before them: they must not wait for
+//! its 100 ms. Usage: `held_back ADDRESS` of a server with `Load_Service=1`.
 
 use boneyard::service::load_service::{SLEEP, SPIN};
 use boneyard::{Client, ClientError, Method};

@@ -36,7 +36,7 @@ MIB = 1 << 20
 # The client that behaves: its calls a second.
 RATE = 500
 
-# Settings of the servers: short times, so that a round sees peers given up, and little memory, so that it fills.
+# Settings of the servers: short time-outs, so that peers time out within a round, and little memory, so that it fills.
 MEMORY_MB = 64
 SETTINGS = {
     "Server_Buffer_Memory_MB": MEMORY_MB,
@@ -45,13 +45,13 @@ SETTINGS = {
     "Server_Send_Timeout": 3,
 }
 
-# Memory above that which a server keeps for use again: 8 MiB for its port, 128 KiB three times for each worker.
+# Memory that a server keeps besides for reuse: 8 MiB for its port, three times 128 KiB for each worker.
 SPARE_MB = 16
 
-# Left to itself, glibc keeps what one thread frees from the others: see docs/operations/attacked.md.
+# By default glibc keeps for each thread what it has freed: see docs/operations/attacked.md.
 ALLOCATOR = "MALLOC_MMAP_THRESHOLD_=65536"
 
-# How long a server may take until all is back after a crowd has gone.
+# Time until connections and memory must be back after a crowd has gone.
 BACK_SECONDS = 10
 
 def call(number, identity, arguments=b"", deadline_ms=0):
@@ -62,13 +62,13 @@ def call_bytes(number, identity, size):
     return call(number, identity, struct.pack("<Q", size) + bytes(size))
 
 
-# Those who connect without end come from here: the client that behaves is not to be taken for one of them.
+# Address of the crowd that connects without end, so that the client that behaves is not counted with it.
 CROWD_SOURCE = "127.0.0.2"
 
-# Of the servers that have an admin server.
+# Setting of the servers that have an admin server.
 ADMIN_PORT = free_port()
 
-# Workers and permits of a server that has no others.
+# Workers and permits by default.
 WORKERS = 20
 
 
@@ -86,20 +86,20 @@ def connect(address, greet=False, receive_buffer=None, source=None):
 
 
 def method_number(address, name):
-    """What a server calls a method."""
+    """The number of a method at a server."""
     peer = Peer("%s:%d" % address)
     peer.close()
     return peer.methods[name]
 
 
 def reset(peer):
-    """Ends without an end."""
+    """Resets a connection."""
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     peer.close()
 
 
 class Crowd:
-    """So many peers, each with bytes to send; who is closed upon comes again."""
+    """A number of peers, each with bytes to send; one that is closed connects again."""
 
     def __init__(self, address, count, make, reads):
         self.address, self.make, self.reads = address, make, reads
@@ -125,7 +125,7 @@ class Crowd:
         peer.close()
 
     def send(self, peer, count):
-        """Up to so many bytes; False when the peer is closed upon."""
+        """Sends up to so many bytes; False when the connection is closed."""
         try:
             sent = peer.send(self.peers[peer][:count])
             self.peers[peer] = self.peers[peer][sent:]
@@ -189,7 +189,7 @@ def never_read(address, count, over):
 
 
 def half_open(address, count, over, says_hello=True):
-    """They connect, a half say Hello, and that is all."""
+    """They connect, half of them send a Hello, and nothing more."""
     kinds = [lambda a: (connect(a), b""), lambda a: (connect(a, greet=says_hello), b"")]
     crowd = Crowd(address, count, lambda address: random.choice(kinds)(address), reads=True)
     while not over.is_set():
@@ -212,7 +212,7 @@ def at_a_rate(address, rate, over, act):
 
 
 def resets(address, rate, over):
-    """Each greets, sends half a call, and resets the connection."""
+    """Each sends a Hello and half a call, and resets the connection."""
     number = method_number(address, "load.echo")
     half = call_bytes(number, 1, 1 << 16)[: 1 << 15]
 
@@ -235,7 +235,7 @@ def noise(address, rate, over):
 
 
 def cancels(address, count, over):
-    """Each calls and cancels without end, reads its answers away, and comes again soon when it is told off."""
+    """Each calls and cancels without end, reads its answers, and connects again soon after a GoAway."""
     number = method_number(address, "load.echo")
     pairs = lambda n: call(number, n, struct.pack("<Q", 0)) + frame(CANCEL, 0, n)
     pending = b"".join(pairs(n) for n in range(1, 20_000))
@@ -251,7 +251,7 @@ def cancels(address, count, over):
 
 
 def in_vain(address, count, over, bytes_of, first=b""):
-    """Each sends the same frames without end and reads the answers away; who is closed upon comes again."""
+    """Each sends the same frames without end and reads the answers; one that is closed connects again."""
     pending = memoryview(bytes_of * max(1, (1 << 16) // len(bytes_of)))
     crowd = Crowd(address, count, lambda address: (connect(address, greet=True), first), reads=True)
     for peer in crowd.peers:
@@ -280,7 +280,7 @@ def empty_calls(address, count, over):
 
 
 def no_methods(address, count, over):
-    """Each calls a method that there is not and reads the answers."""
+    """Each calls an unknown method and reads the answers."""
     in_vain(address, count, over, call(9999, 1))
 
 
@@ -296,27 +296,27 @@ def pings(address, count, over):
 
 
 def cancels_of_nothing(address, count, over):
-    """Each cancels without end calls that there are not."""
+    """Each cancels calls that do not exist, without end."""
     in_vain(address, count, over, frame(CANCEL, 0, 1))
 
 
-# Calls that one of those may have out who call on over their limit. More than one: the client has two out at times.
+# Limit of calls out for the crowd that exceeds it. More than one: the client has two out at times.
 SESSION_CALLS = 3
 
 
 def over_their_limit(address, count, over):
-    """Each has all the calls out that it may (`Server_Session_Calls=3`), for long, and makes others without end."""
+    """Each has as many long calls out as allowed (`Server_Session_Calls=3`), and makes others without end."""
     number = method_number(address, "load.sleep")
     sleep = b"".join(call(number, n, struct.pack("<Q", 60_000)) for n in range(1, SESSION_CALLS + 1))
     in_vain(address, count, over, call(number, 2, struct.pack("<Q", 1)), sleep)
 
 
-# How long a call of those runs that fill the queue.
+# Run time of a call of the crowd that fills the queue.
 SLEEP_MS = 2
 
 
 def full_queue(address, count, over):
-    """Each has all calls out that it may, so that together they keep the queue full, and calls on."""
+    """Each has as many calls out as allowed, so that together they keep the queue full, and calls on."""
     in_vain(address, count, over, call(method_number(address, "load.sleep"), 1, struct.pack("<Q", SLEEP_MS)))
 
 
@@ -326,18 +326,18 @@ def open_sessions(address, count, over):
 
 
 def wrong_texts(address, count, over):
-    """Each calls in JSON with 4 MB of text where there is to be none, and reads the answers."""
+    """Each calls in JSON with 4 MB of text where no text is expected, and reads the answers."""
     body = struct.pack("<II", 0, 0) + b'"' + b"\x7f" * 4_000_000 + b'"'
     in_vain(address, count, over, frame(CALL, method_number(address, "server.ping"), 1, body, JSON))
 
 
 def silent_admin(address, count, over):
-    """Each connects to the admin server and says nothing; who is closed upon comes again."""
+    """Each connects to the admin server and sends nothing; one that is closed connects again."""
     half_open((address[0], ADMIN_PORT), count, over, says_hello=False)
 
 
 def reconnects(address, rate, over):
-    """Each connects, greets and closes, from one other address."""
+    """Each connects, sends a Hello and closes, from one other address."""
 
     def act(address):
         connect(address, greet=True, source=CROWD_SOURCE).close()
@@ -358,18 +358,18 @@ def long_names(address, rate, over):
     at_a_rate(address, rate, over, act)
 
 
-# Crowds beside which the median is to be near what it is alone, too: they want no more than answers.
+# Crowds beside which the median, too, must be near that of the client alone: they need no worker.
 ANSWERED = [empty_calls, no_methods, broken_chains, pings, cancels_of_nothing, over_their_limit]
 
-# Crowds whose calls workers run, as those of others: the client has its turn, but not a processor for itself. Their
-# times are shown, without a target.
+# Crowds whose calls are run by workers like others: the client has its turn, but not a processor for itself. Its times
+# are shown, without a target.
 RUN = [open_sessions, wrong_texts]
 
-# Calls a second of the client beside a crowd, where it is not RATE: no more than its part of what the server can do.
+# Calls a second of the client beside a crowd, if not RATE: no more than its share of the capacity.
 RATES = {full_queue: 100}
 
-# Settings besides, of the servers that meet such a crowd. Those over their limit hold their workers in
-# every round.
+# Further settings of the servers that meet a crowd. The crowd over its limit keeps its workers busy in every
+# round.
 BESIDES = {
     over_their_limit: {
         "Server_Session_Calls": SESSION_CALLS,
@@ -466,7 +466,7 @@ def beside(place, server, kind, count, watch):
 
 
 def is_back(server, descriptors):
-    """Are all connections closed, and is there room for a large call, soon enough?"""
+    """Returns whether all connections are closed, and there is room for a large call, soon enough."""
     deadline = time.monotonic() + BACK_SECONDS
     while server.descriptors() > descriptors:
         if time.monotonic() > deadline:
@@ -508,7 +508,7 @@ def measure_kind(place, name, kind, count):
         "median_too": kind in ANSWERED or kind is full_queue,
         "none_refused": kind is full_queue or kind in RUN,
         "timed": kind not in RUN,
-        # Whoever calls beside them has its turn after one call of each, when a worker is done with the one it has.
+        # A client beside them has its turn after one call of each, when a worker is done with its current one.
         "turn_ms": SLEEP_MS * (count / WORKERS + 1) if kind is full_queue else 0,
     }
     p99 = {when: found[when]["p99_ms"] for when in ("alone", "beside")}

@@ -7,7 +7,7 @@
     benches/idle.py --smoke                         a few seconds: does it work? The figures mean nothing
 
 Each round has a fresh server: first the busy session alone, then the same beside the crowd; so the two are measured
-A B A B. Each idle connection is a session that has been greeted. The crowd is spread over processes and source
+A B A B. Each idle connection has had its Welcome. The crowd is spread over processes and source
 addresses, since a process here holds just under 20,000 descriptors. Figures are medians over the rounds. Everything
 runs on this machine over loopback; nothing else should run meanwhile. Python 3.11 standard library only; Linux only.
 """
@@ -33,7 +33,7 @@ RATE = 1000
 
 
 def crowds(server, connections):
-    """The commands that make so many connections."""
+    """The commands that make a number of connections."""
     each, more = divmod(connections, CROWDS)
     return [
         [sys.executable, ROOT / "benches/crowd.py", "idle", server.address, each + (at < more), f"127.0.0.{at + 2}"]
@@ -94,7 +94,7 @@ def targets(record):
     at_most = lambda what, value, bound, unit: (what, f"at most {bound}{unit}", value, value <= bound)
     of = lambda key: median(record["runs"], key)
     yield at_most("memory of a connection", of("rss_bytes_per_connection"), 1024, " B")
-    # What CPU clocks tell apart in some seconds; it is meant to be none.
+    # The resolution of CPU clocks over some seconds; the aim is none.
     yield at_most("CPU of all of them", of("idle_cpu_percent"), 0.1, " %")
     share = 100 * of("beside_p50_us") / of("alone_p50_us")
     yield at_most("busy session: p50, of that without them", share, 110, " %")

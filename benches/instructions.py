@@ -7,9 +7,9 @@
     benches/instructions.py --smoke                    a short run with debug builds: does it work?
 
 C x N are C connections that each send N calls with one write, wait for all answers, and send again. A server is started
-anew for a short and for a long run of that; the difference between the two is what the further calls cost, so the start
-and the stop are not counted. Counts do not depend on what else the machine does, save for how calls of one write are
-shared out among threads: hence rounds and medians. callgrind runs one thread at a time, which counts wakes higher than
+anew for a short and for a long run of that; the difference between the two is the cost of the further calls, so the
+start and the stop are not counted. Counts do not depend on other load of the machine, except for how calls of one write
+are distributed over threads: hence rounds and medians. callgrind runs one thread at a time, which counts wakes higher than
 two processors do: ratios mean more than figures. Needs valgrind; Python 3.11 standard library only; Linux only.
 """
 
@@ -33,7 +33,7 @@ METHOD = "load.echo"
 PAYLOAD = 64
 OVER_PERCENT = 2
 
-# valgrind takes so long for a start, in seconds.
+# Longest start under valgrind, in seconds.
 PATIENCE = 120
 
 
@@ -101,7 +101,7 @@ def measure(options):
 
 
 def figures(record):
-    """Of each load: its name, this build's figure, the other's, and how much this one is over, in per cent."""
+    """For each load: its name, this build's figure, the other's, and how much this one is over, in per cent."""
     for connections, count, *_ in LOADS:
         this, other = (median(record["runs"], f"{connections}x{count}_{name}") for name in ("this", "other"))
         yield f"{connections} x {count}", this, other, other and 100 * (this / other - 1)

@@ -1,4 +1,4 @@
-"""Starts servers, presses them, reads from /proc what they cost, and shows it. Shared by compare.py, overload.py,
+"""Starts servers and load generators, reads their cost from /proc, and renders it. Shared by compare.py, overload.py,
 idle.py, hostile.py, soak.py, plots.py, python.py, peers/run.py.
 
 Python 3.11 standard library only; Linux only.
@@ -54,7 +54,7 @@ def build(release=True, folder=ROOT):
 
 
 def machine():
-    """The machine in one line: a figure without it says nothing."""
+    """The machine in one line, without which figures mean nothing."""
     model = "unknown CPU"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -66,12 +66,12 @@ def machine():
 
 
 def circumstances(options):
-    """What each record begins with."""
+    """The fields that each record begins with."""
     return {"machine": machine(), "when": time.strftime("%Y-%m-%d", time.gmtime()), "smoke": options.smoke}
 
 
 def heading(record, what=None):
-    """The line above the tables of a record: where, when, and what was done; rounds, unless that is told."""
+    """The line above the tables of a record: machine, date, and what was done (by default the rounds)."""
     what = what or f"{record['rounds']} rounds of {record['seconds']:g} s."
     text = f"{record['machine']}; {record['when']}; {what}"
     return text + (" A smoke run: the figures mean nothing." if record["smoke"] else "")
@@ -84,14 +84,14 @@ def free_port():
 
 
 def command_on(core, command):
-    """The command, on one core if so asked, and killed by the kernel should this process die without a word."""
+    """The command, on one core if so asked, and killed by the kernel if this process dies."""
     prefix = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
     prefix += [] if core is None else ["taskset", "-c", str(core)]
     return prefix + [str(word) for word in command]
 
 
 class Server:
-    """A server process, from the first connection it takes to the end of the `with` block."""
+    """A server process, from the first connection it accepts to the end of the `with` block."""
 
     def __init__(self, command, ports, core=None):
         self.ports = ports
@@ -147,7 +147,7 @@ class Server:
 
 
 class Cost:
-    """A reading of what a process has spent."""
+    """The CPU time and context switches of a process at one moment."""
 
     def __init__(self, pid):
         self.when = time.monotonic()
@@ -164,13 +164,13 @@ class Cost:
 
 
 def press(server, load, connections, seconds, warm_up, core=None):
-    """Runs a load generator that prints JSON, or several at once, and adds what the server spent for each call.
+    """Runs a load generator that prints JSON, or several at once, and adds the server's cost of each call.
 
     The cost is read within the counted time, as a rate, and divided by the rate of calls: so neither the greeting nor
     the warm-up is counted. The warm-up begins when the last connection is made.
     """
     loads = load if isinstance(load[0], list) else [load]
-    # One less: the connection that showed that the server is there may still be among those of the start.
+    # One less: the connection that waited for the start of the server may still be counted.
     complete = server.descriptors() + connections - 1
     started = [
         subprocess.Popen(command_on(core, command), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -225,7 +225,7 @@ def merge(outcomes):
 
 @contextlib.contextmanager
 def crowd(server, commands, connections):
-    """Processes that make so many connections together, from the last connection to the end of the `with` block."""
+    """Processes that make a number of connections, from the last connection to the end of the `with` block."""
     before = server.descriptors()
     started = [
         subprocess.Popen(
@@ -257,7 +257,7 @@ def crowd(server, commands, connections):
 
 
 def at_rest(server, seconds):
-    """What a server costs that has nothing to do."""
+    """The cost of a server without load."""
     before = server.cost()
     time.sleep(seconds)
     after, threads = server.cost(), server.threads()
@@ -354,7 +354,7 @@ def result(bound, met):
 
 
 def parser_of(script):
-    """What every script that shows targets understands; `script` is its docstring."""
+    """The options of every script with targets; `script` is its docstring."""
     parser = argparse.ArgumentParser(description=script, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="exit code 1 where a target is missed")
     parser.add_argument("--smoke", action="store_true", help="short and small, with debug builds: does it work?")
@@ -365,7 +365,7 @@ def parser_of(script):
 
 
 def record_of(options, measure):
-    """Measures, or reads what was measured. Writes it where it is wanted as JSON."""
+    """Measures, or reads a measured record; writes it as JSON if asked to."""
     prepare()
     try:
         record = json.loads(Path(options.read).read_text()) if options.read else measure(options)
@@ -377,7 +377,7 @@ def record_of(options, measure):
 
 
 def show(options, measure, render, marker):
-    """Measures, or reads what was measured, and shows it where it is wanted. Returns the record."""
+    """Measures, or reads a measured record, prints it, and writes it into a page if asked to. Returns the record."""
     record = record_of(options, measure)
     text = render(record)
     print(text)

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Shows what Boneyard does with more than it can do: floods, waits without a permit, quiet callers beside loud ones.
+"""Measures Boneyard under overload: floods, waits without a permit, quiet callers beside loud ones.
 
     benches/overload.py                                 about two minutes; Markdown on standard output
     benches/overload.py --check                         ... and exit code 1 where a target is missed
     benches/overload.py --write docs/PERFORMANCE.md     ... and the tables go into that page
     benches/overload.py --smoke                         about half a minute: does it work? The figures mean nothing
 
-Every load comes from `boneyard bench`. A flood is an open loop: calls are made at random times, whatever becomes of
-those before, and latency counts from when a call was due. Everything runs on this machine over loopback; nothing else
+Every load comes from `boneyard bench`. A flood is an open loop: calls are made at random times, whether or not earlier
+ones were answered, and latency counts from when a call was due. Everything runs on this machine over loopback; nothing else
 should run meanwhile. Python 3.11 standard library only; Linux only.
 """
 
@@ -23,7 +23,7 @@ from measure import (
     Failure, Server, build, circumstances, command_on, heading, ini, note, parser_of, show, shown, table, verdicts,
 )  # fmt: skip
 
-# The flood: so many workers, each of whose calls sleeps so long, and what its callers will wait.
+# The flood: workers, how long each call sleeps, and the deadline of its callers.
 WORKERS = 20
 SLEEP_MS = 2
 DEADLINE = 0.1
@@ -34,7 +34,7 @@ WAITERS = 40
 PERMITS = 4
 WAIT_MS = 5
 
-# The quiet caller's calls a second, and what the loud one keeps out.
+# The quiet caller's calls a second, and the calls that the loud one keeps out.
 QUIET_RATE = 100
 LOUD_OUT = 2000
 
@@ -64,7 +64,7 @@ class Place:
 
 
 def outcome(process):
-    """What a load generator found; it ends with this call, however that ends."""
+    """The figures of a load generator, which ends with this call."""
     try:
         out, error = process.communicate(timeout=120)
     finally:
@@ -80,7 +80,7 @@ def closed(connections, seconds, warm_up=1):
 
 
 def flood(place):
-    """Three and ten times what the server can do, and what is left of it afterwards."""
+    """Three and ten times the capacity, and the capacity afterwards."""
     seconds, rows = place.options.seconds, []
     with place.server(WORKERS, WORKERS) as server:
         bench = lambda *options: place.bench(server.address, "sleep", SLEEP_MS, *options)

@@ -10,7 +10,7 @@ grpcio, which is C below Python, calls the tonic server of benches/peers, inline
 than its client. The payload is 64 bytes both ways, for grpcio as they are and without protobuf, for the others as a
 text in JSON. Each load is run A B A B with a fresh server process and a fresh client process for each run; figures are
 medians over the rounds. Everything runs on this machine over loopback; nothing else should run meanwhile. Python 3.11
-standard library only, save for what python/check installs into its own environment; Linux only.
+standard library only, except what python/check installs into its own environment; Linux only.
 """
 
 import json

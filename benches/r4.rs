@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 const METHODS: [&str; 3] = ["load.echo", "load.sleep", "load.spin"];
 const STACK_BYTES: usize = 256 << 10;
 
-/// A counting semaphore as of old: a mutex and a condition.
+/// A counting semaphore: a mutex and a condition variable.
 struct Throttle {
     free: Mutex<usize>,
     changed: Condvar,

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Lets a server of small pools live through everything at once, and looks whether all is as before when it is over.
+"""Puts a server of small pools under everything at once, and checks that all is as before when it is over.
 
     benches/soak.py                                 ten minutes; Markdown on standard output
     benches/soak.py --minutes 600                   a night
@@ -8,7 +8,7 @@
     benches/soak.py --smoke                         about twenty seconds; exit code 1 where a target is missed
 
 At once: normal load in a closed and in an open loop, floods with deadlines that cannot be kept, handlers that block,
-clients that are killed, and the crowds of crowd.py. The server is looked at from outside, once a second. Everything runs
+clients that are killed, and the crowds of crowd.py. The server is read from outside, once a second. Everything runs
 on this machine over loopback. Python 3.11 standard library only; Linux only.
 """
 
@@ -33,7 +33,7 @@ WORKERS = 8
 PERMITS = 6
 PORTS = 2
 
-# What the server has less of than usual, so that its limits are met.
+# Smaller limits than usual, so that they are reached.
 LINES = [
     "Log_Level=info",
     "Server_Queue_Limit=200",
@@ -45,7 +45,7 @@ LINES = [
 ]
 DESCRIPTORS = 2500
 
-# The crowds, at which port, and how many each is.
+# The crowds, their port, and their size.
 CROWDS = [
     ("idle", 0, 1000),
     ("churn", 0, 1),
@@ -58,7 +58,7 @@ CROWDS = [
     ("session", 0, 5),
 ]
 
-# Loads by `boneyard bench`: name, port, seconds of each turn, seconds between two, and what is pressed.
+# Loads by `boneyard bench`: name, port, seconds of each turn, seconds between two, and the options.
 LOADS = [
     ("closed loop", 0, 3, 0, ["-c", 2, "-o", 1, "--method", "load.sleep", "--arguments", 2]),
     ("open loop", 1, 3, 0, ["-c", 4, "--rate", 500]),
@@ -67,15 +67,15 @@ LOADS = [
 ]
 NORMAL = ["closed loop", "open loop"]
 
-# A rehearsal method that panics, if there is one, and what the log says of it.
+# A rehearsal method that panics, if there is one, and its line in the log.
 PANIC = "load.panic"
 
 # Growth of memory from the second third of the time to the last: a share and a constant.
 GROWTH_SHARE = 0.05
 MIB = 1 << 20
 
-# How long all may take to be as before, in seconds: no time limit of the server's is longer than a minute, and it looks
-# once a minute whether that of a session is over.
+# Time until all must be as before, in seconds: no time-out of the server is longer than a minute, and it checks that of
+# sessions once a minute.
 SETTLE = 150
 
 
@@ -164,7 +164,7 @@ class Crowds:
 
 
 def info(server):
-    """What the server says of itself; None while it has no place for who asks."""
+    """The answer of `server.info`; None while the server refuses connections."""
     peer = None
     try:
         peer = Peer(server.address, patience=5)
@@ -177,7 +177,7 @@ def info(server):
 
 
 def panic(server):
-    """Has a handler panic, if the server offers that."""
+    """Makes a handler panic, if the server has such a method."""
     try:
         peer = Peer(server.address, patience=5)
         if PANIC in peer.methods:
@@ -199,10 +199,10 @@ def sample(server, start):
 
 
 def settled(server, before, smoke):
-    """The last look, once all is as before or the time for that is over."""
+    """The last sample, once all is as before or the time for that is over."""
     start = time.monotonic()
     while True:
-        # The connection of the last look may not have gone yet.
+        # The connection of the last sample may still be open.
         time.sleep(0.2)
         last = {**sample(server, start), "descriptors": None}
         time.sleep(0.2)

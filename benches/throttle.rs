@@ -1,4 +1,4 @@
-//! What the pool costs without sockets: a permit taken and given back, and the way of a call to a worker and back.
+//! Cost of the pool without sockets: a permit taken and given back, and the way of a call to a worker and back.
 //!
 //! `cargo bench --bench throttle`. Under `throttle` no thread sleeps, so what is timed is the lock and the lists; under
 //! `queue` it is mostly what the system takes to wake a thread.
@@ -37,7 +37,7 @@ fn throttle(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// So many rounds in each thread, every thread at a port of its own under the one lock.
+/// Runs `rounds` in each thread, every thread at a port of its own under the one lock.
 fn contended(threads: usize, rounds: u64) -> Duration {
     let turnstile = BenchThrottle::new(threads, None);
     let start = Instant::now();
@@ -68,7 +68,7 @@ fn queue(criterion: &mut Criterion) {
             });
         });
     }
-    // Always enough before the workers, so that none goes to sleep: the cost of the queue without that of waking.
+    // Always enough queued, so that no worker goes to sleep: the cost of the queue without that of wake-ups.
     for calls in [1, 32] {
         group.throughput(Throughput::Elements(calls as u64));
         group.bench_function(BenchmarkId::new("workers kept busy", calls), |bench| {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Shows what the verdict says of servers that are limited by different things, and what its advice then brings.
+"""Measures the verdict on servers that are limited by different things, and the effect of its advice.
 
     benches/verdict.py                                 about five minutes; Markdown on standard output
     benches/verdict.py --check                         ... and exit code 1 where a verdict is not what it should be
@@ -7,8 +7,8 @@
     benches/verdict.py --debug                         ... with debug builds, which are sooner there
     benches/verdict.py --smoke                         a minute: the story of the throttle, with debug builds
 
-Each server is a process of its own, looks at itself each second, and is pressed by `boneyard bench` or by sockets of
-this script; its verdict is read from its status page. The story: 3 ports x 40 workers, 200 clients,
+Each server is a process of its own, under load by `boneyard bench` or by sockets of this script; its verdict is read
+from its status page. The story: 3 ports x 40 workers, 200 clients,
 Server_Max_Concurrent_Trans=20. The lines of the verdict go into the settings file, the server is started again, and
 its verdict then says what that has brought. Everything runs on this machine over loopback. Python 3.11 standard library
 only; Linux only.
@@ -30,7 +30,7 @@ from measure import (
     Failure, Server, build, circumstances, command_on, free_port, heading, note, parser_of, show, table,
 )  # fmt: skip
 
-# How long a verdict may take, and how long one that stands is watched for its figures to settle.
+# Longest wait for a verdict, and the time for its figures to settle.
 PATIENCE = 40
 SETTLES = 6
 
@@ -78,7 +78,7 @@ class Settings:
         self.path, self.ports, self.admin = path, ports, admin
 
     def change(self, lines):
-        """Puts lines in the place of those with the same keys."""
+        """Replaces the lines with the same keys."""
         keys = {line.split("=")[0].lower() for line in lines}
         kept = [line for line in self.path.read_text().splitlines() if line.split("=")[0].lower() not in keys]
         self.path.write_text("\n".join([*kept, *lines]) + "\n")
@@ -107,7 +107,7 @@ class Settings:
 
 
 class Pressing:
-    """A process that presses a server until the end of the `with` block."""
+    """A load generator that runs until the end of the `with` block."""
 
     def __init__(self, command):
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -121,7 +121,7 @@ class Pressing:
 
 
 class Busy:
-    """A thread that does the same again and again until the end of the `with` block."""
+    """A thread that repeats an action until the end of the `with` block."""
 
     def __init__(self):
         self.over = threading.Event()
@@ -166,7 +166,7 @@ class Quiet(Busy):
 
 
 class Knocking(Busy):
-    """Holds as many connections as it is let have, and asks for more."""
+    """Holds as many connections as it gets, and tries for more."""
 
     def __init__(self, port):
         super().__init__()
@@ -186,7 +186,7 @@ class Knocking(Busy):
 
 
 class Coming(Busy):
-    """Connects and says Hello, five times a second, and stays where it is let in."""
+    """Connects and sends a Hello, five times a second, and stays connected."""
 
     def __init__(self, address):
         super().__init__()
@@ -249,7 +249,7 @@ def story(place, sleep_ms):
 
 
 def situations(place):
-    """Each server limited by something else; and two that are not."""
+    """Servers, each limited by something else, and two that are not limited."""
     few = ["Server_Pool_Tasks=10", "Server_Max_Concurrent_Trans=40"]
     settings = place.settings(few)
     address = lambda: f"127.0.0.1:{settings.ports[0]}"
@@ -321,7 +321,7 @@ def measure(options):
 
 
 def is_met(record):
-    """The verdicts themselves were awaited; what is left is that the advice is the known one, and that it helped."""
+    """The verdicts were awaited already; checks that the advice is the known one, and that it helped."""
     for story in record["stories"]:
         if "Server_Max_Concurrent_Trans=120" not in story["before"]["lines"] or "said" not in story["after"]["effect"]:
             return False

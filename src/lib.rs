@@ -64,6 +64,10 @@ pub mod internal {
     pub mod bench {
         pub use crate::bench::*;
     }
+    pub mod config {
+        pub use crate::config::document::{TABLE_BEGINS, TABLE_ENDS, server_ini, settings_table};
+        pub use crate::config::report::Report;
+    }
     pub mod metrics {
         pub use crate::metrics::*;
     }

@@ -47,7 +47,7 @@ fn start(lines: &str) -> (RunningServer, SocketAddr) {
 /// A server whose admin server gives peers so long.
 fn start_within(patience: Duration) -> (RunningServer, SocketAddr) {
     let mut config = config("Admin_Address=127.0.0.1:0");
-    config.admin_patience = patience;
+    config.admin_timeout = patience;
     let server = Server::new(config).start().expect("starts");
     let address = server.admin_address().expect("the admin server is open");
     (server, address)

@@ -10,7 +10,7 @@ use boneyard::internal::metrics::CloseReason;
 use boneyard::internal::wire::limits::HEADER_BYTES;
 use boneyard::server::{RunningServer, Server};
 use boneyard::service::{Bytes, Status};
-use common::bystander::Bystander;
+use common::control_client::ControlClient;
 use common::gate::{Gate, resident_bytes};
 use common::*;
 use socket2::SockRef;
@@ -109,7 +109,7 @@ fn half_read_frames_do_not_exceed_it() {
     let _alone = alone();
     for names in [&["A"][..], &["A", "B"]] {
         let (server, _) = start(&ports(names));
-        let bystander = Bystander::start(server.address(), true);
+        let control = ControlClient::start(server.address(), true);
         let before = resident_bytes();
         let mut peers = Vec::new();
         let most = at_most(&server, || {
@@ -130,7 +130,7 @@ fn half_read_frames_do_not_exceed_it() {
             told += usize::from(goaway);
         }
         assert!(told > 0, "they are told why");
-        bystander.end();
+        control.end();
         drop(peers);
         settled(&server, names.len() as u64);
     }
@@ -146,7 +146,7 @@ fn queued_calls_do_not_exceed_it() {
     let frames: Vec<_> = (0..CALLS).map(|_| client.frame("test.wait", &payload, 0).1).collect();
     let mut stream = client.stream.try_clone().unwrap();
     let stats = server.ports()[0].stats();
-    let mut bystander = Raw::connect(server.address());
+    let mut control = Raw::connect(server.address());
     let mut sending = None;
     let most = at_most(&server, || {
         sending = Some(std::thread::spawn(move || {
@@ -155,19 +155,19 @@ fn queued_calls_do_not_exceed_it() {
         wait_until("it is not read on", || stats.buffers_full.get() > 0);
         // A worker that comes late for its call makes room once more; what is let in then is answered in the end.
         let mut pings = 0;
-        bystander.stream.set_nonblocking(true).unwrap();
+        control.stream.set_nonblocking(true).unwrap();
         wait_until("what would come on top is refused", || {
-            bystander.send("server.ping", &());
+            control.send("server.ping", &());
             pings += 1;
-            bystander.stream.peek(&mut [0]).is_ok()
+            control.stream.peek(&mut [0]).is_ok()
         });
-        bystander.stream.set_nonblocking(false).unwrap();
-        let refused = bystander.read().expect("a refusal").result::<()>().unwrap_err();
+        control.stream.set_nonblocking(false).unwrap();
+        let refused = control.read().expect("a refusal").result::<()>().unwrap_err();
         assert_eq!(refused.0, Status::BuffersFull);
         assert!(refused.1.retry_after_ms >= 100);
         gate.open();
         for _ in 1..pings {
-            let status = bystander.read().expect("a reply").status();
+            let status = control.read().expect("a reply").status();
             assert!(matches!(status, Status::Ok | Status::BuffersFull), "{status:?}");
         }
         let mut answered = HashSet::new();
@@ -184,8 +184,8 @@ fn queued_calls_do_not_exceed_it() {
         (0, 2),
         "nobody is closed for that"
     );
-    assert_eq!(bystander.call::<_, ()>("server.ping", &()), Ok(()));
-    drop((client, bystander));
+    assert_eq!(control.call::<_, ()>("server.ping", &()), Ok(()));
+    drop((client, control));
     settled(&server, 1);
 }
 
@@ -193,7 +193,7 @@ fn queued_calls_do_not_exceed_it() {
 fn unread_replies_do_not_exceed_it() {
     let _alone = alone();
     let (server, _) = start("");
-    let bystander = Bystander::start(server.address(), true);
+    let control = ControlClient::start(server.address(), true);
     let mut peers = Vec::new();
     // The thread that looks may have no turn in time.
     let mut here = 0;
@@ -213,7 +213,7 @@ fn unread_replies_do_not_exceed_it() {
     });
     let most = most.max(here);
     assert!((BOUND / 2..BOUND + SLACK).contains(&most), "{most} bytes");
-    bystander.end();
+    control.end();
     drop(peers);
     settled(&server, 1);
 }

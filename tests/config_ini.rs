@@ -1,12 +1,13 @@
-//! What is made from the table of settings is what is checked in: `server.ini`, the table of `docs/SETTINGS.md`, and the
+//! The files generated from the table of settings are up to date: `server.ini`, the table of `docs/SETTINGS.md`, and the
 //! text and JSON of `boneyard check` for a few files (`tests/golden`).
 //!
-//! `BLESS=1 cargo test --test config_ini` writes the files anew; look at the difference before committing it.
+//! `BLESS=1 cargo test --test config_ini` writes the files anew; check the difference before the commit.
 
-use boneyard::config::{Config, Machine, MachineLimit, Report, document};
+use boneyard::config::{Config, Machine, MachineLimit};
+use boneyard::internal::config::{self as document, Report};
 use std::path::{Path, PathBuf};
 
-/// A machine that never changes, so that reports do not either.
+/// A fixed machine, so that reports are reproducible.
 const MACHINE: Machine = Machine {
     cpus: 2,
     memory: Some(MachineLimit { most: 16 << 30, set_by: "free memory of the machine" }),
@@ -21,7 +22,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
 }
 
-/// Compares a checked-in file with what it should hold, or writes it under `BLESS=1`.
+/// Compares a checked-in file with its expected text, or writes it with `BLESS=1`.
 fn compare(path: &str, expected: &str) {
     let full = root().join(path);
     if std::env::var_os("BLESS").is_some_and(|value| value == "1") {
@@ -37,10 +38,10 @@ fn compare(path: &str, expected: &str) {
     assert_eq!(found.len(), expected.len(), "{path} is shorter or longer than it should be\n{ADVICE}");
 }
 
-const ADVICE: &str = "If the change is meant, write the file anew: BLESS=1 cargo test --test config_ini";
+const ADVICE: &str = "If the change is intended, regenerate the file: BLESS=1 cargo test --test config_ini";
 
 #[test]
-fn server_ini_is_made_from_the_table() {
+fn server_ini_is_generated_from_the_table() {
     compare("server.ini", &document::server_ini());
 }
 
@@ -54,7 +55,7 @@ fn the_shipped_server_ini_starts_on_this_machine_only() {
 }
 
 #[test]
-fn the_table_of_the_docs_is_made_from_the_table() {
+fn the_table_of_the_docs_is_generated_from_the_table() {
     const PATH: &str = "docs/SETTINGS.md";
     let text = std::fs::read_to_string(root().join(PATH)).expect("the docs are there");
     let (before, rest) =
@@ -65,7 +66,7 @@ fn the_table_of_the_docs_is_made_from_the_table() {
 }
 
 #[test]
-fn check_says_what_it_said() {
+fn check_prints_the_golden_output() {
     let three = "Ports=TCPIP,LAN2,LAN3\nTCPIP=TCP,0,15,0,,12288,\nLAN2_TCPIPAddress=0,10.0.0.2:1352\n\
                  LAN3_TCPIPAddress=0,[::1]:1353\nServer_Pool_Tasks=40\nServer_Max_Concurrent_Trans=20\n";
     for (name, text) in [
@@ -105,21 +106,21 @@ fn json_has_exactly_the_documented_names() {
     assert_eq!(names(&value["max_concurrent_trans"]), "line source value");
 }
 
-/// The codes of sentences as the sources have them: the first text of a call of `say`, `warn` or `go_without`, or of a
-/// pair, or the field of a `Warning`.
+/// Files of a folder of sources and of the folders in it.
+fn sources(folder: PathBuf) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).expect("a folder of sources").map(|entry| entry.unwrap().path());
+    let text = |path: PathBuf| vec![std::fs::read_to_string(path).expect("a source")];
+    entries.flat_map(|path| if path.is_dir() { sources(path) } else { text(path) }).collect()
+}
+
+/// The codes of warnings as the sources have them: the first text of a call of `warn` or `go_without`, or of a pair, or
+/// the field of a `Warning`.
 fn codes() -> Vec<String> {
-    let sources = [
-        "src/config/advice.rs",
-        "src/config/footprint.rs",
-        "src/cli/check.rs",
-        "src/server/mod.rs",
-        "src/server/running.rs",
-        "src/server/rehearsal.rs",
-    ];
-    let text = sources.map(|path| std::fs::read_to_string(root().join(path)).expect("a source")).concat();
+    let text =
+        ["src/config", "src/cli", "src/server"].map(|path| sources(root().join(path)).concat()).concat();
     let code = |line: &str| {
         let line = line.trim();
-        let calls = ["say(\"", "warn(\"", "go_without(\"", "(\""];
+        let calls = ["warn(\"", "go_without(\"", "(\""];
         let begins = calls.into_iter().find_map(|head| line.strip_prefix(head));
         let field = || line.split_once("code: \"").map(|(_, begins)| begins);
         let (code, rest) = begins.or_else(field)?.split_once('"')?;

@@ -107,10 +107,10 @@ fn a_path_that_a_shell_would_have_replaced_is_told() {
     let directory = Directory::new();
     for key in ["Log_File", "Admin_Token_File", "Admin_Socket"] {
         for (path, says) in [
-            ("\"/tmp/x.log\"", "quotation marks are part of the name here"),
-            ("~/x.log", "~ is not replaced here"),
-            ("$HOME/x.log", "what begins with $ is not replaced here"),
-            ("${HOME}/x.log", "what begins with $ is not replaced here"),
+            ("\"/tmp/x.log\"", "quotation marks would be part of the name"),
+            ("~/x.log", "~ is not expanded"),
+            ("$HOME/x.log", "a variable with $ is not expanded"),
+            ("${HOME}/x.log", "a variable with $ is not expanded"),
             ("logs/", "it is a directory, not a file"),
         ] {
             let file = settings(&directory, &format!("{key}={path}"));

@@ -20,7 +20,7 @@ use boneyard::server::RunningServer;
 use boneyard::service::{ApplicationError, Bytes, Status};
 use boneyard::{Client, Method};
 use common::gate::{Gate, thread_names};
-use common::ledger::{Answers, Ledger};
+use common::outcomes::{Answers, Outcomes};
 use common::*;
 use std::io::Write;
 use std::net::TcpStream;
@@ -103,19 +103,19 @@ fn a_permit_or_a_counter_leaks_or_underflows() {
     for _ in 0..30 {
         for n in 0..6 {
             let mut client = Raw::connect(server.ports()[n % 2].address());
-            let mut ledger = Ledger::default();
+            let mut outcomes = Outcomes::default();
             let calls: Vec<_> = (0..30)
                 .map(|_| {
                     let how = [0, 0, 1, REFUSES, PANICS, PANICS_BLOCKED][random.below(6)];
                     client.frame("test.end", &how, random.below(3) as u32)
                 })
                 .collect();
-            ledger.send(&mut client, calls);
+            outcomes.send(&mut client, calls);
             (0..5).for_each(|_| cancel(&mut client, 1 + random.below(30) as u64));
             match n {
                 0 => reset(client.stream),
                 1 => drop(client),
-                _ => ledger.settle(&mut client),
+                _ => outcomes.settle(&mut client),
             }
         }
     }
@@ -208,13 +208,13 @@ fn a_limit_of_n_admits_one_less_or_one_more() {
             .start()
             .unwrap();
         let mut clients: Vec<Raw> = (0..4).map(|n| Raw::connect(server.ports()[n % 2].address())).collect();
-        let mut ledgers: Vec<Ledger> = clients.iter().map(|_| Ledger::default()).collect();
-        for (client, ledger) in clients.iter_mut().zip(&mut ledgers) {
-            ledger.calls(client, permits * 20, "test.meet", &());
+        let mut all_outcomes: Vec<Outcomes> = clients.iter().map(|_| Outcomes::default()).collect();
+        for (client, outcomes) in clients.iter_mut().zip(&mut all_outcomes) {
+            outcomes.calls(client, permits * 20, "test.meet", &());
         }
-        for (client, ledger) in clients.iter_mut().zip(&mut ledgers) {
-            ledger.settle(client);
-            assert_eq!(ledger.answers().with(Status::Ok), ledger.made());
+        for (client, outcomes) in clients.iter_mut().zip(&mut all_outcomes) {
+            outcomes.settle(client);
+            assert_eq!(outcomes.answers().with(Status::Ok), outcomes.made());
         }
         settled(&server);
         let place = format!("{permits} permits, 2 x {workers} workers");
@@ -260,27 +260,27 @@ fn health_is_behind_the_same_limit_as_the_calls() {
 }
 
 /// A server with one worker that waits at the gate, at the call of this connection.
-fn busy(lines: &str) -> (RunningServer, Arc<Gate>, Raw, Ledger) {
+fn busy(lines: &str) -> (RunningServer, Arc<Gate>, Raw, Outcomes) {
     let (server, gate) = start(&format!("{lines}Server_Pool_Tasks=1\nServer_Max_Concurrent_Trans=1"));
-    let (mut client, mut ledger) = (Raw::connect(server.address()), Ledger::default());
+    let (mut client, mut outcomes) = (Raw::connect(server.address()), Outcomes::default());
     // From here on it is known what a call of test.end costs: 40 ms, half of them with the permit.
-    ledger.call(&mut client, "test.end", &40u64, 0);
-    ledger.settle(&mut client);
-    ledger.call(&mut client, "test.wait", &(), 0);
+    outcomes.call(&mut client, "test.end", &40u64, 0);
+    outcomes.settle(&mut client);
+    outcomes.call(&mut client, "test.wait", &(), 0);
     wait_until("the worker is busy", || gate.inside() == 1);
-    (server, gate, client, ledger)
+    (server, gate, client, outcomes)
 }
 
 /// Sends to a server whose worker is busy, opens the gate, and has the books of both ends compared.
-fn refused_by(lines: &str, send: impl FnOnce(&RunningServer, &mut Raw, &mut Ledger)) -> Answers {
-    let (server, gate, mut client, mut ledger) = busy(lines);
-    send(&server, &mut client, &mut ledger);
+fn refused_by(lines: &str, send: impl FnOnce(&RunningServer, &mut Raw, &mut Outcomes)) -> Answers {
+    let (server, gate, mut client, mut outcomes) = busy(lines);
+    send(&server, &mut client, &mut outcomes);
     gate.open();
-    ledger.settle(&mut client);
+    outcomes.settle(&mut client);
     settled(&server);
-    assert_eq!(Answers::of(&server), ledger.answers(), "{lines}");
-    assert_eq!(server.ports()[0].stats().calls.get(), ledger.made(), "{lines}");
-    ledger.answers()
+    assert_eq!(Answers::of(&server), outcomes.answers(), "{lines}");
+    assert_eq!(server.ports()[0].stats().calls.get(), outcomes.made(), "{lines}");
+    outcomes.answers()
 }
 
 /// Calls of a server that refuses those that stood too long, until it has refused some.
@@ -288,37 +288,37 @@ fn refused_by_codel() -> Answers {
     let lines = "Server_CoDel_Mode=refuse\nServer_CoDel_Target=1\nServer_CoDel_Interval=10\n\
                  Server_Pool_Tasks=1\nServer_Max_Concurrent_Trans=1";
     let (server, _) = start(lines);
-    let (mut client, mut ledger) = (Raw::connect(server.address()), Ledger::default());
+    let (mut client, mut outcomes) = (Raw::connect(server.address()), Outcomes::default());
     wait_until("calls are refused", || {
         let calls: Vec<_> = (0..50).map(|_| client.frame("test.end", &1u64, 0)).collect();
-        ledger.send(&mut client, calls);
-        ledger.settle(&mut client);
-        ledger.answers().with(Status::Overloaded) > 0
+        outcomes.send(&mut client, calls);
+        outcomes.settle(&mut client);
+        outcomes.answers().with(Status::Overloaded) > 0
     });
     settled(&server);
-    assert_eq!(Answers::of(&server), ledger.answers());
-    ledger.answers()
+    assert_eq!(Answers::of(&server), outcomes.answers());
+    outcomes.answers()
 }
 
 /// Calls to a server whose buffers are full of calls that wait.
 fn refused_by_full_buffers() -> Answers {
-    let (server, gate, mut client, mut ledger) = busy("Server_Buffer_Memory_MB=16\n");
-    let (mut other, mut others) = (Raw::connect(server.address()), Ledger::default());
+    let (server, gate, mut client, mut outcomes) = busy("Server_Buffer_Memory_MB=16\n");
+    let (mut other, mut others) = (Raw::connect(server.address()), Outcomes::default());
     // Of the last not all is read as yet. Replies are short: large ones that nobody takes while the buffers are full
     // would end the connection.
     let sending = thread::spawn(move || {
-        ledger.calls(&mut client, 4, "test.weigh", &Bytes::from(vec![7; (4 << 20) - 100]));
-        (client, ledger)
+        outcomes.calls(&mut client, 4, "test.weigh", &Bytes::from(vec![7; (4 << 20) - 100]));
+        (client, outcomes)
     });
     wait_until("the buffers are full", || server.ports()[0].buffer_bytes() > 14 << 20);
     wait_until("the listener has seen that", || server.ports()[0].stats().buffers_full.get() > 0);
     others.call(&mut other, "server.ping", &(), 0);
     assert_eq!(others.read(&mut other), Status::BuffersFull);
     gate.open();
-    let (mut client, mut ledger) = sending.join().unwrap();
-    ledger.settle(&mut client);
+    let (mut client, mut outcomes) = sending.join().unwrap();
+    outcomes.settle(&mut client);
     settled(&server);
-    let mut answers = ledger.answers();
+    let mut answers = outcomes.answers();
     answers.add(others.answers());
     assert_eq!(Answers::of(&server), answers);
     answers
@@ -326,45 +326,45 @@ fn refused_by_full_buffers() -> Answers {
 
 /// Calls of a server that stops: what it has taken is run, what comes later is refused.
 fn refused_by_a_stop() -> Answers {
-    let (server, gate, mut client, mut ledger) = busy("");
-    ledger.calls(&mut client, 10, "server.ping", &());
+    let (server, gate, mut client, mut outcomes) = busy("");
+    outcomes.calls(&mut client, 10, "server.ping", &());
     wait_until("ten wait", || server.ports()[0].queued() == 10);
     let stopping = thread::spawn(move || server.stop());
     assert_eq!(client.read().expect("a GoAway").header.kind, FrameKind::GoAway);
-    ledger.calls(&mut client, 10, "server.ping", &());
-    (0..10).for_each(|_| assert_eq!(ledger.read(&mut client), Status::Draining));
+    outcomes.calls(&mut client, 10, "server.ping", &());
+    (0..10).for_each(|_| assert_eq!(outcomes.read(&mut client), Status::Draining));
     gate.open();
-    ledger.settle(&mut client);
+    outcomes.settle(&mut client);
     assert_eq!(stopping.join().unwrap().lost(), 0);
-    ledger.answers()
+    outcomes.answers()
 }
 
 #[test]
 fn a_call_is_rejected_without_a_reply() {
     let mut seen = Answers::default();
-    seen.add(refused_by("Server_Queue_Limit=5\n", |_, client, ledger| {
-        ledger.calls(client, 9, "server.ping", &());
+    seen.add(refused_by("Server_Queue_Limit=5\n", |_, client, outcomes| {
+        outcomes.calls(client, 9, "server.ping", &());
     }));
-    seen.add(refused_by("Server_Session_Calls=3\n", |_, client, ledger| {
-        ledger.calls(client, 9, "server.ping", &());
+    seen.add(refused_by("Server_Session_Calls=3\n", |_, client, outcomes| {
+        outcomes.calls(client, 9, "server.ping", &());
     }));
-    seen.add(refused_by("", |server, client, ledger| {
+    seen.add(refused_by("", |server, client, outcomes| {
         // The first finds the queue empty; the last finds five calls of test.end before it.
-        ledger.call(client, "server.ping", &(), 1);
-        ledger.calls(client, 4, "test.end", &0u64);
-        let dropped = ledger.call(client, "test.end", &0u64, 0);
+        outcomes.call(client, "server.ping", &(), 1);
+        outcomes.calls(client, 4, "test.end", &0u64);
+        let dropped = outcomes.call(client, "test.end", &0u64, 0);
         wait_until("they wait", || server.ports()[0].queued() == 6);
-        ledger.call(client, "server.ping", &(), 50);
+        outcomes.call(client, "server.ping", &(), 50);
         cancel(client, dropped);
         wait_until("the cancel is heard", || server.ports()[0].stats().cancels.get() == 1);
         thread::sleep(Duration::from_millis(2));
     }));
-    seen.add(refused_by("", |_, client, ledger| {
+    seen.add(refused_by("", |_, client, outcomes| {
         for how in [REFUSES, PANICS, SAYS_TOO_MUCH] {
-            ledger.call(client, "test.end", &how, 0);
+            outcomes.call(client, "test.end", &how, 0);
         }
         let (wrong, unknown, end) = (1_000, 1_001, client.number("test.end"));
-        ledger.send(
+        outcomes.send(
             client,
             [
                 (wrong, call_frame(wrong, end, Flags::NONE, 0, b"?")),
@@ -372,16 +372,16 @@ fn a_call_is_rejected_without_a_reply() {
             ],
         );
     }));
-    seen.add(refused_by("Server_MaxUsers=1\n", |_, client, ledger| {
-        (0..2).for_each(|_| _ = ledger.call(client, "session.open", &(), 0));
+    seen.add(refused_by("Server_MaxUsers=1\n", |_, client, outcomes| {
+        (0..2).for_each(|_| _ = outcomes.call(client, "session.open", &(), 0));
         let (id, mut frame) = client.frame("server.ping", &(), 0);
         // The prelude begins with the session.
         frame[HEADER_BYTES] = 7;
-        ledger.send(client, [(id, frame)]);
+        outcomes.send(client, [(id, frame)]);
     }));
-    seen.add(refused_by("", |server, client, ledger| {
+    seen.add(refused_by("", |server, client, outcomes| {
         server.restrict(true);
-        ledger.call(client, "session.open", &(), 0);
+        outcomes.call(client, "session.open", &(), 0);
     }));
     seen.add(refused_by_codel());
     seen.add(refused_by_full_buffers());

@@ -133,8 +133,8 @@ fn refusals(length: u16, methods: u16) -> Vec<Bad> {
 #[test]
 fn each_bad_input_has_its_answer_and_its_counter() {
     let server = start("", &Arc::default());
-    let mut bystander = Raw::connect(server.address());
-    let (length, methods) = (bystander.number("test.length"), bystander.welcome.methods.len() as u16);
+    let mut control = Raw::connect(server.address());
+    let (length, methods) = (control.number("test.length"), control.welcome.methods.len() as u16);
     let stats = server.ports()[0].stats();
     for bad in fatal().into_iter().chain(refusals(length, methods)) {
         let name = bad.name;
@@ -173,7 +173,7 @@ fn each_bad_input_has_its_answer_and_its_counter() {
             assert_eq!(stats.answered(*status), answered_before[status.index()] + 1, "{name}: counted");
         }
         assert_eq!(stats.calls.get(), calls_before + refused.count() as u64, "{name}: calls are counted");
-        assert_eq!(bystander.call::<_, ()>("server.ping", &()), Ok(()), "{name}: others are not harmed");
+        assert_eq!(control.call::<_, ()>("server.ping", &()), Ok(()), "{name}: others are not harmed");
     }
     wait_until("nothing is in flight", || server.in_flight() == 0);
     assert_eq!(stats.answered(Status::Panicked), 0);
@@ -184,7 +184,7 @@ fn each_bad_input_has_its_answer_and_its_counter() {
 fn a_body_cut_short_by_the_end_of_the_connection_is_counted() {
     let server = start("", &Arc::default());
     let stats = server.ports()[0].stats();
-    let mut bystander = Raw::connect(server.address());
+    let mut control = Raw::connect(server.address());
     let whole = greeted(&call_frame(1, 1, Flags::NONE, 0, &[0; 40]));
     for cut in [1, PREFACE_BYTES - 1, PREFACE_BYTES + 3, greeting().len() + HEADER_BYTES, whole.len() - 1] {
         let before = stats.closed_for(CloseReason::PeerClosedMidFrame);
@@ -196,12 +196,12 @@ fn a_body_cut_short_by_the_end_of_the_connection_is_counted() {
         wait_until("the cut frame is counted", || {
             stats.closed_for(CloseReason::PeerClosedMidFrame) == before + 1
         });
-        assert_eq!(bystander.call::<_, ()>("server.ping", &()), Ok(()));
+        assert_eq!(control.call::<_, ()>("server.ping", &()), Ok(()));
     }
     let before = stats.closed_for(CloseReason::PeerClosed);
     drop(Raw::connect(server.address()));
     wait_until("a tidy end is counted", || stats.closed_for(CloseReason::PeerClosed) == before + 1);
-    assert_eq!(stats.calls.get(), 5, "only the bystander's");
+    assert_eq!(stats.calls.get(), 5, "only the control client's");
 }
 
 #[test]
@@ -220,14 +220,14 @@ fn a_byte_at_a_time_is_served() {
 fn a_reset_in_the_middle_of_a_frame_harms_nobody() {
     let server = start("", &Arc::default());
     let stats = server.ports()[0].stats();
-    let mut bystander = Raw::connect(server.address());
+    let mut control = Raw::connect(server.address());
     for round in 1..=20 {
         let mut client = Raw::connect(server.address());
         client.stream.write_all(&head(5000, FrameKind::Call, 1)).unwrap();
         client.stream.write_all(&vec![0; 250 * round as usize % 5000]).unwrap();
         reset(client.stream);
         wait_until("the reset is counted", || stats.closed_for(CloseReason::SocketError) == round);
-        assert_eq!(bystander.call::<_, ()>("server.ping", &()), Ok(()));
+        assert_eq!(control.call::<_, ()>("server.ping", &()), Ok(()));
     }
     assert_eq!(stats.open(), 1);
 }
@@ -237,7 +237,7 @@ fn a_reset_in_the_middle_of_a_call_gives_everything_back() {
     let gate = Arc::new(Gate::default());
     let server = start("Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=10", &gate);
     let stats = server.ports()[0].stats();
-    let mut bystander = Raw::connect(server.address());
+    let mut control = Raw::connect(server.address());
     let mut clients: Vec<Raw> = (0..8).map(|_| Raw::connect(server.address())).collect();
     for client in &mut clients {
         client.send("test.wait", &());
@@ -247,7 +247,7 @@ fn a_reset_in_the_middle_of_a_call_gives_everything_back() {
         reset(client.stream);
     }
     wait_until("all resets are counted", || stats.closed_for(CloseReason::SocketError) == 8);
-    assert_eq!(bystander.call::<_, ()>("server.ping", &()), Ok(()));
+    assert_eq!(control.call::<_, ()>("server.ping", &()), Ok(()));
     gate.open();
     wait_until("all permits are home", || server.in_flight() == 0 && server.permits_out() == 0);
     assert_eq!((stats.calls.get(), stats.answers.sum(), stats.open()), (9, 9, 1));
@@ -276,7 +276,7 @@ fn the_reason_of_an_end_survives_replies_that_come_late() {
 fn a_stream_of_noise_from_many_peers_harms_nobody() {
     let server = start("", &Arc::default());
     let stats = server.ports()[0].stats();
-    let mut bystander = Raw::connect(server.address());
+    let mut control = Raw::connect(server.address());
     let mut state = 0x9E37_79B9_7F4A_7C15u64;
     for round in 0..200usize {
         let noise = std::iter::repeat_with(|| {
@@ -294,7 +294,7 @@ fn a_stream_of_noise_from_many_peers_harms_nobody() {
     }
     wait_until("all are gone", || stats.open() == 1);
     assert_eq!(stats.closed.sum(), 200, "each for a reason");
-    assert_eq!(bystander.call::<_, ()>("server.ping", &()), Ok(()));
+    assert_eq!(control.call::<_, ()>("server.ping", &()), Ok(()));
     assert_eq!(stats.answered(Status::Panicked), 0);
 }
 

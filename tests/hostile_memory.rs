@@ -43,8 +43,8 @@ fn a_claimed_length_costs_no_memory() {
     }
     let grown = resident_bytes().saturating_sub(before);
     assert!(grown < 16 * MIB, "{} MiB for 12,000 MiB claimed", grown / MIB);
-    let mut bystander = Raw::connect(server.address());
-    assert_eq!(bystander.call::<_, ()>("server.ping", &()), Ok(()));
+    let mut control = Raw::connect(server.address());
+    assert_eq!(control.call::<_, ()>("server.ping", &()), Ok(()));
     drop(clients);
     wait_until("all are gone", || server.ports()[0].stats().open() == 1);
 }
@@ -138,9 +138,9 @@ fn a_peer_that_never_reads_is_no_longer_read_and_gets_all_answers_once_it_does()
     wait_until("what was admitted is answered", || server.in_flight() == 0);
     let grown = resident_bytes().saturating_sub(before);
     assert!(grown < 16 * MIB, "{} MiB for a peer that does not read", grown / MIB);
-    let mut bystander = Raw::connect(server.address());
+    let mut control = Raw::connect(server.address());
     for _ in 0..100 {
-        assert_eq!(bystander.call::<_, ()>("server.ping", &()), Ok(()));
+        assert_eq!(control.call::<_, ()>("server.ping", &()), Ok(()));
     }
     read_each_once(&mut client, CALLS);
     flood.thread.join().unwrap();
@@ -174,8 +174,8 @@ fn a_peer_that_sends_beyond_its_window_is_no_longer_read() {
     assert_eq!(server.in_flight(), boneyard::internal::admission::WINDOW_CALLS_MAX);
     let grown = resident_bytes().saturating_sub(before);
     assert!(grown < 12 * MIB, "{} MiB of calls that cannot be admitted", grown / MIB);
-    let mut bystander = Raw::connect(server.ports()[1].address());
-    assert_eq!(bystander.call::<_, ()>("server.ping", &()), Ok(()), "another port is served");
+    let mut control = Raw::connect(server.ports()[1].address());
+    assert_eq!(control.call::<_, ()>("server.ping", &()), Ok(()), "another port is served");
     gate.open();
     read_each_once(&mut client, CALLS);
     flood.thread.join().unwrap();

@@ -11,7 +11,7 @@ use boneyard::internal::metrics::CloseReason;
 use boneyard::internal::wire::{Flags, FrameKind};
 use boneyard::server::RunningServer;
 use boneyard::service::Status;
-use common::bystander::Bystander;
+use common::control_client::ControlClient;
 use common::gate::Gate;
 use common::*;
 use process::{Directory, Running, command, on_free_port};
@@ -74,7 +74,7 @@ fn who_sends_only_what_the_listener_answers_is_put_off_and_told_off() {
         ("Cancels of nothing", frame(FrameKind::Cancel, 0, 1, b"")),
         ("calls over the limit of the session", call_frame(2, number, Flags::NONE, 0, b"")),
     ];
-    let bystander = Bystander::start(address, false);
+    let control = ControlClient::start(address, false);
     let threads = floods.map(|(name, bytes)| {
         let mut client = Raw::connect(address);
         if name.starts_with("calls over") {
@@ -85,7 +85,7 @@ fn who_sends_only_what_the_listener_answers_is_put_off_and_told_off() {
     for (name, thread) in threads {
         assert_eq!(thread.join().unwrap(), Some(Status::ProtocolError), "{name}");
     }
-    bystander.end();
+    control.end();
     let stats = server.ports()[0].stats();
     wait_until("all are closed", || stats.closed_for(CloseReason::Abusive) == 7);
     assert!(stats.put_off.get() >= 7 * 10, "{}", stats.put_off.get());

@@ -12,7 +12,7 @@ use boneyard::server::RunningServer;
 use boneyard::service::{ApplicationError, Status};
 use boneyard::{Method, Transaction};
 use common::gate::{Gate, Inside};
-use common::ledger::{Answers, Ledger};
+use common::outcomes::{Answers, Outcomes};
 use common::*;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -88,14 +88,14 @@ struct Peer {
 /// A connection with its books.
 struct Line {
     raw: Raw,
-    ledger: Ledger,
+    outcomes: Outcomes,
     /// Tasks by call.
     tasks: HashMap<u64, u64>,
 }
 
 impl Line {
     fn connect(address: SocketAddr) -> Line {
-        Line { raw: Raw::connect(address), ledger: Ledger::default(), tasks: HashMap::new() }
+        Line { raw: Raw::connect(address), outcomes: Outcomes::default(), tasks: HashMap::new() }
     }
 }
 
@@ -110,7 +110,7 @@ impl Peer {
                 9..=11 => cancel(current, &mut self.random),
                 12 => current.raw.stream.write_all(&frame(FrameKind::Ping, 0, 7, b"")).unwrap(),
                 13..=16 => {
-                    for _ in 0..self.random.below(current.ledger.out() + 1) {
+                    for _ in 0..self.random.below(current.outcomes.out() + 1) {
                         self.hear(current);
                     }
                 }
@@ -135,7 +135,7 @@ impl Peer {
                 (id, frame)
             })
             .collect();
-        line.ledger.send(&mut line.raw, calls);
+        line.outcomes.send(&mut line.raw, calls);
     }
 
     /// Reads until an answer has come.
@@ -143,7 +143,7 @@ impl Peer {
         loop {
             let frame = line.raw.read().expect("the server keeps its connections");
             if frame.header.kind == FrameKind::Reply {
-                let status = line.ledger.answered(&frame);
+                let status = line.outcomes.answered(&frame);
                 self.told.insert(line.tasks[&frame.header.call], status);
                 return;
             }
@@ -152,16 +152,16 @@ impl Peer {
     }
 
     fn settle(&mut self, line: &mut Line) {
-        while line.ledger.out() > 0 {
+        while line.outcomes.out() > 0 {
             self.hear(line);
         }
     }
 
     fn hang_up(&mut self, line: Option<Line>) {
-        let Some(Line { raw, ledger, .. }) = line else { return };
-        self.answers.add(ledger.answers());
-        self.calls += ledger.made();
-        self.abandoned += ledger.out() as u64;
+        let Some(Line { raw, outcomes, .. }) = line else { return };
+        self.answers.add(outcomes.answers());
+        self.calls += outcomes.made();
+        self.abandoned += outcomes.out() as u64;
         if self.random.below(2) == 0 {
             reset(raw.stream);
         }

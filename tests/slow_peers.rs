@@ -10,7 +10,7 @@ use boneyard::internal::metrics::{CloseReason, PortStats};
 use boneyard::internal::wire::{Flags, FrameKind};
 use boneyard::server::{RunningServer, Server};
 use boneyard::service::{Bytes, Status};
-use common::bystander::Bystander;
+use common::control_client::ControlClient;
 use common::gate::Gate;
 use common::*;
 use socket2::SockRef;
@@ -74,7 +74,7 @@ const HELLO: Duration = Duration::from_secs(2);
 #[test]
 fn who_does_not_say_hello_is_told_and_closed() {
     let (server, _) = start("", |config| config.hello_timeout = within(HELLO));
-    let bystander = Bystander::start(server.address(), false);
+    let control = ControlClient::start(server.address(), false);
     let hello = greeting();
     let mut idle = Raw::connect(server.address());
     let begun = Instant::now();
@@ -92,7 +92,7 @@ fn who_does_not_say_hello_is_told_and_closed() {
     drop(silent);
     wait_until("all are closed", || stats(&server).closed_for(CloseReason::SlowHello) == 5);
     assert_eq!(idle.call::<_, ()>("server.ping", &()), Ok(()), "who has said Hello may be silent");
-    assert_eq!(bystander.end(), 0);
+    assert_eq!(control.end(), 0);
     drop(idle);
     settled(&server);
 }
@@ -100,7 +100,7 @@ fn who_does_not_say_hello_is_told_and_closed() {
 #[test]
 fn a_byte_now_and_then_does_not_make_a_frame() {
     let (server, _) = start("", |config| config.frame_timeout = within(200 * MS));
-    let bystander = Bystander::start(server.address(), false);
+    let control = ControlClient::start(server.address(), false);
     let mut slow = Raw::connect(server.address());
     let (_, call) = slow.frame("server.echo", &Bytes::from(vec![7; 100_000]), 0);
     // Frames that come whole in between are no excuse for the one that does not.
@@ -119,7 +119,7 @@ fn a_byte_now_and_then_does_not_make_a_frame() {
     assert_eq!(last_words(&mut silent.stream), [(FrameKind::GoAway, Status::TooSlow)]);
     drop(silent);
     wait_until("so is that", || stats(&server).closed_for(CloseReason::SlowFrame) == 2);
-    assert_eq!(bystander.end(), 0);
+    assert_eq!(control.end(), 0);
     settled(&server);
 }
 
@@ -168,10 +168,10 @@ fn unread(server: &RunningServer, calls: usize) -> Raw {
 #[test]
 fn who_takes_none_of_its_replies_is_closed() {
     let (server, _) = start("", |config| config.send_timeout = within(200 * MS));
-    let bystander = Bystander::start(server.address(), false);
+    let control = ControlClient::start(server.address(), false);
     let mut slow = unread(&server, 16);
     wait_until("it is given up", || stats(&server).closed_for(CloseReason::SlowReader) == 1);
-    assert_eq!(bystander.end(), 0);
+    assert_eq!(control.end(), 0);
     let mut left = Vec::new();
     // What was on its way may still be there; then a reset or an end.
     let _ = slow.stream.read_to_end(&mut left);
@@ -204,10 +204,10 @@ fn who_takes_its_replies_slowly_is_borne() {
 #[test]
 fn who_leaves_too_much_unread_is_closed() {
     let (server, _) = start("", |config| config.send_buffer_bytes = Setting::program(MIB / 2));
-    let bystander = Bystander::start(server.address(), false);
+    let control = ControlClient::start(server.address(), false);
     let slow = unread(&server, 32);
     wait_until("it is given up", || stats(&server).closed_for(CloseReason::OutboundFull) == 1);
-    assert_eq!(bystander.end(), 0);
+    assert_eq!(control.end(), 0);
     drop(slow);
     settled(&server);
 }
@@ -225,7 +225,7 @@ fn flood_of_cancels(client: &mut Raw, pairs: usize, deadline_ms: u32) -> Vec<u8>
 #[test]
 fn who_calls_and_cancels_without_end_is_told_off() {
     let (server, _) = start("", |_| {});
-    let bystander = Bystander::start(server.address(), false);
+    let control = ControlClient::start(server.address(), false);
     for (floods, deadline_ms) in (1..).zip([0, 30_000]) {
         let mut client = Raw::connect(server.address());
         let bytes = flood_of_cancels(&mut client, 5_000, deadline_ms);
@@ -242,7 +242,7 @@ fn who_calls_and_cancels_without_end_is_told_off() {
         let _ = sending.join().unwrap();
         wait_until("it is closed", || stats(&server).closed_for(CloseReason::Abusive) == floods);
     }
-    assert_eq!(bystander.end(), 0);
+    assert_eq!(control.end(), 0);
     settled(&server);
 }
 

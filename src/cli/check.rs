@@ -4,7 +4,8 @@
 //! said is the report's.
 
 use super::{Exit, print, say_how_to_get};
-use crate::config::{Config, Report, StartCheck, Warning, document};
+use crate::config::report::{Report, StartCheck};
+use crate::config::{Config, Warning, document};
 use crate::server::{self, Server, machine};
 use std::path::Path;
 
@@ -13,7 +14,7 @@ pub(super) fn run(program: &str, file: &Path, json: bool) -> Exit {
     let machine = machine::read();
     let read = server::load(file);
     let trial = read.as_ref().map(try_start).unwrap_or_default();
-    let report = Report::with_trial(&read, &machine, &trial);
+    let report = Report::with_start_check(&read, &machine, &trial);
     if read.is_err() {
         say_how_to_get(program, file);
     }
@@ -38,7 +39,7 @@ fn try_start(config: &Config) -> StartCheck {
             trial.warnings.extend(rehearsed.warnings);
             trial.sockets = rehearsed.sockets;
         }
-        Err(error) => trial.hindrance = Some(error.to_string()),
+        Err(error) => trial.error = Some(error.to_string()),
     }
     trial
 }

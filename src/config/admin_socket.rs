@@ -1,30 +1,31 @@
-//! Where the Unix socket of the admin server is: beside the settings file, at a path, or nowhere.
+//! Place of the admin server's Unix socket: next to the settings file, at a path, or none.
 //!
-//! Knows how that is written. Must not know sockets: nothing is bound here.
+//! Does not know sockets: nothing is bound here.
 
 use crate::files;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// What follows the name of the settings file.
+/// Appended to the name of the settings file.
 const ENDING: &str = ".admin";
 
-/// Longest path of a Unix socket, in bytes: the address has room for 108, the last of them 0.
-pub const SOCKET_PATH_BYTES_MAX: usize = 107;
+/// Longest path of a Unix socket, in bytes: the address has room for 108, including a final 0.
+pub(crate) const SOCKET_PATH_BYTES_MAX: usize = 107;
 
-/// `Admin_Socket`.
+/// `Admin_Socket`: place of the admin server's Unix socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum AdminSocket {
-    /// Beside the settings file, under its name and `.admin`; nowhere without a file.
+    /// Next to the settings file, with `.admin` appended to its name; none without a file.
     Auto,
-    /// Nowhere.
+    /// No socket.
     Off,
     /// At this path.
     At(PathBuf),
 }
 
 impl AdminSocket {
-    /// As it is written; `None`: too long for a socket.
+    /// Reads the value of a line; `None` if the path is too long for a socket.
     pub(super) fn read(text: &str) -> Option<AdminSocket> {
         Some(match text {
             _ if text.is_empty() || text.eq_ignore_ascii_case("off") => AdminSocket::Off,
@@ -34,7 +35,7 @@ impl AdminSocket {
         })
     }
 
-    /// The path of a server with this settings file.
+    /// Path of the socket of a server with this settings file.
     pub fn path(&self, settings: Option<&Path>) -> Option<PathBuf> {
         match self {
             AdminSocket::Off => None,
@@ -59,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_socket_is_beside_the_file_at_a_path_or_nowhere() {
+    fn a_socket_is_next_to_the_file_at_a_path_or_absent() {
         let file = Some(Path::new("etc/server.ini"));
         for (text, path) in [
             ("auto", Some("etc/server.ini.admin")),

@@ -1,8 +1,8 @@
-//! The shipped `server.ini` and the table of `docs/SETTINGS.md`, written from the table of settings.
+//! The shipped `server.ini` and the table of `docs/SETTINGS.md`, generated from the table of settings.
 //!
-//! Must not know any setting by itself, except which three lines the shipped file sets so that a reader sees
-//! a whole port. Invariant: the shipped file starts a server on 127.0.0.1:1352, and with every commented
-//! setting switched on it still means the same on a machine of 2 CPUs (tests hold both).
+//! Invariant: the shipped file starts a server on 127.0.0.1:1352, and with every commented setting enabled it still
+//! means the same on a machine of 2 CPUs (tests hold both). Does not know any setting, except the three lines that the
+//! shipped file sets to show a complete port.
 
 use super::keys::{self, Key};
 
@@ -15,10 +15,10 @@ pub const TABLE_ENDS: &str = "<!-- end of the table -->";
 /// Characters of a line in the shipped file.
 const WIDTH: usize = 100;
 
-/// Port that stands in the shipped file.
+/// Port of the shipped file.
 const PORT: &str = "TCPIP";
 
-/// Keys that the shipped file sets; all others stand in it as comments at their defaults.
+/// Keys that the shipped file sets; all others are comments that show their defaults.
 const SET: [&str; 3] = ["Ports", "<Port>", "<Port>_TCPIPAddress"];
 
 /// Text of the shipped `server.ini`, lines ended by LF.
@@ -27,10 +27,10 @@ pub fn server_ini() -> String {
         "# Settings of a Boneyard server, as `boneyard check --template` writes them.\n\
          #\n\
          # A line is key=value or a comment; a comment begins with # or ; at the start of its line.\n\
-         # Here # begins an explanation and ; a setting that is switched off and shown at its default\n\
-         # (where a rule computes the default: what it gives on 2 CPUs). Take the ; away to change it.\n\
-         # Upper and lower case of keys are the same. An unknown key, a key given twice or a value out\n\
-         # of range is an error, and nothing starts. After a change: boneyard check server.ini\n\
+         # In this file # begins an explanation and ; a disabled setting that shows its default (where a\n\
+         # rule computes the default: its result on 2 CPUs). Remove the ; to change the setting. Keys\n\
+         # ignore case. An unknown key, a key given twice or a value out of range is an error, and the\n\
+         # server does not start. After a change: boneyard check server.ini\n\
          \n\
          [Server]\n",
     );
@@ -43,7 +43,7 @@ pub fn server_ini() -> String {
             text.push_str(&format!("# {line}\n"));
         }
         let default = if key.default().is_empty() { "empty" } else { key.default() };
-        text.push_str(&format!("# Default: {default}\n# A change counts {}.\n", when(key)));
+        text.push_str(&format!("# Default: {default}\n# Takes effect: {}.\n", when(key)));
         let mark = if SET.contains(&key.name()) { "" } else { ";" };
         text.push_str(&format!("{mark}{}={}\n", key.name_for(PORT), key.written_default()));
     }
@@ -53,7 +53,7 @@ pub fn server_ini() -> String {
 /// The table of `docs/SETTINGS.md` with its marker lines, lines ended by LF.
 pub fn settings_table() -> String {
     let mut text = format!(
-        "{TABLE_BEGINS}\n| Key | Value | Default | A change counts | Meaning |\n|---|---|---|---|---|\n"
+        "{TABLE_BEGINS}\n| Key | Value | Default | Takes effect | Meaning |\n|---|---|---|---|---|\n"
     );
     for key in keys::all() {
         let default = match (key.default(), key.fixed_default()) {
@@ -69,7 +69,7 @@ pub fn settings_table() -> String {
     text
 }
 
-/// What may be written, with the unit.
+/// Accepted values, with the unit.
 fn value(key: &Key) -> String {
     match key.unit() {
         "" => key.range(),
@@ -77,12 +77,12 @@ fn value(key: &Key) -> String {
     }
 }
 
-/// When a change takes effect.
+/// Time at which a change takes effect, in words.
 fn when(key: &Key) -> &'static str {
-    if key.is_at_once() { "at once" } else { "after a restart" }
+    if key.is_reloadable() { "at once" } else { "after a restart" }
 }
 
-/// Words in lines of at most `width` characters; a longer word stands alone.
+/// Wraps text into lines of at most `width` characters; a longer word is a line of its own.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {
@@ -101,22 +101,10 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::config::keys::Accessor;
 
-    /// Everything but the lines that settings came from: each key's value as it would be written.
+    /// Every value as it would be written, without the line that it comes from.
     fn meaning(config: &Config) -> Vec<String> {
-        let ports = config.ports.iter().chain(&config.disabled_ports);
-        let of_ports = ports.flat_map(|port| {
-            keys::all().filter_map(move |key| match &key.slot {
-                Accessor::Port { show, .. } => Some(show(port).value),
-                Accessor::Server { .. } => None,
-            })
-        });
-        let of_server = keys::all().filter_map(|key| match &key.slot {
-            Accessor::Server { show, .. } => Some(show(config).value),
-            Accessor::Port { .. } => None,
-        });
-        of_ports.chain(of_server).collect()
+        config.effective().into_iter().map(|setting| setting.value).collect()
     }
 
     #[test]
@@ -129,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn with_every_comment_taken_away_it_means_the_same_on_two_cpus() {
+    fn with_every_setting_enabled_it_means_the_same_on_two_cpus() {
         let text = server_ini().replace("\n;", "\n");
         let config = Config::from_text(&text, None, 2).expect("every shown default is valid");
         assert_eq!(meaning(&config), meaning(&Config::default_with(2)));

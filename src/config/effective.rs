@@ -1,37 +1,40 @@
-//! Every setting in force, one by one: the key as it is written in a file, the value, and where it came from.
+//! Every effective setting, one by one: the key as it is written in a file, the value, and its source.
 //!
-//! Knows the table of settings. Invariant: each is written so that a file could carry it.
+//! Invariant: each value is written so that a file could contain it.
 
-use super::keys::{self, Accessor, Shown};
-use super::{Config, Source};
+use super::keys::{self, Accessor};
+use super::settings::Config;
+use super::source::Source;
 
-/// One setting.
+/// One effective setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct EffectiveSetting {
-    /// Its key; of a port's, with the port's name.
+    /// Its key; of a per-port key, with the port's name.
     pub key: String,
-    /// As it would be written.
+    /// Its value as it would be written.
     pub value: String,
-    /// Where it came from.
+    /// Its source.
     pub source: Source,
 }
 
 impl Config {
-    /// Every setting, in the order of `server.ini`; those of ports for each port, the disabled ones included.
+    /// Every setting, in the order of `server.ini`; per-port settings for each port, disabled ones included.
     pub fn effective(&self) -> Vec<EffectiveSetting> {
         let mut all = Vec::new();
         for key in keys::all() {
-            let mut add =
-                |key: String, Shown { value, source }| all.push(EffectiveSetting { key, value, source });
-            match &key.slot {
-                Accessor::Server { show, .. } => add(key.name().to_owned(), show(self)),
+            match &key.accessor {
+                Accessor::Server { show, .. } => all.push((key.name().to_owned(), show(self))),
                 Accessor::Port { show, .. } => {
-                    for port in self.ports.iter().chain(&self.disabled_ports) {
-                        add(key.name_for(&port.name), show(port));
-                    }
+                    all.extend(self.all_ports().map(|port| (key.name_for(&port.name), show(port))));
                 }
             }
         }
-        all
+        let setting = |(key, shown): (_, keys::ShownValue)| EffectiveSetting {
+            key,
+            value: shown.value,
+            source: shown.source,
+        };
+        all.into_iter().map(setting).collect()
     }
 }

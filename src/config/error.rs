@@ -1,50 +1,51 @@
-//! What is wrong with a settings file: where, what was found, what was expected.
+//! Errors of a settings file: the place, what was found, what was expected.
 //!
-//! Knows how an error reads. Must not know the keys. Each error stands alone on one line, so that a list of them can be
-//! printed, searched and compared; what was found is shortened, never left out.
+//! Invariant: each error is one line, so that a list of them can be printed, searched and compared; what was found is
+//! shortened, never omitted. Does not know the keys.
 
-use super::{Config, Source};
+use super::settings::Config;
+use super::source::Source;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Most characters of a file's own text that an error repeats.
+/// Most characters of the file's own text that an error quotes.
 const FOUND_CHARS_MAX: usize = 80;
 
-/// One thing wrong with a settings file.
+/// One error in a settings file.
 ///
 /// Displays as `file:line: key=found: what is wrong, expected this; hint`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConfigError {
-    /// The file; `None` when the text came from elsewhere.
+    /// The file; `None` for text from elsewhere.
     pub file: Option<PathBuf>,
-    /// Line number, from 1; `None` when the error is of the file as a whole.
+    /// Line number, from 1; `None` for an error of the file as a whole.
     pub line: Option<u32>,
-    /// Key as written; `None` when the line has none.
+    /// Key as written; `None` if the line has none.
     pub key: Option<String>,
-    /// What stands there: the value, or the line where there is no key.
+    /// Text found: the value, or the line if it has no key.
     pub found: String,
-    /// Which sort of error it is.
+    /// Kind of the error.
     pub problem: Problem,
-    /// What is wrong, where that does not follow from `expected`; may be empty.
+    /// Description of the error, if it does not follow from `expected`; may be empty.
     pub wrong: String,
-    /// What should stand there instead.
+    /// Text expected instead.
     pub expected: String,
-    /// What to do about it; may be empty.
+    /// Hint for the correction; may be empty.
     pub hint: String,
 }
 
-/// Sorts of error, for programs.
+/// Kinds of errors, for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Problem {
     /// The file cannot be opened or read.
     Unreadable,
-    /// The file is larger than [`super::FILE_BYTES_MAX`].
+    /// The file is larger than 256 KiB.
     TooLarge,
     /// Bytes that are not UTF-8, or a control character.
     BadText,
-    /// A line that is no comment, section or `key=value`.
+    /// A line that is not a comment, section or `key=value`.
     BadLine,
     /// A section other than `[Server]` and `[Notes]`.
     UnknownSection,
@@ -52,11 +53,11 @@ pub enum Problem {
     CommentInValue,
     /// A key given twice.
     DuplicateKey,
-    /// A key that is in no table.
+    /// A key that does not exist.
     UnknownKey,
     /// A key of a port that is in neither list.
     UnknownPort,
-    /// A value outside what its key takes.
+    /// A value that its key does not accept.
     BadValue,
     /// A port name that cannot be used, or is used twice.
     BadPortName,
@@ -64,7 +65,7 @@ pub enum Problem {
     AddressTaken,
     /// A file that a setting names cannot be used.
     BadFile,
-    /// The scanner and the `ini` crate read different things.
+    /// The scanner and the `ini` crate read the file differently.
     Disagreement,
 }
 
@@ -75,7 +76,7 @@ pub struct ConfigErrors {
 }
 
 impl ConfigError {
-    /// An error in a line; the other parts are added with the methods below.
+    /// Returns an error in a line; the methods below add the other parts.
     pub(super) fn at(line: u32, problem: Problem, expected: impl Into<String>) -> ConfigError {
         ConfigError {
             file: None,
@@ -109,7 +110,7 @@ impl ConfigError {
         self
     }
 
-    /// The error without file and line: `key=found: what is wrong, expected this; hint`.
+    /// Text of the error without file and line: `key=found: what is wrong, expected this; hint`.
     pub fn message(&self) -> String {
         let mut text = match &self.key {
             Some(key) => format!("{key}={}: ", self.found),
@@ -145,7 +146,7 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl ConfigErrors {
-    /// Sorts the errors by line and writes the file's name into each; `None` when there are none.
+    /// Sorts the errors by line and adds the file's name to each; `None` if there are none.
     pub(super) fn collect(mut errors: Vec<ConfigError>, file: Option<&Path>) -> Option<ConfigErrors> {
         if errors.is_empty() {
             return None;
@@ -157,7 +158,7 @@ impl ConfigErrors {
         Some(ConfigErrors { errors })
     }
 
-    /// The one error of a file that cannot be read.
+    /// Returns the one error of a file that cannot be read.
     pub(super) fn unreadable(path: &Path, cause: &std::io::Error) -> ConfigErrors {
         let error = ConfigError {
             file: Some(path.to_path_buf()),
@@ -168,7 +169,7 @@ impl ConfigErrors {
         ConfigErrors { errors: vec![error] }
     }
 
-    /// The one error of a file whose text is right but for what this setting leads to.
+    /// Returns the one error of a valid file in which this setting names something unusable.
     pub(crate) fn of_setting(
         config: &Config,
         (key, value): (&str, &str),
@@ -185,7 +186,12 @@ impl ConfigErrors {
         self.errors.iter()
     }
 
-    /// The file they are in.
+    /// Texts of all errors in one line, without file and line numbers.
+    pub(crate) fn messages(&self) -> String {
+        self.errors.iter().map(ConfigError::message).collect::<Vec<_>>().join("; ")
+    }
+
+    /// The file that has the errors.
     pub fn file(&self) -> Option<&Path> {
         self.errors.first().and_then(|error| error.file.as_deref())
     }
@@ -200,7 +206,7 @@ impl<'a> IntoIterator for &'a ConfigErrors {
     }
 }
 
-/// One error a line.
+/// One error per line.
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, error) in self.errors.iter().enumerate() {
@@ -215,8 +221,8 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// The first characters of a text from the file, the cut marked. What cannot be seen (a byte order mark, say)
-/// is escaped.
+/// Returns the first characters of a text from the file, with a mark where it is cut. Invisible characters, such as a
+/// byte order mark, are escaped.
 pub(super) fn shorten(text: &str) -> String {
     let mut short = String::new();
     for (index, char) in text.chars().enumerate() {

@@ -1,14 +1,13 @@
-//! The second reading: the `ini` crate reads what the scanner accepted, and the two must agree.
+//! Second reading by the `ini` crate of the text that the scanner accepted.
 //!
-//! The values that settings are made of are the crate's; lines and the refusal of doubtful text are the
-//! scanner's. A difference is an error of the file, never a silent choice of one reading. Without the feature
-//! `server` the crate is not there and the scanner's values are taken: the rest of the package builds without
-//! it, and a test of the full build holds the two readings together.
+//! The values are the crate's; line numbers and the rejection of doubtful text are the scanner's. Invariant: a
+//! difference is an error of the file, never a silent choice of one reading. Without the feature `server` the crate is
+//! absent and the scanner's values are used; a test of the full build compares the two readings.
 
 use super::error::ConfigError;
 use super::scan::Scan;
 
-/// Puts the crate's values in place of the scanner's; returns the lines in which they differ.
+/// Replaces the scanner's values by the crate's; returns an error for each line in which they differ.
 #[cfg(feature = "server")]
 pub(super) fn confirm(scan: &mut Scan) -> Vec<ConfigError> {
     use super::error::{Problem, shorten};
@@ -18,7 +17,7 @@ pub(super) fn confirm(scan: &mut Scan) -> Vec<ConfigError> {
         Err(cause) => {
             return vec![
                 ConfigError::at(1, Problem::Disagreement, AGREE)
-                    .wrong(format!("the ini crate says: {cause}")),
+                    .wrong(format!("the ini crate fails: {cause}")),
             ];
         }
     };
@@ -43,7 +42,7 @@ pub(super) fn confirm(scan: &mut Scan) -> Vec<ConfigError> {
     errors
 }
 
-/// Without the crate there is one reading only.
+/// Without the crate there is only one reading.
 #[cfg(not(feature = "server"))]
 pub(super) fn confirm(_scan: &mut Scan) -> Vec<ConfigError> {
     Vec::new()
@@ -126,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_the_scanner_accepts_the_crate_reads_alike() {
+    fn both_read_accepted_text_alike() {
         let (mut accepted, mut settings) = (0, 0);
         for seed in 1..=10_000u64 {
             let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
@@ -157,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_that_only_the_crate_sees_is_an_error() {
+    fn a_setting_that_only_the_crate_finds_is_an_error() {
         let mut scan = scan(b"a=1\nb=2\n");
         scan.entries.pop();
         assert_eq!(

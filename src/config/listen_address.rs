@@ -1,25 +1,24 @@
-//! Where a port listens: `host:port` as text, and the rules for writing it.
+//! Listening addresses: `host:port` as text, and the rules for writing it.
 //!
-//! Knows how addresses are written. Must not know sockets: nothing is resolved or bound here, a host name
-//! stays a name. Invariant: a [`ListenAddress`] read from a file has an IP address or a well-formed host
-//! name, IPv6 without its brackets.
+//! Invariant: a [`ListenAddress`] read from a file has an IP address or a well-formed host name, IPv6 without its
+//! brackets. Does not know sockets: nothing is resolved or bound here, a host name stays a name.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// TCP port of a listening address that names none: 1352, the number registered for Domino.
+/// TCP port of a listening address without one: 1352, the number registered for Domino.
 pub const DEFAULT_PORT: u16 = 1352;
 
-/// TCP port of an `Admin_Address` that names none.
+/// TCP port of an `Admin_Address` without one.
 pub const ADMIN_PORT: u16 = 1353;
 
-/// What the parser asks for when an address is wrong.
+/// Completes "expected ..." when an address is wrong.
 pub(super) const EXPECTED: &str =
     "0,host or 0,host:port, an IPv6 address in brackets, the port from 0 to 65535";
 
 /// Host and TCP port of a listening socket.
 ///
-/// Displays as `host:port`, with brackets around an IPv6 address, which is the form that the standard library resolves.
+/// Displays as `host:port`, with brackets around an IPv6 address, the form that the standard library resolves.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ListenAddress {
     /// IPv4 address, IPv6 address without brackets (with its zone where it needs one: `fe80::1%eth0`), or host name.
@@ -30,18 +29,18 @@ pub struct ListenAddress {
 }
 
 impl ListenAddress {
-    /// An address from its parts; brackets around an IPv6 address are taken off.
+    /// Returns an address from its parts, without brackets around an IPv6 address.
     pub fn new(host: &str, port: u16) -> ListenAddress {
         let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
         ListenAddress { host: bare.to_owned(), port }
     }
 
-    /// Reads `[0,]host[:port]`; `None` when it is not of that form (see [`EXPECTED`]).
+    /// Reads `[0,]host[:port]`; `None` if it is not of that form (see [`EXPECTED`]).
     pub(super) fn parse(text: &str) -> Option<ListenAddress> {
         ListenAddress::parse_with(text, DEFAULT_PORT)
     }
 
-    /// The same, with another port where none is named.
+    /// Reads the same with another default port.
     pub(super) fn parse_with(text: &str, default_port: u16) -> Option<ListenAddress> {
         let text = match text.split_once(',') {
             // Domino's leading number is the index of a network adapter and always 0 for TCP.
@@ -64,7 +63,7 @@ impl ListenAddress {
             return None;
         }
         let port = match port {
-            // `parse` would take a leading plus sign.
+            // `parse` would accept a leading plus sign.
             Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok()?,
             Some(_) => return None,
             None => default_port,
@@ -72,12 +71,12 @@ impl ListenAddress {
         Some(ListenAddress { host: host.to_owned(), port })
     }
 
-    /// Can it be reached from this machine alone?
+    /// Returns whether only this machine can reach the address.
     pub fn is_local(&self) -> bool {
         self.ip().map_or_else(|| self.host.eq_ignore_ascii_case("localhost"), |(ip, _)| ip.is_loopback())
     }
 
-    /// The host as an address, IPv4 in the form of IPv6 as IPv4, and its zone; `None` for a name.
+    /// The host as an address, IPv4-mapped IPv6 as IPv4, and its zone; `None` for a name.
     fn ip(&self) -> Option<(IpAddr, &str)> {
         if let Some((ip, zone)) = ipv6_and_zone(&self.host) {
             return Some((IpAddr::V6(ip).to_canonical(), zone));
@@ -85,11 +84,12 @@ impl ListenAddress {
         self.host.parse::<Ipv4Addr>().ok().map(|ip| (IpAddr::V4(ip), ""))
     }
 
-    /// Whether two listeners could not hold both addresses: the same port, and the same host or one that covers it.
+    /// Returns whether two listeners could not hold both addresses: the same port, and the same host or one that covers
+    /// it.
     ///
-    /// `0.0.0.0` covers every IPv4 address and `[::]` every IPv6 one; neither covers the other. `localhost` is
-    /// `127.0.0.1` at least. What other names have is found at the start. Port 0 never overlaps: the system chooses
-    /// another each time.
+    /// `0.0.0.0` covers every IPv4 address and `[::]` every IPv6 one; neither covers the other. `localhost` is at least
+    /// `127.0.0.1`. Other names are resolved only at the start. Port 0 never overlaps: the system chooses another port
+    /// each time.
     pub(super) fn overlaps(&self, other: &ListenAddress) -> bool {
         if self.port != other.port || self.port == 0 {
             return false;
@@ -108,17 +108,17 @@ impl ListenAddress {
     }
 }
 
-/// `fe80::1%eth0` as address and zone, which is empty where there is none; `None` for anything else.
+/// Reads `fe80::1%eth0` as address and zone, which may be empty; `None` for anything else.
 fn ipv6_and_zone(host: &str) -> Option<(Ipv6Addr, &str)> {
     let (ip, zone) = match host.split_once('%') {
-        // Longer or other names no interface has.
+        // No interface has a longer name.
         Some((ip, zone)) if (1..=15).contains(&zone.len()) => (ip, zone),
         Some(_) => return None,
         None => (host, ""),
     };
     let named = zone.bytes().all(|byte| byte.is_ascii_graphic() && !b"/%[]".contains(&byte));
     let ip: Ipv6Addr = ip.parse().ok()?;
-    // The rule of a client's addresses: the system takes no zone's name of others.
+    // As for a client's addresses: the system accepts zone names only of link-local addresses.
     (named && (zone.is_empty() || ip.is_unicast_link_local())).then_some((ip, zone))
 }
 
@@ -138,7 +138,8 @@ impl fmt::Display for ListenAddress {
     }
 }
 
-/// IPv4 address or host name. Digits and dots alone must be a whole IPv4 address: resolvers read `10.1` as `10.0.0.1`.
+/// Returns whether this is an IPv4 address or a host name. Digits and dots alone must be a complete IPv4 address:
+/// resolvers read `10.1` as `10.0.0.1`.
 fn is_host(host: &str) -> bool {
     if host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
         return host.parse::<Ipv4Addr>().is_ok();
@@ -171,7 +172,7 @@ mod tests {
         ] {
             let address = ListenAddress::parse(text).expect(text);
             assert_eq!(address.to_string(), shown, "{text}");
-            assert_eq!(ListenAddress::parse(shown), Some(address), "what is shown can be read: {shown}");
+            assert_eq!(ListenAddress::parse(shown), Some(address), "the shown form can be read: {shown}");
         }
     }
 
@@ -245,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn new_takes_brackets_off() {
+    fn new_removes_brackets() {
         assert_eq!(ListenAddress::new("[::1]", 7), ListenAddress::new("::1", 7));
         assert_eq!(ListenAddress::new("::1", 7).to_string(), "[::1]:7");
     }

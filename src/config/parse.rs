@@ -1,67 +1,98 @@
 //! From the lines of a file to a [`Config`], or to every error in it.
 //!
-//! Knows how the settings hang together: ports first, since they decide which per-port keys exist; then each
-//! value by its entry in the table; then addresses against each other; then the sizing rules for what no line
-//! gave. Must not know any setting that has no part in that order: those live in `keys` alone.
+//! Order: the lists of ports first, since they decide which per-port keys exist; then each value by its row in the
+//! table; then addresses against each other; then the sizing rules for values that no line gives.
 //!
-//! Invariant: a value that is wrong is reported and its default stands in for it, so that the checks after it
-//! go on; the settings are handed out only when there was no error at all.
+//! Invariants: a wrong value is reported and its default takes its place, so that the later checks still run; a
+//! `Config` is returned only if there was no error at all. Does not know any setting beyond those with a part in that
+//! order: `keys` has the others.
 
 use super::error::{ConfigError, ConfigErrors, Problem};
+use super::format::plural;
 use super::keys::{self, Accessor, Key, strip_suffix_ignoring_case};
-use super::scan::{self, IniEntry};
+use super::listen_address::ListenAddress;
+use super::scan::{self, FILE_BYTES_MAX, IniEntry};
+use super::setting_line::SettingLine;
+use super::settings::{Config, PORTS_MAX, PortConfig};
+use super::sizing::{self, PoolRule};
+use super::source::{Setting, Source};
+use super::suggest::{nearest, suggestion};
 use super::value_kind::ValueKind;
-use super::{
-    AdminSocket, CodelMode, Config, Limit, ListenAddress, PORTS_MAX, PoolRule, PortConfig, Setting, Source,
-};
-use super::{ini_crosscheck, plural, ports, sizing};
+use super::{ini_crosscheck, port_names};
+use crate::files;
 use std::path::Path;
 use std::time::Duration;
 
-/// Reads settings; see [`Config::from_bytes`].
-pub(super) fn parse(bytes: &[u8], file: Option<&Path>, cpus: u32) -> Result<Config, ConfigErrors> {
-    let mut scan = scan::scan(bytes);
-    if scan.errors.is_empty() {
-        scan.errors = ini_crosscheck::confirm(&mut scan);
+/// [`Config::session_idle_min`].
+const SESSION_IDLE_MIN: Duration = Duration::from_secs(60);
+
+/// [`Config::admin_timeout`].
+const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Config {
+    /// Returns the settings of an empty file on a machine with `cpus` CPUs (0 counts as 1).
+    pub fn default_with(cpus: u32) -> Config {
+        Config::from_bytes(&[], None, cpus)
+            .expect("an empty file is valid: the tests of the key table hold it")
     }
-    let mut reader = Reader { config: blank(file), errors: scan.errors, names_sound: true };
-    reader.ports(&scan.entries);
-    reader.values(&scan.entries);
-    reader.addresses();
-    reader.admin();
-    size(&mut reader.config, cpus);
-    match ConfigErrors::collect(reader.errors, file) {
-        Some(errors) => Err(errors),
-        None => Ok(reader.config),
+
+    /// Reads settings from text. `file` is only named in errors and kept in [`Config::file`]; nothing is opened.
+    ///
+    /// # Errors
+    /// Every error of the text at once, in the order of their lines.
+    pub fn from_text(text: &str, file: Option<&Path>, cpus: u32) -> Result<Config, ConfigErrors> {
+        Config::from_bytes(text.as_bytes(), file, cpus)
+    }
+
+    /// Reads settings from bytes that may not be UTF-8; otherwise like [`Config::from_text`].
+    ///
+    /// # Errors
+    /// Every error of the text at once, in the order of their lines.
+    pub fn from_bytes(bytes: &[u8], file: Option<&Path>, cpus: u32) -> Result<Config, ConfigErrors> {
+        let (mut reader, entries) = Reader::new(unread(file), bytes);
+        reader.ports(&entries);
+        reader.values(&entries);
+        reader.addresses();
+        reader.admin();
+        size(&mut reader.config, cpus);
+        match ConfigErrors::collect(reader.errors, file) {
+            Some(errors) => Err(errors),
+            None => Ok(reader.config),
+        }
+    }
+
+    /// Reads the settings file `path`. Blocks on the disk; reads at most 256 KiB and one byte.
+    ///
+    /// # Errors
+    /// One error if the file cannot be read; otherwise every error of its text at once.
+    pub fn load(path: &Path, cpus: u32) -> Result<Config, ConfigErrors> {
+        match files::read(path, FILE_BYTES_MAX as u64 + 1) {
+            Ok(bytes) => Config::from_bytes(&bytes, Some(path), cpus),
+            Err(cause) => Err(ConfigErrors::unreadable(path, &cause)),
+        }
     }
 }
 
-/// What a line that is to be changed says: its key, its key's name for this file, and its value, read as in a file with
-/// these settings.
-pub(super) fn line(
-    config: &Config,
-    key: &str,
-    value: &str,
-) -> Result<(&'static Key, String, String), ConfigErrors> {
-    let mut scan = scan::scan(format!("{key}={value}").as_bytes());
-    if scan.errors.is_empty() {
-        scan.errors = ini_crosscheck::confirm(&mut scan);
-    }
-    let mut reader = Reader { config: config.clone(), errors: scan.errors, names_sound: true };
-    let mut target = None;
-    match &scan.entries[..] {
+/// Reads a line that is to change a setting, by the rules for a line of a file with the settings of `config`.
+///
+/// # Errors
+/// The key is unknown or the value is wrong; the errors name the nearest key and the accepted values.
+pub(crate) fn read_line(config: &Config, key: &str, value: &str) -> Result<SettingLine, ConfigErrors> {
+    let (mut reader, entries) = Reader::new(config.clone(), format!("{key}={value}").as_bytes());
+    let mut line = None;
+    match &entries[..] {
         [entry] => {
             reader.value(entry);
             reader.addresses();
             reader.admin();
-            target = match reader.target(entry) {
-                Target::Server(key) => Some((key, key.name().to_owned(), entry.value.clone())),
+            let named = match reader.target(entry) {
+                Target::Server(key) => Some((key, key.name().to_owned())),
                 Target::Port(key, index) => {
-                    let name = reader.port_names().nth(index).map(|port| key.name_for(port));
-                    name.map(|name| (key, name, entry.value.clone()))
+                    reader.config.all_ports().nth(index).map(|port| (key, key.name_for(&port.name)))
                 }
                 Target::NoPort { .. } | Target::Nothing => None,
             };
+            line = named.map(|(key, name)| SettingLine { key, name, value: entry.value.clone() });
         }
         _ if reader.errors.is_empty() => {
             let error = ConfigError::at(1, Problem::BadLine, "one key and its value");
@@ -71,73 +102,28 @@ pub(super) fn line(
     }
     match ConfigErrors::collect(reader.errors, None) {
         Some(errors) => Err(errors),
-        None => Ok(target.expect("an unknown key was an error")),
+        None => Ok(line.expect("an unknown key was an error")),
     }
 }
 
-/// A `Config` before the table's defaults are put into it; every field is overwritten by [`Reader::values`]
-/// or [`size`].
-fn blank(file: Option<&Path>) -> Config {
-    fn unset<T>(value: T) -> Setting<T> {
-        Setting { value, source: Source::Default }
-    }
+/// A `Config` before the table's defaults are stored; every setting is overwritten by [`Reader::values`] or [`size`].
+fn unread(file: Option<&Path>) -> Config {
     Config {
         file: file.map(Path::to_path_buf),
-        ports: Vec::new(),
-        ports_source: Source::Default,
-        disabled_ports: Vec::new(),
-        disabled_ports_source: Source::Default,
-        pool_rule: unset(PoolRule::R8_0_1),
-        max_concurrent_trans: unset(Limit::Unlimited),
-        pool_tasks: unset(0),
-        queue_limit: unset(0),
-        session_calls: unset(None),
-        codel_target: unset(Duration::ZERO),
-        codel_interval: unset(Duration::ZERO),
-        codel_mode: unset(CodelMode::Observe),
-        long_transaction: unset(None),
-        nested_reserve: unset(0),
-        session_timeout: unset(Duration::ZERO),
-        session_idle_min: Duration::from_secs(60),
-        max_sessions: unset(None),
-        max_users: unset(None),
-        restricted: unset(0),
-        log_sessions: unset(false),
-        max_connects: unset(None),
-        send_buffer_bytes: unset(0),
-        buffer_memory_bytes: unset(0),
-        hello_timeout: unset(None),
-        frame_timeout: unset(None),
-        send_timeout: unset(None),
-        keepalive: unset(None),
-        descriptors_per_session: unset(0),
-        descriptor_reserve: unset(0),
-        max_frame_bytes: unset(0),
-        thread_stack_bytes: unset(0),
-        shutdown_timeout: unset(Duration::ZERO),
-        admin_address: unset(None),
-        admin_token_file: unset(None),
-        admin_socket: unset(AdminSocket::Off),
-        admin_patience: Duration::from_secs(10),
-        busy_limit: unset(None),
-        stall_limit: unset(None),
-        slow_calls: unset(0),
-        show_performance: unset(false),
-        load_service: unset(false),
-        log_level: unset(log::LevelFilter::Off),
-        log_file: unset(None),
-        notes: Vec::new(),
+        session_idle_min: SESSION_IDLE_MIN,
+        admin_timeout: ADMIN_TIMEOUT,
+        ..Config::unset()
     }
 }
 
 struct Reader {
     config: Config,
     errors: Vec<ConfigError>,
-    /// Whether both lists of ports were read without error; if not, an unknown port is no news.
-    names_sound: bool,
+    /// Whether both lists of ports were read without error; if not, unknown ports are not reported.
+    port_names_valid: bool,
 }
 
-/// What a key of a file names.
+/// Setting that a key of a file names.
 enum Target {
     Server(&'static Key),
     Port(&'static Key, usize),
@@ -146,11 +132,20 @@ enum Target {
 }
 
 impl Reader {
-    /// Reads the two lists and makes the ports, disabled ones last.
+    /// Scans the bytes; returns the lines to read.
+    fn new(config: Config, bytes: &[u8]) -> (Reader, Vec<IniEntry>) {
+        let mut scan = scan::scan(bytes);
+        if scan.errors.is_empty() {
+            scan.errors = ini_crosscheck::confirm(&mut scan);
+        }
+        (Reader { config, errors: scan.errors, port_names_valid: true }, scan.entries)
+    }
+
+    /// Reads the two lists and creates the ports, disabled ones last.
     fn ports(&mut self, entries: &[IniEntry]) {
         let before = self.errors.len();
         for key in keys::all() {
-            if !matches!(key.slot, Accessor::Server { kind: ValueKind::PortNames, .. }) {
+            if !matches!(key.accessor, Accessor::Server { kind: ValueKind::PortNames, .. }) {
                 continue;
             }
             let entry = entries.iter().find(|entry| entry.key.eq_ignore_ascii_case(key.name()));
@@ -165,12 +160,12 @@ impl Reader {
                 (self.config.disabled_ports, self.config.disabled_ports_source) = (made, source);
             }
         }
-        self.names_sound = self.errors.len() == before;
+        self.port_names_valid = self.errors.len() == before;
     }
 
     fn port_list(&mut self, key: &Key, text: &str, line: Option<u32>, enabled: bool) -> Vec<PortConfig> {
         let mut made: Vec<PortConfig> = Vec::new();
-        let names = ports::names(text);
+        let names = port_names::names(text);
         let mut wrong = Vec::new();
         if enabled && names.is_empty() {
             wrong.push("no port is enabled".to_owned());
@@ -180,7 +175,7 @@ impl Reader {
         }
         for name in names {
             let taken = |port: &PortConfig| port.name.eq_ignore_ascii_case(name);
-            if let Some(problem) = ports::name_problem(name) {
+            if let Some(problem) = port_names::name_problem(name) {
                 wrong.push(problem);
             } else if made.iter().any(taken) {
                 wrong.push(format!("{name} is listed twice"));
@@ -209,10 +204,10 @@ impl Reader {
         made
     }
 
-    /// Puts the defaults into place, then what the lines say.
+    /// Stores the defaults, then the values of the lines.
     fn values(&mut self, entries: &[IniEntry]) {
         for key in keys::all() {
-            if let (Accessor::Server { kind, .. }, Some(text)) = (&key.slot, key.fixed_default()) {
+            if let (Accessor::Server { kind, .. }, Some(text)) = (&key.accessor, key.fixed_default()) {
                 let stored = kind.apply(text, Source::Default, &mut self.config);
                 stored.expect("a default is a value of its own type: the tests of the key table hold it");
             }
@@ -227,18 +222,18 @@ impl Reader {
             ConfigError::at(entry.line, problem, expected).key(&entry.key).found(&entry.value)
         };
         let (result, expected) = match self.target(entry) {
-            Target::Server(Key { slot: Accessor::Server { kind, .. }, .. }) => {
+            Target::Server(Key { accessor: Accessor::Server { kind, .. }, .. }) => {
                 let source = Source::File { line: entry.line };
                 (kind.apply(&entry.value, source, &mut self.config), kind.expected())
             }
-            Target::Port(Key { slot: Accessor::Port { kind, .. }, .. }, index) => {
+            Target::Port(Key { accessor: Accessor::Port { kind, .. }, .. }, index) => {
                 let Config { ports, disabled_ports, notes, .. } = &mut self.config;
                 let port = ports.iter_mut().chain(disabled_ports).nth(index);
                 let port = port.expect("the index was found in these two lists");
                 (kind.apply(&entry.value, entry.line, port, notes), kind.expected())
             }
             Target::NoPort { port, key } => {
-                if self.names_sound {
+                if self.port_names_valid {
                     let expected = "the name of a listed port".to_owned();
                     let missing = error(Problem::UnknownPort, expected)
                         .wrong(format!("no port {port} in Ports or DisabledPorts"));
@@ -259,7 +254,8 @@ impl Reader {
         }
     }
 
-    /// What a line's key names. Settings of the server come first; port names cannot hide them (`ports::name_problem`).
+    /// Returns the setting that a line's key names. Settings of the server come first; no port name can hide one
+    /// (`port_names::name_problem`).
     fn target(&self, entry: &IniEntry) -> Target {
         let key = entry.key.as_str();
         let same = |found: &&Key| !found.is_per_port() && found.name().eq_ignore_ascii_case(key);
@@ -273,7 +269,7 @@ impl Reader {
             if let Some(index) = self.port_names().position(|port| port.eq_ignore_ascii_case(name)) {
                 return Target::Port(found, index);
             }
-            // A bare name is a port's only when its value looks like one; else it is a misspelled setting.
+            // A bare name is a port's only if its value looks like a driver; otherwise it is a misspelled setting.
             let driver =
                 entry.value.split(',').next().is_some_and(|head| head.trim().eq_ignore_ascii_case("TCP"));
             if !name.is_empty() && (!suffix.is_empty() || driver) {
@@ -284,10 +280,10 @@ impl Reader {
     }
 
     fn port_names(&self) -> impl Iterator<Item = &str> {
-        self.config.ports.iter().chain(&self.config.disabled_ports).map(|port| port.name.as_str())
+        self.config.all_ports().map(|port| port.name.as_str())
     }
 
-    /// Every key that could stand in this file.
+    /// Every key that this file could contain.
     fn known(&self) -> Vec<String> {
         let (per_port, server): (Vec<&Key>, Vec<&Key>) = keys::all().partition(|key| key.is_per_port());
         let server = server.into_iter().map(|key| key.name().to_owned());
@@ -295,23 +291,23 @@ impl Reader {
         server.chain(per_port).collect()
     }
 
-    /// What can be reached from other machines asks for a token.
+    /// Requires a token for an admin address that other machines can reach.
     fn admin(&mut self) {
         let Config { admin_address: Setting { value, source }, admin_token_file, .. } = &self.config;
         let Some(address) = value.as_ref().filter(|address| !address.is_local()) else { return };
         if admin_token_file.value.is_none() {
-            let expected = "an address of this machine alone, or Admin_Token_File beside it";
+            let expected = "an address of this machine, or a line for Admin_Token_File";
             let error = ConfigError::at(0, Problem::BadValue, expected)
                 .key("Admin_Address")
                 .found(&address.to_string())
-                .wrong("whoever reaches it could see whose calls the server runs");
+                .wrong("without a token, any machine that reaches it could see the clients and their calls");
             self.errors.push(ConfigError { line: source.line(), ..error });
         }
     }
 
-    /// Two enabled ports cannot listen on one address.
+    /// Checks that no two enabled ports listen on one address.
     fn addresses(&mut self) {
-        // Where a line's address was wrong its default stands in for it, which nobody has asked for.
+        // A port whose address was wrong has its default, which no line requested.
         let key = |port: &PortConfig| format!("{}_TCPIPAddress", port.name);
         let wrong = |port: &&PortConfig| {
             let same = |found: &String| found.eq_ignore_ascii_case(&key(port));
@@ -324,7 +320,7 @@ impl Reader {
             else {
                 continue;
             };
-            // A default address has no line; the list that enabled the port is where to look.
+            // A default address has no line; point to the list that enabled the port.
             let place = |port: &PortConfig| port.address_source.line().or(self.config.ports_source.line());
             let how = match (other.address_source.line(), place(other)) {
                 (Some(line), _) => format!("in line {line}"),
@@ -343,7 +339,7 @@ impl Reader {
     }
 }
 
-/// Fills in what no line gave, by the rule in force.
+/// Sizes throttle and pools that no line sizes, by the effective rule.
 fn size(config: &mut Config, cpus: u32) {
     let rule = config.pool_rule.value;
     let rule_line = config.pool_rule.source.line();
@@ -361,7 +357,7 @@ fn size(config: &mut Config, cpus: u32) {
         };
     }
     if !config.pool_tasks.source.is_given() {
-        // The throttle's line has the nearer part in the size; without one it is the rule's.
+        // The throttle's line determines the size more directly than the rule's.
         let throttle_line =
             config.max_concurrent_trans.source.line().filter(|_| rule.pool_follows_throttle());
         config.pool_tasks = Setting {
@@ -372,63 +368,10 @@ fn size(config: &mut Config, cpus: u32) {
             },
         };
     }
-    for port in config.ports.iter_mut().chain(&mut config.disabled_ports) {
+    let shared = config.pool_tasks.clone();
+    for port in config.all_ports_mut() {
         if !port.pool_tasks.source.is_given() {
-            port.pool_tasks = config.pool_tasks.clone();
-        }
-    }
-}
-
-/// "did you mean ...?", or nothing.
-fn suggestion(near: Option<String>) -> String {
-    near.map_or(String::new(), |name| format!("did you mean {name}?"))
-}
-
-/// The known name that is nearest, if it is so near that a slip of the hand explains the difference.
-pub(crate) fn nearest(found: &str, known: Vec<String>) -> Option<String> {
-    let (steps, name) = known.into_iter().map(|name| (distance(found, &name), name)).min()?;
-    (steps <= 1 + name.len() / 5 && steps < name.len()).then_some(name)
-}
-
-/// Letters to add, drop, change or swap with their neighbour to make one key of the other, case ignored.
-fn distance(one: &str, two: &str) -> usize {
-    // A key longer than any name is near to none; this also bounds the work a hostile file can ask for.
-    const LONGEST: usize = 64;
-    if one.len() > LONGEST {
-        return usize::MAX;
-    }
-    strsim::osa_distance(&one.to_ascii_lowercase(), &two.to_ascii_lowercase())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn distance_counts_single_slips() {
-        for (one, two, steps) in [
-            ("", "", 0),
-            ("abc", "ABC", 0),
-            ("abc", "ab", 1),
-            ("abc", "abcd", 1),
-            ("abc", "axc", 1),
-            ("abc", "acb", 1),
-            ("kitten", "sitting", 3),
-            ("", "abc", 3),
-        ] {
-            assert_eq!(distance(one, two), steps, "{one} {two}");
-            assert_eq!(distance(two, one), steps, "{two} {one}");
-        }
-        assert_eq!(distance(&"x".repeat(65), "x"), usize::MAX);
-    }
-
-    #[test]
-    fn far_names_are_not_near() {
-        for (found, expected) in
-            [("Port", Some("Ports")), ("Log_Flie", Some("Log_File")), ("ServerTasks", None), ("B", None)]
-        {
-            let known = ["Ports", "Log_File", "A"].map(str::to_owned).to_vec();
-            assert_eq!(nearest(found, known).as_deref(), expected, "{found}");
+            port.pool_tasks = shared.clone();
         }
     }
 }

@@ -1,30 +1,28 @@
-//! Paths as they are written in a file: what a shell or another program would replace or take away stays in the name
-//! here, so that whoever has written it means another file.
+//! Paths in a settings file: reports what a shell would expand or remove, because here it would be part of the name.
 //!
-//! Must not know disks.
+//! Does not know disks.
 
 use std::path::Path;
 
-/// What is wrong with a path, in words.
-pub(super) fn wrong(text: &str) -> Option<String> {
-    let replaced =
-        |what: &str| format!("{what} is not replaced here but part of the name; write the whole path");
+/// Returns what is wrong with a path, or `None`.
+pub(super) fn problem(text: &str) -> Option<String> {
+    let literal = |what: &str| format!("{what} is not expanded; write the full path");
     let quoted = |mark: char| text.starts_with(mark) || text.ends_with(mark);
     let variable = text.match_indices('$').any(|(at, _)| {
         text[at + 1..].starts_with(|next: char| next.is_ascii_alphabetic() || "_{(".contains(next))
     });
     if ['"', '\'', '`'].into_iter().any(quoted) {
-        Some("quotation marks are part of the name here; leave them out".to_owned())
+        Some("quotation marks would be part of the name; omit them".to_owned())
     } else if text.starts_with('~') {
-        Some(replaced("~"))
+        Some(literal("~"))
     } else if variable {
-        Some(replaced("what begins with $"))
+        Some(literal("a variable with $"))
     } else if is_percent_variable(text) {
-        Some(replaced("what stands between two %"))
+        Some(literal("a variable between two %"))
     } else if text.contains(['*', '?', '\\']) {
-        Some(replaced("*, ? or a backslash"))
+        Some(literal("*, ? or a backslash"))
     } else if text.starts_with(['|', '>', '<', '&']) {
-        Some("no program is started and nothing redirected here; write a path".to_owned())
+        Some("commands and redirections are not supported; write a path".to_owned())
     } else if text.contains("://") {
         Some("it is a URL, not a path".to_owned())
     } else if text.ends_with('/') || Path::new(text).file_name().is_none() {
@@ -34,7 +32,7 @@ pub(super) fn wrong(text: &str) -> Option<String> {
     }
 }
 
-/// `%HOME%`, as on Windows.
+/// Returns whether the text contains a variable like `%HOME%`, as on Windows.
 fn is_percent_variable(text: &str) -> bool {
     let parts: Vec<_> = text.split('%').collect();
     let name = |part: &&str| {
@@ -45,33 +43,33 @@ fn is_percent_variable(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::wrong;
+    use super::problem;
 
     #[test]
-    fn what_a_shell_would_replace_is_told() {
+    fn what_a_shell_would_expand_is_reported() {
         for (text, says) in [
             ("\"/var/log/x\"", "quotation marks"),
             ("'x'", "quotation marks"),
             ("x\"", "quotation marks"),
             ("`pwd`", "quotation marks"),
-            ("~", "~ is not replaced"),
-            ("~/x", "~ is not replaced"),
-            ("~root/x", "~ is not replaced"),
-            ("$HOME/x", "begins with $"),
-            ("/var/${NAME}.log", "begins with $"),
-            ("/var/$(hostname)", "begins with $"),
+            ("~", "~ is not expanded"),
+            ("~/x", "~ is not expanded"),
+            ("~root/x", "~ is not expanded"),
+            ("$HOME/x", "variable with $"),
+            ("/var/${NAME}.log", "variable with $"),
+            ("/var/$(hostname)", "variable with $"),
             ("%HOME%/x", "between two %"),
             ("/var/log/*.log", "*, ? or a backslash"),
             ("my\\ log", "*, ? or a backslash"),
-            ("|rotatelogs x", "no program"),
-            (">>x", "no program"),
+            ("|rotatelogs x", "commands and"),
+            (">>x", "commands and"),
             ("file:///var/x", "a URL"),
             ("/var/log/", "a directory"),
             ("/", "a directory"),
             (".", "a directory"),
             ("..", "a directory"),
         ] {
-            assert!(wrong(text).is_some_and(|wrong| wrong.contains(says)), "{text}: {:?}", wrong(text));
+            assert!(problem(text).is_some_and(|found| found.contains(says)), "{text}: {:?}", problem(text));
         }
         for text in [
             "x",
@@ -87,7 +85,7 @@ mod tests {
             "/a/../b",
             "./x",
         ] {
-            assert_eq!(wrong(text), None, "{text}");
+            assert_eq!(problem(text), None, "{text}");
         }
     }
 }

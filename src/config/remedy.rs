@@ -1,34 +1,35 @@
-//! The lines that put settings right: what the sentences of `advice` and `footprint` tell to set.
+//! Lines that correct settings: those that the warnings of `advice` and `resource_check` recommend.
 //!
-//! Knows a [`Config`] and a [`Machine`]. All sentences on one matter name the same lines, so that whoever follows one
-//! has followed all. Invariants: a file with the lines has none of the sentences that named them, and no new one; it
-//! has no more workers than before. Where no such lines exist there are none.
+//! All warnings on one subject name the same lines, so that following one is following all. Invariants: a file with the
+//! lines has none of the warnings that named them, and no new one; it has no more workers than before. If no such lines
+//! exist, none are named.
 
-use super::advice::Machine;
-use super::resource_check::{self, BUFFERS_MIN_MB, buffer_ceiling, buffers_needed_mb};
+use super::limit::Limit;
+use super::machine::Machine;
+use super::requirements::{self, BUFFERS_MIN_MB, buffer_ceiling, buffers_needed_mb};
+use super::settings::{Config, PortConfig};
 use super::sizing::{POOL_TASKS_MAX, WORKERS_ADVISED_MAX, total_workers};
-use super::{Config, Limit, PortConfig};
 
-/// Lines for a file, each `key=value`, and the workers that a server has with them.
+/// Lines for a file, each `key=value`, and the number of workers with them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Remedy {
     pub(super) lines: Vec<String>,
     pub(super) workers: u32,
 }
 
-/// `set A=1, B=2 and C=3`; `None` without lines.
+/// Returns `set A=1, B=2 and C=3`, or `None` without lines.
 pub(super) fn in_words(lines: &[String]) -> Option<String> {
     let (last, before) = lines.split_last()?;
     let and = if before.is_empty() { "" } else { " and " };
     Some(format!("set {}{and}{last}", before.join(", ")))
 }
 
-/// The same behind a sentence: `; set A=1`, or nothing.
+/// Returns the same as the end of a warning: `; set A=1`, or nothing.
 pub(super) fn appended(lines: &[String]) -> String {
     in_words(lines).map_or(String::new(), |words| format!("; {words}"))
 }
 
-/// Throttle and pools that go together and fit the machine: no pool larger than now, and as many permits as workers.
+/// Throttle and pools that fit each other and the machine: no pool larger than now, and as many permits as workers.
 pub(super) fn sizes(config: &Config, machine: &Machine) -> Remedy {
     let total = config.total_workers();
     let none = Remedy { lines: Vec::new(), workers: total };
@@ -49,11 +50,11 @@ pub(super) fn sizes(config: &Config, machine: &Machine) -> Remedy {
     }
     let lowered = own.iter().filter(|port| port.pool_tasks.value > largest);
     lines.extend(lowered.map(|port| format!("{}_Pool_Tasks={largest}", port.name)));
-    // What a pool could spare before it must be able to spare after.
+    // A pool that could keep the reserve before must still be able to.
     let reserve = config.nested_reserve.value;
-    let spared = |port: &&PortConfig| reserve > 0 && reserve < port.pool_tasks.value && reserve >= pool(port);
-    let short = config.ports.iter().filter(spared).map(|port| pool(port) - 1).min();
-    lines.extend(short.map(|least| format!("Server_Nested_Reserve={least}")));
+    let short = |port: &&PortConfig| reserve > 0 && reserve < port.pool_tasks.value && reserve >= pool(port);
+    let reserves = config.ports.iter().filter(short).map(|port| pool(port) - 1).min();
+    lines.extend(reserves.map(|least| format!("Server_Nested_Reserve={least}")));
     let mut remedy = Remedy { lines, workers };
     if workers < total && buffers_exceed(config, machine, workers) && !buffers_exceed(config, machine, total)
     {
@@ -62,14 +63,14 @@ pub(super) fn sizes(config: &Config, machine: &Machine) -> Remedy {
     remedy
 }
 
-/// A throttle, and the line that keeps those pools as they are that a rule would have follow it; the port `changed` has
-/// a line of its own beside them.
+/// The line of a throttle, and the line that keeps the size of pools that a rule would change with it. The port
+/// `changed` gets a line of its own in addition.
 pub(crate) fn throttle_lines(config: &Config, limit: u32, changed: Option<&str>) -> Vec<String> {
     let throttle = format!("Server_Max_Concurrent_Trans={limit}");
     std::iter::once(throttle).chain(pools_kept_but(config, changed)).collect()
 }
 
-/// The line that keeps the pools as they are when the throttle changes; `None` where they stay without.
+/// The line that keeps the size of the pools when the throttle changes; `None` if they keep it without.
 pub(crate) fn pools_kept(config: &Config) -> Option<String> {
     pools_kept_but(config, None)
 }
@@ -78,28 +79,28 @@ fn pools_kept_but(config: &Config, changed: Option<&str>) -> Option<String> {
     rule_would_move(config, changed).then(|| format!("Server_Pool_Tasks={}", config.pool_tasks.value))
 }
 
-/// Would pools, that of `changed` aside, have another size with another throttle?
+/// Returns whether another throttle would change the size of pools other than that of `changed`.
 fn rule_would_move(config: &Config, changed: Option<&str>) -> bool {
-    let mut kept = config.ports.iter().filter(|port| changed != Some(port.name.as_str()));
+    let mut others = config.ports.iter().filter(|port| changed != Some(port.name.as_str()));
     config.pool_rule.value.pool_follows_throttle()
         && !config.pool_tasks.source.is_given()
-        && kept.any(|port| !port.pool_tasks.source.is_given())
+        && others.any(|port| !port.pool_tasks.source.is_given())
 }
 
-/// Has the port no size of its own?
+/// Returns whether the port has no size of its own.
 fn follows_server(config: &Config, port: &PortConfig) -> bool {
     port.pool_tasks == config.pool_tasks
 }
 
-/// The longest queue that a port needs so that none is refused a call while a worker is idle.
+/// The line for the shortest queue with which no call is refused while a worker is idle.
 pub(super) fn queue_line(config: &Config) -> String {
     let largest = config.ports.iter().map(|port| port.pool_tasks.value).max().unwrap_or(1);
     format!("Server_Queue_Limit={largest}")
 }
 
-/// Memory of all messages, and where there is too little of it the size of one.
+/// Lines for the memory of all messages and, if there is too little of it, for the size of one.
 pub(super) fn buffers(config: &Config, machine: &Machine) -> Vec<String> {
-    // Where the stacks of all workers leave nothing, those are told to be fewer.
+    // If the stacks of all workers leave no memory, another line lowers their number.
     let total = config.total_workers();
     let fits = buffer_ceiling(config, machine, total).is_some();
     buffers_beside(config, machine, if fits { total } else { sizes(config, machine).workers })
@@ -111,7 +112,7 @@ fn buffers_beside(config: &Config, machine: &Machine, workers: u32) -> Vec<Strin
     let now = config.buffer_memory_bytes.value as u64 >> 20;
     let size = match ceiling {
         Some(most) if most < needed => {
-            let frame = resource_check::frame_max_kb(config, most);
+            let frame = requirements::frame_max_kb(config, most);
             let fits = most >= BUFFERS_MIN_MB && frame >= 1;
             let lines = [format!("Server_Buffer_Memory_MB={most}"), format!("Server_Max_Frame_KB={frame}")];
             return if fits { lines.to_vec() } else { Vec::new() };
@@ -131,17 +132,17 @@ fn buffers_exceed(config: &Config, machine: &Machine, workers: u32) -> bool {
         && most.is_some_and(|most| config.buffer_memory_bytes.value as u64 > most)
 }
 
-/// Most workers that all limits leave room for; `None` where that is not one for each port.
+/// Most workers that all limits allow; `None` if that is not one for each port.
 fn workers_max(config: &Config, machine: &Machine) -> Option<u32> {
     let advised = config.total_workers().min(WORKERS_ADVISED_MAX);
-    let room = resource_check::workers_max(config, machine);
+    let room = requirements::workers_max(config, machine);
     let connections = machine.descriptors.map(|limit| config.connections_max(limit));
     let most = [Some(advised.into()), room, connections].into_iter().flatten().min()?;
     let most = u32::try_from(most).ok()?;
     (most as usize >= config.ports.len()).then_some(most)
 }
 
-/// The largest pool with which no more than `most` workers are left, each port having one at least.
+/// The largest pool with which there are at most `most` workers, at least one for each port.
 fn cap(config: &Config, most: u32) -> u32 {
     let (mut least, mut beyond) = (1, POOL_TASKS_MAX + 1);
     while beyond - least > 1 {
@@ -157,8 +158,8 @@ mod tests {
     use super::super::{MachineLimit, PoolRule, Warning, advise};
     use super::*;
 
-    /// The lines that a sentence tells to set.
-    fn told(message: &str) -> Vec<&str> {
+    /// Lines that a warning recommends.
+    fn recommended(message: &str) -> Vec<&str> {
         let Some((_, list)) = message.rsplit_once("set ") else { return Vec::new() };
         let words = list.split([' ', ',', ';']);
         words.filter(|word| word.contains('=')).collect()
@@ -188,32 +189,32 @@ mod tests {
         Config::from_text(&text, None, machine.cpus).unwrap_or_else(|errors| panic!("{text}: {errors}"))
     }
 
-    /// All that is advised is done: nothing is advised any more, nothing new is said, no worker is new. Each sentence
-    /// that names lines is gone when its lines alone are set.
+    /// Sets all recommended lines: then no line is recommended any more, no warning is new, no worker is new. Each
+    /// warning that names lines is gone when only its own lines are set.
     fn one_round(file: &[String], machine: &Machine) {
         let config = read(file, machine);
         let before = advise(&config, machine);
-        let all = before.iter().flat_map(|warning| told(&warning.message));
+        let all = before.iter().flat_map(|warning| recommended(&warning.message));
         let (after, machine_after) = follow(file, machine, all);
         let then = read(&after, &machine_after);
-        let said = advise(&then, &machine_after);
-        let context = || format!("{file:?} {machine:?}\n{before:#?}\n{after:?}\n{said:#?}");
+        let remaining = advise(&then, &machine_after);
+        let context = || format!("{file:?} {machine:?}\n{before:#?}\n{after:?}\n{remaining:#?}");
         assert!(then.total_workers() <= config.total_workers(), "{}", context());
-        for Warning { code, message } in &said {
-            assert!(told(message).is_empty(), "advice again: {}", context());
-            assert!(before.iter().any(|old| old.code == *code), "something new: {}", context());
+        for Warning { code, message } in &remaining {
+            assert!(recommended(message).is_empty(), "recommended again: {}", context());
+            assert!(before.iter().any(|old| old.code == *code), "new warning: {}", context());
         }
         for Warning { code, message } in &before {
-            let lines = told(message);
+            let lines = recommended(message);
             let (after, machine_after) = follow(file, machine, lines.iter().copied());
-            let said = advise(&read(&after, &machine_after), &machine_after);
-            let gone = said.iter().all(|warning| warning.code != *code);
-            assert!(lines.is_empty() || gone, "{code} is said again: {}\n{said:#?}", context());
+            let remaining = advise(&read(&after, &machine_after), &machine_after);
+            let gone = remaining.iter().all(|warning| warning.code != *code);
+            assert!(lines.is_empty() || gone, "{code} is not gone: {}\n{remaining:#?}", context());
         }
     }
 
     #[test]
-    fn advice_that_is_followed_leaves_nothing_to_advise() {
+    fn followed_advice_leaves_nothing_to_advise() {
         let at_most = |most| Some(MachineLimit { most, set_by: "a test" });
         let roomy = Machine { cpus: 4, ..Machine::default() };
         let machines = [
@@ -243,7 +244,7 @@ mod tests {
             let names: Vec<_> = (1..=ports).map(|n| format!("P{n}")).collect();
             let mut base = vec![format!("Ports={}", names.join(","))];
             base.extend(names.iter().map(|name| format!("{name}_TCPIPAddress=h:{}", &name[1..])));
-            // Every 29th, each on another machine: all pairs of lines come up, in bounded time.
+            // Every 29th, each on another machine: covers all pairs of lines in limited time.
             for index in (0..5 * lines_count).step_by(29) {
                 let rule = PoolRule::ALL[index % 5];
                 let mut file = base.clone();
@@ -263,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn the_trap_of_the_technote_is_not_walked_into() {
+    fn advice_avoids_the_trap_of_the_technote() {
         let lines = [
             "Ports=A,B,C",
             "A_TCPIPAddress=h:1",
@@ -272,10 +273,10 @@ mod tests {
             "Server_Pool_Rule=R5",
         ];
         let config = Config::from_text(&lines.join("\n"), None, 2).unwrap();
-        let said = advise(&config, &Machine::default());
-        assert_eq!(said.len(), 1, "{said:?}");
+        let remaining = advise(&config, &Machine::default());
+        assert_eq!(remaining.len(), 1, "{remaining:?}");
         assert_eq!(
-            said[0].message,
+            remaining[0].message,
             "3 ports x 40 = 120 workers, 20 may run at once: 100 can only wait; set Server_Max_Concurrent_Trans=120 and \
              Server_Pool_Tasks=40"
         );

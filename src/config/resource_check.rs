@@ -1,43 +1,22 @@
-//! What the threads and the messages of these settings may take, against what the machine gives: sentences for
-//! `advice`.
+//! Warnings about settings that need more memory, threads or mappings than the machine has.
 //!
-//! Knows a [`Config`] and a [`Machine`]. Must not know how the machine's limits are read. Each sentence names the
-//! limit, where it is set, and what would put it right. Said is what is certain; what only may be says "may". Nobody is
-//! told of a default that he did not choose: `Server_Buffer_Memory_MB` bounds what could be, and small machines live
-//! with less.
+//! Each warning names the limit, the place where it is set, and the correction. "may" marks what is possible but not
+//! certain. Invariant: no warning is caused by a default: `Server_Buffer_Memory_MB` is an upper limit, and small
+//! machines work with less. Does not know how the machine's limits are read.
 
-use super::advice::{Machine, MachineLimit, Warning, bytes_in_words, workers_in_words};
+use super::format::{bytes_in_words, plural, workers_in_words};
+use super::machine::{Machine, MachineLimit};
 use super::remedy::{self, appended};
-use super::{Config, plural};
-
-/// Threads of a process beside workers and listeners: main, stop, log, observer, note, seven of the admin server, some
-/// to spare.
-pub(crate) const THREADS_BASE: u64 = 14;
-
-/// Those of them that are to spare: a server starts without them.
-pub(crate) const THREADS_SPARE: u64 = 2;
-
-/// Mappings of each thread: its stack and the guard page below.
-const MAPPINGS_PER_THREAD: u64 = 2;
-
-/// Mappings of a process beside its stacks: program, libraries, heaps.
-const MAPPINGS_BASE: u64 = 200;
-
-/// What glibc's allocator reserves for one of its heaps, and how many it makes for each CPU when threads want them. It
-/// takes them before the last stacks are made, and does without them where it gets none.
-const HEAP_BYTES: u64 = 64 << 20;
-const HEAPS_PER_CPU: u64 = 8;
-
-/// Least `Server_Buffer_Memory_MB`.
-pub(super) const BUFFERS_MIN_MB: u64 = 16;
-
-/// What a message takes beside its own bytes while it is kept.
-const MESSAGE_SLACK_BYTES: u64 = 256 << 10;
+use super::requirements::{
+    MAPPINGS_PER_THREAD, THREADS_BASE, buffers_needed_mb, heap_bytes, mappings, stack_bytes, threads,
+};
+use super::settings::Config;
+use super::warning::Warning;
 
 /// Codes: `stack_memory`, `buffer_memory`, `buffer_room`, `threads_limit`, `mappings_limit`; each at most once, in this
 /// order.
-pub fn advise(config: &Config, machine: &Machine) -> Vec<Warning> {
-    let said = [
+pub(crate) fn advise(config: &Config, machine: &Machine) -> Vec<Warning> {
+    let found = [
         ("stack_memory", stack_memory(config, machine)),
         ("buffer_memory", buffer_memory(config, machine)),
         ("buffer_room", buffer_room(config, machine)),
@@ -45,66 +24,7 @@ pub fn advise(config: &Config, machine: &Machine) -> Vec<Warning> {
         ("mappings_limit", mappings_limit(config, machine)),
     ];
     let warning = |(code, message): (_, Option<_>)| message.map(|message| Warning { code, message });
-    said.into_iter().filter_map(warning).collect()
-}
-
-/// Stacks of all workers, in bytes of virtual memory.
-pub(super) fn stack_bytes(config: &Config) -> u64 {
-    u64::from(config.total_workers()).saturating_mul(config.thread_stack_bytes.value as u64)
-}
-
-/// About so many threads.
-fn threads(config: &Config) -> u64 {
-    u64::from(config.total_workers()) + config.ports.len() as u64 + THREADS_BASE
-}
-
-/// Most workers for which stacks, threads and mappings are enough; `None` where no limit is known.
-pub(super) fn workers_max(config: &Config, machine: &Machine) -> Option<u64> {
-    let stack = config.thread_stack_bytes.value as u64;
-    let others = config.ports.len() as u64 + THREADS_BASE;
-    let threads = |most: u64| most.saturating_sub(others);
-    let rooms = [
-        machine.address_space.map(|space| space.most / stack),
-        machine.memory.map(|memory| memory_for_stacks(config, memory.most) / stack),
-        machine.threads.map(|limit| threads(limit.most)),
-        machine.mappings.map(|limit| threads(limit.most.saturating_sub(MAPPINGS_BASE) / MAPPINGS_PER_THREAD)),
-    ];
-    rooms.into_iter().flatten().min()
-}
-
-/// What of the memory is left beside the messages that somebody chose, or beside the least there can be of them; all of
-/// it where that is not enough for a worker of each port.
-fn memory_for_stacks(config: &Config, most: u64) -> u64 {
-    let chosen =
-        config.buffer_memory_bytes.source.is_given().then_some(config.buffer_memory_bytes.value as u64);
-    let rooms = [chosen, chosen.map(|_| BUFFERS_MIN_MB << 20)].into_iter().flatten();
-    let least = config.ports.len() as u64 * config.thread_stack_bytes.value as u64;
-    rooms.filter_map(|taken| most.checked_sub(taken)).find(|left| *left >= least).unwrap_or(most)
-}
-
-/// Most bytes of messages beside the stacks of so many workers; `None` where that is not known, or the stacks alone do
-/// not fit.
-pub(super) fn buffer_ceiling(config: &Config, machine: &Machine, workers: u32) -> Option<u64> {
-    let stacks = u64::from(workers).saturating_mul(config.thread_stack_bytes.value as u64);
-    machine.memory?.most.checked_sub(stacks)
-}
-
-/// Least `Server_Buffer_Memory_MB` with which each port has room for one message of `Server_Max_Frame_KB`.
-pub(super) fn buffers_needed_mb(config: &Config) -> u64 {
-    let message = u64::from(config.max_frame_bytes.value) + MESSAGE_SLACK_BYTES;
-    (2 * config.ports.len() as u64 * message).div_ceil(1 << 20)
-}
-
-/// Largest `Server_Max_Frame_KB` for which so much `Server_Buffer_Memory_MB` is enough.
-pub(super) fn frame_max_kb(config: &Config, buffers_mb: u64) -> u64 {
-    let room = (buffers_mb << 20) / 2 / config.ports.len().max(1) as u64;
-    room.saturating_sub(MESSAGE_SLACK_BYTES) >> 10
-}
-
-/// What the C library may reserve for its heaps beside the stacks of so many threads.
-fn heap_bytes(machine: &Machine, threads: u64) -> u64 {
-    let heaps = machine.heaps.unwrap_or(u64::from(machine.cpus.max(1)) * HEAPS_PER_CPU);
-    heaps.min(threads) * HEAP_BYTES
+    found.into_iter().filter_map(warning).collect()
 }
 
 fn stacks_in_words(config: &Config) -> String {
@@ -134,7 +54,7 @@ fn stack_memory(config: &Config, machine: &Machine) -> Option<String> {
     if let Some(MachineLimit { most, set_by }) = machine.memory.filter(|memory| stacks > memory.most) {
         let most = bytes_in_words(most);
         return Some(format!(
-            "{words}, more than the {most} of memory there is ({set_by}): deep calls in all of them would not fit; lower \
+            "{words}, more than the {most} of memory there is ({set_by}): deep calls in all of them at once would not fit; lower \
              Server_Thread_Stack_KB or the pools{}",
             appended(&remedy.lines)
         ));
@@ -144,20 +64,20 @@ fn stack_memory(config: &Config, machine: &Machine) -> Option<String> {
     let (heaps, most) = (bytes_in_words(heaps), bytes_in_words(most));
     Some(format!(
         "{words} and the C library may reserve {heaps} for its heaps, together more than the {most} of virtual memory that \
-         this process may map ({set_by}): perhaps not all can start; raise that, or set MALLOC_ARENA_MAX=1 in the \
+         this process may map ({set_by}): possibly not all can start; raise that, or set MALLOC_ARENA_MAX=1 in the \
          environment"
     ))
 }
 
-/// Of half-read messages and unread replies a port may hold its part of half the memory: less than one message, and
-/// such a message is refused, or its reply lost, though nothing else is going on.
+/// Half-read messages and unread replies of a port may use its part of half the memory. If that is less than one
+/// message, such a message is refused, or its reply lost, even on an idle server.
 fn buffer_room(config: &Config, machine: &Machine) -> Option<String> {
     let (buffers, ports) = (config.buffer_memory_bytes.value as u64, config.ports.len() as u64);
     let room = buffers / 2 / ports.max(1);
     (buffers_needed_mb(config) > buffers >> 20).then(|| {
         format!(
-            "Server_Buffer_Memory_MB={} leaves a port {} for half-read messages and unread replies, too little for one of {} \
-             (Server_Max_Frame_KB), whose connection is closed{}",
+            "Server_Buffer_Memory_MB={} leaves a port {} for half-read messages and unread replies, too little for one message of {} \
+             (Server_Max_Frame_KB): its connection would be closed{}",
             buffers >> 20,
             bytes_in_words(room),
             bytes_in_words(config.max_frame_bytes.value.into()),
@@ -166,7 +86,7 @@ fn buffer_room(config: &Config, machine: &Machine) -> Option<String> {
     })
 }
 
-/// Said only to who chose the size of the buffers, and not beside a sentence that the stacks alone do not fit.
+/// Only for a given size of the buffers, and not in addition to the warning that the stacks alone do not fit.
 fn buffer_memory(config: &Config, machine: &Machine) -> Option<String> {
     let MachineLimit { most, set_by } = machine.memory?;
     let (stacks, buffers) = (stack_bytes(config), config.buffer_memory_bytes.value as u64);
@@ -199,7 +119,7 @@ fn threads_limit(config: &Config, machine: &Machine) -> Option<String> {
 
 fn mappings_limit(config: &Config, machine: &Machine) -> Option<String> {
     let MachineLimit { most, set_by } = machine.mappings?;
-    let needed = threads(config) * MAPPINGS_PER_THREAD + MAPPINGS_BASE;
+    let needed = mappings(config);
     (needed > most).then(|| {
         format!(
             "the server needs about {needed} mappings of memory ({MAPPINGS_PER_THREAD} for the stack of each of {} threads) and \
@@ -223,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn each_sentence_names_its_limit_and_where_that_is_set() {
+    fn each_warning_names_its_limit_and_its_origin() {
         let machine = Machine { cpus: 2, ..Machine::default() };
         for (text, machine, code, expected) in [
             (
@@ -239,7 +159,7 @@ mod tests {
                 Machine { address_space: at_most(1 << 30, "ulimit -v"), ..machine },
                 "stack_memory",
                 "40 workers with 1 MiB of stack each may use 40 MiB and the C library may reserve 1 GiB for its heaps, \
-                 together more than the 1 GiB of virtual memory that this process may map (ulimit -v): perhaps not all can \
+                 together more than the 1 GiB of virtual memory that this process may map (ulimit -v): possibly not all can \
                  start; raise that, or set MALLOC_ARENA_MAX=1 in the environment",
             ),
             (
@@ -247,7 +167,7 @@ mod tests {
                 Machine { memory: at_most(39 << 20, "memory.max of the cgroup"), ..machine },
                 "stack_memory",
                 "40 workers with 1 MiB of stack each may use 40 MiB, more than the 39 MiB of memory there is (memory.max of \
-                 the cgroup): deep calls in all of them would not fit; lower Server_Thread_Stack_KB or the pools; set \
+                 the cgroup): deep calls in all of them at once would not fit; lower Server_Thread_Stack_KB or the pools; set \
                  Server_Max_Concurrent_Trans=39 and Server_Pool_Tasks=39",
             ),
             (
@@ -262,7 +182,7 @@ mod tests {
                 machine,
                 "buffer_room",
                 "Server_Buffer_Memory_MB=16 leaves a port 8 MiB for half-read messages and unread replies, too little for one \
-                 of 10 MiB (Server_Max_Frame_KB), whose connection is closed; set Server_Buffer_Memory_MB=21",
+                 message of 10 MiB (Server_Max_Frame_KB): its connection would be closed; set Server_Buffer_Memory_MB=21",
             ),
             (
                 "",
@@ -287,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_just_fits_is_not_spoken_of() {
+    fn settings_that_just_fit_give_no_warning() {
         let machine = Machine {
             cpus: 2,
             memory: at_most(40 << 20, ""),
@@ -297,11 +217,11 @@ mod tests {
             descriptors: None,
             heaps: None,
         };
-        assert_eq!(advise(&read(""), &machine), [], "nor are the default buffers, which nobody chose");
+        assert_eq!(advise(&read(""), &machine), [], "the default buffers give none either");
         let tight = Machine { memory: at_most(39 << 20, ""), ..machine };
         let codes: Vec<_> =
             advise(&read("Server_Buffer_Memory_MB=16"), &tight).iter().map(|said| said.code).collect();
-        assert_eq!(codes, ["stack_memory"], "once is enough");
-        assert_eq!(advise(&read(""), &Machine::default()), [], "limits that are not known");
+        assert_eq!(codes, ["stack_memory"], "no second warning about the same");
+        assert_eq!(advise(&read(""), &Machine::default()), [], "unknown limits");
     }
 }

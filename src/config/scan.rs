@@ -1,25 +1,29 @@
-//! The line scanner: bytes of a settings file into keys with line numbers.
-//!
-//! Knows lines, sections, comments and encoding. Must not know which keys exist or what their values mean. It
-//! stands before the `ini` crate because that crate has no line numbers, keeps the last of two equal keys,
-//! takes any line for a key, cuts a value at `;` or `#`, and reads a byte order mark as part of the first
-//! key; here each of these is an error with its line, or handled. What the scanner accepts both read the same
-//! way: `confirm` compares them at every start.
+//! Line scanner: bytes of a settings file into keys with line numbers.
 //!
 //! A file is UTF-8, with or without byte order mark; lines end in LF or CRLF; a line is blank, a comment (`;` or `#`
-//! first), `[Server]` or `[Notes]` (both mean the same), or `key=value`. Spaces around keys and values do not count.
-//! Invariant: keys of the result are unique without regard to case, ASCII letters, digits, `-` and `_` only.
+//! first), `[Server]` or `[Notes]` (both mean the same), or `key=value`. Spaces around keys and values are ignored.
+//!
+//! It runs before the `ini` crate because that crate has no line numbers, keeps the last of two equal keys, reads any
+//! line as a key, cuts a value at `;` or `#`, and reads a byte order mark as part of the first key; here each of these
+//! is an error with its line, or handled. Both read accepted text in the same way: `ini_crosscheck` compares them at
+//! every start.
+//!
+//! Invariant: keys of the result are unique, ignoring case, and consist of ASCII letters, digits, `-` and `_` only.
+//! Does not know which keys exist or what their values mean.
 
 use super::error::{ConfigError, Problem};
 use std::collections::HashMap;
 
-/// Sections in which settings may stand, beside the part before any section.
+/// Largest settings file, in bytes. A file with every key of 64 ports is a tenth of this.
+pub(crate) const FILE_BYTES_MAX: usize = 256 * 1024;
+
+/// Sections that may contain settings, in addition to the part before any section.
 pub(super) const SECTIONS: [&str; 2] = ["Server", "Notes"];
 
 /// One `key=value` line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct IniEntry {
-    /// Section the line stands in, folded to lower case; `None` before the first.
+    /// Section of the line, in lower case; `None` before the first.
     pub(super) section: Option<String>,
     /// Key as written.
     pub(super) key: String,
@@ -29,22 +33,22 @@ pub(super) struct IniEntry {
     pub(super) line: u32,
 }
 
-/// What a file holds, and what is wrong with its lines.
+/// Lines of a file, and the errors in them.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
-    /// The good lines, in order, without the repetitions.
+    /// The valid lines, in order, without repeated keys.
     pub(super) entries: Vec<IniEntry>,
-    /// What is wrong with the others.
+    /// Errors of the other lines.
     pub(super) errors: Vec<ConfigError>,
     /// The text without byte order mark; complete only when there are no errors.
     pub(super) text: String,
 }
 
-/// Reads all lines; goes on after an error, so that one reading finds every one.
+/// Reads all lines; continues after an error, so that one pass finds all of them.
 pub(super) fn scan(bytes: &[u8]) -> Scan {
     let mut scan = Scan::default();
-    if bytes.len() > super::FILE_BYTES_MAX {
-        let expected = format!("at most {} bytes", super::FILE_BYTES_MAX);
+    if bytes.len() > FILE_BYTES_MAX {
+        let expected = format!("at most {} bytes", FILE_BYTES_MAX);
         scan.errors.push(ConfigError::at(1, Problem::TooLarge, expected).wrong("the file is too large"));
         return scan;
     }
@@ -81,8 +85,8 @@ pub(super) fn scan(bytes: &[u8]) -> Scan {
 }
 
 impl Scan {
-    /// Name of the section a header begins. The lines below a wrong header are read like any others: with the header
-    /// put right they would count, so what is wrong with them is wanted now.
+    /// Name of the section that a header begins. Lines below a wrong header are read like any others, because they will
+    /// count once the header is corrected.
     fn section(&mut self, line: &str, number: u32) -> Option<String> {
         let error = |problem| ConfigError::at(number, problem, "[Server] or [Notes]").found(line);
         let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) else {
@@ -119,7 +123,7 @@ impl Scan {
         let first = *first_lines.entry(key.to_ascii_lowercase()).or_insert(number);
         if first != number {
             let error = ConfigError::at(number, Problem::DuplicateKey, "each key once").key(key).found(value);
-            self.errors.push(error.wrong(format!("given before in line {first}")));
+            self.errors.push(error.wrong(format!("already given in line {first}")));
             return;
         }
         if let Some(mark) = value.chars().find(|mark| matches!(mark, ';' | '#')) {
@@ -137,15 +141,15 @@ fn is_key_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
 }
 
-/// The line as text, or what is wrong with it and what was expected. Columns count characters, from 1.
+/// Returns the line as text, or what is wrong and what was expected. Columns count characters, from 1.
 fn clean(raw: &[u8]) -> Result<&str, (String, &'static str)> {
     let line = std::str::from_utf8(raw).map_err(|error| {
         let good = &raw[..error.valid_up_to()];
         let column = String::from_utf8_lossy(good).chars().count() + 1;
         (format!("byte 0x{:02X} in column {column} is not UTF-8", raw[good.len()]), "UTF-8 text")
     })?;
-    // A tab is white space; any other control character is invisible, and some steer a terminal when an error
-    // is printed.
+    // A tab is white space; any other control character is invisible, and some would control the terminal on which an
+    // error is printed.
     match line.chars().enumerate().find(|(_, char)| char.is_control() && *char != '\t') {
         Some((index, char)) => {
             let code = u32::from(char);
@@ -171,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn mark_line_ends_comments_sections_and_spaces_do_not_count() {
+    fn byte_order_mark_line_ends_comments_sections_and_spaces_are_ignored() {
         let text = b"\xEF\xBB\xBFa=1\r\n; note\r\n\t# note\n\n[Server]\r\n  b = 2 \n[ notes ]\nc=\nd-e_9=x,y = z : \\new";
         let expected = [(1, "a", "1"), (6, "b", "2"), (8, "c", ""), (9, "d-e_9", "x,y = z : \\new")]
             .map(|(line, key, value)| (line, key.to_owned(), value.to_owned()));
@@ -181,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_lines_are_named_with_line_and_column() {
+    fn hostile_lines_are_reported_with_line_and_column() {
         let text = b"[Ser\nx=1\n[Server]\njunk\n=5\nkey:5\nna me=1\nok=1\nOK=2\nv=a;b\nw=pa#ss\nn=a\0b\nu=\xC3\xA9\xFF\nq=\x1b[1m\r\r\n[Other]\ny=1\n[Server] ; x\n\xEF\xBB\xBFz=1";
         let expected = [
             "line 1: [Ser: not a section, expected [Server] or [Notes]",
@@ -189,7 +193,7 @@ mod tests {
             "line 5: =5: not a setting, expected key=value, the key of letters, digits, hyphens and underscores",
             "line 6: key:5: not a setting, expected key=value",
             "line 7: na me=1: not a setting, expected key=value, the key of letters, digits, hyphens and underscores",
-            "line 9: OK=2: given before in line 8, expected each key once",
+            "line 9: OK=2: already given in line 8, expected each key once",
             "line 10: v=a;b: ; begins a comment only at the start of a line, expected a value without ; and #; put the comment on a line of its own",
             "line 11: w=pa#ss: # begins a comment only at the start of a line, expected a value without ; and #; put the comment on a line of its own",
             "line 12: control character 0x00 in column 4, expected text without control characters",
@@ -216,9 +220,9 @@ mod tests {
             errors(b"\xFF\xFEa\0"),
             ["line 1: the file is UTF-16, expected UTF-8 text; save it as UTF-8"]
         );
-        assert_eq!(errors(&vec![b'\n'; crate::config::FILE_BYTES_MAX]), [""; 0]);
+        assert_eq!(errors(&vec![b'\n'; FILE_BYTES_MAX]), [""; 0]);
         assert_eq!(
-            errors(&vec![b'\n'; crate::config::FILE_BYTES_MAX + 1]),
+            errors(&vec![b'\n'; FILE_BYTES_MAX + 1]),
             ["line 1: the file is too large, expected at most 262144 bytes"]
         );
     }

@@ -1,30 +1,29 @@
-//! How throttle and pools are sized where no line gives them: Domino's rules as pure functions.
+//! Default sizes of throttle and pools: Domino's rules as pure functions.
 //!
-//! Knows numbers. Must not know files, lines or the machine: the CPUs are a parameter. Sources of the rules:
-//! IBM technote 1207456 and the Domino wiki page on the two settings; where they disagree the technote holds,
-//! since two published `show server` outputs agree with it (20 and 20 on release 8.5, 80 and 80 on 9.0.1 with
-//! 4 CPUs).
+//! Sources of the rules: IBM technote 1207456 and the Domino wiki page on the two settings; where they disagree the
+//! technote holds, since two published `show server` outputs agree with it (20 and 20 on release 8.5, 80 and 80 on
+//! 9.0.1 with 4 CPUs).
 //!
-//! Invariants: a pool is 1 to [`POOL_TASKS_MAX`] workers whatever goes in; a pool, once made, does not grow;
-//! an unlimited throttle never means an unlimited pool (releases 5 and 6 ran out of memory that way at about
-//! 1,800 threads).
+//! Invariants: a pool has 1 to [`POOL_TASKS_MAX`] workers for any input; a pool does not grow after its creation; an
+//! unlimited throttle never means an unlimited pool (releases 5 and 6 ran out of memory that way at about 1,800
+//! threads). Does not know files, lines or the machine: the number of CPUs is a parameter.
 
-use super::Limit;
+use super::limit::Limit;
 use std::fmt;
 
 /// Most workers of one port.
-pub const POOL_TASKS_MAX: u32 = 4096;
+pub(crate) const POOL_TASKS_MAX: u32 = 4096;
 
-/// Most the rules since 8.0 give by themselves, for throttle and pool alike.
-pub const RULE_MAX: u32 = 100;
+/// Largest result of the rules since 8.0, for throttle and pool alike.
+pub(super) const RULE_MAX: u32 = 100;
 
-/// Most workers in all, and highest throttle, that the technote advises.
-pub const WORKERS_ADVISED_MAX: u32 = 120;
+/// Most workers in total, and highest throttle, that the technote recommends.
+pub(crate) const WORKERS_ADVISED_MAX: u32 = 120;
 
-/// Descriptors of one port beside its connections: socket, poll, waker, one to spare.
-pub const DESCRIPTORS_PER_PORT: u64 = 4;
+/// Descriptors of one port in addition to its connections: socket, poll, waker, one spare.
+pub(super) const DESCRIPTORS_PER_PORT: u64 = 4;
 
-/// Which release's rule sizes throttle and pools. Default [`PoolRule::R8_0_1`].
+/// Release of Domino whose rule sizes throttle and pools. The default is [`PoolRule::R8_0_1`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PoolRule {
     /// `R5`, also written `R6`, `R7`, `5`, `6`, `7`.
@@ -44,7 +43,7 @@ impl PoolRule {
     pub const ALL: [PoolRule; 5] =
         [PoolRule::R5, PoolRule::R8_0, PoolRule::R8_0_1, PoolRule::Zos, PoolRule::Zlinux];
 
-    /// The rule of that name or alias, case ignored.
+    /// Returns the rule of that name or alias, ignoring case.
     pub fn named(name: &str) -> Option<PoolRule> {
         match name.to_ascii_lowercase().as_str() {
             "r5" | "r6" | "r7" | "5" | "6" | "7" => Some(PoolRule::R5),
@@ -56,7 +55,7 @@ impl PoolRule {
         }
     }
 
-    /// How [`max_concurrent_trans`] works under this rule.
+    /// [`max_concurrent_trans`] under this rule, in words.
     pub fn throttle_in_words(self) -> &'static str {
         match self {
             PoolRule::R5 => "20",
@@ -65,7 +64,7 @@ impl PoolRule {
         }
     }
 
-    /// How [`pool_tasks`] works under this rule.
+    /// [`pool_tasks`] under this rule, in words.
     pub fn pool_in_words(self) -> &'static str {
         match self {
             PoolRule::R5 => "2 x Server_Max_Concurrent_Trans, 100 when that is unlimited, at most 4096",
@@ -76,7 +75,7 @@ impl PoolRule {
         }
     }
 
-    /// Whether the throttle has a part in the pool's size.
+    /// Returns whether the pool's size depends on the throttle.
     pub fn pool_follows_throttle(self) -> bool {
         !matches!(self, PoolRule::Zos | PoolRule::Zlinux)
     }
@@ -94,10 +93,10 @@ impl fmt::Display for PoolRule {
     }
 }
 
-/// Throttle over all ports where no line gives it, on `cpus` CPUs (0 counts as 1).
+/// Default throttle over all ports on `cpus` CPUs (0 counts as 1).
 ///
 /// R5: 20. 8.0 and 8.0.1: 20 for each CPU, at most 100. zOS and zLinux: unlimited.
-pub fn max_concurrent_trans(rule: PoolRule, cpus: u32) -> Limit {
+pub(super) fn max_concurrent_trans(rule: PoolRule, cpus: u32) -> Limit {
     let count = match rule {
         PoolRule::R5 => 20,
         PoolRule::R8_0 | PoolRule::R8_0_1 => cpus.max(1).saturating_mul(20).min(RULE_MAX),
@@ -106,12 +105,12 @@ pub fn max_concurrent_trans(rule: PoolRule, cpus: u32) -> Limit {
     Limit::at_most(count).expect("20 or more")
 }
 
-/// Workers of each port where no line gives them, under the throttle in force.
+/// Default number of workers of each port under this throttle.
 ///
-/// R5: twice the throttle (the wiki page bounds it by 100, the technote does not; ours ends at [`POOL_TASKS_MAX`]).
+/// R5: twice the throttle (the wiki page limits it to 100, the technote does not; here [`POOL_TASKS_MAX`] does).
 /// 8.0: twice the throttle, at most 100. 8.0.1: the throttle while it is 1 to 100, else 100. zOS: 100. zLinux: 40.
-/// Under an unlimited throttle the first three give 100, so that threads never grow without end.
-pub fn pool_tasks(rule: PoolRule, throttle: Limit) -> u32 {
+/// Under an unlimited throttle the first three give 100, so that the number of threads stays limited.
+pub(super) fn pool_tasks(rule: PoolRule, throttle: Limit) -> u32 {
     let throttle = match throttle {
         Limit::AtMost(count) => Some(count.get()),
         Limit::Unlimited => None,
@@ -127,12 +126,12 @@ pub fn pool_tasks(rule: PoolRule, throttle: Limit) -> u32 {
 }
 
 /// Workers of all ports: the sum of their pools.
-pub fn total_workers(pools: impl IntoIterator<Item = u32>) -> u32 {
+pub(super) fn total_workers(pools: impl IntoIterator<Item = u32>) -> u32 {
     pools.into_iter().fold(0, u32::saturating_add)
 }
 
-/// What can really run at once: the throttle, or all workers where there are fewer or there is no throttle.
-pub fn effective_concurrency(throttle: Limit, workers: u32) -> u32 {
+/// Transactions that can actually run at once: the throttle, or all workers if there are fewer or no throttle is set.
+pub(super) fn effective_concurrency(throttle: Limit, workers: u32) -> u32 {
     match throttle {
         Limit::AtMost(count) => count.get().min(workers),
         Limit::Unlimited => workers,
@@ -144,7 +143,7 @@ mod tests {
     use super::PoolRule::{R5, R8_0, R8_0_1, Zlinux, Zos};
     use super::*;
 
-    /// A throttle as a file writes it: 0 cannot be made.
+    /// A throttle as a file writes it; `None` for 0.
     fn limit(number: i64) -> Option<Limit> {
         if number == -1 { Some(Limit::Unlimited) } else { Limit::at_most(u32::try_from(number).ok()?) }
     }
@@ -166,7 +165,7 @@ mod tests {
             (R8_0_1, 5, 100),
             (R8_0_1, 6, 100),
             (R8_0_1, u32::MAX, 100),
-            // A machine that does not say counts as one CPU.
+            // An unknown number of CPUs counts as one.
             (R8_0_1, 0, 20),
             // "z/OS: -1 (unlimited)", "zLinux: -1".
             (Zos, 4, -1),
@@ -179,12 +178,12 @@ mod tests {
     #[test]
     fn pool_by_rule_and_throttle() {
         for (rule, throttle, expected) in [
-            // "2 x max concurrent = 40"; no bound in the technote, ours is that of the setting.
+            // "2 x max concurrent = 40"; no limit in the technote, here that of the setting.
             (R5, 20, 40),
             (R5, 60, 120),
             (R5, 2048, 4096),
             (R5, 100_000, 4096),
-            // "MCT=-1 without Server_Pool_Tasks: R5/ND6 spawn without end": ours do not.
+            // "MCT=-1 without Server_Pool_Tasks: R5/ND6 spawn without end": here they do not.
             (R5, -1, 100),
             // "MIN(100, 2*MCT)".
             (R8_0, 1, 2),
@@ -201,7 +200,7 @@ mod tests {
             (R8_0_1, 101, 100),
             (R8_0_1, 100_000, 100),
             (R8_0_1, -1, 100),
-            // "z/OS 100", "zLinux 40": the throttle has no part.
+            // "z/OS 100", "zLinux 40": independent of the throttle.
             (Zos, -1, 100),
             (Zos, 20, 100),
             (Zos, 500, 100),
@@ -209,7 +208,7 @@ mod tests {
             (Zlinux, 20, 40),
             (Zlinux, 500, 40),
         ] {
-            let throttle = limit(throttle).expect("a throttle that can be");
+            let throttle = limit(throttle).expect("a valid throttle value");
             assert_eq!(pool_tasks(rule, throttle), expected, "{rule} {throttle}");
             let alone = pool_tasks(rule, Limit::Unlimited);
             assert!(rule.pool_follows_throttle() || alone == expected, "{rule} {throttle}");
@@ -223,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn totals_and_what_can_run() {
+    fn totals_and_effective_concurrency() {
         for (pools, throttle, total, running) in [
             // "3 ports * 40 = 120 threads, but 20 run; up to 100 wait".
             (&[40, 40, 40][..], 20, 120, 20),
@@ -239,16 +238,16 @@ mod tests {
         ] {
             let workers = total_workers(pools.iter().copied());
             assert_eq!(workers, total, "{pools:?}");
-            let throttle = limit(throttle).expect("a throttle that can be");
+            let throttle = limit(throttle).expect("a valid throttle value");
             assert_eq!(effective_concurrency(throttle, workers), running, "{pools:?} {throttle}");
         }
     }
 
     #[test]
-    fn whatever_goes_in_a_pool_has_an_end() {
+    fn a_pool_is_limited_for_any_input() {
         for rule in PoolRule::ALL {
             for throttle in [-1, 1, 20, 99, 100, 101, 4096, i64::from(u32::MAX)] {
-                let pool = pool_tasks(rule, limit(throttle).expect("a throttle that can be"));
+                let pool = pool_tasks(rule, limit(throttle).expect("a valid throttle value"));
                 assert!((1..=POOL_TASKS_MAX).contains(&pool), "{rule} {throttle} {pool}");
             }
             assert_eq!(PoolRule::named(&rule.to_string()), Some(rule));

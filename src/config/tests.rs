@@ -1,8 +1,10 @@
-//! Tests of the settings as a whole: texts in, settings, errors and sentences out.
+//! Tests of the settings as a whole: texts in, settings, errors and warnings out.
 
 use super::*;
+use std::path::Path;
+use std::time::Duration;
 
-/// Limits that nothing here comes near.
+/// Limits that no test reaches.
 const ROOMY: Machine = Machine {
     cpus: 2,
     memory: Some(MachineLimit { most: 64 << 30, set_by: "free memory of the machine" }),
@@ -77,16 +79,16 @@ fn every_setting_from_a_file() {
     assert_eq!(
         config.notes,
         [
-            "line 5: TCPIP=TCP,0,15,0,,12288,: only the driver is used, the fields after it are ignored",
-            "line 9: lan-3=TCP,0,15,0,,45056,: only the driver is used, the fields after it are ignored",
-            "line 9: port lan-3 asks for encryption (flag 0x8000), which is not supported yet: its traffic goes without",
+            "line 5: TCPIP=TCP,0,15,0,,12288,: only the driver is used, the other fields are ignored",
+            "line 9: lan-3=TCP,0,15,0,,45056,: only the driver is used, the other fields are ignored",
+            "line 9: port lan-3 requests encryption (flag 0x8000), which is not supported yet: its traffic is sent without",
         ]
     );
     assert_eq!((config.total_workers(), config.effective_concurrency()), (37, 37));
 }
 
 #[test]
-fn every_wrong_value_is_named_with_what_is_expected() {
+fn every_wrong_value_is_reported_with_the_expected_one() {
     for (line, expected) in [
         ("Server_Pool_Tasks=forty", "expected a whole number from 1 to 4096"),
         ("Server_Pool_Tasks=0", "expected a whole number from 1 to 4096"),
@@ -95,7 +97,7 @@ fn every_wrong_value_is_named_with_what_is_expected() {
         ("TCPIP_Pool_Tasks=-1", "expected a whole number from 1 to 4096"),
         (
             "Server_Max_Concurrent_Trans=0",
-            "with 0 nothing could ever run, expected -1 (unlimited) or a whole number from 1 to 100000",
+            "with 0 no transaction could run, expected -1 (unlimited) or a whole number from 1 to 100000",
         ),
         ("Server_Max_Concurrent_Trans=-2", "expected -1 (unlimited) or a whole number from 1 to 100000"),
         ("Server_Max_Concurrent_Trans=100001", "expected -1 (unlimited) or a whole number from 1 to 100000"),
@@ -127,7 +129,7 @@ fn every_wrong_value_is_named_with_what_is_expected() {
 }
 
 #[test]
-fn unknown_keys_name_the_nearest() {
+fn unknown_keys_suggest_the_nearest() {
     for (line, expected) in [
         (
             "Server_Pool_Task=40",
@@ -166,7 +168,7 @@ fn all_errors_of_a_file_at_once_in_the_order_of_lines() {
         "server.ini:3: junk: not a setting, expected key=value",
         "server.ini:4: [Sever]: unknown section, expected [Server] or [Notes]",
         "server.ini:5: Server_Queue_Limt=5: unknown key, expected a key that `check --template` explains; did you mean Server_Queue_Limit?",
-        "server.ini:6: Server_pool_tasks=3: given before in line 2, expected each key once",
+        "server.ini:6: Server_pool_tasks=3: already given in line 2, expected each key once",
         "server.ini:7: LAN9_Pool_Tasks=1: no port LAN9 in Ports or DisabledPorts, expected the name of a listed port; did you mean LAN2_Pool_Tasks?",
         "server.ini:9: LAN2_TCPIPAddress=0,10.0.0.1:7: port TCPIP has 10.0.0.1:7 in line 8, expected an address of its own for each enabled port",
         "server.ini:10: Log_File=a;b: ; begins a comment only at the start of a line, expected a value without ; and #; put the comment on a line of its own",
@@ -188,19 +190,19 @@ fn ports_that_share_an_address() {
 }
 
 #[test]
-fn a_wrong_list_of_ports_is_not_followed_by_unknown_ports() {
+fn after_a_wrong_list_of_ports_unknown_ports_are_not_reported() {
     let text = "Ports=A,B C\nC_Pool_Tasks=1\nA_Pool_Tasks=x";
     assert_eq!(
         errors(text),
         [
-            "server.ini:1: Ports=A,B C: \"B C\" has the character ' ', expected at least one name of a port, each once",
+            "server.ini:1: Ports=A,B C: \"B C\" contains the character ' ', expected at least one name of a port, each once",
             "server.ini:3: A_Pool_Tasks=x: expected a whole number from 1 to 4096",
         ]
     );
 }
 
 #[test]
-fn an_address_that_is_wrong_is_not_also_said_to_be_taken() {
+fn a_wrong_address_is_not_also_reported_as_taken() {
     for address in ["h:70000", "h:1;2"] {
         let found = errors(&format!("Ports=A,B\nA_TCPIPAddress=0,{address}"));
         assert!(found.len() == 1 && found[0].starts_with("server.ini:2: A_TCPIPAddress="), "{found:?}");
@@ -302,7 +304,7 @@ fn each_size_names_the_line_that_has_a_part_in_it() {
 }
 
 #[test]
-fn sentences_and_when_they_are_not_said() {
+fn warnings_and_settings_without_any() {
     let three = "Ports=A,B,C\nA_TCPIPAddress=h:1\nB_TCPIPAddress=h:2\nC_TCPIPAddress=h:3\n";
     for (text, expected) in [
         ("", &[][..]),
@@ -326,11 +328,11 @@ fn sentences_and_when_they_are_not_said() {
         assert_eq!(codes(text, &ROOMY), expected, "{text}");
     }
     assert_eq!(codes(three, &ROOMY), ["workers_wait"], "three ports share the default throttle");
-    assert_eq!(codes("", &Machine::default()), [""; 0], "limits that are not known");
+    assert_eq!(codes("", &Machine::default()), [""; 0], "unknown limits");
 }
 
 #[test]
-fn sentences_name_their_numbers() {
+fn warnings_name_their_numbers() {
     let three =
         "Ports=A,B,C\nA_TCPIPAddress=h:1\nB_TCPIPAddress=h:2\nC_TCPIPAddress=h:3\nServer_Pool_Tasks=40\n";
     let throttled = format!("{three}Server_Max_Concurrent_Trans=20");
@@ -350,8 +352,8 @@ fn sentences_name_their_numbers() {
         (
             "Server_Pool_Tasks=90",
             "pool_alone",
-            "the pool of port TCPIP was raised to 90 workers without Server_Max_Concurrent_Trans: rule 8.0.1 lets 40 run over \
-             all ports; set Server_Max_Concurrent_Trans=90",
+            "the pool of port TCPIP was raised to 90 workers without Server_Max_Concurrent_Trans: rule 8.0.1 allows 40 transactions \
+             over all ports; set Server_Max_Concurrent_Trans=90",
         ),
         (
             "Server_Queue_Limit=5",
@@ -362,7 +364,7 @@ fn sentences_name_their_numbers() {
         (
             "Server_Max_Concurrent_Trans=121\nServer_Pool_Tasks=121",
             "many_workers",
-            "1 port x 121 = 121 workers: more than the 120 in all that Domino's makers advise; set \
+            "1 port x 121 = 121 workers: more than the 120 in total that Domino's documentation recommends; set \
              Server_Max_Concurrent_Trans=120 and Server_Pool_Tasks=120, or measure before keeping it",
         ),
     ] {
@@ -371,17 +373,17 @@ fn sentences_name_their_numbers() {
 }
 
 #[test]
-fn sentences_name_the_limits_of_the_machine() {
+fn warnings_name_the_limits_of_the_machine() {
     let machine = Machine { descriptors: Some(100), ..ROOMY };
     assert_eq!(
         message("", &machine, "descriptors"),
-        "this process may hold 100 descriptors, which leaves room for 32 connections, fewer than the 40 transactions that \
+        "this process may have 100 descriptors, which allow 32 connections, fewer than the 40 transactions that \
          may run at once; raise the limit (ulimit -n -H), or set Server_Max_Concurrent_Trans=32 and Server_Pool_Tasks=32"
     );
 }
 
 #[test]
-fn connections_are_what_the_ports_and_the_reserve_leave() {
+fn connections_use_the_descriptors_that_ports_and_reserve_leave() {
     let room =
         |text: &str, descriptors| Config::from_text(text, None, 2).unwrap().connections_max(descriptors);
     assert_eq!(room("", 20_000), 20_000 - 64 - 4);
@@ -403,8 +405,8 @@ fn a_program_sets_both_limits() {
 }
 
 #[test]
-fn files_that_cannot_be_read_are_one_error() {
-    let missing = Config::load(Path::new("no/such/server.ini"), 2).expect_err("it is not there");
+fn an_unreadable_file_is_one_error() {
+    let missing = Config::load(Path::new("no/such/server.ini"), 2).expect_err("it does not exist");
     let text = missing.to_string();
     assert!(text.starts_with("no/such/server.ini: cannot be read (No such file"), "{text}");
     assert!(text.ends_with("), expected a readable text file"), "{text}");
@@ -412,7 +414,7 @@ fn files_that_cannot_be_read_are_one_error() {
 }
 
 #[test]
-fn random_bytes_never_panic_and_never_give_half_settings() {
+fn random_bytes_never_panic_and_never_give_partial_settings() {
     let pieces: [&[u8]; 16] = [
         b"Ports=",
         b"A",

@@ -1,22 +1,25 @@
-//! Types of values: how each is written, read and described.
+//! Kinds of values: how each is written, read and described.
 //!
-//! A key of the table holds one of these, and with it the function that puts a value of that very type into
-//! place, so a key cannot be read as one type and stored as another. Must not know which keys exist.
+//! Invariant: a kind holds the function that stores a value of its own type, so a key cannot be read as one type and
+//! stored as another. Does not know which keys exist.
 
-use super::admin_socket::SOCKET_PATH_BYTES_MAX;
-use super::{
-    AdminSocket, CodelMode, Config, Limit, ListenAddress, PoolRule, PortConfig, Setting, Source,
-    listen_address, path,
-};
+use super::admin_socket::{AdminSocket, SOCKET_PATH_BYTES_MAX};
+use super::codel_mode::CodelMode;
+use super::limit::Limit;
+use super::listen_address::{self, ListenAddress};
+use super::settings::{Config, PortConfig};
+use super::sizing::PoolRule;
+use super::source::{Setting, Source};
+use super::{driver_line, path};
 use log::LevelFilter;
 use std::path::PathBuf;
 
 /// Names of `Log_Level`, least to most.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-/// Type of a setting of the whole server.
+/// Kind of a setting of the whole server.
 pub(super) enum ValueKind {
-    /// Names of ports, separated by commas; `parse` puts them into place.
+    /// Names of ports, separated by commas; `parse` stores them.
     PortNames,
     /// A whole number.
     Count { min: u32, max: u32, store: fn(&mut Config, Setting<u32>) },
@@ -26,21 +29,21 @@ pub(super) enum ValueKind {
     Switch { store: fn(&mut Config, Setting<bool>) },
     /// Name of a sizing rule.
     Rule { store: fn(&mut Config, Setting<PoolRule>) },
-    /// What CoDel does.
+    /// Name of a mode of CoDel.
     CodelMode { store: fn(&mut Config, Setting<CodelMode>) },
     /// Name of a log level.
     Level { store: fn(&mut Config, Setting<LevelFilter>) },
-    /// Where the admin server listens; empty for nowhere.
+    /// Address of the admin server; empty for none.
     AdminAddress { store: fn(&mut Config, Setting<Option<ListenAddress>>) },
-    /// Where the Unix socket of the admin server is.
+    /// Path of the Unix socket of the admin server, or a word.
     AdminSocket { store: fn(&mut Config, Setting<AdminSocket>) },
     /// Path of a file; empty for none.
     Path { store: fn(&mut Config, Setting<Option<PathBuf>>) },
 }
 
-/// Type of a setting of one port.
+/// Kind of a setting of one port.
 pub(super) enum PortKind {
-    /// Domino's line of a port; `ports` reads it.
+    /// Domino's line of a port; `driver_line` reads it.
     Driver,
     /// Listening address.
     Address,
@@ -49,16 +52,16 @@ pub(super) enum PortKind {
 }
 
 impl ValueKind {
-    /// Does it name a file or an listen_address, or what holds a secret? Whoever may write the settings file alone sets
-    /// such a key: the server opens them with its own rights.
-    pub(super) fn is_of_the_file_alone(&self) -> bool {
+    /// Returns whether it names a file or an address, or holds a secret. Only write access to the settings file may set
+    /// such a key, because the server opens what it names with its own rights.
+    pub(super) fn is_file_only(&self) -> bool {
         matches!(
             self,
             ValueKind::AdminAddress { .. } | ValueKind::AdminSocket { .. } | ValueKind::Path { .. }
         )
     }
 
-    /// What a value may be, in words; completes "expected ...".
+    /// Accepted values, in words; completes "expected ...".
     pub(super) fn expected(&self) -> String {
         match self {
             ValueKind::PortNames => "names of ports, separated by commas".to_owned(),
@@ -80,59 +83,59 @@ impl ValueKind {
         }
     }
 
-    /// Reads `text` and stores it; `Err` says what is wrong beyond [`ValueKind::expected`], often nothing.
+    /// Reads `text` and stores it. The error is what is wrong beyond [`ValueKind::expected`], often empty.
     pub(super) fn apply(&self, text: &str, source: Source, config: &mut Config) -> Result<(), String> {
-        const NOTHING_MORE: String = String::new();
+        const NO_DETAIL: String = String::new();
         match self {
             ValueKind::PortNames => {}
             ValueKind::Count { min, max, store } => {
-                let value = count(text, *min, *max).ok_or(NOTHING_MORE)?;
+                let value = count(text, *min, *max).ok_or(NO_DETAIL)?;
                 store(config, Setting { value, source });
             }
             ValueKind::Limit { max, store } => {
                 let value = match (text, count(text, 0, *max).map(Limit::at_most)) {
                     ("-1", _) => Limit::Unlimited,
                     (_, Some(Some(limit))) => limit,
-                    (_, Some(None)) => return Err("with 0 nothing could ever run".to_owned()),
-                    (_, None) => return Err(NOTHING_MORE),
+                    (_, Some(None)) => return Err("with 0 no transaction could run".to_owned()),
+                    (_, None) => return Err(NO_DETAIL),
                 };
                 store(config, Setting { value, source });
             }
             ValueKind::Switch { store } => {
-                let value = count(text, 0, 1).ok_or(NOTHING_MORE)? == 1;
+                let value = count(text, 0, 1).ok_or(NO_DETAIL)? == 1;
                 store(config, Setting { value, source });
             }
             ValueKind::Rule { store } => {
-                let value = PoolRule::named(text).ok_or(NOTHING_MORE)?;
+                let value = PoolRule::named(text).ok_or(NO_DETAIL)?;
                 store(config, Setting { value, source });
             }
             ValueKind::CodelMode { store } => {
-                let value = CodelMode::named(text).ok_or(NOTHING_MORE)?;
+                let value = CodelMode::named(text).ok_or(NO_DETAIL)?;
                 store(config, Setting { value, source });
             }
             ValueKind::Level { store } => {
-                // The log crate's own parser takes the same names; the list keeps it to those the error text promises.
+                // The log crate's parser accepts the same names today; the list limits it to those of the error text.
                 let known = LEVELS.iter().any(|name| name.eq_ignore_ascii_case(text));
-                let value = text.parse().ok().filter(|_| known).ok_or(NOTHING_MORE)?;
+                let value = text.parse().ok().filter(|_| known).ok_or(NO_DETAIL)?;
                 store(config, Setting { value, source });
             }
             ValueKind::AdminAddress { store } => {
                 let read =
-                    |text| ListenAddress::parse_with(text, listen_address::ADMIN_PORT).ok_or(NOTHING_MORE);
+                    |text| ListenAddress::parse_with(text, listen_address::ADMIN_PORT).ok_or(NO_DETAIL);
                 let value = if text.is_empty() { None } else { Some(read(text)?) };
                 store(config, Setting { value, source });
             }
             ValueKind::AdminSocket { store } => {
-                let value = AdminSocket::read(text).ok_or(NOTHING_MORE)?;
+                let value = AdminSocket::read(text).ok_or(NO_DETAIL)?;
                 if let AdminSocket::At(_) = value {
-                    path::wrong(text).map_or(Ok(()), Err)?;
+                    path::problem(text).map_or(Ok(()), Err)?;
                 }
                 store(config, Setting { value, source });
             }
             ValueKind::Path { store } => {
                 let value = (!text.is_empty()).then(|| PathBuf::from(text));
                 if value.is_some() {
-                    path::wrong(text).map_or(Ok(()), Err)?;
+                    path::problem(text).map_or(Ok(()), Err)?;
                 }
                 store(config, Setting { value, source });
             }
@@ -142,21 +145,21 @@ impl ValueKind {
 }
 
 impl PortKind {
-    /// The same of a port's setting.
-    pub(super) fn is_of_the_file_alone(&self) -> bool {
+    /// Returns the same for a port's setting.
+    pub(super) fn is_file_only(&self) -> bool {
         matches!(self, PortKind::Address)
     }
 
-    /// What a value may be, in words; completes "expected ...".
+    /// Accepted values, in words; completes "expected ...".
     pub(super) fn expected(&self) -> String {
         match self {
-            PortKind::Driver => super::ports::DRIVER_EXPECTED.to_owned(),
+            PortKind::Driver => driver_line::EXPECTED.to_owned(),
             PortKind::Address => listen_address::EXPECTED.to_owned(),
             PortKind::Count { min, max, .. } => format!("a whole number from {min} to {max}"),
         }
     }
 
-    /// Reads `text` and stores it in `port`; adds what was ignored to `notes`.
+    /// Reads `text` and stores it in `port`; adds a sentence on each ignored part to `notes`.
     pub(super) fn apply(
         &self,
         text: &str,
@@ -167,7 +170,7 @@ impl PortKind {
         let source = Source::File { line };
         match self {
             PortKind::Driver => {
-                notes.extend(super::ports::driver(&port.name, text, line)?);
+                notes.extend(driver_line::read(&port.name, text, line)?);
                 port.driver_source = source;
             }
             PortKind::Address => {
@@ -188,7 +191,7 @@ fn count(text: &str, min: u32, max: u32) -> Option<u32> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    // More digits than a u32 holds fail in `parse`, which is the same answer: out of range.
+    // More digits than a u32 holds fail in `parse`, which is out of range, too.
     text.parse().ok().filter(|number| (min..=max).contains(number))
 }
 

@@ -12,7 +12,7 @@ use super::machine;
 #[cfg(feature = "admin")]
 use super::running::claim_admin;
 use super::start::PreparedServer;
-use crate::config::resource_check::{THREADS_BASE, THREADS_SPARE};
+use crate::config::requirements::{THREADS_BASE, THREADS_SPARE};
 use crate::config::{Config, Warning};
 use crate::service::builtin::Info;
 use crate::sync::{Sender, bounded};

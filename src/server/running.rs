@@ -200,7 +200,7 @@ impl RunningServer {
             );
         }
         self.admin_socket = doors.unix.as_ref().map(|unix| unix.path().to_path_buf());
-        self.admin = Some(AdminServer::open(doors, (name, token), config.admin_patience, insight)?);
+        self.admin = Some(AdminServer::open(doors, (name, token), config.admin_timeout, insight)?);
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! Handlers that tests hold back and count, and what the process uses.
+//! A gate that holds and counts handlers; memory and threads of this process.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
@@ -45,12 +45,12 @@ impl Gate {
         self.inside.load(Ordering::SeqCst)
     }
 
-    /// The most that ever were in it at once.
+    /// The most in it at once so far.
     pub fn peak(&self) -> usize {
         self.peak.load(Ordering::SeqCst)
     }
 
-    /// Handlers that ever came.
+    /// Handlers that entered so far.
     pub fn entered(&self) -> usize {
         self.entered.load(Ordering::SeqCst)
     }

@@ -1,4 +1,4 @@
-//! What the server logs, for tests in whose process it runs.
+//! Collects the log lines of a server that runs in the process of the test.
 
 use log::{LevelFilter, Log, Metadata, Record};
 use std::sync::{Mutex, OnceLock};

@@ -1,11 +1,11 @@
-//! What the tests share: a server on a free port, a client that speaks raw frames, and waiting on conditions.
+//! Shared by the tests: a server on a free port, a client that speaks raw frames, and waiting on conditions.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
-pub mod bystander;
+pub mod control_client;
 pub mod gate;
-#[cfg(feature = "server")]
-pub mod ledger;
 pub mod logged;
+#[cfg(feature = "server")]
+pub mod outcomes;
 
 use boneyard::config::Config;
 use boneyard::internal::wire::body::{Hello, Welcome};
@@ -214,7 +214,7 @@ pub fn read_frame(stream: &mut TcpStream) -> Option<Frame> {
     match stream.read_exact(&mut head) {
         Ok(()) => {}
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-            panic!("the server said nothing in time")
+            panic!("no bytes from the server in time")
         }
         Err(_) => return None,
     }

@@ -186,7 +186,7 @@ fn looked_up(key: &str) {
 #[test]
 fn whatever_is_said_to_change_at_once_does() {
     thread::scope(|scope| {
-        for key in keys::all().filter(|key| key.is_at_once()) {
+        for key in keys::all().filter(|key| key.is_reloadable()) {
             scope.spawn(move || match key.name() {
                 "Server_Max_Concurrent_Trans" => throttle(),
                 "Server_Queue_Limit" => queue_limit(),
@@ -258,7 +258,7 @@ fn the_file_keeps_what_was_set_and_all_else() {
     }
     std::fs::write(&file, "Server_MaxUser=5\n").unwrap();
     let error = control(&server).set("Server_MaxUsers", "5").unwrap_err();
-    assert!(error.contains("the file has errors as it is: line 1"), "{error}");
+    assert!(error.contains("the file already has errors: line 1"), "{error}");
     assert_eq!(text(), "Server_MaxUser=5\n");
     std::fs::write(&file, before).unwrap();
     std::fs::remove_file(&file).unwrap();

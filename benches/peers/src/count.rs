@@ -1,11 +1,11 @@
-//! What a load generator counts.
+//! Counts of a load generator.
 
 use crate::{Failure, Method};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// What to do.
+/// The load.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) address: SocketAddr,
@@ -16,7 +16,7 @@ pub(crate) struct Plan {
     pub(crate) duration: Duration,
 }
 
-/// When counting begins and ends.
+/// The counted time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Span {
     begin: Instant,
@@ -64,7 +64,7 @@ impl Count {
         all
     }
 
-    /// The names `boneyard bench --json` has.
+    /// JSON under the names of `boneyard bench --json`.
     pub(crate) fn json(&self) -> String {
         let ok = self.latencies.len();
         let at = |quantile: f64| {

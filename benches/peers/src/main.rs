@@ -19,20 +19,20 @@ use std::time::Duration;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// What the handler called `sleep` does.
+/// Sleep of the handler `sleep`.
 const SLEEP: Duration = Duration::from_millis(5);
 
 /// Bytes of a call's payload.
 const PAYLOAD: usize = 64;
 
-/// What is called.
+/// The method that is called.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Method {
     Echo,
     Sleep,
 }
 
-/// Where handlers run.
+/// The threads that handlers run on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Place {
     Inline,
@@ -89,7 +89,7 @@ fn load(peer: &str, plan: &Plan) -> Result<Count, Failure> {
     }
 }
 
-/// Runs a handler where it belongs.
+/// Runs a handler inline or on the pool.
 async fn run(place: Place, method: Method, payload: Vec<u8>) -> Vec<u8> {
     let handler = move || {
         if method == Method::Sleep {

@@ -18,7 +18,7 @@ use thrift::transport::{
     TBufferedWriteTransportFactory, TIoChannel, TTcpChannel,
 };
 
-/// How long a caller that was never answered is waited for once the time is over.
+/// Wait for callers that were never answered, once the time is over.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
 struct Processor;
@@ -105,7 +105,7 @@ pub(crate) fn load(plan: &Plan) -> Result<Count, Failure> {
         std::thread::Builder::new().stack_size(256 << 10).spawn(caller)?;
     }
     std::thread::sleep(span.end.saturating_duration_since(Instant::now()) + LAST_ANSWERS);
-    // Callers whose connection no thread of the server took wait for ever; they are counted and left behind.
+    // Callers whose connection no thread of the server accepted wait for ever; they are counted and abandoned.
     let parts = receiver.try_iter().collect();
     Ok(Count::merge(parts, plan.connections - answered.count(), plan))
 }

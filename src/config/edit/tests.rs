@@ -1,11 +1,14 @@
-//! What a changed line does to a file, and what it leaves alone.
+//! Effect of a changed line on a file, and the parts it does not touch.
 
 use super::*;
+use crate::config::keys;
+use crate::config::parse::read_line;
 
 /// The text after `key=value` was set in it.
 fn set(text: &str, key: &str, value: &str) -> Result<Edited, String> {
     let config = Config::from_text(text, None, 2).expect("the file is valid");
-    edit(text.as_bytes(), &Line::read(&config, key, value)?, 2)
+    let line = read_line(&config, key, value).map_err(|errors| errors.messages())?;
+    edit(text.as_bytes(), &line, 2).map_err(|error| error.to_string())
 }
 
 fn after(text: &str, key: &str, value: &str) -> (String, u32) {
@@ -14,7 +17,7 @@ fn after(text: &str, key: &str, value: &str) -> (String, u32) {
 }
 
 #[test]
-fn the_line_that_gives_it_is_changed_where_it_stands() {
+fn the_line_of_the_key_is_changed_in_place() {
     let text = "\u{feff}# head\r\n[Server]\r\n  server_pool_tasks =\t40  \r\nLog_Level=warn";
     let expected = "\u{feff}# head\r\n[Server]\r\n  server_pool_tasks =\t50  \r\nLog_Level=warn";
     assert_eq!(after(text, "Server_Pool_Tasks", " 50 "), (expected.to_owned(), 3));
@@ -23,7 +26,7 @@ fn the_line_that_gives_it_is_changed_where_it_stands() {
 }
 
 #[test]
-fn a_line_that_is_switched_off_is_switched_on() {
+fn a_disabled_line_is_enabled() {
     let text = "; Log_Level=debug is what you want\n# Log_Level=off\n ; Log_Level = info\n;Log_Level=warn\n";
     let expected =
         "; Log_Level=debug is what you want\n# Log_Level=off\n Log_Level = error\n;Log_Level=warn\n";
@@ -31,7 +34,7 @@ fn a_line_that_is_switched_off_is_switched_on() {
 }
 
 #[test]
-fn a_line_that_is_missing_is_added_at_the_end() {
+fn a_missing_line_is_added_at_the_end() {
     assert_eq!(after("", "Log_Level", "warn"), ("Log_Level=warn\n".to_owned(), 1));
     let text = "[Server]\r\nPorts=A";
     let expected = "[Server]\r\nPorts=A\r\nA_Pool_Tasks=3\r\n";
@@ -44,7 +47,7 @@ fn in_the_shipped_file_every_key_is_set_in_its_own_line() {
     let config = Config::from_text(&text, None, 2).unwrap();
     for key in keys::all() {
         let name = key.name_for("TCPIP");
-        let line = Line::read(&config, &name, key.written_default()).unwrap();
+        let line = read_line(&config, &name, key.written_default()).unwrap();
         let edited = edit(text.as_bytes(), &line, 2).unwrap_or_else(|error| panic!("{name}: {error}"));
         let changed = text.lines().zip(edited.text.lines()).filter(|(one, two)| one != two).count();
         assert!(changed <= 1 && text.lines().count() == edited.text.lines().count(), "{name}");
@@ -54,7 +57,7 @@ fn in_the_shipped_file_every_key_is_set_in_its_own_line() {
 }
 
 #[test]
-fn what_is_no_setting_is_said_to_be_none_and_nothing_is_written() {
+fn an_invalid_line_is_an_error_and_nothing_is_written() {
     let text = "Ports=A,B\nB_TCPIPAddress=0,127.0.0.1:1353";
     for (key, value, expected) in [
         ("Server_Pool_Task", "5", "did you mean Server_Pool_Tasks?"),
@@ -68,14 +71,14 @@ fn what_is_no_setting_is_said_to_be_none_and_nothing_is_written() {
         ("C_Pool_Tasks", "5", "no port C in Ports or DisabledPorts"),
         ("A_TCPIPAddress", "127.0.0.1:1353", "port A has 127.0.0.1:1353 in line 1"),
         ("Ports", "A", "no port B in Ports or DisabledPorts"),
-        ("Admin_Address", "0.0.0.0", "whoever reaches it could see whose calls the server runs"),
+        ("Admin_Address", "0.0.0.0", "without a token, any machine that reaches it could see"),
     ] {
         let error = set(text, key, value).expect_err(key);
         assert!(error.contains(expected), "{key}={value}: {error}");
     }
-    let line = Line::read(&Config::default_with(2), "Log_Level", "off").unwrap();
-    let error = edit(b"Log_Level=warn\nPort=A", &line, 2).unwrap_err();
-    assert!(error.starts_with("the file has errors as it is: line 2: Port=A: unknown key"), "{error}");
+    let line = read_line(&Config::default_with(2), "Log_Level", "off").unwrap();
+    let error = edit(b"Log_Level=warn\nPort=A", &line, 2).unwrap_err().to_string();
+    assert!(error.starts_with("the file already has errors: line 2: Port=A: unknown key"), "{error}");
 }
 
 /// Small deterministic generator (xorshift64).
@@ -139,7 +142,7 @@ fn file(random: &mut Random) -> String {
 }
 
 #[test]
-fn random_files_keep_all_but_the_one_line_and_mean_the_same_but_for_it() {
+fn random_files_change_in_one_line_and_in_no_other_meaning() {
     let (mut replaced, mut added) = (0, 0);
     for seed in 1..=300u64 {
         let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);

@@ -1,20 +1,20 @@
-//! What the administrator sees, and where.
+//! Keys of the admin server and of what it observes.
 
-use super::{Accessor, DefaultValue, Key, shown};
+use super::convert::{in_seconds, seconds};
+use super::key::{Accessor, DefaultValue, Key, shown};
 use crate::config::value_kind::ValueKind;
 use std::path::Path;
-use std::time::Duration;
 
 pub(super) static KEYS: &[Key] = &[
     Key {
         name: "Admin_Address",
         unit: "",
-        default: DefaultValue::ReportedValue("127.0.0.1:1353"),
+        default: DefaultValue::Fixed("127.0.0.1:1353"),
         reloadable: false,
-        doc: "Where the admin server listens: the status page, /metrics, /health and the console. It has a thread \
-              of its own and answers when every worker is stuck. Empty: nowhere. Without Admin_Token_File one can look \
-              there and change nothing. An address that other machines reach needs Admin_Token_File.",
-        slot: Accessor::Server {
+        doc: "Address of the admin server: status page, /metrics, /health and console. It runs on a thread of its own and \
+              responds even when every worker is stuck. Empty: none. Without Admin_Token_File this address is read-only. An \
+              address that other machines can reach requires Admin_Token_File.",
+        accessor: Accessor::Server {
             kind: ValueKind::AdminAddress { store: |c, s| c.admin_address = s },
             show: |c| {
                 let address = c.admin_address.value.as_ref().map(ToString::to_string);
@@ -25,12 +25,12 @@ pub(super) static KEYS: &[Key] = &[
     Key {
         name: "Admin_Token_File",
         unit: "",
-        default: DefaultValue::ReportedValue(""),
+        default: DefaultValue::Fixed(""),
         reloadable: false,
-        doc: "File whose first line is a token of at least 16 characters, readable by its owner alone: who asks at \
-              Admin_Address must know it, and may then give every command. Empty: no token is asked for. /health is \
-              answered without.",
-        slot: Accessor::Server {
+        doc: "File whose first line is the access token, at least 16 characters, readable by its owner only. Requests to \
+              Admin_Address must carry the token and may then use every command. Empty: no token is required. /health never \
+              requires one.",
+        accessor: Accessor::Server {
             kind: ValueKind::Path { store: |c, s| c.admin_token_file = s },
             show: |c| {
                 let path = c.admin_token_file.value.as_deref().unwrap_or(Path::new(""));
@@ -41,12 +41,12 @@ pub(super) static KEYS: &[Key] = &[
     Key {
         name: "Admin_Socket",
         unit: "",
-        default: DefaultValue::ReportedValue("auto"),
+        default: DefaultValue::Fixed("auto"),
         reloadable: false,
-        doc: "Unix socket of the admin server, with mode 0600: over it the server's own user and root give every command, \
-              without a token; boneyard console finds it by itself. auto: beside the settings file, under its name \
-              and .admin. off or empty: none.",
-        slot: Accessor::Server {
+        doc: "Unix socket of the admin server, with mode 0600: over it the server's own user and root may use every command \
+              without a token; boneyard console finds it automatically. auto: next to the settings file, with .admin appended \
+              to its name. off or empty: none.",
+        accessor: Accessor::Server {
             kind: ValueKind::AdminSocket { store: |c, s| c.admin_socket = s },
             show: |c| shown(&c.admin_socket.value, &c.admin_socket.source),
         },
@@ -54,35 +54,35 @@ pub(super) static KEYS: &[Key] = &[
     Key {
         name: "Server_Busy_Seconds",
         unit: "seconds",
-        default: DefaultValue::ReportedValue("10"),
+        default: DefaultValue::Fixed("10"),
         reloadable: true,
-        doc: "When transactions of a port have been waiting for a worker or a permit at every look for so long, \
-              /health/ready says no. 0 is never.",
-        slot: Accessor::Server {
-            kind: ValueKind::Count { min: 0, max: 86_400, store: |c, s| c.busy_limit = s.map(time) },
-            show: |c| shown(seconds(c.busy_limit.value), &c.busy_limit.source),
+        doc: "Time after which a full port makes /health/ready report not ready. A port is full while every sample finds \
+              transactions waiting for a worker or a permit. 0 disables this.",
+        accessor: Accessor::Server {
+            kind: ValueKind::Count { min: 0, max: 86_400, store: |c, s| c.busy_limit = s.map(seconds) },
+            show: |c| shown(in_seconds(c.busy_limit.value), &c.busy_limit.source),
         },
     },
     Key {
         name: "Server_Stall_Seconds",
         unit: "seconds",
-        default: DefaultValue::ReportedValue("30"),
+        default: DefaultValue::Fixed("30"),
         reloadable: true,
-        doc: "When transactions of a port wait, and it has finished none for so long, the log shows what each of its workers \
-              does. 0 is never.",
-        slot: Accessor::Server {
-            kind: ValueKind::Count { min: 0, max: 86_400, store: |c, s| c.stall_limit = s.map(time) },
-            show: |c| shown(seconds(c.stall_limit.value), &c.stall_limit.source),
+        doc: "Time after which a stalled port is logged, with the activity of each of its workers. A port is stalled while \
+              transactions wait and none finishes. 0 disables this.",
+        accessor: Accessor::Server {
+            kind: ValueKind::Count { min: 0, max: 86_400, store: |c, s| c.stall_limit = s.map(seconds) },
+            show: |c| shown(in_seconds(c.stall_limit.value), &c.stall_limit.source),
         },
     },
     Key {
         name: "Server_Slow_Calls",
         unit: "transactions",
-        default: DefaultValue::ReportedValue("10"),
+        default: DefaultValue::Fixed("10"),
         reloadable: false,
-        doc: "Slowest transactions of the last hour that are kept of each method, with the parts of their time, for show \
-              slow. 0 keeps none.",
-        slot: Accessor::Server {
+        doc: "Slowest transactions of the last hour kept for each method, with the parts of their time, for show slow. 0 keeps \
+              none.",
+        accessor: Accessor::Server {
             kind: ValueKind::Count {
                 min: 0,
                 max: 100,
@@ -94,20 +94,12 @@ pub(super) static KEYS: &[Key] = &[
     Key {
         name: "Server_Show_Performance",
         unit: "",
-        default: DefaultValue::ReportedValue("0"),
+        default: DefaultValue::Fixed("0"),
         reloadable: true,
-        doc: "1: the log tells each minute how many transactions were done and how many sessions there are.",
-        slot: Accessor::Server {
+        doc: "1 logs the number of completed transactions and of sessions every minute.",
+        accessor: Accessor::Server {
             kind: ValueKind::Switch { store: |c, s| c.show_performance = s },
             show: |c| shown(u8::from(c.show_performance.value), &c.show_performance.source),
         },
     },
 ];
-
-fn time(seconds: u32) -> Option<Duration> {
-    (seconds > 0).then(|| Duration::from_secs(seconds.into()))
-}
-
-fn seconds(time: Option<Duration>) -> u64 {
-    time.map_or(0, |time| time.as_secs())
-}

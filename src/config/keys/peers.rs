@@ -1,17 +1,17 @@
-//! What a peer may cost: messages, buffers, descriptors, time.
+//! Keys of the resources that one client may use: messages, buffers, descriptors, time.
 
-use super::{Accessor, DefaultValue, Key, shown};
+use super::convert::{in_seconds, seconds};
+use super::key::{Accessor, DefaultValue, Key, shown};
 use crate::config::value_kind::ValueKind;
-use std::time::Duration;
 
 pub(super) static KEYS: &[Key] = &[
     Key {
         name: "Server_Max_Frame_KB",
         unit: "KiB",
-        default: DefaultValue::ReportedValue("4096"),
+        default: DefaultValue::Fixed("4096"),
         reloadable: false,
-        doc: "Largest message a client may send or be sent, header included.",
-        slot: Accessor::Server {
+        doc: "Largest message in either direction, header included.",
+        accessor: Accessor::Server {
             kind: ValueKind::Count {
                 min: 1,
                 max: 65_536,
@@ -23,11 +23,11 @@ pub(super) static KEYS: &[Key] = &[
     Key {
         name: "Server_Send_Buffer_KB",
         unit: "KiB",
-        default: DefaultValue::ReportedValue("16384"),
+        default: DefaultValue::Fixed("16384"),
         reloadable: false,
-        doc: "Replies that a client has not read may pile up to so much for one connection; then it is closed. Its calls are no \
-              longer read long before.",
-        slot: Accessor::Server {
+        doc: "Limit of unread replies on one connection; above it the connection is closed. The server stops reading its \
+              calls long before.",
+        accessor: Accessor::Server {
             kind: ValueKind::Count {
                 min: 1024,
                 max: 1048576,
@@ -39,11 +39,11 @@ pub(super) static KEYS: &[Key] = &[
     Key {
         name: "Server_Buffer_Memory_MB",
         unit: "MiB",
-        default: DefaultValue::ReportedValue("1024"),
+        default: DefaultValue::Fixed("1024"),
         reloadable: false,
-        doc: "Memory for the messages of all connections together: half-read, queued, and replies not yet read. When it is full, \
-              calls are refused, and if need be those connections are closed that hold the most.",
-        slot: Accessor::Server {
+        doc: "Memory for the messages of all connections together: half-read, queued, and unread replies. When it is full, \
+              calls are refused, and if necessary the connections that hold the most are closed.",
+        accessor: Accessor::Server {
             kind: ValueKind::Count {
                 min: 16,
                 max: 1048576,
@@ -55,10 +55,10 @@ pub(super) static KEYS: &[Key] = &[
     Key {
         name: "Server_Hello_Timeout",
         unit: "seconds",
-        default: DefaultValue::ReportedValue("10"),
+        default: DefaultValue::Fixed("10"),
         reloadable: false,
-        doc: "How long a new connection may take to say Hello. 0 is without end.",
-        slot: Accessor::Server {
+        doc: "Time that a new connection has to send its Hello. 0 is no limit.",
+        accessor: Accessor::Server {
             kind: ValueKind::Count { min: 0, max: 3600, store: |c, s| c.hello_timeout = s.map(seconds) },
             show: |c| shown(in_seconds(c.hello_timeout.value), &c.hello_timeout.source),
         },
@@ -66,11 +66,11 @@ pub(super) static KEYS: &[Key] = &[
     Key {
         name: "Server_Frame_Timeout",
         unit: "seconds",
-        default: DefaultValue::ReportedValue("60"),
+        default: DefaultValue::Fixed("60"),
         reloadable: false,
-        doc: "How long a message may take from its first byte to its last, save for the time in which the server does not read. 0 \
-              is without end.",
-        slot: Accessor::Server {
+        doc: "Time that a message has to arrive, from its first byte to its last, not counting the time in which the server \
+              does not read. 0 is no limit.",
+        accessor: Accessor::Server {
             kind: ValueKind::Count { min: 0, max: 3600, store: |c, s| c.frame_timeout = s.map(seconds) },
             show: |c| shown(in_seconds(c.frame_timeout.value), &c.frame_timeout.source),
         },
@@ -78,10 +78,10 @@ pub(super) static KEYS: &[Key] = &[
     Key {
         name: "Server_Send_Timeout",
         unit: "seconds",
-        default: DefaultValue::ReportedValue("60"),
+        default: DefaultValue::Fixed("60"),
         reloadable: false,
-        doc: "In such a time a client has to take 64 KiB of the replies that wait for it, or all. 0 is without end.",
-        slot: Accessor::Server {
+        doc: "Time in which a client must read 64 KiB of the replies that wait for it, or all of them. 0 is no limit.",
+        accessor: Accessor::Server {
             kind: ValueKind::Count { min: 0, max: 3600, store: |c, s| c.send_timeout = s.map(seconds) },
             show: |c| shown(in_seconds(c.send_timeout.value), &c.send_timeout.source),
         },
@@ -89,11 +89,11 @@ pub(super) static KEYS: &[Key] = &[
     Key {
         name: "Server_Keepalive",
         unit: "seconds",
-        default: DefaultValue::ReportedValue("60"),
+        default: DefaultValue::Fixed("60"),
         reloadable: false,
-        doc: "After so much silence the system asks whether the peer is still there, three times within as long again, and \
-              gives it up; after twice Server_Send_Timeout where that is later. 0 never asks.",
-        slot: Accessor::Server {
+        doc: "Idle time after which TCP keepalive probes the peer: three times within the same time again, then the connection \
+              is closed, but not before twice Server_Send_Timeout. 0 disables this.",
+        accessor: Accessor::Server {
             kind: ValueKind::Count { min: 0, max: 7200, store: |c, s| c.keepalive = s.map(seconds) },
             show: |c| shown(in_seconds(c.keepalive.value), &c.keepalive.source),
         },
@@ -101,10 +101,10 @@ pub(super) static KEYS: &[Key] = &[
     Key {
         name: "Server_Descriptors_Per_Session",
         unit: "descriptors",
-        default: DefaultValue::ReportedValue("1"),
+        default: DefaultValue::Fixed("1"),
         reloadable: false,
-        doc: "Descriptors that a connection needs: its own, and those of the files and sockets that handlers open for it.",
-        slot: Accessor::Server {
+        doc: "File descriptors that a connection needs: its own, and those of the files and sockets that handlers open for it.",
+        accessor: Accessor::Server {
             kind: ValueKind::Count { min: 1, max: 64, store: |c, s| c.descriptors_per_session = s },
             show: |c| shown(c.descriptors_per_session.value, &c.descriptors_per_session.source),
         },
@@ -112,22 +112,13 @@ pub(super) static KEYS: &[Key] = &[
     Key {
         name: "Server_Descriptor_Reserve",
         unit: "descriptors",
-        default: DefaultValue::ReportedValue("64"),
+        default: DefaultValue::Fixed("64"),
         reloadable: false,
-        doc: "Descriptors kept for other things than connections: the log, connections just being refused, what handlers open \
-              now and then.",
-        slot: Accessor::Server {
+        doc: "File descriptors reserved for other uses than connections: the log, connections that are being refused, what \
+              handlers open occasionally.",
+        accessor: Accessor::Server {
             kind: ValueKind::Count { min: 16, max: 100000, store: |c, s| c.descriptor_reserve = s },
             show: |c| shown(c.descriptor_reserve.value, &c.descriptor_reserve.source),
         },
     },
 ];
-
-/// 0 is without end.
-fn seconds(seconds: u32) -> Option<Duration> {
-    (seconds > 0).then(|| Duration::from_secs(seconds.into()))
-}
-
-fn in_seconds(time: Option<Duration>) -> u64 {
-    time.map_or(0, |time| time.as_secs())
-}

@@ -1,6 +1,6 @@
-//! The process: threads, its end, its log.
+//! Keys of the process: threads, shutdown, log.
 
-use super::{Accessor, DefaultValue, Key, shown};
+use super::key::{Accessor, DefaultValue, Key, shown};
 use crate::config::value_kind::ValueKind;
 use std::path::Path;
 use std::time::Duration;
@@ -9,10 +9,11 @@ pub(super) static KEYS: &[Key] = &[
     Key {
         name: "Server_Thread_Stack_KB",
         unit: "KiB",
-        default: DefaultValue::ReportedValue("1024"),
+        default: DefaultValue::Fixed("1024"),
         reloadable: false,
-        doc: "Stack of each worker thread. It is reserved as virtual memory; only what a handler uses becomes real.",
-        slot: Accessor::Server {
+        doc: "Stack size of each worker thread. It is reserved as virtual memory; only the part that a handler uses becomes \
+              resident.",
+        accessor: Accessor::Server {
             kind: ValueKind::Count {
                 min: 64,
                 max: 65_536,
@@ -24,10 +25,10 @@ pub(super) static KEYS: &[Key] = &[
     Key {
         name: "Server_Shutdown_Timeout",
         unit: "seconds",
-        default: DefaultValue::ReportedValue("30"),
+        default: DefaultValue::Fixed("30"),
         reloadable: true,
-        doc: "How long a stopping server waits for the transactions it has admitted. With 0 it does not wait.",
-        slot: Accessor::Server {
+        doc: "Time that a stopping server waits for the transactions it has admitted. With 0 it does not wait.",
+        accessor: Accessor::Server {
             kind: ValueKind::Count {
                 min: 0,
                 max: 3_600,
@@ -39,11 +40,10 @@ pub(super) static KEYS: &[Key] = &[
     Key {
         name: "Load_Service",
         unit: "",
-        default: DefaultValue::ReportedValue("0"),
+        default: DefaultValue::Fixed("0"),
         reloadable: false,
-        doc: "Offers the rehearsal methods load.*, which echo, burn CPU time or sleep. For trials, not for a server that \
-              others rely on.",
-        slot: Accessor::Server {
+        doc: "1 offers the load-test methods load.*, which echo, use CPU time or sleep. For tests, not for production servers.",
+        accessor: Accessor::Server {
             kind: ValueKind::Switch { store: |c, s| c.load_service = s },
             show: |c| shown(u8::from(c.load_service.value), &c.load_service.source),
         },
@@ -51,10 +51,10 @@ pub(super) static KEYS: &[Key] = &[
     Key {
         name: "Log_Level",
         unit: "",
-        default: DefaultValue::ReportedValue("info"),
+        default: DefaultValue::Fixed("info"),
         reloadable: true,
-        doc: "Least severe message that is logged. The environment variable RUST_LOG, where it is set, wins.",
-        slot: Accessor::Server {
+        doc: "Least severe level that is logged. The environment variable RUST_LOG overrides it.",
+        accessor: Accessor::Server {
             kind: ValueKind::Level { store: |c, s| c.log_level = s },
             show: |c| shown(c.log_level.value.as_str().to_ascii_lowercase(), &c.log_level.source),
         },
@@ -62,11 +62,11 @@ pub(super) static KEYS: &[Key] = &[
     Key {
         name: "Log_File",
         unit: "",
-        default: DefaultValue::ReportedValue(""),
+        default: DefaultValue::Fixed(""),
         reloadable: false,
-        doc: "File the log is appended to. Empty: standard error. A relative path begins in the directory the server was \
-              started in. It cannot hold ; or #.",
-        slot: Accessor::Server {
+        doc: "File that the log is appended to. Empty: standard error. A relative path begins at the server's working \
+              directory. It cannot contain ; or #.",
+        accessor: Accessor::Server {
             kind: ValueKind::Path { store: |c, s| c.log_file = s },
             show: |c| {
                 let path = c.log_file.value.as_deref().unwrap_or(Path::new(""));

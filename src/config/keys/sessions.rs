@@ -1,6 +1,7 @@
-//! Who is let in, and for how long.
+//! Keys of the limits on sessions and connections.
 
-use super::{Accessor, DefaultValue, Key, shown};
+use super::convert::limit;
+use super::key::{Accessor, DefaultValue, Key, shown};
 use crate::config::value_kind::ValueKind;
 use std::time::Duration;
 
@@ -8,11 +9,11 @@ pub(super) static KEYS: &[Key] = &[
     Key {
         name: "Server_Session_Timeout",
         unit: "minutes",
-        default: DefaultValue::ReportedValue("240"),
+        default: DefaultValue::Fixed("240"),
         reloadable: true,
-        doc: "A session that makes no call for so long is closed. A session survives the end of its connection for as \
-              long. A connection without a session of its own making is left alone.",
-        slot: Accessor::Server {
+        doc: "Idle time after which a session is closed. A session outlives its connection by the same time. A connection \
+              that opened no session of its own is not closed.",
+        accessor: Accessor::Server {
             kind: ValueKind::Count {
                 min: 1,
                 max: 43_200,
@@ -26,38 +27,39 @@ pub(super) static KEYS: &[Key] = &[
     Key {
         name: "Server_MaxSessions",
         unit: "sessions",
-        default: DefaultValue::ReportedValue("0"),
+        default: DefaultValue::Fixed("0"),
         reloadable: true,
-        doc: "With more sessions than this the one that has been idle longest is closed, if it has been for a minute. \
-              Refuses nobody. Each connection has a session of its own, and those it opened besides. 0 is no limit.",
-        slot: Accessor::Server {
-            kind: ValueKind::Count { min: 0, max: 10_000_000, store: |c, s| c.max_sessions = s.map(some) },
+        doc: "Soft limit of sessions: above it the session that has been idle longest is closed, if it has been idle for a \
+              minute. It never refuses a session. Each connection counts as one session, in addition to those that it opened. \
+              0 is no limit.",
+        accessor: Accessor::Server {
+            kind: ValueKind::Count { min: 0, max: 10_000_000, store: |c, s| c.max_sessions = s.map(limit) },
             show: |c| shown(c.max_sessions.value.unwrap_or(0), &c.max_sessions.source),
         },
     },
     Key {
         name: "Server_MaxUsers",
         unit: "sessions",
-        default: DefaultValue::ReportedValue("100000"),
+        default: DefaultValue::Fixed("100000"),
         reloadable: true,
-        doc: "With so many connections new ones are refused, and likewise with so many sessions that clients opened \
-              besides. One that opens a session then gets the place of one that nobody came back to, or of a client that \
-              holds more. The last sixty-fourth of either, and one at least of eight or more, is kept for clients that hold \
-              less than that: one alone gets 98,438 of 100,000. Each takes some 400 bytes, and what handlers keep in it. \
-              0 is no limit but the largest number.",
-        slot: Accessor::Server {
-            kind: ValueKind::Count { min: 0, max: 10_000_000, store: |c, s| c.max_users = s.map(some) },
+        doc: "Hard limit of connections, and another of the same size of the sessions that clients opened: at the limit new \
+              ones are refused. A new session may first replace an abandoned one, or one of a client that holds more. The last \
+              sixty-fourth of either limit, and at least one of eight or more, is reserved for clients that hold less than \
+              that: a single client gets 98,438 of 100,000. A session takes about 400 bytes and what handlers keep in it. 0 \
+              means the largest value.",
+        accessor: Accessor::Server {
+            kind: ValueKind::Count { min: 0, max: 10_000_000, store: |c, s| c.max_users = s.map(limit) },
             show: |c| shown(c.max_users.value.unwrap_or(0), &c.max_users.source),
         },
     },
     Key {
         name: "Server_Restricted",
         unit: "",
-        default: DefaultValue::ReportedValue("0"),
+        default: DefaultValue::Fixed("0"),
         reloadable: true,
-        doc: "Whether new sessions are refused; those there are go on. 0: no. 1: until the server is started again, so in \
-              this file it means no. 2: until this line is changed.",
-        slot: Accessor::Server {
+        doc: "Refuses new sessions; existing ones continue. 0: no. 1: until the next start, so it has no effect in this file. \
+              2: until this line is changed.",
+        accessor: Accessor::Server {
             kind: ValueKind::Count { min: 0, max: 2, store: |c, s| c.restricted = s },
             show: |c| shown(c.restricted.value, &c.restricted.source),
         },
@@ -65,10 +67,11 @@ pub(super) static KEYS: &[Key] = &[
     Key {
         name: "Log_Sessions",
         unit: "",
-        default: DefaultValue::ReportedValue("0"),
+        default: DefaultValue::Fixed("0"),
         reloadable: true,
-        doc: "Writes to the log when a session is opened and closed, with its client and how many calls it made; no more than the log takes of lines about clients (250 in 10 seconds about one, 750 about all).",
-        slot: Accessor::Server {
+        doc: "1 logs each session when it is opened and closed, with its client and its number of calls, within the log's \
+              limit of lines about clients (250 in 10 seconds about one client, 750 about all).",
+        accessor: Accessor::Server {
             kind: ValueKind::Switch { store: |c, s| c.log_sessions = s },
             show: |c| shown(u8::from(c.log_sessions.value), &c.log_sessions.source),
         },
@@ -76,19 +79,14 @@ pub(super) static KEYS: &[Key] = &[
     Key {
         name: "Server_Max_Connects_Per_Minute",
         unit: "connections",
-        default: DefaultValue::ReportedValue("0"),
+        default: DefaultValue::Fixed("0"),
         reloadable: false,
-        doc: "Connections that one address, of IPv6 one /64, may make in a minute, and an IPv6 /48 64 times as many; the \
-              next are refused. The log names who connects too often, without a limit who makes many brief connections. 0 \
-              is no limit.",
-        slot: Accessor::Server {
-            kind: ValueKind::Count { min: 0, max: 1_000_000, store: |c, s| c.max_connects = s.map(some) },
+        doc: "Limit of new connections from one address in a minute; further ones are refused. Of IPv6 it applies to a /64, \
+              and 64 times as many to a /48. The log names addresses above the limit, or without a limit those that make many \
+              short connections. 0 is no limit.",
+        accessor: Accessor::Server {
+            kind: ValueKind::Count { min: 0, max: 1_000_000, store: |c, s| c.max_connects = s.map(limit) },
             show: |c| shown(c.max_connects.value.unwrap_or(0), &c.max_connects.source),
         },
     },
 ];
-
-/// 0 is no limit.
-fn some(limit: u32) -> Option<u32> {
-    (limit > 0).then_some(limit)
-}

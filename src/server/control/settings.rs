@@ -7,7 +7,7 @@
 
 use super::LiveControl;
 use super::settings_file::{self, SettingsFileError};
-use crate::config::edit::Line;
+use crate::config::read_line;
 use crate::config::{Config, Limit};
 use crate::monitor::Change;
 use crate::server::derived_settings::codel_rules;
@@ -117,14 +117,14 @@ impl LiveControl {
     pub(super) fn change(&self, key: &str, value: &str) -> Result<Change, String> {
         let _turn = self.settings.take_turn(TURN_MAX)?;
         let before = self.settings.effective();
-        let line = Line::read(&before, key, value)?;
-        if line.key().is_of_the_file_alone() {
+        let line = read_line(&before, key, value).map_err(|errors| errors.messages())?;
+        if line.key().is_file_only() {
             return Err(format!(
                 "{} is set in the settings file alone: no command changes a key that names a file, an address or a secret",
                 line.name()
             ));
         }
-        let reloadable = line.key().is_at_once();
+        let reloadable = line.key().is_reloadable();
         let file = before.file.as_deref().map(|path| settings_file::write(path, &line, machine::cpus()));
         let (number, not_kept) = match file.transpose() {
             Ok(number) => (number, None),
@@ -133,7 +133,7 @@ impl LiveControl {
         };
         let unchanged = before.effective().iter().any(|s| s.key == line.name() && s.value == line.value());
         let mut after = before;
-        line.put(&mut after, number);
+        line.store(&mut after, number);
         let effective = reloadable && self.take_effect(line.key().name(), &after);
         // The same value as before is in force as well, now by a line.
         if effective || unchanged && number.is_some() {
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn what_has_an_effect_here_is_said_to_be_changed_at_once() {
         for (name, _) in EFFECTS {
-            assert!(keys::all().any(|key| key.name() == name && key.is_at_once()), "{name}");
+            assert!(keys::all().any(|key| key.name() == name && key.is_reloadable()), "{name}");
         }
     }
 }

@@ -6,7 +6,8 @@
 //! it is written in place.
 
 use crate::config::FILE_BYTES_MAX;
-use crate::config::edit::{Edited, Line, edit};
+use crate::config::SettingLine;
+use crate::config::edit::{Edited, edit};
 use crate::files::{self, Fresh};
 use std::fs;
 use std::io::{Error, Result as IoResult};
@@ -37,7 +38,7 @@ impl SettingsFileError {
 ///
 /// # Errors
 /// [`SettingsFileError`].
-pub(super) fn write(path: &Path, line: &Line, cpus: u32) -> Result<u32, SettingsFileError> {
+pub(super) fn write(path: &Path, line: &SettingLine, cpus: u32) -> Result<u32, SettingsFileError> {
     let said = |error: Error| {
         let why = format!("{} cannot be written: {error}", path.display());
         if files::is_of_the_place(&error) {
@@ -49,7 +50,8 @@ pub(super) fn write(path: &Path, line: &Line, cpus: u32) -> Result<u32, Settings
     let path = fs::canonicalize(path).map_err(said)?;
     for _ in 0..TRIES {
         let before = read(&path).map_err(said)?;
-        let Edited { text, line } = edit(&before, line, cpus).map_err(SettingsFileError::Refused)?;
+        let Edited { text, line } =
+            edit(&before, line, cpus).map_err(|error| SettingsFileError::Refused(error.to_string()))?;
         if replace(&path, &before, &text).map_err(said)? {
             return Ok(line);
         }

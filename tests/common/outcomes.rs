@@ -1,4 +1,4 @@
-//! Books of calls and answers: each call has one answer, and the server's counters say what its clients saw.
+//! Outcomes of calls: each call has one answer, and the server's counters agree with what its clients saw.
 
 use super::{Frame, Raw};
 use boneyard::internal::wire::FrameKind;
@@ -8,9 +8,9 @@ use serde::Serialize;
 use std::collections::HashSet;
 use std::io::Write;
 
-/// What one connection called and was answered.
+/// The calls of one connection and their answers.
 #[derive(Debug, Default)]
-pub struct Ledger {
+pub struct Outcomes {
     out: HashSet<u64>,
     answers: Answers,
     sent: u64,
@@ -20,13 +20,13 @@ pub struct Ledger {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Answers([u64; Status::ALL.len()]);
 
-impl Ledger {
+impl Outcomes {
     /// Calls that are not answered yet.
     pub fn out(&self) -> usize {
         self.out.len()
     }
 
-    /// A call was sent.
+    /// Records a call that was sent.
     pub fn sent(&mut self, id: u64) {
         assert!(self.out.insert(id), "call {id} is out already");
         self.sent += 1;
@@ -39,7 +39,7 @@ impl Ledger {
         id
     }
 
-    /// Makes so many calls in one write.
+    /// Makes `count` calls in one write.
     pub fn calls<T: Serialize>(&mut self, client: &mut Raw, count: usize, method: &str, arguments: &T) {
         let calls: Vec<_> = (0..count).map(|_| client.frame(method, arguments, 0)).collect();
         self.send(client, calls);
@@ -55,7 +55,7 @@ impl Ledger {
         client.stream.write_all(&bytes).unwrap();
     }
 
-    /// A Reply came: the first to its call.
+    /// Records a Reply, which must be the first to its call.
     pub fn answered(&mut self, frame: &Frame) -> Status {
         assert_eq!(frame.header.kind, FrameKind::Reply);
         let (call, status) = (frame.header.call, frame.status());
@@ -82,14 +82,14 @@ impl Ledger {
         self.sent
     }
 
-    /// What was answered.
+    /// Answers by status.
     pub fn answers(&self) -> Answers {
         self.answers
     }
 }
 
 impl Answers {
-    /// What a server has answered over all its ports.
+    /// The answers of a server over all its ports.
     pub fn of(server: &RunningServer) -> Answers {
         let answered = |status| server.ports().iter().map(|port| port.stats().answered(status)).sum();
         Answers(Status::ALL.map(answered))

@@ -1,4 +1,4 @@
-//! A well-behaved client that calls all along, beside whatever a test does to the same port.
+//! A well-behaved client that calls throughout a test of the same port.
 
 use super::Raw;
 use boneyard::service::Status;
@@ -7,16 +7,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
-/// Calls `server.ping` one by one until it is told to end.
-pub struct Bystander {
+/// Calls `server.ping` one by one until [`ControlClient::end`].
+pub struct ControlClient {
     end: Arc<AtomicBool>,
     calls: Arc<AtomicUsize>,
     thread: JoinHandle<usize>,
 }
 
-impl Bystander {
-    /// One whose calls must all be run, or may be refused while the server's buffers are full.
-    pub fn start(address: SocketAddr, bears_full_buffers: bool) -> Bystander {
+impl ControlClient {
+    /// All its calls must be run, or may be refused while the server's buffers are full.
+    pub fn start(address: SocketAddr, bears_full_buffers: bool) -> ControlClient {
         let mut client = Raw::connect(address);
         let (end, calls) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
         let (over, count) = (Arc::clone(&end), Arc::clone(&calls));
@@ -29,19 +29,19 @@ impl Bystander {
                         assert!(fault.retry_after_ms > 0);
                         refused += 1;
                     }
-                    Err(error) => panic!("a bystander was not served: {error:?}"),
+                    Err(error) => panic!("the control client was refused: {error:?}"),
                 }
                 count.fetch_add(1, Ordering::SeqCst);
             }
             refused
         });
-        Bystander { end, calls, thread }
+        ControlClient { end, calls, thread }
     }
 
-    /// Ends once it was answered ten times more, and says how many of all its calls were refused.
+    /// Ends after ten more answers; returns how many of all its calls were refused.
     pub fn end(self) -> usize {
         let calls = self.calls.load(Ordering::SeqCst);
-        super::wait_until("the bystander is served", || {
+        super::wait_until("the control client is served", || {
             self.thread.is_finished() || self.calls.load(Ordering::SeqCst) > calls + 10
         });
         self.end.store(true, Ordering::SeqCst);
