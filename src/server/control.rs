@@ -11,22 +11,22 @@ mod settings_file;
 
 pub(super) use hooks::Program;
 
-use super::command::ListenerCommand;
 use super::connection_limiter::ConnectionLimiter;
+use super::listener::{ListenerCommand, ListenerHandle};
 use super::machine;
-use super::mailbox::ListenerHandle;
 use super::sessions::Registry;
+use super::shutdown::Shutdown;
 use super::verdict_file::{VerdictFile, WriterThread};
 use crate::admission::ReceivedChain;
 use crate::config::Config;
 use crate::monitor::{
-    AnswerCounts, Change, ConnectionFilter, ConnectionInfo, Cpu, HandlerState, Insight, MethodSnapshot,
-    Permits, PortSnapshot, ServerControl, SessionCounts, SessionSnapshot, SlowCallInfo, Snapshot, Task,
-    WorkerSnapshot, Workers,
+    AnswerCounts, ConnectionFilter, ConnectionInfo, ControlError, Cpu, HandlerState, MethodSnapshot, Permits,
+    PortSnapshot, ServerControl, ServerMonitor, SessionCounts, SessionSnapshot, SettingChange, SlowCallInfo,
+    Snapshot, Task, WorkerSnapshot, Workers,
 };
 use crate::pool::{self, Activity, PortShared, Progress, Shared, WorkerCounts};
 use crate::service::LogLimiter;
-use crate::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering};
+use crate::sync::{Arc, Condvar, Mutex};
 use ports::ManagedPort;
 use settings::LiveSettings;
 use std::collections::BTreeMap;
@@ -50,7 +50,6 @@ pub(super) struct LiveControl {
     program: Program,
     started: Instant,
     started_at: SystemTime,
-    draining: AtomicBool,
     note: VerdictFile,
 }
 
@@ -63,12 +62,12 @@ impl LiveControl {
         program: Program,
     ) -> LiveControl {
         let port =
-            |(shared, addresses, bell): (&Arc<PortShared>, Arc<[SocketAddr]>, &Arc<ListenerHandle>)| {
+            |(shared, addresses, listener): (&Arc<PortShared>, Arc<[SocketAddr]>, &Arc<ListenerHandle>)| {
                 ManagedPort {
                     name: shared.name.as_str().into(),
                     addresses,
                     shared: Arc::clone(shared),
-                    bell: Arc::clone(bell),
+                    listener: Arc::clone(listener),
                 }
             };
         let name = |number| shared.services.name(number).into();
@@ -82,7 +81,6 @@ impl LiveControl {
             program,
             started: Instant::now(),
             started_at: SystemTime::now(),
-            draining: AtomicBool::new(false),
             note: VerdictFile::beside(config.file.as_deref()),
         }
     }
@@ -93,11 +91,6 @@ impl LiveControl {
     /// The system would not make a thread.
     pub(super) fn keep_note(&self) -> std::io::Result<Option<WriterThread>> {
         self.note.keep()
-    }
-
-    /// The server takes no more calls.
-    pub(super) fn set_draining(&self) {
-        self.draining.store(true, Ordering::Relaxed);
     }
 
     fn method(&self, number: u16) -> Arc<str> {
@@ -128,7 +121,7 @@ impl LiveControl {
     }
 
     fn port(&self, port: &ManagedPort, crew: WorkerCounts, config: &Config, now: Instant) -> PortSnapshot {
-        let ManagedPort { name, addresses, shared, bell } = port;
+        let ManagedPort { name, addresses, shared, listener } = port;
         let stats = &shared.stats;
         shared.slow.expire(now);
         shared.codel.check_idle(now);
@@ -141,7 +134,7 @@ impl LiveControl {
         PortSnapshot {
             name: Arc::clone(name),
             address: addresses[0],
-            open: !self.is_draining() && !bell.is_stopped(),
+            open: listener.shutdown() == Shutdown::No,
             workers: workers(crew),
             waiting: shared.queue.len() as u64,
             queue_limit: config.queue_limit.value.into(),
@@ -175,7 +168,7 @@ fn names(chain: Option<&ReceivedChain>) -> Vec<String> {
 
 impl ServerControl for LiveControl {
     fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.ports.iter().any(|port| port.listener.shutdown().is_of_server())
     }
 
     fn workers(&self) -> Vec<WorkerSnapshot> {
@@ -213,11 +206,11 @@ impl ServerControl for LiveControl {
     }
 
     fn connections(&self) -> Vec<ConnectionInfo> {
-        self.list_connections(ListenerCommand::Guests)
+        self.list_connections(ListenerCommand::ListConnections)
     }
 
     fn callers(&self) -> Vec<ConnectionInfo> {
-        self.list_connections(ListenerCommand::Callers)
+        self.list_connections(ListenerCommand::ListCallers)
     }
 
     fn sessions(&self) -> Vec<SessionSnapshot> {
@@ -225,23 +218,23 @@ impl ServerControl for LiveControl {
     }
 
     fn close_connections(&self, which: &ConnectionFilter) -> usize {
-        self.drop_whom(which)
+        self.close_selected(which)
     }
 
     fn drop_sessions(&self, which: &ConnectionFilter) -> usize {
-        self.drop_sessions_of(which)
+        self.drop_selected_sessions(which)
     }
 
-    fn stop_port(&self, port: &str) -> Result<(), String> {
-        self.stop_one(port)
+    fn stop_port(&self, port: &str) -> Result<(), ControlError> {
+        self.stop_one(port).map_err(ControlError::InvalidSetting)
     }
 
-    fn start_port(&self, port: &str) -> Result<(), String> {
-        self.start_one(port)
+    fn start_port(&self, port: &str) -> Result<(), ControlError> {
+        self.start_one(port).map_err(ControlError::InvalidSetting)
     }
 
-    fn set(&self, key: &str, value: &str) -> Result<Change, String> {
-        self.change(key, value)
+    fn set(&self, key: &str, value: &str) -> Result<SettingChange, ControlError> {
+        self.change(key, value).map_err(ControlError::InvalidSetting)
     }
 
     fn config(&self) -> Config {
@@ -252,23 +245,23 @@ impl ServerControl for LiveControl {
         self.settings.at_restart()
     }
 
-    fn tell(&self, service: &str, order: &str) -> Result<String, String> {
-        self.program.tell(service, order)
+    fn tell(&self, service: &str, order: &str) -> Result<String, ControlError> {
+        self.program.tell(service, order).map_err(ControlError::InvalidSetting)
     }
 
-    fn quit(&self) -> Result<(), String> {
+    fn quit(&self) -> Result<(), ControlError> {
         if self.is_draining() {
-            return Err("the server stops already".to_owned());
+            return Err(ControlError::ShuttingDown);
         }
-        self.program.quit()
+        self.program.quit().map_err(ControlError::InvalidSetting)
     }
 
-    fn recall(&self) -> Option<String> {
+    fn saved_verdict(&self) -> Option<String> {
         self.note.read()
     }
 
-    fn remember(&self, note: Option<&str>) {
-        self.note.put(note);
+    fn save_verdict(&self, text: Option<&str>) {
+        self.note.put(text);
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -334,7 +327,7 @@ impl Sampler {
     /// # Errors
     /// The system would not make a thread.
     pub(super) fn start(
-        insight: Arc<Insight>,
+        monitor: Arc<ServerMonitor>,
         log_bound: Arc<LogLimiter>,
         keeper: Option<WriterThread>,
     ) -> std::io::Result<Sampler> {
@@ -345,7 +338,7 @@ impl Sampler {
             let mut next = Instant::now();
             while !*over.lock() {
                 // What goes wrong in a look must not end the looks: a panic is logged by the process's hook.
-                if catch_unwind(AssertUnwindSafe(|| insight.look())).is_err() {
+                if catch_unwind(AssertUnwindSafe(|| monitor.sample())).is_err() {
                     log::error!("the observer's look panicked; the next is in a second");
                 }
                 tell_of_left_out(&log_bound, false);

@@ -11,7 +11,7 @@ mod table;
 
 pub(super) use table::SessionHolder;
 
-use super::mailbox::ListenerHandle;
+use super::listener::ListenerHandle;
 use crate::config::{Config, plural};
 use crate::metrics::{CloseReason, Counter};
 use crate::monitor::SessionSnapshot;
@@ -94,7 +94,7 @@ impl Registry {
             age: session.age(now),
             idle: now.saturating_duration_since(session.last_use()),
             calls: session.calls(),
-            carried: *carried,
+            attached: *carried,
         };
         known.iter().map(snapshot).collect()
     }

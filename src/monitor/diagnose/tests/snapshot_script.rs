@@ -1,0 +1,262 @@
+//! A script of snapshots of a made server, a second apart.
+
+use crate::config::{Config, Limit};
+use crate::metrics::{CloseReason, Histogram, Parts, PortCounts};
+use crate::monitor::diagnose::diagnoser::Diagnoser;
+use crate::monitor::{
+    AnswerCounts, ConnectionInfo, Cpu, History, Interval, MethodSnapshot, Permits, PortSnapshot,
+    SessionCounts, Snapshot, Workers,
+};
+use crate::service::{ClientId, Status};
+use crate::sync::Arc;
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+/// Load of a port in a second.
+#[derive(Clone, Default)]
+pub(super) struct Port {
+    pub(super) workers: u32,
+    pub(super) busy: u32,
+    pub(super) blocked: u32,
+    pub(super) waiting: u64,
+    pub(super) without_permit: f64,
+    pub(super) queue_full: u64,
+    pub(super) would_be_late: u64,
+    pub(super) buffers_full: u64,
+    pub(super) nested: u64,
+    pub(super) session_limit: u64,
+    pub(super) over_max_users: u64,
+    pub(super) restricted: u64,
+    /// How often its queue was full.
+    pub(super) queue_filled: u64,
+    /// Method, calls, and the time that each waits and runs, in seconds.
+    pub(super) calls: Vec<(&'static str, u64, f64, f64)>,
+}
+
+impl Port {
+    pub(super) fn of(workers: u32) -> Port {
+        Port { workers, ..Port::default() }
+    }
+
+    pub(super) fn runs(mut self, method: &'static str, calls: u64, wait: f64, run: f64) -> Port {
+        self.calls.push((method, calls, wait, run));
+        self
+    }
+}
+
+/// Ten workers, six of them busy; nearly nothing waits.
+pub(super) fn busy() -> Port {
+    Port { busy: 6, ..Port::of(10) }.runs("note.read", 600, 0.000_3, 0.01)
+}
+
+/// Load of a server in a second.
+#[derive(Clone, Default)]
+pub(super) struct Second {
+    pub(super) out: u32,
+    pub(super) used: f64,
+    pub(super) idle: f64,
+    pub(super) wanted: f64,
+    pub(super) refused_descriptors: u64,
+    pub(super) refused_connects: u64,
+    pub(super) sessions: SessionCounts,
+    pub(super) ports: Vec<Port>,
+    pub(super) connections: Vec<ConnectionInfo>,
+}
+
+pub(super) fn connection(peer: &str, in_flight: u64) -> ConnectionInfo {
+    ConnectionInfo {
+        port: "TCPIP".into(),
+        id: in_flight,
+        peer: format!("{peer}:5000").parse().unwrap(),
+        age: Duration::from_secs(600),
+        idle: Duration::ZERO,
+        calls: 0,
+        in_flight,
+        bytes: 0,
+        sessions: 1,
+    }
+}
+
+/// The counters so far.
+pub(super) struct SnapshotScript {
+    pub(super) config: Config,
+    begun: Instant,
+    seconds: u32,
+    used: Duration,
+    idle: Duration,
+    wanted: Duration,
+    refused: [u64; 2],
+    closed: Vec<[u64; CloseReason::ALL.len()]>,
+    filled: Vec<u64>,
+    without_permit: Vec<Duration>,
+    answers: Vec<AnswerCounts>,
+    methods: Vec<BTreeMap<&'static str, (AnswerCounts, Parts<Histogram>)>>,
+    history: History,
+}
+
+impl SnapshotScript {
+    pub(super) fn new(ini: &str) -> SnapshotScript {
+        let mut script = SnapshotScript {
+            config: Config::default_with(2),
+            begun: Instant::now(),
+            seconds: 0,
+            used: Duration::ZERO,
+            idle: Duration::ZERO,
+            wanted: Duration::ZERO,
+            refused: [0; 2],
+            closed: Vec::new(),
+            filled: Vec::new(),
+            without_permit: Vec::new(),
+            answers: Vec::new(),
+            methods: Vec::new(),
+            history: History::default(),
+        };
+        script.set(ini);
+        let ports = script.config.ports.len();
+        script.without_permit.resize(ports, Duration::ZERO);
+        script.answers.resize(ports, AnswerCounts::default());
+        script.closed.resize(ports, Default::default());
+        script.filled.resize(ports, 0);
+        script.methods.resize_with(ports, BTreeMap::new);
+        script
+    }
+
+    /// Other settings, from now on.
+    pub(super) fn set(&mut self, ini: &str) {
+        self.config = Config::from_text(ini, None, 2).unwrap_or_else(|errors| panic!("{errors}"));
+    }
+
+    /// Adds a first call of the method that ran alone, for this time.
+    pub(super) fn having_run(mut self, method: &'static str, run: f64) -> SnapshotScript {
+        self.ran(0, &(method, 1, 0.0, run));
+        self
+    }
+
+    fn ran(&mut self, port: usize, (method, calls, wait, run): &(&'static str, u64, f64, f64)) {
+        let (answers, times) = self.methods[port].entry(method).or_default();
+        for _ in 0..*calls {
+            times.queue_wait.add(Duration::from_secs_f64(wait / 10.0));
+            times.permit_wait.add(Duration::from_secs_f64(wait * 0.9));
+            times.run.add(Duration::from_secs_f64(*run));
+        }
+        answers.0[Status::Ok.index()] += calls;
+        self.answers[port].0[Status::Ok.index()] += calls;
+    }
+
+    /// Lets a second pass, has it judged, and returns the log lines.
+    pub(super) fn sample(&mut self, diagnoser: &mut Diagnoser, second: &Second) -> Vec<String> {
+        self.update(diagnoser, second).1
+    }
+
+    /// The same, with the text to save.
+    pub(super) fn update(
+        &mut self,
+        diagnoser: &mut Diagnoser,
+        second: &Second,
+    ) -> (Option<Option<String>>, Vec<String>) {
+        let snapshot = self.pass(second);
+        let now = snapshot.taken;
+        self.history.add(Arc::new(snapshot));
+        let connections = diagnoser.wants_connections(now).then(|| second.connections.clone());
+        let news = diagnoser.update(&self.history.snapshots(), &self.config, connections);
+        let logged = news.logged().into_iter().map(str::to_owned).collect();
+        (news.to_save, logged)
+    }
+
+    /// Lets seconds pass in which nothing happens and no sample is taken.
+    pub(super) fn rest(&mut self, seconds: u32) {
+        self.seconds += seconds;
+    }
+
+    /// The interval of such a second.
+    pub(super) fn interval(&mut self, second: &Second) -> (Arc<Snapshot>, Interval) {
+        let snapshots = [self.pass(second), self.pass(second)].map(Arc::new);
+        let interval = Interval::of(&snapshots).expect("two snapshots make an interval");
+        (Arc::clone(&snapshots[1]), interval)
+    }
+
+    fn pass(&mut self, second: &Second) -> Snapshot {
+        self.seconds += 1;
+        self.used += Duration::from_secs_f64(second.used);
+        self.idle += Duration::from_secs_f64(second.idle);
+        self.wanted += Duration::from_secs_f64(second.wanted);
+        self.refused[0] += second.refused_descriptors;
+        self.refused[1] += second.refused_connects;
+        for (index, port) in second.ports.iter().enumerate() {
+            port.calls.iter().for_each(|calls| self.ran(index, calls));
+            self.without_permit[index] += Duration::from_secs_f64(port.without_permit);
+            let refusals = [
+                (Status::QueueFull, port.queue_full),
+                (Status::WouldBeLate, port.would_be_late),
+                (Status::BuffersFull, port.buffers_full),
+                (Status::NestedDeadlock, port.nested),
+                (Status::SessionLimit, port.session_limit),
+            ];
+            refusals.iter().for_each(|(status, count)| self.answers[index].0[status.index()] += count);
+            self.closed[index][CloseReason::MaxUsers.index()] += port.over_max_users;
+            self.closed[index][CloseReason::Restricted.index()] += port.restricted;
+            self.filled[index] += port.queue_filled;
+        }
+        let uptime = Duration::from_secs(self.seconds.into());
+        let limit = match self.config.max_concurrent_trans.value {
+            Limit::AtMost(limit) => Some(limit.get()),
+            Limit::Unlimited => None,
+        };
+        Snapshot {
+            taken: self.begun + uptime,
+            started: std::time::UNIX_EPOCH,
+            uptime,
+            draining: false,
+            cpu: Cpu {
+                cores: 2,
+                used: self.used,
+                idle_and_stolen: Some((self.idle, Duration::ZERO)),
+                wanted: Some(self.wanted),
+            },
+            permits: Permits { limit, out: second.out, peak: second.out },
+            sessions: second.sessions,
+            connections: (100, Some(100)),
+            log_left_out: 0,
+            connects_most: Some((ClientId::of(Ipv4Addr::new(192, 0, 2, 7).into()), 90)),
+            buffer_bytes: (0, 1),
+            ports: second.ports.iter().enumerate().map(|(index, port)| self.port(index, port)).collect(),
+        }
+    }
+
+    fn port(&self, index: usize, port: &Port) -> PortSnapshot {
+        let method = |(name, (answers, times)): (&&str, &(AnswerCounts, Parts<Histogram>))| MethodSnapshot {
+            name: (*name).into(),
+            answers: *answers,
+            times: times.map(Histogram::distribution),
+            whole: times.run.distribution(),
+        };
+        let [descriptors, connects] = if index == 0 { self.refused } else { [0; 2] };
+        PortSnapshot {
+            name: self.config.ports[index].name.as_str().into(),
+            address: "127.0.0.1:1352".parse().unwrap(),
+            open: true,
+            workers: Workers {
+                idle: port.workers - port.busy,
+                running: port.busy - port.blocked,
+                blocked: port.blocked,
+                returning: 0,
+            },
+            waiting: port.waiting,
+            queue_limit: self.config.queue_limit.value.into(),
+            in_flight: u64::from(port.busy) + port.waiting,
+            connections: 100,
+            without_permit: self.without_permit[index],
+            calls: self.answers[index].all(),
+            answers: self.answers[index],
+            closed: self.closed[index],
+            counters: PortCounts {
+                refused_descriptors: descriptors,
+                refused_connects: connects,
+                queue_filled: self.filled[index],
+                ..PortCounts::default()
+            },
+            methods: self.methods[index].iter().map(method).collect(),
+        }
+    }
+}
