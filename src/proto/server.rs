@@ -14,7 +14,7 @@ use crate::service::{Refusal, Status};
 use crate::sync::Arc;
 use crate::wire::body::Hello;
 use crate::wire::limits::{HEADER_BYTES, HELLO_BODY_BYTES_MAX, PREFACE_BYTES, SIGNAL_BODY_BYTES_MAX};
-use crate::wire::{CallPrelude, Chain, Codec, Flags, FrameKind, Header, Preface, WireError, cut};
+use crate::wire::{CallPrelude, Chain, Codec, Flags, FrameKind, Header, Preface, WireError, peek_frame};
 use std::time::{Duration, Instant};
 
 /// What a port knows when bytes arrive, and what it allows.
@@ -255,7 +255,7 @@ impl ServerProtocol {
         if intake.calls.len() >= port.window_room || intake.answered >= ANSWERS_MAX {
             return Ok(None);
         }
-        let header = match cut(bytes, limit) {
+        let header = match peek_frame(bytes, limit) {
             Ok(None) => return Ok(None),
             Ok(Some(header)) => header,
             Err((error, header)) => {
