@@ -60,7 +60,9 @@ impl Chain {
         let chain: Chain = Codec::Bincode.decode(bytes)?;
         if chain.links.len() > CHAIN_LINKS_MAX {
             let calls = chain.links.len();
-            return Err(WireError::Undecodable(format!("{calls} calls nested in one another; 16 may be")));
+            return Err(WireError::Undecodable(format!(
+                "{calls} calls nested in one another, over the limit of 16"
+            )));
         }
         Ok((chain, arguments))
     }
