@@ -1,14 +1,15 @@
-//! Token bucket of a connection for frames that the listener answers itself: refused and malformed calls, Pings, Cancels.
+//! Token bucket of a connection for frames that the listener answers itself: refused and malformed calls, Pings,
+//! Cancels.
 //!
 //! Such a frame needs no worker, so without a limit one connection could occupy the listener. One read answers at most
-//! [`ANSWERS_MAX`] of them and leaves the rest for a later turn, and each costs one of the connection's tokens. Tokens are
-//! added with time and with each admitted call: in an overload nine of ten calls may be refused, and must be refused at
-//! once. A connection without tokens is not read until some were added. A connection that stays so for [`ABUSE`], with no
-//! call admitted meanwhile, is abusive and closed.
+//! [`ANSWERS_MAX`] of them and leaves the rest for a later turn, and each costs one of the connection's tokens. Tokens
+//! are added with time and with each admitted call: in an overload nine of ten calls may be refused, and must be
+//! refused at once. A connection without tokens is not read until some were added. A connection that stays so for
+//! [`ABUSE`], with no call admitted meanwhile, is abusive and closed.
 //!
 //! A call refused for the server's load costs a token of another kind, added eight times as fast: such calls cost the
-//! listener time too, so a client that calls as fast as it can is put off. It is never closed for them, since the load is
-//! the server's.
+//! listener time too, so a client that calls as fast as it can is put off. It is never closed for them, since the load
+//! is the server's.
 //!
 //! Pure: works on numbers and times passed in.
 

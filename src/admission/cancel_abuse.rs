@@ -1,16 +1,17 @@
 //! Detection of rapid-reset abuse: floods of calls that are cancelled at once.
 //!
-//! A client in need looks similar: in an overload its calls pass their deadlines and it cancels all of them, thousands a
-//! second, and while the server does not read, call and cancel wait in the socket together. So a cancel is a rapid reset
-//! only if its call came after the socket was last found empty, and if less time than the shortest deadline of such calls
-//! has passed since: then it cannot be a time-out. A socket found empty just after the server had put off reading proves
-//! nothing: more of that time may be on its way. Calls without a deadline cannot time out. A client that hedges cancels
-//! calls at once too, but few of all it makes. So abuse is more than [`RESETS_MAX`] in [`PERIOD`], and half of all calls.
+//! A client in need looks similar: in an overload its calls pass their deadlines and it cancels all of them, thousands
+//! a second, and while the server does not read, call and cancel wait in the socket together. So a cancel is a rapid
+//! reset only if its call came after the socket was last found empty, and if less time than the shortest deadline of
+//! such calls has passed since: then it cannot be a time-out. A socket found empty just after the server had put off
+//! reading proves nothing: more of that time may be on its way. Calls without a deadline cannot time out. A client that
+//! hedges cancels calls at once too, but few of all it makes. So abuse is more than [`RESETS_MAX`] in [`PERIOD`], and
+//! half of all calls.
 //!
 //! Guards against waste, not against harm: a cancelled call keeps its place in the window until it is answered.
 //!
-//! Pure: works on ids, deadlines and times passed in. Expects ascending ids, as clients choose them; resets with other ids
-//! are not counted.
+//! Pure: works on ids, deadlines and times passed in. Expects ascending ids, as clients choose them; resets with other
+//! ids are not counted.
 
 use std::time::{Duration, Instant};
 
@@ -103,8 +104,9 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// Number of reads, of 3,000, after which the connection is abusive. Each read has a call with this deadline and the
-    /// cancel that `cancels` returns. A read comes each `every`, and finds the socket empty after it if it `keeps_up`.
+    /// Number of reads, of 3,000, after which the connection is abusive. Each read has a call with this deadline and
+    /// the cancel that `cancels` returns. A read comes each `every`, and finds the socket empty after it if it
+    /// `keeps_up`.
     fn abusive_after(
         deadline_ms: u32,
         every: Duration,

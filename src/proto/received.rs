@@ -30,7 +30,8 @@ pub struct ReceiveContext<'a> {
     pub methods: &'a MethodsStats,
 }
 
-/// Results of one [`ServerProtocol::receive`](super::ServerProtocol::receive). Reused, so that calls need no allocation.
+/// Results of one [`ServerProtocol::receive`](super::ServerProtocol::receive). Reused, so that calls need no
+/// allocation.
 #[derive(Debug, Default)]
 pub struct Received {
     /// Admitted calls; their arguments are ranges of the received bytes.

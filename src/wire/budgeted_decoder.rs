@@ -1,8 +1,8 @@
 //! Decoder around another that charges a [`DecodeBudget`] for values that grow, and limits what errors quote.
 //!
-//! All requests of a type to its decoder pass through here, and all values that the decoder shows to the type's visitor.
-//! JSON is asked for "any" value where a type asks for a certain one: serde_json would build the whole text of a value of
-//! the wrong type into its error, [`BudgetedVisitor`] builds a [`DecodeError`]. bincode has no "any".
+//! All requests of a type to its decoder pass through here, and all values that the decoder shows to the type's
+//! visitor. JSON is asked for "any" value where a type asks for a certain one: serde_json would build the whole text of
+//! a value of the wrong type into its error, [`BudgetedVisitor`] builds a [`DecodeError`]. bincode has no "any".
 //!
 //! Invariants: the decoded value is the same as without this decoder; a type sees no error but a [`DecodeError`].
 
@@ -41,8 +41,8 @@ mod kinds {
     pub(super) const NONE: u8 = 0;
 }
 
-/// Visitor that passes a value on to the type's visitor if it is of these kinds: a visitor may accept more than its type
-/// asks for.
+/// Visitor that passes a value on to the type's visitor if it is of these kinds: a visitor may accept more than its
+/// type asks for.
 struct BudgetedVisitor<'m, V, const KINDS: u8> {
     visitor: V,
     budget: &'m DecodeBudget<'m>,
@@ -72,8 +72,11 @@ macro_rules! asked {
         fn $method<V: Visitor<'de>>(self, $($arg: $type,)* visitor: V) -> Result<V::Value, DecodeError> {
             let BudgetedDecoder { inner, budget, key } = self;
             let visitor = BudgetedVisitor::<V, { kinds::$kind }> { visitor, budget, grows: $grows, key };
-            let made =
-                if inner.is_human_readable() { inner.deserialize_any(visitor) } else { inner.$method($($arg,)* visitor) };
+            let made = if inner.is_human_readable() {
+                inner.deserialize_any(visitor)
+            } else {
+                inner.$method($($arg,)* visitor)
+            };
             made.map_err(|error| budget.inward(error))
         }
     )*};

@@ -3,8 +3,8 @@
 //! ```text
 //! Call with flag 0x02   header, prelude, 0 length of the chain u16, chain (bincode), arguments
 //! ```
-//! A link has 128 random bits, drawn anew by the server that makes it. That server knows the link while it waits for the
-//! call; links of other servers mean nothing to it, and it passes them on.
+//! A link has 128 random bits, drawn anew by the server that makes it. That server knows the link while it waits for
+//! the call; links of other servers mean nothing to it, and it passes them on.
 
 use super::codec::Codec;
 use super::error::WireError;

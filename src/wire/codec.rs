@@ -1,10 +1,10 @@
-//! Encoding and decoding of values: bincode (legacy layout: fixed width, little-endian) or JSON. The only file that names
-//! bincode.
+//! Encoding and decoding of values: bincode (legacy layout: fixed width, little-endian) or JSON. The only file that
+//! names bincode.
 //!
 //! Decoding reads slices only, requires that the value ends where the bytes end, and limits what a length inside the
-//! bytes may claim. The limit is a compile-time number in bincode, hence the ladder. Memory besides the bytes is limited
-//! by `decode_budget.rs`. Recursive types have no limit that helps (15,000 levels overflow a stack): methods must not have
-//! them.
+//! bytes may claim. The limit is a compile-time number in bincode, hence the ladder. Memory besides the bytes is
+//! limited by `decode_budget.rs`. Recursive types have no limit that helps (15,000 levels overflow a stack): methods
+//! must not have them.
 
 use super::budgeted_decoder::BudgetedDecoder;
 use super::decode_budget::{DecodeBudget, DecodeError, DecodeMemory};

@@ -1,5 +1,5 @@
-//! Header, preface and preludes of frames: fixed little-endian bytes, read and written by hand. Frames are found without
-//! a look at their bodies.
+//! Header, preface and preludes of frames: fixed little-endian bytes, read and written by hand. Frames are found
+//! without a look at their bodies.
 //!
 //! ```text
 //! preface   0 "BNYD"  4 lowest version u16  6 highest version u16
