@@ -109,7 +109,7 @@ impl Received {
     /// Counts that a call found the queue full. Calls that find it full before it can have been emptied belong to one
     /// event: with so many places more, none of them would have been refused.
     pub(super) fn found_full(&mut self, context: &ReceiveContext<'_>) {
-        let Forecast { queue_ns, workers, calls, .. } = context.admission.outlook.forecast(false);
+        let Forecast { queue_ns, workers, calls, .. } = context.admission.view.forecast(false);
         // Calls of earlier reads may have left the queue sooner than was likely.
         let anew = |(found, until)| context.now != found && (calls == 0 || context.now > until);
         if self.found_full.is_none_or(anew) {

@@ -211,7 +211,7 @@ impl ServerProtocol {
         received: &mut Received,
     ) -> Result<Result<(), Refusal>, WireError> {
         let Hello { client } = Codec::Bincode.decode(body)?;
-        if let Err(refusal) = context.admission.entrance.enter(&client) {
+        if let Err(refusal) = context.admission.view.open_session(&client) {
             return Ok(Err(refusal));
         }
         self.state = State::Open;
@@ -250,15 +250,15 @@ impl ServerProtocol {
         let wait = Duration::from_millis(prelude.deadline_ms.into());
         let deadline = (prelude.deadline_ms > 0).then(|| context.arrived + wait);
         let ahead = Ahead { calls: received.calls.len(), ns: received.cost_ns };
-        let nesting = context.admission.nesting;
+        let view = context.admission.view;
         let chain = chain.map(|chain| {
-            let found = nesting.enter(&chain);
+            let found = view.own_callers(&chain);
             ReceivedChain::new(chain, found)
         });
         let nested = chain.as_ref().is_some_and(|chain| chain.by().is_some());
         if let Some(refusal) = context.admission.refusal(header, nested, deadline, context.now, ahead) {
             if let Some(chain) = chain.filter(|_| nested) {
-                nesting.refused(&chain);
+                view.nested_refused(&chain);
             }
             received.refuse(header, &refusal, context);
             return Ok(());
