@@ -5,8 +5,8 @@
 //! So connections take turns, however many calls each of them has out. A waiting call can be taken back, the youngest
 //! first: where the queue is full, a connection with many calls makes room for one with few.
 //!
-//! Invariant: while a burst waits here, the connection is in the port's queue, or a worker holds it and is about to call
-//! [`ConnectionQueue::take`]. The connection can be in the queue without a burst, if all its calls were displaced.
+//! Invariant: while a burst waits here, the connection is in the port's queue, or a worker holds it and is about to
+//! call [`ConnectionQueue::take`]. The connection can be in the queue without a burst, if all its calls were displaced.
 //!
 //! Does not know what a burst is (the type `B`), nor channels and threads.
 

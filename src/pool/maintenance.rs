@@ -58,8 +58,8 @@ impl PortShared {
         }
     }
 
-    /// While calls wait: takes what is kept back behind a handler that turned out to be slow, and wakes a worker for it,
-    /// and for what is in a queue that has not `moved` meanwhile. Returns whether it found anything to do.
+    /// While calls wait: takes what is kept back behind a handler that turned out to be slow, and wakes a worker for
+    /// it, and for what is in a queue that has not `moved` meanwhile. Returns whether it found anything to do.
     pub(crate) fn rescue_stalled(&self, shared: &Shared, moved: bool, now: Instant) -> bool {
         let mut found = false;
         for slot in &self.slots {

@@ -1,5 +1,5 @@
-//! Models of the hand-over between listener, queue, workers and throttle, for loom and shuttle: the code itself, with the
-//! checker's primitives in place of those of `sync.rs`.
+//! Models of the hand-over between listener, queue, workers and throttle, for loom and shuttle: the code itself, with
+//! the checker's primitives in place of those of `sync.rs`.
 //!
 //! A lost wake-up shows as a deadlock: the threads of a model end only when every call was answered.
 //! `benches/models.sh` runs the models, and again with each bug of [`crate::sync::Planted`], which must be found.

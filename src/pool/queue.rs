@@ -190,8 +190,8 @@ impl Queue {
         self.gauges.calls.load(Ordering::Relaxed)
     }
 
-    /// What is ahead of a connection's next call: of a call that a client made, or of a `nested` one, which comes first.
-    /// `workers` may run at once.
+    /// What is ahead of a connection's next call: of a call that a client made, or of a `nested` one, which comes
+    /// first. `workers` may run at once.
     pub(super) fn forecast(&self, sink: &dyn ReplySink, workers: usize, nested: bool) -> Forecast {
         let gauges = &self.gauges;
         let workers = if nested { workers } else { workers.min(self.fresh_max) } as u64;

@@ -1,5 +1,5 @@
-//! The half of a connection that its listener alone knows: reads the socket, and cuts and admits the calls of each read.
-//! Steps 2 to 4 of a transaction's way (see docs/ARCHITECTURE.md).
+//! The half of a connection that its listener alone knows: reads the socket, and cuts and admits the calls of each
+//! read. Steps 2 to 4 of a transaction's way (see docs/ARCHITECTURE.md).
 
 use super::admit_calls::{Input, ReadContext};
 use super::read_buffers::{BUFFER_BYTES, ReadBuffers};

@@ -383,7 +383,8 @@ impl ConnectionWriter {
         }
     }
 
-    /// Forgets cancelled ids once no call is out that they can mean. Looks again under the lock, since a call may have come meanwhile.
+    /// Forgets cancelled ids once no call is out that they can mean. Looks again under the lock, since a call may have
+    /// come meanwhile.
     fn forget_cancelled(&self) {
         let mut cancelled = self.cancelled.lock();
         if self.in_flight.load(Ordering::SeqCst) == 0 {
