@@ -1,12 +1,12 @@
-"""Why a call has no result.
+"""Exceptions of calls.
 
     BoneyardError
-        Refused        certainly not begun: it may be made again without doing a thing twice
-        Failed         begun, and there is no result
-        Lost           nobody knows whether it ran
+        Refused        certainly not started: a repeated call does nothing twice
+        Failed         started, and there is no result
+        Lost           unknown whether it ran
 
-Below these there is a class for each status of the protocol and for what the client notices itself. Arguments that are
-no JSON, addresses and options that are none raise TypeError or ValueError.
+Below these there is a class for each status of the protocol and for errors of the client itself. Arguments that are not
+JSON and invalid addresses or options raise TypeError or ValueError.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from __future__ import annotations
 class BoneyardError(Exception):
     """A call has no result.
 
-    `status`: the status by its name in the protocol, or the class's own. `code`: the application's own number, else 0.
-    `retry_after`: in how many seconds the server asks to try again, or None. `message`: for people.
+    `status`: name of the status in the protocol, or of the class. `code`: the application's own number, else 0.
+    `retry_after`: seconds after which the server asks to retry, or None. `message`: text for people.
     """
 
     def __init__(
@@ -31,11 +31,11 @@ class BoneyardError(Exception):
 
 
 class Refused(BoneyardError):
-    """The call was not begun."""
+    """The call was not started."""
 
 
 class Failed(BoneyardError):
-    """The call was begun and failed."""
+    """The call was started and failed."""
 
 
 class Lost(BoneyardError):
@@ -43,11 +43,26 @@ class Lost(BoneyardError):
 
 
 class TimedOut(Lost):
-    """The time was over before the answer came: the call may have run."""
+    """The timeout passed before the answer came: the call may have run."""
 
 
+<<<<<<< HEAD
+=======
+class Application(Failed):
+    """The handler returned an error; `code` and `message` are its own."""
+
+
+class Panicked(Failed):
+    """The handler panicked; it may have done a part of its work."""
+
+
+class BadResponse(Failed):
+    """The handler ran, and its result could not be sent or is not JSON."""
+
+
+>>>>>>> main
 class ReplyTooLarge(Failed):
-    """The handler ran, and its result is larger than the client takes."""
+    """The handler ran, and its result is larger than the client accepts."""
 
 
 class NotConnected(Refused):
@@ -55,7 +70,7 @@ class NotConnected(Refused):
 
 
 class Throttled(Refused):
-    """The client held the call back: the server refused most of those before it."""
+    """Not sent: client-side throttling after too many refusals."""
 
 
 # <statuses> of the protocol, written by tests/statuses.rs of the root package
@@ -72,7 +87,11 @@ class BadRequest(Refused):
 
 
 class TooLarge(Refused):
+<<<<<<< HEAD
     """The call is larger than the server takes; if it was sent, a GoAway follows."""
+=======
+    """The arguments are larger than the server accepts."""
+>>>>>>> main
 
 
 class UnsupportedVersion(Refused):
@@ -80,11 +99,19 @@ class UnsupportedVersion(Refused):
 
 
 class ProtocolError(Refused):
+<<<<<<< HEAD
     """The client's bytes break the protocol (in a GoAway)."""
 
 
 class TooSlow(Refused):
     """The client was too slow to say Hello, to finish a frame or to read replies (in a GoAway)."""
+=======
+    """The server reports that this client breaks the protocol."""
+
+
+class TooSlow(Refused):
+    """The server closed the connection because this client was too slow."""
+>>>>>>> main
 
 
 class UnknownSession(Refused):
@@ -100,7 +127,11 @@ class Draining(Refused):
 
 
 class WouldBeLate(Refused):
+<<<<<<< HEAD
     """Because of the calls before it, the call would be answered after its deadline."""
+=======
+    """By the forecast the call would be answered after its deadline."""
+>>>>>>> main
 
 
 class Overloaded(Refused):
@@ -108,7 +139,11 @@ class Overloaded(Refused):
 
 
 class SessionLimit(Refused):
+<<<<<<< HEAD
     """The session has as many unanswered calls as `Server_Session_Calls` allows."""
+=======
+    """The connection has as many calls out as allowed."""
+>>>>>>> main
 
 
 class NestedDeadlock(Refused):
@@ -116,11 +151,19 @@ class NestedDeadlock(Refused):
 
 
 class MaxUsers(Refused):
+<<<<<<< HEAD
     """The server has as many sessions as `Server_MaxUsers` allows."""
 
 
 class Restricted(Refused):
     """An administrator allows no new sessions (`Server_Restricted`)."""
+=======
+    """The server has as many sessions as allowed."""
+
+
+class Restricted(Refused):
+    """New sessions are not allowed (Server_Restricted)."""
+>>>>>>> main
 
 
 class NoDescriptors(Refused):
@@ -132,11 +175,19 @@ class BuffersFull(Refused):
 
 
 class DeadlineExceeded(Refused):
+<<<<<<< HEAD
     """The deadline passed. A server answers so only if the call was not started."""
 
 
 class Cancelled(Refused):
     """The caller cancelled the call before it was started."""
+=======
+    """The deadline passed before the call was started."""
+
+
+class Cancelled(Refused):
+    """The call was cancelled before it was started."""
+>>>>>>> main
 
 
 class ConnectLimit(Refused):

@@ -1,4 +1,4 @@
-//! The client's errors as Python exceptions. The tree of classes is `boneyard/errors.py`; here is which is meant.
+//! Maps the client's errors to Python exceptions. The tree of classes is `boneyard/errors.py`.
 
 use boneyard::ClientError;
 use pyo3::exceptions::PyValueError;
@@ -40,7 +40,7 @@ fn name(error: &ClientError) -> String {
         ClientError::DeadlineExceeded { .. } => "TimedOut",
         ClientError::UnknownStatus(number) => return format!("Status {number}"),
         ClientError::Throttled => "Throttled",
-        // Disconnected, Protocol, and what later versions have: it is not known whether the call ran.
+        // Disconnected, Protocol, and errors of later versions: unknown whether it ran.
         _ => "Lost",
     };
     name.to_owned()
