@@ -46,21 +46,6 @@ class TimedOut(Lost):
     """The timeout passed before the answer came: the call may have run."""
 
 
-<<<<<<< HEAD
-=======
-class Application(Failed):
-    """The handler returned an error; `code` and `message` are its own."""
-
-
-class Panicked(Failed):
-    """The handler panicked; it may have done a part of its work."""
-
-
-class BadResponse(Failed):
-    """The handler ran, and its result could not be sent or is not JSON."""
-
-
->>>>>>> main
 class ReplyTooLarge(Failed):
     """The handler ran, and its result is larger than the client accepts."""
 
@@ -87,11 +72,7 @@ class BadRequest(Refused):
 
 
 class TooLarge(Refused):
-<<<<<<< HEAD
-    """The call is larger than the server takes; if it was sent, a GoAway follows."""
-=======
-    """The arguments are larger than the server accepts."""
->>>>>>> main
+    """The call is larger than the server accepts; if it was sent, a GoAway follows."""
 
 
 class UnsupportedVersion(Refused):
@@ -99,19 +80,11 @@ class UnsupportedVersion(Refused):
 
 
 class ProtocolError(Refused):
-<<<<<<< HEAD
     """The client's bytes break the protocol (in a GoAway)."""
 
 
 class TooSlow(Refused):
     """The client was too slow to say Hello, to finish a frame or to read replies (in a GoAway)."""
-=======
-    """The server reports that this client breaks the protocol."""
-
-
-class TooSlow(Refused):
-    """The server closed the connection because this client was too slow."""
->>>>>>> main
 
 
 class UnknownSession(Refused):
@@ -127,11 +100,7 @@ class Draining(Refused):
 
 
 class WouldBeLate(Refused):
-<<<<<<< HEAD
-    """Because of the calls before it, the call would be answered after its deadline."""
-=======
-    """By the forecast the call would be answered after its deadline."""
->>>>>>> main
+    """By the forecast, the call would be answered after its deadline."""
 
 
 class Overloaded(Refused):
@@ -139,11 +108,7 @@ class Overloaded(Refused):
 
 
 class SessionLimit(Refused):
-<<<<<<< HEAD
     """The session has as many unanswered calls as `Server_Session_Calls` allows."""
-=======
-    """The connection has as many calls out as allowed."""
->>>>>>> main
 
 
 class NestedDeadlock(Refused):
@@ -151,19 +116,11 @@ class NestedDeadlock(Refused):
 
 
 class MaxUsers(Refused):
-<<<<<<< HEAD
     """The server has as many sessions as `Server_MaxUsers` allows."""
 
 
 class Restricted(Refused):
     """An administrator allows no new sessions (`Server_Restricted`)."""
-=======
-    """The server has as many sessions as allowed."""
-
-
-class Restricted(Refused):
-    """New sessions are not allowed (Server_Restricted)."""
->>>>>>> main
 
 
 class NoDescriptors(Refused):
@@ -175,19 +132,11 @@ class BuffersFull(Refused):
 
 
 class DeadlineExceeded(Refused):
-<<<<<<< HEAD
     """The deadline passed. A server answers so only if the call was not started."""
 
 
 class Cancelled(Refused):
     """The caller cancelled the call before it was started."""
-=======
-    """The deadline passed before the call was started."""
-
-
-class Cancelled(Refused):
-    """The call was cancelled before it was started."""
->>>>>>> main
 
 
 class ConnectLimit(Refused):
