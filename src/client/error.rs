@@ -1,10 +1,10 @@
-//! What can go wrong with a call, sorted by whose fault it is.
+//! Errors of calls: whose fault each is, whether the call may have run, when to try again.
 //!
-//! Knows statuses and wire errors; knows no sockets and no calls. Every status a server may send becomes exactly
-//! one variant, in [`ClientError::refused`].
+//! Knows statuses and wire errors; knows no sockets and no calls. Every status of a server becomes exactly one
+//! variant, in [`ClientError::refused`].
 //!
 //! Invariant: [`ClientError::never_started`] is true only where it is certain that no handler saw the call, so that
-//! it may be made again without doing a thing twice. In doubt it is false.
+//! it may be repeated without doing a thing twice. In doubt it is false.
 
 use crate::service::suggest::suggestion;
 use crate::service::{Blame, Fault, Status};
@@ -13,7 +13,7 @@ use std::io;
 use std::time::Duration;
 use thiserror::Error;
 
-/// Which end of the connection detected_by.
+/// End of the connection whose clock found that a deadline had passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DeadlineSource {
     /// This client.
@@ -22,14 +22,24 @@ pub enum DeadlineSource {
     Server,
 }
 
-/// Why a call has no result.
+/// Why a call has no result. A standard error that clones and compares: all callers that share a failure get the same.
+///
+/// ```
+/// use boneyard::{Blame, Client, ClientError};
+///
+/// let error = Client::new("no port:").unwrap_err();
+/// assert!(matches!(error, ClientError::InvalidAddress { .. }));
+/// assert_eq!(error.blame(), Blame::Caller); // a mistake of this program
+/// assert!(error.never_started()); // no handler has seen the call
+/// assert_eq!(error.retry_after(), None); // the server has asked for no wait
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// The text is not `host`, `host:port`, `[IPv6]` or `[IPv6]:port`.
+    /// The text is not `host`, `host:port`, `[IPv6]` or `[IPv6]:port`, or the value is no address.
     #[error("{address:?} is not an address: {reason}")]
     InvalidAddress {
-        /// What was given.
+        /// The text, or the value as text.
         address: String,
         /// What is wrong with it.
         reason: &'static str,
@@ -40,9 +50,9 @@ pub enum ClientError {
     /// The server has no method of this name.
     #[error("the server has no method {name:?}{}", suggestion(nearest.as_deref()))]
     UnknownMethod {
-        /// What was asked for.
+        /// The name that was called.
         name: String,
-        /// The method of the server whose name is nearest, if one is near.
+        /// The method of the server with the most similar name, if one is similar.
         nearest: Option<String>,
     },
     /// This program's types of the method are not the server's, and bincode would misread them. Nothing was sent.
@@ -50,24 +60,24 @@ pub enum ClientError {
     SchemaMismatch {
         /// The method.
         method: String,
-        /// The first place where they differ.
+        /// The first difference.
         difference: String,
     },
     /// The arguments do not decode as the method's request type.
-    #[error("the server does not understand the arguments: {0}")]
+    #[error("the server cannot decode the arguments: {0}")]
     BadRequest(String),
     /// The arguments are larger than the server takes. Nothing was sent.
     #[error("a call of {bytes} bytes is over the server's limit of {limit}")]
     TooLarge {
         /// Size of the call's body.
         bytes: u64,
-        /// What the server takes.
+        /// The server's limit.
         limit: u64,
     },
-    /// The arguments' own serializer failed. Nothing was sent.
-    #[error("the arguments do not encode: {0}")]
+    /// The arguments' serializer failed. Nothing was sent.
+    #[error("cannot encode the arguments: {0}")]
     Unencodable(String),
-    /// The result is larger than [`super::ClientOptions::reply_bytes_max`] and was thrown away.
+    /// The result is larger than [`super::ClientOptions::reply_bytes_max`] and was dropped.
     #[error("a reply of {bytes} bytes is over the client's limit of {limit}")]
     ReplyTooLarge {
         /// Size of the reply's body.
@@ -75,59 +85,59 @@ pub enum ClientError {
         /// The option's value.
         limit: u64,
     },
-    /// The server says that this side breaks the protocol: `UnsupportedVersion`, `ProtocolError`, `TooLarge` or
+    /// The server says that this client violates the protocol: `UnsupportedVersion`, `ProtocolError`, `TooLarge` or
     /// `TooSlow`.
     #[error("the server rejects this client: {status:?}: {message}")]
     Rejected {
-        /// What the server calls it.
+        /// The status it gives.
         status: Status,
-        /// The server's words.
+        /// The server's message.
         message: String,
     },
 
-    /// There is no connection: the network or the system says so, or what answers is not a Boneyard server. Nothing was
-    /// sent.
+    /// There is no connection: the network or the system prevents it, or the peer is not a Boneyard server. Nothing
+    /// was sent.
     #[error("cannot connect to {address}: {message}")]
     Connect {
-        /// Where to.
+        /// Address of the server.
         address: String,
-        /// What the system calls it.
+        /// Kind of the I/O error.
         kind: io::ErrorKind,
-        /// In words.
+        /// Its message.
         message: String,
     },
-    /// The connection ended before the answer came. The next call makes a new one.
+    /// The connection was closed before the reply came. The next call makes a new one.
     #[error("disconnected ({reason}); the call {}", if *may_have_run { "may have run" } else { "was not sent" })]
     Disconnected {
         /// False when the server cannot have received the call: it was never written.
         may_have_run: bool,
-        /// What ended the connection.
+        /// Why the connection was closed.
         reason: String,
     },
     /// The deadline passed.
-    #[error("deadline exceeded, noticed by the {}; the call {}", side_word(*detected_by),
+    #[error("deadline exceeded, detected by the {}; the call {}", source_word(*detected_by),
         if *may_have_run { "may have run" } else { "was not started" })]
     DeadlineExceeded {
-        /// The server notices before it starts a call, the client at any time.
+        /// The server detects it before it starts a call, the client at any time.
         detected_by: DeadlineSource,
         /// False when the call was not sent, or the server says that it was not started.
         may_have_run: bool,
     },
-    /// The system gives no thread for a new connection. Nothing was sent.
-    #[error("the system gives the client no thread: {0}")]
+    /// The system could not start a thread for a new connection. Nothing was sent.
+    #[error("cannot start a thread of the client: {0}")]
     NoThread(io::ErrorKind),
 
     /// The handler panicked.
     #[error("the handler panicked: {0}")]
     Panicked(String),
-    /// The result could not be sent, or is not of the type the method promises.
+    /// The result could not be sent, or is not of the method's type.
     #[error("bad response: {0}")]
     BadResponse(String),
-    /// An answer with a status this build does not know.
-    #[error("the server answers with the unknown status {0}")]
+    /// The reply has a status that this build does not know.
+    #[error("unknown status {0} in the reply")]
     UnknownStatus(u16),
-    /// The server's bytes are not the protocol's. The connection was closed.
-    #[error("the server breaks the protocol: {0}")]
+    /// The server violates the protocol. The connection was closed.
+    #[error("protocol error of the server: {0}")]
     Protocol(#[from] WireError),
 
     /// The queue of the server's port is full. The call was not started.
@@ -142,56 +152,56 @@ pub enum ClientError {
         /// When the server suggests to try again.
         retry_after: Option<Duration>,
     },
-    /// By what waits before it, the call would be answered after its deadline. It was not started.
+    /// The queue is so long that the call would be answered after its deadline. It was not started.
     #[error("the server's queue is too long for the deadline{}", retry(*retry_after))]
     WouldBeLate {
         /// When the server suggests to try again.
         retry_after: Option<Duration>,
     },
-    /// The server's queue has been standing for too long. The call was not started.
+    /// The queue of the server's port has been too long for too long (CoDel). The call was not started.
     #[error("the server is overloaded{}", retry(*retry_after))]
     Overloaded {
         /// When the server suggests to try again.
         retry_after: Option<Duration>,
     },
-    /// This session has as many calls out as the server allows one. The call was not started.
-    #[error("too many calls out{}", retry(*retry_after))]
+    /// This session has as many calls in flight as the server allows one. The call was not started.
+    #[error("too many calls of this session in flight{}", retry(*retry_after))]
     SessionLimit {
         /// When the server suggests to try again.
         retry_after: Option<Duration>,
     },
-    /// Every worker that could run the call waits for calls like it: to try again is to wait again. The call was not
-    /// started.
+    /// Every worker that could run the call waits for calls like it; a repetition would only wait again. The call was
+    /// not started.
     #[error("nested deadlock: {0}")]
     NestedDeadlock(String),
 
     /// The session is closed, or not attached to the connection in use. The call was not started.
     #[error("no such session; it may have been closed")]
     UnknownSession,
-    /// The server takes no new session or connection now, has closed this one to make room, or has no memory left for
-    /// the call: `MaxUsers`, `Restricted`, `NoDescriptors`, `ConnectLimit`, `SessionClosed` or `BuffersFull`. The call
-    /// was not started.
+    /// The server accepts no new session or connection now, has closed this one to make room, or has no memory left
+    /// for the call: `MaxUsers`, `Restricted`, `NoDescriptors`, `ConnectLimit`, `SessionClosed` or `BuffersFull`. The
+    /// call was not started.
     #[error("{message}{}", retry(*retry_after))]
     Unavailable {
-        /// Which of them.
+        /// The one of them that it is.
         status: Status,
-        /// The server's words.
+        /// The server's message.
         message: String,
         /// When the server suggests to try again.
         retry_after: Option<Duration>,
     },
 
-    /// Nothing was sent: the server refused so many calls of this client lately that this one was held back.
+    /// Nothing was sent: the client throttled this call because the server refused so many before it.
     ///
-    /// The client counts, over the last two minutes and all its clones, the calls that the server took, those that it
-    /// refused for load, and those held back. Where the server took fewer than half, further calls are held back at
-    /// random, so that it is sent about twice what it takes, and always a tenth of all, by which the client learns
-    /// that it takes more again. Fewer than 20 calls say too little, and refusals of a server that stops say nothing
-    /// about its load. [`super::ClientOptions::throttle`] turns this off.
-    #[error("the server refuses so many calls that the client holds some back, and this is one")]
+    /// The client counts, over the last two minutes and all its clones, the calls that the server accepted, those that
+    /// it refused for load, and those throttled. Where the server accepted fewer than half, further calls are
+    /// throttled at random, so that it is sent about twice what it accepts, and always a tenth of all, by which the
+    /// client learns that it accepts more again. Fewer than 20 calls say too little, and refusals of a server that
+    /// stops say nothing about its load. [`super::ClientOptions::throttle`] turns this off.
+    #[error("call not sent: client-side throttling after too many refusals")]
     Throttled,
 
-    /// The handler's own "no".
+    /// The handler refused or failed, and said so.
     #[error("{message} (code {code})")]
     Application {
         /// The application's number; 0 when it has none.
@@ -222,7 +232,7 @@ impl ClientError {
         }
     }
 
-    /// Returns whether it is certain that no handler saw the call, so that it may be made again without doing a thing
+    /// Returns whether it is certain that no handler saw the call, so that it may be repeated without doing a thing
     /// twice.
     pub fn never_started(&self) -> bool {
         match self.kind() {
@@ -265,7 +275,7 @@ impl ClientError {
         }
     }
 
-    /// How long the server asks to wait before the call is made again, where it says so.
+    /// How long the server asks to wait before the call is repeated, if it does.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             ClientError::QueueFull { retry_after }
@@ -278,7 +288,7 @@ impl ClientError {
         }
     }
 
-    /// What the server refused with `status` and `fault`. `name` is the method's, where a call was refused.
+    /// The error for a refusal with `status` and `fault`. `name` is the method's, where a call was refused.
     pub(super) fn refused(status: Status, fault: Fault, name: &str) -> ClientError {
         let Fault { code, retry_after_ms, message } = fault;
         let retry_after = (retry_after_ms > 0).then(|| Duration::from_millis(retry_after_ms.into()));
@@ -308,9 +318,25 @@ impl ClientError {
         }
     }
 
-    /// This client's own clock ran out.
+    /// The deadline passed by this client's own clock.
     pub(super) fn late(may_have_run: bool) -> ClientError {
         ClientError::DeadlineExceeded { detected_by: DeadlineSource::Client, may_have_run }
+    }
+
+    /// The connection was closed while the call was in flight.
+    pub(super) fn disconnected(reason: impl Into<String>) -> ClientError {
+        ClientError::Disconnected { may_have_run: true, reason: reason.into() }
+    }
+
+    /// The connection was closed before the call was sent.
+    pub(super) fn unsent(reason: impl Into<String>) -> ClientError {
+        ClientError::Disconnected { may_have_run: false, reason: reason.into() }
+    }
+
+    /// The error that is true of all attempts of a call so far: this one, of the last, unless only one of those before
+    /// may have run.
+    pub(super) fn or_earlier(self, earlier: Option<ClientError>) -> ClientError {
+        earlier.filter(|earlier| self.never_started() && !earlier.never_started()).unwrap_or(self)
     }
 }
 
@@ -326,8 +352,8 @@ fn retry(after: Option<Duration>) -> String {
     after.map_or(String::new(), |after| format!("; try again in {} ms", after.as_millis()))
 }
 
-fn side_word(side: DeadlineSource) -> &'static str {
-    match side {
+fn source_word(source: DeadlineSource) -> &'static str {
+    match source {
         DeadlineSource::Client => "client",
         DeadlineSource::Server => "server",
     }
@@ -354,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_name_what_can_be_done() {
+    fn the_text_says_what_can_be_done() {
         assert_eq!(refused(Status::QueueFull).to_string(), "the server's queue is full; try again in 250 ms");
         let unknown = ClientError::UnknownMethod { name: "a.x".to_owned(), nearest: Some("a.b".to_owned()) };
         assert_eq!(unknown.to_string(), r#"the server has no method "a.x"; did you mean "a.b"?"#);
