@@ -129,6 +129,21 @@ const RINGS_TO_CLEAN: &[&str] = &[
 ];
 #[rustfmt::skip]
 const OPENINGS_TO_CLEAN: &[&str] = &[
+    "admission/view.rs",
+    "client/call_slot.rs",
+    "client/call_spec.rs",
+    "client/reply.rs",
+    "pool/maintenance.rs",
+    "pool/port.rs",
+    "server/connection/admit_calls.rs",
+    "server/connection/queue_shares.rs",
+    "server/connection/reader.rs",
+    "server/connection/writer.rs",
+    "server/listener/connections.rs",
+    "server/listener/mailbox.rs",
+    "server/listener/poll_loop.rs",
+    "server/listener/read_scheduling.rs",
+    "server/listener/timeouts.rs",
     "admin/auth.rs",
     "admin/client.rs",
     "admin/command_threads.rs",
