@@ -37,7 +37,7 @@ class BoneyardError(Exception):
         self.status, self.message, self.code, self.retry_after = status, message, code, retry_after_ms / 1000 or None
 
 
-# Not begun, so it may be made again; begun, without a result; and nobody knows.
+# Not started, so it may be repeated; started, without a result; unknown.
 Refused, Failed, Lost = (type(name, (BoneyardError,), {}) for name in ("Refused", "Failed", "Lost"))
 
 
@@ -49,7 +49,7 @@ text = lambda body: body.read(number(body, "Q")).decode()
 
 
 class Pending(Future):
-    """A call that is out. It has `times` once there is a result."""
+    """A pending call. It has `times` once there is a result."""
 
     def __init__(self, client, timeout):
         super().__init__()
@@ -57,7 +57,7 @@ class Pending(Future):
         self.until = None if timeout is None else time.monotonic() + timeout
 
     def result(self, timeout=None):
-        """Waits so many seconds, or until the call's deadline; a call that is late then is lost."""
+        """Waits `timeout` seconds, or until the call's deadline; a call that is late then is lost."""
         left = None if self.until is None else max(self.until - time.monotonic(), 0)
         patience = left if timeout is None else timeout if left is None else min(left, timeout)
         try:
@@ -85,12 +85,12 @@ class Session(namedtuple("Session", "client number ticket")):
 
 
 class Client:
-    """One connection. `timeout` in seconds holds for connecting and for each call; `None` is without end."""
+    """One connection. `timeout` in seconds is for connecting and for each call; `None` is no limit."""
 
     def __init__(self, address, *, name="client.py", timeout=10.0):
         host, _, port = address.rpartition(":") if ":" in address else (address, "", "1352")
         self.timeout, self.ids, self.out, self.end = timeout, itertools.count(1), {}, None
-        # Two, since a write may wait until the server reads again, which may be when we have taken replies.
+        # Two, since a write may block until the server reads again, which may need replies to be read first.
         self.lock, self.writing, hello = threading.Lock(), threading.Lock(), name.encode()
         hello = struct.pack("<Q", len(hello)) + hello
         self.socket = socket.create_connection((host.strip("[]"), int(port)), timeout)

@@ -1,4 +1,4 @@
-//! A server inside a program that has other things to do: started, called, stopped, without a command line.
+//! A server embedded in another program: started, called, stopped, without a command line.
 
 use boneyard::config::{AdminSocket, Config};
 use boneyard::server::machine;
@@ -20,10 +20,10 @@ Server_Shutdown_Timeout=5
 ";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // The settings could as well come from a file: Server::from_ini("server.ini").
+    // The settings can also come from a file: Server::from_ini("server.ini").
     let mut config = Config::from_text(SETTINGS, None, machine::cpus())?;
-    // Beside a settings file there is a socket by itself, over which this user and root give the server commands:
-    // boneyard console PATH. Without a file it needs a path, best in a folder that is this user's alone.
+    // The admin socket, over which this user and root command the server (boneyard console PATH), is beside the
+    // settings file. Without a file it needs a path, best in a folder of this user alone.
     let socket = format!("boneyard-embedded-{}.admin", std::process::id());
     config.admin_socket.value = AdminSocket::At(std::env::temp_dir().join(socket));
     let server = Server::new(config)
@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         })
         .start()?;
 
-    // Port 0 lets the system choose; the server knows what it chose.
+    // With port 0 the system chooses one; the server knows it.
     let client = Client::connect(&server.address().to_string())?;
     println!("area: {}", client.call(AREA, &(3.0, 0.5))?);
     if let Err(error) = client.call(AREA, &(-1.0, 1.0)) {

@@ -1,7 +1,7 @@
 //! Many calls out at once over one connection: `cargo run --example pipelined -- 127.0.0.1:1352`.
 //!
-//! Works with every server: `server.echo` is built in. Calls that are out together travel together, so a thousand
-//! cost little more time than one.
+//! Works with every server: `server.echo` is built in. Calls that are made together travel together, so a thousand take
+//! little more time than one.
 
 use boneyard::service::Bytes;
 use boneyard::service::builtin::ECHO;
@@ -31,7 +31,7 @@ fn main() -> Result<(), ClientError> {
     }
     println!("{CALLS} calls out at once: {:?}", start.elapsed());
 
-    // A call that nobody waits for any more is cancelled by dropping it.
+    // Dropping a pending call cancels it.
     drop(client.start(ECHO, &bytes(0))?);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Three ports with 40 workers each are 120 workers, and still only as many transactions run as the throttle lets.
+//! Three ports with 40 workers each are 120 workers, and still only as many transactions run as the throttle allows.
 //!
 //! The classic mistake with such a server: ports and pools were raised, `Server_Max_Concurrent_Trans=20` was not.
 //! Then 100 of the 120 workers can only wait. Here 200 clients call at once while the handlers count how many of
@@ -16,15 +16,15 @@ use std::time::{Duration, Instant};
 const WORK: Method<(), ()> = Method::new("demo.work");
 const CLIENTS: usize = 200;
 
-/// A machine on which all permits are not out by then is taken for a server that does not give them.
+/// Time-out until all permits must be in use.
 const FAILURE: Duration = Duration::from_secs(60);
 
-/// The handlers' own count of themselves, which owes nothing to the server's.
+/// The handlers' own count of running handlers, independent of the server's.
 #[derive(Default)]
 struct Count {
     running: u32,
     peak: u32,
-    /// Since when all permits were out.
+    /// When all permits were first in use.
     full: Option<Instant>,
 }
 
@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Lets all clients call for so long and returns how many calls were answered.
+/// Runs all clients for this time and returns how many calls were answered.
 fn flood(throttle: u32, duration: Duration) -> Result<u64, Box<dyn Error>> {
     let ini = format!(
         "Ports=TCPIP,LAN2,LAN3\nServer_Pool_Tasks=40\nServer_Max_Concurrent_Trans={throttle}\n\
@@ -59,7 +59,7 @@ fn flood(throttle: u32, duration: Duration) -> Result<u64, Box<dyn Error>> {
             count.full = Some(Instant::now());
             full.notify_all();
         }
-        // Until then those that run wait for the others: what comes about does not hang on the machine's speed.
+        // Until then running handlers wait for the others, so the result does not depend on the machine's speed.
         drop(full.wait_timeout_while(count, FAILURE, |count| count.full.is_none()));
         std::thread::sleep(Duration::from_millis(50)); // stands for a disk or a database
         here.0.lock().expect("no handler panics with it").running -= 1;

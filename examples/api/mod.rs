@@ -1,22 +1,22 @@
-//! What the notes server and its clients share: method names, their types, the codes of their errors.
+//! Shared by the notes server and its clients: method names, their types, the codes of their errors.
 //!
-//! In a project of one's own this is a small crate that both sides depend on.
+//! In a real project this is a small crate that both sides depend on.
 #![allow(dead_code, unreachable_pub, reason = "each example uses its own part")]
 
 use boneyard::Method;
 use serde::{Deserialize, Serialize};
 
-/// A note as it is kept.
+/// A stored note.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Note {
     pub title: String,
     pub text: String,
 }
 
-/// Keeps a note and returns its number.
+/// Stores a note and returns its number.
 pub const CREATE: Method<Note, u64> = Method::new("notes.create");
 
-/// The note of a number. Reading twice does no harm, so a client may call again what it lost sight of.
+/// The note of a number. Reading twice does no harm, so a client may repeat a lost call.
 pub const READ: Method<u64, Note> = Method::new("notes.read").idempotent();
 
 /// Numbers and titles of all notes.
