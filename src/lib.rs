@@ -1,8 +1,8 @@
 //! Boneyard: a thread-pool RPC server and native client whose limits mean exactly what they say.
 //!
-//! Handlers are ordinary blocking code. Each port of the INI file has one listener thread and a fixed pool of workers; one
-//! throttle over all ports limits what runs at once. Begin with [`Server`] and [`Client`], or with [`cli::main`] for a
-//! program that has the whole command line.
+//! Handlers are ordinary blocking code. Each port of the INI file has one listener thread and a fixed pool of workers;
+//! one throttle over all ports limits what runs at once. Begin with [`Server`] and [`Client`], or with [`cli::main`]
+//! for a program that has the whole command line.
 //!
 //! ```text
 //! main.rs   examples/
