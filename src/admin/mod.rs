@@ -1,7 +1,7 @@
 //! The admin server: HTTP on a thread of its own, with no permit, no worker and no queue in common with calls.
 //!
-//! Knows HTTP and an [`Insight`]; what it answers is made there. Commands of the console and /metrics run on threads
-//! beside its own, so that none of them holds up another request. hyper reads and writes HTTP.
+//! Knows HTTP and an [`ServerMonitor`]; what it answers is made there. Commands of the console and /metrics run on
+//! threads beside its own, so that none of them holds up another request. hyper reads and writes HTTP.
 //!
 //! It listens at an address, where without a token one may only look, and at a Unix socket, where the server's own user
 //! and root may do everything. Each has places of its own for connections.
@@ -21,7 +21,7 @@ mod unix_socket;
 pub use auth::Token;
 pub use unix_socket::UnixSocket;
 
-use crate::monitor::{AdminRejection, Insight};
+use crate::monitor::{AdminRejection, ServerMonitor};
 use crate::service::ClientId;
 use crate::sync::Arc;
 use auth::{AdminPeer, Auth};
@@ -104,13 +104,13 @@ impl AdminServer {
         doors: AdminListenAddresses,
         (name, token): (String, Option<Token>),
         patience: Duration,
-        insight: Arc<Insight>,
+        monitor: Arc<ServerMonitor>,
     ) -> std::io::Result<AdminServer> {
         let address = doors.tcp.first().map(TcpListener::local_addr).transpose()?;
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (over, end) = oneshot::channel();
         let desk = Arc::new(AdminState {
-            insight,
+            monitor,
             gate: Auth::new(token, name),
             patience,
             socket: doors.unix.as_ref().map(identity).transpose()?,
@@ -234,12 +234,12 @@ impl Hall {
         match self.places.enter(client, Instant::now()) {
             Some(entered) => {
                 if entered.displaced {
-                    self.desk.insight.visits().refuse(AdminRejection::Displaced);
+                    self.desk.monitor.admin_stats().refuse(AdminRejection::Displaced);
                 }
                 tokio::spawn(converse(stream, peer, Arc::clone(&self.desk), entered, farewells));
             }
             None => {
-                self.desk.insight.visits().refuse(AdminRejection::ConnectionsFull);
+                self.desk.monitor.admin_stats().refuse(AdminRejection::ConnectionsFull);
                 tokio::spawn(let_go(stream, Some(TOO_MANY), farewells));
             }
         }
@@ -270,13 +270,13 @@ async fn converse<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let Entered { place, mut leave, .. } = entered;
-    let insight = Arc::clone(&desk.insight);
-    let visits = insight.visits();
+    let monitor = Arc::clone(&desk.monitor);
+    let visits = monitor.admin_stats();
     visits.came();
     let mut http = http1::Builder::new();
     let http = http.timer(TokioTimer::new()).header_read_timeout(desk.patience);
     let http = http.max_buf_size(HEAD_BYTES_MAX).max_headers(HEADERS_MAX);
-    let stream = TimeoutStream::new(stream, desk.patience, Arc::clone(&insight));
+    let stream = TimeoutStream::new(stream, desk.patience, Arc::clone(&monitor));
     let answer = service_fn(|request| Box::pin(routes::answer(request, peer, &place, &desk)));
     let mut connection = http.serve_connection(stream, answer);
     let ended = std::future::poll_fn(|cx| match Pin::new(&mut leave).poll(cx) {

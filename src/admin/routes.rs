@@ -5,7 +5,7 @@ use super::command_threads::{CommandThreads, Done};
 use super::connection_slots::ConnectionSlot;
 use super::prometheus::{self, Format};
 use crate::monitor::console::{CommandOutcome, CommandSource};
-use crate::monitor::{AdminRejection, Insight};
+use crate::monitor::{AdminRejection, ServerMonitor};
 use crate::sync::Arc;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -43,7 +43,7 @@ type Answer = Response<Full<Bytes>>;
 /// What those who answer have at hand.
 #[derive(Debug)]
 pub(super) struct AdminState {
-    pub(super) insight: Arc<Insight>,
+    pub(super) monitor: Arc<ServerMonitor>,
     pub(super) gate: Auth,
     /// How long a body may take.
     pub(super) patience: Duration,
@@ -115,7 +115,7 @@ pub(super) async fn answer(
     place: &ConnectionSlot,
     desk: &AdminState,
 ) -> Result<Answer, Infallible> {
-    desk.insight.visits().asked();
+    desk.monitor.admin_stats().asked();
     place.spoke(Instant::now());
     let admitted = admit(&request, peer, desk);
     if admitted.as_ref().is_ok_and(|(_, right)| *right == Right::Command) {
@@ -123,14 +123,14 @@ pub(super) async fn answer(
     }
     let mut answer = match admitted {
         Ok((Page::Status, _)) => page(),
-        Ok((Page::StatusJson, _)) => status(&desk.insight),
+        Ok((Page::StatusJson, _)) => status(&desk.monitor),
         Ok((Page::Metrics, _)) => {
             let accepted = request.headers().get_all(ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
             let format = Format::accepted(accepted);
             measured(desk, format).await
         }
         Ok((Page::Live, _)) => said(StatusCode::OK, TEXT, "live\n"),
-        Ok((Page::Ready, _)) => ready(&desk.insight),
+        Ok((Page::Ready, _)) => ready(&desk.monitor),
         Ok((Page::Socket, _)) => socket(desk),
         Ok((Page::Console, right)) => command(request, (peer, right), place, desk).await,
         Err(refused) => *refused,
@@ -180,7 +180,7 @@ fn admit(
 
 impl AdminState {
     fn refuse(&self, why: AdminRejection, status: StatusCode, text: impl Into<Bytes>) -> Answer {
-        self.insight.visits().refuse(why);
+        self.monitor.admin_stats().refuse(why);
         said(status, TEXT, text)
     }
 
@@ -196,8 +196,8 @@ fn page() -> Answer {
     answer
 }
 
-fn status(insight: &Insight) -> Answer {
-    match insight.overview().map(|overview| serde_json::to_vec(&overview)) {
+fn status(monitor: &ServerMonitor) -> Answer {
+    match monitor.overview().map(|overview| serde_json::to_vec(&overview)) {
         Some(Ok(json)) => said(StatusCode::OK, JSON, json),
         Some(Err(error)) => said(StatusCode::INTERNAL_SERVER_ERROR, TEXT, error.to_string()),
         None => said(StatusCode::SERVICE_UNAVAILABLE, TEXT, "the server has only just started\n"),
@@ -206,8 +206,8 @@ fn status(insight: &Insight) -> Answer {
 
 /// Of many ports and methods it is a megabyte, for which nobody else should wait.
 async fn measured(desk: &AdminState, format: Format) -> Answer {
-    let insight = Arc::clone(&desk.insight);
-    match desk.looks.run(move || prometheus::text(&insight.statistics(), format)).await {
+    let monitor = Arc::clone(&desk.monitor);
+    match desk.looks.run(move || prometheus::text(&monitor.statistics(), format)).await {
         Done::Result(text, _place) => said(StatusCode::OK, format.name(), text),
         Done::Panicked => said(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "it panicked; the log says where\n"),
         Done::Full => desk.full(),
@@ -228,8 +228,8 @@ fn socket(desk: &AdminState) -> Answer {
     }
 }
 
-fn ready(insight: &Insight) -> Answer {
-    match insight.ready() {
+fn ready(monitor: &ServerMonitor) -> Answer {
+    match monitor.ready() {
         Ok(()) => said(StatusCode::OK, TEXT, "ready\n"),
         Err(why) => said(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{why}\n")),
     }
@@ -249,13 +249,13 @@ async fn command(
         Ok(line) => line,
         Err((why, status, text)) => return desk.refuse(why, status, text),
     };
-    let (insight, may_change) = (Arc::clone(&desk.insight), right == Right::Command);
+    let (monitor, may_change) = (Arc::clone(&desk.monitor), right == Right::Command);
     let name = if matches!(peer, AdminPeer::Tcp(_)) { format!("token@{peer}") } else { peer.to_string() };
     let crew = if may_change { &desk.commands } else { &desk.looks };
     if may_change {
         place.runs();
     }
-    match crew.run(move || insight.command_of(&line, CommandSource { name: &name, may_change })).await {
+    match crew.run(move || monitor.command_from(&line, CommandSource { name: &name, may_change })).await {
         Done::Result(reply, _place) => match reply.outcome {
             CommandOutcome::Done => said(StatusCode::OK, TEXT, reply.text),
             CommandOutcome::NotUnderstood => said(StatusCode::UNPROCESSABLE_ENTITY, TEXT, reply.text),

@@ -1,6 +1,6 @@
 //! A connection of the admin server: one whose peer does not take what is written is given up.
 
-use crate::monitor::{AdminRejection, Insight};
+use crate::monitor::{AdminRejection, ServerMonitor};
 use crate::sync::Arc;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
@@ -25,12 +25,12 @@ pub(super) struct TimeoutStream<S> {
     patience: Duration,
     /// Runs while a write waits.
     stuck: Option<Pin<Box<Sleep>>>,
-    insight: Arc<Insight>,
+    monitor: Arc<ServerMonitor>,
 }
 
 impl<S> TimeoutStream<S> {
-    pub(super) fn new(stream: S, patience: Duration, insight: Arc<Insight>) -> TimeoutStream<S> {
-        TimeoutStream { stream: TokioIo::new(stream), patience, stuck: None, insight }
+    pub(super) fn new(stream: S, patience: Duration, monitor: Arc<ServerMonitor>) -> TimeoutStream<S> {
+        TimeoutStream { stream: TokioIo::new(stream), patience, stuck: None, monitor }
     }
 
     pub(super) fn into_inner(self) -> S {
@@ -40,7 +40,7 @@ impl<S> TimeoutStream<S> {
     fn stuck(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
         let patience = self.patience;
         ready!(self.stuck.get_or_insert_with(|| Box::pin(sleep(patience))).as_mut().poll(cx));
-        self.insight.visits().refuse(AdminRejection::SlowReader);
+        self.monitor.admin_stats().refuse(AdminRejection::SlowReader);
         Poll::Ready(Error::new(ErrorKind::TimedOut, "the answer was not taken in time"))
     }
 

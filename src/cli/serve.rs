@@ -11,7 +11,7 @@
 use super::logger::Logger;
 use super::{Exit, IntoServer, eprint_error, say_how_to_get};
 use crate::config::{Config, ConfigErrors, Limit, advise, plural, resource_check};
-use crate::monitor::Insight;
+use crate::monitor::ServerMonitor;
 use crate::server::{RunningServer, SERVER_NAME, Server, StartError, Stopped, machine};
 use crate::service::{ClientId, LogLimiter, cut_message};
 use crate::sync::unordered::AtomicBool;
@@ -129,12 +129,12 @@ fn serve(server: Server, config: &Config, logger: &Logger) -> Result<Exit, Failu
     let quit = signals.handle();
     let running = server.on_quit(move || quit.close()).start()?;
     announce(&running, config);
-    let insight = Arc::clone(running.insight());
-    let ends = |signal: &i32| ends(*signal, &insight, logger);
+    let monitor = Arc::clone(running.monitor());
+    let ends = |signal: &i32| ends(*signal, &monitor, logger);
     let signal = signals.forever().find(ends);
     // The console asks once: no signal is a repetition of that.
     let first = signal.map(|_| Instant::now());
-    let timeout = running.insight().control().config().shutdown_timeout.value.as_secs();
+    let timeout = running.monitor().control().config().shutdown_timeout.value.as_secs();
     let in_flight = plural(u32::try_from(running.in_flight()).unwrap_or(u32::MAX), "transaction");
     let asked_by = signal.map_or("the console asked", name);
     log::info!("{asked_by}: stopping; {in_flight} in flight, {timeout} s to finish");
@@ -169,10 +169,10 @@ fn take_signals() -> Result<Signals, Failure> {
 }
 
 /// Whether the signal ends the program; does what the others mean.
-fn ends(signal: i32, insight: &Insight, logger: &Logger) -> bool {
+fn ends(signal: i32, monitor: &ServerMonitor, logger: &Logger) -> bool {
     match signal {
         // Whoever asks is to see it, whatever else the log is to show.
-        SIGQUIT => insight.threads().lines().for_each(|line| log::error!("{line}")),
+        SIGQUIT => monitor.threads().lines().for_each(|line| log::error!("{line}")),
         SIGHUP => log::info!("SIGHUP: {}", logger.reopen(FLUSH_MAX)),
         SIGUSR1 | SIGUSR2 => log::info!("{}: ignored", name(signal)),
         _ => return true,
