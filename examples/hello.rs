@@ -1,4 +1,4 @@
-//! The smallest custom server, with the whole command line. The README shows this program.
+//! The smallest server with the whole command line. The README shows this program.
 
 use boneyard::Method;
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! A custom service with the whole command line: notes, kept in memory.
+//! A service with state and the whole command line: notes, kept in memory.
 //!
 //! ```text
 //! cargo run --example notes -- serve server.ini
@@ -6,17 +6,17 @@
 //! cargo run --example notes -- call 127.0.0.1 notes.list
 //! ```
 //!
-//! The command `tell notes compact` renumbers the notes.
+//! The console command `tell notes compact` renumbers the notes.
 
 mod api;
 
 use api::{CREATE, LIST, NO_SUCH_NOTE, NO_TITLE, Note, READ};
-use boneyard::service::ApplicationError;
+use boneyard::ApplicationError;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Handlers run on many threads at once, so shared state is behind a lock, as in any blocking program.
+/// State shared by handlers, which run on many threads at once, so it is behind a lock as in any blocking program.
 #[derive(Default)]
 struct Store(Mutex<BTreeMap<u64, Note>>);
 
