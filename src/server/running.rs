@@ -9,7 +9,7 @@ use super::mailbox::{ListenerHandle, Stage};
 use super::server_info::{SERVER_NAME, ServerInfo};
 use super::sessions::Registry;
 #[cfg(feature = "admin")]
-use crate::admin::{AdminListenAddresses, AdminServer, Token, UnixSocket};
+use crate::admin::{AdminListeners, AdminServer, Token, TokenError, UnixSocket};
 use crate::config::Config;
 #[cfg(feature = "admin")]
 use crate::config::{AdminSocket, Warning};
@@ -200,7 +200,7 @@ impl RunningServer {
             );
         }
         self.admin_socket = doors.unix.as_ref().map(|unix| unix.path().to_path_buf());
-        self.admin = Some(AdminServer::open(doors, (name, token), config.admin_timeout, insight)?);
+        self.admin = Some(AdminServer::open(doors, name, token, config.admin_timeout, insight)?);
         Ok(())
     }
 
@@ -371,7 +371,7 @@ impl RunningServer {
 #[cfg(feature = "admin")]
 #[derive(Debug)]
 pub(super) struct AdminClaim {
-    doors: AdminListenAddresses,
+    doors: AdminListeners,
     /// The host in `Admin_Address`.
     name: String,
     token: Option<Token>,
@@ -397,12 +397,13 @@ pub(super) fn claim_admin(
     purpose: Purpose,
 ) -> Result<AdminClaim, StartError> {
     let token = config.admin_token_file.value.as_deref().map(|path| {
-        let wrong = |wrong| StartError::AdminToken { path: path.to_path_buf(), wrong };
+        let wrong =
+            |error: TokenError| StartError::AdminToken { path: path.to_path_buf(), wrong: error.to_string() };
         Token::read(path).map_err(wrong)
     });
     let token = token.transpose()?;
     let (address, socket) = (&config.admin_address, &config.admin_socket);
-    let (mut doors, mut without) = (AdminListenAddresses { tcp: Vec::new(), unix: None }, Vec::new());
+    let (mut doors, mut without) = (AdminListeners { tcp: Vec::new(), unix: None }, Vec::new());
     let mut go_without = |code, message, error: &Error| {
         let is_taken = error.kind() == ErrorKind::AddrInUse;
         without.push(Without { warning: Warning { code, message }, is_taken });
