@@ -9,7 +9,7 @@
 //! cli/                      the command line: arguments, signals, log
 //! server/  client/  bench/  shells: sockets, clocks
 //! admin/                    the admin server: HTTP
-//! insight/                  what an administrator sees: snapshots, history, verdict
+//! monitor/                  what an administrator sees: snapshots, history, verdict
 //! pool/                     threads, no sockets: workers, throttle, queue
 //! port/                     protocol logic, sans-IO
 //! stats/  service/          counters; methods, statuses, handlers

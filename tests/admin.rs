@@ -54,7 +54,7 @@ fn start_within(patience: Duration) -> (RunningServer, SocketAddr) {
 }
 
 fn refused(server: &RunningServer, why: AdminRejection) -> u64 {
-    server.insight().visits().refused(why)
+    server.monitor().admin_stats().refused(why)
 }
 
 #[test]
@@ -219,7 +219,7 @@ fn requests_that_are_wrong_are_answered_and_counted() {
     assert_eq!((wrong.status, wrong.head.contains("allow: get, head")), (405, true));
     assert_eq!(get(admin, "/console", &[]).status, 405);
     assert_eq!(refused(&server, AdminRejection::NoSuchMethod), 2);
-    wait_until("all are gone", || server.insight().visits().connections() == 0);
+    wait_until("all are gone", || server.monitor().admin_stats().connections() == 0);
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn peers_that_are_slow_are_told_and_go() {
     while refused(&server, AdminRejection::SlowReader) == 0 {
         deaf.write_all(&b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(100)).ok();
     }
-    wait_until("all are gone", || server.insight().visits().connections() == 0);
+    wait_until("all are gone", || server.monitor().admin_stats().connections() == 0);
 }
 
 /// Connections that have sent this and nothing more, and those of them that trickle a byte at each look.
@@ -277,7 +277,7 @@ fn health_is_answered_however_many_say_nothing() {
         (40, b"GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n"),
     ] {
         let mut all = silent(admin, count, said);
-        wait_until("as many are in as there are places", || server.insight().visits().connections() >= 32);
+        wait_until("as many are in as there are places", || server.monitor().admin_stats().connections() >= 32);
         for _ in 0..20 {
             // A byte now and then is silence too. Some have been closed.
             all.iter_mut().for_each(|stream| _ = stream.write(b"h"));
@@ -287,11 +287,11 @@ fn health_is_answered_however_many_say_nothing() {
             // Who looks a lot takes turns with others who look.
             assert!(looked == 200 || looked == 503 && said == looks.as_bytes(), "{looked}");
         }
-        assert!(server.insight().visits().connections() <= 33);
+        assert!(server.monitor().admin_stats().connections() <= 33);
     }
     assert!(refused(&server, AdminRejection::Displaced) >= 33 - 32 + 100 + 500 - 64);
     assert_eq!(refused(&server, AdminRejection::ConnectionsFull), 0);
-    wait_until("all are gone", || server.insight().visits().connections() == 0);
+    wait_until("all are gone", || server.monitor().admin_stats().connections() == 0);
 }
 
 #[test]
@@ -408,7 +408,7 @@ fn ready_says_no_while_a_port_is_full() {
     let ready = || get(admin, "/health/ready", &[]);
     // Beside the look of each second, so that this is soon over.
     let looked = || {
-        server.insight().look();
+        server.monitor().sample();
         ready().status
     };
     wait_until("it has started", || ready().body == "ready\n");
@@ -424,7 +424,7 @@ fn ready_says_no_while_a_port_is_full() {
     other.send("test.wait", &());
     wait_until("it is not ready", || looked() == 503);
     let says = ready().body;
-    assert!(says.contains("calls have been waiting at port LAN2"), "{says}");
+    assert!(says.contains("calls have waited at port LAN2"), "{says}");
     assert!(says.contains("(Server_Busy_Seconds=1)"), "{says}");
     assert_eq!(get(admin, "/health/live", &[]).status, 200);
     gate.open();

@@ -86,7 +86,7 @@ fn lines_of_standard_input_are_commands_until_one_is_not_understood() {
         run_with_input(&mut console(&served.admin, &[]), "show perf\n\nhelp show port\nbye\nnonsense\n");
     assert_eq!(said.code, Some(0), "{said:?}");
     assert!(said.out.starts_with("Server Performance Monitoring is now enabled.\n"), "{said:?}");
-    assert!(said.out.contains("show port NAME  All that is counted of one port.\n"), "{said:?}");
+    assert!(said.out.contains("show port NAME  Everything that is counted of one port.\n"), "{said:?}");
     let said = run_with_input(&mut console(&served.admin, &[]), "stop port NONE\nshow server\n");
     assert_eq!((said.code, said.out.as_str()), (Some(2), ""));
     assert_eq!(said.err, "Unable to find port NONE\n");
@@ -103,11 +103,14 @@ fn orders_reach_the_server() {
     wait_until("the caller's connection is gone", || connections().contains("NET.TCPIP.Connections = 1\n"));
     assert_eq!(order("drop 127.0.0.1").out, "1 connection closed.\n");
     drop(held);
-    assert_eq!(order("stop port tcpip").out, "Port TCPIP takes no more connections and calls.\n");
+    assert_eq!(
+        order("stop port tcpip").out,
+        "Port TCPIP is stopped: it takes no more connections and calls.\n"
+    );
     let twice = order("stop port tcpip");
     assert_eq!((twice.code, twice.out.as_str()), (Some(3), ""), "{twice:?}");
     assert!(order("show ports").out.contains("  stopped  "));
-    assert_eq!(order("start port tcpip").out, "Port TCPIP listens.\n");
+    assert_eq!(order("start port tcpip").out, "Port TCPIP is started and listens.\n");
     assert_eq!(run(command(BONEYARD).args(["call", &port, "server.ping"])).code, Some(0));
     let set = order("set config server_max_concurrent_trans=3");
     assert!(set.out.contains("=3\nIn force from now on.\nWritten to /"), "{set:?}");
@@ -121,7 +124,11 @@ fn orders_reach_the_server() {
     assert_eq!(order("tell nobody anything").code, Some(3));
     assert!(order("show stat server.trans.*").out.contains("Server.Trans.Total = 2\n"));
     let quit = order("quit");
-    assert_eq!((quit.code, quit.out.starts_with("The server stops; ")), (Some(0), true), "{quit:?}");
+    assert_eq!(
+        (quit.code, quit.out.starts_with("The server is shutting down; ")),
+        (Some(0), true),
+        "{quit:?}"
+    );
     assert_eq!(served.server.wait(), Some(0));
 }
 
@@ -379,7 +386,7 @@ fn quit_stops_the_server_and_a_terminal_asks_first() {
     terminal.keys("q\r");
     terminal.see("(yes/no) ");
     terminal.keys("yes\r");
-    terminal.see("The server stops; ");
+    terminal.see("The server is shutting down; ");
     assert_eq!(terminal.ended(), Some(0));
     assert_eq!(served.server.wait(), Some(0));
     served.server.line("Stopped, 0 lost");

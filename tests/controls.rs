@@ -10,7 +10,7 @@ mod process;
 mod settings;
 
 use boneyard::internal::metrics::CloseReason;
-use boneyard::internal::monitor::{ConnectionFilter, ServerControl};
+use boneyard::internal::monitor::{ConnectionFilter, ControlError, ServerControl};
 use boneyard::internal::wire::FrameKind;
 use boneyard::server::Server;
 use boneyard::service::Status;
@@ -20,7 +20,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 fn control(server: &RunningServer) -> &dyn ServerControl {
-    server.insight().control()
+    server.monitor().control()
 }
 
 #[test]
@@ -101,11 +101,11 @@ fn sessions_are_listed() {
     let client = Client::connect(&server.address().to_string()).unwrap();
     let session = client.session().unwrap();
     let sessions = control(&server).sessions();
-    assert_eq!(sessions.iter().map(|s| (s.id, s.carried)).collect::<Vec<_>>(), [(1, true), (2, true)]);
+    assert_eq!(sessions.iter().map(|s| (s.id, s.attached)).collect::<Vec<_>>(), [(1, true), (2, true)]);
     assert!(!sessions[0].client.is_empty() && sessions[0].client == sessions[1].client);
     assert_eq!(control(&server).close_connections(&ConnectionFilter::All), 1);
     wait_until("the connection is gone, and its own session", || {
-        control(&server).sessions().iter().all(|s| s.id == 2 && !s.carried)
+        control(&server).sessions().iter().all(|s| s.id == 2 && !s.attached)
     });
     drop(session);
 }
@@ -132,7 +132,7 @@ fn services_are_told_and_the_program_hears_of_a_quit() {
         .start()
         .unwrap();
     assert_eq!(control(&server).tell("Notes", "compact"), Ok("compacted".to_owned()));
-    assert_eq!(control(&server).tell("notes", ""), Err("?".to_owned()));
+    assert_eq!(control(&server).tell("notes", "").unwrap_err().to_string(), "?");
     assert!(control(&server).tell("mail", "compact").is_err());
     assert_eq!((control(&server).quit(), quits.try_recv()), (Ok(()), Ok(())));
     let deaf = load_server("");

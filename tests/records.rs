@@ -134,7 +134,7 @@ fn the_answers_of_the_methods_are_those_of_their_port() {
         + "Server_Pool_Tasks=4\nServer_Max_Concurrent_Trans=3\nServer_Queue_Limit=30\nServer_Session_Calls=25\n\
            Server_Max_Frame_KB=64\nServer_CoDel_Mode=refuse\nServer_CoDel_Target=1\nServer_CoDel_Interval=10";
     let (server, gate) = start(&lines);
-    let insight = Arc::clone(server.insight());
+    let monitor = Arc::clone(server.monitor());
     let mut seen = BTreeSet::new();
     for round in 0..3 {
         thread::scope(|scope| {
@@ -146,7 +146,7 @@ fn the_answers_of_the_methods_are_those_of_their_port() {
         // Who hung up may have left calls that the server has yet to read.
         wait_until("all have left", || server.ports().iter().all(|port| port.stats().open() == 0));
         wait_until("nothing is in flight", || server.in_flight() == 0);
-        seen.extend(assert_agree(insight.control()));
+        seen.extend(assert_agree(monitor.control()));
     }
 
     // A frame that is too large, then a stop with calls that run and calls that wait.
@@ -165,9 +165,9 @@ fn the_answers_of_the_methods_are_those_of_their_port() {
     assert!((5..=10).contains(&server.stop_within(Duration::ZERO).lost()));
     gate.open();
     wait_until("they have ended", || {
-        insight.control().snapshot().ports.iter().all(|port| port.in_flight == 0)
+        monitor.control().snapshot().ports.iter().all(|port| port.in_flight == 0)
     });
-    seen.extend(assert_agree(insight.control()));
+    seen.extend(assert_agree(monitor.control()));
 
     let expected = [
         Status::Ok,
@@ -192,7 +192,7 @@ fn who_has_an_answer_finds_it_counted() {
     let (server, _gate) = start("Server_Pool_Tasks=3");
     let mut client = Raw::connect(server.address());
     let counted = |method: &str| {
-        let snapshot = server.insight().control().snapshot();
+        let snapshot = server.monitor().control().snapshot();
         let found = snapshot.ports[0].methods.iter().find(|of| &*of.name == method);
         found.map_or(0, |of| of.answers.all())
     };
@@ -212,7 +212,7 @@ fn a_worker_that_is_stuck_keeps_no_count_to_itself() {
     client.stream.write_all(&bytes).unwrap();
     (0..300).for_each(|_| assert_eq!(client.read().expect("a reply").status(), Status::Ok));
     wait_until("the last one waits", || gate.inside() == 1);
-    let (port, methods) = books(&server.insight().control().snapshot())[0];
+    let (port, methods) = books(&server.monitor().control().snapshot())[0];
     assert_eq!((port.all(), methods), (300, port));
     gate.open();
     client.read().expect("a reply");
@@ -243,7 +243,7 @@ fn the_slowest_calls_of_each_method_are_kept_with_the_parts_of_their_time() {
     }
     assert!(told[1].iter().any(|[queue, permit, _]| queue + permit > 20_000), "{told:?}");
     assert_eq!(client.call::<_, u64>("load.spin", &u64::MAX).unwrap_err().0, Status::Application);
-    let slow = server.insight().control().slow_calls();
+    let slow = server.monitor().control().slow_calls();
     assert!(slow.windows(2).all(|pair| pair[0].total() >= pair[1].total()));
     let of = |method: &str| slow.iter().filter(|call| &*call.method == method).collect::<Vec<_>>();
     for (method, mut told) in ["load.sleep", "load.block"].into_iter().zip(told) {
@@ -258,18 +258,18 @@ fn the_slowest_calls_of_each_method_are_kept_with_the_parts_of_their_time() {
     assert_eq!((&*sleeps[0].port, sleeps[0].peer), ("TCPIP", client.stream.local_addr().unwrap()));
     assert_eq!(of("load.spin")[0].status, Status::Application);
 
-    let text = server.insight().slow("load.s*");
+    let text = server.monitor().slow("load.s*");
     assert_eq!(text.lines().count(), 2 + 3 + 1, "{text}");
     assert!(text.lines().nth(1).unwrap().trim_start().starts_with("Total ms"), "{text}");
-    assert_eq!(server.insight().slow("no.such*"), "No call of a method like no.such* in the last hour\n");
+    assert_eq!(server.monitor().slow("no.such*"), "No call of a method like no.such* in the last hour\n");
 }
 
 #[test]
 fn none_are_kept_where_none_are_wanted() {
     let (server, _gate) = start("Server_Slow_Calls=0");
     Raw::connect(server.address()).call::<_, ()>("load.sleep", &5u64).unwrap();
-    assert!(server.insight().control().slow_calls().is_empty());
-    assert_eq!(server.insight().slow(""), "No calls are kept (Server_Slow_Calls=0)\n");
+    assert!(server.monitor().control().slow_calls().is_empty());
+    assert_eq!(server.monitor().slow(""), "No calls are kept (Server_Slow_Calls=0)\n");
 }
 
 #[cfg(feature = "client")]
@@ -301,7 +301,7 @@ mod nested {
         let (server, client) = relay("Server_Pool_Tasks=1");
         assert!(matches!(client.call(RELAY, &1), Err(ClientError::Application { .. })));
         wait_until("nothing is in flight", || server.in_flight() == 0);
-        let seen = assert_agree(server.insight().control());
+        let seen = assert_agree(server.monitor().control());
         assert!(seen.contains(&Status::NestedDeadlock.code()));
     }
 
@@ -310,10 +310,10 @@ mod nested {
         let (server, client) = relay("Server_Pool_Tasks=3");
         assert_eq!(client.call(RELAY, &2).unwrap(), 2);
         let mut chains: Vec<_> =
-            server.insight().control().slow_calls().into_iter().map(|call| call.chain).collect();
+            server.monitor().control().slow_calls().into_iter().map(|call| call.chain).collect();
         chains.sort_by_key(Vec::len);
         let link = "TCPIP test.relay";
         assert_eq!(chains, [vec![], vec![link.to_owned()], vec![link.to_owned(), link.to_owned()]]);
-        assert!(server.insight().slow("").contains(&format!("  {link} -> {link}\n")));
+        assert!(server.monitor().slow("").contains(&format!("  {link} -> {link}\n")));
     }
 }

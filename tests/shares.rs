@@ -90,7 +90,7 @@ fn a_gateway_whose_sessions_were_called_comes_back_and_shuts_nobody_out() {
 #[test]
 fn dropping_a_client_closes_what_it_opened() {
     let server = load_server("Server_MaxUsers=500");
-    let house = server.insight().control();
+    let house = server.monitor().control();
     let (mut one, mut other) = (client(1, server.address()), client(2, server.address()));
     let numbers: Vec<u32> = (0..3).map(|_| open(&mut one).unwrap().session).collect();
     (0..3).for_each(|_| _ = open(&mut other).unwrap());
@@ -204,8 +204,8 @@ fn no_client_fills_the_log_and_what_is_left_out_is_counted() {
     let left_out = |statistics: Vec<boneyard::internal::monitor::Statistic>| {
         statistics.iter().any(|one| one.name == "Server.Log.LeftOut" && one.value != StatisticValue::Count(0))
     };
-    assert!(left_out(server.insight().statistics()));
-    server.insight().control().drop_sessions(&ConnectionFilter::All);
+    assert!(left_out(server.monitor().statistics()));
+    server.monitor().control().drop_sessions(&ConnectionFilter::All);
     server.stop();
     let told = lines.with("lines about clients left out here");
     assert!(told.iter().any(|line| line.ends_with("about 127.0.3.1")), "{told:?}");

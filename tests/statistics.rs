@@ -38,7 +38,7 @@ fn every_counter_of_a_port_is_in_the_list() {
     assert_eq!(fields, ["closed", "calls", "answers"], "these have places of their own in a snapshot");
     assert!(PORT_COUNTERS.len() > 10, "{PORT_COUNTERS:?}");
     let server = start();
-    let list = server.insight().statistics();
+    let list = server.monitor().statistics();
     for port in ["TCPIP", "LAN2"] {
         let prefix = format!("NET.{port}.");
         let of_port = list.iter().filter(|statistic| statistic.name.starts_with(&prefix));
@@ -85,7 +85,7 @@ fn the_table_of_limits_names_counters_that_exist() {
 fn names_are_unique_and_families_hold_together() {
     let server = start();
     Raw::connect(server.address()).call::<_, ()>("load.sleep", &0u64).unwrap();
-    let list = server.insight().statistics();
+    let list = server.monitor().statistics();
     let names: BTreeSet<_> = list.iter().map(|statistic| statistic.name.to_lowercase()).collect();
     assert_eq!(names.len(), list.len());
     let mut families = BTreeMap::new();
@@ -116,8 +116,8 @@ fn the_list_counts_what_happens_and_metrics_say_the_same() {
         let StatisticValue::Times(times) = &found.value else { panic!("{found:?}") };
         times.count()
     };
-    wait_until("all is counted", || sleeps(&server.insight().statistics()) == 6);
-    let list = server.insight().statistics();
+    wait_until("all is counted", || sleeps(&server.monitor().statistics()) == 6);
+    let list = server.monitor().statistics();
     assert_eq!(count(&list, "NET.TCPIP.Calls"), 6);
     assert_eq!((count(&list, "NET.TCPIP.Answers.Ok"), count(&list, "NET.TCPIP.Answers.Application")), (5, 1));
     assert_eq!((count(&list, "Server.Trans.Total"), count(&list, "NET.LAN2.Calls")), (6, 0));

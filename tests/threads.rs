@@ -31,7 +31,7 @@ fn start(lines: &str) -> (RunningServer, Arc<Gate>, Arc<Gate>) {
 }
 
 fn tasks(server: &RunningServer) -> Vec<Option<Task>> {
-    server.insight().control().workers().into_iter().map(|worker| worker.task).collect()
+    server.monitor().control().workers().into_iter().map(|worker| worker.task).collect()
 }
 
 fn of(server: &RunningServer, method: &str) -> Option<Task> {
@@ -61,9 +61,9 @@ fn a_worker_is_seen_to_run_to_block_and_to_return() {
     wait_until("it stands in line", || state("test.block") == Some(HandlerState::Returning));
     let returns = of(&server, "test.block").expect("it stands in line");
     assert!(returns.since < returns.ran, "it has done something else before");
-    let text = server.insight().threads();
+    let text = server.monitor().threads();
     assert!(
-        text.starts_with("Threads after 00:00:") && text.contains("1 of 1 permits out, at most 1 ever"),
+        text.starts_with("Threads after 00:00:") && text.contains("1 of 1 permits out, peak 1"),
         "{text}"
     );
     assert!(text.contains("3 workers: 1 idle, 1 running, 0 blocked, 1 returning"), "{text}");
@@ -86,7 +86,7 @@ fn it_is_seen_while_every_worker_of_every_port_is_stuck() {
     wait_until("all are stuck", || held.inside() == 8);
     wait_until("the others are queued", || server.ports().iter().all(|port| port.queued() == 2));
     assert!(tasks(&server).into_iter().flatten().all(|task| &*task.method == "test.hold"));
-    let text = server.insight().threads();
+    let text = server.monitor().threads();
     for port in ["A", "B"] {
         assert!(text.contains(&format!("Port {port} at 127.0.0.1:")), "{text}");
         assert!((1..=4).all(|n| text.contains(&format!("\n  {port}-{n}     running  "))), "{text}");
@@ -129,28 +129,28 @@ fn a_port_that_stands_still_is_told_of_once_and_when_it_goes_on() {
     let lines = "Ports=STALL,FREE\nSTALL_TCPIPAddress=127.0.0.1:1\nFREE_TCPIPAddress=127.0.0.1:2\n\
                  Server_Pool_Tasks=2\nServer_Max_Concurrent_Trans=-1\nServer_Stall_Seconds=1";
     let (server, _, held) = start(lines);
-    let insight = server.insight();
+    let monitor = server.monitor();
     let mut client = Raw::connect(server.address());
     (0..2).for_each(|_| _ = client.send("test.hold", &()));
     wait_until("both workers are stuck", || held.inside() == 2);
-    (0..100).for_each(|_| insight.look());
+    (0..100).for_each(|_| monitor.sample());
     assert_eq!(logged("port STALL: "), 0, "nothing waits");
 
     // All at once, so that no look comes between them.
     let calls: Vec<u8> = (0..3).flat_map(|_| client.frame("test.hold", &(), 0).1).collect();
     std::io::Write::write_all(&mut client.stream, &calls).unwrap();
     wait_until("the log is told", || {
-        insight.look();
-        logged("port STALL: 3 calls wait, and none was finished for ") > 0
+        monitor.sample();
+        logged("port STALL: stalled, waiting=3 no call finished for ") > 0
     });
     assert_eq!(logged(" s (Server_Stall_Seconds)"), 1);
     assert!(logged("  2 run test.hold, the longest for ") == 1 && logged("  STALL-2  running  ") == 1);
-    (0..100).for_each(|_| insight.look());
+    (0..100).for_each(|_| monitor.sample());
     assert_eq!((logged("port STALL: "), logged("Threads after ")), (1, 1), "once");
 
     held.open();
     (0..5).for_each(|_| assert_eq!(client.read().expect("a reply").status(), Status::Ok));
-    insight.look();
-    assert_eq!((logged("port STALL: goes on, after "), logged("port STALL: ")), (1, 2));
+    monitor.sample();
+    assert_eq!((logged("port STALL: resumed after a stall of "), logged("port STALL: ")), (1, 2));
     assert_eq!(logged("port FREE: "), 0);
 }

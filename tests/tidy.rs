@@ -4,6 +4,9 @@
 //! The rules are data at the top. The checker reads text, not syntax trees: it blanks out comments and literals, then
 //! looks at paths, braces and lines. Its own tests plant a bad source for each rule.
 
+#[path = "tidy/structure.rs"]
+mod structure;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -128,7 +131,7 @@ fn layers_of(page: &str) -> BTreeMap<String, BTreeSet<String>> {
 
 /// Everything that is wrong with a tree of sources.
 fn check_tree(files: &BTreeMap<String, String>) -> Vec<String> {
-    let mut found = Vec::new();
+    let mut found = structure::check(files);
     let reached = reachable(files);
     for (name, text) in files {
         match reached.get(name) {
@@ -277,7 +280,7 @@ impl<'a> Source<'a> {
             return Some(format!("{own} may not use {target}"));
         }
         let arc = words.next() == Some("Arc");
-        (own == "port" && target == "sync" && !arc).then(|| "port may use of sync only Arc".to_owned())
+        (own == "proto" && target == "sync" && !arc).then(|| "proto may use of sync only Arc".to_owned())
     }
 
     fn must_not_name(&self, path: &str) -> Option<&'static str> {
@@ -305,30 +308,10 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Every path of two words or more, and every `use`, unfolded. A path through `super` that leaves the top module
-    /// is given from `crate`; one that stays is left out.
+    /// The paths of the code. A path through `super` that leaves the top module is given from `crate`; one that stays
+    /// is left out.
     fn paths(&self, code: &str) -> Vec<(usize, String)> {
-        let mut rest = code.to_owned();
-        let mut found = Vec::new();
-        for (start, _) in code.match_indices("use ") {
-            let before = code[..start].chars().next_back();
-            if before.is_some_and(|c| is_word(c) || c == '\'') {
-                continue;
-            }
-            let Some(end) = code[start..].find(';').map(|length| start + length) else { continue };
-            let tree: String = code[start + 4..end].split_whitespace().collect::<Vec<_>>().join(" ");
-            unfold("", &tree, &mut |path| found.push((start, path.to_owned())));
-            rest.replace_range(start..end, &" ".repeat(end - start));
-        }
-        let mut offset = 0;
-        for word in rest.split(|c: char| !is_word(c) && c != ':') {
-            let path = word.trim_matches(':');
-            if path.contains("::") {
-                found.push((offset + word.len() - word.trim_start_matches(':').len(), path.to_owned()));
-            }
-            // Every separator is one byte of code; in a literal it is blank.
-            offset += word.len() + rest[offset + word.len()..].chars().next().map_or(0, char::len_utf8);
-        }
+        let mut found = written_paths(code);
         found.retain_mut(|(at, path)| self.resolve(code, *at, path));
         found
     }
@@ -367,6 +350,32 @@ impl<'a> Source<'a> {
             }
         }
     }
+}
+
+/// Every path of two words or more, and every `use`, unfolded.
+fn written_paths(code: &str) -> Vec<(usize, String)> {
+    let mut rest = code.to_owned();
+    let mut found = Vec::new();
+    for (start, _) in code.match_indices("use ") {
+        let before = code[..start].chars().next_back();
+        if before.is_some_and(|c| is_word(c) || c == '\'') {
+            continue;
+        }
+        let Some(end) = code[start..].find(';').map(|length| start + length) else { continue };
+        let tree: String = code[start + 4..end].split_whitespace().collect::<Vec<_>>().join(" ");
+        unfold("", &tree, &mut |path| found.push((start, path.to_owned())));
+        rest.replace_range(start..end, &" ".repeat(end - start));
+    }
+    let mut offset = 0;
+    for word in rest.split(|c: char| !is_word(c) && c != ':') {
+        let path = word.trim_matches(':');
+        if path.contains("::") {
+            found.push((offset + word.len() - word.trim_start_matches(':').len(), path.to_owned()));
+        }
+        // Every separator is one byte of code; in a literal it is blank.
+        offset += word.len() + rest[offset + word.len()..].chars().next().map_or(0, char::len_utf8);
+    }
+    found
 }
 
 fn is_word(c: char) -> bool {
@@ -532,6 +541,7 @@ fn planted_upward_imports_are_found() {
         ("proto/a.rs", "fn f() { super::super::server::run() }"),
         ("proto/a.rs", "mod inner {\n    use super::super::super::pool::Queue;\n}"),
         ("metrics/a.rs", "use self::super::super::proto::Call;"),
+        ("proto/a.rs", "use crate::sync::Mutex;"),
         ("admission/a.rs", "use crate::sync::Mutex;"),
         ("pool/a.rs", "use crate::Method;"),
         ("pool/a.rs", "use crate as all;"),

@@ -88,7 +88,7 @@ fn knock(server: &RunningServer) -> Result<TcpStream, Status> {
 fn apply(server: &RunningServer, verdict: &Verdict) {
     for line in &verdict.lines {
         let (key, value) = line.split_once('=').expect("a line is key=value");
-        assert!(server.insight().control().set(key, value).expect("the line is valid").effective, "{line}");
+        assert!(server.monitor().control().set(key, value).expect("the line is valid").effective, "{line}");
     }
 }
 
@@ -97,8 +97,8 @@ fn apply(server: &RunningServer, verdict: &Verdict) {
 fn look_until(server: &RunningServer, mut expected: impl FnMut(&Verdict) -> bool) -> Verdict {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        server.insight().look();
-        let verdict = server.insight().verdict();
+        server.monitor().sample();
+        let verdict = server.monitor().verdict();
         if expected(&verdict) {
             return verdict;
         }
@@ -148,7 +148,7 @@ fn permits_that_are_too_few_are_named_and_the_change_is_measured_after_a_restart
     server.stop();
     [&file, &note].into_iter().for_each(|file| std::fs::remove_file(file).unwrap());
     let effect = verdict.effect.unwrap();
-    assert!(effect.starts_with("Since Server_Max_Concurrent_Trans 4 -> 24: said "), "{effect}");
+    assert!(effect.starts_with("Since Server_Max_Concurrent_Trans 4 -> 24: expected "), "{effect}");
     let (_, measured) = effect.split_once("measured ").unwrap();
     let measured: f64 = measured.split_once('x').unwrap().0.parse().unwrap();
     assert!(measured > 2.0, "six times the permits: {effect}");
@@ -165,7 +165,7 @@ fn a_change_while_the_server_runs_is_measured_too() {
         verdict.effect.as_ref().is_some_and(|effect| effect.contains("measured"))
     });
     let effect = verdict.effect.unwrap();
-    assert!(effect.starts_with("Since Server_Max_Concurrent_Trans 4 -> 24: said "), "{effect}");
+    assert!(effect.starts_with("Since Server_Max_Concurrent_Trans 4 -> 24: expected "), "{effect}");
 }
 
 #[test]
@@ -411,9 +411,9 @@ fn silent_idle_and_busy() -> Result<(), Box<Verdict>> {
     let mut snapshots = Vec::new();
     let mut silent = || {
         for _ in 0..12 {
-            server.insight().look();
-            snapshots.push(Arc::new(server.insight().control().snapshot()));
-            let verdict = server.insight().verdict();
+            server.monitor().sample();
+            snapshots.push(Arc::new(server.monitor().control().snapshot()));
+            let verdict = server.monitor().verdict();
             if verdict.cause == Cause::Cpu && others_have_the_processors(&snapshots) {
                 return Err(Box::new(verdict));
             }
@@ -428,7 +428,7 @@ fn silent_idle_and_busy() -> Result<(), Box<Verdict>> {
     silent()?;
     drop(crowd);
     // Silent, if not all looks agreed.
-    let shown = server.insight().overview().expect("it has looked").verdict;
+    let shown = server.monitor().overview().expect("it has looked").verdict;
     assert_eq!(Verdict { sure: 1.0, ..shown }, Verdict::default());
     Ok(())
 }

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 /**
- * Version of this interface: what was compiled against another number must not be linked with this library.
+ * Version of this interface: a program compiled against another number must not be linked with this library.
  * Functions and statuses may be added without a new number, and fields at the end of `boneyard_options`.
  */
 #define BONEYARD_ABI_VERSION 1
@@ -27,22 +27,22 @@
 #define BONEYARD_JSON 1
 
 /**
- * In `flags`, added: the method may run twice without harm, so the call is made again also where it may have run.
+ * In `flags`, added: the method may run twice without harm, so the call is retried even if it may have run.
  */
 #define BONEYARD_IDEMPOTENT 2
 
 /**
- * A time without end, in milliseconds.
+ * No limit, as a time in milliseconds.
  */
 #define BONEYARD_FOREVER UINT64_MAX
 
 /**
- * As `deadline_ms` of one call: the deadline that the client has.
+ * As `deadline_ms` of one call: the client's own deadline.
  */
 #define BONEYARD_CLIENT_DEADLINE (UINT64_MAX - 1)
 
 /**
- * What became of a call. A number that a program does not know is a failure.
+ * Outcome of a call. A number that a program does not know is a failure.
  */
 enum boneyard_status
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -195,8 +195,8 @@ enum boneyard_status
      */
     BONEYARD_REPLY_TOO_LARGE = 113,
     /**
-     * The types of the arguments or of the result are not the server's. Nothing was sent. Not seen by calls with bytes,
-     * which have no types to compare.
+     * The types of the arguments or of the result are not the server's. Nothing was sent. Not seen by calls with
+     * bytes, which have no types to compare.
      */
     BONEYARD_SCHEMA_MISMATCH = 114,
     /**
@@ -237,7 +237,7 @@ typedef int32_t boneyard_status;
 #endif // __cplusplus
 
 /**
- * Whose fault an error is, and so what to do about it.
+ * Whose fault an error is.
  */
 enum boneyard_blame
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -282,31 +282,31 @@ typedef int32_t boneyard_blame;
  */
 typedef struct boneyard_bytes {
     /**
-     * The first byte; never NULL in a result. Good until they are freed.
+     * The first byte; never NULL in a result. Valid until they are freed.
      */
     const uint8_t *data;
     /**
-     * How many, the NUL not counted.
+     * Number of bytes, without the NUL.
      */
     size_t length;
     /**
-     * The library's own: what is freed.
+     * The library's own: the handle to free.
      */
     uint64_t handle;
 } boneyard_bytes;
 
 /**
- * What a client can be told. Fill it with `boneyard_options_init`, then change what is to be different.
+ * Options of a client. Initialize them with `boneyard_options_init`, then change fields.
  */
 typedef struct boneyard_options {
     /**
-     * Its bytes, as the program was compiled. Fields may be added at the end: a program that is older than the
-     * library has their defaults, a newer one must leave 0 in those that the library does not know.
+     * Size of the structure in the compiled program. Fields may be added at the end: a program that is older than the
+     * library gets their defaults, a newer one must leave 0 in those that the library does not know.
      */
     size_t size;
     /**
      * How long each call waits for its answer, connecting included; default 10,000. 0 has passed already,
-     * BONEYARD_FOREVER waits without end.
+     * BONEYARD_FOREVER is no limit.
      */
     uint64_t deadline_ms;
     /**
@@ -314,8 +314,8 @@ typedef struct boneyard_options {
      */
     uint64_t connect_timeout_ms;
     /**
-     * After so long without an answer an idempotent `boneyard_call` is made a second time at once; default
-     * BONEYARD_FOREVER, which is never.
+     * Hedging: after this time without an answer an idempotent `boneyard_call` is made a second time in parallel;
+     * default BONEYARD_FOREVER, which is never.
      */
     uint64_t hedge_after_ms;
     /**
@@ -323,26 +323,26 @@ typedef struct boneyard_options {
      */
     uint64_t reply_bytes_max;
     /**
-     * How many times `boneyard_call` is made again at most where it certainly was not started; default 2.
+     * Most retries of a `boneyard_call` that was certainly not started; default 2.
      */
     uint32_t retries;
     /**
-     * Are calls held back while the server refuses most of them? 1, the default, or 0.
+     * Whether calls are held back while the server refuses most of them: 1, the default, or 0.
      */
     uint32_t throttle;
     /**
-     * What the client tells the server it is called, at most 256 bytes, read while it connects only; NULL, the
-     * default, for the library's own name.
+     * Name of the client in the server's log, at most 256 bytes, read only during `boneyard_connect`; NULL, the
+     * default, is the library's own name.
      */
     const char *name;
     /**
-     * After so many seconds of silence the system asks whether the server's machine is still there, and gives the
-     * connection up after as many more; default 60, at most 7,200. 0 never asks.
+     * TCP keep-alive: after this many seconds of silence the system probes the server's machine, and closes the
+     * connection after as many more without an answer; default 60, at most 7,200. 0 never probes.
      */
     uint32_t keepalive_s;
     /**
-     * Does `boneyard_call` wait for a server that is not there, until its deadline (10 s if it has none)? 1, the
-     * default, or 0; with 0 retries it never does.
+     * Whether `boneyard_call` waits for a server that is not there, until its deadline (10 s if it has none): 1, the
+     * default, or 0; with 0 retries it never waits.
      */
     uint32_t wait_for_server;
 } boneyard_options;
@@ -353,11 +353,11 @@ typedef struct boneyard_options {
 typedef uint64_t boneyard_client;
 
 /**
- * Where a transaction's time went on the server, in microseconds. The three do not overlap.
+ * Parts of a transaction's time on the server, in microseconds. The three do not overlap.
  */
 typedef struct boneyard_times {
     /**
-     * From the reading of the call to its start, less what of that is permit wait.
+     * From the reading of the call to its start, without the permit wait.
      */
     uint64_t queue_wait_us;
     /**
@@ -366,17 +366,17 @@ typedef struct boneyard_times {
      */
     uint64_t permit_wait_us;
     /**
-     * In decoding, handler and encoding.
+     * Decoding, handler and encoding.
      */
     uint64_t run_us;
 } boneyard_times;
 
 /**
- * What is known of the last failure of a thread.
+ * The last failure of a thread.
  */
 typedef struct boneyard_error {
     /**
-     * What the function returned.
+     * The status that the function returned.
      */
     boneyard_status status;
     /**
@@ -384,16 +384,15 @@ typedef struct boneyard_error {
      */
     boneyard_blame blame;
     /**
-     * The application's own number where the status is BONEYARD_APPLICATION, and 0.
+     * The application's own number if the status is BONEYARD_APPLICATION, else 0.
      */
     uint32_t code;
     /**
-     * 1 where it is certain that no handler saw the call, so that it may be made again without doing a thing twice;
-     * or 0.
+     * 1 if it is certain that no handler saw the call, so that a repeated call does nothing twice; else 0.
      */
     uint32_t never_started;
     /**
-     * How many milliseconds to wait before the call is made again; 0 where the server does not say.
+     * Milliseconds to wait before a retry; 0 if the server does not say.
      */
     uint64_t retry_after_ms;
 } boneyard_error;
@@ -409,15 +408,15 @@ typedef uint64_t boneyard_pending;
 typedef uint64_t boneyard_session;
 
 /**
- * What another client needs to attach a session. A secret: whoever has it has the session.
+ * Ticket by which another client can attach a session. A secret: it gives access to the session.
  */
 typedef struct boneyard_ticket {
     /**
-     * Which session of the server; in its log, no secret.
+     * Number of the session at the server; in its log, no secret.
      */
     uint64_t id;
     /**
-     * Drawn at random.
+     * Random bytes.
      */
     uint8_t token[16];
 } boneyard_ticket;
@@ -437,20 +436,20 @@ uint32_t boneyard_abi_version(void);
 const char *boneyard_version(void);
 
 /**
- * Frees a result and makes it empty. One that is empty, as a call that failed leaves it, and NULL are left alone.
- * Every thread may free what another was given. Never blocks.
+ * Frees a result and makes it empty. An empty one, as a failed call leaves it, and NULL are ignored. Any thread may
+ * free the result of another. Never blocks.
  *
  * BONEYARD_INVALID_HANDLE: they were freed already, through a copy of the structure.
  *
  * The caller promises:
- * `bytes` is NULL or leads to a structure that this library has filled; nobody reads the bytes any more.
+ * `bytes` is NULL or leads to a structure that this library has filled; the bytes are no longer read.
  */
 boneyard_status boneyard_bytes_free(struct boneyard_bytes *bytes);
 
 /**
- * Makes a client of a service at `count` addresses, 1 to 64, each `host`, `host:port` or `[IPv6]:port`; the port is
- * 1352 where it is left out. They are tried in their order whenever a connection is made, which the first call does:
- * this function only reads the text. `options` may be NULL.
+ * Creates a client of a service at `count` addresses, 1 to 64, each `host`, `host:port` or `[IPv6]:port`; the default
+ * port is 1352. They are tried in their order whenever a connection is made, which the first call does: this function
+ * only parses them. `options` may be NULL.
  *
  * The client is freed by `boneyard_client_free`. Any thread; never blocks.
  *
@@ -466,8 +465,8 @@ boneyard_status boneyard_connect(const char *const *addresses,
                                  boneyard_client *client);
 
 /**
- * Frees a client. 0 is left alone. Calls that are out stay so, and other threads' calls go on: the connection is
- * closed with the last of them. Any thread; never blocks.
+ * Frees a client. 0 is ignored. Calls that are out and other threads' calls go on: the connection is closed with the
+ * last of them. Any thread; never blocks.
  *
  * BONEYARD_INVALID_HANDLE.
  */
@@ -475,12 +474,12 @@ boneyard_status boneyard_client_free(boneyard_client client);
 
 /**
  * Calls a method and blocks until its result is there, at most for `deadline_ms` (BONEYARD_CLIENT_DEADLINE for the
- * client's own). A call that was certainly not started is made again, as `retries` says, and waits for its server where
- * there is none, as `wait_for_server` says.
+ * client's own). A call that was certainly not started is retried, as `retries` says, and waits for a server that is
+ * not there, as `wait_for_server` says.
  *
- * `client` is a client or a session. `method` is `service.method`. `flags` say how `arguments` are written, and the
- * result is written alike: a method without arguments takes no bytes in bincode and `null` in JSON. `result` is
- * freed by `boneyard_bytes_free`; where the call fails it is empty. `times` may be NULL.
+ * `client` is a client or a session. `method` is `service.method`. `flags` give the encoding of `arguments` and of the
+ * result: a method without arguments takes no bytes in bincode and `null` in JSON. `result` is freed by
+ * `boneyard_bytes_free`; it is empty if the call fails. `times` may be NULL.
  *
  * Many threads may call with one client at once. Blocks.
  *
@@ -500,13 +499,12 @@ boneyard_status boneyard_call(boneyard_client client,
                               struct boneyard_times *times);
 
 /**
- * Tells why the last function that failed on this thread did: fills `error`, and writes the words into `message`
- * with a NUL behind them, cut to `size` bytes at the end of a character. Returns how many bytes the words have,
- * uncut and without the NUL.
+ * Returns the last failure on this thread: fills `error`, and writes its message into `message` with a NUL at the end,
+ * cut to `size` bytes at the end of a character. Returns the length of the message, uncut and without the NUL.
  *
- * Either pointer may be NULL (then with `size` 0). Before the first failure the status is BONEYARD_OK and there are
- * no words; nor are there where a thread is ending and has nowhere to keep them, as in a destructor of a thread's data
- * or behind main. A success changes nothing, nor does this function. Any thread; never blocks.
+ * Either pointer may be NULL (then with `size` 0). Before the first failure the status is BONEYARD_OK and the message
+ * empty; so it is in a thread that is ending and has no storage for it, as in a destructor of a thread's data or after
+ * main. A success changes nothing, nor does this function. Any thread; never blocks.
  *
  * The caller promises:
  * `error` is writable, as are `size` bytes at `message`.
@@ -516,8 +514,8 @@ size_t boneyard_last_error(struct boneyard_error *error,
                            size_t size);
 
 /**
- * How many handles of all kinds are in use, on all threads: 0 where a program has freed what it had. Any thread;
- * never blocks.
+ * Number of handles of all kinds in use, on all threads: 0 when a program has freed all of its own. Any thread; never
+ * blocks.
  */
 size_t boneyard_handles(void);
 
@@ -533,12 +531,12 @@ size_t boneyard_handles(void);
 boneyard_status boneyard_options_init(struct boneyard_options *options, size_t size);
 
 /**
- * Sends a call and returns without its answer, so that many are out at once. It is sent once and never made again by
- * itself. The deadline counts from here. The rest is as with `boneyard_call`.
+ * Sends a call and returns without its answer, so that many are out at once. It is sent once and never retried. The
+ * deadline counts from here. The rest is as with `boneyard_call`.
  *
- * The handle is taken by the `boneyard_wait` that tells the outcome, or freed by `boneyard_pending_free`. Many
- * threads may start calls with one client at once. Blocks while the connection is made, and while more than 1 MiB of
- * other calls waits to be written.
+ * The handle is freed by the `boneyard_wait` that returns the outcome, or by `boneyard_pending_free`. Many threads may
+ * start calls with one client at once. Blocks while the connection is made, and while more than 1 MiB of other calls
+ * waits to be written.
  *
  * As `boneyard_call`, of which nothing was sent.
  *
@@ -555,13 +553,13 @@ boneyard_status boneyard_start(boneyard_client client,
                                boneyard_pending *pending);
 
 /**
- * Waits for a call's outcome, at most `timeout_ms`: 0 only looks, BONEYARD_FOREVER waits as long as the call's
+ * Waits for a call's outcome, at most `timeout_ms`: 0 only polls, BONEYARD_FOREVER waits as long as the call's
  * deadline.
  *
  * BONEYARD_NOT_YET, BONEYARD_BUSY, BONEYARD_INVALID_ARGUMENT and BONEYARD_INVALID_HANDLE leave the call as it was.
- * Any other status is the call's outcome, and the handle is gone. `result` and `times` are as with `boneyard_call`.
+ * Any other status is the call's outcome, and the handle is freed. `result` and `times` are as with `boneyard_call`.
  *
- * One thread may wait for a call at a time, another is told BONEYARD_BUSY. Blocks for `timeout_ms`.
+ * One thread may wait for a call at a time, another gets BONEYARD_BUSY. Blocks for `timeout_ms`.
  *
  * The caller promises:
  * `result` and `times` are writable, and what `result` held before is no longer needed.
@@ -572,17 +570,17 @@ boneyard_status boneyard_wait(boneyard_pending pending,
                               struct boneyard_times *times);
 
 /**
- * Asks the server not to start a call. `boneyard_wait` still has to be called, and tells what became of it:
- * BONEYARD_CANCELLED, or its outcome where it had been started. Any thread, also while another waits for the call;
+ * Cancels a call: the server does not start it. `boneyard_wait` still has to be called, and returns
+ * BONEYARD_CANCELLED, or the call's outcome if it had been started. Any thread, also while another waits for the call;
  * blocks for 20 ms at most.
  *
- * BONEYARD_INVALID_HANDLE: the outcome was told already.
+ * BONEYARD_INVALID_HANDLE: the outcome was returned already.
  */
 boneyard_status boneyard_cancel(boneyard_pending pending);
 
 /**
- * Throws a call away: it is cancelled, and nobody hears of its outcome, save a thread that waits for it now. 0 is
- * left alone. Any thread; blocks for 20 ms at most.
+ * Frees a call: it is cancelled, and its outcome is discarded, unless a thread waits for it now. 0 is ignored. Any
+ * thread; blocks for 20 ms at most.
  *
  * BONEYARD_INVALID_HANDLE.
  */
@@ -601,10 +599,10 @@ boneyard_status boneyard_session_open(boneyard_client client,
                                       boneyard_session *session);
 
 /**
- * The session of a ticket, from now on carried by this client; another that had it has it no more. Any thread;
- * blocks as `boneyard_call` does.
+ * Attaches the session of a ticket to this client; another client that had it loses it. Any thread; blocks as
+ * `boneyard_call` does.
  *
- * As `boneyard_call`; BONEYARD_UNKNOWN_SESSION where it was closed or the token is wrong.
+ * As `boneyard_call`; BONEYARD_UNKNOWN_SESSION if it was closed or the token is wrong.
  *
  * The caller promises:
  * `ticket` is readable, `session` writable.
@@ -624,56 +622,54 @@ boneyard_status boneyard_session_attach(boneyard_client client,
 boneyard_status boneyard_session_ticket(boneyard_session session, struct boneyard_ticket *ticket);
 
 /**
- * Frees a session without closing it, for whoever attaches its ticket later (`boneyard_session_ticket`, before). Any
- * thread; never blocks.
+ * Frees a session without closing it, so that its ticket (`boneyard_session_ticket`, called before) can be attached
+ * later. Any thread; never blocks.
  *
  * BONEYARD_INVALID_HANDLE.
  */
 boneyard_status boneyard_session_detach(boneyard_session session);
 
 /**
- * Closes a session and blocks until the server has. The handle is gone whatever the outcome; a session that could
- * not be closed times out on the server. Any thread; blocks as `boneyard_call` does.
+ * Closes a session and blocks until the server has. The handle is freed whatever the outcome; a session that could not
+ * be closed times out on the server. Any thread; blocks as `boneyard_call` does.
  *
  * As `boneyard_call`.
  */
 boneyard_status boneyard_session_close(boneyard_session session);
 
 /**
- * Frees a session and closes it as well as that can be done without waiting for the server. 0 is left alone. Any
- * thread; blocks for 20 ms at most.
+ * Frees a session and closes it as far as possible without waiting for the server. 0 is ignored. Any thread; blocks
+ * for 20 ms at most.
  *
  * BONEYARD_INVALID_HANDLE.
  */
 boneyard_status boneyard_session_free(boneyard_session session);
 
 /**
- * Waits until the threads of clients that were freed have ended and given back all they had, at most `timeout_ms`: 0
- * does not wait for one that still runs, BONEYARD_FOREVER waits without end.
+ * Waits until the threads of freed clients have ended and released everything, at most `timeout_ms`: 0 does not wait
+ * for one that still runs, BONEYARD_FOREVER waits without limit.
  *
- * A connection's thread ends a moment after the client is freed. A program that returns from main right then is
- * perhaps told of it by a leak checker; one that forks has a thread where it thinks it has none. Either calls this
- * when it has freed what it had. No thread should still be inside of a function that was given a client which is
- * freed by now: it may start others.
+ * A connection's thread ends shortly after the client is freed. A leak checker may report it in a program that returns
+ * from main right then; a program that forks has a thread where it expects none. Either calls this when it has freed
+ * its handles. No thread should still be in a function with a client that is freed by now: it may start others.
  *
  * Any thread, also several at once; blocks for `timeout_ms`. In the child of a fork whose parent has ever had a client
- * it gives BONEYARD_NOT_YET at once: there it knows of no threads.
+ * it returns BONEYARD_NOT_YET at once: the threads are unknown there.
  *
- * BONEYARD_IN_USE: clients, sessions or calls that are out are left, of whatever part of the program; their threads do
- * not end before those are freed, so this function has not waited. Results may be left. BONEYARD_NOT_YET: threads
- * still run.
+ * BONEYARD_IN_USE: clients, sessions or pending calls are left, in any part of the program; their threads do not end
+ * before those are freed, so this function has not waited. Results may be left. BONEYARD_NOT_YET: threads still run.
  */
 boneyard_status boneyard_settle(uint64_t timeout_ms);
 
 /**
- * Name of a status as this header has it, "BONEYARD_QUEUE_FULL", as text that lives for ever; "" for a number that
- * is none. Any thread; never blocks.
+ * Name of a status as in this header, "BONEYARD_QUEUE_FULL", as text that lives for ever; "" for an unknown number.
+ * Any thread; never blocks.
  */
 const char *boneyard_status_name(int32_t status);
 
 /**
- * What a status means, for people, as text that lives for ever; "" for a number that is none. What went wrong in
- * particular, `boneyard_last_error` tells. Any thread; never blocks.
+ * Meaning of a status, as text that lives for ever; "" for an unknown number. `boneyard_last_error` has the details.
+ * Any thread; never blocks.
  */
 const char *boneyard_status_text(int32_t status);
 

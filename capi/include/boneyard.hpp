@@ -4,7 +4,7 @@
 //     boneyard::Reply reply = client.call("notes.read", "{\"id\": 1}");
 //     std::cout << reply.text() << '\n';
 //
-// Each class owns one handle, moves and does not copy. What fails throws boneyard::Error. The thread rules are those of
+// Each class owns one handle; it can be moved, not copied. Failures throw boneyard::Error. The thread rules are those of
 // the functions in boneyard.h; one object is not to be moved or destroyed while another thread uses it.
 #ifndef BONEYARD_HPP
 #define BONEYARD_HPP
@@ -20,7 +20,7 @@
 
 namespace boneyard {
 
-// Why a call has no result: boneyard_last_error of the thread that threw it.
+// The error of a call: boneyard_last_error of the thread that threw it.
 class Error : public std::runtime_error {
 public:
     Error(boneyard_error told, const std::string &message) : std::runtime_error(message), told_(told) {}
@@ -77,7 +77,7 @@ inline const std::uint8_t *bytes_of(std::string_view text) {
 
 } // namespace detail
 
-// A result and where its time went.
+// A result and the parts of its time.
 class Reply {
 public:
     Reply() = default;
@@ -91,7 +91,7 @@ public:
 
     const std::uint8_t *data() const noexcept { return bytes_.data; }
     std::size_t size() const noexcept { return bytes_.length; }
-    // JSON, or bincode as the bytes it is. Good as long as the Reply.
+    // JSON, or bincode as raw bytes. Valid as long as the Reply.
     std::string_view text() const noexcept {
         return {reinterpret_cast<const char *>(bytes_.data), bytes_.length};
     }
@@ -104,10 +104,10 @@ private:
     boneyard_bytes bytes_{};
 };
 
-// A call that is out. Destroyed before its outcome was told, it is cancelled.
+// A pending call. It is cancelled if it is destroyed before its outcome was returned.
 class Pending {
 public:
-    // The outcome; nothing where it is not there after `timeout_ms`.
+    // The outcome; empty if it is not there after `timeout_ms`.
     std::optional<Reply> wait_for(std::uint64_t timeout_ms) {
         Reply reply;
         boneyard_status status = boneyard_wait(handle_.get(), timeout_ms, &reply.bytes_, &reply.times);
@@ -128,7 +128,7 @@ private:
     detail::Handle<boneyard_pending_free> handle_;
 };
 
-// What clients and sessions have in common. Arguments are JSON unless `flags` say otherwise.
+// The common part of clients and sessions. Arguments are JSON unless `flags` say otherwise.
 class Caller {
 public:
     Reply call(const std::string &method, std::string_view arguments = "null", std::uint32_t flags = BONEYARD_JSON,
@@ -158,7 +158,7 @@ private:
     virtual std::uint64_t id() const noexcept = 0;
 };
 
-// State on the server that outlives the connection. Destroyed, it is closed without waiting.
+// State on the server that outlives the connection. The destructor closes it without waiting.
 class Session final : public Caller {
 public:
     boneyard_ticket ticket() const {
@@ -170,7 +170,7 @@ public:
     // Blocks until the server has closed it.
     void close() { detail::check(boneyard_session_close(handle_.release())); }
 
-    // Lets go of it without closing it.
+    // Frees it without closing it.
     boneyard_ticket detach() {
         boneyard_ticket mine = ticket();
         detail::check(boneyard_session_detach(handle_.release()));

@@ -1,11 +1,11 @@
-//! Bytes that C reads: results.
+//! Results: bytes that C reads.
 //!
-//! They belong to a handle, so that freeing them twice, or with a length that was changed, is an error or nothing,
-//! and never a crash. Invariant: a NUL follows the last byte, so that a result in JSON is text for C; `data` is never
+//! They belong to a handle, so that freeing them twice, or with a changed length, is an error or has no effect, and is
+//! never a crash. Invariant: a NUL follows the last byte, so that a result in JSON is text for C; `data` is never
 //! null.
 
-use crate::entry::{check, entry};
-use crate::error::Failure;
+use crate::error::FfiError;
+use crate::guard::{check, guard};
 use crate::handles::{self, Object};
 use crate::status::boneyard_status;
 use std::ptr;
@@ -14,20 +14,20 @@ use std::ptr;
 #[repr(C)]
 #[derive(Debug)]
 pub struct boneyard_bytes {
-    /// The first byte; never NULL in a result. Good until they are freed.
+    /// The first byte; never NULL in a result. Valid until they are freed.
     pub data: *const u8,
-    /// How many, the NUL not counted.
+    /// Number of bytes, without the NUL.
     pub length: usize,
-    /// The library's own: what is freed.
+    /// The library's own: the handle to free.
     pub handle: u64,
 }
 
 impl boneyard_bytes {
-    /// No bytes, nothing to free: what a call that failed leaves.
+    /// No bytes, nothing to free: the result of a failed call.
     pub const NONE: boneyard_bytes = boneyard_bytes { data: ptr::null(), length: 0, handle: 0 };
 
     /// Hands bytes over to C.
-    pub fn of(mut bytes: Vec<u8>) -> Result<boneyard_bytes, Failure> {
+    pub fn of(mut bytes: Vec<u8>) -> Result<boneyard_bytes, FfiError> {
         bytes.reserve_exact(1);
         bytes.push(0);
         // The heap's block, which does not move with the Vec.
@@ -36,16 +36,16 @@ impl boneyard_bytes {
     }
 }
 
-/// Frees a result and makes it empty. One that is empty, as a call that failed leaves it, and NULL are left alone.
-/// Every thread may free what another was given. Never blocks.
+/// Frees a result and makes it empty. An empty one, as a failed call leaves it, and NULL are ignored. Any thread may
+/// free the result of another. Never blocks.
 ///
 /// BONEYARD_INVALID_HANDLE: they were freed already, through a copy of the structure.
 ///
 /// # Safety
-/// `bytes` is NULL or leads to a structure that this library has filled; nobody reads the bytes any more.
+/// `bytes` is NULL or leads to a structure that this library has filled; the bytes are no longer read.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn boneyard_bytes_free(bytes: *mut boneyard_bytes) -> boneyard_status {
-    entry(|| {
+    guard(|| {
         if bytes.is_null() {
             return Ok(());
         }

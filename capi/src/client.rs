@@ -1,8 +1,8 @@
 //! Clients and blocking calls.
 
 use crate::bytes::boneyard_bytes;
-use crate::entry::{Output, bytes, check, entry, out, text, wanted};
-use crate::error::Failure;
+use crate::error::FfiError;
+use crate::guard::{Output, bytes, check, guard, optional_out, out, text};
 use crate::handles::{self, Object};
 use crate::options::{BONEYARD_CLIENT_DEADLINE, boneyard_options, time};
 use crate::settle::at_exit;
@@ -22,22 +22,22 @@ pub const BONEYARD_BINCODE: u32 = 0;
 /// In `flags`: arguments and result are JSON text.
 pub const BONEYARD_JSON: u32 = 1;
 
-/// In `flags`, added: the method may run twice without harm, so the call is made again also where it may have run.
+/// In `flags`, added: the method may run twice without harm, so the call is retried even if it may have run.
 pub const BONEYARD_IDEMPOTENT: u32 = 2;
 
 /// Longest address, in bytes: a name of DNS, and a port.
 const ADDRESS_BYTES_MAX: usize = 512;
 
-/// Where a transaction's time went on the server, in microseconds. The three do not overlap.
+/// Parts of a transaction's time on the server, in microseconds. The three do not overlap.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct boneyard_times {
-    /// From the reading of the call to its start, less what of that is permit wait.
+    /// From the reading of the call to its start, without the permit wait.
     pub queue_wait_us: u64,
     /// While a worker was idle for it and no permit was free, and after its handler's waits until there was one
     /// again.
     pub permit_wait_us: u64,
-    /// In decoding, handler and encoding.
+    /// Decoding, handler and encoding.
     pub run_us: u64,
 }
 
@@ -49,9 +49,9 @@ impl From<Times> for boneyard_times {
     }
 }
 
-/// Makes a client of a service at `count` addresses, 1 to 64, each `host`, `host:port` or `[IPv6]:port`; the port is
-/// 1352 where it is left out. They are tried in their order whenever a connection is made, which the first call does:
-/// this function only reads the text. `options` may be NULL.
+/// Creates a client of a service at `count` addresses, 1 to 64, each `host`, `host:port` or `[IPv6]:port`; the default
+/// port is 1352. They are tried in their order whenever a connection is made, which the first call does: this function
+/// only parses them. `options` may be NULL.
 ///
 /// The client is freed by `boneyard_client_free`. Any thread; never blocks.
 ///
@@ -67,13 +67,13 @@ pub unsafe extern "C" fn boneyard_connect(
     options: *const boneyard_options,
     client: *mut boneyard_client,
 ) -> boneyard_status {
-    entry(|| {
+    guard(|| {
         // SAFETY: the caller says that it is writable.
         let client = unsafe { out(client, "client") }?;
         client.put(0);
         check(addresses, "addresses")?;
         if !(1..=ADDRESSES_MAX).contains(&count) {
-            return Err(Failure::invalid(format!("there are {count} addresses, not 1 to {ADDRESSES_MAX}")));
+            return Err(FfiError::invalid(format!("there are {count} addresses, not 1 to {ADDRESSES_MAX}")));
         }
         // SAFETY: not null, aligned, and the caller says that so many pointers are there.
         let addresses = unsafe { std::slice::from_raw_parts(addresses, count) };
@@ -88,13 +88,13 @@ pub unsafe extern "C" fn boneyard_connect(
     })
 }
 
-/// Frees a client. 0 is left alone. Calls that are out stay so, and other threads' calls go on: the connection is
-/// closed with the last of them. Any thread; never blocks.
+/// Frees a client. 0 is ignored. Calls that are out and other threads' calls go on: the connection is closed with the
+/// last of them. Any thread; never blocks.
 ///
 /// BONEYARD_INVALID_HANDLE.
 #[unsafe(no_mangle)]
 pub extern "C" fn boneyard_client_free(client: boneyard_client) -> boneyard_status {
-    entry(|| match client {
+    guard(|| match client {
         0 => Ok(()),
         client => handles::remove(client, "a client", |object| match object {
             Object::Client(client) => Ok(client),
@@ -105,12 +105,12 @@ pub extern "C" fn boneyard_client_free(client: boneyard_client) -> boneyard_stat
 }
 
 /// Calls a method and blocks until its result is there, at most for `deadline_ms` (BONEYARD_CLIENT_DEADLINE for the
-/// client's own). A call that was certainly not started is made again, as `retries` says, and waits for its server where
-/// there is none, as `wait_for_server` says.
+/// client's own). A call that was certainly not started is retried, as `retries` says, and waits for a server that is
+/// not there, as `wait_for_server` says.
 ///
-/// `client` is a client or a session. `method` is `service.method`. `flags` say how `arguments` are written, and the
-/// result is written alike: a method without arguments takes no bytes in bincode and `null` in JSON. `result` is
-/// freed by `boneyard_bytes_free`; where the call fails it is empty. `times` may be NULL.
+/// `client` is a client or a session. `method` is `service.method`. `flags` give the encoding of `arguments` and of the
+/// result: a method without arguments takes no bytes in bincode and `null` in JSON. `result` is freed by
+/// `boneyard_bytes_free`; it is empty if the call fails. `times` may be NULL.
 ///
 /// Many threads may call with one client at once. Blocks.
 ///
@@ -130,10 +130,10 @@ pub unsafe extern "C" fn boneyard_call(
     result: *mut boneyard_bytes,
     times: *mut boneyard_times,
 ) -> boneyard_status {
-    entry(|| {
+    guard(|| {
         // SAFETY: the caller's promises, one by one.
         let (to, method, arguments) = unsafe {
-            let to = (out(result, "result")?, wanted(times, "times")?);
+            let to = (out(result, "result")?, optional_out(times, "times")?);
             to.0.put(boneyard_bytes::NONE);
             (to, method_of(method, flags)?, bytes(arguments, length, "arguments")?)
         };
@@ -142,13 +142,13 @@ pub unsafe extern "C" fn boneyard_call(
     })
 }
 
-/// Hands a reply over to C.
+/// Writes a reply to C's results.
 pub fn deliver(
     reply: Reply<Vec<u8>>,
     (result, times): (Output<boneyard_bytes>, Option<Output<boneyard_times>>),
-) -> Result<(), Failure> {
-    // The handler has run, though there is no handle for what it gave.
-    result.put(boneyard_bytes::of(reply.response).map_err(Failure::after_sending)?);
+) -> Result<(), FfiError> {
+    // The handler has run, even if there is no handle left for its result.
+    result.put(boneyard_bytes::of(reply.response).map_err(FfiError::after_sending)?);
     if let Some(times) = times {
         times.put(reply.times.into());
     }
@@ -156,7 +156,7 @@ pub fn deliver(
 }
 
 /// The client of a handle, with the deadline of one call.
-pub fn client_of(handle: boneyard_client, deadline_ms: u64) -> Result<Client, Failure> {
+pub fn client_of(handle: boneyard_client, deadline_ms: u64) -> Result<Client, FfiError> {
     let client = handles::get(handle, "a client or a session", |object| match object {
         Object::Client(client) => Some(client.clone()),
         Object::Session(session) => Some((**session).clone()),
@@ -170,13 +170,13 @@ pub fn client_of(handle: boneyard_client, deadline_ms: u64) -> Result<Client, Fa
 
 /// # Safety
 /// As [`text`] has it for `name`.
-pub unsafe fn method_of<'a>(name: *const c_char, flags: u32) -> Result<RawMethod<'a>, Failure> {
+pub unsafe fn method_of<'a>(name: *const c_char, flags: u32) -> Result<RawMethod<'a>, FfiError> {
     // SAFETY: the caller's promise is the same.
     let name = unsafe { text(name, METHOD_NAME_BYTES_MAX, "method") }?;
     let codec = match flags & !BONEYARD_IDEMPOTENT {
         BONEYARD_BINCODE => Codec::Bincode,
         BONEYARD_JSON => Codec::Json,
-        _ => return Err(Failure::invalid(format!("flags {flags:#x} are unknown"))),
+        _ => return Err(FfiError::invalid(format!("flags {flags:#x} are unknown"))),
     };
     let method = RawMethod::new(name, codec);
     Ok(if flags & BONEYARD_IDEMPOTENT != 0 { method.idempotent() } else { method })

@@ -1,6 +1,7 @@
-//! Why a call of C's failed: kept for its thread until the next failure there.
+//! The last error of each thread of C's.
 //!
-//! Knows the client's errors; each becomes one status. Invariant: what may have run is never said not to have.
+//! Knows the client's errors; each becomes one status. Invariant: a call that may have run is never reported as not
+//! started.
 
 use crate::status::boneyard_blame::{self, *};
 use crate::status::boneyard_status::{self, *};
@@ -11,57 +12,56 @@ use std::cell::RefCell;
 use std::ffi::c_char;
 use std::time::Duration;
 
-/// What is known of the last failure of a thread.
+/// The last failure of a thread.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct boneyard_error {
-    /// What the function returned.
+    /// The status that the function returned.
     pub status: boneyard_status,
     /// Whose fault it is.
     pub blame: boneyard_blame,
-    /// The application's own number where the status is BONEYARD_APPLICATION, and 0.
+    /// The application's own number if the status is BONEYARD_APPLICATION, else 0.
     pub code: u32,
-    /// 1 where it is certain that no handler saw the call, so that it may be made again without doing a thing twice;
-    /// or 0.
+    /// 1 if it is certain that no handler saw the call, so that a repeated call does nothing twice; else 0.
     pub never_started: u32,
-    /// How many milliseconds to wait before the call is made again; 0 where the server does not say.
+    /// Milliseconds to wait before a retry; 0 if the server does not say.
     pub retry_after_ms: u64,
 }
 
-/// Why a function does not do what it was asked to.
+/// The error of a C function.
 #[derive(Debug)]
-pub struct Failure {
+pub struct FfiError {
     told: boneyard_error,
     message: Cow<'static, str>,
 }
 
 thread_local! {
-    static LAST: RefCell<Option<Failure>> = const { RefCell::new(None) };
+    static LAST: RefCell<Option<FfiError>> = const { RefCell::new(None) };
 }
 
-impl Failure {
-    /// The caller's mistake, seen before anything was done.
-    pub fn misuse(status: boneyard_status, message: impl Into<Cow<'static, str>>) -> Failure {
-        Failure::new(status, BONEYARD_BLAME_CALLER, true, message)
+impl FfiError {
+    /// A mistake of the caller, detected before anything was done.
+    pub fn misuse(status: boneyard_status, message: impl Into<Cow<'static, str>>) -> FfiError {
+        FfiError::new(status, BONEYARD_BLAME_CALLER, true, message)
     }
 
-    pub fn invalid(message: impl Into<Cow<'static, str>>) -> Failure {
-        Failure::misuse(BONEYARD_INVALID_ARGUMENT, message)
+    pub fn invalid(message: impl Into<Cow<'static, str>>) -> FfiError {
+        FfiError::misuse(BONEYARD_INVALID_ARGUMENT, message)
     }
 
-    /// The same of a call that was sent before: whatever is wrong now, a handler may have seen it.
-    pub fn after_sending(mut self) -> Failure {
+    /// The same error after the call was sent: a handler may have seen it.
+    pub fn after_sending(mut self) -> FfiError {
         self.told.never_started = 0;
         self
     }
 
-    /// What is waited for is not there yet.
-    pub fn not_yet(message: &'static str) -> Failure {
-        Failure::new(BONEYARD_NOT_YET, BONEYARD_BLAME_NOBODY, false, message)
+    /// The awaited outcome is not there yet.
+    pub fn not_yet(message: &'static str) -> FfiError {
+        FfiError::new(BONEYARD_NOT_YET, BONEYARD_BLAME_NOBODY, false, message)
     }
 
-    pub fn defect() -> Failure {
-        Failure::new(BONEYARD_DEFECT, BONEYARD_BLAME_CALLER, false, "the library has a defect: a panic")
+    pub fn defect() -> FfiError {
+        FfiError::new(BONEYARD_DEFECT, BONEYARD_BLAME_CALLER, false, "the library has a defect: a panic")
     }
 
     fn new(
@@ -69,34 +69,34 @@ impl Failure {
         blame: boneyard_blame,
         never_started: bool,
         message: impl Into<Cow<'static, str>>,
-    ) -> Failure {
+    ) -> FfiError {
         let told =
             boneyard_error { status, blame, code: 0, never_started: never_started.into(), retry_after_ms: 0 };
-        Failure { told, message: message.into() }
+        FfiError { told, message: message.into() }
     }
 
     /// Keeps it for [`boneyard_last_error`].
     pub fn keep(self) -> boneyard_status {
         let status = self.told.status;
-        // A thread that ends has perhaps nowhere to keep it any more; the status says enough.
+        // A thread that is ending may have no storage for it any more; the status says enough.
         LAST.try_with(|last| last.replace(Some(self))).ok();
         status
     }
 }
 
-impl From<ClientError> for Failure {
-    fn from(error: ClientError) -> Failure {
+impl From<ClientError> for FfiError {
+    fn from(error: ClientError) -> FfiError {
         let blame = match error.blame() {
             Blame::Caller => BONEYARD_BLAME_CALLER,
             Blame::Server => BONEYARD_BLAME_SERVER,
             Blame::Environment => BONEYARD_BLAME_ENVIRONMENT,
             Blame::Application => BONEYARD_BLAME_APPLICATION,
             Blame::Overload => BONEYARD_BLAME_OVERLOAD,
-            // A kind of a later library, of which nothing is known.
+            // A kind of a later library.
             _ => BONEYARD_BLAME_ENVIRONMENT,
         };
         let retry_after_ms = error.retry_after().unwrap_or(Duration::ZERO).as_millis();
-        let mut failure = Failure::new(status(&error), blame, error.never_started(), String::new());
+        let mut failure = FfiError::new(status(&error), blame, error.never_started(), String::new());
         failure.told.retry_after_ms = u64::try_from(retry_after_ms).unwrap_or(u64::MAX);
         failure.message = match error {
             ClientError::Application { code, message } => {
@@ -145,13 +145,12 @@ fn status(error: &ClientError) -> boneyard_status {
     }
 }
 
-/// Tells why the last function that failed on this thread did: fills `error`, and writes the words into `message`
-/// with a NUL behind them, cut to `size` bytes at the end of a character. Returns how many bytes the words have,
-/// uncut and without the NUL.
+/// Returns the last failure on this thread: fills `error`, and writes its message into `message` with a NUL at the end,
+/// cut to `size` bytes at the end of a character. Returns the length of the message, uncut and without the NUL.
 ///
-/// Either pointer may be NULL (then with `size` 0). Before the first failure the status is BONEYARD_OK and there are
-/// no words; nor are there where a thread is ending and has nowhere to keep them, as in a destructor of a thread's data
-/// or behind main. A success changes nothing, nor does this function. Any thread; never blocks.
+/// Either pointer may be NULL (then with `size` 0). Before the first failure the status is BONEYARD_OK and the message
+/// empty; so it is in a thread that is ending and has no storage for it, as in a destructor of a thread's data or after
+/// main. A success changes nothing, nor does this function. Any thread; never blocks.
 ///
 /// # Safety
 /// `error` is writable, as are `size` bytes at `message`.
@@ -161,7 +160,7 @@ pub unsafe extern "C" fn boneyard_last_error(
     message: *mut c_char,
     size: usize,
 ) -> usize {
-    let show = |last: Option<&Failure>| {
+    let show = |last: Option<&FfiError>| {
         let told = last.map(|failure| failure.told);
         let words = last.map_or("", |failure| &failure.message);
         if !error.is_null() && error.is_aligned() {
@@ -179,7 +178,7 @@ pub unsafe extern "C" fn boneyard_last_error(
         }
         words.len()
     };
-    // What the caller reads next is written in any case.
+    // The caller reads the results in any case, so they are always written.
     LAST.try_with(|last| show(last.borrow().as_ref())).unwrap_or_else(|_| show(None))
 }
 
@@ -199,7 +198,7 @@ mod tests {
     #[test]
     fn an_error_keeps_its_code_its_wait_and_whether_it_may_be_repeated() {
         let message = "böse".to_owned();
-        Failure::from(ClientError::Application { code: 7, message }).keep();
+        FfiError::from(ClientError::Application { code: 7, message }).keep();
         let (mut told, mut words) = (NO_ERROR, [1; 3]);
         // SAFETY: both are ours, of these sizes.
         let bytes = unsafe { boneyard_last_error(&mut told, words.as_mut_ptr(), words.len()) };
@@ -207,7 +206,7 @@ mod tests {
         assert_eq!((bytes, words), (5, [b'b' as c_char, 0, 1]), "cut at a character");
 
         let retry_after = Some(Duration::from_millis(250));
-        Failure::from(ClientError::QueueFull { retry_after }).keep();
+        FfiError::from(ClientError::QueueFull { retry_after }).keep();
         // SAFETY: as above.
         unsafe { boneyard_last_error(&mut told, std::ptr::null_mut(), 0) };
         assert_eq!((told.blame, told.never_started, told.retry_after_ms), (BONEYARD_BLAME_OVERLOAD, 1, 250));

@@ -1,21 +1,21 @@
 //! Numbers for C, objects for Rust.
 //!
-//! Knows what is in the table; calls nothing of it. A handle is the object's table, its place there and the
-//! generation of that place, which is another for each object: so a handle that was freed is known for ever, as is
-//! one that never was. Numbers, not pointers, because a pointer that was freed cannot be told from one that was not,
-//! and because every language passes a 64-bit number without ado.
+//! Knows the objects in the table; calls none of their functions. A handle is the object's table, its place there and
+//! the generation of that place, which differs for each object: so a freed handle is recognized for ever, as is one
+//! that never existed. Numbers, not pointers, because a freed pointer cannot be told from a live one, and because every
+//! language can pass a 64-bit number.
 //!
 //! Invariants: 0 is no handle. No handle is given twice: a place whose generations are used up is not used again. The
 //! lock is held for a few instructions, never while an object is used or dropped.
 
-use crate::error::Failure;
-use crate::pending::Out;
+use crate::error::FfiError;
+use crate::pending::PendingCall;
 use crate::status::boneyard_status::{BONEYARD_INVALID_HANDLE, BONEYARD_TOO_MANY_HANDLES};
 use rpc::{Client, Session};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Tables, so that threads that make calls at once seldom want the same lock.
+/// Tables, so that threads that make calls at once rarely contend for a lock.
 const TABLES: usize = 1 << TABLE_BITS;
 const TABLE_BITS: u32 = 4;
 
@@ -24,11 +24,11 @@ const PLACES_MAX: usize = 1 << PLACE_BITS;
 const PLACE_BITS: u32 = 16;
 const GENERATION_LAST: u64 = u64::MAX >> (TABLE_BITS + PLACE_BITS);
 
-/// What a handle stands for. What C frees while another thread uses it lives until that is done.
+/// The object of a handle. One that C frees while another thread uses it lives until that is done.
 pub enum Object {
     Client(Client),
     Session(Session),
-    Pending(Arc<Out>),
+    Pending(Arc<PendingCall>),
     Bytes(Vec<u8>),
 }
 
@@ -51,7 +51,7 @@ static ALL: [Table; TABLES] =
     [const { Table(Mutex::new(Places { places: Vec::new(), free: Vec::new(), used: 0 })) }; TABLES];
 
 thread_local! {
-    /// Where this thread puts its objects; threads take turns.
+    /// The table for this thread's objects; threads are spread round robin.
     static OWN: usize = {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         NEXT.fetch_add(1, Ordering::Relaxed) % TABLES
@@ -92,9 +92,9 @@ impl Object {
         }
     }
 
-    /// The error of a function that wanted another kind.
-    fn is_not(&self, wanted: &str) -> Failure {
-        Failure::misuse(BONEYARD_INVALID_HANDLE, format!("the handle is {}, not {wanted}", self.kind()))
+    /// The error of a function that needs another kind.
+    fn is_not(&self, wanted: &str) -> FfiError {
+        FfiError::misuse(BONEYARD_INVALID_HANDLE, format!("the handle is {}, not {wanted}", self.kind()))
     }
 }
 
@@ -104,7 +104,7 @@ impl Places {
         (place.generation == at.generation && place.object.is_some()).then_some(place)
     }
 
-    /// A place that nobody has.
+    /// A vacant place.
     fn vacant(&mut self) -> Option<usize> {
         if let Some(place) = self.free.pop() {
             return Some(place as usize);
@@ -118,8 +118,8 @@ impl Places {
 }
 
 /// Gives an object a handle.
-pub fn insert(object: Object) -> Result<u64, Failure> {
-    // A thread that ends has perhaps none of its own any more.
+pub fn insert(object: Object) -> Result<u64, FfiError> {
+    // A thread that is ending may have none of its own any more.
     let own = OWN.try_with(|own| *own).unwrap_or(0);
     for table in (own..TABLES).chain(0..own) {
         let mut places = lock(table);
@@ -130,23 +130,23 @@ pub fn insert(object: Object) -> Result<u64, Failure> {
             return Ok(At { table, place, generation: places.places[place].generation }.handle());
         }
     }
-    Err(Failure::misuse(BONEYARD_TOO_MANY_HANDLES, "a million handles are in use"))
+    Err(FfiError::misuse(BONEYARD_TOO_MANY_HANDLES, "a million handles are in use"))
 }
 
-/// What is wanted of the object of a handle.
-pub fn get<T>(handle: u64, wanted: &str, kind: impl FnOnce(&Object) -> Option<T>) -> Result<T, Failure> {
+/// A part of the object of a handle, as `kind` selects it.
+pub fn get<T>(handle: u64, wanted: &str, kind: impl FnOnce(&Object) -> Option<T>) -> Result<T, FfiError> {
     let at = At::of(handle);
     let mut places = lock(at.table);
     let object = places.at(at).and_then(|place| place.object.as_ref()).ok_or_else(unknown)?;
     kind(object).ok_or_else(|| object.is_not(wanted))
 }
 
-/// Takes the object of a handle, if it is of the kind that is wanted. The handle is none from then on.
+/// Takes the object of a handle, if it is of the wanted kind. The handle is invalid from then on.
 pub fn remove<T>(
     handle: u64,
     wanted: &str,
     kind: impl FnOnce(Object) -> Result<T, Object>,
-) -> Result<T, Failure> {
+) -> Result<T, FfiError> {
     let at = At::of(handle);
     let mut places = lock(at.table);
     match places.at(at).and_then(|place| place.object.take()).map(kind) {
@@ -166,18 +166,18 @@ pub fn remove<T>(
     }
 }
 
-/// Is there an object of which this is true?
+/// Returns whether there is an object for which `of` is true.
 pub fn any(of: impl Fn(&Object) -> bool) -> bool {
     let in_use = |place: &Place| place.object.as_ref().is_some_and(&of);
     (0..TABLES).any(|table| lock(table).places.iter().any(in_use))
 }
 
-fn unknown() -> Failure {
-    Failure::misuse(BONEYARD_INVALID_HANDLE, "there is no such handle; it may have been freed")
+fn unknown() -> FfiError {
+    FfiError::misuse(BONEYARD_INVALID_HANDLE, "there is no such handle; it may have been freed")
 }
 
-/// How many handles of all kinds are in use, on all threads: 0 where a program has freed what it had. Any thread;
-/// never blocks.
+/// Number of handles of all kinds in use, on all threads: 0 when a program has freed all of its own. Any thread; never
+/// blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn boneyard_handles() -> usize {
     (0..TABLES).map(|table| lock(table).used).sum()

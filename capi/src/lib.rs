@@ -1,26 +1,26 @@
-//! The Boneyard client as a C library; `include/boneyard.h` is written from these files, docs/C.md tells how to use
-//! it.
+//! The Boneyard client as a C library; `include/boneyard.h` is generated from these files, docs/C.md describes its
+//! use.
 //!
 //! ```text
-//! client.rs  pending.rs  session.rs  bytes.rs   what C calls, by what it is about
-//! options.rs                                    what a client can be told
+//! client.rs  pending.rs  session.rs  bytes.rs   the C functions, by subject
+//! options.rs                                    options of a client
 //! settle.rs                                     the end of threads
-//! entry.rs  kept.rs                             the door: panics end here, pointers are checked here
+//! guard.rs  cancel_guard.rs                     the guard of each call: panics, pointers, pthread_cancel
 //! handles.rs                                    numbers for C, objects for Rust
-//! error.rs  status.rs                           what C is told
+//! error.rs  status.rs                           errors as C sees them
 //! ```
 //! The only package with unsafe code. What is unsafe is that C's pointers are trusted to be what they are said to be,
-//! once they are not null, aligned and of a length that can be; each such place says whose promise it relies on.
+//! once they are not null, aligned and of a possible length; each such place names the promise that it relies on.
 //! Invariants: no panic leaves this library. C never has a pointer to an object of Rust's, only numbers, so that a
 //! handle that was freed is an error and not a crash. The bytes that C reads belong to a handle as well.
 
 mod bytes;
-mod client;
-mod entry;
-mod error;
-mod handles;
 #[cfg(target_os = "linux")]
-mod kept;
+mod cancel_guard;
+mod client;
+mod error;
+mod guard;
+mod handles;
 mod options;
 mod pending;
 mod session;
@@ -29,7 +29,7 @@ mod status;
 
 use std::ffi::c_char;
 
-/// Version of this interface: what was compiled against another number must not be linked with this library.
+/// Version of this interface: a program compiled against another number must not be linked with this library.
 /// Functions and statuses may be added without a new number, and fields at the end of `boneyard_options`.
 pub const BONEYARD_ABI_VERSION: u32 = 1;
 

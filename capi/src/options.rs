@@ -1,13 +1,13 @@
-//! What a client can be told, as C writes it.
+//! Options of a client, as C writes them.
 //!
-//! The structure begins with its size, which grows when fields are added at its end. An older program's is shorter: what
-//! it lacks has its default. A newer program's is longer: it is taken if all beyond what is known is 0. Knows values; the
-//! client knows their ranges.
+//! The structure begins with its size, which grows when fields are added at its end. An older program's is shorter: the
+//! missing fields have their defaults. A newer program's is longer: it is accepted if all unknown bytes are 0. Knows
+//! values; the client knows their ranges.
 //!
-//! Invariant: in a field that is added, 0 means what was done before there was that field.
+//! Invariant: in an added field 0 means the behaviour before the field existed.
 
-use crate::entry::{check, entry, text};
-use crate::error::Failure;
+use crate::error::FfiError;
+use crate::guard::{check, guard, text};
 use crate::status::boneyard_status;
 use rpc::client::{ClientOptions, NAME_BYTES_MAX};
 use rpc::internal::wire::limits::BODY_BYTES_MAX;
@@ -16,41 +16,41 @@ use std::mem::offset_of;
 use std::ptr;
 use std::time::Duration;
 
-/// A time without end, in milliseconds.
+/// No limit, as a time in milliseconds.
 pub const BONEYARD_FOREVER: u64 = u64::MAX;
 
-/// As `deadline_ms` of one call: the deadline that the client has.
+/// As `deadline_ms` of one call: the client's own deadline.
 pub const BONEYARD_CLIENT_DEADLINE: u64 = u64::MAX - 1;
 
-/// What a client can be told. Fill it with `boneyard_options_init`, then change what is to be different.
+/// Options of a client. Initialize them with `boneyard_options_init`, then change fields.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct boneyard_options {
-    /// Its bytes, as the program was compiled. Fields may be added at the end: a program that is older than the
-    /// library has their defaults, a newer one must leave 0 in those that the library does not know.
+    /// Size of the structure in the compiled program. Fields may be added at the end: a program that is older than the
+    /// library gets their defaults, a newer one must leave 0 in those that the library does not know.
     pub size: usize,
     /// How long each call waits for its answer, connecting included; default 10,000. 0 has passed already,
-    /// BONEYARD_FOREVER waits without end.
+    /// BONEYARD_FOREVER is no limit.
     pub deadline_ms: u64,
     /// How long one attempt to connect may take, over all addresses; default 5,000, not 0.
     pub connect_timeout_ms: u64,
-    /// After so long without an answer an idempotent `boneyard_call` is made a second time at once; default
-    /// BONEYARD_FOREVER, which is never.
+    /// Hedging: after this time without an answer an idempotent `boneyard_call` is made a second time in parallel;
+    /// default BONEYARD_FOREVER, which is never.
     pub hedge_after_ms: u64,
     /// Largest body of a reply in bytes, 12 to 67,108,864, the default.
     pub reply_bytes_max: u64,
-    /// How many times `boneyard_call` is made again at most where it certainly was not started; default 2.
+    /// Most retries of a `boneyard_call` that was certainly not started; default 2.
     pub retries: u32,
-    /// Are calls held back while the server refuses most of them? 1, the default, or 0.
+    /// Whether calls are held back while the server refuses most of them: 1, the default, or 0.
     pub throttle: u32,
-    /// What the client tells the server it is called, at most 256 bytes, read while it connects only; NULL, the
-    /// default, for the library's own name.
+    /// Name of the client in the server's log, at most 256 bytes, read only during `boneyard_connect`; NULL, the
+    /// default, is the library's own name.
     pub name: *const c_char,
-    /// After so many seconds of silence the system asks whether the server's machine is still there, and gives the
-    /// connection up after as many more; default 60, at most 7,200. 0 never asks.
+    /// TCP keep-alive: after this many seconds of silence the system probes the server's machine, and closes the
+    /// connection after as many more without an answer; default 60, at most 7,200. 0 never probes.
     pub keepalive_s: u32,
-    /// Does `boneyard_call` wait for a server that is not there, until its deadline (10 s if it has none)? 1, the
-    /// default, or 0; with 0 retries it never does.
+    /// Whether `boneyard_call` waits for a server that is not there, until its deadline (10 s if it has none): 1, the
+    /// default, or 0; with 0 retries it never waits.
     pub wait_for_server: u32,
 }
 
@@ -76,13 +76,13 @@ const BYTES_MAX: usize = 4096;
 impl boneyard_options {
     /// # Safety
     /// The caller of `boneyard_connect` has promised that `name` is null or text.
-    pub unsafe fn read(&self) -> Result<ClientOptions, Failure> {
+    pub unsafe fn read(&self) -> Result<ClientOptions, FfiError> {
         for (value, wrong) in [
             (self.throttle, "throttle is neither 0 nor 1"),
             (self.wait_for_server, "wait_for_server is neither 0 nor 1"),
         ] {
             if value > 1 {
-                return Err(Failure::invalid(wrong));
+                return Err(FfiError::invalid(wrong));
             }
         }
         let keepalive = (self.keepalive_s > 0).then(|| Duration::from_secs(self.keepalive_s.into()));
@@ -108,7 +108,7 @@ impl boneyard_options {
     ///
     /// # Safety
     /// `options` is null or was filled by `boneyard_options_init`.
-    pub unsafe fn of(options: *const boneyard_options) -> Result<boneyard_options, Failure> {
+    pub unsafe fn of(options: *const boneyard_options) -> Result<boneyard_options, FfiError> {
         if options.is_null() {
             return Ok(DEFAULTS);
         }
@@ -122,18 +122,18 @@ impl boneyard_options {
 }
 
 /// Refuses a size that no version of the structure can have.
-fn check_size(size: usize, first: usize, alignment: usize) -> Result<(), Failure> {
+fn check_size(size: usize, first: usize, alignment: usize) -> Result<(), FfiError> {
     if (first..=BYTES_MAX).contains(&size) && size.is_multiple_of(alignment) {
         return Ok(());
     }
-    Err(Failure::invalid(format!("options of {size} bytes: boneyard_options_init has not filled them")))
+    Err(FfiError::invalid(format!("options of {size} bytes: boneyard_options_init has not filled them")))
 }
 
 /// A structure of another version, as this one has it: `defaults` where it ends early.
 ///
 /// # Safety
 /// `from` leads to `size` bytes, all of them written, and all bytes are values of `T`.
-unsafe fn read_grown<T: Copy>(from: *const T, size: usize, defaults: T) -> Result<T, Failure> {
+unsafe fn read_grown<T: Copy>(from: *const T, size: usize, defaults: T) -> Result<T, FfiError> {
     let mut known = defaults;
     let from = from.cast::<u8>();
     // SAFETY: no more than either has, and `known` is this function's own.
@@ -141,7 +141,7 @@ unsafe fn read_grown<T: Copy>(from: *const T, size: usize, defaults: T) -> Resul
     // SAFETY: these bytes are there, the caller says.
     match (size_of::<T>()..size).find(|at| unsafe { *from.add(*at) } != 0) {
         None => Ok(known),
-        Some(at) => Err(Failure::invalid(format!(
+        Some(at) => Err(FfiError::invalid(format!(
             "options set byte {at} of {size}, of which this library, {}, knows {}",
             env!("CARGO_PKG_VERSION"),
             size_of::<T>()
@@ -179,7 +179,7 @@ pub unsafe extern "C" fn boneyard_options_init(
     options: *mut boneyard_options,
     size: usize,
 ) -> boneyard_status {
-    entry(|| {
+    guard(|| {
         check(options, "options")?;
         check_size(size, FIRST_BYTES, align_of::<boneyard_options>())?;
         // SAFETY: not null, aligned, and the caller says that so many bytes are writable.

@@ -1,8 +1,8 @@
 //! Sessions: calls made in one find the same state on the server, whatever the connection.
 
 use crate::client::{boneyard_client, client_of};
-use crate::entry::{check, entry, out};
-use crate::error::Failure;
+use crate::error::FfiError;
+use crate::guard::{check, guard, out};
 use crate::handles::{self, Object};
 use crate::options::BONEYARD_CLIENT_DEADLINE;
 use crate::status::boneyard_status;
@@ -12,13 +12,13 @@ use rpc::service::SessionTicket;
 /// A session, as a handle; 0 is none. Wherever a function takes a client it takes a session too.
 pub type boneyard_session = u64;
 
-/// What another client needs to attach a session. A secret: whoever has it has the session.
+/// Ticket by which another client can attach a session. A secret: it gives access to the session.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct boneyard_ticket {
-    /// Which session of the server; in its log, no secret.
+    /// Number of the session at the server; in its log, no secret.
     pub id: u64,
-    /// Drawn at random.
+    /// Random bytes.
     pub token: [u8; 16],
 }
 
@@ -34,7 +34,7 @@ pub unsafe extern "C" fn boneyard_session_open(
     client: boneyard_client,
     session: *mut boneyard_session,
 ) -> boneyard_status {
-    entry(|| {
+    guard(|| {
         // SAFETY: the caller says that it is writable.
         let session = unsafe { out(session, "session") }?;
         session.put(0);
@@ -43,10 +43,10 @@ pub unsafe extern "C" fn boneyard_session_open(
     })
 }
 
-/// The session of a ticket, from now on carried by this client; another that had it has it no more. Any thread;
-/// blocks as `boneyard_call` does.
+/// Attaches the session of a ticket to this client; another client that had it loses it. Any thread; blocks as
+/// `boneyard_call` does.
 ///
-/// As `boneyard_call`; BONEYARD_UNKNOWN_SESSION where it was closed or the token is wrong.
+/// As `boneyard_call`; BONEYARD_UNKNOWN_SESSION if it was closed or the token is wrong.
 ///
 /// # Safety
 /// `ticket` is readable, `session` writable.
@@ -56,7 +56,7 @@ pub unsafe extern "C" fn boneyard_session_attach(
     ticket: *const boneyard_ticket,
     session: *mut boneyard_session,
 ) -> boneyard_status {
-    entry(|| {
+    guard(|| {
         // SAFETY: the caller says that it is writable.
         let session = unsafe { out(session, "session") }?;
         session.put(0);
@@ -80,7 +80,7 @@ pub unsafe extern "C" fn boneyard_session_ticket(
     session: boneyard_session,
     ticket: *mut boneyard_ticket,
 ) -> boneyard_status {
-    entry(|| {
+    guard(|| {
         // SAFETY: the caller says that it is writable.
         let ticket = unsafe { out(ticket, "ticket") }?;
         let SessionTicket { id, token } = handles::get(session, WANTED, |object| match object {
@@ -92,34 +92,34 @@ pub unsafe extern "C" fn boneyard_session_ticket(
     })
 }
 
-/// Frees a session without closing it, for whoever attaches its ticket later (`boneyard_session_ticket`, before). Any
-/// thread; never blocks.
+/// Frees a session without closing it, so that its ticket (`boneyard_session_ticket`, called before) can be attached
+/// later. Any thread; never blocks.
 ///
 /// BONEYARD_INVALID_HANDLE.
 #[unsafe(no_mangle)]
 pub extern "C" fn boneyard_session_detach(session: boneyard_session) -> boneyard_status {
-    entry(|| {
+    guard(|| {
         remove(session)?.detach();
         Ok(())
     })
 }
 
-/// Closes a session and blocks until the server has. The handle is gone whatever the outcome; a session that could
-/// not be closed times out on the server. Any thread; blocks as `boneyard_call` does.
+/// Closes a session and blocks until the server has. The handle is freed whatever the outcome; a session that could not
+/// be closed times out on the server. Any thread; blocks as `boneyard_call` does.
 ///
 /// As `boneyard_call`.
 #[unsafe(no_mangle)]
 pub extern "C" fn boneyard_session_close(session: boneyard_session) -> boneyard_status {
-    entry(|| Ok(remove(session)?.close()?))
+    guard(|| Ok(remove(session)?.close()?))
 }
 
-/// Frees a session and closes it as well as that can be done without waiting for the server. 0 is left alone. Any
-/// thread; blocks for 20 ms at most.
+/// Frees a session and closes it as far as possible without waiting for the server. 0 is ignored. Any thread; blocks
+/// for 20 ms at most.
 ///
 /// BONEYARD_INVALID_HANDLE.
 #[unsafe(no_mangle)]
 pub extern "C" fn boneyard_session_free(session: boneyard_session) -> boneyard_status {
-    entry(|| match session {
+    guard(|| match session {
         0 => Ok(()),
         session => remove(session).map(drop),
     })
@@ -127,11 +127,11 @@ pub extern "C" fn boneyard_session_free(session: boneyard_session) -> boneyard_s
 
 const WANTED: &str = "a session";
 
-fn insert(session: Session) -> Result<boneyard_session, Failure> {
+fn insert(session: Session) -> Result<boneyard_session, FfiError> {
     handles::insert(Object::Session(session))
 }
 
-fn remove(session: boneyard_session) -> Result<Session, Failure> {
+fn remove(session: boneyard_session) -> Result<Session, FfiError> {
     handles::remove(session, WANTED, |object| match object {
         Object::Session(session) => Ok(session),
         other => Err(other),

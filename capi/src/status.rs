@@ -1,10 +1,10 @@
-//! What a function of C's says about its call: one number, its name and its text. One table.
+//! Statuses of the C functions: number, name and text. One table.
 //!
 //! Numbers up to 99 are the protocol's, from 100 on this library's own. They never change.
 
 use std::ffi::{CStr, c_char};
 
-/// What became of a call. A number that a program does not know is a failure.
+/// Outcome of a call. A number that a program does not know is a failure.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum boneyard_status {
@@ -81,8 +81,8 @@ pub enum boneyard_status {
     BONEYARD_UNENCODABLE = 112,
     /// The result is larger than `reply_bytes_max` and was thrown away.
     BONEYARD_REPLY_TOO_LARGE = 113,
-    /// The types of the arguments or of the result are not the server's. Nothing was sent. Not seen by calls with bytes,
-    /// which have no types to compare.
+    /// The types of the arguments or of the result are not the server's. Nothing was sent. Not seen by calls with
+    /// bytes, which have no types to compare.
     BONEYARD_SCHEMA_MISMATCH = 114,
     /// There is no connection.
     BONEYARD_CONNECT = 120,
@@ -100,7 +100,7 @@ pub enum boneyard_status {
     BONEYARD_OTHER = 199,
 }
 
-/// Whose fault an error is, and so what to do about it.
+/// Whose fault an error is.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum boneyard_blame {
@@ -243,15 +243,15 @@ fn row(number: i32) -> Option<&'static (boneyard_status, &'static CStr, &'static
     TABLE.iter().find(|(status, ..)| *status as i32 == number)
 }
 
-/// Name of a status as this header has it, "BONEYARD_QUEUE_FULL", as text that lives for ever; "" for a number that
-/// is none. Any thread; never blocks.
+/// Name of a status as in this header, "BONEYARD_QUEUE_FULL", as text that lives for ever; "" for an unknown number.
+/// Any thread; never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn boneyard_status_name(status: i32) -> *const c_char {
     row(status).map_or(c"", |(_, name, _)| name).as_ptr()
 }
 
-/// What a status means, for people, as text that lives for ever; "" for a number that is none. What went wrong in
-/// particular, `boneyard_last_error` tells. Any thread; never blocks.
+/// Meaning of a status, as text that lives for ever; "" for an unknown number. `boneyard_last_error` has the details.
+/// Any thread; never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn boneyard_status_text(status: i32) -> *const c_char {
     row(status).map_or(c"", |(.., text)| text).as_ptr()

@@ -1,7 +1,7 @@
-/* What the C tests share: checks that say where they failed, and owners that free what a test leaves.
+/* Shared by the C tests: checks that report where they failed, and owners that free what a test leaves.
  *
- * A test that is told to be tolerant ends early, and well, where the network or the server fails it; a wrong answer, a
- * crash or a leak fails it all the same. */
+ * A tolerant test ends early and passes if the network or the server fails; a wrong answer, a crash or a leak fails it in
+ * any case. */
 #ifndef CHECK_H
 #define CHECK_H
 

@@ -11,7 +11,7 @@ Arguments and results are Python objects: None, bool, int, float, str, list and 
 bytearrays, memoryviews and dataclasses. Errors are in `boneyard.errors`, the asyncio client in `boneyard.aio`.
 
 Threads may share a client; none of them holds the GIL while it waits. A client made before a fork raises RuntimeError
-in the child, where another has to be made; the parent's goes on.
+in the child, which has to make another; the parent's goes on.
 """
 
 import os

@@ -7,7 +7,7 @@ from .times import Times
 
 _C = TypeVar("_C", bound=Client)
 
-# Seconds, None for without end, ... for the client's own.
+# Seconds, None for no limit, ... for the client's own.
 _Timeout: TypeAlias = float | None | EllipsisType
 
 class Client:
@@ -26,23 +26,22 @@ class Client:
         wait_for_server: bool = True,
         keepalive: float | None = 60.0,
     ) -> _C:
-        """A client for `host`, `host:port` or `[IPv6]:port`; the port is 1352 where it is left out. Of several
-        addresses, at most 64, the first that takes the client is used, whenever a connection is made.
+        """A client for `host`, `host:port` or `[IPv6]:port`; the default port is 1352. Of several addresses, at most
+        64, the first that accepts is used, whenever a connection is made.
 
-        `name`: what it tells the server it is called, at most 256 bytes. `timeout`: how long each call waits, 10 s
-        unless told. `connect_timeout`: of one attempt to connect. `retries`: how many times `call` is made again at
-        most. `throttle`: whether calls are held back while the server refuses most of them. `wait_for_server`: whether
-        `call` waits, within its timeout (10 s without one), for a server that is not there. `keepalive`: after so many
-        seconds of silence the system asks whether the server's machine is there, and gives the connection up after as
-        many more; None never asks.
+        `name`: name in the server's log, at most 256 bytes. `timeout`: how long each call waits, by default 10 s.
+        `connect_timeout`: of one attempt to connect. `retries`: most retries of `call`. `throttle`: whether calls are
+        held back while the server refuses most of them. `wait_for_server`: whether `call` waits, within its timeout
+        (10 s without one), for a server that is not there. `keepalive`: after this many seconds of silence the system
+        probes the server's machine, and closes the connection after as many more without an answer; None never probes.
         """
 
     def call(self, method: str, arguments: Any = None, timeout: _Timeout = ...) -> Any:
-        """Calls a method and waits for its result. Made again by itself, within its time, when it was refused for load
-        or because the server stops; waits for a server that is not there. Raises `boneyard.BoneyardError`."""
+        """Calls a method and waits for its result. Retried within its timeout when it was refused for load or because
+        the server stops; waits for a server that is not there. Raises `boneyard.BoneyardError`."""
 
     def start(self, method: str, arguments: Any = None, timeout: _Timeout = ...) -> Pending:
-        """Sends a call, once, and goes on at once, unless the connection has to be made first."""
+        """Sends a call, once, and returns at once, unless the connection has to be made first."""
 
     @property
     def methods(self) -> list[str]:
@@ -52,10 +51,10 @@ class Client:
         """Opens a session: a client whose calls find the same state on the server, whatever the connection."""
 
     def attach(self, ticket: Any) -> Session:
-        """The session of a ticket, from now on this client's."""
+        """Attaches the session of a ticket to this client."""
 
     def close(self) -> None:
-        """Lets go of the connection, which ends with the last call that is out. Twice is once."""
+        """Closes the client; the connection ends with its last pending call. May be called twice."""
 
     def __enter__(self: _C) -> _C: ...
     def __exit__(self, *exception: object) -> None: ...
@@ -63,52 +62,51 @@ class Client:
 @final
 class Session(Client):
     """A client whose calls find the same state on the server, whatever the connection. After its connection was lost
-    the next call attaches it anew. `UnknownSession` says that it is closed or another client has it."""
+    the next call attaches it anew. `UnknownSession` means that it is closed or another client has it."""
 
     @property
     def ticket(self) -> Any:
-        """What another client needs to attach the session: any JSON value, and a secret."""
+        """Ticket by which another client can attach the session: a JSON value, and a secret."""
 
     def close(self) -> None:
-        """Closes the session on the server and waits until that is done. Twice is once."""
+        """Closes the session on the server and waits until that is done. May be called twice."""
 
     def detach(self) -> Any:
-        """Lets go of the session without closing it, and returns its ticket."""
+        """Releases the session without closing it, and returns its ticket."""
 
 @final
 class Pending:
-    """A call that was sent. It is sent once. When nobody has it any more, it is cancelled. Threads may share it."""
+    """A call that was sent, once. It is cancelled when the object is dropped. Threads may share it."""
 
     def done(self) -> bool:
-        """Is it over: answered, failed or cancelled?"""
+        """Returns whether it is over: answered, failed or cancelled."""
 
     def result(self, timeout: float | None = None) -> Any:
-        """Waits for the result, at most so many seconds; without a number, until the call's own deadline.
+        """Waits for the result, at most `timeout` seconds; by default until the call's own deadline.
 
         Raises TimeoutError if it is not there by then, and the call goes on; `boneyard.BoneyardError` if it failed;
         concurrent.futures.CancelledError after `cancel`."""
 
     def cancel(self) -> bool:
-        """Says that nobody wants the result any more. The server does not run a call that it has not begun. False if
-        it is over already."""
+        """Cancels the call. The server does not run a call that it has not started. False if it is over already."""
 
     @property
     def times(self) -> Times | None:
-        """Where its time went, once it has a result; else None."""
+        """Parts of its time, once it has a result; else None."""
 
 @final
-class Unsent:
-    """A call that has begun and would have had to wait to be sent."""
+class UnsentCall:
+    """A call that was started and would have to block to be sent."""
 
 @final
-class Gate:
-    """The calls of one event loop; what `boneyard.aio` is made of."""
+class EventLoopBridge:
+    """The pending calls of one event loop, for `boneyard.aio`."""
 
     def fileno(self) -> int: ...
     def begin(
         self, client: Client, method: str, arguments: Any, timeout: _Timeout, future: Future[Any]
-    ) -> int | Unsent: ...
-    def send(self, unsent: Unsent, future: Future[Any]) -> int: ...
+    ) -> int | UnsentCall: ...
+    def send(self, unsent: UnsentCall, future: Future[Any]) -> int: ...
     def answer(self) -> None: ...
     def cancel(self, number: int) -> None: ...
 

@@ -1,12 +1,12 @@
-"""The asyncio client. No thread waits for a call: one descriptor of the event loop hears of all answers.
+"""The asyncio client. No thread waits for a call: one descriptor of the event loop signals all answers.
 
     from boneyard.aio import Client
 
     async with Client("127.0.0.1:1352") as client:
         print(await asyncio.gather(*(client.call("server.echo", n) for n in range(100))))
 
-A task that is cancelled, or whose `asyncio.timeout` is over, cancels its call. A call is one attempt: one that is
-refused, or finds no server, is not made again by itself. The loop's executor is used to connect, and to open and close sessions.
+A task that is cancelled, or whose `asyncio.timeout` passes, cancels its call. A call is one attempt: it is not retried
+when it is refused or finds no server. The loop's executor is used to connect, and to open and close sessions.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ __all__ = ["Client", "Session"]
 _C = TypeVar("_C", bound="Client")
 
 
-class _Ear:
-    """The calls that one loop has out. Their descriptor is watched until the client is closed and none is out."""
+class _LoopState:
+    """The pending calls of one loop. Their descriptor is watched until the client is closed and none is pending."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, is_open: bool) -> None:
-        self.loop, self.gate, self.calls, self.open = loop, _boneyard.Gate(), 0, is_open
+        self.loop, self.bridge, self.calls, self.open = loop, _boneyard.EventLoopBridge(), 0, is_open
         self.process = os.getpid()
-        loop.add_reader(self.gate.fileno(), self.gate.answer)
+        loop.add_reader(self.bridge.fileno(), self.bridge.answer)
 
-    def rest(self) -> None:
-        """Watches no more, if that is over."""
+    def unwatch_if_idle(self) -> None:
+        """Stops watching once the client is closed and no call is pending."""
         if self.open or self.calls or self.loop.is_closed():
             return
-        # What the loop watches it has in common with the child of a fork, which must leave it alone.
+        # The child of a fork shares what the loop watches, and must not change it.
         if self.process == os.getpid():
-            self.loop.remove_reader(self.gate.fileno())
+            self.loop.remove_reader(self.bridge.fileno())
 
 
 class Client:
-    """A server to call, from one event loop: that of the first call. Takes what `boneyard.Client` takes."""
+    """A client for one event loop: that of the first call. It has the arguments of `boneyard.Client`."""
 
     def __init__(
         self,
@@ -70,28 +70,28 @@ class Client:
 
     def _take(self, native: _boneyard.Client) -> None:
         self._native, self._open = native, True
-        self._ear: _Ear | None = None
+        self._loop_state: _LoopState | None = None
 
     async def call(self, method: str, arguments: Any = None, timeout: float | None | EllipsisType = ...) -> Any:
         """Calls a method and waits for its result. The loop goes on meanwhile."""
         loop = asyncio.get_running_loop()
-        ear = self._ear
-        if ear is None or ear.loop is not loop:
-            ear = self._enter(loop)
-        gate, future = ear.gate, loop.create_future()
-        ear.calls += 1
+        state = self._loop_state
+        if state is None or state.loop is not loop:
+            state = self._enter(loop)
+        bridge, future = state.bridge, loop.create_future()
+        state.calls += 1
         try:
-            number = gate.begin(self._native, method, arguments, timeout, future)
+            number = bridge.begin(self._native, method, arguments, timeout, future)
             if not isinstance(number, int):
-                number = await self._send(gate, number, future)
+                number = await self._send(bridge, number, future)
             try:
                 return await future
             except asyncio.CancelledError:
-                gate.cancel(number)
+                bridge.cancel(number)
                 raise
         finally:
-            ear.calls -= 1
-            ear.rest()
+            state.calls -= 1
+            state.unwatch_if_idle()
 
     async def methods(self) -> list[str]:
         """Names of all methods of the server, sorted."""
@@ -103,11 +103,11 @@ class Client:
         return Session._of(await self._apart(self._native.session))
 
     async def attach(self, ticket: Any) -> Session:
-        """The session of a ticket, from now on this client's."""
+        """Attaches the session of a ticket to this client."""
         return Session._of(await self._apart(self._native.attach, ticket))
 
     async def close(self) -> None:
-        """Lets go of the connection, which ends with the last call that is out. Twice is once."""
+        """Closes the client; the connection ends with its last pending call. May be called twice."""
         self._leave()
         await self._apart(self._native.close)
 
@@ -117,28 +117,30 @@ class Client:
     async def __aexit__(self, *exception: object) -> None:
         await self.close()
 
-    def _enter(self, loop: asyncio.AbstractEventLoop) -> _Ear:
-        if self._ear is not None and not self._ear.loop.is_closed():
+    def _enter(self, loop: asyncio.AbstractEventLoop) -> _LoopState:
+        if self._loop_state is not None and not self._loop_state.loop.is_closed():
             raise RuntimeError("the client belongs to another event loop")
-        self._ear = _Ear(loop, self._open)
-        return self._ear
+        self._loop_state = _LoopState(loop, self._open)
+        return self._loop_state
 
     def _leave(self) -> None:
-        # Calls that are out are still answered: the last of them ends the watch.
-        ear, self._ear, self._open = self._ear, None, False
-        if ear is not None:
-            ear.open = False
-            ear.rest()
+        # Pending calls are still answered: the last of them ends the watch.
+        state, self._loop_state, self._open = self._loop_state, None, False
+        if state is not None:
+            state.open = False
+            state.unwatch_if_idle()
 
-    async def _send(self, gate: _boneyard.Gate, unsent: _boneyard.Unsent, future: asyncio.Future[Any]) -> int:
-        sent: asyncio.Future[int] = asyncio.ensure_future(self._apart(gate.send, unsent, future))
+    async def _send(
+        self, bridge: _boneyard.EventLoopBridge, unsent: _boneyard.UnsentCall, future: asyncio.Future[Any]
+    ) -> int:
+        sent: asyncio.Future[int] = asyncio.ensure_future(self._apart(bridge.send, unsent, future))
         try:
             return await asyncio.shield(sent)
         except asyncio.CancelledError:
-            # It cannot be stopped while it connects; what it then sends is cancelled at once.
+            # It cannot be stopped while it connects; the call that it then sends is cancelled at once.
             def cancel(sent: asyncio.Future[int]) -> None:
                 if not sent.cancelled() and sent.exception() is None:
-                    gate.cancel(sent.result())
+                    bridge.cancel(sent.result())
 
             sent.add_done_callback(cancel)
             raise
@@ -161,10 +163,10 @@ class Session(Client):
 
     @property
     def ticket(self) -> Any:
-        """What another client needs to attach the session: a JSON value, and a secret."""
+        """Ticket by which another client can attach the session: a JSON value, and a secret."""
         return self._native.ticket
 
     async def detach(self) -> Any:
-        """Lets go of the session without closing it, and returns its ticket."""
+        """Releases the session without closing it, and returns its ticket."""
         self._leave()
         return await self._apart(self._native.detach)

@@ -1,12 +1,12 @@
-"""Why a call has no result.
+"""Exceptions of calls.
 
     BoneyardError
-        Refused        certainly not begun: it may be made again without doing a thing twice
-        Failed         begun, and there is no result
-        Lost           nobody knows whether it ran
+        Refused        certainly not started: a repeated call does nothing twice
+        Failed         started, and there is no result
+        Lost           unknown whether it ran
 
-Below these there is a class for each status of the protocol and for what the client notices itself. Arguments that are
-no JSON, addresses and options that are none raise TypeError or ValueError.
+Below these there is a class for each status of the protocol and for errors of the client itself. Arguments that are not
+JSON and invalid addresses or options raise TypeError or ValueError.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from __future__ import annotations
 class BoneyardError(Exception):
     """A call has no result.
 
-    `status`: the status by its name in the protocol, or the class's own. `code`: the application's own number, else 0.
-    `retry_after`: in how many seconds the server asks to try again, or None. `message`: for people.
+    `status`: name of the status in the protocol, or of the class. `code`: the application's own number, else 0.
+    `retry_after`: seconds after which the server asks to retry, or None. `message`: text for people.
     """
 
     def __init__(
@@ -31,11 +31,11 @@ class BoneyardError(Exception):
 
 
 class Refused(BoneyardError):
-    """The call was not begun."""
+    """The call was not started."""
 
 
 class Failed(BoneyardError):
-    """The call was begun and failed."""
+    """The call was started and failed."""
 
 
 class Lost(BoneyardError):
@@ -43,23 +43,23 @@ class Lost(BoneyardError):
 
 
 class TimedOut(Lost):
-    """The time was over before the answer came: the call may have run."""
+    """The timeout passed before the answer came: the call may have run."""
 
 
 class Application(Failed):
-    """The handler ran and said no; `code` and `message` are its own."""
+    """The handler returned an error; `code` and `message` are its own."""
 
 
 class Panicked(Failed):
-    """The handler failed in a way it did not foresee; it may have done a part."""
+    """The handler panicked; it may have done a part of its work."""
 
 
 class BadResponse(Failed):
-    """The handler ran, and its result could not be sent or is no JSON."""
+    """The handler ran, and its result could not be sent or is not JSON."""
 
 
 class ReplyTooLarge(Failed):
-    """The handler ran, and its result is larger than the client takes."""
+    """The handler ran, and its result is larger than the client accepts."""
 
 
 class NotConnected(Refused):
@@ -67,7 +67,7 @@ class NotConnected(Refused):
 
 
 class Throttled(Refused):
-    """The client held the call back: the server refused most of those before it."""
+    """Not sent: client-side throttling after too many refusals."""
 
 
 class UnknownMethod(Refused):
@@ -79,7 +79,7 @@ class BadRequest(Refused):
 
 
 class TooLarge(Refused):
-    """The arguments are larger than the server takes."""
+    """The arguments are larger than the server accepts."""
 
 
 class UnsupportedVersion(Refused):
@@ -87,11 +87,11 @@ class UnsupportedVersion(Refused):
 
 
 class ProtocolError(Refused):
-    """The server says that this client breaks the protocol."""
+    """The server reports that this client breaks the protocol."""
 
 
 class TooSlow(Refused):
-    """The server says that this client was too slow."""
+    """The server closed the connection because this client was too slow."""
 
 
 class UnknownSession(Refused):
@@ -107,7 +107,7 @@ class Draining(Refused):
 
 
 class WouldBeLate(Refused):
-    """By what waits before it, the call would be answered after its deadline."""
+    """By the forecast the call would be answered after its deadline."""
 
 
 class Overloaded(Refused):
@@ -115,7 +115,7 @@ class Overloaded(Refused):
 
 
 class SessionLimit(Refused):
-    """As many calls are out as may be."""
+    """The connection has as many calls out as allowed."""
 
 
 class NestedDeadlock(Refused):
@@ -123,11 +123,11 @@ class NestedDeadlock(Refused):
 
 
 class MaxUsers(Refused):
-    """The server has as many sessions as it may have."""
+    """The server has as many sessions as allowed."""
 
 
 class Restricted(Refused):
-    """An administrator lets no new sessions in."""
+    """New sessions are not allowed (Server_Restricted)."""
 
 
 class NoDescriptors(Refused):
@@ -139,11 +139,11 @@ class BuffersFull(Refused):
 
 
 class DeadlineExceeded(Refused):
-    """The time was over before the call was begun."""
+    """The deadline passed before the call was started."""
 
 
 class Cancelled(Refused):
-    """The server says that the call was cancelled before it was begun."""
+    """The call was cancelled before it was started."""
 
 
 class ConnectLimit(Refused):

@@ -1,6 +1,6 @@
 //! `Client`: a server to call.
 
-use crate::fork::{Birth, Ours};
+use crate::fork::{ForkCount, ForkGuard};
 use crate::pending::Pending;
 use crate::session::Session;
 use crate::timeout::{Timeout, seconds};
@@ -18,22 +18,22 @@ use std::sync::{PoisonError, RwLock};
 #[derive(Debug)]
 pub(crate) struct Client {
     /// `None` once closed. Never locked while Python code runs.
-    native: RwLock<Option<Ours<boneyard::Client>>>,
-    birth: Birth,
-    /// What is said to those who call when it is closed.
+    native: RwLock<Option<ForkGuard<boneyard::Client>>>,
+    forks: ForkCount,
+    /// Error message of calls after it is closed.
     over: &'static str,
 }
 
 impl Client {
     pub(crate) fn wrap(native: boneyard::Client, over: &'static str) -> Client {
-        Client { native: RwLock::new(Some(Ours::new(native))), birth: Birth::now(), over }
+        Client { native: RwLock::new(Some(ForkGuard::new(native))), forks: ForkCount::now(), over }
     }
 
-    /// The client that calls, with this timeout.
+    /// The native client, with this timeout.
     pub(crate) fn native(&self, timeout: Timeout) -> PyResult<boneyard::Client> {
-        self.birth.check()?;
+        self.forks.check()?;
         let native = self.native.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(native) = native.as_ref().map(Ours::get) else {
+        let Some(native) = native.as_ref().map(ForkGuard::get) else {
             return Err(PyValueError::new_err(self.over));
         };
         Ok(match timeout {
@@ -43,16 +43,16 @@ impl Client {
         })
     }
 
-    /// Lets go of the native client, if this is the process it was made in.
+    /// Drops the native client, if this is the process it was made in.
     pub(crate) fn release(&self, py: Python<'_>) {
-        if self.birth.is_here() {
+        if self.forks.is_current() {
             let native = self.native.write().unwrap_or_else(PoisonError::into_inner).take();
             py.detach(|| drop(native));
         }
     }
 }
 
-/// What a wait without the GIL came to.
+/// The outcome of a wait without the GIL, its error as a Python exception.
 pub(crate) fn waited<T>(py: Python<'_>, outcome: Result<T, ClientError>) -> PyResult<T> {
     outcome.map_err(|error| errors::exception(py, &error))
 }
@@ -71,7 +71,7 @@ impl FromPyObject<'_, '_> for Addresses {
     }
 }
 
-/// How often a call is made again: one error for all numbers that are out of range.
+/// The number of retries: one error for all numbers that are out of range.
 fn retries_of(given: &Bound<'_, PyAny>) -> PyResult<u32> {
     given.extract().map_err(|error: PyErr| match error.is_instance_of::<PyOverflowError>(given.py()) {
         true => PyValueError::new_err(format!("retries is a number from 0 to {}", u32::MAX)),
@@ -116,8 +116,8 @@ impl Client {
         Ok(Client::wrap(native, "the client is closed"))
     }
 
-    /// Calls a method and waits for its result. Made again by itself, within its time, when it was refused for load or
-    /// because the server stops; waits for a server that is not there.
+    /// Calls a method and waits for its result. Retried within its timeout when it was refused for load or because the
+    /// server stops; waits for a server that is not there.
     #[pyo3(signature = (method, arguments=None, timeout=Timeout::Usual), text_signature = "($self, method, arguments=None, timeout=...)")]
     fn call<'py>(
         &self,
@@ -129,7 +129,7 @@ impl Client {
         let (native, json) = (self.native(timeout)?, encode::json(arguments)?);
         let mut signal = None;
         let mut go_on = || {
-            // An interpreter that ends has no signals any more, and nobody to tell.
+            // An interpreter that is ending has no signals any more.
             signal = Python::try_attach(|py| py.check_signals().err()).flatten();
             signal.is_none()
         };
@@ -140,7 +140,7 @@ impl Client {
         }
     }
 
-    /// Sends a call, once, and goes on at once, unless the connection has to be made first.
+    /// Sends a call, once, and returns at once, unless the connection has to be made first.
     #[pyo3(signature = (method, arguments=None, timeout=Timeout::Usual), text_signature = "($self, method, arguments=None, timeout=...)")]
     fn start(
         &self,
@@ -171,16 +171,16 @@ impl Client {
         Session::wrap(py, session)
     }
 
-    /// The session of a ticket, from now on this client's.
+    /// Attaches the session of a ticket to this client.
     fn attach<'py>(&self, py: Python<'py>, ticket: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Session>> {
         let native = self.native(Timeout::Usual)?;
         let ticket = serde_json::from_str(&encode::json(Some(ticket))?)
-            .map_err(|error| PyValueError::new_err(format!("that is no ticket: {error}")))?;
+            .map_err(|error| PyValueError::new_err(format!("invalid ticket: {error}")))?;
         let session = waited(py, py.detach(|| native.attach(ticket)))?;
         Session::wrap(py, session)
     }
 
-    /// Lets go of the connection, which ends with the last call that is out. Twice is once.
+    /// Closes the client; the connection ends with its last pending call. May be called twice.
     fn close(&self, py: Python<'_>) {
         self.release(py);
     }

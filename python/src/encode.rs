@@ -1,8 +1,7 @@
 //! Python objects as JSON, in the forms that serde's types take.
 //!
 //! `None`, `bool`, `int` of any size, finite `float`, `str`, lists, tuples, dicts with keys of `str`, `int` or `bool`,
-//! dataclasses as objects, and `bytes`, `bytearray` and `memoryview` as lists of numbers. Nothing else: what would
-//! have to be guessed is an error.
+//! dataclasses as objects, and `bytes`, `bytearray` and `memoryview` as lists of numbers. Anything else is an error.
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -12,7 +11,7 @@ use pyo3::types::{
 };
 use std::io::Write;
 
-/// Nesting that the server's reader takes; also what ends an object that contains itself.
+/// Deepest nesting that the server accepts; it also stops at an object that contains itself.
 const DEPTH_MAX: usize = 127;
 
 /// `dataclasses.fields`.
@@ -21,7 +20,7 @@ static FIELDS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 /// The object as JSON text; `null` for none.
 ///
 /// # Errors
-/// `TypeError`, `ValueError`: it has a part that is no JSON.
+/// `TypeError`, `ValueError`: it has a part that is not JSON.
 pub(crate) fn json(object: Option<&Bound<'_, PyAny>>) -> PyResult<String> {
     let mut out = Vec::with_capacity(128);
     match object {
@@ -79,7 +78,7 @@ fn write_int(out: &mut Vec<u8>, number: &Bound<'_, PyInt>) -> PyResult<()> {
     if let Ok(small) = number.extract::<i64>() {
         return Ok(write!(out, "{small}")?);
     }
-    // Not its own `str`: a subclass may say something else, as members of enums do.
+    // Not its own `str`: a subclass may return something else, as members of enums do.
     let digits = number.py().get_type::<PyInt>().call_method1("__repr__", (number,))?;
     out.extend_from_slice(digits.cast::<PyString>()?.to_str()?.as_bytes());
     Ok(())

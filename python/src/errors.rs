@@ -1,4 +1,4 @@
-//! The client's errors as Python exceptions. The tree of classes is `boneyard/errors.py`; here is which is meant.
+//! Maps the client's errors to Python exceptions. The tree of classes is `boneyard/errors.py`.
 
 use boneyard::ClientError;
 use pyo3::exceptions::PyValueError;
@@ -54,7 +54,7 @@ fn name(error: &ClientError) -> String {
         ClientError::UnknownSession => "UnknownSession",
         ClientError::Throttled => "Throttled",
         ClientError::Cancelled => "Cancelled",
-        // Disconnected, Protocol, and what later versions have: nobody knows whether it ran.
+        // Disconnected, Protocol, and errors of later versions: unknown whether it ran.
         _ => "Lost",
     };
     name.to_owned()

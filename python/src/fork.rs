@@ -1,7 +1,7 @@
-//! What a fork leaves in the child: sockets it shares with the parent, and threads that are not there.
+//! Guards values against use in the child of a fork, which shares sockets with the parent and lacks its threads.
 //!
 //! A client made before the fork must not be used after it, nor closed: that would end the parent's connection. So
-//! its values are guarded by the number of forks before them.
+//! its values record the number of forks before them.
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -9,47 +9,47 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 static FORKS: AtomicU64 = AtomicU64::new(0);
 
-/// Python says in the child that there was a fork.
+/// Called by Python in the child of a fork.
 #[pyfunction]
 pub(crate) fn forked() {
     // Relaxed: the child has one thread here.
     FORKS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// How many forks this process comes from.
+/// Number of forks between the first process and this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Birth(u64);
+pub(crate) struct ForkCount(u64);
 
-impl Birth {
-    pub(crate) fn now() -> Birth {
-        Birth(FORKS.load(Ordering::Relaxed))
+impl ForkCount {
+    pub(crate) fn now() -> ForkCount {
+        ForkCount(FORKS.load(Ordering::Relaxed))
     }
 
-    pub(crate) fn is_here(self) -> bool {
-        self == Birth::now()
+    pub(crate) fn is_current(self) -> bool {
+        self == ForkCount::now()
     }
 
     /// # Errors
     /// There was a fork since.
     pub(crate) fn check(self) -> PyResult<()> {
-        if self.is_here() {
+        if self.is_current() {
             return Ok(());
         }
         Err(PyRuntimeError::new_err("the client was made before a fork; make another in the child"))
     }
 }
 
-/// A value that is not dropped in a child it was not made in.
+/// A value that is not dropped in the child of a fork.
 #[derive(Debug)]
-pub(crate) struct Ours<T> {
+pub(crate) struct ForkGuard<T> {
     /// Taken by the drop alone.
     value: Option<T>,
-    birth: Birth,
+    forks: ForkCount,
 }
 
-impl<T> Ours<T> {
-    pub(crate) fn new(value: T) -> Ours<T> {
-        Ours { value: Some(value), birth: Birth::now() }
+impl<T> ForkGuard<T> {
+    pub(crate) fn new(value: T) -> ForkGuard<T> {
+        ForkGuard { value: Some(value), forks: ForkCount::now() }
     }
 
     pub(crate) fn get(&self) -> &T {
@@ -65,9 +65,9 @@ impl<T> Ours<T> {
     }
 }
 
-impl<T> Drop for Ours<T> {
+impl<T> Drop for ForkGuard<T> {
     fn drop(&mut self) {
-        if !self.birth.is_here() {
+        if !self.forks.is_current() {
             std::mem::forget(self.value.take());
         }
     }

@@ -1,8 +1,8 @@
-//! `Pending`: a call that is out.
+//! `Pending`: a call that was sent.
 
 use crate::client::waited;
 use crate::decode;
-use crate::fork::{Birth, Ours};
+use crate::fork::{ForkCount, ForkGuard};
 use crate::timeout::Timeout;
 use boneyard::ClientError;
 use boneyard::client::{Reply, Times};
@@ -14,18 +14,18 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-/// How long a wait goes on before it looks for a signal.
+/// Interval at which a wait checks for signals.
 const SLICE: Duration = Duration::from_millis(100);
 
-/// A call that was sent. It is sent once. When nobody has it any more, it is cancelled.
+/// A call that was sent, once. It is cancelled when the object is dropped.
 #[pyclass(module = "boneyard", frozen)]
 #[derive(Debug)]
 pub(crate) struct Pending {
     place: Arc<Place>,
-    birth: Birth,
+    forks: ForkCount,
 }
 
-/// Where the outcome comes. The call's waker is this; its lock is held for moments only, and without Python.
+/// Receives the outcome, as the call's waker. Its lock is held only briefly, and never while Python code runs.
 #[derive(Debug)]
 struct Place {
     state: Mutex<State>,
@@ -34,14 +34,14 @@ struct Place {
 
 #[derive(Debug)]
 enum State {
-    Out(Ours<boneyard::Pending<String>>),
+    Out(ForkGuard<boneyard::Pending<String>>),
     Over(Arc<Result<Reply<String>, ClientError>>),
     Cancelled,
 }
 
 impl Wake for Place {
     fn wake(self: Arc<Self>) {
-        // With the lock, or a waiter between its look and its sleep would not hear of it.
+        // Under the lock, or a waiter between its check and its sleep would miss it.
         let held = self.lock();
         self.changed.notify_all();
         drop(held);
@@ -53,7 +53,7 @@ impl Place {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks, and sees to it that the waker is called when there is more to see. False while the call is out.
+    /// Polls the call, with its waker set. False while the call is out.
     fn look(self: &Arc<Self>, state: &mut State) -> bool {
         let State::Out(call) = state else { return true };
         let waker = Waker::from(Arc::clone(self));
@@ -71,7 +71,7 @@ impl Place {
         self.look(&mut self.lock())
     }
 
-    /// Waits until it is over, at most until then.
+    /// Waits until it is over, at most until `until`.
     fn wait(self: &Arc<Self>, until: Instant) {
         let mut state = self.lock();
         while !self.look(&mut state) {
@@ -84,7 +84,7 @@ impl Place {
         }
     }
 
-    /// Takes the call back, if it is out.
+    /// Cancels the call, if it is out.
     fn cancel(self: &Arc<Self>) -> bool {
         let mut state = self.lock();
         if self.look(&mut state) {
@@ -100,8 +100,8 @@ impl Place {
 
 impl Pending {
     pub(crate) fn new(call: boneyard::Pending<String>) -> Pending {
-        let place = Place { state: Mutex::new(State::Out(Ours::new(call))), changed: Condvar::new() };
-        Pending { place: Arc::new(place), birth: Birth::now() }
+        let place = Place { state: Mutex::new(State::Out(ForkGuard::new(call))), changed: Condvar::new() };
+        Pending { place: Arc::new(place), forks: ForkCount::now() }
     }
 
     /// The outcome of a call that is over.
@@ -111,7 +111,7 @@ impl Pending {
             State::Out(_) => return Err(PyTimeoutError::new_err("the call is still out")),
             State::Cancelled => {}
         }
-        // Without the lock: the import runs Python, and lets other threads have the GIL, who may want the lock.
+        // Without the lock: the import runs Python and releases the GIL to threads that may need the lock.
         Err(cancelled())
     }
 }
@@ -127,16 +127,16 @@ fn cancelled() -> PyErr {
 
 #[pymethods]
 impl Pending {
-    /// Is it over: answered, failed or cancelled?
+    /// Returns whether it is over: answered, failed or cancelled.
     fn done(&self) -> PyResult<bool> {
-        self.birth.check()?;
+        self.forks.check()?;
         Ok(self.place.is_over())
     }
 
-    /// Waits for the result, at most so many seconds; without a number, until the call's own deadline.
+    /// Waits for the result, at most `timeout` seconds; by default until the call's own deadline.
     #[pyo3(signature = (timeout=Timeout::Never), text_signature = "($self, timeout=None)")]
     fn result<'py>(&self, py: Python<'py>, timeout: Timeout) -> PyResult<Bound<'py, PyAny>> {
-        self.birth.check()?;
+        self.forks.check()?;
         let until = match timeout {
             Timeout::After(timeout) => Instant::now().checked_add(timeout),
             Timeout::Never | Timeout::Usual => None,
@@ -157,14 +157,13 @@ impl Pending {
         }
     }
 
-    /// Says that nobody wants the result any more. The server does not run a call that it has not begun. False if it
-    /// is over already.
+    /// Cancels the call. The server does not run a call that it has not started. False if it is over already.
     fn cancel(&self) -> PyResult<bool> {
-        self.birth.check()?;
+        self.forks.check()?;
         Ok(self.place.cancel())
     }
 
-    /// Seconds the call waited in the queue, waited for a permit, and ran, once it has a result; else `None`.
+    /// Parts of its time in seconds (queue wait, permit wait, run), once it has a result; else `None`.
     #[getter]
     fn times<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         static TIMES: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
@@ -182,9 +181,9 @@ impl Pending {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        // The call knows its waker and the waker the call: neither would go by itself. In a child of a fork the lock
-        // may be held by a thread that is not there.
-        if self.birth.is_here() {
+        // The call refers to its waker and the waker to the call: neither would be dropped by itself. In the child of a
+        // fork the lock may be held by a thread that does not exist.
+        if self.forks.is_current() {
             self.place.cancel();
         }
     }

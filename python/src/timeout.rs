@@ -1,4 +1,4 @@
-//! How long to wait, as Python says it: seconds, `None` for without end, or nothing for what is usual.
+//! Timeouts from Python: seconds, `None` for no limit, or nothing for the client's own.
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -7,7 +7,7 @@ use std::time::Duration;
 /// An argument named `timeout`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Timeout {
-    /// It was left out, or is `...`.
+    /// Omitted, or `...`.
     Usual,
     /// `None`.
     Never,
@@ -36,7 +36,7 @@ impl FromPyObject<'_, '_> for Timeout {
     }
 }
 
-/// Seconds as an option has them.
+/// An option in seconds.
 pub(crate) fn seconds(given: f64, name: &str) -> PyResult<Duration> {
     Duration::try_from_secs_f64(given)
         .map_err(|_| PyValueError::new_err(format!("{name} of {given} seconds")))

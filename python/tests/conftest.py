@@ -26,7 +26,7 @@ import client as pure  # noqa: E402
 
 
 def wait_until(what, condition):
-    """Waits until `condition()` is true, and returns what it gave."""
+    """Waits until `condition()` is true, and returns its value."""
     end = time.monotonic() + PATIENCE
     while not (met := condition()):
         assert time.monotonic() < end, f"waited in vain until {what}"
@@ -56,7 +56,7 @@ class Server:
         return Server(self.folder, *self.lines, port=self.address.rpartition(":")[2])
 
     def stop(self):
-        """Ends it in order."""
+        """Stops it with SIGTERM."""
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(PATIENCE) == 0
 
@@ -66,7 +66,7 @@ class Server:
 
 
 class Wire:
-    """Passes connections on to a server until it cuts them."""
+    """Relays connections to a server until it cuts them."""
 
     def __init__(self, address):
         host, port = address.split(":")

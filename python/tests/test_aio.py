@@ -24,7 +24,7 @@ async def until(what, condition):
 
 
 def runs(client, count):
-    """Are so many calls under way, the one that asks among them?"""
+    """Returns whether `count` calls are in flight, the asking one included."""
 
     async def running():
         return (await client.call("server.info"))["in_flight"] == count
@@ -213,14 +213,14 @@ def test_calls_that_are_out_when_the_client_is_closed_are_answered(server):
     async def main():
         client = Client(server.address)
         assert await client.call("server.echo", 1) == 1
-        ear = client._ear
+        state = client._loop_state
         call = asyncio.ensure_future(client.call("load.sleep", 300))
         await asyncio.sleep(0)
         await client.close()
         assert await asyncio.wait_for(call, 60) is None
         with pytest.raises(ValueError, match="closed"):
             await client.call("server.ping")
-        watched = [ear.gate.fileno(), client._ear.gate.fileno()]
+        watched = [state.bridge.fileno(), client._loop_state.bridge.fileno()]
         assert not any(asyncio.get_running_loop().remove_reader(one) for one in watched)
 
     asyncio.run(main())

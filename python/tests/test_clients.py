@@ -1,4 +1,4 @@
-"""What both clients promise: the wheel's, and the one of under 200 lines that was written from docs/PROTOCOL.md."""
+"""Guarantees of both clients: the wheel's, and the one of under 200 lines that was written from docs/PROTOCOL.md."""
 
 import concurrent.futures
 import threading
@@ -151,7 +151,7 @@ def test_threads_share_a_client(server, connect):
 
 
 def test_two_threads_are_in_calls_at_once(serve, connect, library):
-    """Both wait while a third, this one, goes on: nobody holds the interpreter."""
+    """Both wait while a third, this one, goes on: neither holds the interpreter."""
     server = serve("Server_Pool_Tasks=3")
     client, lost = connect(server, timeout=None), []
 

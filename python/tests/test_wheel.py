@@ -1,4 +1,4 @@
-"""What the wheel promises beyond what the client of the specification does."""
+"""Guarantees of the wheel beyond those of the client of the specification."""
 
 import dataclasses
 import gc

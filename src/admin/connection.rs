@@ -64,12 +64,12 @@ impl Endpoint {
         match self.slots.occupy(client, Instant::now()) {
             Some(occupied) => {
                 if occupied.displaced_another {
-                    self.state.insight.visits().refuse(AdminRejection::Displaced);
+                    self.state.monitor.admin_stats().refuse(AdminRejection::Displaced);
                 }
                 tokio::spawn(serve_connection(stream, peer, Arc::clone(&self.state), occupied, lingering));
             }
             None => {
-                self.state.insight.visits().refuse(AdminRejection::ConnectionsFull);
+                self.state.monitor.admin_stats().refuse(AdminRejection::ConnectionsFull);
                 tokio::spawn(close(stream, Some(self.too_many.clone()), lingering));
             }
         }
@@ -100,13 +100,13 @@ async fn serve_connection<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let Occupied { slot, mut displaced, .. } = occupied;
-    let insight = Arc::clone(&state.insight);
-    let stats = insight.visits();
+    let monitor = Arc::clone(&state.monitor);
+    let stats = monitor.admin_stats();
     stats.came();
     let mut http = http1::Builder::new();
     let http = http.timer(TokioTimer::new()).header_read_timeout(state.timeout);
     let http = http.max_buf_size(HEAD_BYTES_MAX).max_headers(HEADERS_MAX);
-    let stream = TimeoutStream::new(stream, state.timeout, Arc::clone(&insight));
+    let stream = TimeoutStream::new(stream, state.timeout, Arc::clone(&monitor));
     let respond = service_fn(|request| Box::pin(routes::respond(request, peer, &slot, &state)));
     let mut connection = http.serve_connection(stream, respond);
     let ended = std::future::poll_fn(|cx| match Pin::new(&mut displaced).poll(cx) {

@@ -3,7 +3,7 @@
 //! It listens at an address, where without a token access is read-only, and at a Unix socket, where the server's own
 //! user and root may use every command. Each has connection slots of its own. Commands of the console and /metrics run
 //! on threads of their own, so that none of them delays another request. hyper reads and writes HTTP; the contents are
-//! those of an [`Insight`](crate::monitor::Insight).
+//! those of an [`ServerMonitor`](crate::monitor::ServerMonitor).
 //!
 //! Invariant: everything that a peer can repeat has a limit: connections, heads, bodies, commands, and the time of
 //! each. A request over a limit is answered if possible, and counted

@@ -7,7 +7,7 @@ use super::page::Page;
 use super::prometheus::{self, Format};
 use super::state::{AdminState, SocketIdentity};
 use crate::monitor::console::{CommandOutcome, CommandSource};
-use crate::monitor::{AdminRejection, Insight};
+use crate::monitor::{AdminRejection, ServerMonitor};
 use crate::sync::Arc;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -48,7 +48,7 @@ pub(super) async fn respond(
     slot: &ConnectionSlot,
     state: &AdminState,
 ) -> Result<HttpResponse, Infallible> {
-    state.insight.visits().asked();
+    state.monitor.admin_stats().asked();
     slot.set_idle(Instant::now());
     let admitted = admit(&request, peer, state);
     if admitted.as_ref().is_ok_and(|(_, access)| *access == Access::Full) {
@@ -56,14 +56,14 @@ pub(super) async fn respond(
     }
     let mut response = match admitted {
         Ok((Page::Status, _)) => status_page(),
-        Ok((Page::StatusJson, _)) => status_json(&state.insight),
+        Ok((Page::StatusJson, _)) => status_json(&state.monitor),
         Ok((Page::Metrics, _)) => {
             let accepted = request.headers().get_all(ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
             let format = Format::accepted(accepted);
             metrics(state, format).await
         }
         Ok((Page::Live, _)) => response(StatusCode::OK, TEXT, "live\n"),
-        Ok((Page::Ready, _)) => ready(&state.insight),
+        Ok((Page::Ready, _)) => ready(&state.monitor),
         Ok((Page::Socket, _)) => socket(state),
         Ok((Page::Console, access)) => command(request, peer, access, slot, state).await,
         Err(refused) => *refused,
@@ -113,7 +113,7 @@ fn admit(
 
 impl AdminState {
     fn refuse(&self, why: AdminRejection, status: StatusCode, text: impl Into<Bytes>) -> HttpResponse {
-        self.insight.visits().refuse(why);
+        self.monitor.admin_stats().refuse(why);
         response(status, TEXT, text)
     }
 
@@ -129,8 +129,8 @@ fn status_page() -> HttpResponse {
     response
 }
 
-fn status_json(insight: &Insight) -> HttpResponse {
-    match insight.overview().map(|overview| serde_json::to_vec(&overview)) {
+fn status_json(monitor: &ServerMonitor) -> HttpResponse {
+    match monitor.overview().map(|overview| serde_json::to_vec(&overview)) {
         Some(Ok(json)) => response(StatusCode::OK, JSON, json),
         Some(Err(error)) => response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, error.to_string()),
         None => response(StatusCode::SERVICE_UNAVAILABLE, TEXT, "no data yet: the server has just started\n"),
@@ -139,8 +139,8 @@ fn status_json(insight: &Insight) -> HttpResponse {
 
 /// Metrics of many ports and methods are a megabyte, which must not delay other requests.
 async fn metrics(state: &AdminState, format: Format) -> HttpResponse {
-    let insight = Arc::clone(&state.insight);
-    match state.reads.run(move || prometheus::text(&insight.statistics(), format)).await {
+    let monitor = Arc::clone(&state.monitor);
+    match state.reads.run(move || prometheus::text(&monitor.statistics(), format)).await {
         JobResult::Result(text, _permit) => response(StatusCode::OK, format.name(), text),
         JobResult::Panicked => {
             response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "request panicked; the log has the place\n")
@@ -163,8 +163,8 @@ fn socket(state: &AdminState) -> HttpResponse {
     }
 }
 
-fn ready(insight: &Insight) -> HttpResponse {
-    match insight.ready() {
+fn ready(monitor: &ServerMonitor) -> HttpResponse {
+    match monitor.ready() {
         Ok(()) => response(StatusCode::OK, TEXT, "ready\n"),
         Err(why) => response(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{why}\n")),
     }
@@ -185,13 +185,13 @@ async fn command(
         Ok(line) => line,
         Err((why, status, text)) => return state.refuse(why, status, text),
     };
-    let (insight, may_change) = (Arc::clone(&state.insight), access == Access::Full);
+    let (monitor, may_change) = (Arc::clone(&state.monitor), access == Access::Full);
     let name = if matches!(peer, AdminPeer::Tcp(_)) { format!("token@{peer}") } else { peer.to_string() };
     let threads = if may_change { &state.commands } else { &state.reads };
     if may_change {
         slot.set_busy();
     }
-    match threads.run(move || insight.command_of(&line, CommandSource { name: &name, may_change })).await {
+    match threads.run(move || monitor.command_from(&line, CommandSource { name: &name, may_change })).await {
         JobResult::Result(reply, _permit) => match reply.outcome {
             CommandOutcome::Done => response(StatusCode::OK, TEXT, reply.text),
             CommandOutcome::NotUnderstood => response(StatusCode::UNPROCESSABLE_ENTITY, TEXT, reply.text),

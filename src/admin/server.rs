@@ -5,7 +5,7 @@ use super::command_threads::CommandThreads;
 use super::listeners::{AdminListeners, serve};
 use super::state::{AdminState, SocketIdentity};
 use super::unix_socket::UnixSocket;
-use crate::monitor::Insight;
+use crate::monitor::ServerMonitor;
 use crate::sync::Arc;
 use std::io::{Error, Result};
 use std::net::{SocketAddr, TcpListener};
@@ -46,13 +46,13 @@ impl AdminServer {
         name: String,
         token: Option<Token>,
         timeout: Duration,
-        insight: Arc<Insight>,
+        monitor: Arc<ServerMonitor>,
     ) -> Result<AdminServer> {
         let address = listeners.tcp.first().map(TcpListener::local_addr).transpose()?;
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (shutdown, end) = oneshot::channel();
         let state = Arc::new(AdminState {
-            insight,
+            monitor,
             auth: Auth::new(token, name),
             timeout,
             socket: listeners.unix.as_ref().map(identity).transpose()?,

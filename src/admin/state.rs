@@ -2,7 +2,7 @@
 
 use super::auth::Auth;
 use super::command_threads::CommandThreads;
-use crate::monitor::Insight;
+use crate::monitor::ServerMonitor;
 use crate::sync::Arc;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 /// State that all requests share.
 #[derive(Debug)]
 pub(super) struct AdminState {
-    pub(super) insight: Arc<Insight>,
+    pub(super) monitor: Arc<ServerMonitor>,
     pub(super) auth: Auth,
     /// Time for a body.
     pub(super) timeout: Duration,

@@ -1,6 +1,6 @@
 //! A connection of the admin server whose writes time out.
 
-use crate::monitor::{AdminRejection, Insight};
+use crate::monitor::{AdminRejection, ServerMonitor};
 use crate::sync::Arc;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
@@ -19,12 +19,12 @@ pub(super) struct TimeoutStream<S> {
     timeout: Duration,
     /// Runs while a write waits.
     timer: Option<Pin<Box<Sleep>>>,
-    insight: Arc<Insight>,
+    monitor: Arc<ServerMonitor>,
 }
 
 impl<S> TimeoutStream<S> {
-    pub(super) fn new(stream: S, timeout: Duration, insight: Arc<Insight>) -> TimeoutStream<S> {
-        TimeoutStream { stream: TokioIo::new(stream), timeout, timer: None, insight }
+    pub(super) fn new(stream: S, timeout: Duration, monitor: Arc<ServerMonitor>) -> TimeoutStream<S> {
+        TimeoutStream { stream: TokioIo::new(stream), timeout, timer: None, monitor }
     }
 
     pub(super) fn into_inner(self) -> S {
@@ -34,7 +34,7 @@ impl<S> TimeoutStream<S> {
     fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
         let timeout = self.timeout;
         ready!(self.timer.get_or_insert_with(|| Box::pin(sleep(timeout))).as_mut().poll(cx));
-        self.insight.visits().refuse(AdminRejection::SlowReader);
+        self.monitor.admin_stats().refuse(AdminRejection::SlowReader);
         Poll::Ready(Error::new(ErrorKind::TimedOut, "the response was not read in time"))
     }
 

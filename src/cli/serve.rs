@@ -12,7 +12,7 @@ use super::logger::Logger;
 use super::output::{eprint_error, suggest_template};
 use super::panic_log;
 use crate::config::{Config, ConfigErrors, Limit, advise, plural, resource_check};
-use crate::monitor::Insight;
+use crate::monitor::ServerMonitor;
 use crate::server::{RunningServer, SERVER_NAME, Server, StartError, Stopped, machine};
 use crate::sync::unordered::AtomicBool;
 use crate::sync::{Arc, bounded};
@@ -130,12 +130,12 @@ fn serve(server: Server, config: &Config, logger: &Logger) -> Result<Exit, Serve
     let quit = signals.handle();
     let running = server.on_quit(move || quit.close()).start()?;
     log_started(&running, config);
-    let insight = Arc::clone(running.insight());
-    let ends = |signal: &i32| ends(*signal, &insight, logger);
+    let monitor = Arc::clone(running.monitor());
+    let ends = |signal: &i32| ends(*signal, &monitor, logger);
     let signal = signals.forever().find(ends);
     // The console requests a stop only once: no signal repeats that.
     let first = signal.map(|_| Instant::now());
-    let timeout = running.insight().control().config().shutdown_timeout.value.as_secs();
+    let timeout = running.monitor().control().config().shutdown_timeout.value.as_secs();
     let in_flight = plural(u32::try_from(running.in_flight()).unwrap_or(u32::MAX), "transaction");
     let origin = signal.map_or("console", name);
     log::info!("{origin}: stopping; {in_flight} in flight, {timeout} s to finish");
@@ -170,10 +170,10 @@ fn handle_signals() -> Result<Signals, ServeError> {
 }
 
 /// Returns whether the signal ends the program; carries out the others.
-fn ends(signal: i32, insight: &Insight, logger: &Logger) -> bool {
+fn ends(signal: i32, monitor: &ServerMonitor, logger: &Logger) -> bool {
     match signal {
         // Logged as errors, so that they appear at every log level.
-        SIGQUIT => insight.threads().lines().for_each(|line| log::error!("{line}")),
+        SIGQUIT => monitor.threads().lines().for_each(|line| log::error!("{line}")),
         SIGHUP => log::info!("SIGHUP: {}", logger.reopen(FLUSH_MAX)),
         SIGUSR1 | SIGUSR2 => log::info!("{}: ignored", name(signal)),
         _ => return true,

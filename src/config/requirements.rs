@@ -9,7 +9,7 @@ use super::settings::Config;
 /// admin server, some spare.
 pub(crate) const THREADS_BASE: u64 = 14;
 
-/// Those of them that are spare: a server starts without them.
+/// The spare ones of [`THREADS_BASE`]: a server starts without them.
 pub(crate) const THREADS_SPARE: u64 = 2;
 
 /// Mappings of each thread: its stack and the guard page below.

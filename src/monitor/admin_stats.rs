@@ -1,46 +1,46 @@
-//! What is counted of those who ask the admin server: what was asked, and each reason for which it said no.
+//! Counters of the admin server: its connections, its requests, and what it refused, by reason.
 //!
-//! Kept here and not beside the sockets, so that it is in the list of statistics like everything else.
+//! Kept here and not beside its sockets, so that they are in the list of statistics like everything else.
 
 use crate::metrics::{Counter, EnumCounters};
 use crate::sync::Ordering;
 use crate::sync::unordered::AtomicUsize;
 
-/// Why the admin server did not do what it was asked.
+/// Why the admin server refused a request or closed a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AdminRejection {
-    /// It has as many connections as it may have.
+    /// The limit on connections is reached.
     ConnectionsFull,
-    /// The request was for a name that is not this server's.
+    /// The `Host` header is not a name of this server.
     ForeignHost,
-    /// No token, or a wrong one.
+    /// There is no token, or a wrong one.
     NoToken,
     /// The bytes are not HTTP.
     BadHead,
-    /// The head is longer than it may be.
+    /// The head is over its limit.
     HeadTooLarge,
-    /// The head did not come in time.
+    /// The head timed out.
     SlowHead,
-    /// The body is longer than it may be.
+    /// The body is over its limit.
     BodyTooLarge,
-    /// The body did not come in time.
+    /// The body timed out.
     SlowBody,
-    /// The body is no text, or ended early.
+    /// The body is not text, or ended early.
     BadBody,
-    /// The answer was not taken in time.
+    /// The response was not read in time.
     SlowReader,
-    /// A command without the header that commands have.
+    /// The command lacks the header that commands have.
     NoCommandHeader,
-    /// As many commands run as may.
+    /// The limit on running commands is reached.
     CommandsFull,
-    /// A command that changes something, of one who may only look.
+    /// The command changes something, and the client may only look.
     LookOnly,
-    /// Silent the longest when a new connection needed its place.
+    /// It had been idle the longest when a new connection needed its place.
     Displaced,
     /// There is no such page.
     NoSuchPage,
-    /// The page does not take this method of HTTP.
+    /// The page does not support this HTTP method.
     NoSuchMethod,
 }
 
@@ -74,44 +74,44 @@ pub struct AdminStats {
     refused: EnumCounters<{ AdminRejection::ALL.len() }>,
 }
 
-// Without an admin server nobody counts.
+// Without an admin server nothing is counted.
 #[cfg(feature = "admin")]
 impl AdminStats {
-    /// A request came in whole, as far as its head goes.
+    /// Counts a request whose head has arrived.
     pub(crate) fn asked(&self) {
         self.requests.add(1);
     }
 
-    /// It said no.
-    pub(crate) fn refuse(&self, why: AdminRejection) {
-        self.refused.add(why as usize);
+    /// Counts a refusal.
+    pub(crate) fn refuse(&self, reason: AdminRejection) {
+        self.refused.add(reason as usize);
     }
 
-    /// It has a connection more.
+    /// Counts a connection that was opened.
     pub(crate) fn came(&self) {
         self.connections.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// It has a connection less.
+    /// Counts a connection that was closed.
     pub(crate) fn went(&self) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl AdminStats {
-    /// Connections it has.
+    /// Connections open.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// Requests that came in whole, as far as their heads go.
+    /// Requests whose heads have arrived.
     pub fn requests(&self) -> u64 {
         self.requests.get()
     }
 
-    /// How often it said no for this reason.
-    pub fn refused(&self, why: AdminRejection) -> u64 {
-        self.refused.get(why as usize)
+    /// Refusals for this reason.
+    pub fn refused(&self, reason: AdminRejection) -> u64 {
+        self.refused.get(reason as usize)
     }
 }
 
@@ -121,6 +121,6 @@ mod tests {
 
     #[test]
     fn every_reason_has_its_own_counter() {
-        assert!(AdminRejection::ALL.into_iter().enumerate().all(|(index, why)| why as usize == index));
+        assert!(AdminRejection::ALL.into_iter().enumerate().all(|(index, reason)| reason as usize == index));
     }
 }

@@ -1,19 +1,30 @@
-//! The last minutes of a server: one row a second, and the last snapshots whole.
+//! The last minutes of a server: a sample of each second, the last snapshots whole, and the answers of each minute of
+//! the last hour.
 
+use super::format::milliseconds;
 use super::interval::Interval;
-use super::minute_rates::MinuteRates;
-use super::snapshot::Snapshot;
+use super::snapshot::{AnswerCounts, Snapshot};
+use super::window::Window;
 use crate::metrics::Parts;
 use crate::sync::Arc;
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Rows kept: a quarter of an hour, at one a second.
-const ROWS_MAX: usize = 900;
+/// Samples kept: a quarter of an hour, at one a second.
+const SECONDS_KEPT: usize = 900;
 
-/// Pictures kept: what a verdict is judged by lies between the first and the last of them.
-const PICTURES_MAX: usize = 11;
+/// Snapshots kept: what a verdict is found by lies between the first and the last of them.
+const SNAPSHOTS_KEPT: usize = 11;
+
+/// Distance of the snapshots that recent times are compared with, and how many are kept: the oldest is then up to five
+/// quarters of a minute old.
+const QUARTER: Duration = Duration::from_secs(15);
+const QUARTERS_KEPT: usize = 5;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Minutes whose beginnings are kept: an hour, and the one that has begun.
+const MINUTES_KEPT: usize = 61;
 
 /// What happened in one second.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -24,53 +35,76 @@ pub struct SecondSample {
     pub length_s: f64,
     /// Answers, over all ports.
     pub answers: u64,
-    /// Of them those that are no result.
+    /// Of them those that are not a result.
     pub errors: u64,
-    /// Of them those for calls that were not begun.
+    /// Of them those for calls that were not started.
     pub refused: u64,
-    /// What one of a hundred calls took longer than, in milliseconds.
+    /// The 99th percentile of each part of a call's time, in milliseconds.
     pub p99_ms: Parts<f64>,
-    /// Permits out, calls waiting and sessions at its end.
+    /// Permits out at its end.
     pub permits_out: u64,
-    /// Calls that wait, over all ports.
+    /// Calls waiting at its end, over all ports.
     pub waiting: u64,
-    /// Sessions open.
+    /// Sessions open at its end.
     pub sessions: u64,
     /// Processors used, on average.
     pub cores_used: f64,
 }
 
-/// Rows and snapshots, the oldest first.
-#[derive(Debug, Default)]
+/// Samples and snapshots, the oldest first.
+#[derive(Debug)]
 pub struct History {
-    rows: VecDeque<SecondSample>,
-    snapshots: VecDeque<Arc<Snapshot>>,
-    minutes: MinuteRates,
+    seconds: Window<SecondSample>,
+    snapshots: Window<Arc<Snapshot>>,
+    quarters: Window<Arc<Snapshot>>,
+    /// What had been answered when each minute began.
+    minutes: Window<u64>,
+    answers: u64,
+}
+
+impl Default for History {
+    fn default() -> History {
+        let mut minutes = Window::spaced(MINUTE, MINUTES_KEPT);
+        minutes.add(Duration::ZERO, 0);
+        History {
+            seconds: Window::of(SECONDS_KEPT),
+            snapshots: Window::of(SNAPSHOTS_KEPT),
+            quarters: Window::spaced(QUARTER, QUARTERS_KEPT),
+            minutes,
+            answers: 0,
+        }
+    }
 }
 
 impl History {
-    /// Takes a snapshot in, about a second after the one before it. One that is no newer is left out. Once a minute,
+    /// Adds a snapshot, about a second after the one before it. One that is no newer is left out. Once a minute,
     /// returns what was answered in it.
     pub fn add(&mut self, snapshot: Arc<Snapshot>) -> Option<u64> {
-        if let Some(before) = self.snapshots.back() {
+        let uptime = snapshot.uptime;
+        if let Some(before) = self.snapshots.newest() {
             if snapshot.taken <= before.taken {
                 return None;
             }
-            self.rows.extend(SecondSample::between(before, &snapshot));
-            let surplus = self.rows.len().saturating_sub(ROWS_MAX);
-            self.rows.drain(..surplus);
+            if let Some(sample) = SecondSample::between(before, &snapshot) {
+                self.seconds.add(uptime, sample);
+            }
         }
-        let answers = snapshot.ports.iter().map(|port| port.answers.all()).sum();
-        let minute = self.minutes.add(snapshot.uptime, answers);
-        self.snapshots.push_back(snapshot);
-        let surplus = self.snapshots.len().saturating_sub(PICTURES_MAX);
-        self.snapshots.drain(..surplus);
+        let minute = self.add_answers(uptime, snapshot.ports.iter().map(|port| port.answers.all()).sum());
+        self.quarters.add(uptime, Arc::clone(&snapshot));
+        self.snapshots.add(uptime, snapshot);
         minute
+    }
+
+    /// Notes what has been answered since the start. Returns what was answered in a minute that ends with this.
+    fn add_answers(&mut self, uptime: Duration, answers: u64) -> Option<u64> {
+        self.answers = answers;
+        let began = self.minutes.newest().copied().unwrap_or(0);
+        self.minutes.add(uptime, answers).then(|| answers.saturating_sub(began))
     }
 
     /// The last snapshot.
     pub fn last(&self) -> Option<&Arc<Snapshot>> {
-        self.snapshots.back()
+        self.snapshots.newest()
     }
 
     /// The last snapshots, the oldest first.
@@ -78,53 +112,52 @@ impl History {
         self.snapshots.iter().map(Arc::clone).collect()
     }
 
+    /// The snapshot of about a minute ago, or the first one.
+    pub(super) fn minute_ago(&self) -> Option<Arc<Snapshot>> {
+        self.quarters.oldest().map(Arc::clone)
+    }
+
     /// The last ten seconds, or as many as there were; `None` within the first.
-    pub fn period(&self) -> Option<Interval> {
+    pub fn interval(&self) -> Option<Interval> {
         Interval::of(&self.snapshots())
     }
 
-    /// Rows of so long before now, the oldest first.
-    pub fn rows(&self, time: Duration) -> impl Iterator<Item = &SecondSample> {
-        let since = self.rows.back().map_or(0.0, |row| row.at_s - time.as_secs_f64());
-        self.rows.iter().filter(move |row| row.at_s > since)
+    /// The samples of the last `time`, the oldest first.
+    pub fn seconds(&self, time: Duration) -> impl Iterator<Item = &SecondSample> {
+        let since = self.seconds.newest().map_or(0.0, |sample| sample.at_s - time.as_secs_f64());
+        self.seconds.iter().filter(move |sample| sample.at_s > since)
     }
 
     /// Answers in the last hour, or up to a minute more.
     pub fn answers_per_hour(&self) -> u64 {
-        self.minutes.in_last_hour()
+        self.answers.saturating_sub(self.minutes.oldest().copied().unwrap_or(0))
     }
 
     /// Answers in the last minute.
     pub fn answers_per_minute(&self) -> u64 {
-        self.rows(Duration::from_secs(60)).map(|row| row.answers).sum()
+        self.seconds(MINUTE).map(|sample| sample.answers).sum()
     }
 }
 
 impl SecondSample {
     fn between(before: &Arc<Snapshot>, after: &Arc<Snapshot>) -> Option<SecondSample> {
-        let period = Interval::of(&[Arc::clone(before), Arc::clone(after)])?;
-        let answers = |of: fn(&super::snapshot::AnswerCounts) -> u64| -> u64 {
-            period.ports.iter().map(|port| of(&port.answers)).sum()
+        let interval = Interval::of(&[Arc::clone(before), Arc::clone(after)])?;
+        let answers = |of: fn(&AnswerCounts) -> u64| -> u64 {
+            interval.ports.iter().map(|port| of(&port.answers)).sum()
         };
         Some(SecondSample {
             at_s: after.uptime.as_secs_f64(),
-            length_s: period.length.as_secs_f64(),
-            answers: answers(|answers| answers.all()),
-            errors: answers(|answers| answers.errors()),
-            refused: answers(|answers| answers.refused()),
-            p99_ms: period.times().map(|times| milliseconds(times.quantile(0.99))),
+            length_s: interval.length.as_secs_f64(),
+            answers: answers(AnswerCounts::all),
+            errors: answers(AnswerCounts::errors),
+            refused: answers(AnswerCounts::refused),
+            p99_ms: interval.times().map(|times| milliseconds(times.quantile(0.99))),
             permits_out: after.permits.out.into(),
             waiting: after.ports.iter().map(|port| port.waiting).sum(),
             sessions: after.sessions.open,
-            cores_used: period.cores_used,
+            cores_used: interval.cores_used,
         })
     }
-}
-
-/// A time in milliseconds.
-pub(super) fn milliseconds(time: Duration) -> f64 {
-    // Divided once: a product would end in 000000000002.
-    time.as_nanos() as f64 / 1e6
 }
 
 #[cfg(test)]
@@ -132,9 +165,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_has_the_digits_that_it_has() {
-        let text = |us| milliseconds(Duration::from_micros(us)).to_string();
-        assert_eq!([0, 1, 18_432, 2_000].map(text), ["0", "0.001", "18.432", "2"]);
-        assert!((0..2_000_000).step_by(7).all(|us| text(us).len() <= 8), "four digits, a point and three");
+    fn an_hour_of_minutes_is_kept() {
+        let mut history = History::default();
+        let over: Vec<_> =
+            (1..=180).filter_map(|n| history.add_answers(n * Duration::from_secs(30), n.into())).collect();
+        assert_eq!(over, [2; 90]);
+        assert_eq!(history.answers_per_hour(), 120);
+        assert_eq!(history.add_answers(Duration::from_secs(5410), 185), None);
+        assert_eq!(history.answers_per_hour(), 125);
     }
 }

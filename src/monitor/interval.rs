@@ -1,4 +1,4 @@
-//! What happened between two snapshots: rates, times, and how full things were on average.
+//! An interval between two snapshots: rates, times, and how full things were on average.
 
 use super::snapshot::{AnswerCounts, PortSnapshot, SessionCounts, Snapshot, Workers};
 use crate::metrics::{CloseReason, Distribution, Parts, PortCounts};
@@ -6,30 +6,30 @@ use crate::service::ClientId;
 use crate::sync::Arc;
 use std::time::Duration;
 
-/// A stretch of a server's life.
+/// The difference of two snapshots of a server.
 #[derive(Debug, Clone)]
 pub struct Interval {
-    /// How long it was.
+    /// Its length.
     pub length: Duration,
     /// Processors this process may use.
     pub cores: u32,
     /// Processors that it used, on average.
     pub cores_used: f64,
-    /// Processors of the machine that had nothing to do, and that its host took away, on average.
+    /// Processors of the machine that were idle, and that its host took away, on average.
     pub cores_idle_and_stolen: Option<(f64, f64)>,
     /// Threads of this process that were ready to run and had no processor, on average; 0 where that is not known.
     pub cores_wanted: f64,
     /// `Server_Max_Concurrent_Trans`; `None` is unlimited.
     pub limit: Option<u32>,
-    /// Permits out, on average over the looks.
+    /// Permits out, on average over the samples.
     pub permits_out: f64,
-    /// Connections open at the end, and those that there can be.
+    /// Connections open at the end, and the limit.
     pub connections: (u64, Option<u64>),
-    /// Connections refused for want of descriptors.
+    /// Connections refused for lack of descriptors.
     pub refused_descriptors: u64,
     /// Connections refused because their address connects too often.
     pub refused_connects: u64,
-    /// Of those addresses the one that did so most of late, and how often in its minute.
+    /// The address that did so most in its last minute, and how often.
     pub connects_most: Option<(ClientId, u32)>,
     /// Sessions, at the end.
     pub sessions: SessionCounts,
@@ -37,26 +37,26 @@ pub struct Interval {
     pub ports: Vec<PortInterval>,
 }
 
-/// A port in a period.
+/// A port in an interval.
 #[derive(Debug, Clone)]
 pub struct PortInterval {
     /// Its name.
     pub name: Arc<str>,
     /// Its workers, at the end.
     pub workers: Workers,
-    /// Workers that were not idle, on average over the looks.
+    /// Workers that were not idle, on average over the samples.
     pub workers_busy: f64,
     /// Of them those whose handlers waited without a permit.
     pub workers_blocked: f64,
-    /// Of them those whose handlers had waited and stood in line for a permit.
+    /// Of them those whose handlers had waited and were queued for a permit.
     pub workers_returning: f64,
-    /// Calls that waited, on average and at least over the looks.
+    /// Calls that waited, on average over the samples.
     pub waiting: f64,
-    /// The fewest that waited at any look.
+    /// Fewest calls that waited at a sample.
     pub waiting_min: u64,
     /// `Server_Queue_Limit`.
     pub queue_limit: u64,
-    /// The part of the time (0 to 1) in which calls waited and a worker was idle, but there was no permit for it.
+    /// Share of the time (0 to 1) in which calls waited and a worker was idle, but there was no permit for it.
     pub without_permit: f64,
     /// Calls that arrived.
     pub calls: u64,
@@ -72,26 +72,26 @@ pub struct PortInterval {
     pub methods: Vec<MethodInterval>,
 }
 
-/// A method in a period.
+/// A method in an interval.
 #[derive(Debug, Clone)]
 pub struct MethodInterval {
     /// `service.method`.
     pub name: Arc<str>,
     /// Answers made.
     pub answers: AnswerCounts,
-    /// Of those that ran.
+    /// Times of the calls that ran.
     pub times: Parts<Distribution>,
 }
 
 impl Interval {
-    /// From the first to the last of several snapshots of one server, the oldest first; gauges are averages over all
-    /// but the first. `None` for fewer than two.
+    /// The interval from the first to the last of several snapshots of one server, the oldest first; gauges are
+    /// averages over all but the first. `None` for fewer than two.
     pub fn of(snapshots: &[Arc<Snapshot>]) -> Option<Interval> {
-        let ([first, .., last], looks) = (snapshots, snapshots.get(1..)?) else { return None };
+        let ([first, .., last], samples) = (snapshots, snapshots.get(1..)?) else { return None };
         let length = last.taken.saturating_duration_since(first.taken);
         let share = |time: Duration| time.as_secs_f64() / length.as_secs_f64().max(1e-9);
         let mean = |gauge: &dyn Fn(&Snapshot) -> f64| {
-            looks.iter().map(|snapshot| gauge(snapshot)).sum::<f64>() / looks.len() as f64
+            samples.iter().map(|snapshot| gauge(snapshot)).sum::<f64>() / samples.len() as f64
         };
         let of_machine = last.cpu.idle_and_stolen.zip(first.cpu.idle_and_stolen);
         let refused = |count: fn(&PortCounts) -> u64| -> u64 {
@@ -109,7 +109,7 @@ impl Interval {
                 workers_blocked: gauge(&|port| f64::from(port.workers.blocked)),
                 workers_returning: gauge(&|port| f64::from(port.workers.returning)),
                 waiting: gauge(&|port| port.waiting as f64),
-                waiting_min: looks.iter().map(|look| look.ports[index].waiting).min().unwrap_or(0),
+                waiting_min: samples.iter().map(|snapshot| snapshot.ports[index].waiting).min().unwrap_or(0),
                 without_permit: share(after.without_permit.saturating_sub(before.without_permit)).min(1.0),
                 ..PortInterval::between(before, after)
             })
@@ -137,13 +137,13 @@ impl Interval {
         })
     }
 
-    /// Answers in a second, over all ports.
+    /// Answers per second, over all ports.
     pub fn answers_per_second(&self) -> f64 {
         let answers: u64 = self.ports.iter().map(|port| port.answers.all()).sum();
         self.per_second(answers)
     }
 
-    /// So many, in a second.
+    /// The rate of `count` events, per second.
     pub fn per_second(&self, count: u64) -> f64 {
         count as f64 / self.length.as_secs_f64().max(1e-9)
     }
@@ -155,9 +155,10 @@ impl Interval {
 }
 
 impl PortInterval {
-    /// What counters say; gauges of the end alone.
+    /// Differences of counters; of gauges only those at the end.
     fn between(before: &PortSnapshot, after: &PortSnapshot) -> PortInterval {
-        // Both are in the order of the methods' numbers, and what was called once stays: there may be thousands.
+        // Both are in the order of the methods' numbers, and a method that was called once stays. There may be
+        // thousands, so they are merged and not searched.
         let mut earlier = before.methods.iter().peekable();
         let methods = after.methods.iter().map(|method| {
             let Some(earlier) = earlier.next_if(|earlier| earlier.name == method.name) else {

@@ -1,18 +1,19 @@
 //! The server at a glance, for the status page and `boneyard top`: what `/status.json` carries.
 
-use super::history::{History, SecondSample, milliseconds};
+use super::diagnose::Verdict;
+use super::format::milliseconds;
+use super::history::{History, SecondSample};
 use super::interval::{Interval, MethodInterval, PortInterval};
-use super::snapshot::{WorkerSnapshot, Workers};
-use super::verdict::Verdict;
+use super::snapshot::{AnswerCounts, WorkerSnapshot, Workers};
 use crate::metrics::{Distribution, Parts};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Methods shown, those first that take most of the workers' time.
+/// Methods shown: those that take most of the workers' time.
 const METHODS_MAX: usize = 20;
 
-/// What the plots show.
+/// Time that the plots cover.
 const PLOTTED: Duration = Duration::from_secs(300);
 
 /// A whole server.
@@ -22,31 +23,31 @@ pub struct Overview {
     pub server: String,
     /// Seconds since it started.
     pub uptime_s: f64,
-    /// It takes no more calls.
+    /// It is shutting down and admits no more calls.
     pub draining: bool,
-    /// Why `/health/ready` says no, if it does.
+    /// Why `/health/ready` fails, if it does.
     pub not_ready: Option<String>,
     /// What limits it.
     pub verdict: Verdict,
-    /// Processors it may use, and those it uses.
+    /// Processors that it may use.
     pub cores: u32,
     /// Processors that it uses.
     pub cores_used: f64,
-    /// Permits out, at most and ever; the limit is `null` where there is none.
+    /// Permits out.
     pub permits_out: u32,
-    /// `Server_Max_Concurrent_Trans`.
+    /// `Server_Max_Concurrent_Trans`; `null` where it is unlimited.
     pub permits_max: Option<u32>,
-    /// Connections open, and those that there can be.
+    /// Connections open, and the limit.
     pub connections: (u64, Option<u64>),
     /// Sessions open.
     pub sessions: u64,
-    /// Bytes of all buffers, and the most there may be.
+    /// Bytes of all buffers, and the limit.
     pub buffer_bytes: (u64, u64),
     /// The ports.
     pub ports: Vec<PortOverview>,
     /// The methods that take most of the workers' time, in the last ten seconds or now.
     pub methods: Vec<MethodOverview>,
-    /// A row for each of the last 300 seconds, the oldest first.
+    /// A sample of each of the last 300 seconds, the oldest first.
     pub seconds: Vec<SecondSample>,
 }
 
@@ -55,11 +56,11 @@ pub struct Overview {
 pub struct PortOverview {
     /// Its name.
     pub name: String,
-    /// Where it listens.
+    /// The address on which it listens.
     pub address: String,
-    /// It takes calls.
+    /// It admits calls.
     pub open: bool,
-    /// What its workers do.
+    /// Its workers, by what they do.
     pub workers: Workers,
     /// Calls that wait.
     pub waiting: u64,
@@ -69,7 +70,7 @@ pub struct PortOverview {
     pub connections: u64,
     /// Rates and times.
     #[serde(flatten)]
-    pub pace: Throughput,
+    pub throughput: Throughput,
 }
 
 /// A method.
@@ -83,33 +84,33 @@ pub struct MethodOverview {
     pub workers_busy: f64,
     /// Rates and times.
     #[serde(flatten)]
-    pub pace: Throughput,
+    pub throughput: Throughput,
 }
 
-/// How much is done, and how long it takes.
+/// Rates and times.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Throughput {
-    /// Answers in a second.
+    /// Answers per second.
     pub answers_per_s: f64,
-    /// Of them those that are no result.
+    /// Of them those that are not a result.
     pub errors_per_s: f64,
-    /// Of them those for calls that were not begun.
+    /// Of them those for calls that were not started.
     pub refused_per_s: f64,
-    /// What half of the calls take longer than, in milliseconds.
+    /// The median of each part of a call's time, in milliseconds.
     pub p50_ms: Parts<f64>,
-    /// What one of a hundred calls takes longer than.
+    /// The 99th percentile of each part, in milliseconds.
     pub p99_ms: Parts<f64>,
 }
 
 impl Overview {
-    /// Of what the history knows, so all but [`Overview::not_ready`]; `None` before the first snapshot.
+    /// Made of the history: everything but [`Overview::not_ready`]. `None` before the first snapshot.
     pub fn of(
         server: &str,
         history: &History,
         verdict: Verdict,
         workers: &[WorkerSnapshot],
     ) -> Option<Overview> {
-        let (now, period) = (history.last()?, history.period());
+        let (now, interval) = (history.last()?, history.interval());
         let ports = now.ports.iter().enumerate().map(|(index, port)| PortOverview {
             name: port.name.to_string(),
             address: port.address.to_string(),
@@ -118,9 +119,10 @@ impl Overview {
             waiting: port.waiting,
             queue_limit: port.queue_limit,
             connections: port.connections,
-            pace: period
-                .as_ref()
-                .map_or_else(Throughput::default, |period| port_pace(period, &period.ports[index])),
+            throughput: interval.as_ref().map_or_else(Throughput::default, |interval| {
+                let PortInterval { answers, times, .. } = &interval.ports[index];
+                throughput(interval, answers, times)
+            }),
         });
         Some(Overview {
             server: server.to_owned(),
@@ -129,50 +131,44 @@ impl Overview {
             not_ready: None,
             verdict,
             cores: now.cpu.cores,
-            cores_used: period.as_ref().map_or(0.0, |period| period.cores_used),
+            cores_used: interval.as_ref().map_or(0.0, |interval| interval.cores_used),
             permits_out: now.permits.out,
             permits_max: now.permits.limit,
             connections: now.connections,
             sessions: now.sessions.open,
             buffer_bytes: now.buffer_bytes,
             ports: ports.collect(),
-            methods: methods(period.as_ref(), workers),
-            seconds: history.rows(PLOTTED).cloned().collect(),
+            methods: methods(interval.as_ref(), workers),
+            seconds: history.seconds(PLOTTED).cloned().collect(),
         })
     }
 }
 
-fn port_pace(period: &Interval, port: &PortInterval) -> Throughput {
-    pace(period, &port.answers, &port.times)
-}
-
-fn pace(
-    period: &Interval,
-    answers: &super::snapshot::AnswerCounts,
-    times: &Parts<Distribution>,
-) -> Throughput {
+fn throughput(interval: &Interval, answers: &AnswerCounts, times: &Parts<Distribution>) -> Throughput {
     Throughput {
-        answers_per_s: period.per_second(answers.all()),
-        errors_per_s: period.per_second(answers.errors()),
-        refused_per_s: period.per_second(answers.refused()),
+        answers_per_s: interval.per_second(answers.all()),
+        errors_per_s: interval.per_second(answers.errors()),
+        refused_per_s: interval.per_second(answers.refused()),
         p50_ms: times.map(|times| milliseconds(times.quantile(0.5))),
         p99_ms: times.map(|times| milliseconds(times.quantile(0.99))),
     }
 }
 
-/// Those that were answered of late, and those that run now: of a method whose calls are all stuck none is answered.
-fn methods(period: Option<&Interval>, workers: &[WorkerSnapshot]) -> Vec<MethodOverview> {
-    let of_port = |period: &Interval, port: &PortInterval| -> Vec<MethodOverview> {
+/// The methods that were answered in the interval, and those that run now: of a method whose calls are all stuck none
+/// is answered.
+fn methods(interval: Option<&Interval>, workers: &[WorkerSnapshot]) -> Vec<MethodOverview> {
+    let of_port = |interval: &Interval, port: &PortInterval| -> Vec<MethodOverview> {
         let method = |method: &MethodInterval| MethodOverview {
             port: port.name.to_string(),
             name: method.name.to_string(),
-            workers_busy: method.times.run.sum().as_secs_f64() / period.length.as_secs_f64(),
-            pace: pace(period, &method.answers, &method.times),
+            workers_busy: method.times.run.sum().as_secs_f64() / interval.length.as_secs_f64(),
+            throughput: throughput(interval, &method.answers, &method.times),
         };
         port.methods.iter().map(method).collect()
     };
-    let answered =
-        period.into_iter().flat_map(|period| period.ports.iter().flat_map(move |port| of_port(period, port)));
+    let answered = interval
+        .into_iter()
+        .flat_map(|interval| interval.ports.iter().flat_map(move |port| of_port(interval, port)));
     let mut methods: Vec<_> = answered.collect();
     let mut running = BTreeMap::<(&str, &str), f64>::new();
     for (port, task) in workers.iter().filter_map(|worker| Some((&worker.port, worker.task.as_ref()?))) {
@@ -180,14 +176,14 @@ fn methods(period: Option<&Interval>, workers: &[WorkerSnapshot]) -> Vec<MethodO
     }
     for ((port, name), running) in running {
         match methods.iter_mut().find(|method| method.port == port && method.name == name) {
-            // What has not ended yet is in no time: the workers that are seen at it count, if they are many more.
+            // Calls that have not ended are in no measured time: workers that run it now count, if they are many more.
             Some(method) if running > 1.5 * method.workers_busy + 1.0 => method.workers_busy = running,
             Some(_) => {}
             None => methods.push(MethodOverview {
                 port: port.to_owned(),
                 name: name.to_owned(),
                 workers_busy: running,
-                pace: Throughput::default(),
+                throughput: Throughput::default(),
             }),
         }
     }

@@ -1,4 +1,4 @@
-//! Pictures for the tests of what is made of them.
+//! Snapshots for tests.
 
 use super::snapshot::{
     AnswerCounts, Cpu, MethodSnapshot, Permits, PortSnapshot, SessionCounts, Snapshot, Workers,
@@ -7,7 +7,7 @@ use crate::metrics::{Histogram, Parts, PortCounts};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
-/// A server without ports, so long after `start`.
+/// A server of these ports, `uptime` after `start`.
 pub(super) fn snapshot(start: Instant, uptime: Duration, ports: Vec<PortSnapshot>) -> Snapshot {
     Snapshot {
         taken: start + uptime,
@@ -45,7 +45,7 @@ pub(super) fn port(name: &str) -> PortSnapshot {
     }
 }
 
-/// A method that ran so long each time, in milliseconds, and never waited.
+/// A method with calls that ran for these times, in milliseconds, and never waited.
 pub(super) fn method(name: &str, ran_ms: &[u64]) -> MethodSnapshot {
     let times: Parts<Histogram> = Parts::default();
     for ms in ran_ms {

@@ -1,6 +1,7 @@
-//! What is measured of a server at one instant: plain data. Counts are since the start, gauges of the instant.
+//! Snapshots: the measurements of a server at one instant, as plain data. Counts are since the start, gauges of the
+//! instant.
 //!
-//! Made by the server, in a fraction of a millisecond and without asking its listeners and workers.
+//! Made by the server in a fraction of a millisecond, without asking its listeners and workers.
 
 use crate::metrics::{CloseReason, Distribution, Parts, PortCounts};
 use crate::service::{ClientId, Status};
@@ -14,25 +15,25 @@ use std::time::{Duration, Instant, SystemTime};
 pub struct Snapshot {
     /// When it was taken.
     pub taken: Instant,
-    /// The time of day when the server started.
+    /// The time of day at which the server started.
     pub started: SystemTime,
-    /// Since the server started.
+    /// Time since the server started.
     pub uptime: Duration,
-    /// The server stops: it takes no more calls.
+    /// The server is shutting down and admits no more calls.
     pub draining: bool,
-    /// Processors.
+    /// Use of the processors.
     pub cpu: Cpu,
-    /// Permits.
+    /// The throttle.
     pub permits: Permits,
-    /// Sessions.
+    /// The sessions.
     pub sessions: SessionCounts,
-    /// Connections open, over all ports, and those that there can be (`None` without end).
+    /// Connections open, over all ports, and the limit; `None` is no limit.
     pub connections: (u64, Option<u64>),
-    /// Of the addresses refused for connecting too often the one that did so most of late, and how often in its minute.
+    /// Of the addresses refused for connecting too often, the one that did so most in its last minute, and how often.
     pub connects_most: Option<(ClientId, u32)>,
     /// Lines about clients that were left out of the log.
     pub log_left_out: u64,
-    /// Bytes of all buffers, and of the most there may be.
+    /// Bytes of all buffers, and the limit.
     pub buffer_bytes: (u64, u64),
     /// The ports, in the order of the INI.
     pub ports: Vec<PortSnapshot>,
@@ -45,8 +46,8 @@ pub struct Cpu {
     pub cores: u32,
     /// Time this process has used, over all processors.
     pub used: Duration,
-    /// Time that all processors of the machine together had nothing to do, and time that its host took away; `None`
-    /// where the system does not say.
+    /// Time that all processors of the machine together were idle, and time that its host took away; `None` where the
+    /// system does not say.
     pub idle_and_stolen: Option<(Duration, Duration)>,
     /// Time that threads of this process were ready to run and had no processor, added up; `None` where the system does
     /// not say, and while no more handlers run than there are processors.
@@ -58,20 +59,20 @@ pub struct Cpu {
 pub struct Permits {
     /// `Server_Max_Concurrent_Trans`; `None` is unlimited.
     pub limit: Option<u32>,
-    /// Out now.
+    /// Permits out now.
     pub out: u32,
-    /// The most that were ever out.
+    /// Most permits that were ever out.
     pub peak: u32,
 }
 
 /// The sessions.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SessionCounts {
-    /// Now.
+    /// Open now.
     pub open: u64,
-    /// Of them those that clients opened; the others are of connections.
+    /// Of them those that clients opened; the others are the connections' own.
     pub opened: u64,
-    /// The most there ever were.
+    /// Most that were ever open.
     pub peak: u64,
     /// Closed by `Server_Session_Timeout`.
     pub timed_out: u64,
@@ -84,7 +85,7 @@ pub struct SessionCounts {
 }
 
 impl SessionCounts {
-    /// Of what `max` bounds, connections and opened sessions, that of which there is more.
+    /// The larger of the two that `max` limits: connections and opened sessions.
     pub fn fullest(&self) -> u64 {
         self.opened.max(self.open - self.opened)
     }
@@ -95,13 +96,13 @@ impl SessionCounts {
 pub struct PortSnapshot {
     /// Its name in `Ports`.
     pub name: Arc<str>,
-    /// Where it listens.
+    /// The address on which it listens.
     pub address: SocketAddr,
-    /// It takes connections and calls.
+    /// It accepts connections and admits calls.
     pub open: bool,
-    /// What its workers do.
+    /// Its workers, by what they do.
     pub workers: Workers,
-    /// Calls that wait.
+    /// Calls that wait for a worker or a permit.
     pub waiting: u64,
     /// `Server_Queue_Limit`.
     pub queue_limit: u64,
@@ -109,7 +110,7 @@ pub struct PortSnapshot {
     pub in_flight: u64,
     /// Connections open.
     pub connections: u64,
-    /// For how long calls waited and a worker was idle, but there was no permit for it.
+    /// Time in which calls waited and a worker was idle, but there was no permit for it.
     pub without_permit: Duration,
     /// Calls that arrived whole.
     pub calls: u64,
@@ -119,26 +120,25 @@ pub struct PortSnapshot {
     pub closed: [u64; CloseReason::ALL.len()],
     /// Its other counters.
     pub counters: PortCounts,
-    /// Methods that were called, in the order of their numbers: what an earlier snapshot has of them comes in the same
-    /// order.
+    /// Methods that were called, in the order of their numbers: an earlier snapshot has them in the same order.
     pub methods: Vec<MethodSnapshot>,
 }
 
-/// What a port's workers do: how many of each.
+/// The workers of a port, by what they do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Workers {
-    /// Sleep.
+    /// Workers that sleep.
     pub idle: u32,
-    /// Hold a permit.
+    /// Workers that hold a permit.
     pub running: u32,
-    /// Run a handler that waits and has given its permit back.
+    /// Workers whose handler waits and has returned its permit.
     pub blocked: u32,
-    /// Run a handler that has waited and stands in line for a permit.
+    /// Workers whose handler has waited and is queued for a permit.
     pub returning: u32,
 }
 
 impl Workers {
-    /// All of them.
+    /// All workers.
     pub fn total(self) -> u32 {
         self.idle + self.running + self.blocked + self.returning
     }
@@ -149,34 +149,34 @@ impl Workers {
 pub struct AnswerCounts(pub [u64; Status::ALL.len()]);
 
 impl AnswerCounts {
-    /// With this status.
+    /// Answers with this status.
     pub fn with(&self, status: Status) -> u64 {
         self.0[status.index()]
     }
 
-    /// All.
+    /// All answers.
     pub fn all(&self) -> u64 {
         self.0.iter().sum()
     }
 
-    /// Those that are not a result, an application's own errors included.
+    /// Answers that are not a result, an application's own errors included.
     pub fn errors(&self) -> u64 {
         self.all() - self.with(Status::Ok)
     }
 
-    /// Those for calls that were not begun, save those that nobody wanted any more: their callers had cancelled them or
-    /// hung up.
+    /// Answers for calls that were not started, except those that their callers had cancelled, or whose callers had
+    /// closed the connection.
     pub fn refused(&self) -> u64 {
         let refusal = |status: &Status| status.never_started() && *status != Status::Cancelled;
         Status::ALL.into_iter().filter(refusal).map(|status| self.with(status)).sum()
     }
 
-    /// Those given since `earlier`.
+    /// Answers since `earlier`.
     pub fn since(&self, earlier: &AnswerCounts) -> AnswerCounts {
         AnswerCounts(std::array::from_fn(|index| self.0[index].saturating_sub(earlier.0[index])))
     }
 
-    /// Those of another too.
+    /// Adds the answers of another.
     pub fn add(&mut self, other: &AnswerCounts) {
         self.0.iter_mut().zip(other.0).for_each(|(sum, more)| *sum += more);
     }
@@ -189,9 +189,9 @@ pub struct MethodSnapshot {
     pub name: Arc<str>,
     /// Answers made.
     pub answers: AnswerCounts,
-    /// Of those that ran.
+    /// Times of the calls that ran, by part.
     pub times: Parts<Distribution>,
-    /// The three parts of each together.
+    /// The three parts of each call together.
     pub whole: Distribution,
 }
 
@@ -202,41 +202,41 @@ pub struct WorkerSnapshot {
     pub port: Arc<str>,
     /// Its number there, from 1.
     pub worker: usize,
-    /// What it runs; `None` while it sleeps, or is between two transactions.
+    /// The transaction that it runs; `None` while it sleeps, or is between two transactions.
     pub task: Option<Task>,
 }
 
-/// What a worker is about.
+/// The transaction that a worker runs.
 #[derive(Debug, Clone)]
 pub struct Task {
-    /// What the handler does.
+    /// State of the handler.
     pub state: HandlerState,
-    /// For how long it has done so.
+    /// Time in this state.
     pub since: Duration,
     /// `service.method`.
     pub method: Arc<str>,
-    /// Whose call it is.
+    /// Address of the caller.
     pub peer: SocketAddr,
     /// The caller's number for it.
     pub call: u64,
     /// Number of its session on the connection.
     pub session: u32,
-    /// For how long it has run, its waits included.
+    /// Time since it started, its waits included.
     pub ran: Duration,
-    /// How long its caller still waits; negative when it no longer does, `None` without end.
+    /// Time until its deadline; negative once that has passed, `None` without a deadline.
     pub left_ms: Option<i64>,
     /// Of a nested call: the methods it is made for, the outermost first.
     pub chain: Vec<String>,
 }
 
-/// What a handler does.
+/// State of a handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HandlerState {
-    /// Runs, with a permit.
+    /// It runs, with a permit.
     Running,
-    /// Waits, without one.
+    /// It waits, without one.
     Blocked,
-    /// Has waited, and stands in line for one.
+    /// It has waited, and is queued for one.
     Returning,
 }
 
@@ -251,11 +251,11 @@ pub struct SlowCallInfo {
     pub ago: Duration,
     /// Where its time went.
     pub times: Parts<Duration>,
-    /// Whose call it was.
+    /// Address of the caller.
     pub peer: SocketAddr,
     /// The caller's number for it.
     pub call: u64,
-    /// How it was answered.
+    /// Status of the answer.
     pub status: Status,
     /// Of a nested call: the methods it was made for, the outermost first.
     pub chain: Vec<String>,
@@ -273,41 +273,41 @@ impl SlowCallInfo {
 pub struct ConnectionInfo {
     /// Its port.
     pub port: Arc<str>,
-    /// Names it while it lasts: no two connections of a port have had the same.
+    /// Identifies it: no two connections of a port have had the same.
     pub id: u64,
-    /// Whose it is.
+    /// Address of the peer.
     pub peer: SocketAddr,
-    /// How long it has lasted.
+    /// Time since it was opened.
     pub age: Duration,
-    /// Since it last sent something.
+    /// Time since it last sent something.
     pub idle: Duration,
     /// Calls it has made.
     pub calls: u64,
-    /// Calls of it admitted and not yet answered.
+    /// Its calls admitted and not yet answered.
     pub in_flight: u64,
-    /// Bytes of memory it holds.
+    /// Bytes of memory that it holds.
     pub bytes: u64,
-    /// Sessions it carries, its own included.
+    /// Sessions on it, its own included.
     pub sessions: u64,
 }
 
 /// One session.
 #[derive(Debug, Clone)]
 pub struct SessionSnapshot {
-    /// Names it while the server lasts.
+    /// Identifies it as long as the server runs.
     pub id: u64,
-    /// What its client calls itself; empty where that is not kept.
+    /// The name that its client gave; empty where that is not kept.
     pub client: String,
-    /// Whose it is.
+    /// Address of the peer.
     pub peer: SocketAddr,
-    /// How long it has lasted.
+    /// Time since it was opened.
     pub age: Duration,
-    /// Since it was last used.
+    /// Time since it was last used.
     pub idle: Duration,
     /// Calls it has made.
     pub calls: u64,
-    /// A connection carries it; `false` while its client is away.
-    pub carried: bool,
+    /// It is attached to a connection; `false` while its client is away.
+    pub attached: bool,
 }
 
 #[cfg(test)]
@@ -315,7 +315,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_nobody_wanted_any_more_was_not_refused() {
+    fn a_cancelled_call_was_not_refused() {
         let mut answers = AnswerCounts::default();
         for (status, count) in [(Status::Ok, 1), (Status::Cancelled, 5), (Status::QueueFull, 2)] {
             answers.0[status.index()] = count;

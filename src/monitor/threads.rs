@@ -1,38 +1,32 @@
 //! What every worker does, as text: for the console, and for the log of a server that does not answer.
 //!
-//! Made of a snapshot and of what the control says of its workers, for which nobody is waited for: so it works when all
-//! workers of all ports are stuck.
+//! Made of a snapshot and the states of the workers, which wait for nothing: so it works when all workers of all ports
+//! are stuck.
 
-use super::Insight;
-use super::format::{Side, elapsed, made_for, plural, table};
+use super::format::{call_chain, elapsed, plural, seconds};
+use super::page::{Left, Right, table};
 use super::snapshot::{HandlerState, PortSnapshot, Snapshot, Task, WorkerSnapshot};
 use crate::sync::Arc;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Workers of a port that are listed, those that have run longest first.
+/// Workers of a port that are listed, the longest running first.
 const LISTED_MAX: usize = 200;
 
-impl Insight {
-    /// What every worker does: the server in a line, then for each port how many workers do what, which methods they
-    /// run, and a line for each that is not idle, those that have run longest first.
-    pub fn threads(&self) -> String {
-        threads(&self.control().snapshot(), &self.control().workers())
-    }
-}
-
-fn threads(snapshot: &Snapshot, workers: &[WorkerSnapshot]) -> String {
+/// Returns the server in a line, then for each port how many workers do what, which methods they run, and a line for
+/// each that is not idle, the longest running first.
+pub(super) fn text(snapshot: &Snapshot, workers: &[WorkerSnapshot]) -> String {
     let permits = snapshot.permits;
-    let limit = permits.limit.map_or("any number".to_owned(), |limit| limit.to_string());
     let of_port = |port: &PortSnapshot| {
         let own = workers.iter().filter(|worker| worker.port == port.name);
         format!("{}{}", head(port), body(own))
     };
     format!(
-        "Threads after {}{}: {} of {limit} permits out, at most {} ever; {}, {}\n{}",
+        "Threads after {}{}: {} of {} permits out, peak {}; {}, {}\n{}",
         elapsed(snapshot.uptime),
-        if snapshot.draining { ", stopping" } else { "" },
+        if snapshot.draining { ", shutting down" } else { "" },
         permits.out,
+        permits.limit.map_or("unlimited".to_owned(), |limit| limit.to_string()),
         permits.peak,
         plural(snapshot.ports.len(), "port"),
         plural(workers.len(), "worker"),
@@ -63,25 +57,25 @@ fn body<'a>(workers: impl Iterator<Item = &'a WorkerSnapshot>) -> String {
     busy.sort_by_key(|(_, task)| std::cmp::Reverse(task.ran));
     let rows: Vec<_> = busy.iter().take(LISTED_MAX).map(|(worker, task)| row(worker, task)).collect();
     let headings = [
-        ("Thread", Side::Left),
-        ("State", Side::Left),
-        ("For s", Side::Right),
-        ("Ran s", Side::Right),
-        ("Left s", Side::Right),
-        ("Method", Side::Left),
-        ("Caller", Side::Left),
-        ("Call", Side::Right),
-        ("Session", Side::Right),
-        ("Made for", Side::Left),
+        ("Thread", Left),
+        ("State", Left),
+        ("For s", Right),
+        ("Ran s", Right),
+        ("Left s", Right),
+        ("Method", Left),
+        ("Caller", Left),
+        ("Call", Right),
+        ("Session", Right),
+        ("Made for", Left),
     ];
     let mut text = by_method(&busy) + &table(headings, &rows);
     if busy.len() > LISTED_MAX {
-        text += &format!("  and {} more, which have run less\n", busy.len() - LISTED_MAX);
+        text += &format!("  and {} more that have run for less time\n", busy.len() - LISTED_MAX);
     }
     text
 }
 
-/// Which methods they run, the most common first.
+/// The methods that they run, the most common first.
 fn by_method(busy: &[(&WorkerSnapshot, &Task)]) -> String {
     let mut methods = BTreeMap::<&Arc<str>, (usize, Duration)>::new();
     for (_, task) in busy {
@@ -112,12 +106,8 @@ fn row(worker: &WorkerSnapshot, task: &Task) -> [String; 10] {
         task.peer.to_string(),
         task.call.to_string(),
         task.session.to_string(),
-        made_for(&task.chain),
+        call_chain(&task.chain),
     ]
-}
-
-fn seconds(time: Duration) -> String {
-    format!("{:.3}", time.as_secs_f64())
 }
 
 #[cfg(test)]
@@ -140,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_have_run_longest_come_first() {
+    fn the_longest_running_come_first() {
         let workers = [
             worker(1, 100, HandlerState::Running, None),
             worker(2, 0, HandlerState::Running, None),
@@ -160,11 +150,11 @@ mod tests {
     }
 
     #[test]
-    fn of_very_many_the_oldest_are_listed() {
+    fn of_very_many_the_longest_running_are_listed() {
         let workers: Vec<_> = (10..1010).map(|n| worker(n, n as u64, HandlerState::Running, None)).collect();
         let text = body(workers.iter());
         assert_eq!(text.lines().count(), 1 + 1 + LISTED_MAX + 1);
         assert!(text.contains("  P-1009 ") && !text.contains("  P-10 "));
-        assert!(text.ends_with("  and 800 more, which have run less\n"), "{text}");
+        assert!(text.ends_with("  and 800 more that have run for less time\n"), "{text}");
     }
 }

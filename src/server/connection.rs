@@ -412,7 +412,7 @@ impl Connection {
     pub(super) fn is_one_of(&self, whose: &monitor::ConnectionFilter) -> bool {
         match whose {
             monitor::ConnectionFilter::One(_, number) => self.number == *number,
-            others => others.means(self.connection.peer().ip()),
+            others => others.matches(self.connection.peer().ip()),
         }
     }
 

@@ -20,9 +20,9 @@ use super::verdict_file::{VerdictFile, WriterThread};
 use crate::admission::ReceivedChain;
 use crate::config::Config;
 use crate::monitor::{
-    AnswerCounts, Change, ConnectionFilter, ConnectionInfo, Cpu, HandlerState, Insight, MethodSnapshot,
-    Permits, PortSnapshot, ServerControl, SessionCounts, SessionSnapshot, SlowCallInfo, Snapshot, Task,
-    WorkerSnapshot, Workers,
+    AnswerCounts, ConnectionFilter, ConnectionInfo, ControlError, Cpu, HandlerState, MethodSnapshot, Permits,
+    PortSnapshot, ServerControl, ServerMonitor, SessionCounts, SessionSnapshot, SettingChange, SlowCallInfo,
+    Snapshot, Task, WorkerSnapshot, Workers,
 };
 use crate::pool::{self, Activity, PortShared, Progress, Shared, WorkerCounts};
 use crate::service::LogLimiter;
@@ -232,16 +232,16 @@ impl ServerControl for LiveControl {
         self.drop_sessions_of(which)
     }
 
-    fn stop_port(&self, port: &str) -> Result<(), String> {
-        self.stop_one(port)
+    fn stop_port(&self, port: &str) -> Result<(), ControlError> {
+        self.stop_one(port).map_err(ControlError::InvalidSetting)
     }
 
-    fn start_port(&self, port: &str) -> Result<(), String> {
-        self.start_one(port)
+    fn start_port(&self, port: &str) -> Result<(), ControlError> {
+        self.start_one(port).map_err(ControlError::InvalidSetting)
     }
 
-    fn set(&self, key: &str, value: &str) -> Result<Change, String> {
-        self.change(key, value)
+    fn set(&self, key: &str, value: &str) -> Result<SettingChange, ControlError> {
+        self.change(key, value).map_err(ControlError::InvalidSetting)
     }
 
     fn config(&self) -> Config {
@@ -252,23 +252,23 @@ impl ServerControl for LiveControl {
         self.settings.at_restart()
     }
 
-    fn tell(&self, service: &str, order: &str) -> Result<String, String> {
-        self.program.tell(service, order)
+    fn tell(&self, service: &str, order: &str) -> Result<String, ControlError> {
+        self.program.tell(service, order).map_err(ControlError::InvalidSetting)
     }
 
-    fn quit(&self) -> Result<(), String> {
+    fn quit(&self) -> Result<(), ControlError> {
         if self.is_draining() {
-            return Err("the server stops already".to_owned());
+            return Err(ControlError::ShuttingDown);
         }
-        self.program.quit()
+        self.program.quit().map_err(ControlError::InvalidSetting)
     }
 
-    fn recall(&self) -> Option<String> {
+    fn saved_verdict(&self) -> Option<String> {
         self.note.read()
     }
 
-    fn remember(&self, note: Option<&str>) {
-        self.note.put(note);
+    fn save_verdict(&self, text: Option<&str>) {
+        self.note.put(text);
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -331,7 +331,7 @@ impl Sampler {
     /// # Errors
     /// The system would not make a thread.
     pub(super) fn start(
-        insight: Arc<Insight>,
+        monitor: Arc<ServerMonitor>,
         log_bound: Arc<LogLimiter>,
         keeper: Option<WriterThread>,
     ) -> std::io::Result<Sampler> {
@@ -342,7 +342,7 @@ impl Sampler {
             let mut next = Instant::now();
             while !*over.lock() {
                 // What goes wrong in a look must not end the looks: a panic is logged by the process's hook.
-                if catch_unwind(AssertUnwindSafe(|| insight.look())).is_err() {
+                if catch_unwind(AssertUnwindSafe(|| monitor.sample())).is_err() {
                     log::error!("the observer's look panicked; the next is in a second");
                 }
                 tell_of_left_out(&log_bound, false);

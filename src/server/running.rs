@@ -14,7 +14,7 @@ use crate::config::Config;
 #[cfg(feature = "admin")]
 use crate::config::{AdminSocket, Warning};
 use crate::metrics::PortStats;
-use crate::monitor::{Insight, ServerControl};
+use crate::monitor::{ServerControl, ServerMonitor};
 use crate::pool::{PortShared, RunningCall, Shared};
 use crate::service::builtin::PortInfo;
 use crate::sync::{Arc, Ordering};
@@ -136,7 +136,7 @@ pub struct RunningServer {
     shutdown_timeout: Duration,
     started: Instant,
     /// What is seen of it, and by whom; from just after the start on.
-    insight: Option<(Arc<LiveControl>, Arc<Insight>, Sampler)>,
+    monitor: Option<(Arc<LiveControl>, Arc<ServerMonitor>, Sampler)>,
     /// The admin server, if it is open.
     #[cfg(feature = "admin")]
     admin: Option<AdminServer>,
@@ -161,7 +161,7 @@ impl RunningServer {
             ports,
             shutdown_timeout,
             started,
-            insight: None,
+            monitor: None,
             #[cfg(feature = "admin")]
             admin: None,
             #[cfg(feature = "admin")]
@@ -175,18 +175,18 @@ impl RunningServer {
         let parts = (Arc::clone(&self.connection_limiter), Arc::clone(&self.sessions));
         let ports = self.ports.iter().map(|port| (&port.port, Arc::clone(&port.addresses), &port.mailbox));
         let control = Arc::new(LiveControl::new(Arc::clone(&self.shared), parts, ports, config, program));
-        let insight = Insight::new(Arc::clone(&control) as _, SERVER_NAME);
-        let insight = Arc::new(insight);
+        let monitor = ServerMonitor::new(Arc::clone(&control) as _, SERVER_NAME);
+        let monitor = Arc::new(monitor);
         #[cfg(feature = "admin")]
-        self.open_admin(config, Arc::clone(&insight))?;
+        self.open_admin(config, Arc::clone(&monitor))?;
         let log_bound = Arc::clone(self.shared.services.log_bound());
-        let observer = Sampler::start(Arc::clone(&insight), log_bound, control.keep_note()?)?;
-        self.insight = Some((control, insight, observer));
+        let observer = Sampler::start(Arc::clone(&monitor), log_bound, control.keep_note()?)?;
+        self.monitor = Some((control, monitor, observer));
         Ok(())
     }
 
     #[cfg(feature = "admin")]
-    fn open_admin(&mut self, config: &Config, insight: Arc<Insight>) -> Result<(), StartError> {
+    fn open_admin(&mut self, config: &Config, monitor: Arc<ServerMonitor>) -> Result<(), StartError> {
         let ports: Vec<_> = self.ports.iter().flat_map(|port| port.addresses().iter().copied()).collect();
         let AdminClaim { doors, name, token, without } = claim_admin(config, &ports, Purpose::Serve)?;
         without.iter().for_each(|without| log::warn!("{}", without.warning.message));
@@ -200,7 +200,7 @@ impl RunningServer {
             );
         }
         self.admin_socket = doors.unix.as_ref().map(|unix| unix.path().to_path_buf());
-        self.admin = Some(AdminServer::open(doors, name, token, config.admin_timeout, insight)?);
+        self.admin = Some(AdminServer::open(doors, name, token, config.admin_timeout, monitor)?);
         Ok(())
     }
 
@@ -217,9 +217,9 @@ impl RunningServer {
     }
 
     /// What is seen of this server.
-    pub fn insight(&self) -> &Arc<Insight> {
-        let (_, insight, _) = self.insight.as_ref().expect("a server that serves is looked at");
-        insight
+    pub fn monitor(&self) -> &Arc<ServerMonitor> {
+        let (_, monitor, _) = self.monitor.as_ref().expect("a server that serves is looked at");
+        monitor
     }
 
     pub(super) fn info_source(&self) -> ServerInfo {
@@ -285,7 +285,7 @@ impl RunningServer {
     /// flight, sends the replies, closes. Blocks until then.
     pub fn stop(mut self) -> Stopped {
         // As it is set now.
-        let config = self.insight.as_ref().map(|(control, ..)| control.config());
+        let config = self.monitor.as_ref().map(|(control, ..)| control.config());
         let timeout = config.map_or(self.shutdown_timeout, |config| config.shutdown_timeout.value);
         self.shut_down(timeout)
     }
@@ -298,7 +298,7 @@ impl RunningServer {
     fn shut_down(&mut self, timeout: Duration) -> Stopped {
         self.stopped = true;
         let deadline = Instant::now() + timeout.min(PATIENCE_MAX);
-        if let Some((control, ..)) = &self.insight {
+        if let Some((control, ..)) = &self.monitor {
             control.set_draining();
         }
         self.advance(Stage::Draining);

@@ -49,7 +49,7 @@ fn a_port_listens_on_every_address_and_starts_again_on_all() {
         drop(clients);
     };
     all_take_clients_in();
-    let control = server.insight().control();
+    let control = server.monitor().control();
     control.stop_port("TCPIP").unwrap();
     for address in &found {
         TcpListener::bind(address).expect("it listens on none of them");

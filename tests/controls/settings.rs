@@ -4,7 +4,7 @@ use super::common::gate::Gate;
 use super::process::Directory;
 use super::*;
 use boneyard::config::{Config, keys};
-use boneyard::internal::monitor::Change;
+use boneyard::internal::monitor::SettingChange;
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
-const NOW: Change = Change { effective: true, written: false, not_kept: None };
+const NOW: SettingChange = SettingChange { effective: true, written: false, not_kept: None };
 
-fn set(server: &RunningServer, key: &str, value: &str) -> Change {
+fn set(server: &RunningServer, key: &str, value: &str) -> SettingChange {
     control(server).set(key, value).unwrap_or_else(|error| panic!("{key}={value}: {error}"))
 }
 
@@ -72,7 +72,7 @@ fn queue_limit() {
     calls(&mut raw, 3);
     assert_eq!(raw.read().unwrap().status(), Status::QueueFull);
     assert_eq!(set(&server, "Server_Queue_Limit", "10"), NOW);
-    let error = control(&server).set("Server_Queue_Limit", "11").unwrap_err();
+    let error = control(&server).set("Server_Queue_Limit", "11").unwrap_err().to_string();
     assert!(error.contains("takes a restart, and this server has no file"), "{error}");
     assert_eq!(control(&server).snapshot().ports[0].queue_limit, 10);
     gate.open();
@@ -155,7 +155,7 @@ fn log_level() {
     assert_eq!(set(&server.start().unwrap(), "Log_Level", "Debug"), NOW);
     assert_eq!(*seen.lock().unwrap(), [log::LevelFilter::Debug]);
     let (deaf, _) = gated("");
-    assert!(control(&deaf).set("Log_Level", "debug").unwrap_err().contains("takes a restart"));
+    assert!(control(&deaf).set("Log_Level", "debug").unwrap_err().to_string().contains("takes a restart"));
 }
 
 fn log_sessions() {
@@ -224,13 +224,13 @@ fn the_file_keeps_what_was_set_and_all_else() {
     let text = || std::fs::read_to_string(&file).unwrap();
     assert_eq!(
         set(&server, "server_maxusers", "50"),
-        Change { effective: true, written: true, not_kept: None }
+        SettingChange { effective: true, written: true, not_kept: None }
     );
     let expected = FILE.replace(";Server_MaxUsers=100000", "Server_MaxUsers=50");
     assert_eq!(text(), expected);
     assert_eq!(
         set(&server, "Server_Pool_Tasks", "7"),
-        Change { effective: false, written: true, not_kept: None }
+        SettingChange { effective: false, written: true, not_kept: None }
     );
     assert_eq!(text(), format!("{expected}\r\nServer_Pool_Tasks=7\r\n"));
     assert_ne!(control(&server).config().pool_tasks.value, 7);
@@ -253,16 +253,18 @@ fn the_file_keeps_what_was_set_and_all_else() {
         ("Server_MaxUsers", "many", "expected a whole number"),
         ("Ports", "LAN", "no port TCPIP in Ports"),
     ] {
-        let error = control(&server).set(key, value).unwrap_err();
+        let error = control(&server).set(key, value).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
     std::fs::write(&file, "Server_MaxUser=5\n").unwrap();
-    let error = control(&server).set("Server_MaxUsers", "5").unwrap_err();
+    let error = control(&server).set("Server_MaxUsers", "5").unwrap_err().to_string();
     assert!(error.contains("the file already has errors: line 1"), "{error}");
     assert_eq!(text(), "Server_MaxUser=5\n");
     std::fs::write(&file, before).unwrap();
     std::fs::remove_file(&file).unwrap();
-    assert!(control(&server).set("Server_MaxUsers", "5").unwrap_err().contains("cannot be written"));
+    assert!(
+        control(&server).set("Server_MaxUsers", "5").unwrap_err().to_string().contains("cannot be written")
+    );
     assert_eq!(control(&server).config().max_users.value, Some(50), "nothing has changed");
     drop(server);
     let left: Vec<_> = std::fs::read_dir(directory.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
@@ -286,7 +288,7 @@ fn many_who_set_at_once_all_get_their_line() {
     assert_eq!((config.max_users.value, config.queue_limit.value, config.pool_tasks.value), (Some(1), 1, 1));
     assert!(config.max_sessions.value == Some(1) && config.log_sessions.value);
     let in_program = Server::new(super::config("")).start().unwrap();
-    let error = control(&in_program).set("Server_Pool_Tasks", "1").unwrap_err();
+    let error = control(&in_program).set("Server_Pool_Tasks", "1").unwrap_err().to_string();
     assert!(error.contains("no file"), "{error}");
 }
 
@@ -298,14 +300,14 @@ fn a_throttle_by_which_pools_would_grow_is_answered_with_the_line_that_keeps_the
     let lines = format!("{}Server_Pool_Rule=R5\nAdmin_Address=\n", ports(&["A", "B", "C"]));
     let file = directory.file("server.ini", &lines);
     let server = Server::from_ini(&file).unwrap().start().unwrap();
-    let reply = server.insight().command("set config Server_Max_Concurrent_Trans=120");
+    let reply = server.monitor().command("set config Server_Max_Concurrent_Trans=120");
     let says =
         "From the next start on rule R5 sizes the pools by it; Server_Pool_Tasks=40 keeps them as they are.";
     assert!(reply.text.contains(says), "{}", reply.text);
-    server.insight().command("set config Server_Pool_Tasks=40");
+    server.monitor().command("set config Server_Pool_Tasks=40");
     let after = Config::load(&file, 2).unwrap();
     assert_eq!((after.total_workers(), after.effective_concurrency()), (120, 120));
-    let reply = server.insight().command("set config Server_Max_Concurrent_Trans=60");
+    let reply = server.monitor().command("set config Server_Max_Concurrent_Trans=60");
     assert!(!reply.text.contains("keeps them"), "the line is there: {}", reply.text);
     assert_eq!(server.stop().lost(), 0);
 }

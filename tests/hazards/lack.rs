@@ -267,7 +267,7 @@ fn the_admin_server_needs_another_thread() {
     let quit = ["console", &admin, "-c", "show server", "-c", "quit"];
     assert_eq!(Raw::connect(address).call::<_, ()>("server.ping", &()), Ok(()));
     let said = process::run(process::command(BONEYARD).args(quit));
-    assert!(said.code == Some(0) && said.out.contains("The server stops; "), "{said:?}");
+    assert!(said.code == Some(0) && said.out.contains("The server is shutting down; "), "{said:?}");
     assert_eq!(server.wait(), Some(0));
     let lines = server.lines();
     assert!(!lines.iter().any(|line| line.contains("panicked")), "{lines:#?}");

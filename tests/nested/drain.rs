@@ -98,7 +98,7 @@ fn a_handler_calls_its_own_port_while_that_is_stopped_and_no_other() {
     let [of_a, of_b] = [&a, &b].map(|client| client.start(DEEP, &2).unwrap());
     wait_until("both run", || gate.inside() == 2);
     let mut idle = Raw::connect(server.address());
-    server.insight().control().stop_port("A").unwrap();
+    server.monitor().control().stop_port("A").unwrap();
     assert_eq!(idle.read().expect("it is told").status(), Status::Draining);
     assert!(idle.read().is_none(), "who has nothing under way is closed in time");
     gate.open();
@@ -107,7 +107,7 @@ fn a_handler_calls_its_own_port_while_that_is_stopped_and_no_other() {
     assert!(matches!(refused, Err(ClientError::Application { code: 1, .. })), "of another port: {refused:?}");
     assert_eq!(server.ports()[0].stats().answered(Status::Draining), 1);
     wait_until("the port is left", || {
-        server.insight().control().connections().iter().all(|connection| &*connection.port == "B")
+        server.monitor().control().connections().iter().all(|connection| &*connection.port == "B")
     });
     assert_eq!(server.stop().lost(), 0);
 }
@@ -199,7 +199,7 @@ fn who_kept_a_connection_to_a_stopped_port_is_told_before_it_is_closed() {
     let outer = client.start(OUT, &4).unwrap();
     let mut peer = outside.accept();
     let call = peer.call();
-    server.insight().control().stop_port("TCPIP").unwrap();
+    server.monitor().control().stop_port("TCPIP").unwrap();
     let live = chained(&raw, 1, call.chain.as_ref());
     assert_eq!(answer(&mut raw, &live), Ok(0));
     let foreign = chained(&in_vain, 1, Some(&Chain::default()));
@@ -216,7 +216,7 @@ fn who_kept_a_connection_to_a_stopped_port_is_told_before_it_is_closed() {
 #[test]
 fn a_guest_of_a_port_that_stops_again_has_its_time_again() {
     let server = deep(server(&own_port()), &Arc::default(), &Address::default(), 99).start().unwrap();
-    let house = server.insight().control();
+    let house = server.monitor().control();
     // Who was done at the last look before the start. A machine that is busy may start it too late for that.
     let mut kept = (0..100).find_map(|_| {
         let mut raw = Raw::connect(server.address());

@@ -204,7 +204,7 @@ fn a_name_in_a_chain_is_its_senders_word_unless_the_link_is_ones_own() {
     let frame = call_frame(1, raw.number(DOUBLE.name()), Flags::NESTED, 0, &body);
     raw.stream.write_all(&frame).unwrap();
     wait_until("it runs", || inner.inside() == 1);
-    let tasks = server.insight().control().workers().into_iter().filter_map(|worker| worker.task);
+    let tasks = server.monitor().control().workers().into_iter().filter_map(|worker| worker.task);
     let chains: Vec<Vec<String>> = tasks.map(|task| task.chain).filter(|chain| !chain.is_empty()).collect();
     assert_eq!(chains, [["TCPIP test.out".to_owned(), "caller says \"TCPIP server.ping\"".to_owned()]]);
     inner.open();

@@ -125,7 +125,7 @@ fn verdict(overview: &Overview) -> Vec<Line<'_>> {
 
 fn totals(overview: &Overview) -> Paragraph<'_> {
     let sum = |of: fn(&PortOverview) -> f64| overview.ports.iter().map(of).sum::<f64>();
-    let refused = sum(|port| port.pace.refused_per_s);
+    let refused = sum(|port| port.throughput.refused_per_s);
     let permits = match overview.permits_max {
         Some(most) => format!("{} of {}", overview.permits_out, thousands(most.into())),
         None => format!("{}, no throttle", overview.permits_out),
@@ -136,8 +136,8 @@ fn totals(overview: &Overview) -> Paragraph<'_> {
     let (bytes, bytes_max) = overview.buffer_bytes;
     let lines = vec![
         Line::from(vec![
-            field("calls/s ", rate(sum(|port| port.pace.answers_per_s)), Color::Reset),
-            field("  errors/s ", rate(sum(|port| port.pace.errors_per_s) - refused), Color::Reset),
+            field("calls/s ", rate(sum(|port| port.throughput.answers_per_s)), Color::Reset),
+            field("  errors/s ", rate(sum(|port| port.throughput.errors_per_s) - refused), Color::Reset),
             field("  refused/s ", rate(refused), if refused > 0.0 { Color::Red } else { Color::Reset }),
             field("  CPU ", format!("{:.2} of {}", overview.cores_used, overview.cores), Color::Reset),
             field("  permits ", permits, if full { Color::Yellow } else { Color::Reset }),
@@ -179,8 +179,8 @@ fn port_table(ports: &[PortOverview]) -> Table<'_> {
             Line::from(format!("{running}/{blocked}/{returning}/{idle}")).right_aligned(),
             Line::from(format!("{} of {}", thousands(port.waiting), thousands(port.queue_limit)))
                 .right_aligned(),
-            Line::from(rate(port.pace.answers_per_s)).right_aligned(),
-            Line::from(in_parts(&port.pace.p99_ms)).right_aligned(),
+            Line::from(rate(port.throughput.answers_per_s)).right_aligned(),
+            Line::from(in_parts(&port.throughput.p99_ms)).right_aligned(),
         ])
     };
     let widths = [
@@ -255,9 +255,9 @@ fn method_row(method: &MethodOverview) -> Row<'_> {
         Line::from(method.name.as_str()),
         Line::from(method.port.as_str()),
         Line::from(format!("{:.2}", method.workers_busy)).right_aligned(),
-        Line::from(rate(method.pace.answers_per_s)).right_aligned(),
-        Line::from(rate(method.pace.errors_per_s)).right_aligned(),
-        Line::from(in_parts(&method.pace.p99_ms)).right_aligned(),
+        Line::from(rate(method.throughput.answers_per_s)).right_aligned(),
+        Line::from(rate(method.throughput.errors_per_s)).right_aligned(),
+        Line::from(in_parts(&method.throughput.p99_ms)).right_aligned(),
     ])
 }
 

@@ -1,54 +1,54 @@
-//! What a line means: words, and which of several each one begins.
+//! The grammar of a line: words, each of which may be cut where it stays unique.
 //!
-//! Pure text. Invariant: no line panics, and what is said of a wrong one shows it without control characters.
+//! Invariants: pure text; no line panics, and an error shows its line without control characters.
 
-use super::layout::plain;
 use crate::config::nearest;
+use crate::monitor::format::plain;
 
-/// Why a line is no command.
+/// Why a line is not a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Wrong {
-    /// No word of the table begins so; one is near perhaps.
+pub(super) enum SyntaxError {
+    /// No word of the table begins so; with one that is similar, if there is one.
     Unknown(String, Option<String>),
-    /// Several do.
+    /// Several words of the table begin so.
     Ambiguous(String, Vec<&'static str>),
-    /// More is needed.
+    /// Arguments are missing.
     TooFew,
-    /// Less is.
+    /// There are too many arguments.
     TooMany,
-    /// A quotation mark has no second.
+    /// A quotation mark is not closed.
     Quote,
 }
 
-impl Wrong {
-    /// For people, as Domino says it; `syntax` is the command's where it is known.
+impl SyntaxError {
+    /// Returns the text, as Domino has it; `syntax` is the command's where it is known.
     pub(super) fn text(&self, syntax: Option<&str>) -> String {
         let arguments = |what: &str| {
             let syntax = syntax.map(|syntax| format!("Syntax: {syntax}\n")).unwrap_or_default();
             format!("{what} arguments.  Enter 'HELP' for the correct syntax.\n{syntax}")
         };
         match self {
-            Wrong::Unknown(word, near) => {
+            SyntaxError::Unknown(word, near) => {
                 let near = near.as_ref().map_or(String::new(), |near| format!("; did you mean {near}?"));
                 format!("Command or option is not recognized: {}{near}\n", plain(word))
             }
-            Wrong::Ambiguous(word, all) => {
+            SyntaxError::Ambiguous(word, all) => {
                 format!("Command or option is ambiguous: {} could be {}\n", plain(word), all.join(", "))
             }
-            Wrong::TooFew => arguments("Insufficient"),
-            Wrong::TooMany => arguments("Too many"),
-            Wrong::Quote => "A quotation mark is not closed.\n".to_owned(),
+            SyntaxError::TooFew => arguments("Insufficient"),
+            SyntaxError::TooMany => arguments("Too many"),
+            SyntaxError::Quote => "A quotation mark is not closed.\n".to_owned(),
         }
     }
 }
 
-/// The words of a line; what stands between quotation marks is part of one.
-pub(super) fn words(line: &str) -> Result<Vec<String>, Wrong> {
+/// Returns the words of a line; what is between quotation marks is part of one.
+pub(super) fn words(line: &str) -> Result<Vec<String>, SyntaxError> {
     let (mut words, mut word, mut quoted) = (Vec::new(), None::<String>, false);
     for char in line.chars() {
         if char == '"' {
             quoted = !quoted;
-            // Nothing in quotation marks is a word too.
+            // Empty quotation marks are a word too.
             word.get_or_insert_default();
         } else if char.is_whitespace() && !quoted {
             words.extend(word.take());
@@ -57,17 +57,17 @@ pub(super) fn words(line: &str) -> Result<Vec<String>, Wrong> {
         }
     }
     if quoted {
-        return Err(Wrong::Quote);
+        return Err(SyntaxError::Quote);
     }
     words.extend(word);
     Ok(words)
 }
 
-/// The one of `all` that `word` is, or that alone begins with it; letter case is the same.
+/// Returns the one of `all` that `word` is, or the only one that begins with it, in any letter case.
 pub(super) fn one_of(
     word: &str,
     all: impl Iterator<Item = &'static str> + Clone,
-) -> Result<&'static str, Wrong> {
+) -> Result<&'static str, SyntaxError> {
     let mut found: Vec<&'static str> = Vec::new();
     for candidate in all.clone().filter(|candidate| begins(candidate, word)) {
         if candidate.len() == word.len() {
@@ -78,13 +78,13 @@ pub(super) fn one_of(
         }
     }
     match found[..] {
-        [] => Err(Wrong::Unknown(word.to_owned(), nearest(word, all.map(str::to_owned).collect()))),
+        [] => Err(SyntaxError::Unknown(word.to_owned(), nearest(word, all.map(str::to_owned).collect()))),
         [one] => Ok(one),
-        _ => Err(Wrong::Ambiguous(word.to_owned(), found)),
+        _ => Err(SyntaxError::Ambiguous(word.to_owned(), found)),
     }
 }
 
-/// Does `text` begin with `start`, in any letter case?
+/// Returns whether `text` begins with `start`, in any letter case.
 pub(super) fn begins(text: &str, start: &str) -> bool {
     text.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
 }
@@ -100,7 +100,7 @@ mod tests {
         assert_eq!(words(r#"set config "Log_File=a b""#), ["set", "config", "Log_File=a b"]);
         assert_eq!(words(r#"a"b c"d """#), ["ab cd", ""]);
         assert!(words(" ").is_empty());
-        assert_eq!(super::words("tell x \"y"), Err(Wrong::Quote));
+        assert_eq!(super::words("tell x \"y"), Err(SyntaxError::Quote));
     }
 
     #[test]
@@ -108,8 +108,8 @@ mod tests {
         let of = |word| one_of(word, ["port", "ports", "performance", "tasks"].into_iter());
         assert_eq!(of("TA"), Ok("tasks"));
         assert_eq!(of("Port"), Ok("port"));
-        assert_eq!(of("po"), Err(Wrong::Ambiguous("po".to_owned(), vec!["port", "ports"])));
-        assert_eq!(of("x"), Err(Wrong::Unknown("x".to_owned(), None)));
+        assert_eq!(of("po"), Err(SyntaxError::Ambiguous("po".to_owned(), vec!["port", "ports"])));
+        assert_eq!(of("x"), Err(SyntaxError::Unknown("x".to_owned(), None)));
         let slip = of("taks").unwrap_err().text(None);
         assert_eq!(slip, "Command or option is not recognized: taks; did you mean tasks?\n");
         assert!(!begins("é", "e") && !begins("aé", "ab"));

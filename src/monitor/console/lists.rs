@@ -1,14 +1,16 @@
-//! Lists of what there is: tasks, users, sessions, statistics.
+//! show tasks, show users, show sessions and show statistics.
 
-use super::Failure;
-use super::layout::{Left, Page, Right, elapsed, minutes, plain, plural, size};
+use super::error::CommandError;
+use crate::monitor::format::{elapsed, minutes, plain, plural, seconds, size};
+use crate::monitor::page::{Left, Page, Right};
+use crate::monitor::server_monitor::ServerMonitor;
+use crate::monitor::snapshot::{ConnectionInfo, HandlerState, SessionSnapshot, WorkerSnapshot};
 use crate::monitor::statistics::{self, Statistic, StatisticValue};
-use crate::monitor::{ConnectionInfo, HandlerState, Insight, SessionSnapshot, WorkerSnapshot};
 use std::cmp::Reverse;
 
-/// What the server's threads are for.
-pub(super) fn tasks(insight: &Insight) -> String {
-    let (snapshot, workers) = (insight.control().snapshot(), insight.control().workers());
+/// Lists the server's threads and what they do.
+pub(super) fn tasks(monitor: &ServerMonitor) -> String {
+    let (snapshot, workers) = (monitor.control().snapshot(), monitor.control().workers());
     let mut rows = Vec::new();
     let mut add = |task: &str, description: String| rows.push([task.to_owned(), description]);
     for port in &snapshot.ports {
@@ -40,12 +42,12 @@ fn task(worker: &WorkerSnapshot) -> Option<String> {
         HandlerState::Returning => "Waits for a permit in",
     };
     let method = plain(&task.method);
-    Some(format!("{does} {method} for {}, {:.3} s", task.peer, task.ran.as_secs_f64()))
+    Some(format!("{does} {method} for {}, {} s", task.peer, seconds(task.ran)))
 }
 
-/// Connections.
-pub(super) fn users(insight: &Insight) -> String {
-    let mut connections = insight.control().connections();
+/// Lists the connections.
+pub(super) fn users(monitor: &ServerMonitor) -> String {
+    let mut connections = monitor.control().connections();
     connections.sort_by_key(|connection| {
         (Reverse((connection.in_flight, connection.bytes, connection.calls)), connection.id)
     });
@@ -75,20 +77,20 @@ pub(super) fn users(insight: &Insight) -> String {
         ],
         connections.iter().map(row),
     );
-    page.say(plural(connections.len(), "connection"));
+    page.line(plural(connections.len(), "connection"));
     page.0
 }
 
-/// Sessions.
-pub(super) fn sessions(insight: &Insight) -> String {
-    let mut sessions = insight.control().sessions();
+/// Lists the sessions.
+pub(super) fn sessions(monitor: &ServerMonitor) -> String {
+    let mut sessions = monitor.control().sessions();
     sessions.sort_by_key(|session| session.idle);
     let row = |session: &SessionSnapshot| {
         [
             session.id.to_string(),
             plain(&session.client),
             session.peer.to_string(),
-            if session.carried { "Open" } else { "Away" }.to_owned(),
+            if session.attached { "Open" } else { "Away" }.to_owned(),
             session.calls.to_string(),
             elapsed(session.age),
             minutes(session.idle),
@@ -107,22 +109,22 @@ pub(super) fn sessions(insight: &Insight) -> String {
         ],
         sessions.iter().map(row),
     );
-    page.say(plural(sessions.len(), "session"));
+    page.line(plural(sessions.len(), "session"));
     page.0
 }
 
-/// Statistics like the pattern.
-pub(super) fn statistics(insight: &Insight, arguments: &[String]) -> Result<String, Failure> {
+/// Shows the statistics that match a pattern.
+pub(super) fn statistics(monitor: &ServerMonitor, arguments: &[String]) -> Result<String, CommandError> {
     let pattern = arguments.first().map_or("*", String::as_str);
-    let found = statistics::text(&insight.statistics(), pattern);
-    found.ok_or_else(|| Failure::NoSuch(format!("Statistic not found: {pattern}")))
+    let found = statistics::text(&monitor.statistics(), pattern);
+    found.ok_or_else(|| CommandError::NotFound(format!("Statistic not found: {pattern}")))
 }
 
-/// Names of all statistics; of times, which are several, a pattern for them.
-pub(super) fn statistic_names(insight: &Insight) -> Vec<String> {
+/// Returns the names of all statistics; of a distribution, which has several, a pattern for them.
+pub(super) fn statistic_names(monitor: &ServerMonitor) -> Vec<String> {
     let name = |statistic: Statistic| match statistic.value {
         StatisticValue::Times(_) => statistic.name + ".*",
         _ => statistic.name,
     };
-    insight.statistics().into_iter().map(name).collect()
+    monitor.statistics().into_iter().map(name).collect()
 }

@@ -1,16 +1,18 @@
 //! show ports and show port.
 
-use super::Failure;
-use super::act::port_name;
-use super::layout::{Left, Page, Right, plain};
-use super::server::say_times;
+use super::actions::port_name;
+use super::error::CommandError;
+use super::server::add_times;
 use crate::metrics::{CloseReason, PORT_COUNTERS};
-use crate::monitor::{Insight, PortSnapshot};
+use crate::monitor::format::{plain, seconds};
+use crate::monitor::page::{Left, Page, Right};
+use crate::monitor::server_monitor::ServerMonitor;
+use crate::monitor::snapshot::PortSnapshot;
 use crate::service::Status;
 
-/// All ports, the disabled ones too.
-pub(super) fn all(insight: &Insight) -> String {
-    let (snapshot, config) = (insight.control().snapshot(), insight.control().config());
+/// Lists all ports, the disabled ones too.
+pub(super) fn all(monitor: &ServerMonitor) -> String {
+    let (snapshot, config) = (monitor.control().snapshot(), monitor.control().config());
     let row = |port: &PortSnapshot| {
         let busy = port.workers.total() - port.workers.idle;
         [
@@ -25,7 +27,7 @@ pub(super) fn all(insight: &Insight) -> String {
         ]
     };
     let mut page = Page::default();
-    page.say("Enabled Ports:");
+    page.line("Enabled Ports:");
     page.table(
         [
             ("Port", Left),
@@ -40,10 +42,10 @@ pub(super) fn all(insight: &Insight) -> String {
         snapshot.ports.iter().map(row),
     );
     if !config.disabled_ports.is_empty() {
-        page.say("Disabled Ports:");
+        page.line("Disabled Ports:");
     }
     for port in &config.disabled_ports {
-        page.say(plain(&format!("  {}  {}", port.name, port.address)));
+        page.line(plain(&format!("  {}  {}", port.name, port.address)));
     }
     page.0
 }
@@ -52,14 +54,14 @@ fn state(port: &PortSnapshot) -> &'static str {
     if port.open { "open" } else { "stopped" }
 }
 
-/// All that is counted of one.
-pub(super) fn one(insight: &Insight, name: &str) -> Result<String, Failure> {
-    let name = port_name(insight, name)?;
-    let snapshot = insight.control().snapshot();
+/// Shows everything that is counted of one port.
+pub(super) fn one(monitor: &ServerMonitor, name: &str) -> Result<String, CommandError> {
+    let name = port_name(monitor, name)?;
+    let snapshot = monitor.control().snapshot();
     let found = snapshot.ports.iter().find(|port| *port.name == name);
-    let port = found.ok_or_else(|| Failure::NoSuch(format!("Unable to find port {name}")))?;
+    let port = found.ok_or_else(|| CommandError::NotFound(format!("Unable to find port {name}")))?;
     let mut page = Page::default();
-    page.say(format_args!("Port {} at {}, {}\n", port.name, port.address, state(port)));
+    page.line(format_args!("Port {} at {}, {}\n", port.name, port.address, state(port)));
     let workers = port.workers;
     page.label(
         "Workers",
@@ -76,22 +78,23 @@ pub(super) fn one(insight: &Insight, name: &str) -> Result<String, Failure> {
     page.label("In flight", port.in_flight);
     page.label("Connections", port.connections);
     page.label("Transactions", port.calls);
-    page.label("Lacked a permit", format_args!("{:.3} s", port.without_permit.as_secs_f64()));
-    let period = insight.history.lock().period();
-    let last =
-        period.as_ref().and_then(|period| Some((period, period.ports.iter().find(|p| *p.name == name)?)));
-    if let Some((period, port)) = last {
-        page.say(format_args!("\nLast {:.0} seconds:", period.length.as_secs_f64()));
-        page.label("Transactions/second", format_args!("{:.1}", period.per_second(port.answers.all())));
+    page.label("Lacked a permit", format_args!("{} s", seconds(port.without_permit)));
+    let interval = monitor.history.lock().interval();
+    let last = interval
+        .as_ref()
+        .and_then(|interval| Some((interval, interval.ports.iter().find(|p| *p.name == name)?)));
+    if let Some((interval, port)) = last {
+        page.line(format_args!("\nLast {:.0} seconds:", interval.length.as_secs_f64()));
+        page.label("Transactions/second", format_args!("{:.1}", interval.per_second(port.answers.all())));
         page.label(
             "Busy workers",
             format_args!("{:.1}, of them blocked: {:.1}", port.workers_busy, port.workers_blocked),
         );
         page.label("Waiting Tasks", format_args!("{:.1}; at least: {}", port.waiting, port.waiting_min));
         page.label("Lacked a permit", format_args!("{:.1} % of the time", port.without_permit * 100.0));
-        say_times(&mut page, &port.times);
+        add_times(&mut page, &port.times);
     }
-    page.say("\nSince the start:");
+    page.line("\nSince the start:");
     counts(
         &mut page,
         "Answers",
@@ -104,7 +107,7 @@ pub(super) fn one(insight: &Insight, name: &str) -> Result<String, Failure> {
     Ok(page.0)
 }
 
-/// What is not zero, on one line.
+/// Adds the counts that are not zero, on one line.
 fn counts(page: &mut Page, label: &str, counts: impl Iterator<Item = (String, u64)>) {
     let all: Vec<_> = counts.filter(|(_, n)| *n > 0).map(|(name, n)| format!("{name}: {n}")).collect();
     page.label(label, if all.is_empty() { "none".to_owned() } else { all.join("; ") });

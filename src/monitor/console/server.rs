@@ -1,21 +1,24 @@
 //! show server and show verdict.
 
-use super::layout::{Page, elapsed, ms, or_none, plain, plain_lines, size};
 use crate::metrics::{Distribution, Parts};
-use crate::monitor::verdict::text;
-use crate::monitor::{Insight, Interval, Snapshot};
+use crate::monitor::diagnose;
+use crate::monitor::format::{elapsed, ms, or_none, plain, plain_lines, size};
+use crate::monitor::interval::Interval;
+use crate::monitor::page::Page;
+use crate::monitor::server_monitor::ServerMonitor;
+use crate::monitor::snapshot::Snapshot;
 
-/// The server at a glance.
-pub(super) fn show(insight: &Insight) -> String {
-    let snapshot = insight.control().snapshot();
-    let config = insight.control().config();
-    let figures = insight.trends.lock().figures();
-    let (period, last_hour) = {
-        let history = insight.history.lock();
-        (history.period(), history.answers_per_hour())
+/// Shows the server at a glance.
+pub(super) fn show(monitor: &ServerMonitor) -> String {
+    let snapshot = monitor.control().snapshot();
+    let config = monitor.control().config();
+    let availability = monitor.availability.lock().current();
+    let (interval, last_hour) = {
+        let history = monitor.history.lock();
+        (history.interval(), history.answers_per_hour())
     };
     let mut page = Page::default();
-    page.say(format_args!("{}\n", plain(insight.server)));
+    page.line(format_args!("{}\n", plain(monitor.server())));
     let file = config.file.as_ref().map(|file| plain(&file.display().to_string()));
     page.label("Settings file", or_none(file));
     page.label("Elapsed time", elapsed(snapshot.uptime));
@@ -23,7 +26,7 @@ pub(super) fn show(insight: &Insight) -> String {
         "Transactions/minute",
         format_args!(
             "Last minute: {}; Last hour: {last_hour}; Peak: {}",
-            figures.per_minute, figures.per_minute_peak
+            availability.per_minute, availability.per_minute_peak
         ),
     );
     let sessions = &snapshot.sessions;
@@ -35,7 +38,7 @@ pub(super) fn show(insight: &Insight) -> String {
     page.label("Connections", format_args!("{open}; Limit: {}", or_none(most)));
     let answers: u64 = snapshot.ports.iter().map(|port| port.answers.all()).sum();
     let permits = &snapshot.permits;
-    page.say(format_args!(
+    page.line(format_args!(
         "{:24}Max. concurrent: {}",
         format!("Transactions: {answers}"),
         or_none(permits.limit)
@@ -51,34 +54,34 @@ pub(super) fn show(insight: &Insight) -> String {
     page.label("Waiting Tasks", snapshot.ports.iter().map(|port| port.waiting).sum::<u64>());
     let (held, bound) = snapshot.buffer_bytes;
     page.label("Buffers", format_args!("{} of {}", size(held), size(bound)));
-    if let Some(period) = &period {
-        say_period(&mut page, period);
+    if let Some(interval) = &interval {
+        add_interval(&mut page, interval);
     }
-    let (index, state) = (figures.availability_index(), state(&snapshot, insight));
+    let (index, state) = (availability.index(), state(&snapshot, monitor));
     page.label("Availability Index", format_args!("{index} (state: {state})"));
-    page.label("Verdict", plain(&insight.verdict().headline));
+    page.label("Verdict", plain(&monitor.verdict().headline));
     page.0
 }
 
-fn say_period(page: &mut Page, period: &Interval) {
-    page.label("Processors", format_args!("{:.1} of {} used", period.cores_used, period.cores));
-    let (refused, errors) = period.ports.iter().fold((0, 0), |(refused, errors), port| {
+fn add_interval(page: &mut Page, interval: &Interval) {
+    page.label("Processors", format_args!("{:.1} of {} used", interval.cores_used, interval.cores));
+    let (refused, errors) = interval.ports.iter().fold((0, 0), |(refused, errors), port| {
         (refused + port.answers.refused(), errors + port.answers.errors())
     });
     page.label(
         "Transactions/second",
         format_args!(
             "{:.1}; Errors: {:.1}, of them refused: {:.1}",
-            period.answers_per_second(),
-            period.per_second(errors),
-            period.per_second(refused)
+            interval.answers_per_second(),
+            interval.per_second(errors),
+            interval.per_second(refused)
         ),
     );
-    say_times(page, &period.times());
+    add_times(page, &interval.times());
 }
 
-/// Three labels: what half of the calls, and one of a hundred, took longer than.
-pub(super) fn say_times(page: &mut Page, times: &Parts<Distribution>) {
+/// Adds three labels: percentiles and averages of each part of a call's time.
+pub(super) fn add_times(page: &mut Page, times: &Parts<Distribution>) {
     let parts =
         [("Queue wait", &times.queue_wait), ("Permit wait", &times.permit_wait), ("Run time", &times.run)];
     for (name, part) in parts {
@@ -94,8 +97,8 @@ pub(super) fn say_times(page: &mut Page, times: &Parts<Distribution>) {
     }
 }
 
-/// In Domino's words where it has one.
-fn state(snapshot: &Snapshot, insight: &Insight) -> &'static str {
+/// The state of the server, in Domino's words where it has one.
+fn state(snapshot: &Snapshot, monitor: &ServerMonitor) -> &'static str {
     let sessions = &snapshot.sessions;
     if snapshot.draining {
         "STOPPING"
@@ -103,14 +106,14 @@ fn state(snapshot: &Snapshot, insight: &Insight) -> &'static str {
         "RESTRICTED"
     } else if sessions.max.is_some_and(|max| sessions.fullest() >= max) {
         "MAXUSERS"
-    } else if insight.ready().is_err() {
+    } else if monitor.ready().is_err() {
         "BUSY"
     } else {
         "AVAILABLE"
     }
 }
 
-/// What limits the server.
-pub(super) fn verdict(insight: &Insight) -> String {
-    plain_lines(&text(&insight.verdict()))
+/// Shows what limits the server.
+pub(super) fn verdict(monitor: &ServerMonitor) -> String {
+    plain_lines(&diagnose::text(&monitor.verdict()))
 }

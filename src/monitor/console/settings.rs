@@ -1,69 +1,70 @@
 //! show config and set config.
 
-use super::Failure;
-use super::act::{line, note_performance};
-use super::grammar::Wrong;
-use super::layout::{Page, plain};
+use super::actions::{follow_performance, line};
+use super::error::CommandError;
+use super::grammar::SyntaxError;
 use crate::config::remedy::pools_kept;
-use crate::monitor::Insight;
-use crate::monitor::format::is_like;
+use crate::monitor::format::plain;
+use crate::monitor::page::Page;
+use crate::monitor::pattern;
+use crate::monitor::server_monitor::ServerMonitor;
 
-/// The key that has a part in the size of pools without a line.
+/// The key by which pools without a line of their own are sized.
 const THROTTLE: &str = "Server_Max_Concurrent_Trans";
 
-/// Keys of all settings, those of ports for each port.
-pub(super) fn keys(insight: &Insight) -> impl Iterator<Item = String> {
-    insight.control().config().effective().into_iter().map(|setting| setting.key)
+/// Returns the keys of all settings, those of ports for each port.
+pub(super) fn keys(monitor: &ServerMonitor) -> impl Iterator<Item = String> {
+    monitor.control().config().effective().into_iter().map(|setting| setting.key)
 }
 
-/// All settings, the one of this key, or those that begin so.
-pub(super) fn show(insight: &Insight, arguments: &[String]) -> Result<String, Failure> {
-    let mut all = insight.control().config().effective();
+/// Shows all settings, the one of this key, or those that begin so.
+pub(super) fn show(monitor: &ServerMonitor, arguments: &[String]) -> Result<String, CommandError> {
+    let mut all = monitor.control().config().effective();
     if let Some(key) = arguments.first() {
         let exact = all.iter().position(|setting| setting.key.eq_ignore_ascii_case(key));
         match exact {
             Some(place) => all = vec![all.swap_remove(place)],
             None => {
-                let pattern = key.clone() + "*";
-                all.retain(|setting| is_like(&setting.key, &pattern));
+                let beginning = key.clone() + "*";
+                all.retain(|setting| pattern::matches(&setting.key, &beginning));
             }
         }
         if all.is_empty() {
-            return Err(Failure::NoSuch(format!("No setting {key}")));
+            return Err(CommandError::NotFound(format!("No setting {key}")));
         }
     }
     let lines: Vec<_> = all.iter().map(|setting| line(&setting.key, &setting.value)).collect();
     let width = lines.iter().map(|line| line.chars().count()).max().unwrap_or(0).min(60);
-    let at_restart = insight.control().at_restart();
+    let at_restart = monitor.control().at_restart();
     let mut page = Page::default();
     for (line, setting) in lines.iter().zip(&all) {
         let later = at_restart.get(&setting.key);
         let later = later.map_or_else(String::new, |value| format!("; after a restart {value}"));
-        page.say(format_args!("{line:width$}  ({})", plain(&format!("{}{later}", setting.source))));
+        page.line(format_args!("{line:width$}  ({})", plain(&format!("{}{later}", setting.source))));
     }
     Ok(page.0)
 }
 
-/// `KEY=VALUE`, be it in several words.
-pub(super) fn set(insight: &Insight, arguments: &[String]) -> Result<String, Failure> {
+/// Changes a setting: `KEY=VALUE`, which may be several words.
+pub(super) fn set(monitor: &ServerMonitor, arguments: &[String]) -> Result<String, CommandError> {
     let assignment = arguments.join(" ");
-    let (key, value) = assignment.split_once('=').ok_or(Wrong::TooFew)?;
+    let (key, value) = assignment.split_once('=').ok_or(SyntaxError::TooFew)?;
     let (key, value) = (key.trim(), value.trim());
-    let control = insight.control();
-    let change = control.set(key, value).map_err(Failure::Refused)?;
+    let control = monitor.control();
+    let change = control.set(key, value)?;
     let mut page = Page::default();
-    page.say(line(key, value));
+    page.line(line(key, value));
     if change.effective {
-        note_performance(insight, key);
-        page.say("In force from now on.");
+        follow_performance(monitor, key);
+        page.line("In force from now on.");
     } else {
-        page.say("In force after a restart of the server.");
+        page.line("In force after a restart of the server.");
     }
     match (control.config().file, change.not_kept) {
-        (_, Some(why)) => page.say(plain(&format!("Not kept over a restart: {why}."))),
-        (Some(file), None) if change.written => page.say(plain(&format!("Written to {}.", file.display()))),
-        (None, None) if change.written => page.say("Written to the settings file."),
-        _ => page.say("Not written: the server has no settings file."),
+        (_, Some(why)) => page.line(plain(&format!("Not kept over a restart: {why}."))),
+        (Some(file), None) if change.written => page.line(plain(&format!("Written to {}.", file.display()))),
+        (None, None) if change.written => page.line("Written to the settings file."),
+        _ => page.line("Not written: the server has no settings file."),
     }
     let config = control.config();
     let follow = change.written
@@ -72,7 +73,7 @@ pub(super) fn set(insight: &Insight, arguments: &[String]) -> Result<String, Fai
     let keeps = pools_kept(&config).filter(|_| follow);
     if let Some(line) = keeps {
         let rule = config.pool_rule.value;
-        page.say(plain(&format!(
+        page.line(plain(&format!(
             "From the next start on rule {rule} sizes the pools by it; {line} keeps them as they are."
         )));
     }

@@ -1,19 +1,20 @@
-//! The console over a server made by hand: its layouts, which docs/COMMANDS.md shows, its grammar and its errors.
+//! The console over a made server: its layouts, which docs/COMMANDS.md shows, its grammar and its errors.
 
 mod model;
 
-use super::{CommandOutcome, ConsoleReply, commands, stops_the_server};
-use crate::monitor::{Insight, ServerControl};
+use super::commands::{commands, stops_the_server};
+use super::execute::{CommandOutcome, ConsoleReply};
+use crate::monitor::{ServerControl, ServerMonitor};
 use model::Model;
 use std::path::Path;
 
-fn said(insight: &Insight, line: &str) -> String {
-    let ConsoleReply { outcome, text } = insight.command(line);
+fn reply(monitor: &ServerMonitor, line: &str) -> String {
+    let ConsoleReply { outcome, text } = monitor.command(line);
     assert_eq!(outcome, CommandOutcome::Done, "{line}: {text}");
     text
 }
 
-/// Lines whose output the docs show, one for each command at least.
+/// Lines whose output the docs show, at least one of each command.
 const SHOWN: [&str; 23] = [
     "show server",
     "show verdict",
@@ -43,16 +44,16 @@ const SHOWN: [&str; 23] = [
 const BEGINS: &str = "<!-- console: generated, do not edit -->";
 const ENDS: &str = "<!-- end of console -->";
 
-/// The layouts are golden in the docs: each sample there is what the console says. `BLESS=1` writes them.
+/// The docs have the layouts: each sample there is what the console replies. `BLESS=1` writes them.
 #[test]
-fn the_docs_show_every_command_and_what_it_says() {
-    let (_, insight) = Model::insight();
+fn the_docs_show_every_command_and_its_reply() {
+    let (_, monitor) = Model::monitor();
     let mut text = "| Command | Does |\n|---|---|\n".to_owned();
     for (syntax, doc) in commands() {
         text.push_str(&format!("| `{}` | {} |\n", syntax.replace('|', "\\|"), doc.replace('*', "\\*")));
     }
     for line in SHOWN {
-        text.push_str(&format!("\n```text\n> {line}\n{}```\n", said(&insight, line)));
+        text.push_str(&format!("\n```text\n> {line}\n{}```\n", reply(&monitor, line)));
     }
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/COMMANDS.md");
     let page = std::fs::read_to_string(&file).unwrap();
@@ -68,8 +69,8 @@ fn the_docs_show_every_command_and_what_it_says() {
 
 #[test]
 fn every_command_is_shown_is_in_the_help_and_is_known_by_its_words() {
-    let (_, insight) = Model::insight();
-    let help = said(&insight, "help");
+    let (_, monitor) = Model::monitor();
+    let help = reply(&monitor, "help");
     for (syntax, doc) in commands() {
         assert!(help.contains(&syntax) && help.contains(doc), "{syntax}");
         let words: Vec<_> =
@@ -88,7 +89,7 @@ fn every_command_is_shown_is_in_the_help_and_is_known_by_its_words() {
 
 #[test]
 fn words_may_be_cut_where_they_stay_unique() {
-    let (model, insight) = Model::insight();
+    let (model, monitor) = Model::monitor();
     for (short, long) in [
         ("SH TA", "show tasks"),
         ("sh serv", "show server"),
@@ -96,15 +97,15 @@ fn words_may_be_cut_where_they_stay_unique() {
         ("sh tr", "show transactions"),
         ("h stop", "help stop port"),
     ] {
-        assert_eq!(said(&insight, short), said(&insight, long), "{short}");
+        assert_eq!(reply(&monitor, short), reply(&monitor, long), "{short}");
     }
-    said(&insight, "se c server_pool_tasks = 12");
-    said(&insight, r#"SET CONFIG "Server_Restricted=1""#);
-    said(&insight, "drop all");
-    assert_eq!(said(&insight, "drop tcpip/7"), "2 connections closed.\n");
-    assert_eq!(said(&insight, "drop 2001:DB8:0:7::/64"), "2 connections and 3 sessions closed.\n");
-    assert_eq!(said(&insight, "drop 2"), "1 session closed.\n");
-    assert_eq!(insight.command("drop 3").text, "No such session\n");
+    reply(&monitor, "se c server_pool_tasks = 12");
+    reply(&monitor, r#"SET CONFIG "Server_Restricted=1""#);
+    reply(&monitor, "drop all");
+    assert_eq!(reply(&monitor, "drop tcpip/7"), "2 connections closed.\n");
+    assert_eq!(reply(&monitor, "drop 2001:DB8:0:7::/64"), "2 connections and 3 sessions closed.\n");
+    assert_eq!(reply(&monitor, "drop 2"), "1 session closed.\n");
+    assert_eq!(monitor.command("drop 3").text, "No such session\n");
     let done = model.done.lock();
     assert_eq!(
         done[..4],
@@ -117,8 +118,8 @@ fn words_may_be_cut_where_they_stay_unique() {
 }
 
 #[test]
-fn what_is_not_understood_says_why_and_does_nothing() {
-    let (model, insight) = Model::insight();
+fn a_wrong_line_is_explained_and_does_nothing() {
+    let (model, monitor) = Model::monitor();
     for (line, says) in [
         ("frobnicate", "Command or option is not recognized: frobnicate\n"),
         ("show nothing", "Command or option is not recognized: nothing\n"),
@@ -132,7 +133,7 @@ fn what_is_not_understood_says_why_and_does_nothing() {
         ("quit now", "Too many arguments.  Enter 'HELP' for the correct syntax.\nSyntax: quit\n"),
         ("show port \"", "A quotation mark is not closed.\n"),
         ("stop port LAN3", "Unable to find port LAN3\n"),
-        ("start port old", "Port OLD is disabled: it takes a place in Ports and a restart\n"),
+        ("start port old", "Port OLD is disabled: add it to Ports and restart the server\n"),
         (
             "drop me",
             "me is not ALL, an IP address, PORT/ID as show users names it, or a number that show sessions has\n",
@@ -153,58 +154,58 @@ fn what_is_not_understood_says_why_and_does_nothing() {
         ("help me", "Command or option is not recognized: me\n"),
         ("show transactions now", "Command or option is not recognized: now\n"),
     ] {
-        let reply = insight.command(line);
+        let reply = monitor.command(line);
         assert_eq!((reply.outcome, reply.text.as_str()), (CommandOutcome::NotUnderstood, says), "{line}");
     }
     assert!(model.done.lock().is_empty());
-    assert_eq!(insight.command(" \t"), ConsoleReply { outcome: CommandOutcome::Done, text: String::new() });
+    assert_eq!(monitor.command(" \t"), ConsoleReply { outcome: CommandOutcome::Done, text: String::new() });
 }
 
 #[test]
-fn what_the_server_refuses_is_told() {
-    let (model, insight) = Model::insight();
-    let reply = insight.command("restart port lan2");
+fn a_refusal_of_the_server_is_shown() {
+    let (model, monitor) = Model::monitor();
+    let reply = monitor.command("restart port lan2");
     assert_eq!(
         (reply.outcome, reply.text.as_str()),
-        (CommandOutcome::Refused, "Port LAN2: its address is taken\n")
+        (CommandOutcome::Refused, "port LAN2 cannot listen on 127.0.0.1:1452: Address in use\n")
     );
     assert_eq!(*model.done.lock(), ["stop LAN2", "start LAN2"]);
-    assert_eq!(insight.command("set config a=b").outcome, CommandOutcome::Refused);
+    assert_eq!(monitor.command("set config a=b").outcome, CommandOutcome::Refused);
 }
 
 #[test]
 fn transactions_are_counted_from_the_reset_on() {
-    let (model, insight) = Model::insight();
-    let count = |insight: &Insight| {
-        let text = said(insight, "show transactions");
+    let (model, monitor) = Model::monitor();
+    let count = |monitor: &ServerMonitor| {
+        let text = reply(monitor, "show transactions");
         let line = text.lines().find(|line| line.trim().starts_with("notes.open ")).map(str::to_owned);
         line.map(|line| line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap())
     };
-    assert_eq!(count(&insight), Some(800));
-    said(&insight, "show tr res");
-    assert_eq!(count(&insight), None);
-    model.run(&insight, 2);
-    assert_eq!(count(&insight), Some(16));
+    assert_eq!(count(&monitor), Some(800));
+    reply(&monitor, "show tr res");
+    assert_eq!(count(&monitor), None);
+    model.run(&monitor, 2);
+    assert_eq!(count(&monitor), Some(16));
 }
 
 #[test]
 fn the_performance_line_is_switched() {
-    let (model, insight) = Model::insight();
-    let line = || insight.console.performance(600, &model.snapshot());
+    let (model, monitor) = Model::monitor();
+    let line = || monitor.console.performance(600, &model.snapshot());
     assert_eq!(line(), None);
-    assert_eq!(said(&insight, "show perf"), "Server Performance Monitoring is now enabled.\n");
+    assert_eq!(reply(&monitor, "show perf"), "Server Performance Monitoring is now enabled.\n");
     assert_eq!(line().as_deref(), Some("600 Transactions/Minute, 3 Sessions"));
-    assert_eq!(said(&insight, "show perf"), "Server Performance Monitoring is now disabled.\n");
+    assert_eq!(reply(&monitor, "show perf"), "Server Performance Monitoring is now disabled.\n");
     assert_eq!(line(), None);
-    said(&insight, "show perf");
-    said(&insight, "set config Server_Show_Performance=0");
+    reply(&monitor, "show perf");
+    reply(&monitor, "set config Server_Show_Performance=0");
     assert!(line().is_some(), "it is not in force at once");
 }
 
 #[test]
-fn lines_for_completion_are_commands_with_what_may_follow() {
-    let (_, insight) = Model::insight();
-    let lines = said(&insight, "words");
+fn lines_for_completion_are_commands_with_their_arguments() {
+    let (_, monitor) = Model::monitor();
+    let lines = reply(&monitor, "words");
     for line in
         ["show server", "show transactions", "show transactions reset", "stop port LAN2", "tell", "drop all"]
     {
@@ -216,7 +217,7 @@ fn lines_for_completion_are_commands_with_what_may_follow() {
 }
 
 #[test]
-fn quit_is_known_beforehand() {
+fn a_line_that_stops_the_server_is_recognized() {
     for (line, stops) in
         [("quit", true), (" QU ", true), ("quit now", true), ("show server", false), ("", false)]
     {
@@ -226,7 +227,7 @@ fn quit_is_known_beforehand() {
 
 #[test]
 fn no_line_panics_and_nothing_foreign_reaches_the_terminal() {
-    let (_, insight) = Model::insight();
+    let (_, monitor) = Model::monitor();
     let parts = "show sh s port TCPIP drop tell set config = == \" / * ** .* a/1 é \u{1b}]0;x\u{7} \u{0} \
                  \u{202e} reset slow stat help words ::1 -1 % {} 99999999999999999999 server users sessions \
                  threads verdict transactions Server.Trans.*";
@@ -244,7 +245,7 @@ fn no_line_panics_and_nothing_foreign_reaches_the_terminal() {
             line.push_str(parts[next(parts.len())]);
             line.push_str([" ", "", "  ", "\t"][next(4)]);
         }
-        let text = insight.command(&line).text;
+        let text = monitor.command(&line).text;
         let wrong = |char: char| char.is_control() && char != '\n' || char == '\u{202e}';
         assert!(!text.contains(wrong), "{line:?} says {text:?}");
         assert!(text.is_empty() || text.ends_with('\n'), "{line:?} says {text:?}");

@@ -1,25 +1,27 @@
 //! show transactions: times of each method since the start or the last reset.
 //!
-//! A distribution keeps its extremes since the start alone; after a reset they come from its buckets.
+//! A distribution has exact extremes only since the start; after a reset they come from its buckets.
 
-use super::Failure;
+use super::error::CommandError;
 use super::grammar;
-use super::layout::{Left, Page, Right, elapsed, ms, plain};
 use crate::metrics::{Distribution, Parts};
-use crate::monitor::{Insight, MethodSnapshot, Snapshot};
+use crate::monitor::format::{elapsed, ms, plain};
+use crate::monitor::page::{Left, Page, Right};
+use crate::monitor::server_monitor::ServerMonitor;
+use crate::monitor::snapshot::{MethodSnapshot, Snapshot};
 use crate::sync::Arc;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The table, or with `RESET` none from now on.
-pub(super) fn show(insight: &Insight, arguments: &[String]) -> Result<String, Failure> {
-    let snapshot = insight.control().snapshot();
+/// Shows the times, or with `RESET` starts them anew.
+pub(super) fn show(monitor: &ServerMonitor, arguments: &[String]) -> Result<String, CommandError> {
+    let snapshot = monitor.control().snapshot();
     if let Some(word) = arguments.first() {
         grammar::one_of(word, ["reset"].into_iter())?;
-        *insight.console.reset.lock() = Some(Arc::new(snapshot));
-        return Ok("Transaction times are counted anew.\n".to_owned());
+        *monitor.console.reset.lock() = Some(Arc::new(snapshot));
+        return Ok("Transaction times are reset.\n".to_owned());
     }
-    let reset = insight.console.reset.lock().clone();
+    let reset = monitor.console.reset.lock().clone();
     let mut page = Page::default();
     let functions = functions(&snapshot, reset.as_deref());
     let row = |(name, times): &(Arc<str>, Parts<Distribution>)| {
@@ -37,7 +39,7 @@ pub(super) fn show(insight: &Insight, arguments: &[String]) -> Result<String, Fa
             average(&times.permit_wait),
         ]
     };
-    // As wide as Domino's; a longer name or number widens them.
+    // As wide as Domino's; a longer name or number widens a column.
     page.table(
         [
             ("Function                    ", Left),
@@ -51,20 +53,20 @@ pub(super) fn show(insight: &Insight, arguments: &[String]) -> Result<String, Fa
         ],
         functions.iter().map(row),
     );
-    page.say("Milliseconds of run time; Queue and Permit are average waits.");
+    page.line("Milliseconds of run time; Queue and Permit are average waits.");
     if let Some(reset) = reset.as_ref() {
         let ago = snapshot.uptime.saturating_sub(reset.uptime);
-        page.say(format_args!(
+        page.line(format_args!(
             "Since the reset {} ago; Min and Max may be an eighth too long.",
             elapsed(ago)
         ));
     } else {
-        page.say(format_args!("Since the start {} ago.", elapsed(snapshot.uptime)));
+        page.line(format_args!("Since the start {} ago.", elapsed(snapshot.uptime)));
     }
     Ok(page.0)
 }
 
-/// Those that ran, over all ports, by the time they took.
+/// The methods that ran, over all ports, by the time they took.
 fn functions(now: &Snapshot, reset: Option<&Snapshot>) -> Vec<(Arc<str>, Parts<Distribution>)> {
     let mut sums: BTreeMap<&str, (Arc<str>, Parts<Distribution>)> = BTreeMap::new();
     for port in &now.ports {

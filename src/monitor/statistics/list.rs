@@ -1,18 +1,19 @@
-//! The list itself: what each thing that a snapshot counts is called, what it means, and in which unit it is.
+//! The list of statistics: name, meaning and unit of everything that a snapshot counts.
 //!
-//! Whatever a snapshot counts is here: tests/statistics.rs compares them. What has no limit has no statistic of it.
+//! Invariants: everything that a snapshot counts is here (tests/statistics.rs compares them). A limit that is not set
+//! has no statistic.
 
-use super::super::admin_stats::{AdminRejection, AdminStats};
-use super::super::snapshot::{AnswerCounts, MethodSnapshot, PortSnapshot, Snapshot};
-use super::super::trends::Figures;
-use super::{Statistic, StatisticFamily, StatisticKind, StatisticValue};
+use super::statistic::{Statistic, StatisticFamily, StatisticKind, StatisticValue};
 use crate::metrics::{CloseReason, PORT_COUNTERS, Parts};
+use crate::monitor::admin_stats::{AdminRejection, AdminStats};
+use crate::monitor::availability::Availability;
+use crate::monitor::snapshot::{AnswerCounts, MethodSnapshot, PortSnapshot, Snapshot};
 use crate::service::Status;
 use std::time::Duration;
 
 type Labels = Vec<(&'static str, String)>;
 
-/// The list while it is made.
+/// The list under construction.
 struct List(Vec<Statistic>);
 
 impl List {
@@ -26,23 +27,23 @@ impl List {
         self.0.push(Statistic { name: name.into(), family, labels, value });
     }
 
-    /// Without labels.
+    /// Adds a statistic without labels.
     fn one(&mut self, name: &str, family: &'static StatisticFamily, value: StatisticValue) {
         self.add(name, family, Vec::new(), value);
     }
 }
 
-/// All of them.
-pub(in super::super) fn list(
+/// Returns all statistics.
+pub(in crate::monitor) fn list(
     server: &str,
     snapshot: &Snapshot,
-    figures: Figures,
+    availability: Availability,
     ready: bool,
-    visits: &AdminStats,
+    admin_stats: &AdminStats,
 ) -> Vec<Statistic> {
     let mut list = List(Vec::new());
     of_server(&mut list, server, snapshot, ready);
-    of_work(&mut list, snapshot, figures);
+    of_work(&mut list, snapshot, availability);
     of_sessions(&mut list, snapshot);
     for port in &snapshot.ports {
         of_port(&mut list, port);
@@ -51,19 +52,23 @@ pub(in super::super) fn list(
     for port in &snapshot.ports {
         port.methods.iter().for_each(|method| of_method(&mut list, port, method));
     }
-    of_visits(&mut list, visits);
+    of_admin_server(&mut list, admin_stats);
     list.0
 }
 
 fn of_server(list: &mut List, server: &str, snapshot: &Snapshot, ready: bool) {
-    static VERSION: StatisticFamily =
-        StatisticFamily::new(StatisticKind::Info, "boneyard_build_info", "", "What the server calls itself.");
+    static VERSION: StatisticFamily = StatisticFamily::new(
+        StatisticKind::Info,
+        "boneyard_build_info",
+        "",
+        "Name and version of the server.",
+    );
     static UPTIME: StatisticFamily =
-        StatisticFamily::gauge("boneyard_uptime_seconds", "seconds", "Since the server started.");
+        StatisticFamily::gauge("boneyard_uptime_seconds", "seconds", "Time since the server started.");
     static READY: StatisticFamily =
-        StatisticFamily::gauge("boneyard_ready", "", "1 if /health/ready says yes.");
+        StatisticFamily::gauge("boneyard_ready", "", "1 if /health/ready succeeds.");
     static DRAINING: StatisticFamily =
-        StatisticFamily::gauge("boneyard_draining", "", "1 while the server stops.");
+        StatisticFamily::gauge("boneyard_draining", "", "1 while the server shuts down.");
     static CPUS: StatisticFamily =
         StatisticFamily::gauge("boneyard_cpus", "", "Processors that the process may use.");
     static CPU: StatisticFamily =
@@ -71,7 +76,7 @@ fn of_server(list: &mut List, server: &str, snapshot: &Snapshot, ready: bool) {
     static IDLE: StatisticFamily = StatisticFamily::counter(
         "boneyard_machine_cpu_idle_seconds",
         "seconds",
-        "Time that the processors of the machine together had nothing to do.",
+        "Time that the processors of the machine together were idle.",
     );
     static STOLEN: StatisticFamily = StatisticFamily::counter(
         "boneyard_machine_cpu_stolen_seconds",
@@ -81,7 +86,7 @@ fn of_server(list: &mut List, server: &str, snapshot: &Snapshot, ready: bool) {
     static LEFT_OUT: StatisticFamily = StatisticFamily::counter(
         "boneyard_log_lines_left_out",
         "",
-        "Lines about clients left out of the log: it is bounded.",
+        "Lines about clients left out of the log, whose rate is limited.",
     );
     static BUFFERS: StatisticFamily = StatisticFamily::gauge(
         "boneyard_buffer_bytes",
@@ -91,7 +96,7 @@ fn of_server(list: &mut List, server: &str, snapshot: &Snapshot, ready: bool) {
     static BUFFERS_MAX: StatisticFamily = StatisticFamily::gauge(
         "boneyard_buffer_limit_bytes",
         "bytes",
-        "Most there may be of it: Server_Buffer_Memory_MB.",
+        "Limit of the memory of all buffers: Server_Buffer_Memory_MB.",
     );
     let seconds = |time: Duration| StatisticValue::Real(time.as_secs_f64());
     let version = vec![("version", server.to_owned())];
@@ -110,7 +115,7 @@ fn of_server(list: &mut List, server: &str, snapshot: &Snapshot, ready: bool) {
     list.one("Server.Buffers.Limit", &BUFFERS_MAX, StatisticValue::Count(snapshot.buffer_bytes.1));
 }
 
-fn of_work(list: &mut List, snapshot: &Snapshot, figures: Figures) {
+fn of_work(list: &mut List, snapshot: &Snapshot, availability: Availability) {
     static TOTAL: StatisticFamily = StatisticFamily::counter(
         "boneyard_transactions",
         "",
@@ -118,11 +123,8 @@ fn of_work(list: &mut List, snapshot: &Snapshot, figures: Figures) {
     );
     static MINUTE: StatisticFamily =
         StatisticFamily::gauge("boneyard_transactions_last_minute", "", "Answers made in the last minute.");
-    static PEAK: StatisticFamily = StatisticFamily::gauge(
-        "boneyard_transactions_peak_minute",
-        "",
-        "Most answers there ever were in a minute.",
-    );
+    static PEAK: StatisticFamily =
+        StatisticFamily::gauge("boneyard_transactions_peak_minute", "", "Most answers ever in a minute.");
     static PEAK_TIME: StatisticFamily = StatisticFamily::gauge(
         "boneyard_transactions_peak_timestamp_seconds",
         "seconds",
@@ -138,7 +140,7 @@ fn of_work(list: &mut List, snapshot: &Snapshot, figures: Figures) {
     static PERMITS_MAX: StatisticFamily = StatisticFamily::gauge(
         "boneyard_permits_limit",
         "",
-        "Most permits there may be out: Server_Max_Concurrent_Trans.",
+        "Limit of permits: Server_Max_Concurrent_Trans.",
     );
     static WAITING: StatisticFamily = StatisticFamily::gauge(
         "boneyard_transactions_waiting",
@@ -148,21 +150,21 @@ fn of_work(list: &mut List, snapshot: &Snapshot, figures: Figures) {
     static EXPANSION: StatisticFamily = StatisticFamily::gauge(
         "boneyard_expansion_factor",
         "",
-        "How many times longer transactions take than at best, over the last minute or so; those that do not end too.",
+        "How many times longer transactions take than at best, over about the last minute, unfinished ones included.",
     );
     static INDEX: StatisticFamily = StatisticFamily::gauge(
         "boneyard_availability_index",
         "",
-        "100 for a server at leisure, 0 at an expansion factor of 64.",
+        "100 for an idle server, 0 at an expansion factor of 64.",
     );
     let (total, waiting) = snapshot
         .ports
         .iter()
         .fold((0, 0), |(total, waiting), port| (total + port.answers.all(), waiting + port.waiting));
-    let peak_at = (figures.per_minute_peak > 0).then(|| snapshot.started + figures.peak_at);
+    let peak_at = (availability.per_minute_peak > 0).then(|| snapshot.started + availability.peak_at);
     list.one("Server.Trans.Total", &TOTAL, StatisticValue::Count(total));
-    list.one("Server.Trans.PerMinute", &MINUTE, StatisticValue::Count(figures.per_minute));
-    list.one("Server.Trans.PerMinute.Peak", &PEAK, StatisticValue::Count(figures.per_minute_peak));
+    list.one("Server.Trans.PerMinute", &MINUTE, StatisticValue::Count(availability.per_minute));
+    list.one("Server.Trans.PerMinute.Peak", &PEAK, StatisticValue::Count(availability.per_minute_peak));
     list.one("Server.Trans.PerMinute.Peak.Time", &PEAK_TIME, StatisticValue::Moment(peak_at));
     list.one("Server.ConcurrentTasks", &PERMITS, StatisticValue::Count(snapshot.permits.out.into()));
     list.one(
@@ -174,8 +176,8 @@ fn of_work(list: &mut List, snapshot: &Snapshot, figures: Figures) {
         list.one("Server.ConcurrentTasks.Limit", &PERMITS_MAX, StatisticValue::Count(limit.into()));
     }
     list.one("Server.ConcurrentTasks.Waiting", &WAITING, StatisticValue::Count(waiting));
-    list.one("Server.ExpansionFactor", &EXPANSION, StatisticValue::Real(figures.expansion_factor));
-    list.one("Server.AvailabilityIndex", &INDEX, StatisticValue::Count(figures.availability_index()));
+    list.one("Server.ExpansionFactor", &EXPANSION, StatisticValue::Real(availability.expansion_factor));
+    list.one("Server.AvailabilityIndex", &INDEX, StatisticValue::Count(availability.index()));
 }
 
 fn of_sessions(list: &mut List, snapshot: &Snapshot) {
@@ -332,7 +334,7 @@ fn of_method(list: &mut List, port: &PortSnapshot, method: &MethodSnapshot) {
     let with = |label, value: &str| [labels.to_vec(), vec![(label, value.to_owned())]].concat();
     let AnswerCounts(answers) = method.answers;
     for (status, count) in Status::ALL.into_iter().zip(answers) {
-        // What a method has never answered would be most of the list.
+        // Statuses that a method has never answered with would be most of the list.
         if count > 0 || status == Status::Ok {
             let status = format!("{status:?}");
             let (name, labels) = (named(&format!("Answers.{status}")), with("status", &status));
@@ -351,25 +353,25 @@ fn of_method(list: &mut List, port: &PortSnapshot, method: &MethodSnapshot) {
     list.add(named("Whole"), &WHOLE, labels.to_vec(), StatisticValue::Times(method.whole.clone()));
 }
 
-fn of_visits(list: &mut List, visits: &AdminStats) {
+fn of_admin_server(list: &mut List, admin_stats: &AdminStats) {
     static CONNECTIONS: StatisticFamily =
         StatisticFamily::gauge("boneyard_admin_connections", "", "Connections of the admin server.");
     static REQUESTS: StatisticFamily =
-        StatisticFamily::counter("boneyard_admin_requests", "", "Requests that came to the admin server.");
+        StatisticFamily::counter("boneyard_admin_requests", "", "Requests to the admin server.");
     static REFUSED: StatisticFamily = StatisticFamily::counter(
         "boneyard_admin_refused",
         "",
-        "What the admin server did not do, by the reason.",
+        "Requests and connections that the admin server refused, by the reason.",
     );
-    list.one("Admin.Connections", &CONNECTIONS, StatisticValue::Count(visits.connections() as u64));
-    list.one("Admin.Requests", &REQUESTS, StatisticValue::Count(visits.requests()));
-    for why in AdminRejection::ALL {
-        let labels = vec![("reason", format!("{why:?}"))];
+    list.one("Admin.Connections", &CONNECTIONS, StatisticValue::Count(admin_stats.connections() as u64));
+    list.one("Admin.Requests", &REQUESTS, StatisticValue::Count(admin_stats.requests()));
+    for reason in AdminRejection::ALL {
+        let labels = vec![("reason", format!("{reason:?}"))];
         list.add(
-            format!("Admin.Refused.{why:?}"),
+            format!("Admin.Refused.{reason:?}"),
             &REFUSED,
             labels,
-            StatisticValue::Count(visits.refused(why)),
+            StatisticValue::Count(admin_stats.refused(reason)),
         );
     }
 }

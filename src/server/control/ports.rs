@@ -57,7 +57,7 @@ impl LiveControl {
     pub(super) fn drop_sessions_of(&self, whose: &ConnectionFilter) -> usize {
         let dropped = self.sessions.drop_those(|session| match whose {
             ConnectionFilter::Session(id) => session.id() == *id,
-            others => others.means(session.peer().ip()),
+            others => others.matches(session.peer().ip()),
         });
         if dropped > 0 {
             log::info!("The administrator closes {dropped} sessions");

@@ -9,7 +9,7 @@ use super::LiveControl;
 use super::settings_file::{self, SettingsFileError};
 use crate::config::read_line;
 use crate::config::{Config, Limit};
-use crate::monitor::Change;
+use crate::monitor::SettingChange;
 use crate::server::derived_settings::codel_rules;
 use crate::server::machine;
 use crate::sync::{Condvar, Mutex};
@@ -114,7 +114,7 @@ impl LiveSettings {
 }
 
 impl LiveControl {
-    pub(super) fn change(&self, key: &str, value: &str) -> Result<Change, String> {
+    pub(super) fn change(&self, key: &str, value: &str) -> Result<SettingChange, String> {
         let _turn = self.settings.take_turn(TURN_MAX)?;
         let before = self.settings.effective();
         let line = read_line(&before, key, value).map_err(|errors| errors.messages())?;
@@ -160,7 +160,7 @@ impl LiveControl {
                 (false, _) => " for the next start",
             }
         );
-        Ok(Change { effective, written: number.is_some(), not_kept })
+        Ok(SettingChange { effective, written: number.is_some(), not_kept })
     }
 
     fn take_effect(&self, key: &str, after: &Config) -> bool {

@@ -94,7 +94,7 @@ impl Registry {
             age: session.age(now),
             idle: now.saturating_duration_since(session.last_use()),
             calls: session.calls(),
-            carried: *carried,
+            attached: *carried,
         };
         known.iter().map(snapshot).collect()
     }

@@ -1,11 +1,11 @@
-//! A server made by hand, for the console to show.
+//! A made server, for the console to show.
 
 use crate::config::Config;
 use crate::metrics::{CloseReason, Histogram, Parts, PortCounts};
 use crate::monitor::{
-    AnswerCounts, Change, ConnectionFilter, ConnectionInfo, Cpu, HandlerState, Insight, MethodSnapshot,
-    Permits, PortSnapshot, ServerControl, SessionCounts, SessionSnapshot, SlowCallInfo, Snapshot, Task,
-    WorkerSnapshot, Workers,
+    AnswerCounts, ConnectionFilter, ConnectionInfo, ControlError, Cpu, HandlerState, MethodSnapshot, Permits,
+    PortSnapshot, ServerControl, ServerMonitor, SessionCounts, SessionSnapshot, SettingChange, SlowCallInfo,
+    Snapshot, Task, WorkerSnapshot, Workers,
 };
 use crate::service::Status;
 use crate::sync::unordered::AtomicU64;
@@ -19,7 +19,7 @@ const INI: &str = "Ports=TCPIP,LAN2\nTCPIP_TCPIPAddress=0,127.0.0.1:1352\nLAN2_T
                    DisabledPorts=OLD\nOLD_TCPIPAddress=0,127.0.0.1:1552\nServer_Max_Concurrent_Trans=8\n\
                    Server_Pool_Tasks=10\n";
 
-/// A server of two ports. Its clock is moved by hand, and each second 8 calls of `notes.open` and 2 of
+/// A server of two ports. The test moves its clock, and each second 8 calls of `notes.open` and 2 of
 /// `notes.search` are answered at the first.
 #[derive(Debug)]
 pub(super) struct Model {
@@ -30,20 +30,20 @@ pub(super) struct Model {
 }
 
 impl Model {
-    pub(super) fn insight() -> (Arc<Model>, Insight) {
+    pub(super) fn monitor() -> (Arc<Model>, ServerMonitor) {
         let config = Config::from_text(INI, Some(Path::new("/etc/boneyard/server.ini")), 2).unwrap();
         let (began, seconds) = (Instant::now(), AtomicU64::new(0));
         let model = Arc::new(Model { began, seconds, config, done: Mutex::default() });
-        let insight = Insight::new(Arc::clone(&model) as _, "Boneyard 0.1.0");
-        model.run(&insight, 100);
-        (model, insight)
+        let monitor = ServerMonitor::new(Arc::clone(&model) as _, "Boneyard 0.1.0");
+        model.run(&monitor, 100);
+        (model, monitor)
     }
 
-    /// So many seconds pass, and it is looked at in each.
-    pub(super) fn run(&self, insight: &Insight, seconds: u64) {
+    /// Lets seconds pass, with a sample in each.
+    pub(super) fn run(&self, monitor: &ServerMonitor, seconds: u64) {
         for _ in 0..seconds {
             self.seconds.fetch_add(1, Ordering::Relaxed);
-            insight.look();
+            monitor.sample();
         }
     }
 
@@ -197,14 +197,14 @@ impl ServerControl for Model {
     }
 
     fn sessions(&self) -> Vec<SessionSnapshot> {
-        let session = |id, client: &str, carried| SessionSnapshot {
+        let session = |id, client: &str, attached| SessionSnapshot {
             id,
             client: client.to_owned(),
             peer: peer(7),
             age: Duration::from_secs(90),
             idle: Duration::from_secs(6 * id),
             calls: 12 * id,
-            carried,
+            attached,
         };
         vec![session(2, "notes/\u{1b}[31m1.4", false), session(1, "notes/1.4", true)]
     }
@@ -222,24 +222,31 @@ impl ServerControl for Model {
         }
     }
 
-    fn stop_port(&self, port: &str) -> Result<(), String> {
+    fn stop_port(&self, port: &str) -> Result<(), ControlError> {
         self.did(format!("stop {port}"));
         Ok(())
     }
 
-    fn start_port(&self, port: &str) -> Result<(), String> {
+    fn start_port(&self, port: &str) -> Result<(), ControlError> {
         self.did(format!("start {port}"));
-        if port == "LAN2" { Err("Port LAN2: its address is taken".to_owned()) } else { Ok(()) }
+        match port {
+            "LAN2" => Err(ControlError::CannotListen {
+                port: port.to_owned(),
+                addresses: "127.0.0.1:1452".to_owned(),
+                reason: "Address in use".to_owned(),
+            }),
+            _ => Ok(()),
+        }
     }
 
-    fn set(&self, key: &str, value: &str) -> Result<Change, String> {
+    fn set(&self, key: &str, value: &str) -> Result<SettingChange, ControlError> {
         self.did(format!("set {key} to {value}"));
         let reloadable = key.eq_ignore_ascii_case("Server_Max_Concurrent_Trans");
-        let known = super::super::grammar::begins(key, "Server_");
+        let known = crate::monitor::console::grammar::begins(key, "Server_");
         if known {
-            Ok(Change { effective: reloadable, written: true, not_kept: None })
+            Ok(SettingChange { effective: reloadable, written: true, not_kept: None })
         } else {
-            Err(format!("no setting {key}"))
+            Err(ControlError::InvalidSetting(format!("no setting {key}")))
         }
     }
 
@@ -251,12 +258,12 @@ impl ServerControl for Model {
         BTreeMap::from([("Server_Max_Frame_KB".to_owned(), "8192".to_owned())])
     }
 
-    fn tell(&self, service: &str, order: &str) -> Result<String, String> {
+    fn tell(&self, service: &str, order: &str) -> Result<String, ControlError> {
         self.did(format!("tell {service} {order}"));
         Ok("The cache is empty.\n\u{1b}[2JSo it is.".to_owned())
     }
 
-    fn quit(&self) -> Result<(), String> {
+    fn quit(&self) -> Result<(), ControlError> {
         self.did("quit".to_owned());
         Ok(())
     }

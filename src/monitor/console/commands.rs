@@ -1,47 +1,49 @@
-//! The one table of commands.
+//! The table of commands: their words, arguments, help and functions.
 
-use super::grammar::{self, Wrong, begins};
-use super::layout::{Page, plain};
-use super::{Failure, act, lists, ports, server, settings, transactions};
-use crate::monitor::Insight;
+use super::error::CommandError;
+use super::grammar::{self, SyntaxError, begins};
+use super::{actions, lists, ports, server, settings, transactions};
+use crate::monitor::format::plain;
+use crate::monitor::page::Page;
+use crate::monitor::server_monitor::ServerMonitor;
 
 /// One command.
 pub(super) struct Command {
     /// Its words, as they are written in full.
     words: &'static [&'static str],
-    /// What may follow them; optional ones in brackets.
+    /// Its arguments; optional ones in brackets.
     arguments: &'static str,
-    /// How many arguments it takes, at least and at most.
+    /// Fewest and most arguments.
     takes: (usize, usize),
-    /// What it does, in a line.
+    /// Its help, a line.
     doc: &'static str,
-    /// What its first argument may be, for completion.
+    /// The values of its first argument, for completion.
     completes: Completes,
-    /// What whoever gives it must be allowed.
+    /// The right that it needs.
     needs: Needs,
-    pub(super) run: fn(&Insight, &[String]) -> Result<String, Failure>,
+    pub(super) run: fn(&ServerMonitor, &[String]) -> Result<String, CommandError>,
 }
 
-/// What an argument may be.
+/// The values that an argument can have.
 #[derive(Clone, Copy)]
 enum Completes {
     Nothing,
     Port,
     Key,
-    /// A key, and what follows it in the same word.
+    /// A key, followed by `=` and a value.
     Assignment,
     Statistic,
     These(&'static [&'static str]),
 }
 
-/// What whoever gives a command must be allowed.
+/// The right that a command needs.
 #[derive(Clone, Copy)]
 enum Needs {
-    /// To look.
+    /// Looking.
     Look,
-    /// The same without arguments, and to change something with any.
+    /// Looking without arguments, changing with any.
     LookIfBare,
-    /// To change something.
+    /// Changing.
     Change,
 }
 
@@ -59,22 +61,22 @@ static COMMANDS: &[Command] = &[
         doc: "The server at a glance.",
         completes: Nothing,
         needs: Look,
-        run: |insight, _| Ok(server::show(insight)),
+        run: |monitor, _| Ok(server::show(monitor)),
     },
     Command {
         words: &["show", "verdict"],
         arguments: "",
         takes: (0, 0),
-        doc: "What limits the server now, and which line to change.",
+        doc: "What limits the server now, and which setting to change.",
         completes: Nothing,
         needs: Look,
-        run: |insight, _| Ok(server::verdict(insight)),
+        run: |monitor, _| Ok(server::verdict(monitor)),
     },
     Command {
         words: &["show", "transactions"],
         arguments: "[RESET]",
         takes: (0, 1),
-        doc: "Times of each method since the start or the last reset, in milliseconds; RESET begins anew.",
+        doc: "Times of each method since the start or the last reset, in milliseconds; RESET starts anew.",
         completes: These(&["reset"]),
         needs: LookIfBare,
         run: transactions::show,
@@ -86,34 +88,34 @@ static COMMANDS: &[Command] = &[
         doc: "The slowest calls of the last hour, of methods like PATTERN (* stands for anything).",
         completes: Nothing,
         needs: Look,
-        run: |insight, arguments| Ok(insight.slow(arguments.first().map_or("", String::as_str))),
+        run: |monitor, arguments| Ok(monitor.slow(arguments.first().map_or("", String::as_str))),
     },
     Command {
         words: &["show", "threads"],
         arguments: "",
         takes: (0, 0),
-        doc: "What each worker does, for whom and for how long.",
+        doc: "What each worker does, for which caller and for how long.",
         completes: Nothing,
         needs: Look,
-        run: |insight, _| Ok(insight.threads()),
+        run: |monitor, _| Ok(monitor.threads()),
     },
     Command {
         words: &["show", "tasks"],
         arguments: "",
         takes: (0, 0),
-        doc: "What the server's threads are for; idle workers are counted.",
+        doc: "The server's threads and what they do; idle workers are counted.",
         completes: Nothing,
         needs: Look,
-        run: |insight, _| Ok(lists::tasks(insight)),
+        run: |monitor, _| Ok(lists::tasks(monitor)),
     },
     Command {
         words: &["show", "ports"],
         arguments: "",
         takes: (0, 0),
-        doc: "The ports: workers, calls that wait, connections.",
+        doc: "The ports: workers, waiting calls, connections.",
         completes: Nothing,
         needs: Look,
-        run: |insight, _| Ok(ports::all(insight)),
+        run: |monitor, _| Ok(ports::all(monitor)),
     },
     Command {
         words: &["show", "allports"],
@@ -122,25 +124,25 @@ static COMMANDS: &[Command] = &[
         doc: "The same as show ports.",
         completes: Nothing,
         needs: Look,
-        run: |insight, _| Ok(ports::all(insight)),
+        run: |monitor, _| Ok(ports::all(monitor)),
     },
     Command {
         words: &["show", "port"],
         arguments: "NAME",
         takes: (1, 1),
-        doc: "All that is counted of one port.",
+        doc: "Everything that is counted of one port.",
         completes: Port,
         needs: Look,
-        run: |insight, arguments| ports::one(insight, &arguments[0]),
+        run: |monitor, arguments| ports::one(monitor, &arguments[0]),
     },
     Command {
         words: &["show", "users"],
         arguments: "",
         takes: (0, 0),
-        doc: "Connections, those with the most calls out and the most memory first.",
+        doc: "Connections, those with the most calls in progress and the most memory first.",
         completes: Nothing,
         needs: Look,
-        run: |insight, _| Ok(lists::users(insight)),
+        run: |monitor, _| Ok(lists::users(monitor)),
     },
     Command {
         words: &["show", "sessions"],
@@ -149,7 +151,7 @@ static COMMANDS: &[Command] = &[
         doc: "Sessions that clients opened.",
         completes: Nothing,
         needs: Look,
-        run: |insight, _| Ok(lists::sessions(insight)),
+        run: |monitor, _| Ok(lists::sessions(monitor)),
     },
     Command {
         words: &["show", "statistics"],
@@ -164,16 +166,16 @@ static COMMANDS: &[Command] = &[
         words: &["show", "performance"],
         arguments: "",
         takes: (0, 0),
-        doc: "Switches on or off the line that the log has each minute of how much is done.",
+        doc: "Switches the line with transactions per minute in the log on or off.",
         completes: Nothing,
         needs: Change,
-        run: |insight, _| Ok(act::toggle_performance(insight)),
+        run: |monitor, _| Ok(actions::toggle_performance(monitor)),
     },
     Command {
         words: &["show", "configuration"],
         arguments: "[KEY]",
         takes: (0, 1),
-        doc: "Settings in force, each with the line or rule it came from; those that begin with KEY.",
+        doc: "Settings in force, all or those that begin with KEY, each with the line or rule it came from.",
         completes: Key,
         needs: Look,
         run: settings::show,
@@ -182,7 +184,7 @@ static COMMANDS: &[Command] = &[
         words: &["set", "configuration"],
         arguments: "KEY=VALUE",
         takes: (1, ANY),
-        doc: "Changes a setting in the settings file, and at once where that can be.",
+        doc: "Changes a setting in the settings file, and at once where that is possible.",
         completes: Assignment,
         needs: Change,
         run: settings::set,
@@ -194,25 +196,25 @@ static COMMANDS: &[Command] = &[
         doc: "Closes connections and opened sessions: all, those of an address, or one as the lists name it.",
         completes: These(&["all"]),
         needs: Change,
-        run: |insight, arguments| act::close_connections(insight, &arguments[0]),
+        run: |monitor, arguments| actions::close_connections(monitor, &arguments[0]),
     },
     Command {
         words: &["stop", "port"],
         arguments: "NAME",
         takes: (1, 1),
-        doc: "Has a port take no more connections and calls; what is in flight there finishes.",
+        doc: "Stops a port: it takes no more connections and calls, and finishes those in flight.",
         completes: Port,
         needs: Change,
-        run: |insight, arguments| act::stop_port(insight, &arguments[0]),
+        run: |monitor, arguments| actions::stop_port(monitor, &arguments[0]),
     },
     Command {
         words: &["start", "port"],
         arguments: "NAME",
         takes: (1, 1),
-        doc: "Has a stopped port listen again.",
+        doc: "Starts a stopped port again.",
         completes: Port,
         needs: Change,
-        run: |insight, arguments| act::start_port(insight, &arguments[0]),
+        run: |monitor, arguments| actions::start_port(monitor, &arguments[0]),
     },
     Command {
         words: &["restart", "port"],
@@ -221,22 +223,22 @@ static COMMANDS: &[Command] = &[
         doc: "Stops a port and starts it.",
         completes: Port,
         needs: Change,
-        run: |insight, arguments| act::restart_port(insight, &arguments[0]),
+        run: |monitor, arguments| actions::restart_port(monitor, &arguments[0]),
     },
     Command {
         words: &["tell"],
         arguments: "SERVICE ORDER...",
         takes: (2, ANY),
-        doc: "Gives a service of the program an order, and shows what it says.",
+        doc: "Gives a service of the program an order, and shows its reply.",
         completes: Nothing,
         needs: Change,
-        run: act::tell,
+        run: actions::tell,
     },
     Command {
         words: &["help"],
         arguments: "[COMMAND]",
         takes: (0, 2),
-        doc: "What there is, or the commands that begin so. A word may be cut where it stays unique.",
+        doc: "All commands, or those that begin so. A word may be cut where it stays unique.",
         completes: Nothing,
         needs: Look,
         run: |_, arguments| help(arguments),
@@ -245,12 +247,12 @@ static COMMANDS: &[Command] = &[
         words: &["quit"],
         arguments: "",
         takes: (0, 0),
-        doc: "Stops the server in order, as SIGTERM does.",
+        doc: "Shuts the server down, as SIGTERM does.",
         completes: Nothing,
         needs: Change,
-        run: |insight, _| act::quit(insight),
+        run: |monitor, _| actions::quit(monitor),
     },
-    // For `boneyard console`; not in the help.
+    // For the completion of `boneyard console`; not in the help.
     Command {
         words: &[WORDS],
         arguments: "",
@@ -258,19 +260,19 @@ static COMMANDS: &[Command] = &[
         doc: "",
         completes: Nothing,
         needs: Look,
-        run: |i, _| Ok(lines(i)),
+        run: |monitor, _| Ok(lines(monitor)),
     },
 ];
 
-/// What asks for the lines that there can be.
+/// The word that asks for the lines of completion.
 const WORDS: &str = "words";
 
-/// Every command, for its documentation: how it is written, and what it does.
+/// Returns every command, for its documentation: its syntax and its help.
 pub fn commands() -> impl Iterator<Item = (String, &'static str)> {
     shown().map(|command| (command.syntax(), command.doc))
 }
 
-/// Would this line stop the server?
+/// Returns whether this line would shut the server down.
 pub fn stops_the_server(line: &str) -> bool {
     let words = grammar::words(line).unwrap_or_default();
     !words.is_empty() && find(&words).is_ok_and(|(command, _)| command.words == ["quit"])
@@ -280,8 +282,8 @@ fn shown() -> impl Iterator<Item = &'static Command> {
     COMMANDS.iter().filter(|command| !command.doc.is_empty())
 }
 
-/// The command that words begin with, and its arguments.
-pub(super) fn find(words: &[String]) -> Result<(&'static Command, &[String]), Wrong> {
+/// Returns the command that the words begin with, and its arguments.
+pub(super) fn find(words: &[String]) -> Result<(&'static Command, &[String]), SyntaxError> {
     let mut left: Vec<&Command> = COMMANDS.iter().collect();
     for (place, word) in words.iter().enumerate() {
         let found = grammar::one_of(word, left.iter().map(|command| command.words[place]))?;
@@ -293,25 +295,25 @@ pub(super) fn find(words: &[String]) -> Result<(&'static Command, &[String]), Wr
             return Ok((command, &words[place + 1..]));
         }
     }
-    Err(Wrong::TooFew)
+    Err(SyntaxError::TooFew)
 }
 
 impl Command {
-    /// How it is written.
+    /// Returns its syntax.
     pub(super) fn syntax(&self) -> String {
         format!("{} {}", self.words.join(" "), self.arguments).trim_end().to_owned()
     }
 
-    /// Are these as many as it takes?
-    pub(super) fn check(&self, arguments: &[String]) -> Result<(), Wrong> {
+    /// Checks the number of arguments.
+    pub(super) fn check(&self, arguments: &[String]) -> Result<(), SyntaxError> {
         match arguments.len() {
-            few if few < self.takes.0 => Err(Wrong::TooFew),
-            many if many > self.takes.1 => Err(Wrong::TooMany),
+            few if few < self.takes.0 => Err(SyntaxError::TooFew),
+            many if many > self.takes.1 => Err(SyntaxError::TooMany),
             _ => Ok(()),
         }
     }
 
-    /// Does it change something, with these arguments?
+    /// Returns whether it changes something, with these arguments.
     pub(super) fn changes(&self, arguments: &[String]) -> bool {
         match self.needs {
             Look => false,
@@ -320,48 +322,48 @@ impl Command {
         }
     }
 
-    /// Do its words begin with these?
+    /// Returns whether its words begin with these.
     fn begins_with(&self, words: &[String]) -> bool {
         words.len() <= self.words.len()
             && words.iter().zip(self.words).all(|(start, word)| begins(word, start))
     }
 }
 
-fn help(words: &[String]) -> Result<String, Failure> {
+fn help(words: &[String]) -> Result<String, CommandError> {
     let found: Vec<_> = match find(words) {
         Ok((command, [])) => vec![command],
         _ => shown().filter(|command| command.begins_with(words)).collect(),
     };
     if found.is_empty() {
-        return Err(Wrong::Unknown(words.join(" "), None).into());
+        return Err(SyntaxError::Unknown(words.join(" "), None).into());
     }
     let width = found.iter().map(|command| command.syntax().len()).max().unwrap_or(0);
     let mut page = Page::default();
     for command in found {
-        page.say(format_args!("{:width$}  {}", command.syntax(), command.doc));
+        page.line(format_args!("{:width$}  {}", command.syntax(), command.doc));
     }
     Ok(page.0)
 }
 
-/// Every line there can be, as far as that is known, for completion: a command with its words in full and, where what
-/// follows is known, with that.
-fn lines(insight: &Insight) -> String {
+/// Returns every line that is known, for completion: a command with its words in full and, where the values of its
+/// argument are known, with these.
+fn lines(monitor: &ServerMonitor) -> String {
     let mut page = Page::default();
     for command in shown() {
         let words = command.words.join(" ");
         let arguments: Vec<String> = match command.completes {
             Nothing => Vec::new(),
-            Port => insight.control().snapshot().ports.iter().map(|port| port.name.to_string()).collect(),
-            Key => settings::keys(insight).collect(),
-            Assignment => settings::keys(insight).map(|key| key + "=").collect(),
-            Statistic => lists::statistic_names(insight),
+            Port => monitor.control().snapshot().ports.iter().map(|port| port.name.to_string()).collect(),
+            Key => settings::keys(monitor).collect(),
+            Assignment => settings::keys(monitor).map(|key| key + "=").collect(),
+            Statistic => lists::statistic_names(monitor),
             These(these) => these.iter().map(|&word| word.to_owned()).collect(),
         };
         if arguments.is_empty() || command.takes.0 == 0 {
-            page.say(&words);
+            page.line(&words);
         }
         for argument in arguments {
-            page.say(format_args!("{words} {}", plain(&argument)));
+            page.line(format_args!("{words} {}", plain(&argument)));
         }
     }
     page.0

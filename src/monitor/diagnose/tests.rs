@@ -1,15 +1,18 @@
-//! Verdicts on made snapshots: each cause, the borders between them, and what time does.
+//! Verdicts on made snapshots: each cause, the borders between them, and their course in time.
 
 mod borders;
 mod change;
 mod snapshot_script;
 
-use super::*;
+use super::causes;
+use super::diagnoser::Diagnoser;
+use super::inputs::Inputs;
+use super::verdict::{Cause, Verdict, text};
 use crate::config::Config;
-use crate::monitor::SessionCounts;
+use crate::monitor::snapshot::SessionCounts;
 use snapshot_script::{Port, Second, SnapshotScript, busy, connection};
 
-/// Its name, how it looks, the cause, the lines that should come of it, and a word of what is expected.
+/// Name, snapshots, what happens in a second, the cause, the expected lines, and a part of the expectation.
 type Situation = (&'static str, SnapshotScript, Second, Cause, &'static [&'static str], &'static str);
 
 const ONE: &str = "Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=40\n";
@@ -73,7 +76,7 @@ fn of_places() -> Vec<Situation> {
     ]
 }
 
-/// What is called, or who calls, is the reason.
+/// A method or a client is the cause.
 fn of_calls() -> Vec<Situation> {
     let heavy = Port { busy: 10, waiting: 30, ..Port::of(10) };
     let heavy = heavy.runs("report.make", 18, 0.1, 0.5).runs("note.read", 200, 0.1, 0.002);
@@ -107,7 +110,7 @@ fn of_refusals() -> Vec<Situation> {
         0.02,
         0.02,
     );
-    let turned_away = || Second { refused_descriptors: 3, ..small(lone()) };
+    let no_descriptors = || Second { refused_descriptors: 3, ..small(lone()) };
     let (port, buffers) = ("TCPIP".to_owned(), Port { buffers_full: 9, ..lone() });
     vec![
         (
@@ -121,7 +124,7 @@ fn of_refusals() -> Vec<Situation> {
         (
             "descriptors",
             SnapshotScript::new("Server_Descriptor_Reserve=1000\n"),
-            turned_away(),
+            no_descriptors(),
             Cause::Descriptors,
             &["Server_Descriptor_Reserve=64"],
             "Room for 1036 connections instead of 100",
@@ -129,7 +132,7 @@ fn of_refusals() -> Vec<Situation> {
         (
             "descriptors, all used",
             SnapshotScript::new(""),
-            turned_away(),
+            no_descriptors(),
             Cause::Descriptors,
             &[],
             "ulimit -H -n",
@@ -153,16 +156,16 @@ fn of_refusals() -> Vec<Situation> {
     ]
 }
 
-/// Who comes is refused.
+/// New clients are refused.
 fn of_clients() -> Vec<Situation> {
     let full = SessionCounts { open: 40, max: Some(40), ..SessionCounts::default() };
-    let full = Second { sessions: full, ..small(Port { turned_away: 1, ..lone() }) };
+    let full = Second { sessions: full, ..small(Port { over_max_users: 1, ..lone() }) };
     let kept = SessionCounts { open: 985, max: Some(1000), ..SessionCounts::default() };
     let kept = Second { sessions: kept, ..full.clone() };
-    let crowd = Second { ports: vec![Port { turned_away: 500, ..lone() }], ..full.clone() };
+    let crowd = Second { ports: vec![Port { over_max_users: 500, ..lone() }], ..full.clone() };
     let restricted = SessionCounts { open: 40, restricted: true, ..SessionCounts::default() };
     let restricted = Second { sessions: restricted, ..small(Port { restricted: 5, ..lone() }) };
-    let knocking = Second { refused_connects: 7, ..small(lone()) };
+    let connecting = Second { refused_connects: 7, ..small(lone()) };
     let out = |session_limit| small(Port { session_limit, ..lone() });
     let users = "Server_MaxUsers=40\nServer_MaxSessions=30\n";
     vec![
@@ -196,12 +199,12 @@ fn of_clients() -> Vec<Situation> {
             restricted,
             Cause::Restricted,
             &["Server_Restricted=0"],
-            "As long as it is meant, leave it",
+            "Leave it as long as it is intended",
         ),
         (
             "connects",
             SnapshotScript::new("Server_Max_Connects_Per_Minute=20\n"),
-            knocking,
+            connecting,
             Cause::Connects,
             &["Server_Max_Connects_Per_Minute=120"],
             "Where many clients are behind the address",
@@ -220,18 +223,18 @@ fn of_clients() -> Vec<Situation> {
             out(900),
             Cause::SessionCalls,
             &["Server_Session_Calls=0"],
-            "over 512 waits",
+            "over 512 wait",
         ),
     ]
 }
 
 #[test]
-fn each_cause_is_named_with_lines_that_the_parser_takes_and_health_is_silent() {
+fn each_cause_is_named_with_lines_that_the_parser_accepts_and_health_is_silent() {
     let situations = [of_places(), of_calls(), of_refusals(), of_clients()].into_iter().flatten();
-    for (name, mut reel, second, cause, lines, expected) in situations {
-        let mut judge = Diagnoser::default();
-        let said: Vec<String> = (0..16).flat_map(|_| reel.look(&mut judge, &second)).collect();
-        let verdict = judge.verdict();
+    for (name, mut script, second, cause, lines, expected) in situations {
+        let mut diagnoser = Diagnoser::new(None);
+        let logged: Vec<String> = (0..16).flat_map(|_| script.sample(&mut diagnoser, &second)).collect();
+        let verdict = diagnoser.verdict();
         assert_eq!(verdict.cause, cause, "{name}: {verdict:#?}");
         assert!(verdict.expected.contains(expected), "{name}: {verdict:#?}");
         assert_eq!(verdict.lines[..lines.len().min(verdict.lines.len())], *lines, "{name}: {verdict:#?}");
@@ -240,8 +243,8 @@ fn each_cause_is_named_with_lines_that_the_parser_takes_and_health_is_silent() {
             let alone = Config::from_text(&format!("{line}\n"), None, 2);
             assert!(alone.is_ok(), "{name}: {line}: {alone:?}");
         }
-        let told = usize::from(cause != Cause::Nothing);
-        assert_eq!(said.len(), told, "{name}: {said:?}");
+        let expected_lines = usize::from(cause != Cause::Nothing);
+        assert_eq!(logged.len(), expected_lines, "{name}: {logged:?}");
         assert!((0.5..=1.0).contains(&verdict.sure), "{name}: {}", verdict.sure);
         assert_eq!(verdict.because.is_empty(), cause == Cause::Nothing, "{name}");
         let text = text(verdict);

@@ -1,42 +1,34 @@
-//! What only many looks together tell: peaks, and how much longer calls take than they could.
+//! Availability: the highest rate of a minute, and how much longer calls take than they could.
 //!
-//! The expansion factor is Domino's: of each method the recent average over the best it ever did, and of these the
-//! mean, weighted by how often each was called; recent is the last five quarters of a minute. Calls that do not end are
-//! in no average, so they count as what they are by now: those that run by how long they have, those that wait by how
-//! long their port has finished nothing.
+//! The expansion factor is Domino's: of each method the recent average time over the best it ever had, and of these the
+//! mean, weighted by how often each was called; recent are the last five quarters of a minute. Calls that do not end
+//! are in no average, so they count as what they are by now: those that run by how long they have run, those that wait
+//! by how long their port has finished nothing.
 
 use super::snapshot::{MethodSnapshot, PortSnapshot, Snapshot, WorkerSnapshot};
 use crate::metrics::Distribution;
-use crate::sync::Arc;
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Looks between two snapshots that are kept, and how many of these are kept.
-const LOOKS: u64 = 15;
-const KEPT: usize = 5;
-
-/// What a method is taken to last at best, however short it is: what a call of microseconds waits for a thread
-/// to wake up says nothing about load.
+/// Shortest best time of a method: what a call of microseconds waits for a thread to wake up says nothing about load.
 const BEST_MIN: Duration = Duration::from_millis(1);
 
 /// The expansion factor at which the server is full is two to the power of this.
 const RANGE: f64 = 6.0;
 
+/// Follows the availability of a server from sample to sample.
 #[derive(Debug, Default)]
-pub(super) struct Trends {
-    looks: u64,
-    kept: VecDeque<Arc<Snapshot>>,
-    /// What each port had finished, and since when calls wait and it is that.
-    still: Vec<(u64, Instant)>,
-    figures: Figures,
+pub(super) struct AvailabilityTracker {
+    /// Finished calls of each port, and since when calls wait without that changing.
+    unfinished: Vec<(u64, Instant)>,
+    current: Availability,
 }
 
-/// What they come to.
+/// Rates and availability of a server.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Figures {
+pub(super) struct Availability {
     /// Answers in the last minute.
     pub(super) per_minute: u64,
-    /// The most there ever were in a minute.
+    /// Most answers ever in a minute.
     pub(super) per_minute_peak: u64,
     /// When that was, since the server started.
     pub(super) peak_at: Duration,
@@ -44,62 +36,61 @@ pub(super) struct Figures {
     pub(super) expansion_factor: f64,
 }
 
-impl Default for Figures {
+impl Default for Availability {
     fn default() -> Self {
-        Figures { per_minute: 0, per_minute_peak: 0, peak_at: Duration::ZERO, expansion_factor: 1.0 }
+        Availability { per_minute: 0, per_minute_peak: 0, peak_at: Duration::ZERO, expansion_factor: 1.0 }
     }
 }
 
-impl Trends {
-    /// Takes a look into account, at which the workers did this.
-    pub(super) fn look(&mut self, snapshot: &Arc<Snapshot>, workers: &[WorkerSnapshot], per_minute: u64) {
-        if self.looks.is_multiple_of(LOOKS) {
-            self.kept.push_back(Arc::clone(snapshot));
-            let surplus = self.kept.len().saturating_sub(KEPT);
-            self.kept.drain(..surplus);
+impl AvailabilityTracker {
+    /// Adds a sample: the snapshot before the recent ones and the last one, what the workers did at the last one, and
+    /// the answers of the last minute.
+    pub(super) fn update(
+        &mut self,
+        (before, snapshot): (Option<&Snapshot>, &Snapshot),
+        workers: &[WorkerSnapshot],
+        per_minute: u64,
+    ) {
+        let current = &mut self.current;
+        current.per_minute = per_minute;
+        if per_minute > current.per_minute_peak {
+            (current.per_minute_peak, current.peak_at) = (per_minute, snapshot.uptime);
         }
-        self.looks += 1;
-        let figures = &mut self.figures;
-        figures.per_minute = per_minute;
-        if per_minute > figures.per_minute_peak {
-            (figures.per_minute_peak, figures.peak_at) = (per_minute, snapshot.uptime);
-        }
-        let before = self.kept.front().map_or(snapshot, |before| before);
-        let mut expansion = Expansion::between(before, snapshot);
+        let mut expansion = Expansion::between(before.unwrap_or(snapshot), snapshot);
         expansion.add_running(snapshot, workers);
-        for (port, since) in snapshot.ports.iter().zip(wait_since(&mut self.still, snapshot)) {
+        for (port, since) in snapshot.ports.iter().zip(unfinished_since(&mut self.unfinished, snapshot)) {
             expansion.add_waiting(port, snapshot.taken.saturating_duration_since(since));
         }
-        figures.expansion_factor = expansion.factor();
+        current.expansion_factor = expansion.factor();
     }
 
-    pub(super) fn figures(&self) -> Figures {
-        self.figures
+    pub(super) fn current(&self) -> Availability {
+        self.current
     }
 }
 
-impl Figures {
-    /// 100 for a server that is at leisure, 0 for one that is full.
-    pub(super) fn availability_index(&self) -> u64 {
+impl Availability {
+    /// 100 for an idle server, 0 for a full one.
+    pub(super) fn index(&self) -> u64 {
         (100.0 - 100.0 * self.expansion_factor.log2() / RANGE).clamp(0.0, 100.0).round() as u64
     }
 }
 
-/// Since when each port has finished nothing while calls wait; now, where none waits.
-fn wait_since(still: &mut Vec<(u64, Instant)>, snapshot: &Snapshot) -> Vec<Instant> {
-    still.resize(snapshot.ports.len(), (0, snapshot.taken));
-    let look = |((before, since), port): (&mut (u64, Instant), &PortSnapshot)| {
-        // A refusal is no sign of life: the listener gives it.
+/// Returns since when each port has finished nothing while calls wait; now, where none waits.
+fn unfinished_since(unfinished: &mut Vec<(u64, Instant)>, snapshot: &Snapshot) -> Vec<Instant> {
+    unfinished.resize(snapshot.ports.len(), (0, snapshot.taken));
+    let since = |((before, since), port): (&mut (u64, Instant), &PortSnapshot)| {
+        // A refusal does not count: the listener answers it.
         let finished = port.answers.all() - port.answers.refused();
         if port.waiting == 0 || finished != *before {
             (*before, *since) = (finished, snapshot.taken);
         }
         *since
     };
-    still.iter_mut().zip(&snapshot.ports).map(look).collect()
+    unfinished.iter_mut().zip(&snapshot.ports).map(since).collect()
 }
 
-/// How many calls, and how many times longer than at best they took, added up.
+/// Calls, and how many times longer than at best they took, added up.
 #[derive(Debug, Default)]
 struct Expansion {
     calls: f64,
@@ -107,7 +98,7 @@ struct Expansion {
 }
 
 impl Expansion {
-    /// Of what has ended.
+    /// Calls that ended between two snapshots.
     fn between(before: &Snapshot, after: &Snapshot) -> Expansion {
         let mut ended = Expansion::default();
         for (before, after) in before.ports.iter().zip(&after.ports) {
@@ -125,7 +116,7 @@ impl Expansion {
         self.sum += (total_s / best.max(BEST_MIN).as_secs_f64()).max(calls as f64);
     }
 
-    /// What runs now. Of methods that have never ended nothing is known: those may be meant to last.
+    /// Adds the calls that run now, except of methods that have never ended: those may be meant to last.
     fn add_running(&mut self, snapshot: &Snapshot, workers: &[WorkerSnapshot]) {
         let running = workers.iter().filter_map(|worker| Some((&worker.port, worker.task.as_ref()?)));
         for (port, task) in running {
@@ -137,7 +128,7 @@ impl Expansion {
         }
     }
 
-    /// What waits at a port that has finished nothing for so long: calls like those it has had.
+    /// Adds the calls that wait at a port which has finished nothing for `still`, as calls like those it has had.
     fn add_waiting(&mut self, port: &PortSnapshot, still: Duration) {
         let (mut calls, mut sum_s) = (0, 0.0);
         for method in &port.methods {
@@ -164,6 +155,7 @@ fn since(earlier: Option<&MethodSnapshot>, method: &MethodSnapshot) -> (u64, Dur
     (now.0.saturating_sub(before.0), now.1.saturating_sub(before.1))
 }
 
+/// The best time of a method, its waits included.
 fn best(method: &MethodSnapshot) -> Duration {
     let times = method.times.map(Distribution::min);
     times.queue_wait + times.permit_wait + times.run
@@ -171,21 +163,35 @@ fn best(method: &MethodSnapshot) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use super::super::history::History;
     use super::super::sample_snapshots::{method, port, snapshot};
     use super::super::snapshot::{HandlerState, Task};
     use super::*;
+    use crate::sync::Arc;
     use std::time::Instant;
 
     const S: Duration = Duration::from_secs(1);
 
+    /// A tracker with the history that it is given snapshots of.
+    #[derive(Default)]
+    struct Samples(History, AvailabilityTracker);
+
+    impl Samples {
+        fn add(&mut self, snapshot: Snapshot, workers: &[WorkerSnapshot], per_minute: u64) -> Availability {
+            let snapshot = Arc::new(snapshot);
+            self.0.add(Arc::clone(&snapshot));
+            self.1.update((self.0.minute_ago().as_deref(), &snapshot), workers, per_minute);
+            self.1.current()
+        }
+    }
+
     #[test]
-    fn what_takes_longer_than_at_best_counts_by_how_often_it_is_called() {
-        let (mut trends, start) = (Trends::default(), Instant::now());
+    fn methods_are_weighted_by_their_calls() {
+        let (mut samples, start) = (Samples::default(), Instant::now());
         let mut look = |s: u32, read: &[u64], write: &[u64]| {
             let mut port = port("TCPIP");
             port.methods = vec![method("read", read), method("write", write)];
-            trends.look(&Arc::new(snapshot(start, S * s, vec![port])), &[], 0);
-            trends.figures().expansion_factor
+            samples.add(snapshot(start, S * s, vec![port]), &[], 0).expansion_factor
         };
         assert_eq!(look(0, &[10], &[20]), 1.0, "nothing has happened since");
         assert_eq!(look(1, &[10, 10, 10], &[20]), 1.0);
@@ -198,27 +204,26 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shorter_than_a_wake_up_says_nothing() {
-        let (mut trends, start) = (Trends::default(), Instant::now());
+    fn calls_shorter_than_a_wake_up_do_not_count() {
+        let (mut samples, start) = (Samples::default(), Instant::now());
         for (s, ran) in [(0, [0].as_slice()), (1, &[0, 1, 1, 0])] {
             let mut port = port("TCPIP");
             port.methods = vec![method("ping", ran)];
-            trends.look(&Arc::new(snapshot(start, S * s, vec![port])), &[], 0);
+            samples.add(snapshot(start, S * s, vec![port]), &[], 0);
         }
-        assert_eq!(trends.figures().expansion_factor, 1.0);
+        assert_eq!(samples.1.current().expansion_factor, 1.0);
     }
 
     /// The index at each of the seconds that a port has had two calls of 10 ms and finishes nothing, while so many
     /// calls wait and a worker runs that method for as long.
     fn wedged(seconds: u32, waiting: u64, running: bool) -> Vec<u64> {
-        let (mut trends, start) = (Trends::default(), Instant::now());
+        let (mut samples, start) = (Samples::default(), Instant::now());
         let look = |s: u32| {
             let mut port = port("TCPIP");
             (port.waiting, port.methods) = (waiting, vec![method("read", &[10, 10])]);
             let worker =
                 WorkerSnapshot { port: "TCPIP".into(), worker: 1, task: running.then(|| task(S * s)) };
-            trends.look(&Arc::new(snapshot(start, S * s, vec![port])), &[worker], 0);
-            trends.figures().availability_index()
+            samples.add(snapshot(start, S * s, vec![port]), &[worker], 0).index()
         };
         (0..seconds).map(look).collect()
     }
@@ -247,14 +252,13 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_counts_by_its_age_and_only_while_nothing_is_finished() {
-        let (mut trends, start) = (Trends::default(), Instant::now());
+    fn waiting_calls_count_by_their_age_and_only_while_nothing_is_finished() {
+        let (mut samples, start) = (Samples::default(), Instant::now());
         let mut look = |s: u32, ended: &[u64], waiting: u64| {
             let mut port = port("TCPIP");
             port.answers.0[0] = ended.len() as u64;
             (port.waiting, port.methods) = (waiting, vec![method("read", ended)]);
-            trends.look(&Arc::new(snapshot(start, S * s, vec![port])), &[], 0);
-            trends.figures().expansion_factor
+            samples.add(snapshot(start, S * s, vec![port]), &[], 0).expansion_factor
         };
         assert_eq!(look(0, &[1000], 0), 1.0);
         assert_eq!(look(1, &[1000, 1000], 3), 1.0, "they have come just now");
@@ -265,29 +269,28 @@ mod tests {
     }
 
     #[test]
-    fn what_has_never_ended_may_be_meant_to_last() {
-        let (mut trends, start) = (Trends::default(), Instant::now());
+    fn a_method_that_has_never_ended_does_not_count() {
+        let (mut samples, start) = (Samples::default(), Instant::now());
         for s in 0..200 {
             let worker = WorkerSnapshot { port: "TCPIP".into(), worker: 1, task: Some(task(S * s)) };
-            trends.look(&Arc::new(snapshot(start, S * s, vec![port("TCPIP")])), &[worker], 0);
+            samples.add(snapshot(start, S * s, vec![port("TCPIP")]), &[worker], 0);
         }
-        assert_eq!(trends.figures().availability_index(), 100);
+        assert_eq!(samples.1.current().index(), 100);
     }
 
     #[test]
     fn the_highest_minute_is_kept_with_its_time() {
-        let (mut trends, start) = (Trends::default(), Instant::now());
+        let (mut samples, start) = (Samples::default(), Instant::now());
         for (s, per_minute) in [(1, 5), (2, 9), (3, 9), (4, 2)] {
-            trends.look(&Arc::new(snapshot(start, S * s, Vec::new())), &[], per_minute);
+            samples.add(snapshot(start, S * s, Vec::new()), &[], per_minute);
         }
-        let Figures { per_minute, per_minute_peak, peak_at, .. } = trends.figures();
+        let Availability { per_minute, per_minute_peak, peak_at, .. } = samples.1.current();
         assert_eq!((per_minute, per_minute_peak, peak_at), (2, 9, S * 2));
     }
 
     #[test]
-    fn the_index_is_dominos() {
-        let index =
-            |expansion_factor| Figures { expansion_factor, ..Figures::default() }.availability_index();
+    fn the_index_is_that_of_domino() {
+        let index = |expansion_factor| Availability { expansion_factor, ..Availability::default() }.index();
         let factors = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 1e6];
         assert_eq!(factors.map(index), [100, 83, 67, 50, 33, 17, 0, 0]);
     }

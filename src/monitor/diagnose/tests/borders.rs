@@ -1,9 +1,10 @@
-//! Where two causes meet, and what is no cause at all.
+//! The borders between two causes, and between a cause and none.
 
 use super::*;
+use crate::monitor::window::Window;
 
 /// A port of ten workers, all busy, with calls that sleep 50 ms.
-fn pressed() -> Port {
+fn overloaded() -> Port {
     Port { busy: 10, waiting: 30, ..Port::of(10) }.runs("disk.read", 200, 0.15, 0.05)
 }
 
@@ -11,10 +12,10 @@ fn second(ports: Vec<Port>) -> Second {
     Second { out: 10, used: 0.1, idle: 1.8, ports, ..Second::default() }
 }
 
-fn verdict_after(mut reel: SnapshotScript, second: &Second) -> Verdict {
-    let mut judge = Diagnoser::default();
-    (0..14).for_each(|_| drop(reel.look(&mut judge, second)));
-    judge.verdict().clone()
+fn verdict_after(mut script: SnapshotScript, second: &Second) -> Verdict {
+    let mut diagnoser = Diagnoser::new(None);
+    (0..14).for_each(|_| drop(script.sample(&mut diagnoser, second)));
+    diagnoser.verdict().clone()
 }
 
 /// So many permits of which all are out while the other of forty workers have none, at so much use of two processors.
@@ -82,7 +83,7 @@ fn handlers_that_wait_for_a_processor_others_have_show_as_such() {
 #[test]
 fn of_two_ports_the_one_that_starves_is_named() {
     let ini = "Ports=TCPIP,LAN2\nLAN2_TCPIPAddress=127.0.0.1:2\nServer_Pool_Tasks=10\nServer_Max_Concurrent_Trans=40\n";
-    let verdict = verdict_after(SnapshotScript::new(ini), &second(vec![busy(), pressed()]));
+    let verdict = verdict_after(SnapshotScript::new(ini), &second(vec![busy(), overloaded()]));
     assert_eq!(verdict.cause, Cause::Pool { port: "LAN2".to_owned() });
     assert_eq!(verdict.lines, ["LAN2_Pool_Tasks=40", "Server_Max_Concurrent_Trans=50"]);
 }
@@ -91,16 +92,16 @@ const THREE: &str = "Ports=TCPIP,LAN2,LAN3\nLAN2_TCPIPAddress=127.0.0.1:2\nLAN3_
 
 #[test]
 fn of_ports_that_are_alike_the_first_is_named_all_the_time_and_the_others_with_it() {
-    let waiting = |waiting| Port { waiting, ..pressed() };
-    let reel =
+    let waiting = |waiting| Port { waiting, ..overloaded() };
+    let script =
         || SnapshotScript::new(&format!("{THREE}Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=60\n"));
-    let (mut reel, mut judge) = (reel(), Diagnoser::default());
+    let (mut script, mut diagnoser) = (script(), Diagnoser::new(None));
     for look in 0..40 {
         // The longest queue is another's each time.
         let mut waits = [30, 36, 42];
         waits.rotate_left(look / 5 % 3);
-        drop(reel.look(&mut judge, &second(waits.map(waiting).into())));
-        let verdict = judge.verdict();
+        drop(script.sample(&mut diagnoser, &second(waits.map(waiting).into())));
+        let verdict = diagnoser.verdict();
         if look >= 4 {
             assert_eq!(verdict.cause, Cause::Pool { port: "TCPIP".to_owned() }, "{look}: {verdict:#?}");
             let others = "Also full, each with workers of its own: port LAN2, port LAN3.";
@@ -111,24 +112,24 @@ fn of_ports_that_are_alike_the_first_is_named_all_the_time_and_the_others_with_i
 
 #[test]
 fn of_queues_that_are_alike_the_first_is_named_all_the_time() {
-    let (mut reel, mut judge) =
-        (SnapshotScript::new(&format!("{THREE}Server_Queue_Limit=100\n")), Diagnoser::default());
+    let (mut script, mut diagnoser) =
+        (SnapshotScript::new(&format!("{THREE}Server_Queue_Limit=100\n")), Diagnoser::new(None));
     let refuses = |queue_full| {
         Port { busy: 2, queue_full, queue_filled: 1, ..Port::of(10) }.runs("note.read", 100, 0.0, 0.02)
     };
     for look in 0..40 {
         let mut refused = [0, 40, 50];
         refused[1..].rotate_left(look / 8 % 2);
-        drop(reel.look(&mut judge, &second(refused.map(refuses).into())));
-        let cause = &judge.verdict().cause;
+        drop(script.sample(&mut diagnoser, &second(refused.map(refuses).into())));
+        let cause = &diagnoser.verdict().cause;
         assert!(look < 5 || *cause == Cause::QueueBound { port: "LAN2".to_owned() }, "{look}: {cause:?}");
     }
 }
 
 #[test]
-fn what_keeps_all_waiting_is_among_the_reasons_where_clients_are_turned_away() {
+fn what_keeps_all_waiting_is_among_the_reasons_where_clients_are_over_max_users() {
     let sessions = SessionCounts { open: 40, max: Some(40), ..SessionCounts::default() };
-    let port = Port { turned_away: 5, ..pressed() };
+    let port = Port { over_max_users: 5, ..overloaded() };
     let ini = "Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=40\nServer_MaxUsers=40\n";
     let verdict = verdict_after(SnapshotScript::new(ini), &Second { sessions, ..second(vec![port]) });
     assert_eq!(verdict.cause, Cause::Users, "{verdict:#?}");
@@ -139,8 +140,8 @@ fn what_keeps_all_waiting_is_among_the_reasons_where_clients_are_turned_away() {
 #[test]
 fn as_many_sessions_again_and_no_more_are_advised() {
     let sessions = SessionCounts { open: 32, max: Some(32), ..SessionCounts::default() };
-    let line = |turned_away| {
-        let second = Second { sessions, ..second(vec![Port { turned_away, ..Port::of(10) }]) };
+    let line = |over_max_users| {
+        let second = Second { sessions, ..second(vec![Port { over_max_users, ..Port::of(10) }]) };
         verdict_after(SnapshotScript::new("Server_MaxUsers=32\n"), &second).lines
     };
     assert_eq!(
@@ -150,7 +151,7 @@ fn as_many_sessions_again_and_no_more_are_advised() {
 }
 
 #[test]
-fn what_refusals_cost_is_no_calls_cost() {
+fn the_cost_of_refusals_is_not_that_of_calls() {
     let port = Port { busy: 4, waiting: 20, without_permit: 0.9, queue_full: 180_000, ..Port::of(40) };
     let port = port.runs("load.sleep", 200, 0.1, 0.02);
     let busy = Second { out: 4, used: 0.9, idle: 0.0, ..second(vec![port]) };
@@ -162,7 +163,7 @@ fn what_refusals_cost_is_no_calls_cost() {
 }
 
 #[test]
-fn processors_that_others_have_are_said_to_be_theirs() {
+fn processors_that_other_programs_use_are_reported_as_such() {
     let verdict = verdict_after(
         SnapshotScript::new("Server_Pool_Tasks=20\nServer_Max_Concurrent_Trans=20\n"),
         &Second {
@@ -183,13 +184,13 @@ fn processors_that_others_have_are_said_to_be_theirs() {
 #[test]
 fn a_pool_as_large_as_the_throttle_needs_both_lines() {
     let ini = "Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=10\n";
-    let verdict = verdict_after(SnapshotScript::new(ini), &second(vec![pressed()]));
+    let verdict = verdict_after(SnapshotScript::new(ini), &second(vec![overloaded()]));
     assert_eq!(verdict.cause, Cause::Pool { port: "TCPIP".to_owned() });
     assert_eq!(verdict.lines, ["TCPIP_Pool_Tasks=40", "Server_Max_Concurrent_Trans=40"]);
 }
 
 #[test]
-fn the_lines_together_give_what_was_said_also_where_a_rule_made_the_pools() {
+fn the_lines_together_bring_the_expectation_also_where_a_rule_sizes_the_pools() {
     let ini = "Ports=TCPIP,LAN2\nLAN2_TCPIPAddress=127.0.0.1:2\nServer_Max_Concurrent_Trans=20\n";
     let port = || {
         Port { busy: 10, waiting: 50, without_permit: 0.9, ..Port::of(20) }.runs("disk.read", 200, 0.25, 0.05)
@@ -203,33 +204,28 @@ fn the_lines_together_give_what_was_said_also_where_a_rule_made_the_pools() {
 }
 
 #[test]
-fn handlers_in_line_for_a_permit_show_the_throttle_though_no_worker_is_idle() {
-    let period = |returning: f64| {
-        let mut reel = SnapshotScript::new("Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=2\n");
-        let (_, period) = reel.period(&Second { out: 2, ..second(vec![pressed()]) });
-        let mut period = period;
-        period.ports[0].workers_returning = returning;
-        let evidence = causes::Evidence {
-            period: &period,
-            troubles: &Default::default(),
-            config: &reel.config,
-            connections: &[],
-            hour: None,
-        };
-        causes::opinion(&evidence).cause
+fn handlers_queued_for_a_permit_show_the_throttle_though_no_worker_is_idle() {
+    let interval = |returning: f64| {
+        let mut script = SnapshotScript::new("Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=2\n");
+        let (_, interval) = script.interval(&Second { out: 2, ..second(vec![overloaded()]) });
+        let mut interval = interval;
+        interval.ports[0].workers_returning = returning;
+        let none = Window::of(1);
+        causes::find(&Inputs::new(&interval, &script.config, &none, &[], None)).cause
     };
-    assert_eq!(period(6.0), Cause::Throttle);
-    assert_eq!(period(0.0), Cause::Pool { port: "TCPIP".to_owned() });
+    assert_eq!(interval(6.0), Cause::Throttle);
+    assert_eq!(interval(0.0), Cause::Pool { port: "TCPIP".to_owned() });
 }
 
 #[test]
 fn bursts_of_a_second_are_no_cause() {
-    let mut reel = SnapshotScript::new("Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=40\n");
-    let mut judge = Diagnoser::default();
+    let mut script = SnapshotScript::new("Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=40\n");
+    let mut diagnoser = Diagnoser::new(None);
     for second_of_ten in (0..10).cycle().take(60) {
-        let port = if second_of_ten == 4 { pressed() } else { Port::of(10).runs("disk.read", 2, 0.0, 0.05) };
-        let said = reel.look(&mut judge, &second(vec![port]));
-        assert!(said.is_empty() && judge.verdict().cause == Cause::Nothing, "{said:?}");
+        let port =
+            if second_of_ten == 4 { overloaded() } else { Port::of(10).runs("disk.read", 2, 0.0, 0.05) };
+        let said = script.sample(&mut diagnoser, &second(vec![port]));
+        assert!(said.is_empty() && diagnoser.verdict().cause == Cause::Nothing, "{said:?}");
     }
 }
 
@@ -276,7 +272,8 @@ fn one_address_that_may_be_many_users_leaves_the_setting_to_be_read() {
     let mut connections = vec![connection("192.0.2.1", 1); 40];
     connections.push(connection("192.0.2.2", 1));
     let ini = "Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=40\n";
-    let verdict = verdict_after(SnapshotScript::new(ini), &Second { connections, ..second(vec![pressed()]) });
+    let verdict =
+        verdict_after(SnapshotScript::new(ini), &Second { connections, ..second(vec![overloaded()]) });
     assert_eq!(verdict.cause, Cause::Client { peer: "192.0.2.1".to_owned() });
     assert!(verdict.lines.is_empty() && verdict.expected.contains("TCPIP_Pool_Tasks=40"), "{verdict:#?}");
 }
@@ -300,7 +297,7 @@ fn short_calls_among_long_ones_are_no_lock() {
 }
 
 #[test]
-fn a_queue_grows_by_what_was_refused_in_one_go() {
+fn a_queue_grows_by_what_was_refused_at_once() {
     let line = |queue_full, queue_filled| {
         let port =
             Port { busy: 2, queue_full, queue_filled, ..Port::of(10) }.runs("note.read", 100, 0.0, 0.02);
@@ -313,9 +310,9 @@ fn a_queue_grows_by_what_was_refused_in_one_go() {
 }
 
 #[test]
-fn who_is_refused_on_purpose_is_among_the_reasons_of_what_limits_all() {
+fn refusals_on_purpose_are_among_the_reasons_of_a_limit() {
     let sessions = SessionCounts { open: 40, restricted: true, ..SessionCounts::default() };
-    let port = Port { restricted: 5, ..pressed() };
+    let port = Port { restricted: 5, ..overloaded() };
     let ini = "Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=40\nServer_Restricted=2\n";
     let restricted = Second { sessions, ..second(vec![port.clone()]) };
     let verdict = verdict_after(SnapshotScript::new(ini), &restricted);
@@ -328,7 +325,7 @@ fn who_is_refused_on_purpose_is_among_the_reasons_of_what_limits_all() {
 #[test]
 fn a_limit_of_sessions_is_no_cause_while_there_is_room_under_it() {
     let sessions = SessionCounts { open: 40, max: Some(100_000), ..SessionCounts::default() };
-    let refused = Second { sessions, ..second(vec![Port { turned_away: 5, ..Port::of(10) }]) };
+    let refused = Second { sessions, ..second(vec![Port { over_max_users: 5, ..Port::of(10) }]) };
     assert_eq!(verdict_after(SnapshotScript::new(""), &refused).cause, Cause::Nothing);
 }
 
@@ -338,38 +335,38 @@ fn calls_over_a_connections_limit_are_no_cause_while_others_wait_or_workers_are_
     let cause = |port| {
         verdict_after(SnapshotScript::new(ini), &second(vec![Port { session_limit: 9, ..port }])).cause
     };
-    assert_eq!(cause(pressed()), Cause::Pool { port: "TCPIP".to_owned() });
+    assert_eq!(cause(overloaded()), Cause::Pool { port: "TCPIP".to_owned() });
     assert_eq!(cause(Port { busy: 10, ..Port::of(10) }), Cause::Nothing);
     assert_eq!(cause(busy()), Cause::SessionCalls);
 }
 
 /// Twenty workers, all in one method of which each call takes 40 ms.
-fn crowded() -> Second {
+fn one_method() -> Second {
     let port = Port { busy: 20, waiting: 30, ..Port::of(20) }.runs("note.write", 500, 0.06, 0.04);
     Second { out: 20, ..second(vec![port]) }
 }
 
 #[test]
 fn one_lucky_run_long_ago_makes_no_lock() {
-    let mut reel = SnapshotScript::new("Server_Pool_Tasks=20\n").having_run("note.write", 0.002);
-    let mut judge = Diagnoser::default();
+    let mut script = SnapshotScript::new("Server_Pool_Tasks=20\n").having_run("note.write", 0.002);
+    let mut diagnoser = Diagnoser::new(None);
     let alone = second(vec![Port::of(20).runs("note.write", 5, 0.0, 0.04)]);
     for _ in 0..8 {
-        reel.rest(900);
-        drop(reel.look(&mut judge, &alone));
+        script.rest(900);
+        drop(script.sample(&mut diagnoser, &alone));
     }
-    (0..14).for_each(|_| drop(reel.look(&mut judge, &crowded())));
-    assert!(!matches!(judge.verdict().cause, Cause::Method { .. }), "{:#?}", judge.verdict());
+    (0..14).for_each(|_| drop(script.sample(&mut diagnoser, &one_method())));
+    assert!(!matches!(diagnoser.verdict().cause, Cause::Method { .. }), "{:#?}", diagnoser.verdict());
 }
 
 #[test]
 fn calls_that_wait_for_one_another_all_day_still_do() {
-    let mut reel = SnapshotScript::new("Server_Pool_Tasks=20\n").having_run("note.write", 0.002);
-    let mut judge = Diagnoser::default();
+    let mut script = SnapshotScript::new("Server_Pool_Tasks=20\n").having_run("note.write", 0.002);
+    let mut diagnoser = Diagnoser::new(None);
     let method = Cause::Method { port: "TCPIP".to_owned(), method: "note.write".to_owned() };
     for hour in 0..24 {
-        (0..14).for_each(|_| drop(reel.look(&mut judge, &crowded())));
-        assert_eq!(judge.verdict().cause, method, "hour {hour}");
-        reel.rest(3600);
+        (0..14).for_each(|_| drop(script.sample(&mut diagnoser, &one_method())));
+        assert_eq!(diagnoser.verdict().cause, method, "hour {hour}");
+        script.rest(3600);
     }
 }

@@ -1,22 +1,22 @@
-//! Who asks for how much: connections with calls in progress, gathered by address.
+//! Load by client: connections with calls in progress, grouped by address.
 
-use crate::monitor::ConnectionInfo;
+use crate::monitor::snapshot::ConnectionInfo;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// A client that makes a new connection for each few calls shows by their youth.
+/// Age below which a connection is new. A client that connects again for every few calls has many of them.
 const YOUNG: Duration = Duration::from_secs(60);
 
-/// Of all that is asked for, from such a share on it is one client's.
+/// Share of all calls in progress from which on one client takes most.
 const MOST: f64 = 0.75;
 
-/// One address.
+/// Load of one address.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct ClientLoad {
-    /// Those with calls in progress.
+    /// Connections with calls in progress.
     pub(super) connections: u64,
-    /// Those made within the last minute.
+    /// Of them those made within the last minute.
     pub(super) young: u64,
     /// Calls admitted and not yet answered.
     pub(super) in_flight: u64,
@@ -69,11 +69,11 @@ mod tests {
     }
 
     #[test]
-    fn noisy_is_who_has_most_while_others_have_some() {
+    fn a_client_is_noisy_if_it_has_most_calls_while_others_have_some() {
         let loud = [connection(1, "192.0.2.1", 500, 60), connection(2, "192.0.2.1", 5, 30)];
-        assert_eq!(noisy(&loud), None, "alone there is nobody to be noisy for");
+        assert_eq!(noisy(&loud), None, "it is the only client");
         let idle = connection(3, "192.0.2.2", 9, 0);
-        assert_eq!(noisy(&[loud.as_slice(), &[idle]].concat()), None, "who calls nothing waits for nothing");
+        assert_eq!(noisy(&[loud.as_slice(), &[idle]].concat()), None, "an idle connection waits for nothing");
         let quiet = [connection(4, "192.0.2.3", 900, 5), connection(5, "192.0.2.4", 900, 5)];
         let found = noisy(&[loud.as_slice(), &quiet].concat()).expect("90 of 100");
         assert_eq!((found.peer.to_string().as_str(), found.share, found.others), ("192.0.2.1", 0.9, (2, 10)));

@@ -1,8 +1,8 @@
-//! Pictures of a server that never was, a second apart.
+//! A script of snapshots of a made server, a second apart.
 
 use crate::config::{Config, Limit};
 use crate::metrics::{CloseReason, Histogram, Parts, PortCounts};
-use crate::monitor::verdict::Diagnoser;
+use crate::monitor::diagnose::diagnoser::Diagnoser;
 use crate::monitor::{
     AnswerCounts, ConnectionInfo, Cpu, History, Interval, MethodSnapshot, Permits, PortSnapshot,
     SessionCounts, Snapshot, Workers,
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-/// What a port does in a second.
+/// Load of a port in a second.
 #[derive(Clone, Default)]
 pub(super) struct Port {
     pub(super) workers: u32,
@@ -26,11 +26,11 @@ pub(super) struct Port {
     pub(super) buffers_full: u64,
     pub(super) nested: u64,
     pub(super) session_limit: u64,
-    pub(super) turned_away: u64,
+    pub(super) over_max_users: u64,
     pub(super) restricted: u64,
     /// How often its queue was full.
     pub(super) queue_filled: u64,
-    /// Method, calls, and what each waits and runs, in seconds.
+    /// Method, calls, and the time that each waits and runs, in seconds.
     pub(super) calls: Vec<(&'static str, u64, f64, f64)>,
 }
 
@@ -45,12 +45,12 @@ impl Port {
     }
 }
 
-/// Ten workers, six of them busy, nearly nothing waits.
+/// Ten workers, six of them busy; nearly nothing waits.
 pub(super) fn busy() -> Port {
     Port { busy: 6, ..Port::of(10) }.runs("note.read", 600, 0.000_3, 0.01)
 }
 
-/// What a server does in a second.
+/// Load of a server in a second.
 #[derive(Clone, Default)]
 pub(super) struct Second {
     pub(super) out: u32,
@@ -97,7 +97,7 @@ pub(super) struct SnapshotScript {
 
 impl SnapshotScript {
     pub(super) fn new(ini: &str) -> SnapshotScript {
-        let mut reel = SnapshotScript {
+        let mut script = SnapshotScript {
             config: Config::default_with(2),
             begun: Instant::now(),
             seconds: 0,
@@ -112,14 +112,14 @@ impl SnapshotScript {
             methods: Vec::new(),
             history: History::default(),
         };
-        reel.set(ini);
-        let ports = reel.config.ports.len();
-        reel.without_permit.resize(ports, Duration::ZERO);
-        reel.answers.resize(ports, AnswerCounts::default());
-        reel.closed.resize(ports, Default::default());
-        reel.filled.resize(ports, 0);
-        reel.methods.resize_with(ports, BTreeMap::new);
-        reel
+        script.set(ini);
+        let ports = script.config.ports.len();
+        script.without_permit.resize(ports, Duration::ZERO);
+        script.answers.resize(ports, AnswerCounts::default());
+        script.closed.resize(ports, Default::default());
+        script.filled.resize(ports, 0);
+        script.methods.resize_with(ports, BTreeMap::new);
+        script
     }
 
     /// Other settings, from now on.
@@ -127,7 +127,7 @@ impl SnapshotScript {
         self.config = Config::from_text(ini, None, 2).unwrap_or_else(|errors| panic!("{errors}"));
     }
 
-    /// A first call of the method has run so long, alone.
+    /// Adds a first call of the method that ran alone, for this time.
     pub(super) fn having_run(mut self, method: &'static str, run: f64) -> SnapshotScript {
         self.ran(0, &(method, 1, 0.0, run));
         self
@@ -144,36 +144,36 @@ impl SnapshotScript {
         self.answers[port].0[Status::Ok.index()] += calls;
     }
 
-    /// Lets a second pass, has it judged, and returns what the log is told.
-    pub(super) fn look(&mut self, judge: &mut Diagnoser, second: &Second) -> Vec<String> {
-        self.judged(judge, second).1
+    /// Lets a second pass, has it judged, and returns the log lines.
+    pub(super) fn sample(&mut self, diagnoser: &mut Diagnoser, second: &Second) -> Vec<String> {
+        self.update(diagnoser, second).1
     }
 
-    /// The same, with what is to be kept.
-    pub(super) fn judged(
+    /// The same, with the text to save.
+    pub(super) fn update(
         &mut self,
-        judge: &mut Diagnoser,
+        diagnoser: &mut Diagnoser,
         second: &Second,
     ) -> (Option<Option<String>>, Vec<String>) {
         let snapshot = self.pass(second);
         let now = snapshot.taken;
         self.history.add(Arc::new(snapshot));
-        let connections = judge.asks_for_connections(now).then(|| second.connections.clone());
-        let news = judge.look(&self.history.snapshots(), &self.config, connections);
-        let said = news.said().into_iter().map(str::to_owned).collect();
-        (news.note, said)
+        let connections = diagnoser.wants_connections(now).then(|| second.connections.clone());
+        let news = diagnoser.update(&self.history.snapshots(), &self.config, connections);
+        let logged = news.logged().into_iter().map(str::to_owned).collect();
+        (news.to_save, logged)
     }
 
-    /// Lets so many seconds pass in which nothing happens and nobody looks.
+    /// Lets seconds pass in which nothing happens and no sample is taken.
     pub(super) fn rest(&mut self, seconds: u32) {
         self.seconds += seconds;
     }
 
-    /// What happens in such a second.
-    pub(super) fn period(&mut self, second: &Second) -> (Arc<Snapshot>, Interval) {
+    /// The interval of such a second.
+    pub(super) fn interval(&mut self, second: &Second) -> (Arc<Snapshot>, Interval) {
         let snapshots = [self.pass(second), self.pass(second)].map(Arc::new);
-        let period = Interval::of(&snapshots).expect("two snapshots make a period");
-        (Arc::clone(&snapshots[1]), period)
+        let interval = Interval::of(&snapshots).expect("two snapshots make an interval");
+        (Arc::clone(&snapshots[1]), interval)
     }
 
     fn pass(&mut self, second: &Second) -> Snapshot {
@@ -194,7 +194,7 @@ impl SnapshotScript {
                 (Status::SessionLimit, port.session_limit),
             ];
             refusals.iter().for_each(|(status, count)| self.answers[index].0[status.index()] += count);
-            self.closed[index][CloseReason::MaxUsers.index()] += port.turned_away;
+            self.closed[index][CloseReason::MaxUsers.index()] += port.over_max_users;
             self.closed[index][CloseReason::Restricted.index()] += port.restricted;
             self.filled[index] += port.queue_filled;
         }

@@ -1,30 +1,30 @@
-//! What a changed setting has brought: measured before and after, beside what was said.
+//! The effect of a changed setting: throughput and times measured before and after, beside what was expected.
 //!
-//! Before is what was measured while a verdict stood; it is kept over a restart as one line of JSON. After is measured
-//! while enough calls press again. What was asked of the server may have changed too: so it is compared only where as
-//! much is in progress, or more is done than before.
+//! The baseline is what was measured while a verdict stood; it is kept over a restart as one line of JSON. The effect
+//! is measured under load. The load may have changed too, so the two are compared only where as much is in progress, or
+//! more is done than before.
 
 use super::sizing::{Gain, Load};
-use super::words;
 use crate::config::Config;
-use crate::monitor::Interval;
+use crate::monitor::format::{factor, plural, rounded, short_time};
+use crate::monitor::interval::Interval;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Of what is kept over a restart. Another version is not read.
+/// Version of the text that is kept over a restart. Another one is not read.
 const VERSION: u32 = 1;
 
 /// Longest text that is read, in bytes.
-const NOTE_BYTES_MAX: usize = 16 * 1024;
+const TEXT_BYTES_MAX: usize = 16 * 1024;
 
-/// Looks under load before anything is said, and after which it is final.
-const LOOKS_MIN: usize = 3;
-const LOOKS_MAX: usize = 30;
+/// Samples under load before an effect is given, and after which it is final.
+const SAMPLES_MIN: usize = 3;
+const SAMPLES_MAX: usize = 30;
 
-/// Of the calls in progress before, so many must be in progress for a comparison.
+/// Share of the calls in progress before that must be in progress for a comparison.
 const LOAD_MIN: f64 = 0.5;
 
-/// Changed settings that are named.
+/// Most changed settings that are named.
 const NAMED_MAX: usize = 4;
 
 /// The settings that limit, by name.
@@ -50,25 +50,25 @@ pub(super) fn settings(config: &Config) -> LimitSettings {
     server.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(pools).collect()
 }
 
-/// What a server does, in figures.
+/// Throughput, times and load of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(super) struct Figures {
-    /// Calls run in a second.
+    /// Calls run per second.
     per_s: f64,
-    /// What one of a hundred waits, and runs, at most, in seconds.
+    /// The 99th percentiles of waiting and running, added up, in seconds.
     p99: f64,
     /// Calls in progress, on average.
     in_flight: f64,
 }
 
 impl Figures {
-    pub(super) fn of(period: &Interval) -> Figures {
-        let times = period.times();
+    pub(super) fn of(interval: &Interval) -> Figures {
+        let times = interval.times();
         let p99 =
             [&times.queue_wait, &times.permit_wait, &times.run].map(|part| part.quantile(0.99).as_secs_f64());
-        let loads = period.ports.iter().map(|port| Load::of(port, period));
+        let loads = interval.ports.iter().map(|port| Load::of(port, interval));
         Figures {
-            per_s: period.per_second(times.run.count()),
+            per_s: interval.per_second(times.run.count()),
             p99: p99.iter().sum(),
             in_flight: loads.map(|load| load.in_flight()).sum(),
         }
@@ -79,7 +79,7 @@ impl Figures {
     }
 }
 
-/// What was measured while a verdict stood.
+/// Measurements while a verdict stood.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Baseline {
     version: u32,
@@ -88,7 +88,8 @@ pub(super) struct Baseline {
     /// The lines that were advised.
     lines: Vec<String>,
     /// How many times the throughput they should bring.
-    said: Option<f64>,
+    #[serde(rename = "said")]
+    expected: Option<f64>,
 }
 
 impl Baseline {
@@ -98,44 +99,44 @@ impl Baseline {
         lines: &[String],
         gain: Option<Gain>,
     ) -> Baseline {
-        let said = gain.map(|gain| gain.likely).filter(|said| said.is_finite());
-        Baseline { version: VERSION, settings, figures, lines: lines.to_vec(), said }
+        let expected = gain.map(|gain| gain.likely).filter(|expected| expected.is_finite());
+        Baseline { version: VERSION, settings, figures, lines: lines.to_vec(), expected }
     }
 
-    /// What an earlier run kept; `None` for anything else.
-    pub(super) fn read(note: &str) -> Option<Baseline> {
-        let before: Baseline = Some(note)
-            .filter(|note| note.len() <= NOTE_BYTES_MAX)
-            .and_then(|note| serde_json::from_str(note).ok())?;
-        let sound = before.figures.are_sound() && before.said.is_none_or(f64::is_finite);
+    /// Reads what an earlier run kept; `None` for anything else.
+    pub(super) fn read(text: &str) -> Option<Baseline> {
+        let before: Baseline = Some(text)
+            .filter(|text| text.len() <= TEXT_BYTES_MAX)
+            .and_then(|text| serde_json::from_str(text).ok())?;
+        let sound = before.figures.are_sound() && before.expected.is_none_or(f64::is_finite);
         (before.version == VERSION && sound && before.is_comparable()).then_some(before)
     }
 
-    /// Something was done: nothing is any number of times as much as nothing.
+    /// Returns whether something was done: a throughput of zero has no ratio.
     pub(super) fn is_comparable(&self) -> bool {
         self.figures.per_s > 0.0
     }
 
-    /// To be read by a later run.
+    /// Writes it for a later run.
     pub(super) fn write(&self) -> Option<String> {
-        serde_json::to_string(self).ok().filter(|note| note.len() <= NOTE_BYTES_MAX)
+        serde_json::to_string(self).ok().filter(|text| text.len() <= TEXT_BYTES_MAX)
     }
 
-    /// Other settings than these are in force now.
+    /// Returns whether it was measured under other settings than these.
     pub(super) fn is_of_other(&self, settings: &LimitSettings) -> bool {
         self.settings != *settings
     }
 }
 
-/// A change that is being measured, or has been.
+/// A change whose effect is being measured, or has been.
 #[derive(Debug)]
 pub(super) struct Experiment {
     before: Baseline,
-    /// Which settings, from what to what.
+    /// The changed settings, with the values before and after.
     changed: String,
-    /// They are those that were advised.
+    /// The changed settings are those that were advised.
     as_advised: bool,
-    /// Looks in a row under load, and all of them.
+    /// Samples in a row under load, and all under load.
     in_a_row: usize,
     loaded: usize,
     effect: String,
@@ -148,28 +149,28 @@ impl Experiment {
         };
         let as_advised = !before.lines.is_empty() && before.lines.iter().all(advised);
         let changed = changed(&before.settings, settings);
-        let mut trial =
+        let mut experiment =
             Experiment { before, changed, as_advised, in_a_row: 0, loaded: 0, effect: String::new() };
-        trial.effect = trial.not_yet(0.0);
-        trial
+        experiment.effect = experiment.not_yet(0.0);
+        experiment
     }
 
-    /// Enough was measured; nothing changes any more.
+    /// Returns whether enough was measured and the effect is final.
     pub(super) fn is_over(&self) -> bool {
-        self.loaded >= LOOKS_MAX
+        self.loaded >= SAMPLES_MAX
     }
 
     pub(super) fn effect(&self) -> &str {
         &self.effect
     }
 
-    /// Looks in a row of which the next look's figures may be.
-    pub(super) fn looks(&self) -> usize {
+    /// Samples in a row that the next figures may cover.
+    pub(super) fn samples(&self) -> usize {
         self.in_a_row + 1
     }
 
-    /// Takes the figures of the last look, and of those in a row under load.
-    pub(super) fn look(&mut self, last: &Figures, row: &Figures, limited: bool) {
+    /// Adds the figures of the last sample, and of those in a row under load.
+    pub(super) fn update(&mut self, last: &Figures, row: &Figures, limited: bool) {
         if self.is_over() {
             return;
         }
@@ -177,14 +178,14 @@ impl Experiment {
         let enough = last.in_flight >= LOAD_MIN * before.in_flight || last.per_s >= 1.1 * before.per_s;
         if !enough || last.per_s <= 0.0 {
             self.in_a_row = 0;
-            if self.loaded < LOOKS_MIN {
+            if self.loaded < SAMPLES_MIN {
                 self.effect = self.not_yet(last.in_flight);
             }
             return;
         }
         self.in_a_row += 1;
         self.loaded += 1;
-        if self.in_a_row >= LOOKS_MIN {
+        if self.in_a_row >= SAMPLES_MIN {
             self.effect = self.measured(row, limited);
         }
     }
@@ -192,33 +193,33 @@ impl Experiment {
     fn measured(&self, after: &Figures, limited: bool) -> String {
         let before = &self.before.figures;
         let ratio = after.per_s / before.per_s.max(1e-9);
-        let said = match self.before.said.filter(|_| self.as_advised) {
-            Some(said) => format!("said {}, measured {}", words::times(said), words::times(ratio)),
-            None => format!("measured {}", words::times(ratio)),
+        let measured = match self.before.expected.filter(|_| self.as_advised) {
+            Some(expected) => format!("expected {}, measured {}", factor(expected), factor(ratio)),
+            None => format!("measured {}", factor(ratio)),
         };
-        let short = self.before.said.is_some_and(|said| self.as_advised && ratio < 0.85 * said);
+        let short = self.before.expected.is_some_and(|expected| self.as_advised && ratio < 0.85 * expected);
         let rest = match (short, limited) {
-            (true, false) => " Nothing limits it now: more was not asked for.",
+            (true, false) => " Nothing limits it now: there was no more load.",
             (true, true) => " Something else limits it now.",
             _ => "",
         };
         format!(
-            "Since {}: {said}. {} instead of {} calls/s; p99 {} instead of {}.{rest}",
+            "Since {}: {measured}. {} instead of {} calls/s; p99 {} instead of {}.{rest}",
             self.changed,
-            words::count(after.per_s),
-            words::count(before.per_s),
-            words::time(after.p99),
-            words::time(before.p99),
+            rounded(after.per_s),
+            rounded(before.per_s),
+            short_time(after.p99),
+            short_time(before.p99),
         )
     }
 
     fn not_yet(&self, in_flight: f64) -> String {
         let before = self.before.figures.in_flight;
         format!(
-            "Since {}: it cannot be compared yet; {} in progress, {} were before.",
+            "Since {}: it cannot be compared yet; {} in progress, {} before.",
             self.changed,
-            words::plural(in_flight, "call"),
-            words::count(before)
+            plural(rounded(in_flight), "call"),
+            rounded(before)
         )
     }
 }

@@ -1,31 +1,11 @@
-//! What limits the server now, how sure that is, what to change, and what a change has brought.
-//!
-//! Each look gives an opinion on the last three seconds (`causes.rs`, and `turned_away.rs` for who is refused whatever
-//! the load is, by the figures of `sizing.rs`, with the lines of `advice.rs`); what four of five opinions agree on is
-//! the verdict (`judge.rs`). When settings change, what was measured before is compared with what is measured after
-//! (`effect.rs`).
-//!
-//! Pure logic: snapshots, settings and connections in, words out. Names of ports and methods are the server's own,
-//! addresses are typed; no other foreign text comes in.
-
-mod advice;
-mod causes;
-mod clients;
-mod diagnoser;
-mod experiment;
-mod refusals;
-mod sizing;
-#[cfg(test)]
-mod tests;
-mod words;
-
-pub(super) use diagnoser::Diagnoser;
+//! The verdict: what limits a server, and what may be done about it.
 
 use serde::{Deserialize, Serialize};
 
-/// What limits a server.
+/// Cause that limits a server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Cause {
     /// Nothing: it does what is asked of it.
     Nothing,
@@ -40,14 +20,14 @@ pub enum Cause {
     },
     /// One method takes most of what there is.
     Method {
-        /// The port it is called at.
+        /// The port at which it is called.
         port: String,
         /// Its name.
         method: String,
     },
     /// `Server_Queue_Limit`.
     QueueBound {
-        /// The port whose queue it is.
+        /// The port of the queue.
         port: String,
     },
     /// One client asks for most of what there is.
@@ -74,23 +54,23 @@ pub enum Cause {
     },
 }
 
-/// What limits the server, and what may be done about it.
+/// Verdict on a server: the cause that limits it, and the settings that may help.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// What it is.
+    /// The cause.
     #[serde(flatten)]
     pub cause: Cause,
     /// How sure that is, 0 to 1.
     pub sure: f64,
     /// One sentence.
     pub headline: String,
-    /// What was measured that says so, a sentence each.
+    /// The measurements behind it, a sentence each.
     pub because: Vec<String>,
     /// Lines to paste into the INI; none where no setting would help.
     pub lines: Vec<String>,
-    /// What they should change; or why no setting would.
+    /// Expected effect of these lines; or why no setting would help.
     pub expected: String,
-    /// What a change made since has brought.
+    /// Measured effect of a change made since.
     pub effect: Option<String>,
 }
 
@@ -108,13 +88,13 @@ impl Default for Verdict {
     }
 }
 
-/// The verdict for a console: lines, each ended.
-pub fn text(verdict: &Verdict) -> String {
+/// Returns the verdict as the console shows it: lines, each ended.
+pub(in crate::monitor) fn text(verdict: &Verdict) -> String {
     let mut text = match verdict.cause {
         Cause::Nothing => format!("{}\n", verdict.headline),
         _ => format!("{} ({:.0} % sure)\n", verdict.headline, verdict.sure * 100.0),
     };
-    let mut line = |words: &str| text.extend(["  ", words, "\n"]);
+    let mut line = |sentence: &str| text.extend(["  ", sentence, "\n"]);
     verdict.because.iter().for_each(|because| line(because));
     if !verdict.lines.is_empty() {
         line("Lines for the settings file:");

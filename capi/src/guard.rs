@@ -1,18 +1,18 @@
-//! The door between C and Rust: panics end here, and C's pointers are checked here or refused.
+//! The guard of every FFI call: catches panics, and checks C's pointers.
 //!
-//! Invariants: a pointer is looked at only when it is not null, aligned, and of a length that the client takes. What is
-//! read becomes a reference; to what is only written, which C need not have initialized, there is never one.
+//! Invariants: a pointer is dereferenced only if it is not null, aligned, and of a length that the client accepts.
+//! Memory that is read becomes a reference; memory that is only written, which C need not have initialized, never does.
 
-use crate::error::Failure;
+use crate::error::FfiError;
 use crate::status::boneyard_status;
 use rpc::internal::wire::limits::BODY_BYTES_MAX;
 use std::ffi::c_char;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Runs what a function of C's does.
-pub fn entry(run: impl FnOnce() -> Result<(), Failure>) -> boneyard_status {
+/// Runs the body of a C function; a panic becomes a status.
+pub fn guard(run: impl FnOnce() -> Result<(), FfiError>) -> boneyard_status {
     #[cfg(target_os = "linux")]
-    let _kept = crate::kept::Kept::begin();
+    let _cancel_guard = crate::cancel_guard::CancelGuard::begin();
     // Unwind safety: what was half done is behind locks that are not held over calls, or belongs to this call alone.
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(())) => boneyard_status::BONEYARD_OK,
@@ -20,7 +20,7 @@ pub fn entry(run: impl FnOnce() -> Result<(), Failure>) -> boneyard_status {
         Err(panic) => {
             // Its drop could panic as well.
             std::mem::forget(panic);
-            Failure::defect().keep()
+            FfiError::defect().keep()
         }
     }
 }
@@ -33,61 +33,61 @@ pub unsafe fn text<'a>(
     pointer: *const c_char,
     bytes_max: usize,
     what: &'static str,
-) -> Result<&'a str, Failure> {
+) -> Result<&'a str, FfiError> {
     if pointer.is_null() {
-        return Err(Failure::invalid(format!("{what} is NULL")));
+        return Err(FfiError::invalid(format!("{what} is NULL")));
     }
     // SAFETY: no byte is looked at behind the NUL, and none behind `bytes_max`.
     let end = (0..=bytes_max).find(|at| unsafe { *pointer.add(*at) } == 0);
-    let end = end.ok_or_else(|| Failure::invalid(format!("{what} is over {bytes_max} bytes")))?;
+    let end = end.ok_or_else(|| FfiError::invalid(format!("{what} is over {bytes_max} bytes")))?;
     // SAFETY: these bytes were just looked at.
     let bytes = unsafe { std::slice::from_raw_parts(pointer.cast::<u8>(), end) };
-    std::str::from_utf8(bytes).map_err(|_| Failure::invalid(format!("{what} is not UTF-8")))
+    std::str::from_utf8(bytes).map_err(|_| FfiError::invalid(format!("{what} is not UTF-8")))
 }
 
-/// `length` bytes; null is good for none.
+/// `length` bytes; null is allowed for none.
 ///
 /// # Safety
 /// `pointer` is null or leads to `length` bytes, which live as long as `'a` and are not written meanwhile.
-pub unsafe fn bytes<'a>(pointer: *const u8, length: usize, what: &'static str) -> Result<&'a [u8], Failure> {
+pub unsafe fn bytes<'a>(pointer: *const u8, length: usize, what: &'static str) -> Result<&'a [u8], FfiError> {
     if length == 0 {
         return Ok(&[]);
     }
     if pointer.is_null() {
-        return Err(Failure::invalid(format!("{what} is NULL and its length {length}")));
+        return Err(FfiError::invalid(format!("{what} is NULL and its length {length}")));
     }
     if length > BODY_BYTES_MAX {
-        return Err(Failure::invalid(format!("the length of {what} is {length}, over 64 MiB")));
+        return Err(FfiError::invalid(format!("the length of {what} is {length}, over 64 MiB")));
     }
     // SAFETY: not null, of a length under isize::MAX, and the caller says that it is readable.
     Ok(unsafe { std::slice::from_raw_parts(pointer, length) })
 }
 
-/// Where a result goes. What is there before is never read, and need not be a value of the type.
+/// Destination of a result. Its former content is never read, and need not be a value of the type.
 pub struct Output<T>(*mut T);
 
 impl<T> Output<T> {
-    /// Writes the result; what was there is not dropped.
+    /// Writes the result; the former content is not dropped.
     pub fn put(&self, value: T) {
         // SAFETY: as `out` has it, not null, aligned and writable.
         unsafe { self.0.write(value) }
     }
 }
 
-/// Where a result goes.
+/// Destination of a result.
 ///
 /// # Safety
-/// `pointer` is null or writable for as long as the [`Output`] is there, and nobody else uses it meanwhile.
-pub unsafe fn out<T>(pointer: *mut T, what: &'static str) -> Result<Output<T>, Failure> {
+/// `pointer` is null or writable for as long as the [`Output`] exists, and nothing else uses it meanwhile.
+pub unsafe fn out<T>(pointer: *mut T, what: &'static str) -> Result<Output<T>, FfiError> {
     check(pointer, what)?;
     Ok(Output(pointer))
 }
 
-/// As [`out`], where null says that the result is not wanted.
+/// As [`out`]; null means that the result is not wanted.
 ///
 /// # Safety
 /// As [`out`].
-pub unsafe fn wanted<T>(pointer: *mut T, what: &'static str) -> Result<Option<Output<T>>, Failure> {
+pub unsafe fn optional_out<T>(pointer: *mut T, what: &'static str) -> Result<Option<Output<T>>, FfiError> {
     if pointer.is_null() {
         return Ok(None);
     }
@@ -96,12 +96,12 @@ pub unsafe fn wanted<T>(pointer: *mut T, what: &'static str) -> Result<Option<Ou
 }
 
 /// Refuses a pointer that is null or misaligned.
-pub fn check<T>(pointer: *const T, what: &'static str) -> Result<(), Failure> {
+pub fn check<T>(pointer: *const T, what: &'static str) -> Result<(), FfiError> {
     if pointer.is_null() {
-        return Err(Failure::invalid(format!("{what} is NULL")));
+        return Err(FfiError::invalid(format!("{what} is NULL")));
     }
     if !pointer.is_aligned() {
-        return Err(Failure::invalid(format!("{what} is misaligned")));
+        return Err(FfiError::invalid(format!("{what} is misaligned")));
     }
     Ok(())
 }
@@ -114,13 +114,13 @@ mod tests {
     fn a_panic_becomes_a_status() {
         let quiet = std::panic::take_hook();
         std::panic::set_hook(Box::new(|_| {}));
-        let status = entry(|| panic!("a defect"));
+        let status = guard(|| panic!("a defect"));
         std::panic::set_hook(quiet);
         assert_eq!(status, boneyard_status::BONEYARD_DEFECT);
     }
 
     #[test]
-    fn what_cannot_be_right_is_refused_unread() {
+    fn invalid_pointers_are_refused_unread() {
         let four = [b'a' as c_char; 4];
         // SAFETY: none of these is looked at beyond its first four bytes.
         unsafe {

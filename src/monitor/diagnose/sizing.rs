@@ -1,52 +1,52 @@
 //! How full things are, and what more of them would bring: Little's law, on what was measured.
 //!
-//! Knows numbers of a [`Interval`] and no words. The mean number of calls in a place is the calls a second that pass
-//! it times the time each spends there; so how many run follows from what they ran, and with as many clients as now
-//! the throughput grows as what is full does, until the processors are.
+//! The mean number of calls in a place is the rate of calls that pass it times the time each spends there; so how many
+//! run follows from how long they ran, and with as many clients as now the throughput grows as what is full does, until
+//! the processors are. Knows the numbers of an [`Interval`] and makes no text.
 
-use crate::monitor::{Interval, PortInterval};
+use crate::monitor::interval::{Interval, PortInterval};
 use crate::service::Status;
 
-/// Said of calls for which a port has no place, or not soon enough.
+/// Statuses of calls for which a port has no place, or not soon enough.
 pub(super) const REFUSED: [Status; 3] = [Status::QueueFull, Status::WouldBeLate, Status::Overloaded];
 
-/// Of fewer calls the times say nothing.
+/// Fewest calls whose times are used.
 const CALLS_MIN: u64 = 20;
 
-/// Shorter runs do not show how busy a worker is: what comes between two counts too. Seconds.
+/// Shortest mean run, in seconds, that shows how busy a worker is: of shorter ones the time between two counts too.
 const RUN_MIN: f64 = 0.000_2;
 
-/// From such a share on a pool, the permits or the processors are full.
+/// Share from which on a pool, the permits or the processors are full.
 pub(super) const FULL: f64 = 0.9;
 
-/// What is gained less than this is nothing: the measuring is not finer.
+/// Smallest gain that counts: the measurement is not finer.
 pub(super) const WORTH: f64 = 1.1;
 
-/// No expectation goes beyond.
+/// Largest gain that is expected.
 const GAIN_MAX: f64 = 1000.0;
 
-/// What a port has to do.
+/// Load of a port.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Load<'a> {
     pub(super) port: &'a PortInterval,
     /// Its workers.
     pub(super) workers: f64,
-    /// Those that run or wait in a handler.
+    /// Workers that run a handler or wait in one.
     pub(super) busy: f64,
     /// Calls that wait.
     pub(super) waiting: f64,
     /// Mean times of a call, in seconds: queue and permit together, and run. 0 where no call ended.
     pub(super) wait: f64,
     pub(super) run: f64,
-    /// Calls run in a second.
+    /// Calls run per second.
     pub(super) per_s: f64,
-    /// Calls refused in a second, because there was too much to do.
+    /// Calls refused per second for overload.
     pub(super) refused_per_s: f64,
 }
 
 impl<'a> Load<'a> {
-    pub(super) fn of(port: &'a PortInterval, period: &Interval) -> Load<'a> {
-        let length = period.length.as_secs_f64().max(1e-9);
+    pub(super) fn of(port: &'a PortInterval, interval: &Interval) -> Load<'a> {
+        let length = interval.length.as_secs_f64().max(1e-9);
         let (times, ran) = (&port.times, port.times.run.count());
         let workers = f64::from(port.workers.total());
         let waited = (times.queue_wait.sum() + times.permit_wait.sum()).as_secs_f64();
@@ -56,8 +56,7 @@ impl<'a> Load<'a> {
             true => (sum / length).max(gauge),
             false => gauge,
         };
-        // What was called before and is not answered yet is in no time: a gauge that says at least half as much more
-        // is believed.
+        // Calls that have not ended are in no measured time: a gauge that is higher by half or more is used instead.
         let busy = by_times(times.run.sum().as_secs_f64(), port.workers_busy, run >= RUN_MIN);
         let busy = if port.workers_busy > 1.5 * busy + 1.0 { port.workers_busy } else { busy };
         let waiting = by_times(waited, port.waiting, true);
@@ -74,61 +73,61 @@ impl<'a> Load<'a> {
         }
     }
 
-    /// Calls wait, and for long; or so many are refused instead that it matters.
-    pub(super) fn pressed(&self) -> bool {
+    /// Returns whether calls wait, and for long; or so many are refused instead that it matters.
+    pub(super) fn has_backlog(&self) -> bool {
         self.refuses() || self.waiting >= 1.0 && (self.per_s == 0.0 || self.wait >= 0.25 * self.run)
     }
 
-    /// Its workers are what calls wait for.
+    /// Returns whether calls wait for its workers.
     pub(super) fn limited(&self) -> bool {
-        self.pressed() && self.full()
+        self.has_backlog() && self.full()
     }
 
-    /// A good part of the calls is refused.
+    /// Returns whether a good part of the calls is refused.
     pub(super) fn refuses(&self) -> bool {
         self.refused_per_s > (WORTH - 1.0) * self.per_s
     }
 
-    /// No worker is left, nearly always.
+    /// Returns whether nearly always no worker is idle.
     pub(super) fn full(&self) -> bool {
         self.busy >= FULL * self.workers
     }
 
-    /// Calls begun and waiting.
+    /// Calls started and waiting.
     pub(super) fn in_flight(&self) -> f64 {
         self.busy + self.waiting
     }
 
-    /// Calls for which there is no place: they wait, or are refused and would take as long as the others.
+    /// Calls without a place: they wait, or are refused and would take as long as the others.
     pub(super) fn left_over(&self) -> f64 {
         self.waiting + self.refused_per_s * self.run
     }
 
-    /// Calls that would be begun, were there places for all.
+    /// Calls that would be started if there were places for all.
     pub(super) fn asked_for(&self) -> f64 {
         self.busy + self.left_over()
     }
 }
 
-/// The processors.
+/// Use of the processors.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Processors {
     pub(super) cores: f64,
     pub(super) used: f64,
-    /// Of the machine, none of them this process's share exceeded; `None` where the system does not say.
+    /// Idle processors of the machine, within this process's share; `None` where the system does not say.
     pub(super) idle: Option<f64>,
     pub(super) stolen: f64,
-    /// What other programs use; 0 where the system does not say.
+    /// Use by other programs; 0 where the system does not say.
     pub(super) others: f64,
-    /// Threads of this process that were ready and had none.
+    /// Threads of this process that were ready to run and had none.
     pub(super) wanted: f64,
 }
 
 impl Processors {
-    pub(super) fn of(period: &Interval) -> Processors {
-        let cores = f64::from(period.cores.max(1));
-        let used = period.cores_used.clamp(0.0, cores);
-        let (idle, stolen) = period.cores_idle_and_stolen.unzip();
+    pub(super) fn of(interval: &Interval) -> Processors {
+        let cores = f64::from(interval.cores.max(1));
+        let used = interval.cores_used.clamp(0.0, cores);
+        let (idle, stolen) = interval.cores_idle_and_stolen.unzip();
         let idle = idle.map(|idle| idle.clamp(0.0, cores - used));
         let stolen = stolen.unwrap_or(0.0).min(cores);
         Processors {
@@ -137,12 +136,12 @@ impl Processors {
             idle,
             stolen,
             others: idle.map_or(0.0, |idle| (cores - used - idle - stolen).max(0.0)),
-            wanted: period.cores_wanted,
+            wanted: interval.cores_wanted,
         }
     }
 
-    /// Nothing is gained by running more than so many handlers: this process has all it may use; or the machine has
-    /// nothing left, and this process a good part of it, or half of its handlers wait for a processor.
+    /// Returns whether nothing is gained by running more than `running` handlers: this process has all it may use; or
+    /// the machine has nothing left, and this process a good part of it, or half of its handlers wait for a processor.
     pub(super) fn full(&self, running: f64) -> bool {
         let none_idle = self.idle.unwrap_or(self.cores - self.used) <= 0.1 * self.cores;
         let starved = running > self.cores && self.wanted >= 0.5 * running;
@@ -161,18 +160,18 @@ impl Processors {
     }
 }
 
-/// How many times the throughput of now.
+/// Expected throughput, as a multiple of the present one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Gain {
     pub(super) likely: f64,
     pub(super) low: f64,
     pub(super) high: f64,
-    /// The processors end it.
+    /// The processors limit it.
     pub(super) by_processors: bool,
 }
 
 impl Gain {
-    /// With so many times the places, if each call costs what it costs now.
+    /// The gain of `places` times the places, if each call costs what it costs now.
     pub(super) fn of(places: f64, processors: &Processors) -> Gain {
         let (likely, low, high) = processors.room();
         let places = places.clamp(1.0, GAIN_MAX);
@@ -190,13 +189,13 @@ impl Gain {
 }
 
 /// Of ports, each with how much it has of something, the first that has at least half of what any has: of those that
-/// are alike always the same one. `None` for none.
+/// are alike always the same one. `None` if there are none.
 pub(super) fn most(all: impl Iterator<Item = (usize, f64)> + Clone) -> Option<usize> {
     let half = 0.5 * all.clone().map(|(_, much)| much).fold(0.0, f64::max);
     all.into_iter().find(|(_, much)| *much >= half).map(|(port, _)| port)
 }
 
-/// The next number that looks like a setting: tens above 20.
+/// The next number that looks like a setting: a multiple of ten above 20.
 pub(super) fn round_up(count: f64) -> u32 {
     let count = count.ceil().clamp(1.0, 1e7) as u32;
     if count <= 20 { count } else { count.div_ceil(10) * 10 }

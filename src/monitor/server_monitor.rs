@@ -1,0 +1,144 @@
+//! The observation of one server: samples it, keeps its history, and answers what the console, the admin server and the
+//! program around it want to know.
+//!
+//! Invariant: no method holds two of its locks at a time.
+
+use super::admin_stats::AdminStats;
+use super::availability::AvailabilityTracker;
+use super::console::ConsoleState;
+use super::control::ServerControl;
+use super::diagnose::{Diagnoser, Verdict};
+use super::history::History;
+use super::overview::Overview;
+use super::readiness::Readiness;
+use super::snapshot::Snapshot;
+use super::stall_detector::{self, StallDetector};
+use super::statistics::{self, Statistic};
+use super::{slow_calls, threads};
+use crate::sync::{Arc, Mutex};
+
+/// Observation of a running server. Any thread may ask; only a command of the console may block for longer than a
+/// lock.
+#[derive(Debug)]
+pub struct ServerMonitor {
+    control: Arc<dyn ServerControl>,
+    /// Program and version.
+    server: &'static str,
+    pub(super) history: Mutex<History>,
+    pub(super) availability: Mutex<AvailabilityTracker>,
+    readiness: Mutex<Readiness>,
+    admin_stats: AdminStats,
+    diagnoser: Mutex<Diagnoser>,
+    stalls: Mutex<StallDetector>,
+    pub(super) console: ConsoleState,
+}
+
+impl ServerMonitor {
+    /// Creates the monitor of a server of this name and version.
+    pub fn new(control: Arc<dyn ServerControl>, server: &'static str) -> ServerMonitor {
+        let diagnoser = Mutex::new(Diagnoser::new(control.saved_verdict().as_deref()));
+        let console = ConsoleState::new(control.config().show_performance.value);
+        ServerMonitor {
+            control,
+            server,
+            history: Mutex::default(),
+            availability: Mutex::default(),
+            readiness: Mutex::default(),
+            admin_stats: AdminStats::default(),
+            diagnoser,
+            stalls: Mutex::default(),
+            console,
+        }
+    }
+
+    /// Takes a snapshot and judges it; to be called about once a second. Logs the verdict when it has changed for good,
+    /// and ports that stall. Asks the listeners for their connections at most every five seconds, and only while calls
+    /// wait.
+    pub fn sample(&self) {
+        let snapshot = Arc::new(self.control.snapshot());
+        self.log_stalls(&snapshot);
+        let workers = self.control.workers();
+        let (minute, per_minute, before, snapshots) = {
+            let mut history = self.history.lock();
+            let minute = history.add(Arc::clone(&snapshot));
+            (minute, history.answers_per_minute(), history.minute_ago(), history.snapshots())
+        };
+        self.availability.lock().update((before.as_deref(), &snapshot), &workers, per_minute);
+        self.readiness.lock().update(&snapshot);
+        if let Some(line) = minute.and_then(|answers| self.console.performance(answers, &snapshot)) {
+            log::info!("{line}");
+        }
+        let wants_connections = self.diagnoser.lock().wants_connections(snapshot.taken);
+        let connections = wants_connections.then(|| self.control.callers());
+        let config = self.control.config();
+        let news = self.diagnoser.lock().update(&snapshots, &config, connections);
+        news.log();
+        if let Some(text) = news.to_save {
+            self.control.save_verdict(text.as_deref());
+        }
+    }
+
+    fn log_stalls(&self, snapshot: &Snapshot) {
+        let limit = self.control.config().stall_limit.value;
+        let events = self.stalls.lock().update(snapshot, limit);
+        stall_detector::log(&events, snapshot, || self.threads());
+    }
+
+    /// Returns what limits the server.
+    pub fn verdict(&self) -> Verdict {
+        self.diagnoser.lock().verdict().clone()
+    }
+
+    /// Returns the server.
+    pub fn control(&self) -> &dyn ServerControl {
+        &*self.control
+    }
+
+    /// Returns the program and version of the server.
+    pub(super) fn server(&self) -> &'static str {
+        self.server
+    }
+
+    /// Returns the server at a glance; `None` before the first sample.
+    pub fn overview(&self) -> Option<Overview> {
+        let (verdict, workers) = (self.verdict(), self.control.workers());
+        let overview = Overview::of(self.server, &self.history.lock(), verdict, &workers);
+        overview.map(|overview| Overview { not_ready: self.ready().err(), ..overview })
+    }
+
+    /// Returns every statistic, as of now.
+    pub fn statistics(&self) -> Vec<Statistic> {
+        let (snapshot, availability) = (self.control.snapshot(), self.availability.lock().current());
+        statistics::list(self.server, &snapshot, availability, self.ready().is_ok(), &self.admin_stats)
+    }
+
+    /// Returns what every worker does, as text: the server in a line, then for each port how many workers do what,
+    /// which methods they run, and a line for each that is not idle, the longest running first.
+    pub fn threads(&self) -> String {
+        threads::text(&self.control.snapshot(), &self.control.workers())
+    }
+
+    /// Returns the slowest calls of the last hour as text, the slowest first, of each method whose name matches
+    /// `pattern`, in which `*` stands for anything; empty is all.
+    pub fn slow(&self, pattern: &str) -> String {
+        slow_calls::text(self.control.slow_calls(), self.control.config().slow_calls.value, pattern)
+    }
+
+    /// Returns whether the server should be sent more work: not before the first sample, not while it shuts down, and
+    /// not when a port has been full for `Server_Busy_Seconds`.
+    ///
+    /// # Errors
+    /// The reason, as a text for people.
+    pub fn ready(&self) -> Result<(), String> {
+        // A shutdown may be over before the next sample.
+        if self.control.is_draining() {
+            return Err("draining: the server stops and takes no more calls".to_owned());
+        }
+        self.readiness.lock().check(self.control.config().busy_limit.value)
+    }
+
+    /// Returns the counters of the admin server.
+    pub fn admin_stats(&self) -> &AdminStats {
+        &self.admin_stats
+    }
+}
