@@ -99,7 +99,7 @@ fn a_token_that_others_can_read_is_refused() {
     }
     fs::write(&token, "short").unwrap();
     fs::set_permissions(&token, PermissionsExt::from_mode(0o600)).unwrap();
-    neither_checks_nor_serves(&file, "has 5 characters, expected 16 at least");
+    neither_checks_nor_serves(&file, "has 5 characters, expected at least 16");
 }
 
 #[test]

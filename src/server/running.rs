@@ -134,7 +134,7 @@ impl RunningServer {
             );
         }
         self.admin_socket = addresses.unix.as_ref().map(|unix| unix.path().to_path_buf());
-        self.admin = Some(AdminServer::open(addresses, (host, token), config.admin_timeout, monitor)?);
+        self.admin = Some(AdminServer::open(addresses, host, token, config.admin_timeout, monitor)?);
         Ok(())
     }
 
