@@ -11,6 +11,7 @@ use std::net::IpAddr;
 
 /// Which connections and sessions a command is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ConnectionFilter {
     /// All of them.
     All,
@@ -38,6 +39,7 @@ impl ConnectionFilter {
 
 /// Result of changing a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SettingChange {
     /// The value is in force; otherwise it is after a restart.
     pub effective: bool,
