@@ -5,17 +5,18 @@
 //! below: ports, settings, and what the program around the server has given for it.
 
 mod hooks;
+mod managed_port;
 mod ports;
 mod settings;
 mod settings_file;
 
 pub(super) use hooks::Program;
 
-use super::command::ListenerCommand;
 use super::connection_limiter::ConnectionLimiter;
+use super::listener::{ListenerCommand, ListenerHandle};
 use super::machine;
-use super::mailbox::ListenerHandle;
 use super::sessions::Registry;
+use super::shutdown::Shutdown;
 use super::verdict_file::{VerdictFile, WriterThread};
 use crate::admission::ReceivedChain;
 use crate::config::Config;
@@ -26,8 +27,8 @@ use crate::monitor::{
 };
 use crate::pool::{self, Activity, PortShared, Progress, Shared, WorkerCounts};
 use crate::service::LogLimiter;
-use crate::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering};
-use ports::ManagedPort;
+use crate::sync::{Arc, Condvar, Mutex};
+use managed_port::ManagedPort;
 use settings::LiveSettings;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -50,7 +51,6 @@ pub(super) struct LiveControl {
     program: Program,
     started: Instant,
     started_at: SystemTime,
-    draining: AtomicBool,
     note: VerdictFile,
 }
 
@@ -63,12 +63,12 @@ impl LiveControl {
         program: Program,
     ) -> LiveControl {
         let port =
-            |(shared, addresses, bell): (&Arc<PortShared>, Arc<[SocketAddr]>, &Arc<ListenerHandle>)| {
+            |(shared, addresses, listener): (&Arc<PortShared>, Arc<[SocketAddr]>, &Arc<ListenerHandle>)| {
                 ManagedPort {
                     name: shared.name.as_str().into(),
                     addresses,
                     shared: Arc::clone(shared),
-                    bell: Arc::clone(bell),
+                    listener: Arc::clone(listener),
                 }
             };
         let name = |number| shared.services.name(number).into();
@@ -82,7 +82,6 @@ impl LiveControl {
             program,
             started: Instant::now(),
             started_at: SystemTime::now(),
-            draining: AtomicBool::new(false),
             note: VerdictFile::beside(config.file.as_deref()),
         }
     }
@@ -93,11 +92,6 @@ impl LiveControl {
     /// The system would not make a thread.
     pub(super) fn keep_note(&self) -> std::io::Result<Option<WriterThread>> {
         self.note.keep()
-    }
-
-    /// The server takes no more calls.
-    pub(super) fn set_draining(&self) {
-        self.draining.store(true, Ordering::Relaxed);
     }
 
     fn method(&self, number: u16) -> Arc<str> {
@@ -128,7 +122,7 @@ impl LiveControl {
     }
 
     fn port(&self, port: &ManagedPort, crew: WorkerCounts, config: &Config, now: Instant) -> PortSnapshot {
-        let ManagedPort { name, addresses, shared, bell } = port;
+        let ManagedPort { name, addresses, shared, listener } = port;
         let stats = &shared.stats;
         shared.slow.forget(now);
         shared.codel.look(now);
@@ -141,7 +135,7 @@ impl LiveControl {
         PortSnapshot {
             name: Arc::clone(name),
             address: addresses[0],
-            open: !self.is_draining() && !bell.is_stopped(),
+            open: listener.shutdown() == Shutdown::No,
             workers: workers(crew),
             waiting: shared.queue.len() as u64,
             queue_limit: config.queue_limit.value.into(),
@@ -175,7 +169,7 @@ fn names(chain: Option<&ReceivedChain>) -> Vec<String> {
 
 impl ServerControl for LiveControl {
     fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.ports.iter().any(|port| port.listener.shutdown().is_of_server())
     }
 
     fn workers(&self) -> Vec<WorkerSnapshot> {
@@ -213,11 +207,11 @@ impl ServerControl for LiveControl {
     }
 
     fn connections(&self) -> Vec<ConnectionInfo> {
-        self.list_connections(ListenerCommand::Guests)
+        self.list_connections(ListenerCommand::ListConnections)
     }
 
     fn callers(&self) -> Vec<ConnectionInfo> {
-        self.list_connections(ListenerCommand::Callers)
+        self.list_connections(ListenerCommand::ListCallers)
     }
 
     fn sessions(&self) -> Vec<SessionSnapshot> {
@@ -225,11 +219,11 @@ impl ServerControl for LiveControl {
     }
 
     fn close_connections(&self, which: &ConnectionFilter) -> usize {
-        self.drop_whom(which)
+        self.close_selected(which)
     }
 
     fn drop_sessions(&self, which: &ConnectionFilter) -> usize {
-        self.drop_sessions_of(which)
+        self.drop_selected_sessions(which)
     }
 
     fn stop_port(&self, port: &str) -> Result<(), ControlError> {

@@ -3,38 +3,29 @@
 //! Everything that can fail is made before the first call is served: all sockets are bound, all polls made, all
 //! threads started. A start that fails leaves nothing running.
 
-mod accept;
 mod bind;
+#[cfg(feature = "admin")]
+mod bind_admin;
 mod builder;
-mod close_log;
-mod command;
 mod connect_rate;
 mod connection;
 mod connection_limiter;
 mod control;
 mod derived_settings;
-mod desk;
 mod dry_run;
 mod error;
-mod lingering_close;
 mod listener;
 mod load;
 pub mod machine;
-mod mailbox;
-mod memory_pressure;
-mod queue_shares;
+mod port_handle;
 mod running;
 mod server_info;
 mod sessions;
-mod slots;
+mod shutdown;
 mod start;
 #[cfg(test)]
 mod tests;
-mod timeouts;
-mod transport;
 mod verdict_file;
-mod watchdog;
-mod writer;
 
 pub use crate::pool::RunningCall;
 pub use builder::Server;
@@ -43,5 +34,6 @@ pub use error::StartError;
 pub use load::load;
 #[cfg(feature = "cli")]
 pub(crate) use load::warn_about_files;
-pub use running::{PortHandle, RunningServer, Stopped};
+pub use port_handle::PortHandle;
+pub use running::{RunningServer, Stopped};
 pub use server_info::SERVER_NAME;
