@@ -39,7 +39,6 @@ impl ConnectionFilter {
 
 /// Result of changing a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct SettingChange {
     /// The value is in force; otherwise it is after a restart.
     pub effective: bool,

@@ -97,7 +97,8 @@ impl VerdictFile {
                 log::info!("verdict file not written, path={} error={error}", path.display());
             }
         };
-        let thread = thread::Builder::new().name("verdict-file".to_owned()).spawn(move || texts.write_all(write))?;
+        let thread =
+            thread::Builder::new().name("verdict-file".to_owned()).spawn(move || texts.write_all(write))?;
         Ok(Some(WriterThread { pending, thread: Some(thread) }))
     }
 }

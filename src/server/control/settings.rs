@@ -59,7 +59,8 @@ impl LiveControl {
     pub(super) fn change(&self, key: &str, value: &str) -> Result<SettingChange, ControlError> {
         let _guard = self.settings.begin_change(CHANGE_TIMEOUT)?;
         let before = self.settings.effective();
-        let line = read_line(&before, key, value).map_err(|errors| ControlError::InvalidSetting(errors.messages()))?;
+        let line = read_line(&before, key, value)
+            .map_err(|errors| ControlError::InvalidSetting(errors.messages()))?;
         if line.key().is_file_only() {
             return Err(ControlError::FileOnly(line.name().to_owned()));
         }
