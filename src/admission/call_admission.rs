@@ -172,7 +172,7 @@ mod tests {
         change: impl Fn(&mut Admission<'_>),
     ) -> Option<(Status, u32)> {
         let paces = ServiceTimes::new(1);
-        (0..100).for_each(|_| paces.learn(1, 1, 2 * MS));
+        (0..100).for_each(|_| paces.add(1, 1, 2 * MS));
         let mut admission = Admission { view, ..Admission::open(1, &paces) };
         change(&mut admission);
         let header = Header { body_bytes: 8, kind: FrameKind::Call, flags: Flags::NONE, code: 1, call: 7 };

@@ -153,7 +153,7 @@ impl Server {
     fn client_that(&self, waits: bool) -> Result<Client, ClientError> {
         let name = concat!("boneyard call ", env!("CARGO_PKG_VERSION"));
         let options = ClientOptions::default().deadline(self.timeout).name(name).wait_for_server(waits);
-        Client::connect_with(&self.address, options)
+        Client::with_options(&self.address, options)
     }
 }
 

@@ -249,7 +249,7 @@ impl RunningServer {
             stopped.unfinished = self.in_flight();
             let now = Instant::now();
             stopped.held_by =
-                self.ports.iter().flat_map(|port| port.port.unfinished(&self.shared, now)).collect();
+                self.ports.iter().flat_map(|port| port.port.running_calls(&self.shared, now)).collect();
             stopped.refused = self.shared.refused.load(Ordering::SeqCst);
         }
         self.shared.throttle.close();

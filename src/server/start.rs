@@ -17,7 +17,7 @@ use super::server_info::SERVER_NAME;
 use super::sessions::Registry;
 use crate::config::{Config, Limit};
 use crate::pool::{
-    AllBuffers, Buffers, PoolSizes, PortShared, PortWorkers, Queue, QueueReadings, Shared, Throttle,
+    AllBuffers, Buffers, PoolSizes, PortShared, PortWorkers, Queue, QueueSizes, Shared, Throttle,
     start_workers,
 };
 use crate::proto::welcome;
@@ -145,7 +145,7 @@ fn make_pools(config: &Config, services: Services) -> (Arc<Shared>, Vec<Pool>) {
     for (index, port) in config.ports.iter().enumerate() {
         let workers = port.pool_tasks.value as usize;
         let (calls_max, reserve) = (config.queue_limit.value as usize, config.nested_reserve.value as usize);
-        let queue = Arc::new(Queue::new(QueueReadings { calls_max, workers, reserve, cores }, now));
+        let queue = Arc::new(Queue::new(QueueSizes { calls_max, workers, reserve, cores }, now));
         let parkers: Vec<_> = (0..workers).map(|_| Arc::new(Parker::default())).collect();
         workers_of_ports.push(PortWorkers { queue: Arc::clone(&queue), parkers: parkers.clone() });
         let (name, rules) = (port.name.clone(), codel_rules(config));
@@ -171,8 +171,8 @@ fn start_all_workers(
     let mut guard = WorkerGuard { shared: Arc::clone(shared), count: 0, started: false };
     for Pool { port, parkers } in pools {
         let started = start_workers(shared, port, parkers, config.thread_stack_bytes.value);
-        guard.count += started.as_ref().map_or_else(|(count, _)| *count, |()| parkers.len());
-        started.map_err(|(count, error)| no_thread(port, count, parkers.len(), error))?;
+        guard.count += started.as_ref().map_or_else(|failed| failed.started, |()| parkers.len());
+        started.map_err(|failed| no_thread(port, failed.started, parkers.len(), failed.error))?;
     }
     Ok(guard)
 }

@@ -86,7 +86,7 @@ fn connections_use_up_the_descriptors_of_everything_else() {
         assert_eq!(refused(address), Status::NoDescriptors);
     }
     let options = ClientOptions::default().retries(0);
-    let client = Client::connect_with(&address.to_string(), options).unwrap();
+    let client = Client::with_options(address, options).unwrap();
     let error = client.call(PING, &()).expect_err("there is no place");
     let ClientError::Unavailable { status, retry_after, .. } = error else { panic!("{error:?}") };
     assert_eq!((status, retry_after), (Status::NoDescriptors, Some(Duration::from_secs(1))));

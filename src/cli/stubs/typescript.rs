@@ -22,8 +22,7 @@ const METHODS_TAKEN: [&str; 2] = ["constructor", "caller"];
 
 const HEAD: &str = "\
 // Written by `boneyard stubs --lang typescript`. `Call` sends a method's name and its arguments as JSON to the server,
-// and gives the result. Whole numbers of 64 bits and more are `bigint` where that reads JSON so; JSON.parse rounds
-// them.
+// and gives the result. Whole numbers of 64 bits and more are `bigint` where that reads JSON so; JSON.parse rounds them.
 
 export type Call = (method: string, args: unknown) => Promise<unknown>;
 

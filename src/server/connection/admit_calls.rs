@@ -145,14 +145,14 @@ impl PortContext {
     }
 
     /// Answers displaced calls, those of each connection together.
-    fn answer_displaced(&self, shares: &mut QueueShares<ConnectionWriter>) {
+    fn refuse_displaced(&self, shares: &mut QueueShares<ConnectionWriter>) {
         let mut displaced = std::mem::take(&mut shares.displaced);
         displaced.sort_by_key(|(writer, _)| Arc::as_ptr(writer) as usize);
         let mut rest = displaced.into_iter().peekable();
         while let Some((writer, first)) = rest.next() {
             let next = || rest.next_if(|(other, _)| Arc::ptr_eq(other, &writer));
             let others = std::iter::from_fn(next).map(|(_, displaced)| displaced);
-            self.port.answer_displaced(&self.shared, &*writer, std::iter::once(first).chain(others));
+            self.port.refuse_displaced(&self.shared, &*writer, std::iter::once(first).chain(others));
         }
     }
 }
@@ -185,7 +185,7 @@ impl ReadContext<'_> {
             session_room: at.session_calls_max.saturating_sub(writer.in_flight()),
             buffers_full: port.buffers.are_full(),
             wait_max: port.codel.wait_max(),
-            paces: &shared.paces,
+            paces: &shared.service_times,
         };
         let context = ReceiveContext {
             welcome: &at.welcome,
@@ -202,7 +202,7 @@ impl ReadContext<'_> {
         if !self.shares.displaced.is_empty() {
             let fresh = self.received.calls.iter().filter(|call| !call.is_nested()).count();
             self.shares.gained(ClientId::of(writer.peer().ip()), writer, fresh);
-            at.answer_displaced(self.shares);
+            at.refuse_displaced(self.shares);
         }
         used
     }
@@ -232,7 +232,7 @@ impl ReadContext<'_> {
         fill: impl FnOnce(&mut Vec<u8>),
     ) {
         let PortContext { port, shared, .. } = self.at;
-        let mut shelf = port.spare_work(arrived);
+        let mut shelf = port.take_buffer(arrived);
         let work = Arc::get_mut(&mut shelf).expect("spare buffers have one owner");
         std::mem::swap(&mut work.calls, &mut self.received.calls);
         std::mem::swap(&mut work.chains, &mut self.received.chains);
@@ -244,21 +244,21 @@ impl ReadContext<'_> {
         fill(&mut work.bytes);
         // Of large buffers the part that was ever used counts; of those that were used before, all.
         let bytes = work.bytes.len().max(work.bytes.capacity().min(BUFFER_BYTES));
-        work.share.set(if bytes > UNCOUNTED_BYTES_MAX { bytes } else { 0 });
-        work.outlet = Some(Arc::clone(writer) as Arc<dyn ReplySink>);
+        work.lease.set(if bytes > UNCOUNTED_BYTES_MAX { bytes } else { 0 });
+        work.sink = Some(Arc::clone(writer) as Arc<dyn ReplySink>);
         work.received = arrived;
         work.permit_clock_us = port.queue.permit_clock().read_us(arrived);
         if !work.chains.is_empty() {
             let outlet = Arc::clone(writer) as Arc<dyn ReplySink>;
-            port.sort_out_nested(work, &outlet, &shared.nested);
+            port.register_nested(work, &outlet, &shared.nested);
         }
         writer.admitted(work.calls.len());
         if let Some(own) = self.at.own_session(writer) {
             own.used(work.calls.len() as u64, arrived);
         }
         for burst in Burst::split_work(shelf) {
-            port.queue.admit(burst, &shared.paces);
-            port.queue.announce(&shared.throttle, port.index);
+            port.queue.admit(burst, &shared.service_times);
+            shared.throttle.announce(port.index);
         }
     }
 }

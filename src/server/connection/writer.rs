@@ -9,7 +9,7 @@ use super::queue_shares::QueueHolder;
 use super::transport::Transport;
 use crate::admission::WINDOW_CALLS_MAX;
 use crate::metrics::CloseReason;
-use crate::pool::{BufferLease, Buffers, ConnectionQueue, ReplySink};
+use crate::pool::{BufferLease, Buffers, Burst, ConnectionQueue, ReplySink};
 use crate::server::listener::{Id, ListenerHandle};
 use crate::server::sessions::SessionHolder;
 use crate::service::{ConnectionSessions, Peer};
@@ -55,7 +55,7 @@ pub(in crate::server) struct ConnectionWriter {
     /// `cancelled` is not empty.
     any_cancelled: AtomicBool,
     /// Calls that wait for a worker: those that clients made, and those that handlers of this server made.
-    queues: [ConnectionQueue; 2],
+    queues: [ConnectionQueue<Burst>; 2],
     listener: Arc<ListenerHandle>,
     /// Its sessions, once there was use for any.
     sessions: OnceLock<Arc<ConnectionSessions>>,
@@ -358,7 +358,7 @@ impl Outbound {
 }
 
 impl ReplySink for ConnectionWriter {
-    fn lane(&self, nested: bool) -> &ConnectionQueue {
+    fn queue(&self, nested: bool) -> &ConnectionQueue<Burst> {
         &self.queues[usize::from(nested)]
     }
 
@@ -430,7 +430,7 @@ impl SessionHolder for ConnectionWriter {
 
 impl QueueHolder for ConnectionWriter {
     fn waiting(&self) -> usize {
-        if self.in_flight() == 0 { 0 } else { self.lane(false).calls() }
+        if self.in_flight() == 0 { 0 } else { self.queue(false).calls() }
     }
 }
 

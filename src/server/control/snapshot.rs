@@ -27,7 +27,7 @@ impl LiveControl {
         let ports = self
             .ports
             .iter()
-            .zip(throttle.crews())
+            .zip(throttle.worker_counts())
             .map(|(port, counts)| self.port(port, counts, &config, now));
         Snapshot {
             taken: now,
@@ -73,7 +73,7 @@ impl LiveControl {
                 worker,
                 task: progress.map(|progress| self.task(progress, now)),
             };
-            port.shared.workers(now).zip(1..).map(worker).collect()
+            port.shared.progress(now).zip(1..).map(worker).collect()
         };
         self.ports.iter().flat_map(of_port).collect()
     }
@@ -91,7 +91,7 @@ impl LiveControl {
                 status: call.status,
                 chain: names(call.chain.as_deref()),
             };
-            port.shared.slow.forget(now);
+            port.shared.slow.expire(now);
             port.shared.slow.all().into_iter().map(slow).collect()
         };
         let mut calls: Vec<SlowCallInfo> = self.ports.iter().flat_map(of_port).collect();
@@ -104,13 +104,13 @@ impl LiveControl {
     }
 
     fn task(&self, progress: Progress, now: Instant) -> Task {
-        let Progress { call, peer, ran, doing, since, chain } = progress;
+        let Progress { call, peer, ran, activity, since, chain } = progress;
         let left = |deadline: Instant| match deadline.checked_duration_since(now) {
             Some(left) => left.as_millis() as i64,
             None => -(now.saturating_duration_since(deadline).as_millis() as i64),
         };
         Task {
-            state: match doing {
+            state: match activity {
                 Activity::Running => HandlerState::Running,
                 Activity::Blocked => HandlerState::Blocked,
                 Activity::Returning => HandlerState::Returning,
@@ -129,8 +129,8 @@ impl LiveControl {
     fn port(&self, port: &ManagedPort, counts: WorkerCounts, config: &Config, now: Instant) -> PortSnapshot {
         let ManagedPort { name, addresses, shared, listener } = port;
         let stats = &shared.stats;
-        shared.slow.forget(now);
-        shared.codel.look(now);
+        shared.slow.expire(now);
+        shared.codel.check_idle(now);
         let method = |(number, stats): (u16, &MethodStats)| MethodSnapshot {
             name: self.method(number),
             answers: AnswerCounts(stats.answers.counts()),
@@ -151,7 +151,7 @@ impl LiveControl {
             answers: AnswerCounts(stats.answers.counts()),
             closed: stats.closed.counts(),
             counters: stats.counts(),
-            methods: shared.gather().called().map(method).collect(),
+            methods: shared.method_stats().called().map(method).collect(),
         }
     }
 }

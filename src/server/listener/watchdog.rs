@@ -91,7 +91,7 @@ impl Watchdog {
         if !shared.nested.any_queued() {
             self.next_nested = None;
         } else if self.next_nested.is_none_or(|next| now >= next) {
-            port.break_deadlock(shared, now);
+            port.abort_deadlock(shared, now);
             self.next_nested = Some(now + NESTED_PAUSE);
         }
     }
@@ -100,7 +100,7 @@ impl Watchdog {
         let Some(limit) = self.long else { return };
         match self.next_long {
             Some(next) if now < next => return,
-            Some(_) => port.tell_of_the_long(shared, limit, now),
+            Some(_) => port.report_long_calls(shared, limit, now),
             None => {}
         }
         self.next_long = Some(now + (limit / 8).clamp(LONG_PAUSE_MIN, LONG_PAUSE_MAX));
@@ -116,7 +116,7 @@ impl Watchdog {
             Some(next) if now < next => return,
             Some(_) => {
                 let moved = self.taken != port.queue.bursts_taken();
-                let found = port.rescue(shared, moved, now);
+                let found = port.rescue_stalled(shared, moved, now);
                 self.taken = port.queue.bursts_taken();
                 self.pause = if found || moved { PAUSE_MIN } else { (self.pause * 2).min(PAUSE_MAX) };
             }
