@@ -2,7 +2,7 @@
 
 use super::bind::{Purpose, bind_admin};
 use super::error::StartError;
-use crate::admin::{AdminListenAddresses, Token, UnixSocket};
+use crate::admin::{AdminListeners, Token, TokenError, UnixSocket};
 use crate::config::{Config, Warning};
 use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 /// The sockets and the credentials of an admin server.
 #[derive(Debug)]
 pub(super) struct AdminBound {
-    pub(super) addresses: AdminListenAddresses,
+    pub(super) addresses: AdminListeners,
     /// The host in `Admin_Address`.
     pub(super) host: String,
     pub(super) token: Option<Token>,
@@ -38,12 +38,13 @@ pub(super) fn bind_admin_server(
     purpose: Purpose,
 ) -> Result<AdminBound, StartError> {
     let token = config.admin_token_file.value.as_deref().map(|path| {
-        let wrong = |wrong| StartError::AdminToken { path: path.to_path_buf(), wrong };
+        let wrong =
+            |error: TokenError| StartError::AdminToken { path: path.to_path_buf(), wrong: error.to_string() };
         Token::read(path).map_err(wrong)
     });
     let token = token.transpose()?;
     let (address, socket) = (&config.admin_address, &config.admin_socket);
-    let mut addresses = AdminListenAddresses { tcp: Vec::new(), unix: None };
+    let mut addresses = AdminListeners { tcp: Vec::new(), unix: None };
     let mut unavailable = Vec::new();
     let mut start_without = |code, message, error: &Error| {
         let is_taken = error.kind() == ErrorKind::AddrInUse;

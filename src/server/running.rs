@@ -5,7 +5,7 @@ use super::bind::Purpose;
 #[cfg(feature = "admin")]
 use super::bind_admin::{AdminBound, bind_admin_server};
 use super::connection_limiter::ConnectionLimiter;
-use super::control::{LiveControl, Program, Sampler};
+use super::control::{AdminHooks, LiveControl, Sampler};
 use super::error::StartError;
 use super::listener::ListenerCommand;
 use super::port_handle::PortHandle;
@@ -104,17 +104,17 @@ impl RunningServer {
     }
 
     /// Starts the sampler and the admin server.
-    pub(super) fn observe(&mut self, config: &Config, program: Program) -> Result<(), StartError> {
+    pub(super) fn start_sampler(&mut self, config: &Config, hooks: AdminHooks) -> Result<(), StartError> {
         let parts = (Arc::clone(&self.connection_limiter), Arc::clone(&self.sessions));
         let ports = self.ports.iter().map(|port| (&port.port, Arc::clone(&port.addresses), &port.listener));
-        let control = Arc::new(LiveControl::new(Arc::clone(&self.shared), parts, ports, config, program));
+        let control = Arc::new(LiveControl::new(Arc::clone(&self.shared), parts, ports, config, hooks));
         let monitor = ServerMonitor::new(Arc::clone(&control) as _, SERVER_NAME);
         let monitor = Arc::new(monitor);
         #[cfg(feature = "admin")]
         self.open_admin(config, Arc::clone(&monitor))?;
         let log_bound = Arc::clone(self.shared.services.log_bound());
-        let observer = Sampler::start(Arc::clone(&monitor), log_bound, control.keep_note()?)?;
-        self.monitor = Some((control, monitor, observer));
+        let sampler = Sampler::start(Arc::clone(&monitor), log_bound, control.start_verdict_writer()?)?;
+        self.monitor = Some((control, monitor, sampler));
         Ok(())
     }
 
@@ -134,7 +134,7 @@ impl RunningServer {
             );
         }
         self.admin_socket = addresses.unix.as_ref().map(|unix| unix.path().to_path_buf());
-        self.admin = Some(AdminServer::open(addresses, (host, token), config.admin_timeout, monitor)?);
+        self.admin = Some(AdminServer::open(addresses, host, token, config.admin_timeout, monitor)?);
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! A port as the administrator's view holds it.
+//! A port as the control holds it.
 
 use crate::pool::PortShared;
 use crate::server::listener::ListenerHandle;

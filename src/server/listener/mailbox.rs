@@ -7,7 +7,7 @@
 //! sleeps.
 
 use super::slots::Id;
-use crate::monitor::{ConnectionFilter, ConnectionInfo};
+use crate::monitor::{ConnectionFilter, ConnectionInfo, ControlError};
 use crate::server::shutdown::Shutdown;
 use crate::sync::{Condvar, Mutex, Receiver, Sender, bounded};
 use mio::net::TcpListener;
@@ -33,9 +33,9 @@ pub(in crate::server) enum ListenerCommand {
     /// Close the connections that the filter selects, and reply how many they are.
     CloseConnections(ConnectionFilter, Sender<usize>),
     /// Give the address up and admit no more calls.
-    StopPort(Sender<Result<(), String>>),
+    StopPort(Sender<Result<(), ControlError>>),
     /// Listen again, with these sockets.
-    StartPort(Vec<TcpListener>, Sender<Result<(), String>>),
+    StartPort(Vec<TcpListener>, Sender<Result<(), ControlError>>),
     /// From now on transactions count as long that run longer than this.
     SetLongTransaction(Option<Duration>),
     /// The server stops: accept no connections, and no calls but nested ones.
