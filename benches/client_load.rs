@@ -31,7 +31,7 @@ fn main() {
 }
 
 fn lane(address: &str, out: usize, over: &AtomicBool) -> Result<u64, ClientError> {
-    let client = Client::connect(address)?.with_deadline(None);
+    let client = Client::new(address)?.with_deadline(None);
     let bytes = Bytes::from(vec![0; 64]);
     let mut pending = VecDeque::with_capacity(out);
     for _ in 0..out {

@@ -12,7 +12,7 @@ const SLOW_MS: u64 = 100;
 
 fn main() -> Result<(), ClientError> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:1352".to_owned());
-    let client = Client::connect(&address)?;
+    let client = Client::new(&address)?;
     println!(
         "one call of {SLOW_MS} ms, then {SHORT_CALLS} short ones; until the last short answer, {ROUNDS} rounds:"
     );

@@ -1,10 +1,10 @@
 """A client for Boneyard in pure Python, standard library only, written from docs/PROTOCOL.md alone.
 
     with Client("127.0.0.1:1352") as client:
-        calls = [client.start("server.echo", n) for n in range(100)]     # all out at once
+        calls = [client.start("server.echo", n) for n in range(100)]     # all in flight at once
         print(client.call("server.ping"), [call.result() for call in calls])
 
-Threads may share a client. It is one connection: make another when that is lost. The package in python/ does more.
+Threads may share a client. It is one connection: make another when it is lost. The package in python/ does more.
 """
 
 import io
@@ -22,10 +22,15 @@ HEADER = struct.Struct("<IBBHQ")  # body length, kind, flags, code, call id
 CALL_PRELUDE = struct.Struct("<II")  # session, deadline in ms
 REPLY_PRELUDE = struct.Struct("<III")  # queue wait, permit wait, run, in us
 JSON_FLAG, BODY_MAX, CONTROL_BODY_MAX = 1, 64 << 20, 16 << 20
-STATUSES = """Ok Application UnknownMethod BadRequest TooLarge UnsupportedVersion ProtocolError TooSlow UnknownSession
-    QueueFull Draining WouldBeLate Overloaded SessionLimit NestedDeadlock MaxUsers Restricted NoDescriptors BuffersFull
-    DeadlineExceeded Cancelled ConnectLimit SessionClosed Panicked BadResponse""".split()
-STATUSES = dict(zip([0, 1, *range(10, 17), *range(20, 34), 40, 41], STATUSES))
+# <statuses> of docs/PROTOCOL.md
+STATUSES = {
+    0: "Ok", 1: "Application", 10: "UnknownMethod", 11: "BadRequest", 12: "TooLarge", 13: "UnsupportedVersion",
+    14: "ProtocolError", 15: "TooSlow", 16: "UnknownSession", 20: "QueueFull", 21: "Draining", 22: "WouldBeLate",
+    23: "Overloaded", 24: "SessionLimit", 25: "NestedDeadlock", 26: "MaxUsers", 27: "Restricted", 28: "NoDescriptors",
+    29: "BuffersFull", 30: "DeadlineExceeded", 31: "Cancelled", 32: "ConnectLimit", 33: "SessionClosed",
+    40: "Panicked", 41: "BadResponse",
+}
+# </statuses>
 Times = namedtuple("Times", "queue_wait permit_wait run")  # seconds
 
 
@@ -37,7 +42,7 @@ class BoneyardError(Exception):
         self.status, self.message, self.code, self.retry_after = status, message, code, retry_after_ms / 1000 or None
 
 
-# Not begun, so it may be made again; begun, without a result; and nobody knows.
+# Not started, so it may be repeated; started, without a result; unknown.
 Refused, Failed, Lost = (type(name, (BoneyardError,), {}) for name in ("Refused", "Failed", "Lost"))
 
 
@@ -49,7 +54,7 @@ text = lambda body: body.read(number(body, "Q")).decode()
 
 
 class Pending(Future):
-    """A call that is out. It has `times` once there is a result."""
+    """A call in flight. It has `times` once there is a result."""
 
     def __init__(self, client, timeout):
         super().__init__()
@@ -57,7 +62,7 @@ class Pending(Future):
         self.until = None if timeout is None else time.monotonic() + timeout
 
     def result(self, timeout=None):
-        """Waits so many seconds, or until the call's deadline; a call that is late then is lost."""
+        """Waits `timeout` seconds, or until the call's deadline; a call that is late then is lost."""
         left = None if self.until is None else max(self.until - time.monotonic(), 0)
         patience = left if timeout is None else timeout if left is None else min(left, timeout)
         try:
@@ -73,7 +78,7 @@ class Pending(Future):
 
 
 class Session(namedtuple("Session", "client number ticket")):
-    """Calls that find the same state on the server. Its `ticket` attaches it from another connection."""
+    """Calls that share state on the server. Its `ticket` attaches the session to another connection."""
 
     def call(self, method, arguments=None, timeout=...):
         return self.client.call(method, arguments, timeout, self.number)
@@ -134,7 +139,7 @@ class Client:
 
     def forget(self, call, error=None):
         if call.id in self.out:
-            self.send(HEADER.pack(0, CANCEL, 0, 0, call.id))  # It is answered all the same.
+            self.send(HEADER.pack(0, CANCEL, 0, 0, call.id))  # The call is answered all the same.
         self.settle(call.id, error=error)
         return True
 
@@ -184,7 +189,7 @@ class Client:
                     error = self.fault(status, flags, body) if status else None
                     self.settle(call, None if error else json.loads(body.read()), error, times)
             self.finish(self.end)
-        except Exception as error:  # Whatever it is, nobody may be left waiting.
+        except Exception as error:  # Whatever it is, no caller may be left waiting.
             self.finish(error)
 
     def finish(self, error):

@@ -1,6 +1,6 @@
 //! A typed client of the notes server: `cargo run --example client -- 127.0.0.1:1352`.
 //!
-//! The methods are the constants the server uses, so a wrong type does not compile.
+//! Server and client share the methods' constants, so a wrong type does not compile.
 
 mod api;
 
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 fn main() -> Result<(), ClientError> {
     let address = std::env::args().nth(1).unwrap_or("127.0.0.1".to_owned());
-    // One client serves a whole program: it may be shared by threads, and clones share its connection.
+    // One client is enough for a program: threads may share it, and clones share its connection.
     let client = Client::connect(&address)?;
 
     let milk = Note { title: "Milk".to_owned(), text: "two bottles".to_owned() };
@@ -22,7 +22,7 @@ fn main() -> Result<(), ClientError> {
         println!("{number:4} {title}");
     }
 
-    // A handler's own error comes with its code; everything else says whose fault it is.
+    // An error of the handler comes with its code; any other error says whose fault it is.
     match client.call(READ, &u64::MAX) {
         Err(ClientError::Application { code: NO_SUCH_NOTE, message }) => {
             println!("as it should be: {message}")

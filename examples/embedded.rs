@@ -1,14 +1,13 @@
-//! A server inside a program that has other things to do: started, called, stopped, without a command line.
+//! A server embedded in another program: started, called and stopped, without a command line.
 
 use boneyard::config::{AdminSocket, Config};
 use boneyard::server::machine;
-use boneyard::service::ApplicationError;
-use boneyard::{Client, Method, Server};
+use boneyard::{ApplicationError, Client, Method, Server};
 use std::error::Error;
 
 const AREA: Method<(f64, f64), f64> = Method::new("shapes.area");
 
-/// Code of the error for a length below zero.
+/// Error code for a negative length.
 const NEGATIVE: u32 = 1;
 
 const SETTINGS: &str = "
@@ -20,10 +19,10 @@ Server_Shutdown_Timeout=5
 ";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // The settings could as well come from a file: Server::from_ini("server.ini").
+    // Settings can also come from a file: Server::from_ini("server.ini").
     let mut config = Config::from_text(SETTINGS, None, machine::cpus())?;
-    // Beside a settings file there is a socket by itself, over which this user and root give the server commands:
-    // boneyard console PATH. Without a file it needs a path, best in a folder that is this user's alone.
+    // The admin socket, for commands of this user and root by `boneyard console PATH`, is next to the settings file by
+    // default. Without a file it needs a path, best in a folder that only this user may write to.
     let socket = format!("boneyard-embedded-{}.admin", std::process::id());
     config.admin_socket.value = AdminSocket::At(std::env::temp_dir().join(socket));
     let server = Server::new(config)
@@ -35,15 +34,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         })
         .start()?;
 
-    // Port 0 lets the system choose; the server knows what it chose.
-    let client = Client::connect(&server.address().to_string())?;
+    // The system chose the port, as port 0 asks it to.
+    let client = Client::connect(server.address())?;
     println!("area: {}", client.call(AREA, &(3.0, 0.5))?);
     if let Err(error) = client.call(AREA, &(-1.0, 1.0)) {
         println!("{:?}: {error}", error.blame());
     }
     println!("calls: {}", server.ports()[0].stats().calls.get());
 
-    // Dropping a server stops it too, without waiting for calls in flight.
+    // Dropping a server stops it too, but does not wait for calls in flight.
     let stopped = server.stop();
     println!("lost: {}", stopped.lost());
     Ok(())

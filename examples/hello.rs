@@ -1,4 +1,4 @@
-//! The smallest server of one's own, with the whole command line. The README shows this program.
+//! The smallest server with the whole command line. The README shows this program.
 
 use boneyard::Method;
 use std::process::ExitCode;

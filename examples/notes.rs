@@ -1,4 +1,4 @@
-//! A service of one's own with the whole command line: notes, kept in memory.
+//! A service with state and the whole command line: notes, kept in memory.
 //!
 //! ```text
 //! cargo run --example notes -- serve server.ini
@@ -6,17 +6,17 @@
 //! cargo run --example notes -- call 127.0.0.1 notes.list
 //! ```
 //!
-//! An administrator has the notes numbered anew with `tell notes compact`.
+//! The console command `tell notes compact` renumbers the notes.
 
 mod api;
 
 use api::{CREATE, LIST, NO_SUCH_NOTE, NO_TITLE, Note, READ};
-use boneyard::service::ApplicationError;
+use boneyard::ApplicationError;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Handlers run on many threads at once, so what they share is behind a lock, as in any blocking program.
+/// State shared by handlers, which run on many threads at once, so it is behind a lock as in any blocking program.
 #[derive(Default)]
 struct Store(Mutex<BTreeMap<u64, Note>>);
 
@@ -40,7 +40,7 @@ impl Store {
         note.ok_or_else(|| ApplicationError::new(NO_SUCH_NOTE, format!("there is no note {number}")))
     }
 
-    /// Numbers the notes anew, without gaps.
+    /// Renumbers the notes without gaps.
     fn compact(&self) -> String {
         let mut notes = self.notes();
         let compacted = (1..).zip(std::mem::take(&mut *notes).into_values()).collect();

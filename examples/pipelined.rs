@@ -1,7 +1,7 @@
-//! Many calls out at once over one connection: `cargo run --example pipelined -- 127.0.0.1:1352`.
+//! Many calls in flight at once over one connection: `cargo run --example pipelined -- 127.0.0.1:1352`.
 //!
-//! Works with every server: `server.echo` is built in. Calls that are out together travel together, so a thousand
-//! cost little more time than one.
+//! Works with every server: `server.echo` is built in. Calls in flight together travel together, so a thousand cost
+//! little more time than one.
 
 use boneyard::service::Bytes;
 use boneyard::service::builtin::ECHO;
@@ -14,8 +14,6 @@ fn main() -> Result<(), ClientError> {
     let address = std::env::args().nth(1).unwrap_or("127.0.0.1".to_owned());
     let client = Client::connect(&address)?;
     let bytes = |n: usize| Bytes::from(n.to_le_bytes().to_vec());
-    // The first call connects.
-    client.call(ECHO, &bytes(0))?;
 
     let start = Instant::now();
     for n in 0..CALLS {
@@ -31,7 +29,7 @@ fn main() -> Result<(), ClientError> {
     }
     println!("{CALLS} calls out at once: {:?}", start.elapsed());
 
-    // A call that nobody waits for any more is cancelled by dropping it.
+    // Dropping a call cancels it.
     drop(client.start(ECHO, &bytes(0))?);
     Ok(())
 }

@@ -1,14 +1,15 @@
-//! Three ports with 40 workers each are 120 workers, and still only as many transactions run as the throttle lets.
+//! Three ports with 40 workers each are 120 workers, but only as many transactions run as the throttle has permits.
 //!
-//! The classic mistake with such a server: ports and pools were raised, `Server_Max_Concurrent_Trans=20` was not.
-//! Then 100 of the 120 workers can only wait. Here 200 clients call at once while the handlers count how many of
-//! them run, first with a throttle of 20, then of 120: `cargo run --release --example three_ports -- 60` (seconds).
-//! Time counts once all permits were out at once, however slow the machine is.
+//! The classic mistake with such a server is to raise ports and pools but not `Server_Max_Concurrent_Trans=20`: then 100
+//! of the 120 workers can only wait. Here 200 clients call at once while the handlers count how many of them run, first
+//! with a throttle of 20, then of 120: `cargo run --release --example three_ports -- 60` (seconds). Time counts from
+//! the moment when all permits are in use, however slow the machine is.
 
 use boneyard::config::{Config, advise};
 use boneyard::server::machine;
 use boneyard::{Client, Method, Server};
 use std::error::Error;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -16,15 +17,15 @@ use std::time::{Duration, Instant};
 const WORK: Method<(), ()> = Method::new("demo.work");
 const CLIENTS: usize = 200;
 
-/// A machine on which all permits are not out by then is taken for a server that does not give them.
+/// Time for all permits to be in use; after it, the server is taken not to grant them.
 const FAILURE: Duration = Duration::from_secs(60);
 
-/// The handlers' own count of themselves, which owes nothing to the server's.
+/// The handlers' count of themselves, independent of the server's.
 #[derive(Default)]
 struct Count {
     running: u32,
     peak: u32,
-    /// Since when all permits were out.
+    /// When all permits were in use.
     full: Option<Instant>,
 }
 
@@ -37,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Lets all clients call for so long and returns how many calls were answered.
+/// Lets all clients call for `duration`. Returns how many calls were answered.
 fn flood(throttle: u32, duration: Duration) -> Result<u64, Box<dyn Error>> {
     let ini = format!(
         "Ports=TCPIP,LAN2,LAN3\nServer_Pool_Tasks=40\nServer_Max_Concurrent_Trans={throttle}\n\
@@ -59,14 +60,14 @@ fn flood(throttle: u32, duration: Duration) -> Result<u64, Box<dyn Error>> {
             count.full = Some(Instant::now());
             full.notify_all();
         }
-        // Until then those that run wait for the others: what comes about does not hang on the machine's speed.
+        // Until then running handlers wait for the others, so the outcome does not depend on the machine's speed.
         drop(full.wait_timeout_while(count, FAILURE, |count| count.full.is_none()));
         std::thread::sleep(Duration::from_millis(50)); // stands for a disk or a database
         here.0.lock().expect("no handler panics with it").running -= 1;
         Ok(())
     });
     let server = server.start()?;
-    let addresses: Vec<String> = server.ports().iter().map(|port| port.address().to_string()).collect();
+    let addresses: Vec<SocketAddr> = server.ports().iter().map(|port| port.address()).collect();
 
     let (answered, begin) = (AtomicU64::new(0), Instant::now());
     let goes_on = || match stage.0.lock().expect("no handler panics with it").full {
@@ -75,10 +76,10 @@ fn flood(throttle: u32, duration: Duration) -> Result<u64, Box<dyn Error>> {
     };
     std::thread::scope(|scope| {
         for n in 0..CLIENTS {
-            let (address, answered, goes_on) = (&addresses[n % addresses.len()], &answered, &goes_on);
+            let (address, answered, goes_on) = (addresses[n % addresses.len()], &answered, &goes_on);
             scope.spawn(move || {
                 let client =
-                    Client::connect(address).expect("an address of the server's own").with_deadline(None);
+                    Client::new(address).expect("an address of the server's own").with_deadline(None);
                 while goes_on() {
                     client.call(WORK, &()).expect("200 calls fit into three queues");
                     answered.fetch_add(1, SeqCst);

@@ -60,6 +60,11 @@ pub mod internal {
     pub mod admission {
         pub use crate::admission::*;
     }
+    #[cfg(feature = "client")]
+    pub mod client {
+        pub use crate::client::ffi::{TrySend, UnsentCall};
+        pub use crate::client::raw::RawMethod;
+    }
     #[cfg(feature = "cli")]
     pub mod bench {
         pub use crate::bench::*;
@@ -89,10 +94,10 @@ pub mod internal {
 }
 
 #[cfg(feature = "client")]
-pub use client::{Client, ClientError, Pending, Session};
+pub use client::{Blame, Client, ClientError, ClientOptions, Pending, Session};
 #[cfg(feature = "server")]
 pub use server::{RunningServer, Server};
-pub use service::{ApplicationError, Method, Transaction};
+pub use service::{ApplicationError, Method, Status, Transaction};
 
 /// The programs of the README, compiled.
 #[cfg(all(doctest, feature = "cli"))]

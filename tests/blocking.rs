@@ -285,7 +285,7 @@ mod client {
         let server = server(lines).handle(RELAY, relay).start().unwrap();
         let address = server.address().to_string();
         // Not connected yet: the first handler connects, while the server needs no permit to welcome it.
-        own.set(Client::connect(&address).unwrap().with_deadline(PATIENCE)).unwrap();
+        own.set(Client::new(&address).unwrap().with_deadline(PATIENCE)).unwrap();
         let mut client = Raw::connect(server.address());
         for hops in [1u32, 3, 2] {
             assert_eq!(client.call::<_, u32>("test.relay", &hops), Ok(hops));
@@ -300,7 +300,7 @@ mod client {
         let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = silent.local_addr().unwrap().to_string();
         let dial = |_: &Transaction<'_>, address: String| {
-            let client = Client::connect(&address)?.with_deadline(PATIENCE);
+            let client = Client::new(&address)?.with_deadline(PATIENCE);
             Ok(matches!(client.methods(), Err(ClientError::Connect { .. })))
         };
         let lines = "Server_Pool_Tasks=2\nServer_Max_Concurrent_Trans=1";

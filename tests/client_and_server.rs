@@ -14,7 +14,7 @@ const FAIL: Method<u32, ()> = Method::new("text.fail");
 const PANIC: Method<(), ()> = Method::new("text.panic");
 
 fn client(server: &boneyard::server::RunningServer) -> Client {
-    Client::connect(&server.address().to_string()).unwrap().with_deadline(common::PATIENCE)
+    Client::new(server.address()).unwrap().with_deadline(common::PATIENCE)
 }
 
 #[test]
@@ -67,10 +67,10 @@ fn threads_share_a_client_and_bodies_of_every_size_come_back() {
 }
 
 #[test]
-fn a_call_that_is_late_or_dropped_leaves_the_connection_of_use() {
+fn a_late_or_dropped_call_leaves_the_connection_usable() {
     let server = common::load_server("");
     let client = client(&server);
-    // Connected before: what is late is the call.
+    // Connected before, so that the call is late and not the connect.
     assert_eq!(client.call(builtin::PING, &()), Ok(()));
     let late = client.with_deadline(Duration::from_secs(2)).call(load_service::SLEEP, &60_000);
     assert_eq!(
@@ -82,7 +82,7 @@ fn a_call_that_is_late_or_dropped_leaves_the_connection_of_use() {
 }
 
 #[test]
-fn a_server_that_stops_refuses_or_answers_and_nobody_hangs() {
+fn a_stopping_server_refuses_or_answers_and_no_call_hangs() {
     let server = common::load_server("");
     let client = client(&server);
     let out = client.start(load_service::SLEEP, &2000).unwrap();

@@ -1,11 +1,12 @@
-//! What the client library promises to bindings of other languages, against a server moved by hand: encoded arguments and
-//! results, looks and short waits, calls taken back, several addresses.
+//! Client calls as bindings of other languages make them, against a scripted server: encoded arguments and results,
+//! polls and short waits, cancels, several addresses.
 #![cfg(feature = "client")]
 
 mod hand_server;
 
 use boneyard::Client;
-use boneyard::client::{ClientError, ClientOptions, RawMethod, Times};
+use boneyard::client::{ClientError, ClientOptions};
+use boneyard::internal::client::RawMethod;
 use boneyard::internal::wire::Codec;
 use boneyard::service::Status;
 use hand_server::{HandServer, PATIENCE, pair, pair_with, wait_until, welcome};
@@ -16,15 +17,16 @@ const RAW: RawMethod<'_> = RawMethod::new("test.double", Codec::Bincode);
 const JSON: RawMethod<'_> = RawMethod::new("test.double", Codec::Json);
 
 #[test]
-fn bytes_travel_as_they_are_with_the_times_of_their_transaction() {
+fn bytes_are_sent_and_returned_unchanged_with_their_times() {
     let (_server, client, mut peer) = pair();
     let caller = thread::spawn(move || client.call_bytes(RAW, &[1, 0, 0, 0xff]));
     let call = peer.call();
     assert_eq!((call.codec, &call.arguments[..]), (Codec::Bincode, &[1, 0, 0, 0xff][..]));
     peer.answer_bytes(&call, 0, &[9, 9, 9]);
     let reply = caller.join().unwrap().unwrap();
-    let [queue_wait, permit_wait, run] = [1, 2, 3].map(Duration::from_micros);
-    assert_eq!((&reply.response[..], reply.times), (&[9, 9, 9][..], Times { queue_wait, permit_wait, run }));
+    assert_eq!(reply.response, [9, 9, 9]);
+    let times = [reply.times.queue_wait, reply.times.permit_wait, reply.times.run];
+    assert_eq!(times, [1, 2, 3].map(Duration::from_micros));
 }
 
 #[test]
@@ -43,7 +45,7 @@ fn a_result_in_json_is_json() {
 }
 
 #[test]
-fn an_idempotent_call_of_bytes_is_made_again_where_it_may_have_run() {
+fn an_idempotent_call_of_bytes_is_repeated_where_it_may_have_run() {
     let (server, client, mut peer) = pair_with(ClientOptions::default(), welcome());
     let caller = thread::spawn(move || client.call_bytes(RAW.idempotent(), &[1]));
     peer.call();
@@ -55,7 +57,7 @@ fn an_idempotent_call_of_bytes_is_made_again_where_it_may_have_run() {
 }
 
 #[test]
-fn a_look_and_a_short_wait_leave_the_call_out() {
+fn a_poll_and_a_short_wait_leave_the_call_in_flight() {
     let (_server, client, mut peer) = pair();
     let mut pending = client.start_bytes(RAW, &[1]).unwrap();
     let call = peer.call();
@@ -69,7 +71,7 @@ fn a_look_and_a_short_wait_leave_the_call_out() {
 }
 
 #[test]
-fn a_look_finds_the_answer_that_is_there() {
+fn a_poll_finds_the_answer_that_is_there() {
     let (_server, client, mut peer) = pair();
     let mut pending = client.start_bytes(RAW, &[1]).unwrap();
     let call = peer.call();
@@ -83,7 +85,7 @@ fn a_look_finds_the_answer_that_is_there() {
 }
 
 #[test]
-fn a_call_is_taken_back_once_and_its_waiter_hears_what_became_of_it() {
+fn a_call_is_cancelled_once_and_its_waiter_gets_the_outcome() {
     let (_server, client, mut peer) = pair();
     let pending = client.start_bytes(RAW, &[1]).unwrap();
     let canceller = pending.canceller();
@@ -102,7 +104,7 @@ fn a_call_is_taken_back_once_and_its_waiter_hears_what_became_of_it() {
 }
 
 #[test]
-fn a_call_that_was_answered_is_not_taken_back() {
+fn an_answered_call_is_not_cancelled() {
     let (_server, client, mut peer) = pair();
     let pending = client.start_bytes(RAW, &[1]).unwrap();
     let canceller = pending.canceller();
@@ -119,13 +121,13 @@ fn a_call_that_was_answered_is_not_taken_back() {
 fn addresses_are_tried_in_their_order_at_each_connect() {
     let (first, second) = (HandServer::new(), HandServer::new());
     let refusing = {
-        // Bound and let go: nobody listens there.
+        // Bound and released: no process listens there.
         let gone = HandServer::new();
         gone.address()
     };
     let addresses = [refusing, first.address(), second.address()];
     let options = ClientOptions::default().deadline(PATIENCE).retries(0);
-    let client = Client::connect_to(&addresses, options).unwrap();
+    let client = Client::with_servers(&addresses, options).unwrap();
     let caller = client.clone();
     let names = thread::spawn(move || caller.methods());
     let mut peer = first.accept();
@@ -133,13 +135,13 @@ fn addresses_are_tried_in_their_order_at_each_connect() {
     assert!(names.join().unwrap().is_ok());
     assert!(!second.is_called(), "the one before it was good");
 
-    // The first goes away: the next connect comes to the second.
+    // The first server stops: the next connect reaches the second.
     drop((first, peer));
     let caller = client.clone();
     let answer = thread::spawn(move || {
         loop {
             match caller.call_bytes(RAW, &[1]) {
-                // It was sent into the connection that was on its way to end.
+                // It was sent on the connection while that was being closed.
                 Err(ClientError::Disconnected { .. }) => {}
                 other => return other,
             }
@@ -152,11 +154,11 @@ fn addresses_are_tried_in_their_order_at_each_connect() {
 }
 
 #[test]
-fn a_server_that_takes_nobody_is_passed_over() {
+fn a_server_that_refuses_connections_is_skipped() {
     let (full, good) = (HandServer::new(), HandServer::new());
     let addresses = [full.address(), good.address()];
     let options = ClientOptions::default().deadline(PATIENCE).retries(0);
-    let client = Client::connect_to(&addresses, options).unwrap();
+    let client = Client::with_servers(&addresses, options).unwrap();
     let caller = thread::spawn(move || client.call_bytes(RAW, &[1]));
     let mut refusing = full.accept();
     refusing.goaway(Status::NoDescriptors);
@@ -167,8 +169,8 @@ fn a_server_that_takes_nobody_is_passed_over() {
 }
 
 #[test]
-fn a_client_has_an_address_and_not_too_many() {
-    let connect = |addresses: &[&str]| Client::connect_to(addresses, ClientOptions::default()).map(drop);
+fn a_client_has_1_to_64_addresses() {
+    let connect = |addresses: &[&str]| Client::with_servers(addresses, ClientOptions::default()).map(drop);
     assert!(matches!(connect(&[]), Err(ClientError::InvalidOption(_))));
     assert!(matches!(connect(&["a"; 65]), Err(ClientError::InvalidOption(_))));
     assert_eq!(connect(&["a"; 64]), Ok(()));

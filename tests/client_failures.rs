@@ -1,4 +1,4 @@
-//! Whatever goes wrong, each call ends, with an error that says whose fault it is and whether it may have run.
+//! Each failure ends each call, with an error that says whose fault it is and whether the call may have run.
 #![cfg(feature = "client")]
 
 mod hand_server;
@@ -23,24 +23,46 @@ fn fault() -> Fault {
 #[test]
 fn text_that_is_no_address_is_refused_before_any_call() {
     for text in ["", "host:", "host:0", "a b:1", "[::1", "::1:2:x"] {
-        let error = Client::connect(text).unwrap_err();
+        let error = Client::new(text).unwrap_err();
         assert!(matches!(error, ClientError::InvalidAddress { .. }), "{text}");
         assert_eq!(error.blame(), Blame::Caller);
     }
     let options = ClientOptions::default().name("x".repeat(257));
-    assert!(matches!(Client::connect_with("host", options), Err(ClientError::InvalidOption(_))));
+    assert!(matches!(Client::with_options("host", options), Err(ClientError::InvalidOption(_))));
 }
 
 #[test]
 fn a_server_that_is_not_there_is_an_error_of_the_environment() {
     // No other test listens on this address, so the port stays free.
     let address = TcpListener::bind("127.0.0.3:0").unwrap().local_addr().unwrap().to_string();
-    let client = Client::connect_with(&address, ClientOptions::default().wait_for_server(false)).unwrap();
+    let client = Client::with_options(&address, ClientOptions::default().wait_for_server(false)).unwrap();
     let error = client.call(DOUBLE, &1).unwrap_err();
     let refused = matches!(&error, ClientError::Connect { kind: ErrorKind::ConnectionRefused, .. });
     assert!(refused, "{error:?}");
     assert!(error.never_started() && error.blame() == Blame::Environment);
     assert!(error.to_string().contains(&address), "{error}");
+}
+
+#[test]
+fn new_does_not_connect_and_connect_does_or_fails() {
+    let server = HandServer::new();
+    let address = server.listener_address();
+    let lazy = Client::new(address).unwrap();
+    assert!(!server.is_called(), "no call was made");
+    let greets = thread::spawn(move || {
+        let mut peers = [(); 2].map(|()| server.accept());
+        peers.iter_mut().for_each(|peer| peer.greet());
+        (server, peers)
+    });
+    let connecting = thread::spawn(move || Client::connect(address).unwrap());
+    lazy.ensure_connected().unwrap();
+    let connected = connecting.join().unwrap();
+    let (server, _peers) = greets.join().unwrap();
+    [lazy, connected].iter().for_each(|client| client.ensure_connected().unwrap());
+    assert!(!server.is_called(), "each has a connection already");
+    let gone = TcpListener::bind("127.0.0.3:0").unwrap().local_addr().unwrap();
+    let error = Client::connect(gone).unwrap_err();
+    assert!(matches!(error, ClientError::Connect { kind: ErrorKind::ConnectionRefused, .. }), "{error:?}");
 }
 
 #[test]
@@ -72,13 +94,13 @@ fn a_short_deadline_that_fails_to_connect_does_not_fail_the_others() {
     assert!(silent.read_to_end(&mut Vec::new()).is_ok(), "the first attempt's socket is closed");
 }
 
-/// What the first call gets when a server answers the greeting with `bytes` and closes.
+/// Error of the first call when a server answers the greeting with `bytes` and closes.
 fn greeted_by(bytes: Vec<u8>) -> ClientError {
     let server = HandServer::new();
     let client = server.client();
     let thread = thread::spawn(move || {
         let mut stream = server.accept_raw();
-        // All of the Hello, since what is left unread would reset the connection.
+        // Reads all of the Hello, since unread bytes would reset the connection.
         assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
         stream.write_all(&bytes).unwrap();
         stream.shutdown(Shutdown::Write).unwrap();
@@ -104,7 +126,7 @@ fn a_goaway_in_place_of_the_welcome_is_the_error() {
 }
 
 #[test]
-fn what_is_no_boneyard_server_is_known_at_its_first_frame() {
+fn a_peer_that_is_no_boneyard_server_is_recognized_at_its_first_frame() {
     let web = greeted_by(b"HTTP/1.1 400 Bad Request\r\nServer: some\r\n\r\n".to_vec());
     assert!(matches!(web, ClientError::Connect { kind: ErrorKind::InvalidData, .. }), "{web:?}");
     assert_eq!(web.blame(), Blame::Environment);
@@ -118,7 +140,7 @@ fn what_is_no_boneyard_server_is_known_at_its_first_frame() {
 
 #[test]
 fn each_status_is_its_error_and_costs_only_its_call() {
-    // Not throttled: most of these are refusals for load.
+    // Without throttling: most of these are refusals for load.
     let options = ClientOptions::default().retries(0).throttle(false);
     let (_server, client, mut peer) = pair_with(options, welcome());
     for status in Status::ALL.into_iter().skip(1) {
@@ -176,7 +198,7 @@ fn a_reply_over_the_clients_limit_costs_only_its_call() {
 }
 
 #[test]
-fn garbage_fails_every_call_that_is_out_and_the_next_connects_again() {
+fn garbage_fails_every_call_in_flight_and_the_next_call_reconnects() {
     let flags = [&header(FrameKind::Pong, 0, 1)[..5], &[0x80; 11]].concat();
     for (garbage, error) in [
         (vec![0xee; 16], WireError::ReservedFlags(0xee)),
@@ -205,7 +227,7 @@ fn garbage_fails_every_call_that_is_out_and_the_next_connects_again() {
 }
 
 #[test]
-fn every_call_ends_with_its_connection_in_whatever_way_it_is_waited_for() {
+fn every_call_ends_with_its_connection_however_it_is_waited_for() {
     let (_server, client, mut peer) = pair();
     let client = client.with_deadline(None);
     let callers: Vec<_> = (0..8)
@@ -228,7 +250,7 @@ fn every_call_ends_with_its_connection_in_whatever_way_it_is_waited_for() {
 fn arguments_over_the_servers_limit_are_not_sent() {
     let (_server, client, mut peer) = pair();
     let limit = u64::from(CALL_BYTES_MAX);
-    // 8 bytes of prelude and 8 of length.
+    // 8 bytes are the prelude and 8 the length.
     let most = CALL_BYTES_MAX as usize - 16;
     let over = client.call(STORE, &Bytes::from(vec![1; most + 1]));
     assert_eq!(over, Err(ClientError::TooLarge { bytes: limit + 1, limit }));
@@ -240,11 +262,11 @@ fn arguments_over_the_servers_limit_are_not_sent() {
 }
 
 #[test]
-fn a_socket_that_takes_no_more_holds_up_no_caller_beyond_its_deadline() {
+fn a_full_socket_blocks_no_caller_beyond_its_deadline() {
     let (_server, client, mut peer) = pair();
     let soon = client.with_deadline(Duration::from_millis(100));
     let large = Bytes::from(vec![1; CALL_BYTES_MAX as usize - 16]);
-    // The server reads nothing. The first fills the socket, the second what may wait, the third finds no room.
+    // The server reads nothing. The first call fills the socket, the second the queue, the third finds no room.
     let begin = Instant::now();
     let first = client.start(STORE, &large).unwrap();
     let second = client.start(STORE, &large).unwrap();
@@ -252,7 +274,7 @@ fn a_socket_that_takes_no_more_holds_up_no_caller_beyond_its_deadline() {
     let never = ClientError::DeadlineExceeded { detected_by: DeadlineSource::Client, may_have_run: false };
     assert_eq!(third, Some(never));
     assert!(begin.elapsed() < PATIENCE / 2);
-    // Now it reads, and what was accepted arrives whole.
+    // Once it reads, the accepted calls arrive whole.
     for pending in [first, second] {
         let call = peer.call();
         assert_eq!(call.arguments.len(), large.len() + 8);
@@ -275,10 +297,10 @@ fn a_call_whose_bytes_were_never_written_is_safe_to_repeat() {
 }
 
 #[test]
-fn a_connection_that_went_silent_is_given_up() {
+fn a_silent_connection_is_retired() {
     let server = HandServer::new();
     let client = server.client();
-    // Greets by hand and is never read again, as a peer whose machine has gone.
+    // Sends the Welcome and reads no more, as a peer whose machine has crashed.
     let silent = thread::scope(|scope| {
         let greeted = scope.spawn(|| client.methods().unwrap());
         let mut stream = server.accept_raw();

@@ -1,17 +1,19 @@
-//! What the client library promises to runtimes of other languages, against a server moved by hand.
+//! Client calls as runtimes of other languages make them, against a scripted server: sent without blocking, with waits
+//! that can be stopped.
 #![cfg(feature = "client")]
 
 mod hand_server;
 
 use boneyard::Pending;
-use boneyard::client::{ClientError, ClientOptions, Times, TrySend, UnsentCall};
+use boneyard::client::{ClientError, ClientOptions};
+use boneyard::internal::client::{TrySend, UnsentCall};
 use boneyard::service::{Fault, Status};
 use hand_server::{DOUBLE, HandServer, PATIENCE, Peer, pair, pair_with, welcome};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-/// Two calls of DOUBLE and one try, for which the client must have connected already.
+/// Answers so many calls with 42.
 fn serve(mut peer: Peer, answers: usize) -> Peer {
     for _ in 0..answers {
         let call = peer.call();
@@ -20,7 +22,7 @@ fn serve(mut peer: Peer, answers: usize) -> Peer {
     peer
 }
 
-/// Refuses so many calls; returns their arguments.
+/// Refuses so many calls. Returns their arguments.
 fn refuse(peer: &mut Peer, calls: usize, retry_after_ms: u32) -> Vec<u32> {
     let refused = (0..calls).map(|_| {
         let call = peer.call();
@@ -39,7 +41,7 @@ fn sent(tried: Result<TrySend, ClientError>) -> Pending<String> {
 
 fn unsent(tried: Result<TrySend, ClientError>) -> UnsentCall {
     match tried {
-        Ok(TrySend::UnsentCall(unsent)) => unsent,
+        Ok(TrySend::Unsent(unsent)) => unsent,
         other => panic!("{other:?}"),
     }
 }
@@ -59,7 +61,7 @@ fn a_call_that_would_have_to_connect_is_not_sent_at_once() {
 }
 
 #[test]
-fn what_is_wrong_with_a_call_is_said_at_once() {
+fn an_invalid_call_fails_at_once() {
     let (_server, client, _peer) = pair();
     let unknown = client.try_start_json("test.dobule", "null").unwrap_err();
     assert!(matches!(unknown, ClientError::UnknownMethod { nearest: Some(_), .. }), "{unknown}");
@@ -70,7 +72,7 @@ fn what_is_wrong_with_a_call_is_said_at_once() {
 }
 
 #[test]
-fn a_call_of_a_session_is_not_sent_before_the_session_is_there() {
+fn a_call_of_a_session_is_not_sent_at_once_before_the_session_is_attached() {
     let server = HandServer::new();
     let client = server.client();
     let methods = hand_server::welcome_with([(1, "session.open"), (2, "session.close"), (7, "test.double")]);
@@ -86,18 +88,18 @@ fn a_call_of_a_session_is_not_sent_before_the_session_is_there() {
         (peer, server)
     });
     let session = client.session().unwrap();
-    let pending = sent(session.try_start_json("test.double", "21"));
+    let pending = sent(session.client().try_start_json("test.double", "21"));
     assert_eq!(pending.wait().as_deref(), Ok("42"));
-    // On the next connection it is not attached yet.
+    // The session is not attached to the next connection yet.
     hand_server::wait_until("the client has connected anew", || {
         client.methods().is_ok_and(|all| all.len() == 2)
     });
-    drop(unsent(session.try_start_json("test.double", "21")));
+    drop(unsent(session.client().try_start_json("test.double", "21")));
     first.join().unwrap();
 }
 
 #[test]
-fn a_polled_call_tells_its_times() {
+fn a_polled_call_has_its_times() {
     let (_server, client, mut peer) = pair();
     let mut pending = client.start_json("test.double", "21").unwrap();
     let mut context = Context::from_waker(Waker::noop());
@@ -106,8 +108,8 @@ fn a_polled_call_tells_its_times() {
     let call = peer.call();
     peer.answer(&call, &42u64);
     let reply = pending.wait_for(PATIENCE).expect("it is answered").unwrap();
-    let us = Duration::from_micros;
-    assert_eq!(reply.times, Times { queue_wait: us(1), permit_wait: us(2), run: us(3) });
+    let times = [reply.times.queue_wait, reply.times.permit_wait, reply.times.run];
+    assert_eq!(times, [1, 2, 3].map(Duration::from_micros));
     let mut pending = client.start_json("test.double", "21").unwrap();
     let call = peer.call();
     peer.answer(&call, &43u64);
@@ -117,11 +119,11 @@ fn a_polled_call_tells_its_times() {
             Poll::Pending => thread::yield_now(),
         }
     };
-    assert_eq!((reply.response.as_str(), reply.times.run), ("43", us(3)));
+    assert_eq!((reply.response.as_str(), reply.times.run), ("43", Duration::from_micros(3)));
 }
 
 #[test]
-fn a_wait_that_is_given_up_cancels_the_call() {
+fn a_stopped_wait_cancels_the_call() {
     let (_server, client, mut peer) = pair();
     let mut asked = 0;
     let outcome = client.call_json_while("test.double", "21", || {
@@ -138,7 +140,7 @@ fn a_wait_that_is_given_up_cancels_the_call() {
 }
 
 #[test]
-fn a_refused_call_that_is_given_up_is_not_made_again() {
+fn a_refused_call_is_not_repeated_after_its_wait_was_stopped() {
     let (_server, client, mut peer) = pair_with(ClientOptions::default(), welcome());
     let refusing = thread::spawn(move || {
         refuse(&mut peer, 1, 10_000);
@@ -146,7 +148,7 @@ fn a_refused_call_that_is_given_up_is_not_made_again() {
     });
     let mut asked = 0;
     let outcome = client.call_json_while("test.double", "21", || {
-        // The third time, so that the refusal has been read as well.
+        // At the third check the refusal has been read too.
         asked += usize::from(refusing.is_finished());
         asked < 3
     });
@@ -157,15 +159,15 @@ fn a_refused_call_that_is_given_up_is_not_made_again() {
 }
 
 #[test]
-fn a_call_that_was_not_sent_at_once_pays_into_the_budget_once() {
+fn a_call_that_was_not_sent_at_once_counts_once_for_the_budget() {
     let (_server, client, mut peer) =
         pair_with(ClientOptions::default().retries(1).throttle(false), welcome());
     let call = |number: u32| client.call_json("test.double", &number.to_string()).unwrap_err();
-    // A new client has ten repetitions saved; eleven calls pay in another.
+    // A new client has ten repetitions saved; eleven calls add another.
     let refusing = thread::spawn(move || (refuse(&mut peer, 22, 0), peer));
     (0..11).for_each(|number| drop(call(number)));
     let (_, peer) = refusing.join().unwrap();
-    // Five calls that are not made again: nobody reads, so three of them have no room.
+    // Five calls that are not repeated: the server reads nothing, so three of them have no room.
     let large = " ".repeat(24 << 20) + "1";
     let first = [&large, &large].map(|json| client.start_json("test.double", json).unwrap());
     let others = [(); 3].map(|()| unsent(client.try_start_json("test.double", "1")));

@@ -1,9 +1,9 @@
-//! What the client library promises, against a server moved by hand.
+//! Client library against a scripted server: connections, deadlines, futures, JSON, method tables.
 #![cfg(feature = "client")]
 
 mod hand_server;
 
-use boneyard::client::{ClientError, DeadlineSource, Times};
+use boneyard::client::{ClientError, DeadlineSource};
 use boneyard::service::Status;
 use boneyard::{Client, Pending};
 use hand_server::{DOUBLE, HandServer, MISSING, Peer, pair, wait_until, welcome, welcome_with};
@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-/// The smallest executor: polls, and parks in between.
+/// The smallest executor: polls, and parks between polls.
 fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(Thread);
     impl Wake for Unpark {
@@ -31,7 +31,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// A deadline that is missed on purpose. A call must get out within it on a busy machine too.
+/// A deadline that is missed on purpose. A call must be sent within it on a busy machine too.
 const SOON: Duration = Duration::from_secs(2);
 
 const LATE: ClientError =
@@ -40,14 +40,14 @@ const LATE: ClientError =
 fn assert_shareable<T: Send + Sync + 'static>() {}
 
 #[test]
-fn clients_and_pending_calls_go_between_threads() {
+fn clients_and_pending_calls_can_be_sent_and_shared() {
     assert_shareable::<Client>();
     assert_shareable::<Pending<u64>>();
     assert_shareable::<ClientError>();
 }
 
 #[test]
-fn connecting_waits_for_the_first_call() {
+fn a_new_client_connects_at_the_first_call() {
     let server = HandServer::new();
     let client = server.client();
     assert!(!server.is_called(), "no call, no connection");
@@ -76,7 +76,7 @@ fn eight_threads_share_one_connection_and_answers_come_in_any_order() {
     let mut peer = server.accept();
     let mut seen = std::collections::HashSet::new();
     for _ in 0..CALLS {
-        // Every thread has one call out: take all, answer the last first.
+        // Every thread has one call in flight: receives all, answers the last first.
         let mut calls: Vec<_> = (0..THREADS).map(|_| peer.call()).collect();
         while let Some(call) = calls.pop() {
             assert!(seen.insert(call.id), "a call's number is used once");
@@ -109,7 +109,7 @@ fn many_calls_at_once_make_one_connection() {
 }
 
 #[test]
-fn a_lost_connection_is_made_anew_with_the_new_servers_numbers() {
+fn a_lost_connection_is_replaced_and_has_the_new_servers_method_numbers() {
     let (server, client, mut peer) = pair();
     let first = client.start(DOUBLE, &1).unwrap();
     let call = peer.call();
@@ -122,7 +122,7 @@ fn a_lost_connection_is_made_anew_with_the_new_servers_numbers() {
     let error = lost.wait().unwrap_err();
     assert!(matches!(error, ClientError::Disconnected { may_have_run: true, .. }), "{error:?}");
     assert!(!error.never_started());
-    // The error is told after the connection is known to be of no more use, so the next call makes another.
+    // The error is returned after the connection was marked closed, so the next call makes another.
     let second = thread::spawn(move || client.call(DOUBLE, &2));
     let mut peer = server.accept_with(welcome_with([(2, "test.double")]));
     let again = peer.call();
@@ -134,7 +134,7 @@ fn a_lost_connection_is_made_anew_with_the_new_servers_numbers() {
 }
 
 #[test]
-fn a_deadline_travels_and_is_kept_by_wait() {
+fn a_deadline_is_sent_and_kept_by_wait() {
     let (_server, client, mut peer) = pair();
     let begin = Instant::now();
     let late = client.with_deadline(SOON).call(DOUBLE, &1);
@@ -147,7 +147,7 @@ fn a_deadline_travels_and_is_kept_by_wait() {
 }
 
 #[test]
-fn a_deadline_is_kept_by_futures_and_their_answers_come() {
+fn futures_keep_deadlines_and_get_their_answers() {
     let (_server, client, mut peer) = pair();
     let soon = client.with_deadline(SOON);
     let (late, answered) = (soon.start(DOUBLE, &1).unwrap(), client.start(DOUBLE, &2).unwrap());
@@ -159,7 +159,7 @@ fn a_deadline_is_kept_by_futures_and_their_answers_come() {
         peer
     });
     assert_eq!(block_on(answered), Ok(4));
-    // And with the timer's thread already there, deadlines in any order.
+    // With the timer's thread running, deadlines in any order.
     let mut peer = answering.join().unwrap();
     let times = [1.5, 1.0, 1.25].map(|of| SOON.mul_f64(of));
     let pending = times.map(|time| client.with_deadline(time).start(DOUBLE, &1).unwrap());
@@ -170,7 +170,7 @@ fn a_deadline_is_kept_by_futures_and_their_answers_come() {
 }
 
 #[test]
-fn no_deadline_and_a_zero_deadline_mean_what_they_say() {
+fn no_deadline_waits_without_end_and_a_zero_deadline_fails_at_once() {
     let (_server, client, mut peer) = pair();
     let never = ClientError::DeadlineExceeded { detected_by: DeadlineSource::Client, may_have_run: false };
     assert_eq!(client.with_deadline(Duration::ZERO).call(DOUBLE, &1), Err(never.clone()));
@@ -186,7 +186,7 @@ fn no_deadline_and_a_zero_deadline_mean_what_they_say() {
 }
 
 #[test]
-fn a_pending_call_that_is_dropped_is_cancelled_and_its_answer_goes_nowhere() {
+fn a_dropped_pending_call_is_cancelled_and_its_answer_dropped() {
     let (_server, client, mut peer) = pair();
     let dropped = client.start(DOUBLE, &1).unwrap();
     let call = peer.call();
@@ -197,7 +197,7 @@ fn a_pending_call_that_is_dropped_is_cancelled_and_its_answer_goes_nowhere() {
     let call = peer.call();
     peer.answer(&call, &4u64);
     assert_eq!(kept.wait(), Ok(4));
-    // A call that was answered is not cancelled.
+    // An answered call is not cancelled.
     drop(client);
     peer.closed();
 }
@@ -214,14 +214,15 @@ fn a_pending_call_outlives_its_client() {
 }
 
 #[test]
-fn an_answer_brings_the_times_of_its_transaction() {
+fn an_answer_has_the_times_of_its_transaction() {
     let (_server, client, mut peer) = pair();
     let pending = client.start(DOUBLE, &1).unwrap();
     let call = peer.call();
     peer.answer(&call, &2u64);
     let reply = pending.wait_timed().unwrap();
-    let [queue_wait, permit_wait, run] = [1, 2, 3].map(Duration::from_micros);
-    assert_eq!((reply.response, reply.times), (2, Times { queue_wait, permit_wait, run }));
+    assert_eq!(reply.response, 2);
+    let times = [reply.times.queue_wait, reply.times.permit_wait, reply.times.run];
+    assert_eq!(times, [1, 2, 3].map(Duration::from_micros));
 }
 
 #[test]
@@ -260,7 +261,7 @@ fn a_retired_connection_answers_its_calls_while_new_ones_go_elsewhere() {
     let call = old.call();
     old.goaway(Status::Draining);
     let waiting = client.clone();
-    // The GoAway is on its way: calls that cross it still come here, and are refused.
+    // Calls that cross the GoAway still arrive here and are refused.
     let second = thread::spawn(move || {
         loop {
             match waiting.call(DOUBLE, &2) {

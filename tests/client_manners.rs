@@ -1,5 +1,5 @@
-//! How the client treats a server that refuses, loses calls or is slow: what it makes again, how often, and what it
-//! cancels. Against a server moved by hand where a real one cannot be made to behave so.
+//! Retries, hedging, throttling and cancels of the client. Against a scripted server where a real one cannot be made
+//! to behave so.
 #![cfg(all(feature = "client", feature = "server"))]
 
 mod common;
@@ -7,7 +7,7 @@ mod hand_server;
 
 use boneyard::client::{Client, ClientError, ClientOptions, DeadlineSource};
 use boneyard::server::RunningServer;
-use boneyard::service::{Fault, Status};
+use boneyard::service::{Fault, Repeat, Status};
 use boneyard::{Method, Pending};
 use common::gate::Gate;
 use common::{PATIENCE, Raw, wait_until};
@@ -17,15 +17,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// A deadline that is missed on purpose. A call must get out within it on a busy machine too.
+/// A deadline that is missed on purpose. A call must be sent within it on a busy machine too.
 const SOON: Duration = Duration::from_secs(2);
 
-/// As [`DOUBLE`], which may run twice.
+/// As [`DOUBLE`], but idempotent.
 const AGAIN: Method<u32, u64> = DOUBLE.idempotent();
 
 /// Waits at the gate.
 const WAIT: Method<(), ()> = Method::new("test.wait");
-/// Counts itself and returns.
+/// Counts its call and returns.
 const COUNT: Method<(), ()> = Method::new("test.count");
 /// The first call waits at the gate, the others return.
 const STICK: Method<(), ()> = Method::new("test.stick").idempotent();
@@ -38,26 +38,25 @@ fn fault(retry_after_ms: u32) -> Fault {
     Fault { code: 0, retry_after_ms, message: String::new() }
 }
 
-/// Does the status say that the call may be let in a little later?
+/// Returns whether the status is a refusal that may pass a little later.
 fn is_for_load(status: &Status) -> bool {
-    let vain = [Status::NestedDeadlock, Status::Restricted];
-    (20..30).contains(&status.code()) && !vain.contains(status) || *status == Status::SessionClosed
+    matches!(status.repeat(), Repeat::ByClient(_))
 }
 
-/// A call by another thread, so that this one can play the server.
+/// Calls on another thread, so that this one can act as the server.
 fn calling(client: &Client, method: Method<u32, u64>) -> thread::JoinHandle<Result<u64, ClientError>> {
     let client = client.clone();
     thread::spawn(move || client.call(method, &21))
 }
 
-/// The client says no more.
+/// Asserts that the client sends nothing more.
 fn nothing_more(client: Client, mut peer: Peer) {
     drop(client);
     peer.closed();
 }
 
 #[test]
-fn a_refused_call_is_made_again_as_another_call_until_it_is_taken() {
+fn a_refused_call_is_repeated_as_another_call_until_it_is_accepted() {
     for status in Status::ALL.into_iter().filter(is_for_load) {
         let (_server, client, mut peer) = pair_with(options(), welcome());
         let json = client.clone();
@@ -85,7 +84,7 @@ fn a_refused_call_is_made_again_as_another_call_until_it_is_taken() {
 }
 
 #[test]
-fn what_the_server_does_not_refuse_for_load_is_not_made_again() {
+fn only_refusals_for_load_are_repeated() {
     for status in Status::ALL.into_iter().filter(|status| !is_for_load(status)) {
         let (_server, client, mut peer) = pair_with(options(), welcome());
         let caller = calling(&client, AGAIN);
@@ -107,7 +106,7 @@ fn a_pending_call_is_one_attempt() {
 }
 
 #[test]
-fn a_call_is_not_made_again_later_than_its_deadline() {
+fn a_call_is_not_repeated_after_its_deadline() {
     let (_server, client, mut peer) = pair_with(options(), welcome());
     let caller = calling(&client, DOUBLE);
     let call = peer.call();
@@ -122,7 +121,7 @@ fn a_call_is_not_made_again_later_than_its_deadline() {
 }
 
 #[test]
-fn a_server_that_is_not_ready_is_connected_to_again() {
+fn a_server_that_is_not_ready_is_reconnected_to() {
     let server = HandServer::new();
     let client = server.client_with(options());
     let caller = calling(&client, DOUBLE);
@@ -144,7 +143,7 @@ fn a_server_that_is_not_ready_is_connected_to_again() {
 }
 
 #[test]
-fn a_call_that_is_lost_is_made_again_only_if_it_is_idempotent() {
+fn a_lost_call_is_repeated_only_if_it_is_idempotent() {
     let (server, client, mut peer) = pair_with(options(), welcome());
     let caller = calling(&client, DOUBLE);
     peer.call();
@@ -177,7 +176,7 @@ fn an_error_does_not_hide_that_an_earlier_attempt_may_have_run() {
 }
 
 #[test]
-fn of_a_hedged_call_the_first_answer_counts_and_the_other_call_is_cancelled() {
+fn the_first_answer_of_a_hedged_call_counts_and_the_other_call_is_cancelled() {
     let (_server, client, mut peer) = pair_with(options().hedge_after(Duration::ZERO), welcome());
     for answered in [0, 1] {
         let caller = calling(&client, AGAIN);
@@ -187,7 +186,7 @@ fn of_a_hedged_call_the_first_answer_counts_and_the_other_call_is_cancelled() {
         assert_eq!(caller.join().unwrap(), Ok(42));
         assert_eq!(peer.cancel(), calls[1 - answered].id);
     }
-    // A refusal of one is no answer while the other is out.
+    // A refusal of one is no answer while the other is in flight.
     for refused in [0, 1] {
         let caller = calling(&client, AGAIN);
         let calls = [peer.call(), peer.call()];
@@ -203,7 +202,7 @@ fn of_a_hedged_call_the_first_answer_counts_and_the_other_call_is_cancelled() {
 }
 
 #[test]
-fn a_hedged_call_that_is_late_is_cancelled_twice() {
+fn both_attempts_of_a_late_hedged_call_are_cancelled() {
     let (_server, client, mut peer) = pair_with(options().hedge_after(Duration::ZERO), welcome());
     let soon = client.with_deadline(SOON);
     let caller = calling(&soon, AGAIN);
@@ -249,7 +248,8 @@ impl BusyServer {
         BusyServer { server: server.start().unwrap(), gate, counted, stuck }
     }
 
-    /// One whose only worker waits at the gate and whose queue is full, so that it refuses every call; and who did it.
+    /// A server whose only worker waits at the gate and whose queue is full, so that it refuses every call; with the
+    /// connection that filled it.
     fn full() -> (BusyServer, Raw) {
         let house =
             BusyServer::new("Server_Pool_Tasks=1\nServer_Max_Concurrent_Trans=1\nServer_Queue_Limit=1");
@@ -262,10 +262,10 @@ impl BusyServer {
     }
 
     fn client(&self, options: ClientOptions) -> Client {
-        Client::connect_with(&self.server.address().to_string(), options.deadline(PATIENCE)).unwrap()
+        Client::with_options(self.server.address(), options.deadline(PATIENCE)).unwrap()
     }
 
-    /// Calls that came, refused ones included.
+    /// Calls received, refused ones included.
     fn calls(&self) -> u64 {
         self.server.ports()[0].stats().calls.get()
     }
@@ -281,7 +281,7 @@ fn refused_calls_succeed_once_there_is_room_and_none_runs_twice() {
     let (house, _raw) = BusyServer::full();
     let callers: Vec<_> = (0..CALLERS)
         .map(|_| {
-            // Clients of their own, so that none spends the other's budget.
+            // Separate clients, so that none spends the other's budget.
             let client = house.client(options().retries(10));
             thread::spawn(move || client.call(COUNT, &()))
         })
@@ -295,7 +295,7 @@ fn refused_calls_succeed_once_there_is_room_and_none_runs_twice() {
 }
 
 #[test]
-fn a_server_that_refuses_everything_gets_a_tenth_more_calls_and_ten() {
+fn a_server_that_refuses_everything_gets_at_most_a_tenth_more_calls_and_ten() {
     const CALLS: u64 = 200;
     let (house, _raw) = BusyServer::full();
     let client = house.client(options().throttle(false));
@@ -309,7 +309,7 @@ fn a_server_that_refuses_everything_gets_a_tenth_more_calls_and_ten() {
 }
 
 #[test]
-fn a_server_that_refuses_everything_is_soon_sent_a_tenth_and_all_again_when_it_takes_them() {
+fn a_server_that_refuses_everything_is_soon_sent_a_tenth_and_after_its_recovery_all() {
     const CALLS: u64 = 400;
     let (house, _raw) = BusyServer::full();
     let client = house.client(options().retries(0));
@@ -333,7 +333,7 @@ fn a_server_that_refuses_everything_is_soon_sent_a_tenth_and_all_again_when_it_t
 }
 
 #[test]
-fn a_call_stuck_in_its_handler_is_overtaken_by_its_hedge_and_cancelled() {
+fn the_hedge_of_a_stuck_call_overtakes_it_and_the_stuck_call_is_cancelled() {
     let house = BusyServer::new("Server_Pool_Tasks=4\nServer_Max_Concurrent_Trans=4");
     let client = house.client(options().hedge_after(Duration::from_millis(20)));
     assert_eq!(client.call(STICK, &()), Ok(()), "while the first of its calls is stuck");
@@ -343,7 +343,7 @@ fn a_call_stuck_in_its_handler_is_overtaken_by_its_hedge_and_cancelled() {
 }
 
 #[test]
-fn no_more_than_a_tenth_of_the_calls_and_ten_are_hedged() {
+fn at_most_a_tenth_of_the_calls_and_ten_are_hedged() {
     const CALLS: u64 = 300;
     let house = BusyServer::new("");
     let client = house.client(options().hedge_after(Duration::ZERO));
@@ -376,7 +376,7 @@ fn dropped_and_late_calls_are_cancelled_and_never_run() {
 }
 
 #[test]
-fn a_client_that_goes_takes_its_queued_calls_with_it() {
+fn queued_calls_of_a_dropped_client_are_cancelled() {
     let house = BusyServer::new("Server_Pool_Tasks=1\nServer_Max_Concurrent_Trans=1");
     let mut raw = Raw::connect(house.server.address());
     raw.send("test.wait", &());

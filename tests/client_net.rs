@@ -1,8 +1,8 @@
-//! The client on networks that a test makes: a name server that is slow, a port that is also one for outgoing
-//! connections, a peer whose machine goes, link-local addresses.
+//! The client on simulated networks: a slow name server, a server's port within the range of outgoing connections, a
+//! peer whose machine crashes, link-local addresses.
 //!
-//! Each test runs in namespaces of its own, which Linux makes for root: the test of the same name with `in_` before it
-//! starts it there, and says so if it cannot.
+//! Each test runs in Linux namespaces of its own, which need root: the test of the same name with the prefix `in_`
+//! starts it there, and reports if it cannot.
 #![cfg(all(target_os = "linux", feature = "cli"))]
 
 mod common;
@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 const BONEYARD: &str = env!("CARGO_BIN_EXE_boneyard");
 
-/// Runs the test of this name in namespaces of its own, once the shell has done `setup` there.
+/// Runs the test of this name in namespaces of its own, after the shell commands `setup`.
 fn in_namespaces(test: &str, setup: &str) {
     let unshare = |command: &str| {
         let mut unshare = Command::new("unshare");
@@ -57,29 +57,29 @@ ip -n far link set there up
 ip -n far link set lo up";
 
 #[test]
-fn in_a_lookup_that_takes_long() {
-    // Asks a name server only for what is no local name, and for long.
+fn in_a_slow_lookup() {
+    // Only names that are not local go to a name server, and for long.
     let setup = "mount -t tmpfs none /mnt
 echo 'hosts: files dns' > /mnt/nsswitch.conf
 echo 'nameserver 127.0.0.1' > /mnt/resolv.conf
 echo 'options timeout:30 attempts:1' >> /mnt/resolv.conf
 mount --bind /mnt/nsswitch.conf /etc/nsswitch.conf
 mount --bind /mnt/resolv.conf /etc/resolv.conf";
-    in_namespaces("a_lookup_that_takes_long", setup);
+    in_namespaces("a_slow_lookup", setup);
 }
 
 #[test]
-#[ignore = "run by in_a_lookup_that_takes_long"]
-fn a_lookup_that_takes_long() {
+#[ignore = "run by in_a_slow_lookup"]
+fn a_slow_lookup() {
     let names = NameServer::start();
     let server = HandServer::new();
     let port = server.address().parse::<SocketAddr>().unwrap().port();
-    let client = Client::connect(&format!("slow.example:{port}")).unwrap();
+    let client = Client::new(&format!("slow.example:{port}")).unwrap();
     let late = ClientError::DeadlineExceeded { detected_by: DeadlineSource::Client, may_have_run: false };
     for _ in 0..5 {
         let begin = Instant::now();
-        // Another client of the same name has the same lookup.
-        let client = Client::connect(&format!("slow.example:{port}")).unwrap();
+        // Another client of the same name shares the lookup.
+        let client = Client::new(&format!("slow.example:{port}")).unwrap();
         let soon = client.with_deadline(Duration::from_millis(300));
         assert_eq!(soon.call(DOUBLE, &1), Err(late.clone()));
         assert!(begin.elapsed() < Duration::from_secs(20), "the limit holds");
@@ -97,7 +97,7 @@ fn a_lookup_that_takes_long() {
     assert_eq!(serving.join().unwrap(), 1);
 }
 
-/// Answers every question with 127.0.0.1, once it is let.
+/// Answers every query with 127.0.0.1, once it is told to.
 struct NameServer {
     asked: Arc<AtomicUsize>,
     open: Arc<(Mutex<bool>, Condvar)>,
@@ -133,7 +133,7 @@ impl NameServer {
     }
 
     fn answer_to(question: &[u8]) -> Vec<u8> {
-        // The name ends with an empty label; its type and class follow. Only A, which is 1, has an answer.
+        // The name ends with an empty label; its type and class follow. Only type 1, A, has an answer.
         let end = 12 + question[12..].iter().position(|byte| *byte == 0).unwrap() + 5;
         let is_a = question[end - 4..end - 2] == [0, 1];
         let header = [&question[..2], &[0x81, 0x80, 0, 1, 0, u8::from(is_a), 0, 0, 0, 0]].concat();
@@ -143,44 +143,44 @@ impl NameServer {
 }
 
 #[test]
-fn in_a_port_that_is_one_for_outgoing_connections() {
+fn in_a_port_in_the_range_of_outgoing_connections() {
     let setup = "echo '23508 23508' > /proc/sys/net/ipv4/ip_local_port_range";
-    in_namespaces("a_port_that_is_one_for_outgoing_connections", setup);
+    in_namespaces("a_port_in_the_range_of_outgoing_connections", setup);
 }
 
 #[test]
-#[ignore = "run by in_a_port_that_is_one_for_outgoing_connections"]
-fn a_port_that_is_one_for_outgoing_connections() {
+#[ignore = "run by in_a_port_in_the_range_of_outgoing_connections"]
+fn a_port_in_the_range_of_outgoing_connections() {
     let call = || run(command(BONEYARD).args(["call", "127.0.0.1:23508", "server.ping", "--timeout", "30"]));
     for _ in 0..20 {
         let said = call();
         assert_eq!(said.code, Some(1), "{said:?}");
         assert!(said.err.contains("refused"), "{said:?}");
     }
-    // Nor is the port kept from its server.
+    // The port stays free for its server.
     TcpListener::bind("127.0.0.1:23508").expect("no TIME_WAIT holds the port");
 }
 
 #[test]
-fn in_a_server_whose_machine_goes() {
-    in_namespaces("a_server_whose_machine_goes", CABLE);
+fn in_a_server_whose_machine_crashes() {
+    in_namespaces("a_server_whose_machine_crashes", CABLE);
 }
 
 #[test]
-#[ignore = "run by in_a_server_whose_machine_goes"]
-fn a_server_whose_machine_goes() {
+#[ignore = "run by in_a_server_whose_machine_crashes"]
+fn a_server_whose_machine_crashes() {
     let directory = Directory::new();
     let file =
         directory.file("server.ini", "Load_Service=1\nTCPIP_TCPIPAddress=0,10.9.0.2:0\nServer_Pool_Tasks=4");
     let server = Running::start(command("ip").args(["netns", "exec", "far", BONEYARD, "serve"]).arg(&file));
     let options = ClientOptions::default().deadline(None).keepalive(Duration::from_secs(1));
-    let client = Client::connect_with(&server.address(), options).unwrap();
+    let client = Client::with_options(&server.address(), options).unwrap();
     let waiting = client.start_json("load.sleep", "600000").unwrap();
-    // Answered after the other was taken in: calls of a connection are admitted in their order.
+    // Answered after the other was admitted: calls of a connection are admitted in their order.
     client.call(boneyard::service::builtin::PING, &()).unwrap();
     let cut = Command::new("ip").args(["-n", "far", "link", "set", "there", "down"]).status().unwrap();
     assert!(cut.success());
-    // One that is waited for, and one whose bytes nobody acknowledges.
+    // One call that is waited for, and one whose bytes are not acknowledged.
     let late = client.start_json("load.sleep", "1").unwrap();
     for call in [waiting, late] {
         let calling = thread::spawn(move || call.wait());

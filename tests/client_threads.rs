@@ -1,16 +1,17 @@
-//! Threads end with what they were started for. Alone in its binary, since it counts the threads of the process.
+//! Client threads end with the clients and calls that they serve. Alone in its binary, since it counts the threads of
+//! the process.
 #![cfg(all(feature = "client", target_os = "linux"))]
 
 mod hand_server;
 
-use boneyard::client::settle;
+use boneyard::client::join_background_threads;
 use boneyard::service::Bytes;
 use hand_server::{BODY_BYTES_MAX, DOUBLE, STORE, pair, wait_until};
 use std::pin::pin;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-/// Names of the client library's threads that run now.
+/// Names of the client library's running threads.
 fn threads() -> Vec<String> {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     let names = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok());
@@ -31,10 +32,10 @@ fn the_last_client_and_pending_call_end_all_threads() {
             let large = Bytes::from(vec![1; BODY_BYTES_MAX as usize - 16]);
             let _stuck = client.start(STORE, &large).unwrap();
             wait_until("there are reader, timer and helper", || threads().len() == 3);
-            assert!(!settle(Duration::ZERO), "they serve a client");
+            assert!(!join_background_threads(Duration::ZERO), "they serve a client");
             drop(client);
         }
-        assert!(settle(Duration::MAX));
+        assert!(join_background_threads(Duration::MAX));
         wait_until("all are gone, though the server has not closed", || threads().is_empty());
         drop(peer);
     }

@@ -1,5 +1,5 @@
-//! A server that is away for a while: whose calls wait for it, how often it is asked meanwhile, and what they cost. And
-//! what answers in its place.
+//! Calls that wait for a server that is down: which calls wait, how often the client tries to connect, what that
+//! costs, and peers that answer in the server's place.
 #![cfg(all(feature = "server", feature = "client"))]
 
 mod common;
@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// An address that nobody listens on until `serve` does. No other test has this host.
+/// An address without a listener until `serve` is called. No other test uses this host.
 fn free_address(host: &str) -> SocketAddr {
     TcpListener::bind((host, 0)).unwrap().local_addr().unwrap()
 }
@@ -41,10 +41,10 @@ fn options() -> ClientOptions {
 }
 
 fn connect(address: SocketAddr, options: ClientOptions) -> Client {
-    Client::connect_with(&address.to_string(), options).unwrap()
+    Client::with_options(address, options).unwrap()
 }
 
-/// Threads that call with one client until they are told to end, and what became of their calls.
+/// Threads that call with one client until they are stopped, and the outcomes of their calls.
 struct Callers {
     end: Arc<AtomicBool>,
     answered: Vec<Arc<AtomicU64>>,
@@ -72,7 +72,7 @@ impl Callers {
         Callers { end, threads, answered }
     }
 
-    /// Waits until each has so many more answers, or one has given up.
+    /// Waits until each has so many more answers, or one has failed.
     fn go_on(&self, more: u64) {
         let goals: Vec<u64> = self.answered.iter().map(|it| it.load(Ordering::SeqCst) + more).collect();
         wait_until("all are answered", || {
@@ -87,11 +87,11 @@ impl Callers {
     }
 }
 
-/// Twenty threads of one client, and a server that stops in order and comes back so much later, several times.
+/// Twenty threads of one client, and a server that shuts down and restarts `away` later, several times.
 fn restarts(host: &str, away: Duration, times: usize) {
     let address = free_address(host);
     let mut server = serve(address);
-    // So long that only a failing test, or a machine that stands still, sees a deadline.
+    // So long that only a failing test, or a suspended machine, sees a deadline.
     let client = connect(address, options().deadline(PATIENCE));
     let callers = Callers::start(&client, 20);
     for _ in 0..times {
@@ -128,7 +128,7 @@ fn a_call_waits_for_a_server_that_has_not_started() {
 }
 
 #[test]
-fn a_call_that_waited_in_vain_says_why_there_was_no_server() {
+fn a_call_that_waited_in_vain_has_the_error_of_the_last_attempt() {
     let client = connect(free_address("127.9.1.13"), options());
     let begin = Instant::now();
     let soon = client.with_deadline(Duration::from_millis(300));
@@ -139,7 +139,7 @@ fn a_call_that_waited_in_vain_says_why_there_was_no_server() {
 }
 
 #[test]
-fn who_does_not_want_to_wait_is_told_at_once() {
+fn a_call_that_must_not_wait_fails_at_once() {
     let address = free_address("127.9.1.14");
     let refused = |error: ClientError| {
         assert!(
@@ -156,14 +156,14 @@ fn who_does_not_want_to_wait_is_told_at_once() {
 }
 
 #[test]
-fn twenty_threads_ask_a_server_that_is_away_together() {
+fn twenty_threads_share_the_attempts_to_connect() {
     const THREADS: u64 = 20;
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let client = connect(address, options().deadline(Duration::from_secs(4)));
     let over = Arc::new(AtomicBool::new(false));
     let end = Arc::clone(&over);
-    // Closes each connection without a word.
+    // Closes each connection without sending anything.
     let closing =
         thread::spawn(move || listener.incoming().take_while(|_| !end.load(Ordering::SeqCst)).count());
     let threads: Vec<_> = (0..THREADS)
@@ -178,8 +178,8 @@ fn twenty_threads_ask_a_server_that_is_away_together() {
     }
     over.store(true, Ordering::SeqCst);
     drop(TcpStream::connect(address));
-    // One thread alone makes 15 or so in this time, and some more when its deadline is near; each may have begun with
-    // an attempt of its own. Without sharing they are 300.
+    // One thread alone makes about 15 attempts in this time, and some more when its deadline is near; each may have
+    // begun with an attempt of its own. Without sharing there are 300.
     let attempts = closing.join().unwrap();
     assert!((5..=80).contains(&attempts), "{attempts}");
 }
@@ -192,13 +192,13 @@ fn waiting_for_a_server_costs_no_budget() {
         let client = client.clone();
         thread::spawn(move || client.call(DOUBLE, &21))
     };
-    // More than the budget and the retries would pay for.
+    // More than the budget and the retries allow.
     (0..15).for_each(|_| drop(server.accept_raw()));
     let mut peer = server.accept();
     let call = peer.call();
     peer.answer(&call, &42u64);
     assert_eq!(calling.join().unwrap(), Ok(42));
-    // All of the budget is there: ten calls are made again.
+    // The whole budget is left: ten calls are repeated.
     for _ in 0..10 {
         let client = client.clone();
         let calling = thread::spawn(move || client.call(DOUBLE, &1));
@@ -220,8 +220,8 @@ fn goaway(status: u16) -> Vec<u8> {
     [&header.write()[..], &body].concat()
 }
 
-/// What may answer in a server's place: a name, its bytes, whether it resets the connection.
-fn strangers() -> Vec<(&'static str, Vec<u8>, bool)> {
+/// Peers that may answer in a server's place: a name, the bytes, whether it resets the connection.
+fn impostors() -> Vec<(&'static str, Vec<u8>, bool)> {
     let mut draining = Vec::new();
     proto::goaway(&Refusal::new(Status::Draining, "bye"), &mut draining);
     vec![
@@ -242,10 +242,10 @@ fn strangers() -> Vec<(&'static str, Vec<u8>, bool)> {
     ]
 }
 
-/// Answers one connection as a stranger.
+/// Answers one connection as such a peer.
 fn answer(server: &HandServer, bytes: &[u8], reset: bool) {
     let mut stream = server.accept_raw();
-    // All of the Hello, since what is left unread would reset the connection.
+    // Reads all of the Hello, since unread bytes would reset the connection.
     assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
     stream.write_all(bytes).unwrap();
     if reset {
@@ -257,8 +257,8 @@ fn answer(server: &HandServer, bytes: &[u8], reset: bool) {
 }
 
 #[test]
-fn whatever_answers_in_place_of_a_welcome_nothing_was_started() {
-    for (name, bytes, reset) in strangers() {
+fn whatever_answers_in_place_of_a_welcome_no_call_was_started() {
+    for (name, bytes, reset) in impostors() {
         let server = HandServer::new();
         let client = server.client();
         let calling = thread::spawn(move || client.call(DOUBLE, &21));
@@ -270,8 +270,8 @@ fn whatever_answers_in_place_of_a_welcome_nothing_was_started() {
 }
 
 #[test]
-fn whatever_answers_in_place_of_a_welcome_the_call_is_made_when_the_server_is_back() {
-    for (name, bytes, reset) in strangers() {
+fn whatever_answers_in_place_of_a_welcome_the_call_succeeds_when_the_server_is_back() {
+    for (name, bytes, reset) in impostors() {
         let server = HandServer::new();
         let client = server.client_with(options());
         let calling = thread::spawn(move || client.call(DOUBLE, &21));
@@ -285,14 +285,14 @@ fn whatever_answers_in_place_of_a_welcome_the_call_is_made_when_the_server_is_ba
 }
 
 #[test]
-fn a_server_that_stops_is_waited_for_by_each_call_whoever_else_tries_meanwhile() {
+fn each_call_waits_for_a_stopping_server_whichever_other_call_tries_meanwhile() {
     let mut draining = Vec::new();
     proto::goaway(&Refusal::new(Status::Draining, "bye"), &mut draining);
     let server = HandServer::new();
-    // A call that took its error for a refusal would be made once more only.
+    // A call that took its error for a refusal would be repeated only once.
     let client = server.client_with(options().retries(1));
     let over = Arc::new(AtomicBool::new(false));
-    // Begin the next attempt as soon as one has ended.
+    // Begins the next attempt as soon as one has ended.
     let trying: Vec<_> = (0..4)
         .map(|_| {
             let (client, over) = (client.clone(), Arc::clone(&over));
@@ -331,7 +331,7 @@ fn a_server_that_stops_is_waited_for_by_each_call_whoever_else_tries_meanwhile()
 }
 
 #[test]
-fn a_question_about_types_that_goes_wrong_says_that_the_call_was_not_sent() {
+fn a_failed_query_of_the_servers_types_says_that_the_call_was_not_sent() {
     let entry = |number, name: &str, fingerprint| MethodEntry { number, name: name.to_owned(), fingerprint };
     let methods = || vec![entry(1, DOUBLE.name(), 12345), entry(2, SCHEMA.name(), 0)];
     for status in [999, Status::Panicked.code(), Status::BadResponse.code(), Status::Ok.code()] {
@@ -347,7 +347,7 @@ fn a_question_about_types_that_goes_wrong_says_that_the_call_was_not_sent() {
 }
 
 #[test]
-fn what_is_no_server_is_told_with_its_first_line() {
+fn the_error_for_a_peer_that_is_no_server_quotes_its_first_line() {
     let server = HandServer::new();
     let address = server.address();
     let client = server.client();
@@ -357,7 +357,7 @@ fn what_is_no_server_is_told_with_its_first_line() {
     answer(&server, &noise, false);
     let said = calling.join().unwrap().unwrap_err().to_string();
     let expected = format!(
-        "cannot connect to {address}: what answers there is not a Boneyard server: it said \
+        "cannot connect to {address}: not a Boneyard server: it answered \
          \"HTTP/1.1 503 Service \\x1b[31mUnavailablexxx"
     );
     assert!(said.starts_with(&expected) && said.len() < 300 && !said.contains("Date"), "{said}");

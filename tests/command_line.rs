@@ -38,12 +38,12 @@ fn call(address: &str, arguments: &[&str]) -> Said {
 }
 
 fn info(address: &str) -> Info {
-    Client::connect(address).unwrap().call(INFO, &()).unwrap()
+    Client::new(address).unwrap().call(INFO, &()).unwrap()
 }
 
 /// A call that has been admitted when this returns, and runs so long.
 fn sleep(address: &str, ms: u32) -> Pending<String> {
-    let client = Client::connect(address).unwrap().with_deadline(None);
+    let client = Client::new(address).unwrap().with_deadline(None);
     let sleep = client.start_json("load.sleep", &ms.to_string()).unwrap();
     // Calls of one connection are admitted in their order.
     client.call(PING, &()).unwrap();
@@ -408,7 +408,7 @@ fn signals_that_mean_something_else_end_nothing() {
 #[test]
 fn sigquit_has_the_log_told_what_stuck_workers_do_and_ends_nothing() {
     let (mut server, address, _directory) = serve("Server_Pool_Tasks=3");
-    let client = Client::connect(&address).unwrap().with_deadline(None);
+    let client = Client::new(&address).unwrap().with_deadline(None);
     let sleeps: Vec<Pending<String>> =
         (0..5).map(|_| client.start_json("load.sleep", "600000").unwrap()).collect();
     wait_until("the log shows all three of them and the two that wait", || {
@@ -427,7 +427,7 @@ fn sigquit_has_the_log_told_what_stuck_workers_do_and_ends_nothing() {
         server
             .lines()
             .iter()
-            .any(|line| line.contains("Threads after 00:00:") && line.contains(", stopping: "))
+            .any(|line| line.contains("Threads after 00:00:") && line.contains(", shutting down: "))
     });
     assert_eq!(press(&mut server, Signal::TERM), Some(143));
     drop(sleeps);

@@ -86,7 +86,7 @@ fn those_who_are_meant_are_dropped_and_told_and_counted() {
 #[test]
 fn a_client_that_is_dropped_comes_back_by_itself() {
     let server = load_server("");
-    let client = Client::connect(&server.address().to_string()).unwrap();
+    let client = Client::new(server.address()).unwrap();
     let echo = boneyard::Method::<Vec<u8>, Vec<u8>>::new("load.echo").idempotent();
     for _ in 0..5 {
         assert_eq!(client.call(echo, &vec![7]).unwrap(), [7]);
@@ -98,7 +98,7 @@ fn a_client_that_is_dropped_comes_back_by_itself() {
 #[test]
 fn sessions_are_listed() {
     let server = load_server("Log_Sessions=1");
-    let client = Client::connect(&server.address().to_string()).unwrap();
+    let client = Client::new(server.address()).unwrap();
     let session = client.session().unwrap();
     let sessions = control(&server).sessions();
     assert_eq!(sessions.iter().map(|s| (s.id, s.attached)).collect::<Vec<_>>(), [(1, true), (2, true)]);

@@ -229,7 +229,7 @@ fn nested_beside(flood: &[usize], limit: usize) {
         .unwrap();
     let port = &server.ports()[0];
     let options = ClientOptions::default().deadline(Duration::from_secs(600)).retries(0);
-    next.set(Client::connect_with(&port.address().to_string(), options).unwrap()).unwrap();
+    next.set(Client::with_options(port.address(), options).unwrap()).unwrap();
     let mut outer = Raw::connect(port.address());
     send(&mut outer, "test.outer", 1);
     wait_until("the handler waits", || gate.inside() == 1);

@@ -77,7 +77,7 @@ fn cancel(client: &mut Raw, call: u64) {
 /// A client that makes no call again and holds none back.
 fn plain_client(server: &RunningServer) -> Client {
     let options = ClientOptions::default().deadline(PATIENCE).retries(0).throttle(false);
-    Client::connect_with(&server.address().to_string(), options).unwrap()
+    Client::with_options(server.address(), options).unwrap()
 }
 
 /// Nothing waits, nothing runs, no permit is out, each worker sleeps, and each call that came was answered.

@@ -115,7 +115,7 @@ fn the_table_of_examples_is_made_again() {
 fn server<T: Serialize + DeserializeOwned + 'static>() -> (RunningServer, Client, Method<T, T>) {
     let method = Method::<T, T>::new("test.same");
     let server = Server::new(common::config("")).handle(method, |_, value| Ok(value)).start().unwrap();
-    let client = Client::connect(&server.address().to_string()).unwrap();
+    let client = Client::new(server.address()).unwrap();
     (server, client, method)
 }
 
@@ -331,7 +331,7 @@ fn depth_is_bounded_on_the_smallest_stack() {
         .handle(method, |_, loose| Ok::<u8, ApplicationError>(loose.id))
         .start()
         .unwrap();
-    let client = Client::connect(&server.address().to_string()).unwrap();
+    let client = Client::new(server.address()).unwrap();
     for depth in [1, DEPTH_MAX - 1, DEPTH_MAX, 127, 128, 1000, 1 << 20] {
         let nest = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         for id in ["7", "\"x\""] {

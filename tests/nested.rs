@@ -32,7 +32,7 @@ type Address = Arc<OnceLock<Client>>;
 
 fn client(address: std::net::SocketAddr) -> Client {
     let options = ClientOptions::default().deadline(LONG).retries(0);
-    Client::connect_with(&address.to_string(), options).unwrap()
+    Client::with_options(address, options).unwrap()
 }
 
 /// The error of a handler whose own call failed.

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 fn client(address: SocketAddr) -> Client {
-    Client::connect_with(&address.to_string(), ClientOptions::default().retries(0)).unwrap()
+    Client::with_options(address, ClientOptions::default().retries(0)).unwrap()
 }
 
 /// Calls once over a connection of its own.

@@ -291,8 +291,8 @@ mod nested {
         };
         let server = server(lines).handle(RELAY, relay).start().unwrap();
         let options = ClientOptions::default().deadline(PATIENCE).retries(0);
-        own.set(Client::connect_with(&server.address().to_string(), options.clone()).unwrap()).unwrap();
-        let client = Client::connect_with(&server.address().to_string(), options).unwrap();
+        own.set(Client::with_options(server.address(), options.clone()).unwrap()).unwrap();
+        let client = Client::with_options(server.address(), options).unwrap();
         (server, client)
     }
 

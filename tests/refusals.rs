@@ -42,7 +42,7 @@ fn a_handlers_call_does_not_wait_behind_the_calls_of_clients_and_is_not_refused_
         .start()
         .unwrap();
     let options = ClientOptions::default().deadline(Duration::from_secs(10)).retries(0);
-    own.set(Client::connect_with(&server.address().to_string(), options).unwrap()).unwrap();
+    own.set(Client::with_options(server.address(), options).unwrap()).unwrap();
     // So that the server knows what the method costs.
     let mut client = Raw::connect(server.address());
     assert_eq!(client.call::<_, ()>("load.sleep", &500u64), Ok(()));

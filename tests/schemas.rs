@@ -39,7 +39,7 @@ impl Echo {
     }
 
     fn client(&self) -> Client {
-        Client::connect(&self.server.address().to_string()).unwrap()
+        Client::new(self.server.address()).unwrap()
     }
 
     /// The first difference that a client with these types is told; nothing was called.
@@ -199,7 +199,7 @@ fn change_variant_added_at_the_end() {
         .handle(Method::<(), ThreeColors>::new(TELL), |_, ()| Ok(ThreeColors::Red))
         .start()
         .unwrap();
-    let client = Client::connect(&server.address().to_string()).unwrap();
+    let client = Client::new(server.address()).unwrap();
     // Whoever reads may know more: an old client asks, and is not told what it could not read.
     assert_eq!(client.call(Method::<TwoColors, ()>::new(ASK), &TwoColors::Rgb(1, 2, 3)), Ok(()));
     let told = client.call(Method::<(), TwoColors>::new(TELL), &());
@@ -212,7 +212,7 @@ fn change_variant_added_at_the_end() {
         .handle(Method::<(), TwoColors>::new(TELL), |_, ()| Ok(TwoColors::Red))
         .start()
         .unwrap();
-    let client = Client::connect(&old.address().to_string()).unwrap();
+    let client = Client::new(old.address()).unwrap();
     let asked = client.call(Method::<ThreeColors, ()>::new(ASK), &ThreeColors::Red);
     assert!(matches!(asked, Err(ClientError::SchemaMismatch { .. })), "{asked:?}");
     assert_eq!(client.call(Method::<(), ThreeColors>::new(TELL), &()), Ok(ThreeColors::Red));
@@ -281,7 +281,7 @@ fn a_server_is_asked_once_what_types_that_differ_are() {
     let came = || server.ports()[0].stats().calls.get();
     let (older, wrong) = (Method::<TwoColors, ()>::new(ASK), Method::<TurnedColors, ()>::new(ASK));
     for connections in 1..=2 {
-        let client = Client::connect(&server.address().to_string()).unwrap();
+        let client = Client::new(server.address()).unwrap();
         for _ in 0..3 {
             assert_eq!(client.call(older, &TwoColors::Red), Ok(()));
             let said = client.call(wrong, &TurnedColors::Red);
@@ -296,7 +296,7 @@ fn types_that_nobody_described_are_not_compared() {
     let told = Method::<(), &'static str>::undescribed("test.tell");
     let server =
         Server::new(common::config("")).handle(told, |_, ()| Ok("of the program")).start().expect("starts");
-    let client = Client::connect(&server.address().to_string()).unwrap();
+    let client = Client::new(server.address()).unwrap();
     assert_eq!(client.call(Method::<(), String>::new("test.tell"), &()).unwrap(), "of the program");
     let schema = client.call(SCHEMA, &"test.tell".to_owned()).unwrap();
     assert_eq!((schema.fingerprint, schema.bincode, schema.json), (0, None, None));

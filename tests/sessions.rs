@@ -56,7 +56,7 @@ fn start_with(lines: &str, change: impl FnOnce(&mut boneyard::config::Config)) -
 
 fn client(address: SocketAddr) -> Client {
     let options = ClientOptions::default().deadline(PATIENCE).retries(0).throttle(false);
-    Client::connect_with(&address.to_string(), options).unwrap()
+    Client::with_options(address, options).unwrap()
 }
 
 /// Calls in a session of this connection and waits for the reply.
@@ -143,8 +143,8 @@ fn many_threads_share_a_session() {
             scope.spawn(move || (0..200).for_each(|_| assert!(session.call(COUNT, &()).is_ok())));
         }
     });
-    assert_eq!(session.call_json("test.count", "null").as_deref(), Ok("1601"));
-    assert_eq!(session.with_deadline(PATIENCE).start(COUNT, &()).unwrap().wait(), Ok(1602));
+    assert_eq!(session.client().call_json("test.count", "null").as_deref(), Ok("1601"));
+    assert_eq!(session.client().with_deadline(PATIENCE).start(COUNT, &()).unwrap().wait(), Ok(1602));
     assert_eq!(client.call(COUNT, &()), Ok(1), "the connection's own is another");
 }
 
@@ -188,7 +188,7 @@ fn a_session_outlives_its_connection() {
     let server = start("");
     let relay = Relay::to(server.address());
     let options = ClientOptions::default().deadline(PATIENCE).retries(20);
-    let client = Client::connect_with(&relay.address.to_string(), options).unwrap();
+    let client = Client::with_options(relay.address, options).unwrap();
     let session = client.session().unwrap();
     for round in 0..3 {
         let calls = 3 * round;
@@ -284,7 +284,7 @@ fn a_handle_closes_its_session_unless_it_lets_go() {
     drop(clone);
     wait_until("it is closed", || server.sessions() == 2);
     let ticket = kept.detach();
-    let other = Client::connect(&server.address().to_string()).unwrap();
+    let other = Client::new(server.address()).unwrap();
     let attached = other.attach(ticket).unwrap();
     assert_eq!(attached.call(COUNT, &()), Ok(1));
     assert_eq!(server.sessions(), 3, "two connections and it");
@@ -454,7 +454,7 @@ fn a_panic_with_the_state_in_hand_loses_no_session() {
     let server = start("");
     let client = client(server.address());
     let session = client.session().unwrap();
-    for caller in [&client, &*session] {
+    for caller in [&client, session.client()] {
         assert_eq!(caller.call(COUNT, &()), Ok(1));
         assert!(matches!(caller.call(STUMBLE, &()), Err(ClientError::Panicked(_))));
         assert_eq!(caller.call(COUNT, &()), Ok(2));
@@ -467,7 +467,7 @@ fn the_log_tells_of_sessions_when_asked() {
     for (setting, name) in [("0", "silent"), ("1", "talkative\nclient")] {
         let server = start(&format!("Log_Sessions={setting}"));
         let options = ClientOptions::default().name(name);
-        let client = Client::connect_with(&server.address().to_string(), options).unwrap();
+        let client = Client::with_options(server.address(), options).unwrap();
         let session = client.session().unwrap();
         (0..3).for_each(|_| assert!(session.call(COUNT, &()).is_ok()));
         session.close().unwrap();

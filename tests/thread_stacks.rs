@@ -113,7 +113,7 @@ fn nested_calls_and_panics_work() {
         .unwrap();
     let client = |deadline| {
         let options = ClientOptions::default().deadline(deadline).retries(0);
-        Client::connect_with(&server.address().to_string(), options).unwrap()
+        Client::with_options(server.address(), options).unwrap()
     };
     next.set(client(common::PATIENCE)).expect("it is set once");
     let client = client(common::PATIENCE);

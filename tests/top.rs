@@ -17,7 +17,7 @@ fn top(arguments: &[&str]) -> Command {
 fn one_picture_shows_what_runs_and_what_waits() {
     let lines = "Server_Pool_Tasks=3\nServer_Max_Concurrent_Trans=2\nAdmin_Address=127.0.0.1:0";
     let server = common::load_server(lines);
-    let client = Client::connect(&server.address().to_string()).unwrap().with_deadline(None);
+    let client = Client::new(server.address()).unwrap().with_deadline(None);
     // Wedged: all permits are out for as long as the test lasts, and three calls wait.
     let calls: Vec<_> = (0..5).map(|_| client.start_json("load.sleep", "600000").unwrap()).collect();
     common::wait_until("two run and three wait", || {

@@ -53,7 +53,7 @@ impl Crowd {
         for _ in 0..clients {
             let (over, call) = (Arc::clone(&self.over), call.clone());
             self.threads.push(std::thread::spawn(move || {
-                let client = Client::connect(&address.to_string()).expect("the server listens");
+                let client = Client::new(address).expect("the server listens");
                 let client = client.with_deadline(PATIENCE);
                 while !over.load(SeqCst) {
                     call(&client);
@@ -246,7 +246,7 @@ fn a_method_whose_calls_wait_for_one_lock_is_named() {
     });
     let server = server.start().expect("starts");
     // Alone. The shortest is what one takes, whatever else the machine does meanwhile.
-    let client = Client::connect(&server.address().to_string()).unwrap();
+    let client = Client::new(server.address()).unwrap();
     (0..20).for_each(|_| client.call(WRITE, &()).expect("nothing is refused"));
     let _crowd =
         Crowd::of(32, server.address(), |client| client.call(WRITE, &()).expect("nothing is refused"));
@@ -389,7 +389,7 @@ fn handlers_that_wait_for_their_own_pool_are_named() {
         Ok(inner.get().expect("set before the first call").call(INNER, &()).is_ok())
     });
     let server = server.start().expect("starts");
-    own.set(Client::connect(&server.address().to_string()).unwrap()).expect("set once");
+    own.set(Client::new(server.address()).unwrap()).expect("set once");
     let _crowd = Crowd::of(8, server.address(), |client| drop(client.call(OUTER, &())));
     let verdict = judged(&server, Cause::Nested { port: tcpip() });
     assert_eq!(verdict.lines, ["Server_Nested_Reserve=1"], "{verdict:#?}");

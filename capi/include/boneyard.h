@@ -50,43 +50,45 @@ enum boneyard_status
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
     /**
-     * It is done.
+     * Success; of a call, the handler's result follows.
      */
     BONEYARD_OK = 0,
     /**
-     * The handler ran and said no, with its own code and message.
+     * The handler ran and refused, with a code and a message of its own.
      */
     BONEYARD_APPLICATION = 1,
     /**
-     * The server has no method of this name.
+     * The server has no method of this name or number.
      */
     BONEYARD_UNKNOWN_METHOD = 10,
     /**
-     * The arguments do not decode as the method's request type.
+     * The arguments do not decode (bytes left over included), or the prelude or the chain of calls is
+     * malformed.
      */
     BONEYARD_BAD_REQUEST = 11,
     /**
-     * The arguments are larger than the server takes.
+     * The call is larger than the server takes; if it was sent, a GoAway follows.
      */
     BONEYARD_TOO_LARGE = 12,
     /**
-     * The server speaks another version of the protocol.
+     * Server and client have no protocol version in common (in a GoAway).
      */
     BONEYARD_UNSUPPORTED_VERSION = 13,
     /**
-     * The server says that this side breaks the protocol.
+     * The client's bytes break the protocol (in a GoAway).
      */
     BONEYARD_PROTOCOL_ERROR = 14,
     /**
-     * The server gave this side up as too slow.
+     * The client was too slow to say Hello, to finish a frame or to read replies (in a GoAway).
      */
     BONEYARD_TOO_SLOW = 15,
     /**
-     * The session is closed, or another client has attached it.
+     * The connection carries no session of this number, or none has this ticket; it may have been closed or
+     * moved.
      */
     BONEYARD_UNKNOWN_SESSION = 16,
     /**
-     * The queue of the server's port is full.
+     * The port's queue is full, or a caller with fewer calls in it needed the place.
      */
     BONEYARD_QUEUE_FULL = 20,
     /**
@@ -94,59 +96,60 @@ enum boneyard_status
      */
     BONEYARD_DRAINING = 21,
     /**
-     * By what waits before it, the call would be answered after its deadline.
+     * Because of the calls before it, the call would be answered after its deadline.
      */
     BONEYARD_WOULD_BE_LATE = 22,
     /**
-     * The server's queue has been standing for too long.
+     * Calls have waited in the port's queue for too long, for too long a time (CoDel).
      */
     BONEYARD_OVERLOADED = 23,
     /**
-     * The session has as many calls out as it may.
+     * The session has as many unanswered calls as `Server_Session_Calls` allows.
      */
     BONEYARD_SESSION_LIMIT = 24,
     /**
-     * Every worker that could run the call waits for calls like it.
+     * Every worker that could run the call waits for calls like it; `Server_Nested_Reserve` avoids that.
      */
     BONEYARD_NESTED_DEADLOCK = 25,
     /**
-     * The server has as many sessions as it may have.
+     * The server has as many sessions as `Server_MaxUsers` allows.
      */
     BONEYARD_MAX_USERS = 26,
     /**
-     * An administrator lets no new sessions in.
+     * An administrator allows no new sessions (`Server_Restricted`).
      */
     BONEYARD_RESTRICTED = 27,
     /**
-     * The server has no descriptor for another connection.
+     * The server has no descriptor left for another connection (in a GoAway).
      */
     BONEYARD_NO_DESCRIPTORS = 28,
     /**
-     * The server's buffers are full.
+     * The server's buffers are full (`Server_Buffer_Memory_MB`).
      */
     BONEYARD_BUFFERS_FULL = 29,
     /**
-     * The deadline passed.
+     * The deadline passed. A server answers so only if the call was not started.
      */
     BONEYARD_DEADLINE_EXCEEDED = 30,
     /**
-     * The call was cancelled before it was started.
+     * The caller cancelled the call before it was started.
      */
     BONEYARD_CANCELLED = 31,
     /**
-     * This address connects too often.
+     * The address connects more often than `Server_Max_Connects_Per_Minute` allows (in a GoAway).
      */
     BONEYARD_CONNECT_LIMIT = 32,
     /**
-     * The session was idle and has been closed.
+     * The session was idle and has been closed (in a GoAway, and in the replies to calls after it).
      */
     BONEYARD_SESSION_CLOSED = 33,
     /**
-     * The handler failed in a way it did not foresee.
+     * The handler panicked; it may have done a part.
      */
     BONEYARD_PANICKED = 40,
     /**
-     * The result cannot be sent, or is not what the codec promises.
+     * The handler ran; its result cannot be encoded, is too large for a frame, or is not of the method's
+     * type.
      */
     BONEYARD_BAD_RESPONSE = 41,
     /**

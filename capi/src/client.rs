@@ -8,7 +8,8 @@ use crate::options::{BONEYARD_CLIENT_DEADLINE, boneyard_options, time};
 use crate::settle::at_exit;
 use crate::status::boneyard_status;
 use rpc::Client;
-use rpc::client::{ADDRESSES_MAX, RawMethod, Reply, Times};
+use rpc::client::{ADDRESSES_MAX, Reply, Times};
+use rpc::internal::client::RawMethod;
 use rpc::internal::wire::Codec;
 use rpc::internal::wire::limits::METHOD_NAME_BYTES_MAX;
 use std::ffi::c_char;
@@ -44,7 +45,7 @@ pub struct boneyard_times {
 impl From<Times> for boneyard_times {
     fn from(times: Times) -> boneyard_times {
         let us = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        let Times { queue_wait, permit_wait, run } = times;
+        let Times { queue_wait, permit_wait, run, .. } = times;
         boneyard_times { queue_wait_us: us(queue_wait), permit_wait_us: us(permit_wait), run_us: us(run) }
     }
 }
@@ -82,7 +83,7 @@ pub unsafe extern "C" fn boneyard_connect(
         let addresses = addresses.collect::<Result<Vec<_>, _>>()?;
         // SAFETY: the caller says that they were filled.
         let options = unsafe { boneyard_options::of(options)?.read() }?;
-        client.put(handles::insert(Object::Client(Client::connect_to(&addresses, options)?))?);
+        client.put(handles::insert(Object::Client(Client::with_servers(&addresses, options)?))?);
         at_exit();
         Ok(())
     })
@@ -159,7 +160,7 @@ pub fn deliver(
 pub fn client_of(handle: boneyard_client, deadline_ms: u64) -> Result<Client, FfiError> {
     let client = handles::get(handle, "a client or a session", |object| match object {
         Object::Client(client) => Some(client.clone()),
-        Object::Session(session) => Some((**session).clone()),
+        Object::Session(session) => Some(session.client().clone()),
         _ => None,
     })?;
     Ok(match deadline_ms {

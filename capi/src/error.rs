@@ -111,36 +111,22 @@ impl From<ClientError> for FfiError {
 }
 
 fn status(error: &ClientError) -> boneyard_status {
+    if let Some(status) = error.status() {
+        return boneyard_status::of(status.code().into()).unwrap_or(BONEYARD_OTHER);
+    }
     match error {
         ClientError::InvalidAddress { .. } => BONEYARD_INVALID_ADDRESS,
         ClientError::InvalidOption(_) => BONEYARD_INVALID_OPTION,
-        ClientError::UnknownMethod { .. } => BONEYARD_UNKNOWN_METHOD,
         ClientError::SchemaMismatch { .. } => BONEYARD_SCHEMA_MISMATCH,
-        ClientError::BadRequest(_) => BONEYARD_BAD_REQUEST,
-        ClientError::TooLarge { .. } => BONEYARD_TOO_LARGE,
         ClientError::Unencodable(_) => BONEYARD_UNENCODABLE,
         ClientError::ReplyTooLarge { .. } => BONEYARD_REPLY_TOO_LARGE,
-        ClientError::Rejected { status, .. } | ClientError::Unavailable { status, .. } => {
-            boneyard_status::of(status.code().into()).unwrap_or(BONEYARD_OTHER)
-        }
         ClientError::Connect { .. } => BONEYARD_CONNECT,
         ClientError::Disconnected { .. } => BONEYARD_DISCONNECTED,
         ClientError::DeadlineExceeded { .. } => BONEYARD_DEADLINE_EXCEEDED,
         ClientError::NoThread(_) => BONEYARD_NO_THREAD,
-        ClientError::Panicked(_) => BONEYARD_PANICKED,
-        ClientError::BadResponse(_) => BONEYARD_BAD_RESPONSE,
         ClientError::UnknownStatus(_) => BONEYARD_UNKNOWN_STATUS,
         ClientError::Protocol(_) => BONEYARD_BAD_PROTOCOL,
-        ClientError::QueueFull { .. } => BONEYARD_QUEUE_FULL,
-        ClientError::Draining { .. } => BONEYARD_DRAINING,
-        ClientError::WouldBeLate { .. } => BONEYARD_WOULD_BE_LATE,
-        ClientError::Overloaded { .. } => BONEYARD_OVERLOADED,
-        ClientError::SessionLimit { .. } => BONEYARD_SESSION_LIMIT,
-        ClientError::NestedDeadlock(_) => BONEYARD_NESTED_DEADLOCK,
-        ClientError::UnknownSession => BONEYARD_UNKNOWN_SESSION,
         ClientError::Throttled => BONEYARD_THROTTLED,
-        ClientError::Application { .. } => BONEYARD_APPLICATION,
-        ClientError::Cancelled => BONEYARD_CANCELLED,
         _ => BONEYARD_OTHER,
     }
 }

@@ -7,7 +7,7 @@ use crate::guard::guard;
 use crate::handles::{self, Object};
 use crate::options::time;
 use crate::status::boneyard_status::{self, BONEYARD_IN_USE};
-use rpc::client::settle;
+use rpc::client::join_background_threads;
 use std::ffi::c_int;
 use std::sync::Once;
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub extern "C" fn boneyard_settle(timeout_ms: u64) -> boneyard_status {
             let what = "clients, sessions or calls that are out are left, and have threads";
             return Err(FfiError::misuse(BONEYARD_IN_USE, what));
         }
-        match settle(time(timeout_ms).unwrap_or(Duration::MAX)) {
+        match join_background_threads(time(timeout_ms).unwrap_or(Duration::MAX)) {
             true => Ok(()),
             false => Err(FfiError::not_yet("threads of clients that were freed still run")),
         }
@@ -53,7 +53,7 @@ pub fn at_exit() {
 
 extern "C" fn join_ended_threads() {
     guard(|| {
-        settle(Duration::ZERO);
+        join_background_threads(Duration::ZERO);
         Ok(())
     });
 }

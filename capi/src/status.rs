@@ -1,6 +1,7 @@
-//! Statuses of the C functions: number, name and text. One table.
+//! Statuses of the C interface: number, name and text.
 //!
-//! Numbers up to 99 are the protocol's, from 100 on this library's own. They never change.
+//! Numbers up to 99 are the protocol's: `BLESS=1 cargo test --test statuses` of the root package writes them from its
+//! list. Those from 100 on are this library's own. They never change.
 
 use std::ffi::{CStr, c_char};
 
@@ -8,56 +9,61 @@ use std::ffi::{CStr, c_char};
 #[repr(i32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum boneyard_status {
-    /// It is done.
+    // <statuses> written by tests/statuses.rs of the root package
+    /// Success; of a call, the handler's result follows.
     BONEYARD_OK = 0,
-    /// The handler ran and said no, with its own code and message.
+    /// The handler ran and refused, with a code and a message of its own.
     BONEYARD_APPLICATION = 1,
-    /// The server has no method of this name.
+    /// The server has no method of this name or number.
     BONEYARD_UNKNOWN_METHOD = 10,
-    /// The arguments do not decode as the method's request type.
+    /// The arguments do not decode (bytes left over included), or the prelude or the chain of calls is
+    /// malformed.
     BONEYARD_BAD_REQUEST = 11,
-    /// The arguments are larger than the server takes.
+    /// The call is larger than the server takes; if it was sent, a GoAway follows.
     BONEYARD_TOO_LARGE = 12,
-    /// The server speaks another version of the protocol.
+    /// Server and client have no protocol version in common (in a GoAway).
     BONEYARD_UNSUPPORTED_VERSION = 13,
-    /// The server says that this side breaks the protocol.
+    /// The client's bytes break the protocol (in a GoAway).
     BONEYARD_PROTOCOL_ERROR = 14,
-    /// The server gave this side up as too slow.
+    /// The client was too slow to say Hello, to finish a frame or to read replies (in a GoAway).
     BONEYARD_TOO_SLOW = 15,
-    /// The session is closed, or another client has attached it.
+    /// The connection carries no session of this number, or none has this ticket; it may have been closed or
+    /// moved.
     BONEYARD_UNKNOWN_SESSION = 16,
-    /// The queue of the server's port is full.
+    /// The port's queue is full, or a caller with fewer calls in it needed the place.
     BONEYARD_QUEUE_FULL = 20,
     /// The server is stopping.
     BONEYARD_DRAINING = 21,
-    /// By what waits before it, the call would be answered after its deadline.
+    /// Because of the calls before it, the call would be answered after its deadline.
     BONEYARD_WOULD_BE_LATE = 22,
-    /// The server's queue has been standing for too long.
+    /// Calls have waited in the port's queue for too long, for too long a time (CoDel).
     BONEYARD_OVERLOADED = 23,
-    /// The session has as many calls out as it may.
+    /// The session has as many unanswered calls as `Server_Session_Calls` allows.
     BONEYARD_SESSION_LIMIT = 24,
-    /// Every worker that could run the call waits for calls like it.
+    /// Every worker that could run the call waits for calls like it; `Server_Nested_Reserve` avoids that.
     BONEYARD_NESTED_DEADLOCK = 25,
-    /// The server has as many sessions as it may have.
+    /// The server has as many sessions as `Server_MaxUsers` allows.
     BONEYARD_MAX_USERS = 26,
-    /// An administrator lets no new sessions in.
+    /// An administrator allows no new sessions (`Server_Restricted`).
     BONEYARD_RESTRICTED = 27,
-    /// The server has no descriptor for another connection.
+    /// The server has no descriptor left for another connection (in a GoAway).
     BONEYARD_NO_DESCRIPTORS = 28,
-    /// The server's buffers are full.
+    /// The server's buffers are full (`Server_Buffer_Memory_MB`).
     BONEYARD_BUFFERS_FULL = 29,
-    /// The deadline passed.
+    /// The deadline passed. A server answers so only if the call was not started.
     BONEYARD_DEADLINE_EXCEEDED = 30,
-    /// The call was cancelled before it was started.
+    /// The caller cancelled the call before it was started.
     BONEYARD_CANCELLED = 31,
-    /// This address connects too often.
+    /// The address connects more often than `Server_Max_Connects_Per_Minute` allows (in a GoAway).
     BONEYARD_CONNECT_LIMIT = 32,
-    /// The session was idle and has been closed.
+    /// The session was idle and has been closed (in a GoAway, and in the replies to calls after it).
     BONEYARD_SESSION_CLOSED = 33,
-    /// The handler failed in a way it did not foresee.
+    /// The handler panicked; it may have done a part.
     BONEYARD_PANICKED = 40,
-    /// The result cannot be sent, or is not what the codec promises.
+    /// The handler ran; its result cannot be encoded, is too large for a frame, or is not of the method's
+    /// type.
     BONEYARD_BAD_RESPONSE = 41,
+    // </statuses>
     /// A pointer is null or misaligned, a length too large, text is not UTF-8 or a flag unknown. Nothing was done.
     BONEYARD_INVALID_ARGUMENT = 100,
     /// The handle was freed, never was, or is of another kind. Nothing was done.
@@ -121,68 +127,114 @@ pub enum boneyard_blame {
 use boneyard_status::*;
 
 /// Each with its name and its text.
-const TABLE: [(boneyard_status, &CStr, &CStr); 44] = [
-    (BONEYARD_OK, c"BONEYARD_OK", c"it is done"),
+const TABLE: &[(boneyard_status, &CStr, &CStr)] = &[
+    // <statuses> written by tests/statuses.rs of the root package
+    (BONEYARD_OK, c"BONEYARD_OK", c"success; of a call, the handler's result follows"),
     (
         BONEYARD_APPLICATION,
         c"BONEYARD_APPLICATION",
-        c"the handler ran and said no, with its own code and message",
+        c"the handler ran and refused, with a code and a message of its own",
     ),
-    (BONEYARD_UNKNOWN_METHOD, c"BONEYARD_UNKNOWN_METHOD", c"the server has no method of this name"),
+    (BONEYARD_UNKNOWN_METHOD, c"BONEYARD_UNKNOWN_METHOD", c"the server has no method of this name or number"),
     (
         BONEYARD_BAD_REQUEST,
         c"BONEYARD_BAD_REQUEST",
-        c"the arguments do not decode as the method's request type",
+        c"the arguments do not decode (bytes left over included), or the prelude or the chain of calls is malformed",
     ),
-    (BONEYARD_TOO_LARGE, c"BONEYARD_TOO_LARGE", c"the arguments are larger than the server takes"),
+    (
+        BONEYARD_TOO_LARGE,
+        c"BONEYARD_TOO_LARGE",
+        c"the call is larger than the server takes; if it was sent, a GoAway follows",
+    ),
     (
         BONEYARD_UNSUPPORTED_VERSION,
         c"BONEYARD_UNSUPPORTED_VERSION",
-        c"the server speaks another version of the protocol",
+        c"server and client have no protocol version in common (in a GoAway)",
     ),
     (
         BONEYARD_PROTOCOL_ERROR,
         c"BONEYARD_PROTOCOL_ERROR",
-        c"the server says that this side breaks the protocol",
+        c"the client's bytes break the protocol (in a GoAway)",
     ),
-    (BONEYARD_TOO_SLOW, c"BONEYARD_TOO_SLOW", c"the server gave this side up as too slow"),
+    (
+        BONEYARD_TOO_SLOW,
+        c"BONEYARD_TOO_SLOW",
+        c"the client was too slow to say Hello, to finish a frame or to read replies (in a GoAway)",
+    ),
     (
         BONEYARD_UNKNOWN_SESSION,
         c"BONEYARD_UNKNOWN_SESSION",
-        c"the session is closed, or another client has attached it",
+        c"the connection carries no session of this number, or none has this ticket; it may have been closed or moved",
     ),
-    (BONEYARD_QUEUE_FULL, c"BONEYARD_QUEUE_FULL", c"the queue of the server's port is full"),
+    (
+        BONEYARD_QUEUE_FULL,
+        c"BONEYARD_QUEUE_FULL",
+        c"the port's queue is full, or a caller with fewer calls in it needed the place",
+    ),
     (BONEYARD_DRAINING, c"BONEYARD_DRAINING", c"the server is stopping"),
     (
         BONEYARD_WOULD_BE_LATE,
         c"BONEYARD_WOULD_BE_LATE",
-        c"by what waits before it, the call would be answered after its deadline",
+        c"because of the calls before it, the call would be answered after its deadline",
     ),
-    (BONEYARD_OVERLOADED, c"BONEYARD_OVERLOADED", c"the server's queue has been standing for too long"),
-    (BONEYARD_SESSION_LIMIT, c"BONEYARD_SESSION_LIMIT", c"the session has as many calls out as it may"),
+    (
+        BONEYARD_OVERLOADED,
+        c"BONEYARD_OVERLOADED",
+        c"calls have waited in the port's queue for too long, for too long a time (CoDel)",
+    ),
+    (
+        BONEYARD_SESSION_LIMIT,
+        c"BONEYARD_SESSION_LIMIT",
+        c"the session has as many unanswered calls as 'Server_Session_Calls' allows",
+    ),
     (
         BONEYARD_NESTED_DEADLOCK,
         c"BONEYARD_NESTED_DEADLOCK",
-        c"every worker that could run the call waits for calls like it",
+        c"every worker that could run the call waits for calls like it; 'Server_Nested_Reserve' avoids that",
     ),
-    (BONEYARD_MAX_USERS, c"BONEYARD_MAX_USERS", c"the server has as many sessions as it may have"),
-    (BONEYARD_RESTRICTED, c"BONEYARD_RESTRICTED", c"an administrator lets no new sessions in"),
+    (
+        BONEYARD_MAX_USERS,
+        c"BONEYARD_MAX_USERS",
+        c"the server has as many sessions as 'Server_MaxUsers' allows",
+    ),
+    (
+        BONEYARD_RESTRICTED,
+        c"BONEYARD_RESTRICTED",
+        c"an administrator allows no new sessions ('Server_Restricted')",
+    ),
     (
         BONEYARD_NO_DESCRIPTORS,
         c"BONEYARD_NO_DESCRIPTORS",
-        c"the server has no descriptor for another connection",
+        c"the server has no descriptor left for another connection (in a GoAway)",
     ),
-    (BONEYARD_BUFFERS_FULL, c"BONEYARD_BUFFERS_FULL", c"the server's buffers are full"),
-    (BONEYARD_DEADLINE_EXCEEDED, c"BONEYARD_DEADLINE_EXCEEDED", c"the deadline passed"),
-    (BONEYARD_CANCELLED, c"BONEYARD_CANCELLED", c"the call was cancelled before it was started"),
-    (BONEYARD_CONNECT_LIMIT, c"BONEYARD_CONNECT_LIMIT", c"this address connects too often"),
-    (BONEYARD_SESSION_CLOSED, c"BONEYARD_SESSION_CLOSED", c"the session was idle and has been closed"),
-    (BONEYARD_PANICKED, c"BONEYARD_PANICKED", c"the handler failed in a way it did not foresee"),
+    (
+        BONEYARD_BUFFERS_FULL,
+        c"BONEYARD_BUFFERS_FULL",
+        c"the server's buffers are full ('Server_Buffer_Memory_MB')",
+    ),
+    (
+        BONEYARD_DEADLINE_EXCEEDED,
+        c"BONEYARD_DEADLINE_EXCEEDED",
+        c"the deadline passed. A server answers so only if the call was not started",
+    ),
+    (BONEYARD_CANCELLED, c"BONEYARD_CANCELLED", c"the caller cancelled the call before it was started"),
+    (
+        BONEYARD_CONNECT_LIMIT,
+        c"BONEYARD_CONNECT_LIMIT",
+        c"the address connects more often than 'Server_Max_Connects_Per_Minute' allows (in a GoAway)",
+    ),
+    (
+        BONEYARD_SESSION_CLOSED,
+        c"BONEYARD_SESSION_CLOSED",
+        c"the session was idle and has been closed (in a GoAway, and in the replies to calls after it)",
+    ),
+    (BONEYARD_PANICKED, c"BONEYARD_PANICKED", c"the handler panicked; it may have done a part"),
     (
         BONEYARD_BAD_RESPONSE,
         c"BONEYARD_BAD_RESPONSE",
-        c"the result cannot be sent, or is not what the codec promises",
+        c"the handler ran; its result cannot be encoded, is too large for a frame, or is not of the method's type",
     ),
+    // </statuses>
     (
         BONEYARD_INVALID_ARGUMENT,
         c"BONEYARD_INVALID_ARGUMENT",

@@ -1,29 +1,29 @@
-//! What the notes server and its clients share: method names, their types, the codes of their errors.
+//! API of the notes service, shared by server and clients: methods with their types, and error codes.
 //!
-//! In a project of one's own this is a small crate that both sides depend on.
+//! A real project has this in a small crate that both sides depend on.
 #![allow(dead_code, unreachable_pub, reason = "each example uses its own part")]
 
 use boneyard::Method;
 use serde::{Deserialize, Serialize};
 
-/// A note as it is kept.
+/// A note.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Note {
     pub title: String,
     pub text: String,
 }
 
-/// Keeps a note and returns its number.
+/// Stores a note. Returns its number.
 pub const CREATE: Method<Note, u64> = Method::new("notes.create");
 
-/// The note of a number. Reading twice does no harm, so a client may call again what it lost sight of.
+/// Returns the note with a number. Idempotent, so a client may repeat a call whose reply was lost.
 pub const READ: Method<u64, Note> = Method::new("notes.read").idempotent();
 
-/// Numbers and titles of all notes.
+/// Returns numbers and titles of all notes.
 pub const LIST: Method<(), Vec<(u64, String)>> = Method::new("notes.list").idempotent();
 
-/// Code of READ's error: there is no note of this number.
+/// Error code of READ: there is no note with this number.
 pub const NO_SUCH_NOTE: u32 = 1;
 
-/// Code of CREATE's error: a note needs a title.
+/// Error code of CREATE: a note needs a title.
 pub const NO_TITLE: u32 = 2;

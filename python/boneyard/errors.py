@@ -46,18 +46,6 @@ class TimedOut(Lost):
     """The timeout passed before the answer came: the call may have run."""
 
 
-class Application(Failed):
-    """The handler returned an error; `code` and `message` are its own."""
-
-
-class Panicked(Failed):
-    """The handler panicked; it may have done a part of its work."""
-
-
-class BadResponse(Failed):
-    """The handler ran, and its result could not be sent or is not JSON."""
-
-
 class ReplyTooLarge(Failed):
     """The handler ran, and its result is larger than the client accepts."""
 
@@ -70,36 +58,41 @@ class Throttled(Refused):
     """Not sent: client-side throttling after too many refusals."""
 
 
+# <statuses> of the protocol, written by tests/statuses.rs of the root package
+class Application(Failed):
+    """The handler ran and refused, with a code and a message of its own."""
+
+
 class UnknownMethod(Refused):
-    """The server has no method of this name."""
+    """The server has no method of this name or number."""
 
 
 class BadRequest(Refused):
-    """The arguments are not of the method's type."""
+    """The arguments do not decode (bytes left over included), or the prelude or the chain of calls is malformed."""
 
 
 class TooLarge(Refused):
-    """The arguments are larger than the server accepts."""
+    """The call is larger than the server takes; if it was sent, a GoAway follows."""
 
 
 class UnsupportedVersion(Refused):
-    """Server and client have no version of the protocol in common."""
+    """Server and client have no protocol version in common (in a GoAway)."""
 
 
 class ProtocolError(Refused):
-    """The server reports that this client breaks the protocol."""
+    """The client's bytes break the protocol (in a GoAway)."""
 
 
 class TooSlow(Refused):
-    """The server closed the connection because this client was too slow."""
+    """The client was too slow to say Hello, to finish a frame or to read replies (in a GoAway)."""
 
 
 class UnknownSession(Refused):
-    """The session is closed, or another client has it."""
+    """The connection carries no session of this number, or none has this ticket; it may have been closed or moved."""
 
 
 class QueueFull(Refused):
-    """The queue of the server's port is full."""
+    """The port's queue is full, or a caller with fewer calls in it needed the place."""
 
 
 class Draining(Refused):
@@ -107,53 +100,62 @@ class Draining(Refused):
 
 
 class WouldBeLate(Refused):
-    """By the forecast the call would be answered after its deadline."""
+    """Because of the calls before it, the call would be answered after its deadline."""
 
 
 class Overloaded(Refused):
-    """The server's queue has been standing for too long."""
+    """Calls have waited in the port's queue for too long, for too long a time (CoDel)."""
 
 
 class SessionLimit(Refused):
-    """The connection has as many calls out as allowed."""
+    """The session has as many unanswered calls as `Server_Session_Calls` allows."""
 
 
 class NestedDeadlock(Refused):
-    """Every worker that could run the call waits for calls like it."""
+    """Every worker that could run the call waits for calls like it; `Server_Nested_Reserve` avoids that."""
 
 
 class MaxUsers(Refused):
-    """The server has as many sessions as allowed."""
+    """The server has as many sessions as `Server_MaxUsers` allows."""
 
 
 class Restricted(Refused):
-    """New sessions are not allowed (Server_Restricted)."""
+    """An administrator allows no new sessions (`Server_Restricted`)."""
 
 
 class NoDescriptors(Refused):
-    """The server has no descriptor for another connection."""
+    """The server has no descriptor left for another connection (in a GoAway)."""
 
 
 class BuffersFull(Refused):
-    """The server's buffers are full."""
+    """The server's buffers are full (`Server_Buffer_Memory_MB`)."""
 
 
 class DeadlineExceeded(Refused):
-    """The deadline passed before the call was started."""
+    """The deadline passed. A server answers so only if the call was not started."""
 
 
 class Cancelled(Refused):
-    """The call was cancelled before it was started."""
+    """The caller cancelled the call before it was started."""
 
 
 class ConnectLimit(Refused):
-    """This address connects too often."""
+    """The address connects more often than `Server_Max_Connects_Per_Minute` allows (in a GoAway)."""
 
 
 class SessionClosed(Refused):
-    """The connection was idle and has been closed."""
+    """The session was idle and has been closed (in a GoAway, and in the replies to calls after it)."""
 
 
+class Panicked(Failed):
+    """The handler panicked; it may have done a part."""
+
+
+class BadResponse(Failed):
+    """The handler ran; its result cannot be encoded, is too large for a frame, or is not of the method's type."""
+
+
+# </statuses>
 def _below(kind: type[BoneyardError]) -> dict[str, type[BoneyardError]]:
     classes = {kind.__name__: kind}
     for below in kind.__subclasses__():

@@ -6,7 +6,8 @@ use crate::session::Session;
 use crate::timeout::{Timeout, seconds};
 use crate::{decode, encode, errors};
 use boneyard::ClientError;
-use boneyard::client::{ClientOptions, TrySend};
+use boneyard::client::ClientOptions;
+use boneyard::internal::client::TrySend;
 use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
@@ -112,7 +113,7 @@ impl Client {
             Timeout::Never => options.deadline(None),
             Timeout::After(deadline) => options.deadline(deadline),
         };
-        let native = waited(py, boneyard::Client::connect_to(&address.0, options))?;
+        let native = waited(py, boneyard::Client::with_servers(&address.0, options))?;
         Ok(Client::wrap(native, "the client is closed"))
     }
 
@@ -152,7 +153,7 @@ impl Client {
         let (native, json) = (self.native(timeout)?, encode::json(arguments)?);
         let call = match waited(py, native.try_start_json(method, &json))? {
             TrySend::Sent(call) => call,
-            TrySend::UnsentCall(call) => waited(py, py.detach(|| call.send()))?,
+            TrySend::Unsent(call) => waited(py, py.detach(|| call.send()))?,
         };
         Ok(Pending::new(call))
     }

@@ -27,33 +27,19 @@ pub(crate) fn exception(py: Python<'_>, error: &ClientError) -> PyErr {
     made().unwrap_or_else(|failure| failure)
 }
 
-/// The class, by name.
+/// Returns the name of the class.
 fn name(error: &ClientError) -> String {
+    if let Some(status) = error.status() {
+        return format!("{status:?}");
+    }
     let name = match error {
-        ClientError::UnknownMethod { .. } => "UnknownMethod",
-        ClientError::BadRequest(_) => "BadRequest",
-        ClientError::TooLarge { .. } => "TooLarge",
         ClientError::ReplyTooLarge { .. } => "ReplyTooLarge",
-        ClientError::Rejected { status, .. } | ClientError::Unavailable { status, .. } => {
-            return format!("{status:?}");
-        }
         ClientError::Connect { .. }
         | ClientError::NoThread(_)
         | ClientError::Disconnected { may_have_run: false, .. } => "NotConnected",
-        ClientError::DeadlineExceeded { may_have_run: false, .. } => "DeadlineExceeded",
-        ClientError::DeadlineExceeded { may_have_run: true, .. } => "TimedOut",
-        ClientError::Panicked(_) => "Panicked",
-        ClientError::BadResponse(_) => "BadResponse",
+        ClientError::DeadlineExceeded { .. } => "TimedOut",
         ClientError::UnknownStatus(number) => return format!("Status {number}"),
-        ClientError::QueueFull { .. } => "QueueFull",
-        ClientError::Draining { .. } => "Draining",
-        ClientError::WouldBeLate { .. } => "WouldBeLate",
-        ClientError::Overloaded { .. } => "Overloaded",
-        ClientError::SessionLimit { .. } => "SessionLimit",
-        ClientError::NestedDeadlock(_) => "NestedDeadlock",
-        ClientError::UnknownSession => "UnknownSession",
         ClientError::Throttled => "Throttled",
-        ClientError::Cancelled => "Cancelled",
         // Disconnected, Protocol, and errors of later versions: unknown whether it ran.
         _ => "Lost",
     };

@@ -8,7 +8,8 @@ use crate::fork::{ForkCount, ForkGuard};
 use crate::timeout::Timeout;
 use crate::{decode, encode, errors};
 use boneyard::ClientError;
-use boneyard::client::{Reply, TrySend};
+use boneyard::client::Reply;
+use boneyard::internal::client::TrySend;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -38,7 +39,7 @@ pub(crate) struct EventLoopBridge {
 /// A call that was started and would have to block to be sent.
 #[pyclass(module = "boneyard._boneyard", frozen)]
 #[derive(Debug)]
-pub(crate) struct UnsentCall(Mutex<Option<ForkGuard<boneyard::client::UnsentCall>>>);
+pub(crate) struct UnsentCall(Mutex<Option<ForkGuard<boneyard::internal::client::UnsentCall>>>);
 
 #[derive(Debug)]
 struct PendingCall {
@@ -162,7 +163,7 @@ impl EventLoopBridge {
         let (native, json) = (client.native(timeout)?, encode::json(arguments)?);
         match waited(py, native.try_start_json(method, &json))? {
             TrySend::Sent(call) => self.watch(call, future).into_bound_py_any(py),
-            TrySend::UnsentCall(call) => {
+            TrySend::Unsent(call) => {
                 UnsentCall(Mutex::new(Some(ForkGuard::new(call)))).into_bound_py_any(py)
             }
         }

@@ -171,7 +171,7 @@ impl Pending {
             return Ok(None);
         }
         let Ok(outcome) = self.outcome() else { return Ok(None) };
-        let Ok(Reply { times: Times { queue_wait, permit_wait, run }, .. }) = &*outcome else {
+        let Ok(Reply { times: Times { queue_wait, permit_wait, run, .. }, .. }) = &*outcome else {
             return Ok(None);
         };
         let parts = (queue_wait.as_secs_f64(), permit_wait.as_secs_f64(), run.as_secs_f64());

@@ -21,7 +21,7 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn wrap<'py>(py: Python<'py>, native: boneyard::Session) -> PyResult<Bound<'py, Session>> {
-        let client = Client::wrap((*native).clone(), "the session is closed or detached");
+        let client = Client::wrap(native.client().clone(), "the session is closed or detached");
         let ticket = serde_json::to_string(&native.ticket())
             .map_err(|error| PyValueError::new_err(error.to_string()))?;
         let session =

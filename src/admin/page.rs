@@ -35,7 +35,9 @@ impl AdminPage {
     pub(super) fn is_open(self, peer: AdminPeer) -> bool {
         match self {
             AdminPage::Live | AdminPage::Ready => true,
-            AdminPage::Socket => matches!(peer, AdminPeer::Tcp(address) if address.to_canonical().is_loopback()),
+            AdminPage::Socket => {
+                matches!(peer, AdminPeer::Tcp(address) if address.to_canonical().is_loopback())
+            }
             _ => false,
         }
     }

@@ -4,76 +4,15 @@
 //! Knows what the queue, the session and the server are like now; knows no sockets and no clock. Nothing is let in
 //! that is certain or likely to be answered too late: what a busy server cannot do it says at once.
 
-use super::forecast::{Forecast, Outlook, would_be_late};
-use super::received_chain::{OwnCallers, ReceivedChain};
+use super::forecast::would_be_late;
+use super::view::AdmissionView;
 use crate::metrics::ServiceTimes;
 use crate::service::{BUFFERS_AFTER, Refusal, Status};
-use crate::wire::{Chain, Header};
+use crate::wire::Header;
 use std::time::{Duration, Instant};
 
 /// When a caller may find a server again that is stopping: it is most likely being started anew.
 const RETURN_AFTER: Duration = Duration::from_secs(1);
-
-/// Who can tell whether a new client is let in.
-pub trait Entrance: std::fmt::Debug {
-    /// A client that calls itself so says Hello.
-    ///
-    /// # Errors
-    /// It is to be told so, and its connection closed: MaxUsers, Restricted.
-    fn enter(&self, client: &str) -> Result<(), Refusal>;
-}
-
-/// Lets everybody in.
-impl Entrance for () {
-    fn enter(&self, _client: &str) -> Result<(), Refusal> {
-        Ok(())
-    }
-}
-
-/// Who can tell which calls are nested.
-pub trait Nesting: std::fmt::Debug {
-    /// A call comes with this chain: is it made for a call that a transaction here waits for? In a port that drains:
-    /// for one that is to end well. If so it counts as one of those that its link lets in.
-    fn enter(&self, chain: &Chain) -> OwnCallers;
-    /// Such a call is refused: it does not count.
-    fn refused(&self, chain: &ReceivedChain);
-}
-
-/// No transaction runs.
-impl Nesting for () {
-    fn enter(&self, _chain: &Chain) -> OwnCallers {
-        OwnCallers::default()
-    }
-    fn refused(&self, _chain: &ReceivedChain) {}
-}
-
-/// Who can tell who has how much in a full queue: where one call is to go for another, it is of who has the most.
-pub trait QueueRivals: std::fmt::Debug {
-    /// Has another connection enough more calls in the queue than this one, which has `ahead` besides, that it is to
-    /// make room? For a `nested` call any that has one: whoever waits for that call holds a worker.
-    fn outweigh(&self, ahead: usize, nested: bool) -> bool;
-
-    /// Takes a call of such a connection out. False if there is none any more.
-    fn make_room(&self, ahead: usize, nested: bool) -> bool;
-
-    /// How often that was done for this read.
-    fn made(&self) -> usize;
-}
-
-/// Nobody makes room.
-impl QueueRivals for () {
-    fn outweigh(&self, _ahead: usize, _nested: bool) -> bool {
-        false
-    }
-
-    fn make_room(&self, _ahead: usize, _nested: bool) -> bool {
-        false
-    }
-
-    fn made(&self) -> usize {
-        0
-    }
-}
 
 /// What a port lets in.
 #[derive(Debug, Clone, Copy)]
@@ -82,22 +21,16 @@ pub struct Admission<'a> {
     pub draining: bool,
     /// Has this client been told to call elsewhere?
     pub dismissed: bool,
-    /// Whether a client is let in.
-    pub entrance: &'a dyn Entrance,
+    /// The server as it is now.
+    pub view: &'a dyn AdmissionView,
     /// Highest method number.
     pub methods: u16,
     /// Calls the port's queue still takes.
     pub queue_room: usize,
-    /// Whose calls make room when it takes no more.
-    pub rivals: &'a dyn QueueRivals,
     /// Calls this session may still have out before the next is refused.
     pub session_room: usize,
     /// Are the server's buffers full?
     pub buffers_full: bool,
-    /// What is ahead of the next call.
-    pub outlook: &'a dyn Outlook,
-    /// Which calls are nested.
-    pub nesting: &'a dyn Nesting,
     /// While the queue stands: the longest wait a call is let in for.
     pub wait_max: Option<Duration>,
     /// What each method costs.
@@ -118,14 +51,11 @@ impl<'a> Admission<'a> {
         Admission {
             draining: false,
             dismissed: false,
-            entrance: &(),
+            view: &(),
             methods,
             queue_room,
-            rivals: &(),
             session_room,
             buffers_full: false,
-            outlook: &Forecast::NONE,
-            nesting: &(),
             wait_max: None,
             paces,
         }
@@ -133,7 +63,7 @@ impl<'a> Admission<'a> {
 
     /// Is the queue full for a call that comes with so many before it?
     fn is_full(&self, ahead: usize) -> bool {
-        ahead >= self.queue_room && ahead >= self.queue_room.saturating_add(self.rivals.made())
+        ahead >= self.queue_room && ahead >= self.queue_room.saturating_add(self.view.displaced())
     }
 
     /// Is there a reason to refuse this call now? If not, it has a place in the queue.
@@ -156,13 +86,13 @@ impl<'a> Admission<'a> {
             return Some(Refusal::new(Status::UnknownMethod, message));
         }
         let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
-        let wait = || self.outlook.forecast(nested).wait(ahead.ns);
+        let wait = || self.view.forecast(nested).wait(ahead.ns);
         let full = self.is_full(ahead.calls);
         let status = if left.is_some_and(|left| left.is_zero()) {
             Status::DeadlineExceeded
         } else if ahead.calls >= self.session_room {
             Status::SessionLimit
-        } else if full && !self.rivals.outweigh(ahead.calls, nested) {
+        } else if full && !self.view.can_displace(ahead.calls, nested) {
             Status::QueueFull
         } else if self.buffers_full {
             return Some(refusal(Status::BuffersFull).retry_after(wait().max(BUFFERS_AFTER)));
@@ -172,7 +102,7 @@ impl<'a> Admission<'a> {
                 Status::WouldBeLate
             } else if self.wait_max.is_some_and(|most| wait() > most) {
                 Status::Overloaded
-            } else if full && !self.rivals.make_room(ahead.calls, nested) {
+            } else if full && !self.view.displace(ahead.calls, nested) {
                 Status::QueueFull
             } else {
                 return None;
@@ -189,55 +119,61 @@ fn refusal(status: Status) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admission::Forecast;
     use crate::wire::{Flags, FrameKind};
     use std::cell::Cell;
 
     const MS: u64 = 1_000_000;
 
-    /// Has so many calls in the queue, and has made room so often.
+    /// A port with 40 ms of work in its queue, where another connection has `calls` calls.
     #[derive(Debug)]
-    struct Rival {
+    struct Busy {
         calls: Cell<usize>,
-        made: Cell<usize>,
+        displaced: Cell<usize>,
     }
 
-    impl QueueRivals for Rival {
-        fn outweigh(&self, ahead: usize, _nested: bool) -> bool {
+    impl AdmissionView for Busy {
+        fn forecast(&self, _nested: bool) -> Forecast {
+            Forecast { queue_ns: 80 * MS, calls: 40, bursts: 40, lanes: 40, lane_ns: 0, workers: 2 }
+        }
+
+        fn can_displace(&self, ahead: usize, _nested: bool) -> bool {
             self.calls.get() > ahead
         }
 
-        fn make_room(&self, _ahead: usize, _nested: bool) -> bool {
+        fn displace(&self, _ahead: usize, _nested: bool) -> bool {
             self.calls.set(self.calls.get() - 1);
-            self.made.set(self.made.get() + 1);
+            self.displaced.set(self.displaced.get() + 1);
             true
         }
 
-        fn made(&self) -> usize {
-            self.made.get()
+        fn displaced(&self) -> usize {
+            self.displaced.get()
         }
     }
 
-    /// What a call of method 1 is told that has so much time left, where `change` has been made to a port that has
-    /// 40 ms of work before it.
+    fn busy(calls: usize) -> Busy {
+        Busy { calls: calls.into(), displaced: 0.into() }
+    }
+
+    /// The refusal of a call of method 1 that has `left_ms` left at a busy port with this change.
     fn told(
         left_ms: Option<u64>,
         ahead: Ahead,
         change: impl Fn(&mut Admission<'_>),
     ) -> Option<(Status, u32)> {
-        told_among(left_ms, ahead, &(), change)
+        told_by(left_ms, ahead, &busy(0), change)
     }
 
-    fn told_among(
+    fn told_by(
         left_ms: Option<u64>,
         ahead: Ahead,
-        rivals: &dyn QueueRivals,
+        view: &dyn AdmissionView,
         change: impl Fn(&mut Admission<'_>),
     ) -> Option<(Status, u32)> {
         let paces = ServiceTimes::new(1);
-        (0..100).for_each(|_| paces.learn(1, 1, 2 * MS));
-        let forecast =
-            Forecast { queue_ns: 80 * MS, calls: 40, bursts: 40, lanes: 40, lane_ns: 0, workers: 2 };
-        let mut admission = Admission { outlook: &forecast, rivals, ..Admission::open(1, &paces) };
+        (0..100).for_each(|_| paces.add(1, 1, 2 * MS));
+        let mut admission = Admission { view, ..Admission::open(1, &paces) };
         change(&mut admission);
         let header = Header { body_bytes: 8, kind: FrameKind::Call, flags: Flags::NONE, code: 1, call: 7 };
         let now = Instant::now();
@@ -259,19 +195,22 @@ mod tests {
             "with those of the same read"
         );
         assert_eq!(told(Some(0), none, |_| ()), Some((Status::DeadlineExceeded, 40)));
-        assert_eq!(told(Some(1), none, |port| port.outlook = &Forecast::NONE), None, "nothing to wait for");
+        assert_eq!(told(Some(1), none, |port| port.view = &Forecast::NONE), None, "nothing to wait for");
         let full = |port: &mut Admission<'_>| port.queue_room = 2;
         assert_eq!((told(None, none, full), told(None, two, full)), (None, Some((Status::QueueFull, 42))));
-        let rivals = Rival { calls: 3.into(), made: 0.into() };
-        let among = |left_ms, ahead| told_among(left_ms, ahead, &rivals, full);
+        let other = busy(3);
+        let among = |left_ms, ahead| told_by(left_ms, ahead, &other, full);
         assert_eq!(among(None, two), None, "who has more makes room");
         assert_eq!(among(Some(54), two).map(|told| told.0), Some(Status::WouldBeLate), "but not in vain");
-        assert_eq!(rivals.made(), 1);
+        assert_eq!(other.displaced(), 1);
         assert_eq!(among(None, Ahead { calls: 3, ns: 4 * MS }), Some((Status::QueueFull, 42)));
-        let busy = |port: &mut Admission<'_>| port.session_room = 2;
-        assert_eq!((told(None, none, busy), told(None, two, busy)), (None, Some((Status::SessionLimit, 42))));
+        let session = |port: &mut Admission<'_>| port.session_room = 2;
+        assert_eq!(
+            (told(None, none, session), told(None, two, session)),
+            (None, Some((Status::SessionLimit, 42)))
+        );
         let heavy = |port: &mut Admission<'_>| port.buffers_full = true;
-        let short = |port: &mut Admission<'_>| (port.buffers_full, port.outlook) = (true, &Forecast::NONE);
+        let short = |port: &mut Admission<'_>| (port.buffers_full, port.view) = (true, &Forecast::NONE);
         assert_eq!(
             (told(None, none, heavy), told(None, none, short)),
             (Some((Status::BuffersFull, 100)), Some((Status::BuffersFull, 100)))

@@ -25,20 +25,6 @@ pub struct Forecast {
     pub workers: u64,
 }
 
-/// Who can tell what is ahead of a connection's next call. Asked only where it matters: the answer is gathered from
-/// what other threads are writing.
-pub trait Outlook: std::fmt::Debug {
-    /// Of a call that a client makes, or of one that a handler of this server makes (`nested`): such calls come first.
-    fn forecast(&self, nested: bool) -> Forecast;
-}
-
-/// The same for every call.
-impl Outlook for Forecast {
-    fn forecast(&self, _nested: bool) -> Forecast {
-        *self
-    }
-}
-
 impl Forecast {
     /// Nothing is ahead.
     pub const NONE: Forecast =

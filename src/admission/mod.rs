@@ -7,14 +7,16 @@ mod call_admission;
 mod cancel_abuse;
 mod forecast;
 mod received_chain;
+mod view;
 
 pub(crate) use answer_allowance::{ANSWERS_MAX, Allowance, AllowanceDecision, Answered};
+pub use call_admission::Admission;
 pub(crate) use call_admission::Ahead;
-pub use call_admission::{Admission, Entrance, Nesting, QueueRivals};
 pub(crate) use cancel_abuse::CancelAbuse;
+pub use forecast::Forecast;
 pub(crate) use forecast::TURN_NS_MAX;
-pub use forecast::{Forecast, Outlook};
 pub use received_chain::{OwnCallers, ReceivedChain};
+pub use view::AdmissionView;
 
 /// Calls one connection may have out at once; more wait in its socket, so that a connection with a thousand calls
 /// cannot fill the shared queue.

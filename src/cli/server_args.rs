@@ -31,7 +31,7 @@ impl ServerArgs {
     pub(super) fn client_with(&self, wait: bool) -> Result<Client, ClientError> {
         let name = concat!("boneyard call ", env!("CARGO_PKG_VERSION"));
         let options = ClientOptions::default().deadline(self.timeout).name(name).wait_for_server(wait);
-        Client::connect_with(&self.address, options)
+        Client::with_options(&self.address, options)
     }
 }
 

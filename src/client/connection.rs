@@ -1,25 +1,23 @@
-//! The shell of one connection: a socket, its writers, its reader thread, and the calls that are out on it.
+//! One live connection: its socket, the threads that write and read it, and the calls in flight on it.
 //!
-//! Whoever makes a call appends its frame to one outgoing buffer; who finds nobody writing writes all that is
-//! there, so calls made at once by many threads travel together. The reader thread matches answers to calls. A
-//! socket that takes no more is left to a helper thread, which lives only until it has written everything: so no
-//! caller blocks in a write for longer than [`WRITE_SLICE`], whatever its deadline.
+//! A caller appends its frame to the send queue; if no thread is writing, it writes all that is queued, so calls made
+//! at once by many threads travel together. The reader thread matches replies to calls. A socket that takes no more is
+//! left to a helper thread, which lives until it has written everything: so no caller blocks in a write for longer
+//! than [`WRITE_SLICE`], whatever its deadline.
+//!
+//! Invariants: a call is in `calls` from before its first byte is written until its slot is filled or it is abandoned.
+//! Registering a call and closing the connection happen under one lock, so no call is registered on a closed
+//! connection. That lock is never held over I/O, nor while a slot is filled or a waker called. Users hold
+//! [`ClientConnection`] and the threads only [`Core`], so the last user's drop closes the socket, which ends them.
 //!
 //! Knows calls by number and bytes; knows no types, no reconnecting and no addresses.
-//!
-//! Invariants: a call is in `calls` from before its first byte is written until its slot is filled or it is
-//! forgotten. Registering and ending happen under one lock, so no call is registered on a connection that has
-//! ended. That lock is never held over I/O, nor while a slot is filled or a waker called. [`ClientConnection`] is what
-//! its users hold; the threads hold only [`Core`], so the last user's drop closes the socket, which ends them.
 
-mod cancel;
-pub use cancel::Canceller;
-
+use super::call_slot::{CallOutcome, CallSlot, fill_all};
 use super::error::ClientError;
-use super::pending::CallSlot;
 use super::schema_check::CheckState;
+use super::send_queue::SendQueue;
 use super::threads::spawn;
-use crate::proto::client::{self, Answer, ClientProtocol, Event};
+use crate::proto::client::{self, ClientProtocol, Event};
 use crate::service::{Status, blocking};
 use crate::sync::{Arc, AtomicU32, Condvar, Mutex, Ordering};
 use crate::wire::FrameKind;
@@ -34,141 +32,148 @@ use std::time::{Duration, Instant};
 /// Longest time a caller's thread writes to a socket that takes nothing. The write timeout of the socket.
 pub(super) const WRITE_SLICE: Duration = Duration::from_millis(20);
 
-/// Bytes that may wait while another thread writes; a caller that comes then waits. One frame may be larger.
-const OUT_BYTES_MAX: usize = 1 << 20;
-
-/// A Ping without any sign of life for so long, when a further call is late, means a dead connection.
+/// A connection is taken for dead when a call is late and a Ping has had no reply, nor anything else come, for so
+/// long.
 const SILENCE: Duration = Duration::from_secs(3);
 
-/// What its threads are called.
-const THREAD: &str = "boneyard-client";
+const THREAD_NAME: &str = "boneyard-client";
 
 /// A connection as its users hold it.
 #[derive(Debug)]
 pub(super) struct ClientConnection(Arc<Core>);
 
-/// Why a call was not sent on this connection.
+/// A method of the server, as one connection knows it.
+#[derive(Debug)]
+pub(super) struct ServerMethod {
+    /// Valid on this connection only.
+    pub(super) number: u16,
+    pub(super) types: CheckState,
+}
+
+/// A call as it is sent.
+pub(super) struct EncodedCall {
+    pub(super) call: u64,
+    /// Number of its session on this connection; 0 is the connection's own.
+    pub(super) session: u32,
+    /// Whether a handler makes it.
+    pub(super) nested: bool,
+    pub(super) frame: Vec<u8>,
+    pub(super) deadline: Option<Instant>,
+}
+
+/// Why a call was not sent on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NotSent {
-    /// It takes no calls any more; another one may.
+    /// The connection no longer takes calls; another one may.
     Closed,
-    /// The call waited for room in vain.
+    /// There was no room for the call in time.
     Late,
 }
 
 #[derive(Debug)]
 struct Core {
     stream: TcpStream,
-    methods: HashMap<String, CheckState>,
+    methods: HashMap<String, ServerMethod>,
     call_bytes_max: usize,
-    answer_bytes_max: usize,
-    /// The state's `life`, to be read without the lock.
-    life: AtomicU32,
+    reply_bytes_max: usize,
+    /// The state's phase, to be read without the lock.
+    phase: AtomicU32,
     state: Mutex<State>,
-    /// Signalled when outgoing bytes were taken, or the connection takes no more.
+    /// Signalled when queued bytes were taken, or the phase has changed.
     room: Condvar,
 }
 
 #[derive(Debug)]
 struct State {
-    life: Life,
-    calls: HashMap<u64, Out>,
-    /// Bytes that nobody has begun to write.
-    outgoing: Vec<u8>,
-    /// Does some thread write? Then it will take `outgoing` as well.
-    writing: bool,
-    /// Bytes ever put into `outgoing`.
-    appended: u64,
-    /// Of those, bytes that the socket may have been given.
-    taken: u64,
-    /// A Ping is out since then, and nothing has been heard.
+    phase: Phase,
+    calls: HashMap<u64, InFlightCall>,
+    queue: SendQueue,
+    /// Time of the last Ping, while nothing has come since.
     silent_since: Option<Instant>,
-    /// What the server's GoAway said.
-    lingering_close: Option<String>,
-    /// Have handlers called here?
+    /// Message of the server's GoAway.
+    close_message: Option<String>,
+    /// Whether handlers have called here.
     nested: bool,
 }
 
+/// Life of a connection; it only goes forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
-enum Life {
+enum Phase {
     Open,
-    /// The server stops. Takes no new calls but of handlers: they may be made for what it still has in flight.
+    /// The server stops. Only handlers may make new calls: for transactions that the server still has in flight.
     Draining,
-    /// Takes no new calls; those that are out may still be answered.
+    /// No new calls; those in flight may still be answered.
     Retired,
-    Ended,
+    Closed,
 }
 
-/// A call that is out.
 #[derive(Debug)]
-struct Out {
+struct InFlightCall {
     slot: Arc<CallSlot>,
-    /// Value of `appended` when the frame's last byte was there.
+    /// Position of its frame's last byte in the send queue.
     last_byte: u64,
 }
 
 impl ClientConnection {
-    /// A connection after its greeting. `exchange` may hold bytes that came after the Welcome.
+    /// A connection after its handshake. `protocol` may hold bytes that came after the Welcome.
     ///
     /// # Errors
     /// [`ClientError::NoThread`].
     pub(super) fn new(
         stream: TcpStream,
         welcome: Welcome,
-        exchange: ClientProtocol,
-        answer_bytes_max: usize,
+        protocol: ClientProtocol,
+        reply_bytes_max: usize,
     ) -> Result<ClientConnection, ClientError> {
-        let known = |entry: MethodEntry| (entry.name, CheckState::new(entry.number, entry.fingerprint));
-        let methods = welcome.methods.into_iter().map(known).collect();
+        let method = |entry: MethodEntry| {
+            (entry.name, ServerMethod { number: entry.number, types: CheckState::new(entry.fingerprint) })
+        };
         let state = State {
-            life: Life::Open,
+            phase: Phase::Open,
             calls: HashMap::new(),
-            outgoing: Vec::new(),
-            writing: false,
-            appended: 0,
-            taken: 0,
+            queue: SendQueue::default(),
             silent_since: None,
-            lingering_close: None,
+            close_message: None,
             nested: false,
         };
         let core = Arc::new(Core {
             stream,
-            methods,
+            methods: welcome.methods.into_iter().map(method).collect(),
             call_bytes_max: (welcome.body_bytes_max as usize).min(BODY_BYTES_MAX),
-            answer_bytes_max,
-            life: AtomicU32::new(Life::Open as u32),
+            reply_bytes_max,
+            phase: AtomicU32::new(Phase::Open as u32),
             state: Mutex::new(state),
             room: Condvar::new(),
         });
         let reader = Arc::clone(&core);
-        spawn(THREAD, move || reader.read(exchange))?;
+        spawn(THREAD_NAME, move || reader.read(protocol))?;
         Ok(ClientConnection(core))
     }
 
-    /// Does it seem to take calls? [`ClientConnection::send`] knows.
+    /// Returns whether the connection seems to take calls; [`ClientConnection::send`] decides.
     pub(super) fn is_open(&self) -> bool {
         // Relaxed: a hint; the state behind the lock decides.
-        self.0.life.load(Ordering::Relaxed) == Life::Open as u32
+        self.0.phase.load(Ordering::Relaxed) == Phase::Open as u32
     }
 
-    /// Does it take the calls of handlers, though no others?
+    /// Returns whether the connection takes calls of handlers only.
     pub(super) fn is_draining(&self) -> bool {
-        self.0.life.load(Ordering::Relaxed) == Life::Draining as u32
+        self.0.phase.load(Ordering::Relaxed) == Phase::Draining as u32
     }
 
-    /// A method of the server.
-    pub(super) fn entry(&self, name: &str) -> Option<&CheckState> {
+    /// The server's method of this name.
+    pub(super) fn method(&self, name: &str) -> Option<&ServerMethod> {
         self.0.methods.get(name)
     }
 
     /// Names of all methods, in no order.
-    pub(super) fn methods(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn method_names(&self) -> impl Iterator<Item = &str> {
         self.0.methods.keys().map(String::as_str)
     }
 
-    /// The name of a method's number.
+    /// Name of the method with this number.
     pub(super) fn method_name(&self, number: u16) -> &str {
-        let found = self.0.methods.iter().find(|(_, other)| other.number == number);
+        let found = self.0.methods.iter().find(|(_, method)| method.number == number);
         found.map_or("", |(name, _)| name)
     }
 
@@ -177,138 +182,169 @@ impl ClientConnection {
         self.0.call_bytes_max
     }
 
-    /// Registers a call, `nested` if a handler makes it, and sends its frame, or sees to it that another thread does.
-    /// The answer, or the error that ends the connection, goes to `slot`. Blocks while too much waits to be written, at
-    /// most until `patience` ends.
+    /// Registers a call and sends its frame, or leaves it to the thread that writes. The reply, or the error that
+    /// closes the connection, goes to `slot`. Blocks while too much waits to be written, at most until `send_by`.
     ///
     /// # Errors
     /// Nothing was sent.
     pub(super) fn send(
         &self,
-        (call, session, nested): (u64, u32, bool),
-        mut frame: Vec<u8>,
+        call: EncodedCall,
         slot: &Arc<CallSlot>,
-        deadline: Option<Instant>,
-        patience: Option<Instant>,
+        send_by: Option<Instant>,
     ) -> Result<(), NotSent> {
+        let EncodedCall { call, session, nested, mut frame, deadline } = call;
         let core = &self.0;
         let mut state = core.state.lock();
-        while state.takes(nested) && !state.has_room(frame.len()) {
+        while state.takes_calls(nested) && !state.queue.has_room(frame.len()) {
             drop(state);
-            blocking(|| core.await_room(frame.len(), nested, patience))?;
+            blocking(|| core.await_room(frame.len(), nested, send_by))?;
             state = core.state.lock();
         }
-        if !state.takes(nested) {
+        if !state.takes_calls(nested) {
             return Err(NotSent::Closed);
         }
         state.nested |= nested;
         client::stamp_call(&mut frame, call, session, deadline.map_or(0, ms_left));
-        let last_byte = state.append(frame);
-        state.calls.insert(call, Out { slot: Arc::clone(slot), last_byte });
-        let chunk = state.begin_write();
+        let last_byte = state.queue.push(frame);
+        state.calls.insert(call, InFlightCall { slot: Arc::clone(slot), last_byte });
+        let chunk = state.queue.begin_write();
         drop(state);
         core.write(chunk);
         Ok(())
+    }
+
+    /// Abandons a call: its reply will be dropped, and a Cancel is sent if the socket takes it at once. `late` when
+    /// its deadline passed.
+    pub(super) fn abandon(&self, call: u64, late: bool) {
+        let core = &self.0;
+        let mut state = core.state.lock();
+        if state.calls.remove(&call).is_none() {
+            return;
+        }
+        state.signal(FrameKind::Cancel, call);
+        if late {
+            core.probe(&mut state);
+        }
+        let done = state.is_done();
+        let chunk = state.queue.begin_write();
+        drop(state);
+        core.write(chunk);
+        if done {
+            core.shut_down();
+        }
+    }
+
+    /// Sends a Cancel for a call that is still waited for.
+    pub(super) fn cancel(&self, call: u64) {
+        let core = &self.0;
+        let mut state = core.state.lock();
+        if !state.calls.contains_key(&call) {
+            return;
+        }
+        state.signal(FrameKind::Cancel, call);
+        let chunk = state.queue.begin_write();
+        drop(state);
+        core.write(chunk);
     }
 }
 
 impl Drop for ClientConnection {
     fn drop(&mut self) {
-        self.0.shut();
+        self.0.shut_down();
     }
 }
 
 impl Core {
-    /// Waits until so many bytes have room, or the connection takes no calls any more.
-    fn await_room(&self, bytes: usize, nested: bool, patience: Option<Instant>) -> Result<(), NotSent> {
+    /// Waits until so many bytes have room, or the connection no longer takes calls.
+    fn await_room(&self, bytes: usize, nested: bool, send_by: Option<Instant>) -> Result<(), NotSent> {
         let mut state = self.state.lock();
-        while state.takes(nested) && !state.has_room(bytes) {
-            match patience {
+        while state.takes_calls(nested) && !state.queue.has_room(bytes) {
+            match send_by {
                 None => self.room.wait(&mut state),
-                Some(patience) if Instant::now() >= patience => return Err(NotSent::Late),
-                Some(patience) => {
-                    self.room.wait_until(&mut state, patience);
+                Some(send_by) if Instant::now() >= send_by => return Err(NotSent::Late),
+                Some(send_by) => {
+                    self.room.wait_until(&mut state, send_by);
                 }
             }
         }
         Ok(())
     }
 
-    /// Ends both threads' I/O; the reader then ends the connection. An error means that it has ended already.
-    fn shut(&self) {
+    /// Ends both threads' I/O; the reader then closes the connection. An error means that it is closed already.
+    fn shut_down(&self) {
         self.stream.shutdown(Shutdown::Both).ok();
     }
 
-    /// A call is late. Asks the server for a sign of life; if it has owed one for long, takes no more calls here.
-    fn doubt(&self, state: &mut State) {
+    /// Probes the server when a call is late: sends a Ping, and retires the connection if one has had no reply for
+    /// long.
+    fn probe(&self, state: &mut State) {
         match state.silent_since {
             None => {
-                state.append(client::signal(FrameKind::Ping, 0).to_vec());
+                state.signal(FrameKind::Ping, 0);
                 state.silent_since = Some(Instant::now());
             }
-            Some(since) if since.elapsed() >= SILENCE => self.retire(state, Life::Retired),
+            Some(since) if since.elapsed() >= SILENCE => self.advance(state, Phase::Retired),
             Some(_) => {}
         }
     }
 
-    /// Takes fewer calls from here on, or none.
-    fn retire(&self, state: &mut State, life: Life) {
-        if state.life < life {
-            state.life = life;
-            self.life.store(life as u32, Ordering::Relaxed);
+    /// Moves the connection on to `phase`, unless it is there or beyond.
+    fn advance(&self, state: &mut State, phase: Phase) {
+        if state.phase < phase {
+            state.phase = phase;
+            self.phase.store(phase as u32, Ordering::Relaxed);
             self.room.notify_all();
         }
     }
 
-    /// Writes `chunk` and all that comes meanwhile. What is left when the socket is full, or when others keep this
-    /// thread busy, goes to a helper thread.
+    /// Writes `chunk` and all that is queued meanwhile. What is left when the socket is full, or when other callers
+    /// keep this thread busy, goes to a helper thread.
     fn write(self: &Arc<Self>, chunk: Vec<u8>) {
         if chunk.is_empty() {
             return;
         }
-        if let Some((chunk, sent)) = self.write_for(chunk, 0, Some(WRITE_SLICE)) {
+        if let Some((chunk, written)) = self.write_for(chunk, 0, Some(WRITE_SLICE)) {
             let core = Arc::clone(self);
-            let helper = spawn(THREAD, move || {
-                let rest = core.write_for(chunk, sent, None);
-                debug_assert!(
-                    rest.is_none(),
-                    "without patience to lose, all is written or the connection ends"
-                );
+            let helper = spawn(THREAD_NAME, move || {
+                let rest = core.write_for(chunk, written, None);
+                debug_assert!(rest.is_none(), "without a limit, all is written or the connection is closed");
             });
             if let Err(error) = helper {
-                self.end(disconnected(error.to_string()));
+                self.close(ClientError::disconnected(error.to_string()));
             }
         }
     }
 
-    /// Writes `chunk` from its byte `sent` on, and all that comes meanwhile, until `patience` is at an end. Returns
-    /// what is left then.
+    /// Writes `chunk` from its byte `written` on, and all that is queued meanwhile, for at most `limit`. Returns what
+    /// is left then.
     fn write_for(
         &self,
         mut chunk: Vec<u8>,
-        mut sent: usize,
-        patience: Option<Duration>,
+        mut written: usize,
+        limit: Option<Duration>,
     ) -> Option<(Vec<u8>, usize)> {
         let start = Instant::now();
         while !chunk.is_empty() {
-            match self.write_some(&chunk[sent..]) {
-                Ok(bytes) => sent += bytes,
+            match self.write_some(&chunk[written..]) {
+                Ok(bytes) => written += bytes,
                 Err(error) => {
-                    self.write_failed(&chunk[sent..], &error);
+                    self.state.lock().queue.return_unwritten(chunk.len() - written);
+                    self.close(ClientError::disconnected(error.to_string()));
                     return None;
                 }
             }
-            if sent == chunk.len() {
-                (chunk, sent) = (self.next_chunk(), 0);
+            if written == chunk.len() {
+                (chunk, written) = (self.next_chunk(), 0);
             }
-            if !chunk.is_empty() && patience.is_some_and(|patience| start.elapsed() >= patience) {
-                return Some((chunk, sent));
+            if !chunk.is_empty() && limit.is_some_and(|limit| start.elapsed() >= limit) {
+                return Some((chunk, written));
             }
         }
         None
     }
 
-    /// One write; 0 bytes when the socket took none for a slice.
+    /// Writes once. Returns 0 if the socket took nothing for a slice.
     fn write_some(&self, bytes: &[u8]) -> std::io::Result<usize> {
         match (&self.stream).write(bytes) {
             Ok(0) => Err(ErrorKind::WriteZero.into()),
@@ -320,35 +356,28 @@ impl Core {
         }
     }
 
-    fn write_failed(&self, unsent: &[u8], error: &std::io::Error) {
-        // The socket has not taken these after all.
-        self.state.lock().taken -= unsent.len() as u64;
-        self.end(disconnected(error.to_string()));
-    }
-
-    /// What came while the last chunk was written; empty when this thread's turn to write is over.
+    /// The bytes that came while the last chunk was written; empty when this thread has finished.
     fn next_chunk(&self) -> Vec<u8> {
         let mut state = self.state.lock();
-        state.writing = false;
-        let chunk = state.begin_write();
+        let chunk = state.queue.continue_write();
         drop(state);
         self.room.notify_all();
         chunk
     }
 
     /// The reader thread.
-    fn read(&self, exchange: ClientProtocol) {
-        // A panic here would be a defect of this crate; even then nobody may be left waiting.
-        let end = catch_unwind(AssertUnwindSafe(|| self.read_all(exchange)));
-        self.end(end.unwrap_or_else(|_| disconnected("the client's reader panicked".to_owned())));
+    fn read(&self, protocol: ClientProtocol) {
+        // A panic here would be a defect of this crate; even then no caller may be left waiting.
+        let end = catch_unwind(AssertUnwindSafe(|| self.read_all(protocol)));
+        self.close(end.unwrap_or_else(|_| ClientError::disconnected("the client's reader panicked")));
     }
 
-    /// Reads until the connection is of no more use, and says why.
-    fn read_all(&self, mut exchange: ClientProtocol) -> ClientError {
+    /// Reads until the connection is of no more use. Returns the reason.
+    fn read_all(&self, mut protocol: ClientProtocol) -> ClientError {
         let mut events = Vec::new();
         loop {
             let broken = loop {
-                match exchange.next_event() {
+                match protocol.next_event() {
                     Ok(Some(event)) => events.push(event),
                     Ok(None) => break None,
                     Err(error) => break Some(error),
@@ -358,140 +387,104 @@ impl Core {
             if let Some(error) = broken {
                 return error.into();
             }
-            match (&self.stream).read(exchange.space()) {
-                Ok(0) => return disconnected(self.lingering_close()),
-                Ok(bytes) => exchange.filled(bytes),
+            match (&self.stream).read(protocol.space()) {
+                Ok(0) => {
+                    let said = self.state.lock().close_message.take();
+                    return ClientError::disconnected(
+                        said.unwrap_or_else(|| "the server closed the connection".to_owned()),
+                    );
+                }
+                Ok(bytes) => protocol.filled(bytes),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return disconnected(error.to_string()),
+                Err(error) => return ClientError::disconnected(error.to_string()),
             }
         }
     }
 
-    /// Why the server closed the connection, in its own words if it used any.
-    fn lingering_close(&self) -> String {
-        let said = self.state.lock().lingering_close.take();
-        said.unwrap_or_else(|| "the server closed the connection".to_owned())
-    }
-
-    /// Hands out what one read brought.
+    /// Delivers the events of one read.
     fn deliver(&self, events: &mut Vec<Event>) {
         let mut state = self.state.lock();
         state.silent_since = None;
-        let mut filled = Vec::with_capacity(events.len());
+        let mut outcomes = Vec::with_capacity(events.len());
         for event in events.drain(..) {
             let (call, outcome) = match event {
                 Event::Answer(answer) => (answer.call, Ok(answer)),
                 Event::Oversized { call, bytes } => {
-                    let limit = self.answer_bytes_max as u64;
+                    let limit = self.reply_bytes_max as u64;
                     (call, Err(ClientError::ReplyTooLarge { bytes, limit }))
                 }
                 Event::GoAway { status, fault } => {
-                    state.lingering_close =
-                        Some(format!("the server said goodbye: {status}: {}", fault.message));
-                    // Told so again, it is no longer of use to handlers either.
-                    let stays = state.life == Life::Open && state.nested && status == Status::Draining.code();
-                    self.retire(&mut state, if stays { Life::Draining } else { Life::Retired });
+                    state.close_message =
+                        Some(format!("the server closed the connection: {status}: {}", fault.message));
+                    // A second GoAway ends the use for handlers too.
+                    let drains =
+                        state.phase == Phase::Open && state.nested && status == Status::Draining.code();
+                    self.advance(&mut state, if drains { Phase::Draining } else { Phase::Retired });
                     continue;
                 }
                 Event::Pong(_) | Event::Welcome(_) => continue,
             };
-            // An answer nobody waits for crossed its Cancel.
-            if let Some(out) = state.calls.remove(&call) {
-                filled.push((out.slot, outcome));
+            // The reply to an abandoned call crossed its Cancel.
+            if let Some(call) = state.calls.remove(&call) {
+                outcomes.push((call.slot, outcome));
             }
         }
         let done = state.is_done();
         drop(state);
-        fill(filled);
+        fill_all(outcomes);
         if done {
-            self.shut();
+            self.shut_down();
         }
     }
 
-    /// Ends the connection: each call that is out fails with `error`, or with the news that it was never sent.
-    fn end(&self, error: ClientError) {
+    /// Closes the connection: each call in flight fails with `error`, or as one that was never sent.
+    fn close(&self, error: ClientError) {
         let mut state = self.state.lock();
-        if state.life == Life::Ended {
+        if state.phase == Phase::Closed {
             return;
         }
-        self.retire(&mut state, Life::Ended);
-        state.outgoing = Vec::new();
-        let (calls, taken) = (std::mem::take(&mut state.calls), state.taken);
-        drop(state);
-        self.shut();
-        log::debug!("connection ended with {} calls out: {error}", calls.len());
-        let unsent = ClientError::Disconnected { may_have_run: false, reason: reason(&error) };
-        let failed = calls.into_values().map(|out| {
-            let error = if out.last_byte <= taken { &error } else { &unsent };
-            (out.slot, Err(error.clone()))
+        self.advance(&mut state, Phase::Closed);
+        state.queue.clear();
+        let calls = std::mem::take(&mut state.calls);
+        let unsent = ClientError::unsent(match &error {
+            ClientError::Disconnected { reason, .. } => reason.clone(),
+            other => other.to_string(),
         });
-        fill(failed.collect());
+        let failed: Vec<(_, CallOutcome)> = calls
+            .into_values()
+            .map(|call| {
+                let error = if state.queue.may_have_left(call.last_byte) { &error } else { &unsent };
+                (call.slot, Err(error.clone()))
+            })
+            .collect();
+        drop(state);
+        self.shut_down();
+        log::debug!("connection closed, calls={} reason={error}", failed.len());
+        fill_all(failed);
     }
 }
 
 impl State {
-    fn has_room(&self, bytes: usize) -> bool {
-        self.outgoing.is_empty() || self.outgoing.len() + bytes <= OUT_BYTES_MAX
-    }
-
-    /// Puts a frame behind the others; the count of all bytes with it.
-    fn append(&mut self, frame: Vec<u8>) -> u64 {
-        if self.life == Life::Ended {
-            return self.appended;
+    /// Queues a frame that is nothing but its header.
+    fn signal(&mut self, kind: FrameKind, call: u64) {
+        if self.phase != Phase::Closed {
+            self.queue.push(client::signal(kind, call).to_vec());
         }
-        self.appended += frame.len() as u64;
-        if self.outgoing.is_empty() {
-            self.outgoing = frame;
-        } else {
-            self.outgoing.extend_from_slice(&frame);
-        }
-        self.appended
     }
 
-    /// What the caller must write now: all there is, or nothing when another thread writes.
-    fn begin_write(&mut self) -> Vec<u8> {
-        if self.writing || self.outgoing.is_empty() {
-            return Vec::new();
-        }
-        self.writing = true;
-        self.taken = self.appended;
-        std::mem::take(&mut self.outgoing)
+    /// Returns whether a new call is taken, `nested` if a handler makes it.
+    fn takes_calls(&self, nested: bool) -> bool {
+        self.phase == Phase::Open || nested && self.phase == Phase::Draining
     }
 
-    /// Does it take such a call?
-    fn takes(&self, nested: bool) -> bool {
-        self.life == Life::Open || nested && self.life == Life::Draining
-    }
-
-    /// Retired, and nobody waits for anything any more.
+    /// Returns whether the connection takes no calls and has none in flight.
     fn is_done(&self) -> bool {
-        self.life == Life::Retired && self.calls.is_empty()
+        self.phase == Phase::Retired && self.calls.is_empty()
     }
 }
 
-/// All slots first, all wakers then: a waker is foreign code.
-fn fill(filled: Vec<(Arc<CallSlot>, Result<Answer, ClientError>)>) {
-    let wakers: Vec<_> = filled.into_iter().filter_map(|(slot, outcome)| slot.fill(outcome)).collect();
-    for waker in wakers {
-        if catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
-            log::error!("the waker of a pending call panicked");
-        }
-    }
-}
-
-/// What a call that was sent is told.
-fn disconnected(reason: String) -> ClientError {
-    ClientError::Disconnected { may_have_run: true, reason }
-}
-
-fn reason(error: &ClientError) -> String {
-    match error {
-        ClientError::Disconnected { reason, .. } => reason.clone(),
-        other => other.to_string(),
-    }
-}
-
-/// Rounded up, so that a call with a deadline never looks like one without; longest 49 days.
+/// Milliseconds left until `deadline`; rounded up, so that a call with a deadline never looks like one without; at
+/// most 49 days.
 fn ms_left(deadline: Instant) -> u32 {
     let left = deadline.saturating_duration_since(Instant::now());
     u32::try_from(left.as_micros().div_ceil(1000)).unwrap_or(u32::MAX).max(1)

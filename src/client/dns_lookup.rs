@@ -1,14 +1,15 @@
-//! From a host's name to its addresses, by the system's resolver, within a limit that this does not know.
+//! Lookup of a host name by the system's resolver, within a limit that the resolver does not know.
 //!
-//! The resolver blocks for as long as it likes, so it is asked on a thread of its own, one for a target in the whole
-//! process, which whoever needs the target meanwhile waits for. Addresses that nobody waits for any more are kept for
-//! whoever asks next: once, and for a minute at most. Knows names and addresses; knows no sockets.
+//! The resolver blocks for as long as it likes, so it is called on a thread of its own, one for an address in the
+//! whole process, for which all callers that need the address wait. Results that come too late for all of them are
+//! kept for the next caller: once, and for a minute at most. Knows names and addresses; knows no sockets.
 //!
-//! Invariants: no two threads look up one target. [`LOOKUPS_MAX`] bounds the threads and what is kept. The lock is not
-//! held while the resolver is asked.
+//! Invariants: no two threads look up one address. [`LOOKUPS_MAX`] bounds the threads and what is kept. The lock is
+//! not held while the resolver is called.
 
 use super::address::ServerAddress;
 use super::error::ClientError;
+use super::options::ADDRESSES_MAX;
 use super::threads::spawn;
 use crate::sync::{Arc, Condvar, Mutex};
 use std::collections::HashMap;
@@ -19,157 +20,158 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// Names that may be looked up at once in a process: as many as one client has addresses.
-const LOOKUPS_MAX: usize = super::ADDRESSES_MAX;
+const LOOKUPS_MAX: usize = ADDRESSES_MAX;
 
-/// How long an answer is kept that came too late for all who waited for it.
-const KEPT: Duration = Duration::from_secs(60);
+/// How long a result is kept that came too late for all callers that waited for it.
+const KEEP_FOR: Duration = Duration::from_secs(60);
 
-/// Asks the resolver.
+/// Calls the resolver.
 type Resolve = fn(&ServerAddress) -> io::Result<Vec<SocketAddr>>;
 
-/// Those that the clients of this process share.
+/// The lookups that all clients of this process share.
 pub(super) fn shared() -> Arc<Lookups> {
     static ALL: OnceLock<Arc<Lookups>> = OnceLock::new();
-    let all = ALL.get_or_init(|| Arc::new(Lookups::new(ask)));
+    let all = ALL.get_or_init(|| Arc::new(Lookups::new(resolve)));
     // In the child of a fork each client has its own.
-    if all.is_here() { Arc::clone(all) } else { Arc::new(Lookups::new(ask)) }
+    if all.is_here() { Arc::clone(all) } else { Arc::new(Lookups::new(resolve)) }
 }
 
-fn ask(target: &ServerAddress) -> io::Result<Vec<SocketAddr>> {
-    Ok((target.host.as_str(), target.port).to_socket_addrs()?.collect())
+fn resolve(address: &ServerAddress) -> io::Result<Vec<SocketAddr>> {
+    Ok((address.host.as_str(), address.port).to_socket_addrs()?.collect())
 }
 
-/// Lookups that are under way, and answers that came too late.
+/// Lookups in progress, and results that came too late.
 #[derive(Debug)]
 pub(super) struct Lookups {
-    /// Where its threads are: the child of a fork has none of them, and perhaps a lock that nobody gives back.
+    /// Process of its threads: the child of a fork has none of them, and perhaps a lock that is never released.
     process: u32,
     resolve: Resolve,
-    open: Mutex<HashMap<ServerAddress, Lookup>>,
-    /// Signalled when one has an answer.
-    answered: Condvar,
+    lookups: Mutex<HashMap<ServerAddress, Lookup>>,
+    /// Signalled when one has a result.
+    finished: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct Lookup {
-    answer: Option<Answer>,
-    /// When it came.
+    result: Option<LookupResult>,
+    /// Arrival of the result.
     since: Option<Instant>,
+    /// Callers that wait for it.
     waiting: usize,
 }
 
-/// As it is told to all who wait for it.
-type Answer = Result<Vec<SocketAddr>, (ErrorKind, String)>;
+/// Result as all callers that wait for it get it.
+type LookupResult = Result<Vec<SocketAddr>, (ErrorKind, String)>;
 
 impl Lookups {
     fn new(resolve: Resolve) -> Lookups {
-        Lookups { process: process::id(), resolve, open: Mutex::default(), answered: Condvar::new() }
+        Lookups { process: process::id(), resolve, lookups: Mutex::default(), finished: Condvar::new() }
     }
 
     fn is_here(&self) -> bool {
         process::id() == self.process
     }
 
-    /// The addresses of a target.
+    /// Looks up an address. Blocks, at most until `limit`.
     ///
     /// # Errors
-    /// [`ErrorKind::TimedOut`] when `limit` passes first, and what the resolver says. [`ErrorKind::InvalidInput`] for a
-    /// zone that this machine has not.
+    /// [`ErrorKind::TimedOut`] when `limit` passes first, and those of the resolver. [`ErrorKind::InvalidInput`] for a
+    /// zone that this machine does not have.
     pub(super) fn addresses(
         self: &Arc<Lookups>,
-        target: &ServerAddress,
+        address: &ServerAddress,
         limit: Option<Instant>,
     ) -> io::Result<Vec<SocketAddr>> {
-        if let Ok(address) = target.host.parse::<IpAddr>() {
-            return Ok(vec![SocketAddr::new(address, target.port)]);
+        if let Ok(ip) = address.host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(ip, address.port)]);
         }
-        if let Some(zone) = target.zone() {
-            // Asks this machine only, which does not block.
+        if let Some(zone) = address.zone() {
+            // Concerns this machine only, and does not block.
             let unknown = || format!("this machine has no network interface {zone:?}");
-            return ask(target).map_err(|_| io::Error::new(ErrorKind::InvalidInput, unknown()));
+            return resolve(address).map_err(|_| io::Error::new(ErrorKind::InvalidInput, unknown()));
         }
         if self.is_here() {
-            self.look_up(target, limit)
+            self.look_up(address, limit)
         } else {
-            Arc::new(Lookups::new(self.resolve)).look_up(target, limit)
+            Arc::new(Lookups::new(self.resolve)).look_up(address, limit)
         }
     }
 
     fn look_up(
         self: &Arc<Lookups>,
-        target: &ServerAddress,
+        address: &ServerAddress,
         limit: Option<Instant>,
     ) -> io::Result<Vec<SocketAddr>> {
-        let mut open = self.open.lock();
-        let fresh = |since: Instant| since.elapsed() < KEPT;
-        // Whoever waits takes the answer however late it wakes: this process may have stood still.
-        open.retain(|_, lookup| lookup.waiting > 0 || lookup.since.is_none_or(fresh));
-        if !open.contains_key(target) {
-            make_room(&mut open)?;
-            self.begin(target)?;
-            open.insert(target.clone(), Lookup::default());
+        let mut lookups = self.lookups.lock();
+        let fresh = |since: Instant| since.elapsed() < KEEP_FOR;
+        // A caller that waits takes the result however late it wakes: this process may have been suspended.
+        lookups.retain(|_, lookup| lookup.waiting > 0 || lookup.since.is_none_or(fresh));
+        if !lookups.contains_key(address) {
+            make_room(&mut lookups)?;
+            self.begin(address)?;
+            lookups.insert(address.clone(), Lookup::default());
         }
-        if let Some(lookup) = open.get_mut(target) {
+        if let Some(lookup) = lookups.get_mut(address) {
             lookup.waiting += 1;
         }
         loop {
-            let lookup = open.get_mut(target).expect("one that is waited for is not removed");
+            let lookup = lookups.get_mut(address).expect("a lookup with waiting callers is not removed");
             let late = limit.is_some_and(|limit| Instant::now() >= limit);
-            if lookup.answer.is_none() && !late {
+            if lookup.result.is_none() && !late {
                 match limit {
-                    None => self.answered.wait(&mut open),
+                    None => self.finished.wait(&mut lookups),
                     Some(limit) => {
-                        self.answered.wait_until(&mut open, limit);
+                        self.finished.wait_until(&mut lookups, limit);
                     }
                 }
                 continue;
             }
             lookup.waiting -= 1;
-            let answer = lookup.answer.clone();
-            if answer.is_some() && lookup.waiting == 0 {
-                open.remove(target);
+            let result = lookup.result.clone();
+            if result.is_some() && lookup.waiting == 0 {
+                lookups.remove(address);
             }
             let late = || Err((ErrorKind::TimedOut, "the name is still being looked up".to_owned()));
-            return answer.unwrap_or_else(late).map_err(|(kind, message)| io::Error::new(kind, message));
+            return result.unwrap_or_else(late).map_err(|(kind, message)| io::Error::new(kind, message));
         }
     }
 
-    /// Has an answer for those who wait and, if it has addresses, for whoever asks next. A failure may have passed by
-    /// then.
-    fn keep(&self, target: &ServerAddress, answer: Answer) {
-        let mut open = self.open.lock();
-        let is_of_use = |lookup: &Lookup| answer.is_ok() || lookup.waiting > 0;
-        if !open.get(target).is_some_and(is_of_use) {
-            open.remove(target);
-        } else if let Some(lookup) = open.get_mut(target) {
-            (lookup.answer, lookup.since) = (Some(answer), Some(Instant::now()));
+    /// Stores a result for the callers that wait and, if it has addresses, for the next caller. A failure may have
+    /// passed by then.
+    fn store(&self, address: &ServerAddress, result: LookupResult) {
+        let mut lookups = self.lookups.lock();
+        let is_wanted = |lookup: &Lookup| result.is_ok() || lookup.waiting > 0;
+        if !lookups.get(address).is_some_and(is_wanted) {
+            lookups.remove(address);
+        } else if let Some(lookup) = lookups.get_mut(address) {
+            (lookup.result, lookup.since) = (Some(result), Some(Instant::now()));
         }
     }
 
-    /// Starts the thread that asks, with the lock held, so that it cannot answer before it is known.
-    fn begin(self: &Arc<Lookups>, target: &ServerAddress) -> io::Result<()> {
-        let (all, target) = (Arc::clone(self), target.clone());
+    /// Starts the thread of a lookup, with the lock held, so that it cannot finish before it is registered.
+    fn begin(self: &Arc<Lookups>, address: &ServerAddress) -> io::Result<()> {
+        let (all, address) = (Arc::clone(self), address.clone());
         let started = spawn("boneyard-client-lookup", move || {
-            let answer = (all.resolve)(&target).map_err(|error| (error.kind(), error.to_string()));
-            all.keep(&target, answer);
-            all.answered.notify_all();
+            let result = (all.resolve)(&address).map_err(|error| (error.kind(), error.to_string()));
+            all.store(&address, result);
+            all.finished.notify_all();
         });
         started.map_err(|error| match error {
-            ClientError::NoThread(kind) => io::Error::new(kind, "the system gives no thread for a lookup"),
+            ClientError::NoThread(kind) => io::Error::new(kind, "cannot start a thread for the lookup"),
             other => io::Error::other(other),
         })
     }
 }
 
-/// For one more.
-fn make_room(open: &mut HashMap<ServerAddress, Lookup>) -> io::Result<()> {
-    if open.len() >= LOOKUPS_MAX {
-        open.retain(|_, lookup| lookup.answer.is_none() || lookup.waiting > 0);
+/// Makes room for one more lookup.
+fn make_room(lookups: &mut HashMap<ServerAddress, Lookup>) -> io::Result<()> {
+    if lookups.len() >= LOOKUPS_MAX {
+        lookups.retain(|_, lookup| lookup.result.is_none() || lookup.waiting > 0);
     }
-    if open.len() < LOOKUPS_MAX {
+    if lookups.len() < LOOKUPS_MAX {
         return Ok(());
     }
-    let busy = format!("{LOOKUPS_MAX} other names are being looked up, and no answer comes");
+    let busy = format!("{LOOKUPS_MAX} other names are being looked up without a result");
     Err(io::Error::new(ErrorKind::ResourceBusy, busy))
 }
 
@@ -180,34 +182,34 @@ mod tests {
     use std::sync::{Mutex as StdMutex, MutexGuard, PoisonError};
     use std::thread;
 
-    /// A resolver that answers when it is let, and counts.
-    static ASKED: AtomicUsize = AtomicUsize::new(0);
-    static HELD: StdMutex<()> = StdMutex::new(());
-    /// One test at a time has the resolver.
+    /// Calls of a resolver that waits for a lock.
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+    static BLOCKED: StdMutex<()> = StdMutex::new(());
+    /// One test at a time uses the resolver.
     static ONE: StdMutex<()> = StdMutex::new(());
 
-    fn slow(target: &ServerAddress) -> io::Result<Vec<SocketAddr>> {
-        ASKED.fetch_add(1, Ordering::SeqCst);
-        drop(HELD.lock().unwrap_or_else(PoisonError::into_inner));
-        if target.host == "none" { Err(io::Error::other("no such host")) } else { Ok(vec![found(target)]) }
+    fn slow(address: &ServerAddress) -> io::Result<Vec<SocketAddr>> {
+        CALLS.fetch_add(1, Ordering::SeqCst);
+        drop(BLOCKED.lock().unwrap_or_else(PoisonError::into_inner));
+        if address.host == "none" { Err(io::Error::other("no such host")) } else { Ok(vec![found(address)]) }
     }
 
-    fn found(target: &ServerAddress) -> SocketAddr {
-        SocketAddr::from(([10, 0, 0, 1], target.port))
+    fn found(address: &ServerAddress) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, 1], address.port))
     }
 
-    fn target(host: &str) -> ServerAddress {
+    fn address(host: &str) -> ServerAddress {
         ServerAddress { host: host.to_owned(), port: 7 }
     }
 
     fn begin() -> (MutexGuard<'static, ()>, Arc<Lookups>) {
         let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-        ASKED.store(0, Ordering::SeqCst);
+        CALLS.store(0, Ordering::SeqCst);
         (one, Arc::new(Lookups::new(slow)))
     }
 
-    fn hold() -> MutexGuard<'static, ()> {
-        HELD.lock().unwrap_or_else(PoisonError::into_inner)
+    fn block() -> MutexGuard<'static, ()> {
+        BLOCKED.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn soon() -> Option<Instant> {
@@ -223,96 +225,96 @@ mod tests {
     }
 
     #[test]
-    fn a_lookup_ends_with_the_limit_and_its_answer_is_there_for_the_next() {
+    fn a_lookup_ends_with_the_limit_and_its_result_is_there_for_the_next() {
         let (_one, all) = begin();
-        let held = hold();
+        let blocked = block();
         for _ in 0..5 {
-            let late = all.addresses(&target("slow"), soon()).unwrap_err();
+            let late = all.addresses(&address("slow"), soon()).unwrap_err();
             assert_eq!(late.kind(), ErrorKind::TimedOut);
         }
-        until("the thread asks", || ASKED.load(Ordering::SeqCst) == 1);
-        drop(held);
-        until("it answers", || all.open.lock().values().all(|lookup| lookup.answer.is_some()));
+        until("the resolver is called", || CALLS.load(Ordering::SeqCst) == 1);
+        drop(blocked);
+        until("the lookup ends", || all.lookups.lock().values().all(|lookup| lookup.result.is_some()));
         let past = Some(Instant::now());
-        assert_eq!(all.addresses(&target("slow"), past).unwrap(), [found(&target("slow"))]);
-        assert_eq!(ASKED.load(Ordering::SeqCst), 1, "five attempts and the last share one thread");
-        assert_eq!(all.addresses(&target("slow"), None).unwrap(), [found(&target("slow"))]);
-        assert_eq!(ASKED.load(Ordering::SeqCst), 2, "what was used once is looked up anew");
+        assert_eq!(all.addresses(&address("slow"), past).unwrap(), [found(&address("slow"))]);
+        assert_eq!(CALLS.load(Ordering::SeqCst), 1, "five attempts and the last share one thread");
+        assert_eq!(all.addresses(&address("slow"), None).unwrap(), [found(&address("slow"))]);
+        assert_eq!(CALLS.load(Ordering::SeqCst), 2, "a result is used once");
     }
 
     #[test]
-    fn all_who_wait_are_told_the_same_answer() {
+    fn all_waiting_callers_get_the_same_result() {
         let (_one, all) = begin();
-        let held = hold();
+        let blocked = block();
         let waiting: Vec<_> = (0..8)
             .map(|_| {
                 let all = Arc::clone(&all);
-                thread::spawn(move || all.addresses(&target("none"), None).unwrap_err().to_string())
+                thread::spawn(move || all.addresses(&address("none"), None).unwrap_err().to_string())
             })
             .collect();
-        until("all wait", || all.open.lock().values().map(|lookup| lookup.waiting).sum::<usize>() == 8);
-        drop(held);
+        until("all wait", || all.lookups.lock().values().map(|lookup| lookup.waiting).sum::<usize>() == 8);
+        drop(blocked);
         for waiting in waiting {
             assert_eq!(waiting.join().unwrap(), "no such host");
         }
-        assert_eq!(ASKED.load(Ordering::SeqCst), 1);
-        assert!(all.open.lock().is_empty());
+        assert_eq!(CALLS.load(Ordering::SeqCst), 1);
+        assert!(all.lookups.lock().is_empty());
     }
 
     #[test]
-    fn a_failure_that_nobody_waits_for_is_not_kept() {
+    fn a_failure_without_waiting_callers_is_not_kept() {
         let (_one, all) = begin();
-        let held = hold();
-        assert_eq!(all.addresses(&target("none"), soon()).unwrap_err().kind(), ErrorKind::TimedOut);
-        drop(held);
-        until("it answers", || all.open.lock().values().all(|lookup| lookup.answer.is_some()));
-        assert!(all.open.lock().is_empty(), "the next call asks anew");
-        let again = all.addresses(&target("none"), None).unwrap_err();
-        assert_eq!((again.to_string().as_str(), ASKED.load(Ordering::SeqCst)), ("no such host", 2));
+        let blocked = block();
+        assert_eq!(all.addresses(&address("none"), soon()).unwrap_err().kind(), ErrorKind::TimedOut);
+        drop(blocked);
+        until("the lookup ends", || all.lookups.lock().values().all(|lookup| lookup.result.is_some()));
+        assert!(all.lookups.lock().is_empty(), "the next call looks it up again");
+        let again = all.addresses(&address("none"), None).unwrap_err();
+        assert_eq!((again.to_string().as_str(), CALLS.load(Ordering::SeqCst)), ("no such host", 2));
     }
 
     #[test]
-    fn an_answer_stays_for_those_who_wait_however_late_they_wake() {
+    fn a_result_stays_for_waiting_callers_however_late_they_wake() {
         let (_one, all) = begin();
-        // As a process finds it that was stopped for longer than answers are kept, before who waits has woken.
-        let since = Instant::now().checked_sub(KEPT).unwrap();
-        let answer = Some(Ok(vec![found(&target("late"))]));
-        let late = Lookup { answer, since: Some(since), waiting: 1 };
-        all.open.lock().insert(target("late"), late);
-        let stale = Lookup { answer: Some(Ok(Vec::new())), since: Some(since), waiting: 0 };
-        all.open.lock().insert(target("stale"), stale);
-        assert!(all.addresses(&target("another"), None).is_ok());
-        let open = all.open.lock();
-        assert!(open.contains_key(&target("late")) && !open.contains_key(&target("stale")));
+        // The state after a process was suspended for longer than results are kept, before the caller has woken.
+        let since = Instant::now().checked_sub(KEEP_FOR).unwrap();
+        let result = Some(Ok(vec![found(&address("late"))]));
+        let late = Lookup { result, since: Some(since), waiting: 1 };
+        all.lookups.lock().insert(address("late"), late);
+        let stale = Lookup { result: Some(Ok(Vec::new())), since: Some(since), waiting: 0 };
+        all.lookups.lock().insert(address("stale"), stale);
+        assert!(all.addresses(&address("another"), None).is_ok());
+        let lookups = all.lookups.lock();
+        assert!(lookups.contains_key(&address("late")) && !lookups.contains_key(&address("stale")));
     }
 
     #[test]
-    fn lookups_that_hang_are_bounded() {
+    fn hanging_lookups_are_bounded() {
         let (_one, all) = begin();
-        let held = hold();
-        let ask = |n: usize| all.addresses(&target(&format!("host{n}")), soon()).unwrap_err().kind();
-        assert!((0..LOOKUPS_MAX).all(|n| ask(n) == ErrorKind::TimedOut));
-        assert_eq!(ask(LOOKUPS_MAX), ErrorKind::ResourceBusy);
-        drop(held);
-        until("all answer", || all.open.lock().values().all(|lookup| lookup.answer.is_some()));
-        assert!(all.addresses(&target("another"), None).is_ok(), "what nobody asked for again makes room");
+        let blocked = block();
+        let error = |n: usize| all.addresses(&address(&format!("host{n}")), soon()).unwrap_err().kind();
+        assert!((0..LOOKUPS_MAX).all(|n| error(n) == ErrorKind::TimedOut));
+        assert_eq!(error(LOOKUPS_MAX), ErrorKind::ResourceBusy);
+        drop(blocked);
+        until("all lookups end", || all.lookups.lock().values().all(|lookup| lookup.result.is_some()));
+        assert!(all.addresses(&address("another"), None).is_ok(), "an unused result makes room");
     }
 
     #[test]
-    fn what_a_parent_looked_up_is_not_waited_for_in_its_child() {
+    fn a_lookup_of_the_parent_is_not_waited_for_in_its_child() {
         let (_one, all) = begin();
         let parent = Lookups { process: process::id() + 1, ..Lookups::new(slow) };
-        parent.open.lock().insert(target("slow"), Lookup::default());
+        parent.lookups.lock().insert(address("slow"), Lookup::default());
         let parent = Arc::new(parent);
-        let _held_for_ever = parent.open.lock();
-        assert_eq!(parent.addresses(&target("slow"), None).unwrap(), [found(&target("slow"))]);
+        let _never_unlocked = parent.lookups.lock();
+        assert_eq!(parent.addresses(&address("slow"), None).unwrap(), [found(&address("slow"))]);
         assert!(all.is_here() && !parent.is_here());
     }
 
     #[test]
-    fn what_needs_no_resolver_asks_none() {
-        let target = |text| ServerAddress::parse(text).unwrap();
-        let addresses = |text| shared().addresses(&target(text), soon());
+    fn an_address_in_numbers_needs_no_resolver() {
+        let address = |text: &str| text.parse::<ServerAddress>().unwrap();
+        let addresses = |text| shared().addresses(&address(text), soon());
         assert_eq!(addresses("[::1]:9").unwrap(), ["[::1]:9".parse().unwrap()]);
         assert_eq!(addresses("[fe80::1%1]:9").unwrap(), ["[fe80::1%1]:9".parse().unwrap()]);
         let none = addresses("[fe80::1%nosuch0]:9").unwrap_err();

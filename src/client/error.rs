@@ -1,35 +1,19 @@
-//! What can go wrong with a call, sorted by whose fault it is.
+//! Errors of calls: whose fault each is, whether the call may have run, when to try again.
 //!
-//! Knows statuses and wire errors; knows no sockets and no calls. Every status a server may send becomes exactly
-//! one variant, in [`ClientError::refused`].
+//! Knows statuses and wire errors; knows no sockets and no calls. Every status of a server becomes exactly one
+//! variant, in [`ClientError::refused`].
 //!
 //! Invariant: [`ClientError::never_started`] is true only where it is certain that no handler saw the call, so that
-//! it may be made again without doing a thing twice. In doubt it is false.
+//! it may be repeated without doing a thing twice. In doubt it is false.
 
 use crate::service::suggest::suggestion;
-use crate::service::{Fault, Status};
+use crate::service::{Blame, Fault, Status};
 use crate::wire::WireError;
 use std::io;
 use std::time::Duration;
 use thiserror::Error;
 
-/// Whose fault an error is, and so what to do about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Blame {
-    /// This program's: the same call fails again until the program or its settings change.
-    Caller,
-    /// The server's: a defect there.
-    Server,
-    /// Nobody's program: network, machine or time. May pass.
-    Environment,
-    /// The handler ran and said no, on purpose.
-    Application,
-    /// The server is too busy or is stopping, and the call was not started. Try later or elsewhere.
-    Overload,
-}
-
-/// Which end of the connection detected_by.
+/// End of the connection whose clock found that a deadline had passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DeadlineSource {
     /// This client.
@@ -38,16 +22,26 @@ pub enum DeadlineSource {
     Server,
 }
 
-/// Why a call has no result.
+/// Why a call has no result. A standard error that clones and compares: all callers that share a failure get the same.
+///
+/// ```
+/// use boneyard::{Blame, Client, ClientError};
+///
+/// let error = Client::new("no port:").unwrap_err();
+/// assert!(matches!(error, ClientError::InvalidAddress { .. }));
+/// assert_eq!(error.blame(), Blame::Caller); // a mistake of this program
+/// assert!(error.never_started()); // no handler has seen the call
+/// assert_eq!(error.retry_after(), None); // the server has asked for no wait
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// The text is not `host`, `host:port`, `[IPv6]` or `[IPv6]:port`.
+    /// The text is not `host`, `host:port`, `[IPv6]` or `[IPv6]:port`, or the value is no address.
     #[error("{address:?} is not an address: {reason}")]
     InvalidAddress {
-        /// What was given.
+        /// The text, or the value as text.
         address: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: &'static str,
     },
     /// A value of [`super::ClientOptions`] is out of its range.
@@ -56,9 +50,9 @@ pub enum ClientError {
     /// The server has no method of this name.
     #[error("the server has no method {name:?}{}", suggestion(nearest.as_deref()))]
     UnknownMethod {
-        /// What was asked for.
+        /// The name that was called.
         name: String,
-        /// The method of the server whose name is nearest, if one is near.
+        /// The method of the server with the most similar name, if one is similar.
         nearest: Option<String>,
     },
     /// This program's types of the method are not the server's, and bincode would misread them. Nothing was sent.
@@ -66,24 +60,24 @@ pub enum ClientError {
     SchemaMismatch {
         /// The method.
         method: String,
-        /// The first place where they differ.
+        /// The first difference.
         difference: String,
     },
     /// The arguments do not decode as the method's request type.
-    #[error("the server does not understand the arguments: {0}")]
+    #[error("the server cannot decode the arguments: {0}")]
     BadRequest(String),
     /// The arguments are larger than the server takes. Nothing was sent.
     #[error("a call of {bytes} bytes is over the server's limit of {limit}")]
     TooLarge {
         /// Size of the call's body.
         bytes: u64,
-        /// What the server takes.
+        /// The server's limit.
         limit: u64,
     },
-    /// The arguments' own serializer failed. Nothing was sent.
-    #[error("the arguments do not encode: {0}")]
+    /// The arguments' serializer failed. Nothing was sent.
+    #[error("cannot encode the arguments: {0}")]
     Unencodable(String),
-    /// The result is larger than [`super::ClientOptions::reply_bytes_max`] and was thrown away.
+    /// The result is larger than [`super::ClientOptions::reply_bytes_max`] and was dropped.
     #[error("a reply of {bytes} bytes is over the client's limit of {limit}")]
     ReplyTooLarge {
         /// Size of the reply's body.
@@ -91,123 +85,123 @@ pub enum ClientError {
         /// The option's value.
         limit: u64,
     },
-    /// The server says that this side breaks the protocol: `UnsupportedVersion`, `ProtocolError`, `TooLarge` or
+    /// The server says that this client violates the protocol: `UnsupportedVersion`, `ProtocolError`, `TooLarge` or
     /// `TooSlow`.
     #[error("the server rejects this client: {status:?}: {message}")]
     Rejected {
-        /// What the server calls it.
+        /// The status it gives.
         status: Status,
-        /// The server's words.
+        /// The server's message.
         message: String,
     },
 
-    /// There is no connection: the network or the system says so, or what answers is not a Boneyard server. Nothing was
-    /// sent.
+    /// There is no connection: the network or the system prevents it, or the peer is not a Boneyard server. Nothing
+    /// was sent.
     #[error("cannot connect to {address}: {message}")]
     Connect {
-        /// Where to.
+        /// Address of the server.
         address: String,
-        /// What the system calls it.
+        /// Kind of the I/O error.
         kind: io::ErrorKind,
-        /// In words.
+        /// Its message.
         message: String,
     },
-    /// The connection ended before the answer came. The next call makes a new one.
+    /// The connection was closed before the reply came. The next call makes a new one.
     #[error("disconnected ({reason}); the call {}", if *may_have_run { "may have run" } else { "was not sent" })]
     Disconnected {
         /// False when the server cannot have received the call: it was never written.
         may_have_run: bool,
-        /// What ended the connection.
+        /// Why the connection was closed.
         reason: String,
     },
     /// The deadline passed.
-    #[error("deadline exceeded, noticed by the {}; the call {}", side_word(*detected_by),
+    #[error("deadline exceeded, detected by the {}; the call {}", source_word(*detected_by),
         if *may_have_run { "may have run" } else { "was not started" })]
     DeadlineExceeded {
-        /// The server notices before it starts a call, the client at any time.
+        /// The server detects it before it starts a call, the client at any time.
         detected_by: DeadlineSource,
         /// False when the call was not sent, or the server says that it was not started.
         may_have_run: bool,
     },
-    /// The system gives no thread for a new connection. Nothing was sent.
-    #[error("the system gives the client no thread: {0}")]
+    /// The system could not start a thread for a new connection. Nothing was sent.
+    #[error("cannot start a thread of the client: {0}")]
     NoThread(io::ErrorKind),
 
     /// The handler panicked.
     #[error("the handler panicked: {0}")]
     Panicked(String),
-    /// The result could not be sent, or is not of the type the method promises.
+    /// The result could not be sent, or is not of the method's type.
     #[error("bad response: {0}")]
     BadResponse(String),
-    /// An answer with a status this build does not know.
-    #[error("the server answers with the unknown status {0}")]
+    /// The reply has a status that this build does not know.
+    #[error("unknown status {0} in the reply")]
     UnknownStatus(u16),
-    /// The server's bytes are not the protocol's. The connection was closed.
-    #[error("the server breaks the protocol: {0}")]
+    /// The server violates the protocol. The connection was closed.
+    #[error("protocol error of the server: {0}")]
     Protocol(#[from] WireError),
 
     /// The queue of the server's port is full. The call was not started.
     #[error("the server's queue is full{}", retry(*retry_after))]
     QueueFull {
-        /// When the server suggests to try again.
+        /// Time after which the server suggests to try again.
         retry_after: Option<Duration>,
     },
     /// The server is stopping. The call was not started.
     #[error("the server is stopping{}", retry(*retry_after))]
     Draining {
-        /// When the server suggests to try again.
+        /// Time after which the server suggests to try again.
         retry_after: Option<Duration>,
     },
-    /// By what waits before it, the call would be answered after its deadline. It was not started.
+    /// The queue is so long that the call would be answered after its deadline. It was not started.
     #[error("the server's queue is too long for the deadline{}", retry(*retry_after))]
     WouldBeLate {
-        /// When the server suggests to try again.
+        /// Time after which the server suggests to try again.
         retry_after: Option<Duration>,
     },
-    /// The server's queue has been standing for too long. The call was not started.
+    /// The queue of the server's port has been too long for too long (CoDel). The call was not started.
     #[error("the server is overloaded{}", retry(*retry_after))]
     Overloaded {
-        /// When the server suggests to try again.
+        /// Time after which the server suggests to try again.
         retry_after: Option<Duration>,
     },
-    /// This session has as many calls out as the server allows one. The call was not started.
-    #[error("too many calls out{}", retry(*retry_after))]
+    /// This session has as many calls in flight as the server allows one. The call was not started.
+    #[error("too many calls of this session in flight{}", retry(*retry_after))]
     SessionLimit {
-        /// When the server suggests to try again.
+        /// Time after which the server suggests to try again.
         retry_after: Option<Duration>,
     },
-    /// Every worker that could run the call waits for calls like it: to try again is to wait again. The call was not
-    /// started.
+    /// Every worker that could run the call waits for calls like it; a repetition would only wait again. The call was
+    /// not started.
     #[error("nested deadlock: {0}")]
     NestedDeadlock(String),
 
     /// The session is closed, or not attached to the connection in use. The call was not started.
     #[error("no such session; it may have been closed")]
     UnknownSession,
-    /// The server takes no new session or connection now, has closed this one to make room, or has no memory left for
-    /// the call: `MaxUsers`, `Restricted`, `NoDescriptors`, `ConnectLimit`, `SessionClosed` or `BuffersFull`. The call
-    /// was not started.
+    /// The server accepts no new session or connection now, has closed this one to make room, or has no memory left
+    /// for the call: `MaxUsers`, `Restricted`, `NoDescriptors`, `ConnectLimit`, `SessionClosed` or `BuffersFull`. The
+    /// call was not started.
     #[error("{message}{}", retry(*retry_after))]
     Unavailable {
-        /// Which of them.
+        /// The one of them that it is.
         status: Status,
-        /// The server's words.
+        /// The server's message.
         message: String,
-        /// When the server suggests to try again.
+        /// Time after which the server suggests to try again.
         retry_after: Option<Duration>,
     },
 
-    /// Nothing was sent: the server refused so many calls of this client lately that this one was held back.
+    /// Nothing was sent: the client throttled this call because the server refused so many before it.
     ///
-    /// The client counts, over the last two minutes and all its clones, the calls that the server took, those that it
-    /// refused for load, and those held back. Where the server took fewer than half, further calls are held back at
-    /// random, so that it is sent about twice what it takes, and always a tenth of all, by which the client learns
-    /// that it takes more again. Fewer than 20 calls say too little, and refusals of a server that stops say nothing
-    /// about its load. [`super::ClientOptions::throttle`] turns this off.
-    #[error("the server refuses so many calls that the client holds some back, and this is one")]
+    /// The client counts, over the last two minutes and all its clones, the calls that the server accepted, those that
+    /// it refused for load, and those throttled. Where the server accepted fewer than half, further calls are
+    /// throttled at random, so that it is sent about twice what it accepts, and always a tenth of all, by which the
+    /// client learns that it accepts more again. Fewer than 20 calls say too little, and refusals of a server that
+    /// stops say nothing about its load. [`super::ClientOptions::throttle`] turns this off.
+    #[error("call not sent: client-side throttling after too many refusals")]
     Throttled,
 
-    /// The handler's own "no".
+    /// The handler refused or failed, and said so.
     #[error("{message} (code {code})")]
     Application {
         /// The application's number; 0 when it has none.
@@ -221,75 +215,67 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// Whose fault it is.
+    /// Returns the status of the protocol that says the same; `None` for what the client alone can find. An error that
+    /// the client found before it asked the server has a status too, if the server would have answered with one.
+    pub fn status(&self) -> Option<Status> {
+        match self.kind() {
+            Kind::Of(status) => Some(status),
+            Kind::OfClient { .. } => None,
+        }
+    }
+
+    /// Returns whose fault it is.
     pub fn blame(&self) -> Blame {
-        match self {
-            ClientError::InvalidAddress { .. }
-            | ClientError::InvalidOption(_)
-            | ClientError::UnknownMethod { .. }
-            | ClientError::SchemaMismatch { .. }
-            | ClientError::BadRequest(_)
-            | ClientError::TooLarge { .. }
-            | ClientError::Unencodable(_)
-            | ClientError::ReplyTooLarge { .. }
-            | ClientError::Rejected { .. }
-            | ClientError::UnknownSession
-            | ClientError::Cancelled => Blame::Caller,
-            ClientError::Connect { .. }
-            | ClientError::Disconnected { .. }
-            | ClientError::DeadlineExceeded { .. }
-            | ClientError::NoThread(_) => Blame::Environment,
-            ClientError::Panicked(_)
-            | ClientError::BadResponse(_)
-            | ClientError::UnknownStatus(_)
-            | ClientError::Protocol(_) => Blame::Server,
-            ClientError::QueueFull { .. }
-            | ClientError::Draining { .. }
-            | ClientError::WouldBeLate { .. }
-            | ClientError::Overloaded { .. }
-            | ClientError::SessionLimit { .. }
-            | ClientError::NestedDeadlock(_)
-            | ClientError::Unavailable { .. }
-            | ClientError::Throttled => Blame::Overload,
-            ClientError::Application { .. } => Blame::Application,
+        match self.kind() {
+            Kind::Of(status) => status.blame().unwrap_or(Blame::Server),
+            Kind::OfClient { blame, .. } => blame,
         }
     }
 
-    /// Is it certain that no handler saw the call? Then it may be made again without doing a thing twice.
+    /// Returns whether it is certain that no handler saw the call, so that it may be repeated without doing a thing
+    /// twice.
     pub fn never_started(&self) -> bool {
-        match self {
-            ClientError::InvalidAddress { .. }
-            | ClientError::InvalidOption(_)
-            | ClientError::UnknownMethod { .. }
-            | ClientError::SchemaMismatch { .. }
-            | ClientError::BadRequest(_)
-            | ClientError::TooLarge { .. }
-            | ClientError::Unencodable(_)
-            | ClientError::Rejected { .. }
-            | ClientError::Connect { .. }
-            | ClientError::NoThread(_)
-            | ClientError::QueueFull { .. }
-            | ClientError::Draining { .. }
-            | ClientError::WouldBeLate { .. }
-            | ClientError::Overloaded { .. }
-            | ClientError::SessionLimit { .. }
-            | ClientError::NestedDeadlock(_)
-            | ClientError::UnknownSession
-            | ClientError::Unavailable { .. }
-            | ClientError::Throttled
-            | ClientError::Cancelled => true,
-            ClientError::Disconnected { may_have_run, .. }
-            | ClientError::DeadlineExceeded { may_have_run, .. } => !may_have_run,
-            ClientError::ReplyTooLarge { .. }
-            | ClientError::Panicked(_)
-            | ClientError::BadResponse(_)
-            | ClientError::UnknownStatus(_)
-            | ClientError::Protocol(_)
-            | ClientError::Application { .. } => false,
+        match self.kind() {
+            Kind::Of(status) => status.never_started(),
+            Kind::OfClient { never_started, .. } => never_started,
         }
     }
 
-    /// How long the server asks to wait before the call is made again, where it says so.
+    fn kind(&self) -> Kind {
+        let own = |blame, never_started| Kind::OfClient { blame, never_started };
+        match self {
+            ClientError::Application { .. } => Kind::Of(Status::Application),
+            ClientError::UnknownMethod { .. } => Kind::Of(Status::UnknownMethod),
+            ClientError::BadRequest(_) => Kind::Of(Status::BadRequest),
+            ClientError::TooLarge { .. } => Kind::Of(Status::TooLarge),
+            ClientError::UnknownSession => Kind::Of(Status::UnknownSession),
+            ClientError::QueueFull { .. } => Kind::Of(Status::QueueFull),
+            ClientError::Draining { .. } => Kind::Of(Status::Draining),
+            ClientError::WouldBeLate { .. } => Kind::Of(Status::WouldBeLate),
+            ClientError::Overloaded { .. } => Kind::Of(Status::Overloaded),
+            ClientError::SessionLimit { .. } => Kind::Of(Status::SessionLimit),
+            ClientError::NestedDeadlock(_) => Kind::Of(Status::NestedDeadlock),
+            ClientError::DeadlineExceeded { may_have_run: false, .. } => Kind::Of(Status::DeadlineExceeded),
+            ClientError::Cancelled => Kind::Of(Status::Cancelled),
+            ClientError::Panicked(_) => Kind::Of(Status::Panicked),
+            ClientError::BadResponse(_) => Kind::Of(Status::BadResponse),
+            ClientError::Rejected { status, .. } | ClientError::Unavailable { status, .. } => {
+                Kind::Of(*status)
+            }
+            ClientError::InvalidAddress { .. }
+            | ClientError::InvalidOption(_)
+            | ClientError::SchemaMismatch { .. }
+            | ClientError::Unencodable(_) => own(Blame::Caller, true),
+            ClientError::ReplyTooLarge { .. } => own(Blame::Caller, false),
+            ClientError::Connect { .. } | ClientError::NoThread(_) => own(Blame::Environment, true),
+            ClientError::Disconnected { may_have_run, .. } => own(Blame::Environment, !may_have_run),
+            ClientError::DeadlineExceeded { may_have_run: true, .. } => own(Blame::Environment, false),
+            ClientError::UnknownStatus(_) | ClientError::Protocol(_) => own(Blame::Server, false),
+            ClientError::Throttled => own(Blame::Overload, true),
+        }
+    }
+
+    /// How long the server asks to wait before the call is repeated, if it does.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             ClientError::QueueFull { retry_after }
@@ -302,7 +288,7 @@ impl ClientError {
         }
     }
 
-    /// What the server refused with `status` and `fault`. `name` is the method's, where a call was refused.
+    /// The error for a refusal with `status` and `fault`. `name` is the method's, where a call was refused.
     pub(super) fn refused(status: Status, fault: Fault, name: &str) -> ClientError {
         let Fault { code, retry_after_ms, message } = fault;
         let retry_after = (retry_after_ms > 0).then(|| Duration::from_millis(retry_after_ms.into()));
@@ -311,9 +297,6 @@ impl ClientError {
             Status::Application => ClientError::Application { code, message },
             Status::UnknownMethod => ClientError::UnknownMethod { name: name.to_owned(), nearest: None },
             Status::BadRequest => ClientError::BadRequest(message),
-            Status::TooLarge | Status::UnsupportedVersion | Status::ProtocolError | Status::TooSlow => {
-                ClientError::Rejected { status, message }
-            }
             Status::QueueFull => ClientError::QueueFull { retry_after },
             Status::Draining => ClientError::Draining { retry_after },
             Status::WouldBeLate => ClientError::WouldBeLate { retry_after },
@@ -321,33 +304,56 @@ impl ClientError {
             Status::SessionLimit => ClientError::SessionLimit { retry_after },
             Status::NestedDeadlock => ClientError::NestedDeadlock(message),
             Status::UnknownSession => ClientError::UnknownSession,
-            Status::MaxUsers
-            | Status::Restricted
-            | Status::NoDescriptors
-            | Status::ConnectLimit
-            | Status::SessionClosed
-            | Status::BuffersFull => ClientError::Unavailable { status, message, retry_after },
             Status::DeadlineExceeded => {
                 ClientError::DeadlineExceeded { detected_by: DeadlineSource::Server, may_have_run: false }
             }
             Status::Cancelled => ClientError::Cancelled,
             Status::Panicked => ClientError::Panicked(message),
             Status::BadResponse => ClientError::BadResponse(message),
+            // Those that have no variant of their own.
+            _ if status.blame() == Some(Blame::Overload) => {
+                ClientError::Unavailable { status, message, retry_after }
+            }
+            _ => ClientError::Rejected { status, message },
         }
     }
 
-    /// This client's own clock ran out.
+    /// The deadline passed by this client's own clock.
     pub(super) fn late(may_have_run: bool) -> ClientError {
         ClientError::DeadlineExceeded { detected_by: DeadlineSource::Client, may_have_run }
     }
+
+    /// The connection was closed while the call was in flight.
+    pub(super) fn disconnected(reason: impl Into<String>) -> ClientError {
+        ClientError::Disconnected { may_have_run: true, reason: reason.into() }
+    }
+
+    /// The connection was closed before the call was sent.
+    pub(super) fn unsent(reason: impl Into<String>) -> ClientError {
+        ClientError::Disconnected { may_have_run: false, reason: reason.into() }
+    }
+
+    /// The error that is true of all attempts of a call so far: this one, of the last, unless only one of those before
+    /// may have run.
+    pub(super) fn or_earlier(self, earlier: Option<ClientError>) -> ClientError {
+        earlier.filter(|earlier| self.never_started() && !earlier.never_started()).unwrap_or(self)
+    }
+}
+
+/// Source of what an error says about its call.
+enum Kind {
+    /// The table of statuses.
+    Of(Status),
+    /// The client, which found it.
+    OfClient { blame: Blame, never_started: bool },
 }
 
 fn retry(after: Option<Duration>) -> String {
     after.map_or(String::new(), |after| format!("; try again in {} ms", after.as_millis()))
 }
 
-fn side_word(side: DeadlineSource) -> &'static str {
-    match side {
+fn source_word(source: DeadlineSource) -> &'static str {
+    match source {
         DeadlineSource::Client => "client",
         DeadlineSource::Server => "server",
     }
@@ -363,28 +369,18 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_as_safe_to_repeat_as_its_status_says() {
-        for status in Status::ALL {
-            assert_eq!(refused(status).never_started(), status.never_started(), "{status:?}");
-        }
-    }
-
-    #[test]
-    fn each_status_has_the_blame_of_its_table() {
+    fn a_refusal_keeps_its_status_and_all_that_the_status_says() {
         for status in Status::ALL.into_iter().skip(1) {
-            let expected = match status.code() {
-                1 => Blame::Application,
-                10..20 | 31 => Blame::Caller,
-                20..30 | 32 | 33 => Blame::Overload,
-                30 => Blame::Environment,
-                _ => Blame::Server,
-            };
-            assert_eq!(refused(status).blame(), expected, "{status:?}");
+            let error = refused(status);
+            assert_eq!(error.status(), Some(status));
+            assert_eq!(error.never_started(), status.never_started(), "{status:?}");
+            assert_eq!(Some(error.blame()), status.blame(), "{status:?}");
         }
+        assert!(!refused(Status::Ok).never_started(), "no refusal is successful");
     }
 
     #[test]
-    fn the_words_name_what_can_be_done() {
+    fn the_text_says_what_can_be_done() {
         assert_eq!(refused(Status::QueueFull).to_string(), "the server's queue is full; try again in 250 ms");
         let unknown = ClientError::UnknownMethod { name: "a.x".to_owned(), nearest: Some("a.b".to_owned()) };
         assert_eq!(unknown.to_string(), r#"the server has no method "a.x"; did you mean "a.b"?"#);

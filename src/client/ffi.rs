@@ -1,26 +1,28 @@
-//! What a client needs that lives in another language's runtime: calls sent without ever waiting, for an event loop,
-//! and calls whose wait can be given up, for a program that gets a signal meanwhile.
+//! Calls for runtimes of other languages: sent without blocking, for an event loop, and waited for with a check that
+//! can stop the wait, for a program that gets a signal meanwhile.
 //!
-//! Knows calls before they are sent; knows nothing of those languages.
+//! Knows calls; knows nothing of those languages.
 
+use super::call_spec::{CallSpec, copy};
+use super::client::Client;
 use super::error::ClientError;
-use super::pending::{Pending, Reply};
-use super::retry::call::{Call, SLICE};
-use super::{Client, json_call, write_text};
+use super::pending::Pending;
+use super::reply::Reply;
+use super::retry::CHECK_INTERVAL;
 use std::time::Instant;
 
-/// What became of a call that was to be sent at once.
+/// Outcome of an attempt to send a call without blocking.
 #[derive(Debug)]
 pub enum TrySend {
-    /// It is out.
+    /// The call is in flight.
     Sent(Pending<String>),
-    /// That would have had to wait.
-    UnsentCall(UnsentCall),
+    /// Sending it would have blocked.
+    Unsent(UnsentCall),
 }
 
-/// A call that has begun, and its time with it, and is not sent yet. Dropped, it never is.
+/// A call that is not sent yet. Its deadline counts already. Dropped, it is never sent.
 #[derive(Debug)]
-#[must_use = "a call that nobody sends is not made"]
+#[must_use = "a call that is dropped is not made"]
 pub struct UnsentCall {
     client: Client,
     method: String,
@@ -29,81 +31,78 @@ pub struct UnsentCall {
 }
 
 impl UnsentCall {
-    /// Sends it, once, and returns without its answer. Blocks as [`Client::start`] does.
+    /// Sends it, once, and returns without its reply. Blocks as [`Client::start`] does.
     ///
     /// # Errors
     /// The call was not sent. See [`ClientError`].
     pub fn send(self) -> Result<Pending<String>, ClientError> {
-        // The budget and the throttle have seen this call already.
-        self.client.send_admitted(&json_call(&self.method, &write_text(&self.json), self.deadline))
+        // The retry budget and the throttle have counted this call already.
+        let encode = copy(self.json.as_bytes());
+        self.client.send_admitted(&CallSpec::json(&self.method, &encode, self.deadline))
     }
 }
 
 impl Client {
-    /// As [`Client::start_json`], where that can be done at once. Nothing was sent where it would have to wait: there
-    /// is no connection yet, the session is not on it, or too much waits to be written. [`UnsentCall::send`] then does
-    /// it, on a thread that may block. The socket may take 20 ms of this thread's time at most.
+    /// As [`Client::start_json`], if the call can be sent at once. Nothing was sent if it would have had to wait:
+    /// there is no connection yet, the session is not attached to it, or too much waits to be written.
+    /// [`UnsentCall::send`] then sends it, on a thread that may block. The socket may take 20 ms of this thread's time
+    /// at most.
     ///
     /// # Errors
     /// The call was not sent. See [`ClientError`].
+    #[doc(hidden)]
     pub fn try_start_json(&self, method: &str, json: &str) -> Result<TrySend, ClientError> {
-        let write = write_text(json);
-        let call = self.json(method, &write)?;
+        let encode = copy(json.as_bytes());
+        let call = self.json(method, &encode)?;
         self.shared.retry.admit()?;
         Ok(match self.send_at_once(&call)? {
             Some(pending) => TrySend::Sent(pending),
-            None => {
-                let (method, json) = (method.to_owned(), json.to_owned());
-                TrySend::UnsentCall(UnsentCall {
-                    client: self.clone(),
-                    method,
-                    json,
-                    deadline: call.deadline,
-                })
-            }
+            None => TrySend::Unsent(UnsentCall {
+                client: self.clone(),
+                method: method.to_owned(),
+                json: json.to_owned(),
+                deadline: call.deadline,
+            }),
         })
     }
 
-    fn send_at_once(&self, call: &Call<'_, String>) -> Result<Option<Pending<String>>, ClientError> {
-        let Some(link) = self.shared.dialer.in_use() else { return Ok(None) };
-        if self.session.as_ref().is_some_and(|session| session.number_on(&link).is_none()) {
+    fn send_at_once(&self, call: &CallSpec<'_, String>) -> Result<Option<Pending<String>>, ClientError> {
+        let Some(connection) = self.shared.dialer.open_connection() else { return Ok(None) };
+        if self.session.as_ref().is_some_and(|session| session.number_on(&connection).is_none()) {
             return Ok(None);
         }
-        match self.send_on(&link, call, Some(Instant::now())) {
+        match self.send_on(&connection, call, Some(Instant::now())) {
             Err(ClientError::DeadlineExceeded { may_have_run: false, .. }) => Ok(None),
             sent => sent,
         }
     }
 
-    /// As [`Client::call_json_timed`], for as long as `go_on` says so. It is asked ten times a second, on this thread,
-    /// save while the call is being sent, for which a connection may have to be made first; once it says no, the call
-    /// is cancelled, or not made again.
+    /// As [`Client::call_json_timed`], for as long as `keep_waiting` returns true. It is called ten times a second, on
+    /// this thread, except while the call is being sent, for which a connection may have to be made first; once it
+    /// returns false, the call is cancelled, or not repeated.
     ///
     /// # Errors
-    /// See [`Client::call`]. Of a call that was given up [`ClientError::Disconnected`] while it was out; while it
-    /// waited to be made again, why it was not answered before.
+    /// See [`Client::call`]. If the wait was stopped, [`ClientError::Disconnected`] for a call in flight; for one that
+    /// waited to be repeated, the error of its last attempt.
+    #[doc(hidden)]
     pub fn call_json_while(
         &self,
         method: &str,
         json: &str,
-        mut go_on: impl FnMut() -> bool,
+        mut keep_waiting: impl FnMut() -> bool,
     ) -> Result<Reply<String>, ClientError> {
-        let write = write_text(json);
-        let call = self.json(method, &write)?;
-        self.make_by(&call, &mut go_on, |go_on| {
+        let encode = copy(json.as_bytes());
+        let call = self.json(method, &encode)?;
+        self.repeat(&call, &mut keep_waiting, |keep_waiting| {
             let mut pending = self.send(&call)?;
             loop {
-                if let Some(outcome) = pending.wait_for(SLICE) {
+                if let Some(outcome) = pending.wait_for(CHECK_INTERVAL) {
                     return outcome;
                 }
-                if !go_on() {
-                    return Err(close_log());
+                if !keep_waiting() {
+                    return Err(ClientError::disconnected("pending call was dropped"));
                 }
             }
         })
     }
-}
-
-fn close_log() -> ClientError {
-    ClientError::Disconnected { may_have_run: true, reason: "nobody waits any more".to_owned() }
 }

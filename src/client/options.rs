@@ -1,18 +1,16 @@
-//! What a client can be told.
-//!
-//! Knows the values and their ranges; does nothing with them.
+//! Options of a client, with their defaults and ranges.
 
 use super::error::ClientError;
 use crate::wire::limits::{BODY_BYTES_MAX, REPLY_PRELUDE_BYTES};
 use std::time::Duration;
 
-/// How long a call waits for its answer when nothing else is said.
+/// Default of [`ClientOptions::deadline`].
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
-/// How many times more than once a call is sent at most, when nothing else is said.
+/// Default of [`ClientOptions::retries`].
 pub const RETRIES: u32 = 2;
 
-/// After how much silence the system asks whether the server is still there, when nothing else is said.
+/// Default of [`ClientOptions::keepalive`].
 pub const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// Longest [`ClientOptions::keepalive`].
@@ -21,7 +19,23 @@ pub const KEEPALIVE_MAX: Duration = Duration::from_secs(7200);
 /// Longest [`ClientOptions::name`], in bytes.
 pub const NAME_BYTES_MAX: usize = 256;
 
-/// What a client can be told. The defaults are good for most.
+/// Most addresses of a client.
+pub const ADDRESSES_MAX: usize = 64;
+
+/// Options of a [`Client`](super::Client). The defaults suit most. Values out of range are refused when the client is
+/// made.
+///
+/// ```
+/// use boneyard::{Client, ClientOptions};
+/// use std::time::Duration;
+///
+/// let options = ClientOptions::default()
+///     .deadline(Duration::from_secs(2))
+///     .retries(0)
+///     .hedge_after(None);
+/// let client = Client::with_options("localhost:1352", options)?;
+/// # Ok::<(), boneyard::ClientError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
     pub(super) deadline: Option<Duration>,
@@ -52,19 +66,19 @@ impl Default for ClientOptions {
 }
 
 impl ClientOptions {
-    /// How long each call waits for its answer, connecting and retries included; default 10 s. `None` waits without
+    /// Time for each call to have its reply, connecting and repetitions included; default 10 s. `None` waits without
     /// end. Zero has passed already: every call fails at once.
     pub fn deadline(self, deadline: impl Into<Option<Duration>>) -> Self {
         ClientOptions { deadline: deadline.into(), ..self }
     }
 
-    /// How long one attempt to connect may take, over all addresses of the host and with the greeting; default 5 s,
-    /// not 0; the lookup of the name included. The shorter of this and the call's deadline holds.
+    /// Time for one attempt to connect, over all addresses of the host, with the lookup of the name and the handshake;
+    /// default 5 s, not 0. The shorter of this and the call's deadline holds.
     pub fn connect_timeout(self, connect_timeout: Duration) -> Self {
         ClientOptions { connect_timeout, ..self }
     }
 
-    /// What the client tells the server it is called; at most 256 bytes.
+    /// Name of the client that the server shows; at most 256 bytes. Default `boneyard-client` and the version.
     pub fn name(self, name: impl Into<String>) -> Self {
         ClientOptions { name: name.into(), ..self }
     }
@@ -75,50 +89,52 @@ impl ClientOptions {
         ClientOptions { reply_bytes_max, ..self }
     }
 
-    /// How many times a blocking call is made again at most, beyond the first; default 2, and 0 makes none again. Each
-    /// wait is drawn at random, below 10 ms for the first, twice that for the next and so on up to 1 s.
-    /// [`super::Client`] says which calls are made again. Waits for a server that is not there are
-    /// [another matter](Self::wait_for_server).
+    /// Most repetitions of a blocking call; default 2, and 0 repeats none. Each wait is drawn at random, below 10 ms
+    /// for the first, twice that for the next and so on up to 1 s. [`Client`](super::Client) says which calls are
+    /// repeated. Waits for a server that is not there are [another matter](Self::wait_for_server).
     pub fn retries(self, retries: u32) -> Self {
         ClientOptions { retries, ..self }
     }
 
-    /// When a blocking call of a method that is [idempotent](crate::Method::idempotent) has no answer after so long,
-    /// it is made a second time, at once or not at all; the first answer counts and the other call is cancelled.
-    /// Default `None`: never. A good value is what 19 of 20 calls take at most.
+    /// Time without a reply after which a blocking call of an [idempotent](crate::Method::idempotent) method is
+    /// hedged: made a second time, at once or not at all; the first reply counts and the other call is cancelled.
+    /// Default `None`: never. A good value is the time within which 19 of 20 calls have their reply.
     ///
     /// The second call goes over the same connection: this helps where one call of many is slow in the server, not
-    /// where the network is. It comes out of the same budget as the calls that are made again; see [`super::Client`].
+    /// where the network is slow. It comes out of the same budget as repetitions; see [`Client`](super::Client).
     pub fn hedge_after(self, hedge_after: impl Into<Option<Duration>>) -> Self {
         ClientOptions { hedge_after: hedge_after.into(), ..self }
     }
 
-    /// Whether calls are held back while the server refuses most of them; default true. [`ClientError::Throttled`]
-    /// says when.
+    /// Whether calls are throttled by the client while the server refuses most of them; default true.
+    /// [`ClientError::Throttled`] says when.
     pub fn throttle(self, throttle: bool) -> Self {
         ClientOptions { throttle, ..self }
     }
 
     /// Whether a blocking call that finds no server waits for one, until its deadline (10 s for a call without one);
-    /// default true. Nothing of the call was sent then: the connection was refused or reset, the name was not found,
-    /// what answered is no Boneyard server, or the server stops. All calls of a client that wait share one attempt at
-    /// a time and the waits between attempts, which are drawn at random below a bound that grows to 1 s. They count
-    /// neither as retries nor to the budget of retries. If the time is over, the error is that of the last attempt.
+    /// default true. Nothing of the call was sent then: the connection was refused or reset, the name was not found, a
+    /// peer that is no Boneyard server answered, or the server stops. All calls of a client that wait share one
+    /// attempt at a time and the waits between attempts, which are drawn at random below a bound that grows to 1 s.
+    /// They count neither as repetitions nor for their budget. If the time is over, the error is that of the last
+    /// attempt.
     ///
-    /// False, or no [retries](Self::retries): the call fails after the retries of any other call, or at once.
+    /// False, or no [retries](Self::retries): the call fails after the repetitions of any other call, or at once.
     pub fn wait_for_server(self, wait_for_server: bool) -> Self {
         ClientOptions { wait_for_server, ..self }
     }
 
-    /// After so much silence of a connection the system asks the server's machine whether it is still there, three
-    /// times within as long again, and then gives the connection up: its calls end with
-    /// [`ClientError::Disconnected`]. Default 60 s; 1 s to 2 h, in whole seconds. So it does with a server which has
-    /// not acknowledged, or has had no room for, what was sent to it for twice as long. `None` never asks: a call
-    /// without a deadline may then wait for ever for a machine that is gone.
+    /// Silence of a connection after which the system probes the server's machine, three times within as long again,
+    /// before it closes the connection: its calls end with [`ClientError::Disconnected`]. Default 60 s; 1 s to 2 h, in
+    /// whole seconds. The connection is closed too when the server has not acknowledged, or has had no room for, what
+    /// was sent to it for twice as long. `None` never probes: a call without a deadline may then wait for ever for a
+    /// machine that is gone.
     pub fn keepalive(self, keepalive: impl Into<Option<Duration>>) -> Self {
         ClientOptions { keepalive: keepalive.into(), ..self }
     }
 
+    /// # Errors
+    /// [`ClientError::InvalidOption`].
     pub(super) fn check(&self) -> Result<(), ClientError> {
         let rules = [
             (!self.connect_timeout.is_zero(), "connect_timeout is 0"),

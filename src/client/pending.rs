@@ -1,91 +1,83 @@
-//! A call that is out, for its caller: wait for it, poll it, or drop it.
+//! [`Pending`]: a call in flight, for its caller to wait for, poll or drop.
 //!
-//! Knows how an answer becomes a result or an error; knows no bytes and no sockets.
+//! Turns a reply into a result or an error; knows no frames and no sockets.
 //!
-//! Invariants: a slot is filled at most once, and emptied at most once. Nothing foreign (a waker's clone, wake or
-//! drop) is called with the slot's lock held. A [`Pending`] that goes before its answer came cancels its call. A
-//! handler's call has its link until then, or until its outcome is there.
+//! Invariants: a [`Pending`] dropped before its outcome was taken cancels its call. A handler's call stays registered
+//! as outgoing until its outcome is there or it is abandoned.
 
-use super::Shared;
-use super::connection::{Canceller, ClientConnection};
+use super::call_slot::{CallOutcome, CallSlot};
+use super::call_spec::DecodeResult;
+use super::canceller::Canceller;
+use super::connection::ClientConnection;
 use super::error::ClientError;
+use super::reply::Reply;
+use super::shared_state::SharedState;
 use crate::proto::client::Answer;
 use crate::service::Status;
-use crate::service::worker_hooks::{OutgoingCall, awaiting};
-use crate::sync::{Arc, Condvar, Mutex};
-use crate::wire::{Codec, LinkId, ReplyPrelude, WireError};
+use crate::service::worker_hooks::awaiting;
+use crate::sync::Arc;
+use crate::wire::LinkId;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-/// Where a transaction's time went on the server. The three do not overlap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Times {
-    /// From the read of the call's last byte to its start, less what of that is permit wait.
-    pub queue_wait: Duration,
-    /// While a worker was idle for it and no permit was free; and after its handler's waits inside `blocking`, until
-    /// there was a permit to go on with.
-    pub permit_wait: Duration,
-    /// In decoding, handler and encoding, less what of that is permit wait.
-    pub run: Duration,
-}
-
-/// A response with the times of its transaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reply<Response> {
-    /// What the handler returned.
-    pub response: Response,
-    /// Where the time went.
-    pub times: Times,
-}
-
-/// How a result's bytes become a response.
-pub(super) type Decode<Response> = fn(Codec, &[u8]) -> Result<Response, WireError>;
-
-/// A call that was sent and not yet waited for. It is sent once, and never made again by itself.
+/// A call that was sent, once, and is not repeated by itself.
 ///
-/// Wait for it by [`Pending::wait`], or poll it: it is a `Future` that any executor can run, without a runtime of
-/// its own. Its deadline holds either way. Dropped before the answer came, it cancels the call: the server is told,
-/// does not start it if it has not, and its answer is thrown away.
-#[must_use = "a call that nobody waits for is cancelled at once"]
+/// Wait for it by [`Pending::wait`], or poll it: it is a `Future` that any executor can run, without a runtime of its
+/// own. Its deadline holds either way. Dropped before its reply came, it cancels the call: the server does not start
+/// it if it has not, and the reply is dropped. It may be sent to another thread.
+///
+/// ```no_run
+/// # use boneyard::{Client, Method, Pending};
+/// # const DOUBLE: Method<u32, u64> = Method::new("math.double");
+/// # fn main() -> Result<(), boneyard::ClientError> {
+/// # let client = Client::connect("localhost:1352")?;
+/// let calls: Vec<Pending<u64>> = (1..=3).map(|n| client.start(DOUBLE, &n)).collect::<Result<_, _>>()?;
+/// for call in calls {
+///     println!("{}", call.wait()?); // all three are in flight at once
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a call that is dropped is cancelled at once"]
 pub struct Pending<Response> {
-    shared: Arc<Shared>,
-    link: Arc<ClientConnection>,
-    slot: Arc<CallSlot>,
-    call: u64,
-    method: u16,
-    /// Its link, if a handler made it.
-    open: Option<LinkId>,
-    deadline: Option<Instant>,
-    decode: Decode<Response>,
-    /// Does the timer know of the deadline?
+    sent: SentCall,
+    decode: DecodeResult<Response>,
+    /// Whether the timer knows of the deadline.
     timed: bool,
-    /// Was the outcome taken?
+    /// Whether the outcome was taken.
     done: bool,
 }
 
+/// A call that was sent on a connection.
+pub(super) struct SentCall {
+    pub(super) shared: Arc<SharedState>,
+    pub(super) connection: Arc<ClientConnection>,
+    pub(super) slot: Arc<CallSlot>,
+    pub(super) call: u64,
+    pub(super) method: u16,
+    /// Its registration as outgoing, if a handler made it.
+    pub(super) outgoing: Option<LinkId>,
+    pub(super) deadline: Option<Instant>,
+}
+
 impl<Response> Pending<Response> {
-    pub(super) fn new(
-        (shared, link, slot): (Arc<Shared>, Arc<ClientConnection>, Arc<CallSlot>),
-        (call, method): (u64, u16),
-        open: Option<LinkId>,
-        deadline: Option<Instant>,
-        decode: Decode<Response>,
-    ) -> Self {
-        Pending { shared, link, slot, call, method, open, deadline, decode, timed: false, done: false }
+    pub(super) fn new(sent: SentCall, decode: DecodeResult<Response>) -> Self {
+        Pending { sent, decode, timed: false, done: false }
     }
 
     /// The connection it was sent on.
-    pub(super) fn link(&self) -> &Arc<ClientConnection> {
-        &self.link
+    pub(super) fn connection(&self) -> &Arc<ClientConnection> {
+        &self.sent.connection
     }
 
-    /// What takes the call back from another thread, while this one waits. To throw the answer away, drop the call.
+    /// A handle that cancels the call from another thread, while this one waits for what becomes of it. To cancel it
+    /// and drop its reply, drop the `Pending`.
     pub fn canceller(&self) -> Canceller {
-        Canceller::new(Arc::downgrade(&self.link), self.call)
+        Canceller::new(Arc::downgrade(&self.sent.connection), self.sent.call)
     }
 
-    /// Blocks until the response is there, or the call failed, or its deadline passed.
+    /// Blocks until the response is there, the call failed, or its deadline passed.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -98,45 +90,74 @@ impl<Response> Pending<Response> {
     /// # Errors
     /// See [`ClientError`].
     pub fn wait_timed(mut self) -> Result<Reply<Response>, ClientError> {
-        let waited = || awaiting(self.open, || self.slot.wait(self.deadline));
-        match self.slot.take().or_else(waited) {
+        let SentCall { slot, outgoing, deadline, .. } = &self.sent;
+        match slot.take().or_else(|| awaiting(*outgoing, || slot.wait(*deadline))) {
             Some(outcome) => self.finish(outcome),
             None => Err(self.late()),
         }
     }
 
-    /// As [`Pending::wait_timed`] for at most `patience`; zero does not block. `None` when it is not over by then: it
-    /// is still out, and can be waited for again.
+    /// As [`Pending::wait_timed`] for at most `timeout`; zero does not block. Returns `None` if the call is still in
+    /// flight then; it can be waited for again.
     ///
     /// # Errors
     /// See [`ClientError`].
     ///
     /// # Panics
-    /// Waited for again after its outcome was told.
-    pub fn wait_for(&mut self, patience: Duration) -> Option<Result<Reply<Response>, ClientError>> {
-        assert!(!self.done, "a call is not waited for after its outcome was told");
-        if let Some(outcome) = self.slot.take() {
+    /// If its outcome was returned before.
+    pub fn wait_for(&mut self, timeout: Duration) -> Option<Result<Reply<Response>, ClientError>> {
+        assert!(!self.done, "a call is not waited for after its outcome was returned");
+        let SentCall { slot, outgoing, deadline, .. } = &self.sent;
+        if let Some(outcome) = slot.take() {
             return Some(self.finish(outcome));
         }
-        let patience = Instant::now().checked_add(patience);
-        let until = [patience, self.deadline].into_iter().flatten().min();
-        match awaiting(self.open, || self.slot.wait(until)) {
+        let limit = Instant::now().checked_add(timeout);
+        let until = [limit, *deadline].into_iter().flatten().min();
+        match awaiting(*outgoing, || slot.wait(until)) {
             Some(outcome) => Some(self.finish(outcome)),
-            None if until == self.deadline => Some(Err(self.late())),
+            None if until == *deadline => Some(Err(self.late())),
             None => None,
         }
     }
 
-    /// The outcome if it is there; if not, keeps the waker. Does not look at the deadline.
+    /// As [`Future::poll`], with the times of the transaction.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    ///
+    /// # Panics
+    /// If it was polled after it was ready.
+    pub fn poll_timed(&mut self, context: &mut Context<'_>) -> Poll<Result<Reply<Response>, ClientError>> {
+        assert!(!self.done, "a future is not polled after it was ready");
+        if let Some(outcome) = self.poll_outcome(context.waker()) {
+            return Poll::Ready(outcome);
+        }
+        let SentCall { shared, slot, call, deadline, .. } = &self.sent;
+        let Some(deadline) = *deadline else { return Poll::Pending };
+        if Instant::now() >= deadline {
+            return Poll::Ready(Err(self.late()));
+        }
+        if !self.timed {
+            // Without a timer nothing would wake the executor at the deadline, so the call is abandoned.
+            if let Err(error) = shared.timer.add(deadline, *call, slot) {
+                self.abandon(false);
+                return Poll::Ready(Err(ClientError::disconnected(error.to_string())));
+            }
+            self.timed = true;
+        }
+        Poll::Pending
+    }
+
+    /// Returns the outcome if it is there; otherwise keeps the waker. Ignores the deadline.
     pub(super) fn poll_outcome(&mut self, waker: &Waker) -> Option<Result<Reply<Response>, ClientError>> {
-        let outcome = self.slot.poll(waker)?;
+        let outcome = self.sent.slot.poll(waker)?;
         Some(self.finish(outcome))
     }
 
-    fn finish(&mut self, outcome: Result<Answer, ClientError>) -> Result<Reply<Response>, ClientError> {
+    fn finish(&mut self, outcome: CallOutcome) -> Result<Reply<Response>, ClientError> {
         self.done = true;
         let result = self.read(outcome?);
-        self.shared.retry.heard(&result);
+        self.sent.shared.retry.record(&result);
         result
     }
 
@@ -149,54 +170,24 @@ impl<Response> Pending<Response> {
                 let fault = answer.codec.decode(&answer.body);
                 let fault =
                     fault.map_err(|error| ClientError::BadResponse(format!("{status:?}: {error}")))?;
-                return Err(ClientError::refused(status, fault, self.link.method_name(self.method)));
+                let method = self.sent.connection.method_name(self.sent.method);
+                return Err(ClientError::refused(status, fault, method));
             }
         };
         Ok(Reply { response, times: answer.times.into() })
     }
 
     fn late(&mut self) -> ClientError {
-        self.give_up(true);
+        self.abandon(true);
         ClientError::late(true)
     }
 
-    /// Nobody waits for it any more.
-    fn give_up(&mut self, late: bool) {
+    fn abandon(&mut self, late: bool) {
         self.done = true;
-        self.link.forget(self.call, late);
-        if self.open.is_some() {
-            self.slot.close_link();
+        self.sent.connection.abandon(self.sent.call, late);
+        if self.sent.outgoing.is_some() {
+            self.sent.slot.unregister();
         }
-    }
-}
-
-impl<Response> Pending<Response> {
-    /// As [`Future::poll`], with the times of the transaction.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    ///
-    /// # Panics
-    /// Polled again after it was ready.
-    pub fn poll_timed(&mut self, context: &mut Context<'_>) -> Poll<Result<Reply<Response>, ClientError>> {
-        assert!(!self.done, "a future is not polled after it was ready");
-        if let Some(outcome) = self.poll_outcome(context.waker()) {
-            return Poll::Ready(outcome);
-        }
-        let Some(deadline) = self.deadline else { return Poll::Pending };
-        if Instant::now() >= deadline {
-            return Poll::Ready(Err(self.late()));
-        }
-        if !self.timed {
-            // Without a timer nothing would wake the executor at the deadline, so the call is given up.
-            if let Err(error) = self.shared.timer.add(deadline, self.call, &self.slot) {
-                self.give_up(false);
-                let reason = error.to_string();
-                return Poll::Ready(Err(ClientError::Disconnected { may_have_run: true, reason }));
-            }
-            self.timed = true;
-        }
-        Poll::Pending
     }
 }
 
@@ -204,7 +195,7 @@ impl<Response> Future for Pending<Response> {
     type Output = Result<Response, ClientError>;
 
     /// # Panics
-    /// Polled again after it was ready.
+    /// If it was polled after it was ready.
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         self.get_mut().poll_timed(context).map_ok(|reply| reply.response)
     }
@@ -213,12 +204,12 @@ impl<Response> Future for Pending<Response> {
 impl<Response> Drop for Pending<Response> {
     fn drop(&mut self) {
         if self.timed
-            && let Some(deadline) = self.deadline
+            && let Some(deadline) = self.sent.deadline
         {
-            self.shared.timer.remove(deadline, self.call);
+            self.sent.shared.timer.remove(deadline, self.sent.call);
         }
         if !self.done {
-            self.give_up(false);
+            self.abandon(false);
         }
     }
 }
@@ -226,99 +217,8 @@ impl<Response> Drop for Pending<Response> {
 impl<Response> std::fmt::Debug for Pending<Response> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pending")
-            .field("call", &self.call)
-            .field("deadline", &self.deadline)
+            .field("call", &self.sent.call)
+            .field("deadline", &self.sent.deadline)
             .finish_non_exhaustive()
-    }
-}
-
-impl From<ReplyPrelude> for Times {
-    fn from(prelude: ReplyPrelude) -> Times {
-        let us = |us: u32| Duration::from_micros(us.into());
-        Times {
-            queue_wait: us(prelude.queue_wait_us),
-            permit_wait: us(prelude.permit_wait_us),
-            run: us(prelude.run_us),
-        }
-    }
-}
-
-/// Where the reader thread puts a call's outcome.
-#[derive(Debug, Default)]
-pub(super) struct CallSlot {
-    cell: Mutex<Cell>,
-    arrived: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Cell {
-    outcome: Option<Result<Answer, ClientError>>,
-    waker: Option<Waker>,
-    /// Of a call that a handler makes, until its outcome is there or it is given up.
-    open: Option<OutgoingCall>,
-}
-
-impl CallSlot {
-    /// Of a call with this link.
-    pub(super) fn of(open: Option<OutgoingCall>) -> CallSlot {
-        CallSlot { cell: Mutex::new(Cell { open, ..Cell::default() }), arrived: Condvar::new() }
-    }
-
-    /// What comes back over the call's link is like any other call from now on.
-    fn close_link(&self) {
-        let open = self.cell.lock().open.take();
-        drop(open);
-    }
-
-    /// Puts the outcome in and wakes a thread that waits. A task that polls is for the caller to wake.
-    pub(super) fn fill(&self, outcome: Result<Answer, ClientError>) -> Option<Waker> {
-        let mut cell = self.cell.lock();
-        if let Some(open) = cell.open.take() {
-            drop(cell);
-            drop(open);
-            cell = self.cell.lock();
-        }
-        cell.outcome = Some(outcome);
-        let waker = cell.waker.take();
-        drop(cell);
-        self.arrived.notify_one();
-        waker
-    }
-
-    /// The waker of the task that polls, to tell it that its deadline passed.
-    pub(super) fn take_waker(&self) -> Option<Waker> {
-        self.cell.lock().waker.take()
-    }
-
-    /// The outcome, if it is there.
-    fn take(&self) -> Option<Result<Answer, ClientError>> {
-        self.cell.lock().outcome.take()
-    }
-
-    fn wait(&self, deadline: Option<Instant>) -> Option<Result<Answer, ClientError>> {
-        let mut cell = self.cell.lock();
-        loop {
-            if let Some(outcome) = cell.outcome.take() {
-                return Some(outcome);
-            }
-            match deadline {
-                None => self.arrived.wait(&mut cell),
-                Some(deadline) if self.arrived.wait_until(&mut cell, deadline).timed_out() => {
-                    return cell.outcome.take();
-                }
-                Some(_) => {}
-            }
-        }
-    }
-
-    /// The outcome; while there is none, keeps the waker.
-    fn poll(&self, waker: &Waker) -> Option<Result<Answer, ClientError>> {
-        let waker = waker.clone();
-        let mut cell = self.cell.lock();
-        let outcome = cell.outcome.take();
-        let old = if outcome.is_none() { cell.waker.replace(waker) } else { None };
-        drop(cell);
-        drop(old);
-        outcome
     }
 }

@@ -1,15 +1,16 @@
-//! Calls whose arguments and results are bytes already: for bindings of other languages, which have types of their own.
+//! Calls with arguments and results as encoded bytes: for bindings of other languages, which have types of their own.
 //!
-//! Knows methods by name and how bytes are written; looks into none but a result in JSON.
+//! Knows methods by name and codec; reads no bytes but a result in JSON.
 
+use super::call_spec::{CallSpec, DecodeResult, EncodeArguments, copy, json_text};
+use super::client::Client;
 use super::error::ClientError;
-use super::pending::{Decode, Pending, Reply};
-use super::retry::call::Call;
-use super::{Client, json_text};
+use super::pending::Pending;
+use super::reply::Reply;
 use crate::wire::{Codec, WireError};
 use std::cell::Cell;
 
-/// A method as its caller knows it without types.
+/// A method known by its name and codec, without types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RawMethod<'a> {
     name: &'a str,
@@ -30,49 +31,52 @@ impl<'a> RawMethod<'a> {
 }
 
 impl Client {
-    /// Calls a method with arguments that are encoded already; its result is left encoded. Bincode is not looked at, a
-    /// result in JSON is known to be JSON. Blocks as [`Client::call`] does.
+    /// Calls a method with encoded arguments; the result stays encoded. Bincode is not checked, a result in JSON is.
+    /// Blocks as [`Client::call`] does.
     ///
     /// # Errors
     /// See [`Client::call`].
+    #[doc(hidden)]
     pub fn call_bytes(&self, method: RawMethod<'_>, arguments: &[u8]) -> Result<Reply<Vec<u8>>, ClientError> {
-        self.make(&self.bytes(method, &write_bytes(arguments))?)
+        self.call_with_retries(&self.raw(method, &copy(arguments))?)
     }
 
-    /// As [`Client::start`], with arguments that are encoded already.
+    /// As [`Client::start`], with encoded arguments.
     ///
     /// # Errors
     /// The call was not sent. See [`ClientError`].
+    #[doc(hidden)]
     pub fn start_bytes(
         &self,
         method: RawMethod<'_>,
         arguments: &[u8],
     ) -> Result<Pending<Vec<u8>>, ClientError> {
-        self.send(&self.bytes(method, &write_bytes(arguments))?)
+        self.send(&self.raw(method, &copy(arguments))?)
     }
 
-    fn bytes<'a>(
+    /// Begins a call with encoded arguments.
+    fn raw<'a>(
         &self,
         method: RawMethod<'a>,
-        write: &'a super::Write<'a>,
-    ) -> Result<Call<'a, Vec<u8>>, ClientError> {
-        self.shared.retry.begin();
+        encode: &'a EncodeArguments<'a>,
+    ) -> Result<CallSpec<'a, Vec<u8>>, ClientError> {
+        self.shared.retry.on_call();
         let RawMethod { name, codec, idempotent } = method;
-        let decode: Decode<Vec<u8>> = match codec {
+        let decode: DecodeResult<Vec<u8>> = match codec {
             Codec::Bincode => bincode_bytes,
             Codec::Json => json_bytes,
         };
-        // What the bytes are made of is not known here: nothing to compare.
-        let (describe, unconnected) = (None, Cell::default());
-        let deadline = self.due()?;
-        Ok(Call { method: name, idempotent, describe, codec, write, decode, deadline, unconnected })
-    }
-}
-
-fn write_bytes(arguments: &[u8]) -> impl Fn(&mut Vec<u8>) -> Result<(), WireError> {
-    |out| {
-        out.extend_from_slice(arguments);
-        Ok(())
+        Ok(CallSpec {
+            method: name,
+            idempotent,
+            // The types behind the bytes are not known here.
+            describe: None,
+            codec,
+            encode,
+            decode,
+            deadline: self.call_deadline()?,
+            unconnected: Cell::default(),
+        })
     }
 }
 

@@ -1,23 +1,22 @@
-//! Wakes futures whose deadline passed: an executor polls again only when it is told to.
+//! Timer that wakes futures at their deadline: an executor polls again only when it is woken.
 //!
 //! Blocking callers need none of this. The thread starts with the first future that has a deadline and ends with
 //! its client. Knows slots and instants; knows no calls and no connections. Its lock is never held while a waker is
 //! called.
 
+use super::call_slot::CallSlot;
 use super::error::ClientError;
-use super::pending::CallSlot;
 use super::threads::spawn;
 use crate::sync::{Arc, Condvar, Mutex, Weak};
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-/// One client's deadlines.
+/// Deadlines of one client's futures.
 #[derive(Debug, Default)]
-pub(super) struct Timer(Arc<Clock>);
+pub(super) struct Timer(Arc<TimerThread>);
 
 #[derive(Debug, Default)]
-struct Clock {
+struct TimerThread {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -31,7 +30,7 @@ struct State {
 }
 
 impl Timer {
-    /// Wakes the slot's task at `deadline`.
+    /// Wakes the slot's task at `deadline`. Starts the thread if there is none.
     ///
     /// # Errors
     /// [`ClientError::NoThread`].
@@ -42,8 +41,8 @@ impl Timer {
         let start = !std::mem::replace(&mut state.running, true);
         drop(state);
         if start {
-            let clock = Arc::clone(&self.0);
-            spawn("boneyard-client-timer", move || clock.run()).inspect_err(|_| {
+            let thread = Arc::clone(&self.0);
+            spawn("boneyard-client-timer", move || thread.run()).inspect_err(|_| {
                 let mut state = self.0.state.lock();
                 state.running = false;
                 state.deadlines.remove(&(deadline, call));
@@ -54,7 +53,7 @@ impl Timer {
         Ok(())
     }
 
-    /// The call has ended.
+    /// Removes the deadline of a call that has ended.
     pub(super) fn remove(&self, deadline: Instant, call: u64) {
         self.0.state.lock().deadlines.remove(&(deadline, call));
     }
@@ -67,7 +66,7 @@ impl Drop for Timer {
     }
 }
 
-impl Clock {
+impl TimerThread {
     fn run(&self) {
         let mut state = self.state.lock();
         while !state.closed {
@@ -79,10 +78,8 @@ impl Clock {
                 Some(_) => {
                     let slot = state.deadlines.pop_first().and_then(|(_, slot)| slot.upgrade());
                     drop(state);
-                    if let Some(waker) = slot.and_then(|slot| slot.take_waker())
-                        && catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err()
-                    {
-                        log::error!("the waker of a pending call panicked");
+                    if let Some(slot) = slot {
+                        slot.wake_task();
                     }
                     state = self.state.lock();
                 }

@@ -8,9 +8,9 @@ use crate::sync::unordered::AtomicU64;
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Counts `n` more.
+    /// Adds `n`.
     pub(crate) fn add(&self, n: u64) {
-        // Relaxed: counters order nothing; who reads them wants a number, not a happens-before.
+        // Relaxed: counters order nothing; a reader wants a number, not a happens-before.
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
@@ -20,8 +20,8 @@ impl Counter {
     }
 }
 
-/// One counter for each of `N` numbered cases. On lines of memory of its own: what workers count does not slow down
-/// a listener that counts beside it.
+/// One counter for each of `N` numbered cases. Aligned to its own cache lines to avoid false sharing: workers that
+/// count do not slow down a listener that counts beside them.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct EnumCounters<const N: usize>([Counter; N]);
@@ -38,7 +38,7 @@ impl<const N: usize> EnumCounters<N> {
         self.0[index].add(1);
     }
 
-    /// Adds what was gathered, leaving `batch` empty.
+    /// Adds the counts of `batch`, leaving it empty.
     pub(crate) fn add_all(&self, batch: &mut Batch<N>) {
         while batch.cases > 0 {
             let index = batch.cases.trailing_zeros() as usize;
@@ -52,19 +52,19 @@ impl<const N: usize> EnumCounters<N> {
         self.0[index].get()
     }
 
-    /// The counts of all cases, each.
+    /// The count of each case.
     pub fn counts(&self) -> [u64; N] {
         std::array::from_fn(|index| self.get(index))
     }
 
-    /// The count of all cases.
+    /// The sum over all cases.
     pub fn sum(&self) -> u64 {
         self.0.iter().map(Counter::get).sum()
     }
 }
 
-/// Cases gathered by one thread and added to a [`EnumCounters`] together: threads that add to one counter for each call
-/// would hand its memory to and fro.
+/// Counts of one thread that are added to an [`EnumCounters`] together: threads that add to one counter for each call
+/// would bounce the cache line between cores.
 #[derive(Debug)]
 pub(crate) struct Batch<const N: usize> {
     counts: [u32; N],
@@ -80,7 +80,7 @@ impl<const N: usize> Default for Batch<N> {
 }
 
 impl<const N: usize> Batch<N> {
-    /// Gathers case `index` once more.
+    /// Counts case `index` once more.
     pub(crate) fn add(&mut self, index: usize) {
         self.counts[index] += 1;
         self.cases |= 1 << index;

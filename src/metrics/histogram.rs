@@ -1,29 +1,29 @@
-//! How times are spread: histograms with a bucket for each eighth of a doubling, from 1 us to 71 minutes.
+//! Histograms of times, with a bucket for each eighth of a doubling, from 1 us to 71 minutes.
 //!
-//! A [`Histogram`] is written by many threads, each of which gathers on a `LocalHistogram` of its own first; a
-//! [`Distribution`] is what it held at one instant, and can be added, subtracted and asked. A time falls into a bucket
-//! no wider than an eighth of itself; sums are exact.
+//! A [`Histogram`] is written by many threads, each of which counts in a `LocalHistogram` of its own first. A
+//! [`Distribution`] is the content at one instant, for sums, differences and quantiles. A bucket is no wider than an
+//! eighth of the times in it; sums are exact.
 
-use super::Counter;
+use super::counter::Counter;
 use crate::sync::Ordering;
 use crate::sync::unordered::AtomicU64;
 use std::time::Duration;
 
-/// Buckets of a histogram: one for less than a microsecond, then eight for each doubling.
+/// Number of buckets: one for less than a microsecond, then eight for each doubling.
 pub const BUCKETS: usize = 8 * 32;
 
 /// One less than the first bits of the double 1.0: its exponent, and the three of its fraction that tell eighths apart.
 const BELOW_ONE: u64 = (1023 << 3) - 1;
 
-/// The bucket of a time in nanoseconds. By the bits of a double, which has its doublings and eighths in front: fewer
-/// instructions than with whole numbers, four times a call. The half nanosecond is more than any rounding.
+/// The bucket of a time in nanoseconds, from the bits of a double, whose first bits are doublings and eighths: fewer
+/// instructions than with integers, four times a call. The half nanosecond is more than any rounding.
 fn bucket(ns: u64) -> usize {
-    // Converting a signed number is one instruction. What is negative then, after 300 years, is over all buckets.
+    // Converting a signed number is one instruction. Times of 300 years and more become negative and are clamped.
     let us = (ns as i64 as f64 + 0.5) * 0.001;
     ((us.to_bits() >> 49).clamp(BELOW_ONE, BELOW_ONE + BUCKETS as u64 - 1) - BELOW_ONE) as usize
 }
 
-/// The first nanosecond that is over a bucket.
+/// The first nanosecond above a bucket.
 const fn end_ns(bucket: usize) -> u64 {
     (125 * (8 + bucket as u64 % 8)) << (bucket / 8)
 }
@@ -50,19 +50,19 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    /// Adds what was gathered, leaving `sheet` empty.
-    pub(crate) fn add_all(&self, sheet: &mut LocalHistogram) {
-        for (word, full) in sheet.full.iter_mut().enumerate() {
+    /// Adds the times of `local`, leaving it empty.
+    pub(crate) fn add_all(&self, local: &mut LocalHistogram) {
+        for (word, full) in local.full.iter_mut().enumerate() {
             let mut left = std::mem::take(full);
             while left != 0 {
                 let bucket = 64 * word + left.trailing_zeros() as usize;
-                self.counts[bucket].add(std::mem::take(&mut sheet.counts[bucket]).into());
+                self.counts[bucket].add(std::mem::take(&mut local.counts[bucket]).into());
                 left &= left - 1;
             }
         }
-        let Extent { sum_ns, mut min_ns, max_ns } = std::mem::take(&mut sheet.extent);
-        if sheet.zeros > 0 {
-            self.counts[0].add(std::mem::take(&mut sheet.zeros).into());
+        let Extent { sum_ns, mut min_ns, max_ns } = std::mem::take(&mut local.extent);
+        if local.zeros > 0 {
+            self.counts[0].add(std::mem::take(&mut local.zeros).into());
             min_ns = 0;
         }
         if sum_ns > 0 {
@@ -80,12 +80,12 @@ impl Histogram {
     /// Counts one time.
     #[cfg(test)]
     pub(crate) fn add(&self, time: Duration) {
-        let mut sheet = LocalHistogram::default();
-        sheet.add(time.as_nanos() as u64);
-        self.add_all(&mut sheet);
+        let mut local = LocalHistogram::default();
+        local.add(time.as_nanos() as u64);
+        self.add_all(&mut local);
     }
 
-    /// What it holds now.
+    /// The content now.
     pub fn distribution(&self) -> Distribution {
         let full =
             |(bucket, count): (usize, &Counter)| Some((bucket as u8, count.get())).filter(|full| full.1 > 0);
@@ -98,13 +98,13 @@ impl Histogram {
     }
 }
 
-/// Times gathered by one thread, at most 65,535 of them, and added to a [`Histogram`] together.
+/// Times counted by one thread, at most 65,535 of them, to be added to a [`Histogram`] together.
 #[derive(Debug)]
 pub(crate) struct LocalHistogram {
-    /// Times of nothing at all, which are most of the permit waits.
+    /// Number of times that are zero, as most permit waits are.
     zeros: u16,
     extent: Extent,
-    /// A bit for each bucket that is not empty, so that the others need not be looked at.
+    /// A bit for each bucket that is not empty, so that the others can be skipped.
     full: [u64; BUCKETS.div_ceil(64)],
     counts: [u16; BUCKETS],
 }
@@ -129,7 +129,7 @@ impl Default for LocalHistogram {
 }
 
 impl LocalHistogram {
-    /// Gathers one time, in nanoseconds.
+    /// Counts one time, in nanoseconds.
     pub(crate) fn add(&mut self, ns: u64) {
         if ns == 0 {
             self.zeros += 1;
@@ -150,7 +150,7 @@ impl LocalHistogram {
     }
 }
 
-/// Times counted up to one instant, or between two.
+/// Times counted until one instant, or between two.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Distribution {
     /// Buckets that are not empty, in their order.
@@ -167,17 +167,17 @@ impl Default for Distribution {
 }
 
 impl Distribution {
-    /// How many times were counted.
+    /// Number of times counted.
     pub fn count(&self) -> u64 {
         self.counts.iter().map(|(_, count)| count).sum()
     }
 
-    /// All of them together.
+    /// Sum of the times.
     pub fn sum(&self) -> Duration {
         Duration::from_nanos(self.sum_ns)
     }
 
-    /// Their mean; zero for none.
+    /// Mean of the times; zero for none.
     pub fn mean(&self) -> Duration {
         Duration::from_nanos(self.sum_ns.checked_div(self.count()).unwrap_or(0))
     }
@@ -187,7 +187,7 @@ impl Distribution {
         Duration::from_nanos(if self.min_ns == u64::MAX { 0 } else { self.min_ns })
     }
 
-    /// The shortest of these, at most an eighth too long; zero for none.
+    /// The shortest of these times, at most an eighth too long; zero for none.
     pub fn shortest(&self) -> Duration {
         // Exact where the shortest since the start may be among them.
         let first = self.counts.first().map(|(bucket, _)| usize::from(*bucket));
@@ -199,7 +199,7 @@ impl Distribution {
         Duration::from_nanos(self.max_ns)
     }
 
-    /// The time that such a share of them (0 to 1) do not exceed, at most an eighth too long; zero for none.
+    /// The time that a share (0 to 1) of the times do not exceed, at most an eighth too long; zero for none.
     pub fn quantile(&self, share: f64) -> Duration {
         let rank = ((self.count() as f64 * share).ceil() as u64).max(1);
         let mut below = 0;
@@ -212,7 +212,7 @@ impl Distribution {
         Duration::ZERO
     }
 
-    /// How many were shorter than this many microseconds; exact where that is a power of two.
+    /// Number of times shorter than this many microseconds; exact for powers of two.
     pub fn below_us(&self, us: u64) -> u64 {
         self.counts
             .iter()
@@ -221,7 +221,7 @@ impl Distribution {
             .sum()
     }
 
-    /// Counts those of another too.
+    /// Adds the times of another.
     pub fn add(&mut self, other: &Distribution) {
         for (bucket, count) in &other.counts {
             match self.counts.binary_search_by_key(bucket, |(bucket, _)| *bucket) {
@@ -233,7 +233,8 @@ impl Distribution {
         (self.min_ns, self.max_ns) = (self.min_ns.min(other.min_ns), self.max_ns.max(other.max_ns));
     }
 
-    /// Those counted since `earlier`, which was taken of the same histogram. The extremes stay those since the start.
+    /// The times counted since `earlier`, which was taken from the same histogram. The extremes stay those since the
+    /// start.
     pub fn since(&self, earlier: &Distribution) -> Distribution {
         let before = |bucket: u8| {
             let place = earlier.counts.binary_search_by_key(&bucket, |(bucket, _)| *bucket);
@@ -264,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_counted_is_told() {
+    fn a_distribution_has_what_was_counted() {
         let (histogram, ms) = (Histogram::default(), Duration::from_millis);
         assert_eq!(histogram.distribution(), Distribution::default());
         (1..=100).for_each(|n| histogram.add(ms(n)));

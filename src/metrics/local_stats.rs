@@ -1,43 +1,45 @@
-//! What one worker has measured of its calls and not yet handed to the methods' counters.
+//! Measurements of one worker that are not yet in the methods' counters.
 //!
-//! Workers that add to one counter for each call would hand its memory to and fro. So each gathers in memory of its
-//! own, a few methods at once, since calls of several alternate in one burst. Knows no threads: who owns the records
-//! keeps others out of them.
+//! Workers that add to one counter for each call would bounce the cache line between cores. So each counts in memory of
+//! its own, a few methods at once, since calls of several methods alternate in one burst.
 //!
-//! Invariant: a call is in exactly one place, here or in the counters.
+//! Invariant: a call is counted in exactly one place, here or in the methods' counters.
+//!
+//! Knows no threads: the owner keeps others out.
 
+use super::counter::Batch;
 use super::histogram::LocalHistogram;
-use super::{Batch, MethodsStats, Parts};
+use super::method_stats::{MethodsStats, Parts};
 use crate::service::Status;
 
-/// Methods gathered at once, at 2.5 KiB each. One more makes room by handing over the one that came first.
+/// Methods counted at once, at 2.5 KiB each. For one more the oldest is flushed.
 const METHODS_MAX: usize = 4;
 
-/// Calls gathered of one method: what is counted in 16 bits must not overflow.
+/// Calls of one method until a flush: the 16-bit counts must not overflow.
 const CALLS_MAX: u16 = u16::MAX;
 
-/// One call, answered.
+/// An answered call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CallRecord {
     pub(crate) method: u16,
     pub(crate) status: Status,
     pub(crate) ran: bool,
-    /// In nanoseconds; of one that ran.
+    /// In nanoseconds; zero unless it ran.
     pub(crate) times_ns: Parts<u64>,
 }
 
 /// Calls of a few methods.
 #[derive(Debug, Default)]
 pub(crate) struct LocalStats {
-    methods: Vec<Gathered>,
-    /// The place of the method that is to make room.
+    methods: Vec<LocalMethodStats>,
+    /// Index of the method that is flushed next to make room.
     oldest: usize,
 }
 
-/// Calls of one method. On lines of memory of its own.
+/// Calls of one method. Aligned to its own cache lines.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Gathered {
+struct LocalMethodStats {
     method: u16,
     calls: u16,
     answers: Batch<{ Status::ALL.len() }>,
@@ -46,46 +48,46 @@ struct Gathered {
 }
 
 impl LocalStats {
-    /// Takes a call in. Who is full hands over to `stats`.
+    /// Counts a call, and flushes to `stats` what is full.
     pub(crate) fn add(&mut self, record: &CallRecord, stats: &MethodsStats) {
-        let found = self.methods.iter().position(|gathered| gathered.method == record.method);
+        let found = self.methods.iter().position(|local| local.method == record.method);
         let place = found.unwrap_or_else(|| self.make_room(record.method, stats));
-        let gathered = &mut self.methods[place];
-        gathered.answers.add(record.status.index());
+        let local = &mut self.methods[place];
+        local.answers.add(record.status.index());
         if record.ran {
-            gathered.times.queue_wait.add(record.times_ns.queue_wait);
-            gathered.times.permit_wait.add(record.times_ns.permit_wait);
-            gathered.times.run.add(record.times_ns.run);
-            gathered.whole.add(record.times_ns.whole());
+            local.times.queue_wait.add(record.times_ns.queue_wait);
+            local.times.permit_wait.add(record.times_ns.permit_wait);
+            local.times.run.add(record.times_ns.run);
+            local.whole.add(record.times_ns.whole());
         }
-        gathered.calls += 1;
-        if gathered.calls == CALLS_MAX {
-            gathered.hand_over(stats);
+        local.calls += 1;
+        if local.calls == CALLS_MAX {
+            local.flush(stats);
         }
     }
 
-    /// A place for a method that has none.
+    /// Finds a place for a method that has none, and returns its index.
     #[cold]
     fn make_room(&mut self, method: u16, stats: &MethodsStats) -> usize {
         if self.methods.len() < METHODS_MAX {
-            self.methods.push(Gathered { method, ..Gathered::default() });
+            self.methods.push(LocalMethodStats { method, ..LocalMethodStats::default() });
             return self.methods.len() - 1;
         }
         let place = self.oldest;
         self.oldest = (place + 1) % METHODS_MAX;
-        self.methods[place].hand_over(stats);
+        self.methods[place].flush(stats);
         self.methods[place].method = method;
         place
     }
 
-    /// Adds all to the counters; nothing is left here.
-    pub(crate) fn hand_over(&mut self, stats: &MethodsStats) {
-        self.methods.iter_mut().for_each(|gathered| gathered.hand_over(stats));
+    /// Adds everything to the counters; nothing is left here.
+    pub(crate) fn flush(&mut self, stats: &MethodsStats) {
+        self.methods.iter_mut().for_each(|local| local.flush(stats));
     }
 }
 
-impl Gathered {
-    fn hand_over(&mut self, stats: &MethodsStats) {
+impl LocalMethodStats {
+    fn flush(&mut self, stats: &MethodsStats) {
         if std::mem::take(&mut self.calls) == 0 {
             return;
         }
@@ -105,8 +107,8 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn what_was_gathered_of_many_methods_is_counted_once() {
-        let (stats, mut records) = (MethodsStats::new(7), LocalStats::default());
+    fn calls_of_many_methods_are_counted_once() {
+        let (stats, mut local) = (MethodsStats::new(7), LocalStats::default());
         let record = |n: u64| CallRecord {
             method: (n % 7 + 1) as u16,
             status: if n.is_multiple_of(10) { Status::Cancelled } else { Status::Ok },
@@ -114,12 +116,12 @@ mod tests {
             times_ns: Parts { queue_wait: 1000 * n, permit_wait: 0, run: n % 100_000 },
         };
         for n in 0..70_000 {
-            records.add(&record(n), &stats);
+            local.add(&record(n), &stats);
             if n % 9_999 == 0 {
-                records.hand_over(&stats);
+                local.flush(&stats);
             }
         }
-        records.hand_over(&stats);
+        local.flush(&stats);
         assert_eq!(stats.called().count(), 7);
         for (method, counted) in stats.called() {
             let own: Vec<_> = (0..70_000).map(record).filter(|of| of.method == method && of.ran).collect();
@@ -140,11 +142,11 @@ mod tests {
 
     #[test]
     fn sixteen_bits_are_enough() {
-        let (stats, mut records) = (MethodsStats::new(1), LocalStats::default());
+        let (stats, mut local) = (MethodsStats::new(1), LocalStats::default());
         let times_ns = Parts { queue_wait: 1, permit_wait: 0, run: 5 };
         let record = CallRecord { method: 1, status: Status::Ok, ran: true, times_ns };
-        (0..150_000).for_each(|_| records.add(&record, &stats));
-        records.hand_over(&stats);
+        (0..150_000).for_each(|_| local.add(&record, &stats));
+        local.flush(&stats);
         let (_, counted) = stats.called().next().expect("it was called");
         assert_eq!((counted.answers.sum(), counted.times.run.distribution().count()), (150_000, 150_000));
     }

@@ -1,6 +1,7 @@
-//! Counters and running averages: lock-free, handed down and never looked up. Counters are exact.
+//! Counters, histograms and running averages: lock-free, reached by reference and never looked up by name. Counters are
+//! exact.
 //!
-//! A [`EnumCounters`] is one counter for each value of a closed enum, so that no refusal and no close goes uncounted.
+//! An [`EnumCounters`] has one counter for each value of a closed enum, so that no refusal and no close goes uncounted.
 
 mod close_reason;
 mod counter;

@@ -1,15 +1,17 @@
-//! A worker as the handler it runs meets it: takes the permit from the handler that waits, and brings it back.
+//! Context of a worker for the handler it runs: returns the permit while the handler blocks, and takes one again after.
 //!
-//! Before a pause nothing may be kept back behind the handler, which may wait for long: the replies before it go to
-//! their client, the calls behind it to the queue. Knows the worker's turn, gauges and place at the throttle; knows
-//! neither what a handler does nor why it waits. For the worker's own thread alone.
+//! Before a pause nothing may be kept back behind the handler, which may block for long: the replies before it go to
+//! their client, the calls behind it to the queue. Knows the worker's slot, gauges and place at the throttle; knows
+//! neither what a handler does nor why it blocks. For the worker's own thread alone.
 //!
-//! Invariants: `engaged` is in the port's gauge exactly while it is set here, and never while the permit is given
-//! back: who is not awake cannot be counted out of those awake.
+//! Invariants: `engaged` is in the port's gauge exactly while it is set here, and never while the permit is returned:
+//! a worker that is not awake cannot be subtracted from those awake.
 
+use super::buffers::BufferLease;
+use super::port::PortShared;
+use super::shared::Shared;
 use super::throttle::PERMIT;
 use super::worker_slot::Activity;
-use super::{BufferLease, PortShared, Shared};
 use crate::admission::ReceivedChain;
 use crate::proto::Call;
 use crate::service::worker_hooks::{Origin, OutgoingCall, OutgoingCallTable, WorkerHooks};
@@ -24,22 +26,22 @@ pub(super) struct BlockingContext {
     port: Arc<PortShared>,
     id: usize,
     parker: Arc<Parker>,
-    /// Is this worker counted among those that run a call not known to be short?
+    /// Whether this worker is counted among those that run a call not known to be short.
     engaged: Cell<bool>,
-    /// Of the running call.
+    /// Time without a permit of the running call.
     waits: Cell<Option<Waits>>,
     paused: Cell<Option<Instant>>,
     running: RefCell<Running>,
     /// Memory of the running call's arguments, besides its bytes.
-    lent: RefCell<BufferLease>,
+    arguments: RefCell<BufferLease>,
 }
 
 /// The time of a transaction in which it had no permit.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Waits {
-    /// For a permit, after its handler had waited.
-    pub(super) in_line: Duration,
-    /// All of it.
+    /// Waited for a permit, after its handler had blocked.
+    pub(super) for_permit: Duration,
+    /// All of that time.
     pub(super) permitless: Duration,
 }
 
@@ -48,9 +50,9 @@ pub(super) struct Waits {
 struct Running {
     method: u16,
     deadline: Option<Instant>,
-    /// What it was called with, if another handler called it.
+    /// The calls it was made for, if another handler called it.
     chain: Option<Arc<ReceivedChain>>,
-    /// Calls it has made.
+    /// Number of calls it has made.
     calls: u32,
 }
 
@@ -61,7 +63,7 @@ impl BlockingContext {
         id: usize,
         parker: Arc<Parker>,
     ) -> BlockingContext {
-        let lent = RefCell::new(BufferLease::new(&port.buffers));
+        let arguments = RefCell::new(BufferLease::new(&port.buffers));
         BlockingContext {
             shared,
             port,
@@ -71,11 +73,11 @@ impl BlockingContext {
             waits: Cell::default(),
             paused: Cell::default(),
             running: RefCell::default(),
-            lent,
+            arguments,
         }
     }
 
-    /// Sleeps until this worker is woken. Returns whether with a permit; otherwise it is to end.
+    /// Sleeps until this worker is woken. Returns whether it has a permit; otherwise it is to end.
     pub(super) fn await_permit(&self) -> bool {
         self.parker.park() == PERMIT
     }
@@ -87,29 +89,29 @@ impl BlockingContext {
         *running = Running { method, deadline, chain: chain.map(Arc::clone), calls: 0 };
     }
 
-    /// The running call is not known to be short: others must not wait for it.
+    /// Announces that the running call is not known to be short, so that other calls do not wait for it.
     pub(super) fn engage(&self) {
         self.engaged.set(true);
-        self.port.queue.engaged(1);
-        self.port.queue.announce(&self.shared.throttle, self.port.index);
+        self.port.queue.change_engaged(1);
+        self.shared.throttle.announce(self.port.index);
     }
 
     /// The transaction has ended.
     pub(super) fn end(&self) {
         if self.running.borrow().calls > 0 {
-            self.shared.nested.links.close_all(self.port.index, self.id);
+            self.shared.nested.outgoing.close_all(self.port.index, self.id);
         }
-        self.lent.borrow_mut().set(0);
+        self.arguments.borrow_mut().set(0);
     }
 
-    /// The call has ended, or waits.
+    /// The call has ended, or blocks.
     pub(super) fn disengage(&self) {
         if self.engaged.take() {
-            self.port.queue.engaged(-1);
+            self.port.queue.change_engaged(-1);
         }
     }
 
-    /// The call's waits; none from here on, for the next call.
+    /// Takes the call's time without a permit, leaving none for the next call.
     pub(super) fn take_waits(&self) -> Waits {
         self.waits.take().unwrap_or_default()
     }
@@ -118,34 +120,34 @@ impl BlockingContext {
 impl WorkerHooks for BlockingContext {
     fn pause(&self) {
         let (shared, port) = (&*self.shared, &*self.port);
-        port.turns[self.id].let_go(port, shared, now());
+        port.give_away(shared, port.slots[self.id].release_blocked(now()));
         self.disengage();
         let seen_early = planted(Planted::LatePause).then(|| port.queue.is_empty());
         // First no longer awake, then the look at the queue: see the proof in docs/ARCHITECTURE.md.
         shared.throttle.pause(port.index);
         self.paused.set(Some(now()));
         if !seen_early.unwrap_or_else(|| port.queue.is_empty()) {
-            port.queue.announce(&shared.throttle, port.index);
+            shared.throttle.announce(port.index);
         }
     }
 
     fn resume(&self) {
-        let (mut waits, turn) = (self.take_waits(), &self.port.turns[self.id]);
+        let (mut waits, slot) = (self.take_waits(), &self.port.slots[self.id]);
         if !self.shared.throttle.resume(self.port.index, self.id) {
             let start = now();
-            turn.set_doing(Activity::Returning, start);
-            // No other word can come: only workers on the stack of idle ones are told to end.
+            slot.set_activity(Activity::Returning, start);
+            // No other word can come: only workers on the stack of idle ones get the word to end.
             let permitted = self.await_permit();
-            debug_assert!(permitted, "who stands in line gets a permit in its turn");
-            waits.in_line += now().saturating_duration_since(start);
+            debug_assert!(permitted, "a worker in line gets a permit");
+            waits.for_permit += now().saturating_duration_since(start);
         }
         let back = now();
-        turn.set_doing(Activity::Running, back);
+        slot.set_activity(Activity::Running, back);
         if let Some(paused) = self.paused.take() {
             waits.permitless += back.saturating_duration_since(paused);
         }
         self.waits.set(Some(waits));
-        // However short the method was taken to be: this call is not.
+        // However short the method was estimated to be: this call is not.
         self.engage();
     }
 
@@ -153,8 +155,8 @@ impl WorkerHooks for BlockingContext {
         let mut running = self.running.borrow_mut();
         running.calls += 1;
         let name = format!("{} {}", self.port.name, self.shared.services.name(running.method));
-        let place = (self.port.index, self.id);
-        let (link, is_open) = self.shared.nested.links.open(place, running.calls, name);
+        let outgoing = &self.shared.nested.outgoing;
+        let (link, is_open) = outgoing.open(self.port.index, self.id, running.calls, name);
         if !is_open {
             self.port.stats.nested_over.add(1);
         }
@@ -172,36 +174,36 @@ impl WorkerHooks for BlockingContext {
     fn awaits(&self, call: Option<LinkId>) {
         let (nested, port) = (&self.shared.nested, self.port.index);
         match call {
-            Some(call) => nested.wait(port, self.id, call),
-            None => nested.go_on(port, self.id),
+            Some(call) => nested.begin_wait(port, self.id, call),
+            None => nested.end_wait(port, self.id),
         }
     }
 
     fn lend(&self, bytes: usize) -> Result<(), Shortage> {
-        let (buffers, mut lent) = (&self.port.buffers, self.lent.borrow_mut());
-        if lent.bytes().saturating_add(bytes) > buffers.part_of_a_call() {
+        let (buffers, mut arguments) = (&self.port.buffers, self.arguments.borrow_mut());
+        if arguments.bytes().saturating_add(bytes) > buffers.argument_bytes_max() {
             return Err(Shortage::Ever);
         }
-        // The last eighth is left to what tells peers that there is no room.
-        let has = !buffers.are_full() && lent.try_add(bytes);
-        if has { Ok(()) } else { Err(Shortage::Now) }
+        // The last eighth is left to small reads, so that calls can be refused, and to replies.
+        let has_room = !buffers.are_full() && arguments.try_add(bytes);
+        if has_room { Ok(()) } else { Err(Shortage::Now) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::{Buffers, CodelRules, PoolSizes, PortWorkers, Queue, QueueReadings, Throttle};
+    use crate::pool::{Buffers, CodelRules, PoolSizes, PortWorkers, Queue, QueueSizes, Throttle};
     use crate::service::ServicesBuilder;
     use std::num::NonZeroU32;
 
     #[test]
-    fn the_time_in_line_is_that_of_one_call() {
+    fn the_wait_for_a_permit_is_counted_for_one_call() {
         let queue =
-            Arc::new(Queue::new(QueueReadings { calls_max: 8, workers: 2, reserve: 0, cores: 2 }, now()));
+            Arc::new(Queue::new(QueueSizes { calls_max: 8, workers: 2, reserve: 0, cores: 2 }, now()));
         let parkers: Vec<_> = (0..2).map(|_| Arc::<Parker>::default()).collect();
-        let seat = PortWorkers { queue: Arc::clone(&queue), parkers: parkers.clone() };
-        let throttle = Throttle::new(NonZeroU32::new(1), vec![seat]);
+        let workers = PortWorkers { queue: Arc::clone(&queue), parkers: parkers.clone() };
+        let throttle = Throttle::new(NonZeroU32::new(1), vec![workers]);
         let services = ServicesBuilder::default().build().unwrap();
         let shared = Arc::new(Shared::new(services, throttle, 1024));
         let port = PortShared::new(
@@ -213,14 +215,14 @@ mod tests {
             Buffers::unbounded(),
             now(),
         );
-        let station = BlockingContext::new(Arc::clone(&shared), Arc::new(port), 0, Arc::clone(&parkers[0]));
+        let context = BlockingContext::new(Arc::clone(&shared), Arc::new(port), 0, Arc::clone(&parkers[0]));
         let throttle = &shared.throttle;
 
-        assert!(throttle.wake_one(0) && station.await_permit());
-        station.pause();
-        station.resume();
-        assert_eq!(station.take_waits().in_line, Duration::ZERO, "there was a permit");
-        station.pause();
+        assert!(throttle.wake_one(0) && context.await_permit());
+        context.pause();
+        context.resume();
+        assert_eq!(context.take_waits().for_permit, Duration::ZERO, "there was a permit");
+        context.pause();
         assert!(throttle.wake_one(0), "the permit goes to the other worker");
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -229,11 +231,11 @@ mod tests {
                 }
                 throttle.retire(0, 1);
             });
-            station.resume();
+            context.resume();
         });
-        assert!(station.take_waits().in_line > Duration::ZERO);
-        assert_eq!(station.take_waits().permitless, Duration::ZERO, "taken");
-        station.disengage();
+        assert!(context.take_waits().for_permit > Duration::ZERO);
+        assert_eq!(context.take_waits().permitless, Duration::ZERO, "taken");
+        context.disengage();
         assert_eq!(throttle.permits(), (1, 1));
     }
 }

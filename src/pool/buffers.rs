@@ -1,20 +1,19 @@
-//! What the connections of all ports hold in memory: half-read frames, calls queued and running, replies unsent.
+//! Memory that the connections of all ports hold: half-read frames, calls queued and running, replies unsent.
 //!
-//! Each port counts its own bytes exactly, where its listener and workers write anyway; what has changed is told to all
-//! in steps of [`STEP_BYTES`], so that ports do not contend for one counter with each burst. So the sum of all is off
-//! by at most that much a port, either way.
+//! Each port counts its own bytes exactly, where its listener and workers write anyway. A port adds its change to the
+//! sum of all ports in steps of [`STEP_BYTES`], so that ports do not contend for one counter with each burst.
 //!
-//! Who keeps a buffer has a [`BufferLease`] of its port's count, which takes itself back when it is dropped: the counts
-//! come back to 0 with the last connection, whatever became of it. What is counted is the room of a buffer, not the
-//! part of it that is in use.
+//! Invariants: the sum is off by at most one step a port, either way. Each holder of a buffer has a [`BufferLease`] of
+//! its port's count, which returns its bytes when it is dropped, so the counts come back to 0 with the last connection,
+//! however it ended. Counted is the capacity of a buffer, not the part of it that is in use.
 
 use crate::sync::unordered::AtomicUsize;
 use crate::sync::{Arc, Ordering};
 
-/// Change of one port's count that is not yet in the sum of all, at most.
+/// Largest change of one port's count that is not yet in the sum of all ports.
 const STEP_BYTES: usize = 64 << 10;
 
-/// Of all ports together.
+/// The sum of all ports and its limit.
 #[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct AllBuffers {
@@ -25,33 +24,33 @@ pub(crate) struct AllBuffers {
 }
 
 impl AllBuffers {
-    /// Room for `limit` bytes, for so many ports.
+    /// Room for `limit` bytes, shared by this many ports.
     pub(crate) fn new(limit: usize, ports: usize) -> Arc<AllBuffers> {
         Arc::new(AllBuffers { bytes: AtomicUsize::new(0), limit, fair_part: limit / 2 / ports.max(1) })
     }
 
-    /// Bytes of all. Two changes may come in the wrong order and the sum be below zero for a moment.
+    /// Bytes of all ports. Two changes may arrive in the wrong order, so the sum can be below zero for a moment.
     fn bytes(&self) -> usize {
         usize::try_from(self.bytes.load(Ordering::Relaxed) as isize).unwrap_or(0)
     }
 }
 
-/// Of one port.
+/// The count of one port.
 #[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct Buffers {
     bytes: AtomicUsize,
-    /// What of it is in the sum of all.
-    told: AtomicUsize,
+    /// The part of it that is in the sum of all ports.
+    published: AtomicUsize,
     all: Arc<AllBuffers>,
 }
 
 impl Buffers {
     pub(crate) fn new(all: Arc<AllBuffers>) -> Arc<Buffers> {
-        Arc::new(Buffers { bytes: AtomicUsize::new(0), told: AtomicUsize::new(0), all })
+        Arc::new(Buffers { bytes: AtomicUsize::new(0), published: AtomicUsize::new(0), all })
     }
 
-    /// Without a bound, for those who are alone.
+    /// Without a limit, for tests and benches.
     #[cfg(any(not(any(loom, shuttle)), test))]
     pub(crate) fn unbounded() -> Arc<Buffers> {
         Buffers::new(AllBuffers::new(usize::MAX, 1))
@@ -62,41 +61,41 @@ impl Buffers {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// So nearly full that no call is let in and no large frame is read on: an eighth is left for small reads, which
-    /// tell their peers so, and for replies.
+    /// Returns whether so little is left that calls are refused and large frames are not read on. An eighth is kept for
+    /// small reads, so that calls can be refused, and for replies.
     pub(crate) fn are_full(&self) -> bool {
         self.all.bytes() > self.all.limit - self.all.limit / 8
     }
 
-    /// What one call's arguments may take beside its bytes: half of all.
-    pub(crate) fn part_of_a_call(&self) -> usize {
+    /// Most that one call's arguments may take beside its bytes: half of all.
+    pub(crate) fn argument_bytes_max(&self) -> usize {
         self.all.limit / 2
     }
 
-    /// How many bytes of all ports would have to go before a quarter is free: not so few that a crowd fills them again
-    /// at once.
+    /// Bytes of all ports to be reclaimed until a quarter is free; with less, a burst of clients would fill the buffers
+    /// again at once.
     pub(crate) fn excess(&self) -> usize {
         self.all.bytes().saturating_sub(self.all.limit - self.all.limit / 4)
     }
 
-    /// Is there room for so much more in what all ports may hold?
+    /// Returns whether all ports together have room for this many more bytes.
     pub(crate) fn have_room(&self, bytes: usize) -> bool {
         self.all.bytes().saturating_add(bytes) <= self.all.limit
     }
 
-    /// What this port may hold of half-read frames and unread replies, which do not go away by themselves, while the
-    /// buffers are full: its part of half of all. As the other half is queued calls, or one of the ports holds more,
-    /// they do not stay full.
+    /// What this port may hold of half-read frames and unread replies while the buffers are full: its part of half of
+    /// all. Those bytes need not drain by themselves; the other half is queued calls, which do, or one of the ports
+    /// exceeds its part and is reclaimed from. So the buffers do not stay full.
     pub(crate) fn fair_part(&self) -> usize {
         self.all.fair_part
     }
 
     fn change(&self, from: usize, to: usize) {
         self.bytes.fetch_add(to.wrapping_sub(from), Ordering::SeqCst);
-        self.tell();
+        self.publish();
     }
 
-    /// Counts so many more if all have room for them; several at once do not get the same room.
+    /// Counts this many more if all ports have room for them. Concurrent callers never get the same room.
     fn try_add(&self, more: usize) -> bool {
         let mut seen = self.all.bytes.load(Ordering::Relaxed);
         loop {
@@ -110,28 +109,28 @@ impl Buffers {
             }
         }
         self.bytes.fetch_add(more, Ordering::SeqCst);
-        self.told.fetch_add(more, Ordering::SeqCst);
-        self.tell();
+        self.published.fetch_add(more, Ordering::SeqCst);
+        self.publish();
         true
     }
 
-    /// Tells all how many there are, if that has changed by a step.
-    fn tell(&self) {
-        // Of two at once the later of these looks sees both changes, hence SeqCst; and what is added to the sum is what
-        // `told` changed by, each time.
+    /// Adds the change since the last time to the sum of all ports, if it is a step or more.
+    fn publish(&self) {
+        // SeqCst: of two concurrent calls, the later read here sees both changes. Each time the sum changes by exactly
+        // what `published` changes by.
         loop {
-            let (told, now) = (self.told.load(Ordering::SeqCst), self.bytes.load(Ordering::SeqCst));
-            if now.abs_diff(told) < STEP_BYTES {
+            let (published, now) = (self.published.load(Ordering::SeqCst), self.bytes.load(Ordering::SeqCst));
+            if now.abs_diff(published) < STEP_BYTES {
                 return;
             }
-            if self.told.compare_exchange(told, now, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
-                self.all.bytes.fetch_add(now.wrapping_sub(told), Ordering::Relaxed);
+            if self.published.compare_exchange(published, now, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
+                self.all.bytes.fetch_add(now.wrapping_sub(published), Ordering::Relaxed);
             }
         }
     }
 }
 
-/// What one holder has of its port's count.
+/// The bytes of one holder in its port's count; returned on drop.
 #[derive(Debug)]
 pub(crate) struct BufferLease {
     buffers: Arc<Buffers>,
@@ -139,7 +138,7 @@ pub(crate) struct BufferLease {
 }
 
 impl BufferLease {
-    /// Of nothing as yet.
+    /// Holds nothing yet.
     pub(crate) fn new(buffers: &Arc<Buffers>) -> BufferLease {
         BufferLease { buffers: Arc::clone(buffers), bytes: 0 }
     }
@@ -154,7 +153,7 @@ impl BufferLease {
         self.bytes
     }
 
-    /// So many more bytes are held from now on, if all have room for them.
+    /// Holds this many more bytes from now on. Returns whether all ports together had room for them.
     #[must_use]
     pub(crate) fn try_add(&mut self, more: usize) -> bool {
         let added = self.buffers.try_add(more);
@@ -162,7 +161,7 @@ impl BufferLease {
         added
     }
 
-    /// So many bytes are held from now on.
+    /// Holds this many bytes from now on.
     pub(crate) fn set(&mut self, bytes: usize) {
         if bytes != self.bytes {
             self.buffers.change(self.bytes, bytes);
@@ -184,24 +183,24 @@ mod tests {
     const MIB: usize = 1 << 20;
 
     #[test]
-    fn shares_come_back_and_the_sum_is_off_by_a_step_at_most() {
+    fn dropped_leases_return_their_bytes_and_the_sum_is_off_by_a_step_at_most() {
         let all = AllBuffers::new(16 * MIB, 2);
         let ports = [Buffers::new(Arc::clone(&all)), Buffers::new(Arc::clone(&all))];
-        let mut shares: Vec<BufferLease> = (0..1000).map(|n| BufferLease::new(&ports[n % 2])).collect();
+        let mut leases: Vec<BufferLease> = (0..1000).map(|n| BufferLease::new(&ports[n % 2])).collect();
         for round in 0..20 {
-            for (n, share) in shares.iter_mut().enumerate() {
-                share.set(n * 7919 % 16_000 * (round % 3));
+            for (n, lease) in leases.iter_mut().enumerate() {
+                lease.set(n * 7919 % 16_000 * (round % 3));
             }
             let exact: usize = ports.iter().map(|port| port.bytes()).sum();
-            assert_eq!(exact, shares.iter().map(BufferLease::bytes).sum::<usize>());
+            assert_eq!(exact, leases.iter().map(BufferLease::bytes).sum::<usize>());
             assert!(exact.abs_diff(all.bytes()) < 2 * STEP_BYTES);
         }
-        drop(shares);
+        drop(leases);
         assert_eq!(ports.map(|port| port.bytes()), [0, 0]);
     }
 
     #[test]
-    fn full_is_an_eighth_before_the_end() {
+    fn buffers_are_full_an_eighth_below_the_limit() {
         let all = AllBuffers::new(16 * MIB, 4);
         let (here, there) = (Buffers::new(Arc::clone(&all)), Buffers::new(all));
         let (mut a, mut b) = (BufferLease::new(&here), BufferLease::new(&there));
@@ -217,16 +216,16 @@ mod tests {
     }
 
     #[test]
-    fn threads_that_change_it_at_once_leave_nothing() {
+    fn concurrent_changes_leave_the_count_at_zero() {
         let all = AllBuffers::new(MIB, 1);
         let port = Buffers::new(Arc::clone(&all));
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    let mut share = BufferLease::new(&port);
+                    let mut lease = BufferLease::new(&port);
                     for n in 0..10_000 {
-                        share.set(n % 3 * STEP_BYTES);
-                        let _ = share.try_add(n * 100);
+                        lease.set(n % 3 * STEP_BYTES);
+                        let _ = lease.try_add(n * 100);
                     }
                 });
             }

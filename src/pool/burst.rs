@@ -1,9 +1,10 @@
-//! What travels from a listener to a worker: all calls of one read together, in a recycled buffer.
+//! What passes from a listener to a worker: all calls of one read together, in a recycled buffer.
 //!
-//! No allocation per call: the buffer and the list go round. A burst can be split: whoever holds the front may
-//! give the rest away, both sharing the bytes.
+//! No allocation per call: buffer and list are reused. A burst can be split: the worker that holds it can give the rest
+//! away, and both parts share the bytes.
 
-use super::{BufferLease, Buffers, ConnectionQueue};
+use super::buffers::{BufferLease, Buffers};
+use super::connection_queue::ConnectionQueue;
 use crate::admission::ReceivedChain;
 use crate::proto::Call;
 use crate::service::Peer;
@@ -13,8 +14,8 @@ use std::time::Instant;
 
 /// Where replies go: a connection as the pool sees it.
 pub(crate) trait ReplySink: Peer {
-    /// Its place in one of the port's lines: that of the calls that handlers of this server made, or of the others.
-    fn lane(&self, nested: bool) -> &ConnectionQueue;
+    /// Its waiting bursts: those of the calls that handlers of this server made, or of the others.
+    fn queue(&self, nested: bool) -> &ConnectionQueue<Burst>;
 
     /// Sends `replies`, which answer `answers` calls, and leaves the buffer empty. Does not block: what the
     /// socket does not take stays with the connection.
@@ -23,36 +24,36 @@ pub(crate) trait ReplySink: Peer {
 
 /// Calls of one read, their bytes, and where their replies go. Shared by the parts of a split burst.
 pub(crate) struct Work {
-    /// What the calls point into; with bytes of earlier use behind it.
+    /// The bytes that the calls point into; behind them may be bytes of earlier use.
     pub(crate) bytes: Vec<u8>,
     /// The calls, in the order of their arrival.
     pub(crate) calls: Vec<Call>,
     /// Chains of those calls that have one.
     pub(crate) chains: Vec<Arc<ReceivedChain>>,
-    /// The first of the calls that handlers of this server made; those before it were made by clients.
+    /// Index of the first call that a handler of this server made; those before it were made by clients.
     pub(crate) nested_from: usize,
-    /// The connection; `None` while the buffers wait to be used again.
-    pub(crate) outlet: Option<Arc<dyn ReplySink>>,
+    /// The connection; `None` while the buffers are spare.
+    pub(crate) sink: Option<Arc<dyn ReplySink>>,
     /// When the last byte of the calls was read.
     pub(crate) received: Instant,
     /// The port's permit-wait clock at that time, in microseconds.
     pub(crate) permit_clock_us: u64,
     /// What the bytes count for while calls point into them.
-    pub(crate) share: BufferLease,
+    pub(crate) lease: BufferLease,
 }
 
 impl Work {
-    /// Empty buffers, whose bytes will count there.
+    /// Empty buffers, whose bytes will be counted in `buffers`.
     pub(crate) fn new(buffers: &Arc<Buffers>, now: Instant) -> Work {
         Work {
             bytes: Vec::new(),
             calls: Vec::new(),
             chains: Vec::new(),
             nested_from: usize::MAX,
-            outlet: None,
+            sink: None,
             received: now,
             permit_clock_us: 0,
-            share: BufferLease::new(buffers),
+            lease: BufferLease::new(buffers),
         }
     }
 
@@ -66,22 +67,22 @@ impl Work {
         self.chains.get(call.chain()?)
     }
 
-    /// Its connection. Not for buffers that wait to be used again.
-    pub(super) fn outlet(&self) -> &Arc<dyn ReplySink> {
-        self.outlet.as_ref().expect("the calls of a burst came from somewhere")
+    /// Its connection. Not for spare buffers.
+    pub(super) fn sink(&self) -> &Arc<dyn ReplySink> {
+        self.sink.as_ref().expect("the calls of a burst have a connection")
     }
 
-    /// Ready to be used again: keeps no connection alive and no buffer above `bytes_kept`. The bytes stay, so that
+    /// Makes the buffers spare: keeps no connection alive and no buffer above `bytes_kept`. The bytes stay, so that
     /// the buffer can be read into without being filled with zeros first.
     pub(crate) fn clear(&mut self, bytes_kept: usize) {
-        self.outlet = None;
+        self.sink = None;
         self.calls.clear();
         self.chains.clear();
         self.nested_from = usize::MAX;
         if self.bytes.capacity() > bytes_kept {
             self.bytes = Vec::new();
         }
-        self.share.set(0);
+        self.lease.set(0);
     }
 }
 
@@ -94,7 +95,7 @@ impl std::fmt::Debug for Work {
     }
 }
 
-/// Calls still to be run of a [`Work`]. Never empty while it waits in a queue.
+/// Calls of a [`Work`] that are still to be run. Never empty while it waits in a queue.
 #[derive(Debug)]
 pub(crate) struct Burst {
     work: Arc<Work>,
@@ -109,7 +110,7 @@ impl Burst {
         parts.map(move |calls| Burst { work: Arc::clone(&work), calls })
     }
 
-    /// Were its calls made by handlers of this server?
+    /// Returns whether its calls were made by handlers of this server.
     pub(crate) fn is_nested(&self) -> bool {
         self.calls.start >= self.work.nested_from
     }
@@ -119,20 +120,20 @@ impl Burst {
         &self.work
     }
 
-    /// How many calls are left.
+    /// Number of calls left.
     pub(crate) fn len(&self) -> usize {
         self.calls.len()
     }
 
-    /// Takes the first call: its place among those of the [`Work`].
+    /// Takes the first call and returns its index in the [`Work`].
     pub(crate) fn pop(&mut self) -> Option<usize> {
         self.calls.next()
     }
 
     /// Takes the last call.
-    pub(super) fn pop_back(&mut self) -> Option<(Arc<Work>, Call)> {
+    pub(super) fn pop_back(&mut self) -> Option<Call> {
         let last = self.calls.next_back()?;
-        Some((Arc::clone(&self.work), self.work.calls[last]))
+        Some(self.work.calls[last])
     }
 
     /// The calls left.

@@ -1,47 +1,47 @@
-//! CoDel: tells a queue that stands from one that is only a burst, and what to do with the calls of the first kind.
+//! CoDel: distinguishes a standing queue from a burst, and decides which calls of a standing queue are refused.
 //!
 //! After Nichols and Jacobson, "Controlling Queue Delay" (2012), as adapted to servers by Maurer, "Fail at Scale"
 //! (2015) and folly's `Codel`: if even the call that waited least within an interval waited longer than the target,
 //! the port is overloaded, and calls that waited more than twice the target are refused. A wait counts from the read of
 //! the call's last byte and contains the wait for a permit.
 //!
-//! Observing only, it says in the log and in a counter what it would have refused.
+//! In observe mode nothing is refused; the log and a counter say what would have been.
 
 use crate::sync::unordered::{AtomicBool, AtomicU64};
 use crate::sync::{Mutex, Ordering};
 use std::time::{Duration, Instant};
 
-/// The log tells of no more than one overload within this time; the counters know them all.
-const LOG_PAUSE: Duration = Duration::from_secs(60);
+/// At most one overload is logged within this time; the counters have all of them.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How a port's queue is watched.
+/// CoDel settings of a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CodelRules {
-    /// A call may well wait so long. Zero: nobody watches.
+    /// Target wait. Zero switches CoDel off.
     pub(crate) target: Duration,
-    /// How long the queue may stand.
+    /// How long the queue may stand before the port counts as overloaded.
     pub(crate) interval: Duration,
-    /// Refuse, or only say so?
+    /// Whether late calls are refused; otherwise they are only counted.
     pub(crate) refuse: bool,
 }
 
 impl CodelRules {
-    /// Nobody watches.
+    /// CoDel switched off.
     pub(crate) const OFF: CodelRules =
         CodelRules { target: Duration::ZERO, interval: Duration::ZERO, refuse: false };
 }
 
-/// [`CodelRules`] that can be changed. Whoever reads two of them while they change sees an old and a new one.
+/// [`CodelRules`] that can be changed. A reader of two of them during a change may see one old and one new.
 #[derive(Debug)]
-struct Rules {
+struct AtomicRules {
     target_ns: AtomicU64,
     interval_ns: AtomicU64,
     refuse: AtomicBool,
 }
 
-impl Rules {
-    fn new(rules: CodelRules) -> Rules {
-        Rules {
+impl AtomicRules {
+    fn new(rules: CodelRules) -> AtomicRules {
+        AtomicRules {
             target_ns: AtomicU64::new(nanos(rules.target)),
             interval_ns: AtomicU64::new(nanos(rules.interval)),
             refuse: AtomicBool::new(rules.refuse),
@@ -61,16 +61,16 @@ impl Rules {
     }
 }
 
-/// Watches the waits of one port's calls.
+/// CoDel state of one port.
 ///
-/// Workers ask with each burst, so what they look at is seldom written to: the least wait, and what changes with the
-/// interval.
+/// Workers read it with each burst, so the fields they read are seldom written: the least wait, and what changes once
+/// an interval.
 #[derive(Debug)]
 pub(crate) struct Codel {
-    rules: Rules,
+    rules: AtomicRules,
     port: String,
     epoch: Instant,
-    /// When the present interval ends, in nanoseconds from the epoch. Written under the lock.
+    /// When the current interval ends, in nanoseconds from the epoch. Written under the lock.
     end_ns: AtomicU64,
     /// Least wait within it.
     least_ns: AtomicU64,
@@ -83,11 +83,11 @@ pub(crate) struct Codel {
 
 #[derive(Debug)]
 struct State {
-    /// Since when the port is overloaded.
+    /// Start of the overload, if the port is overloaded.
     since: Option<Instant>,
-    /// When the log may tell of the next overload.
+    /// The next overload is logged if it begins at this time or later.
     log_from: Instant,
-    /// The log has told of this one.
+    /// The current overload was logged.
     logged: bool,
 }
 
@@ -96,7 +96,7 @@ impl Codel {
         let state = State { since: None, log_from: now, logged: false };
         let zero = || AtomicU64::new(0);
         Codel {
-            rules: Rules::new(rules),
+            rules: AtomicRules::new(rules),
             port,
             epoch: now,
             end_ns: zero(),
@@ -107,24 +107,24 @@ impl Codel {
         }
     }
 
-    /// From now on these count. An interval that has begun ends when it would have.
+    /// Replaces the settings. The current interval ends when it would have ended.
     pub(crate) fn set_rules(&self, rules: CodelRules) {
         self.rules.target_ns.store(nanos(rules.target), Ordering::Relaxed);
         self.rules.interval_ns.store(nanos(rules.interval), Ordering::Relaxed);
         self.rules.refuse.store(rules.refuse, Ordering::Relaxed);
         if rules.target.is_zero() {
-            // Nobody looks any more, so nobody would end an overload.
+            // Workers stop checking, so nothing else would end an overload.
             let mut state = self.state.lock();
             let ended = self.end(&mut state, self.last_seen(crate::sync::now()));
             drop(state);
-            self.tell(ended);
+            self.log(ended);
         }
     }
 
-    /// For who looks now and then: an overload is over, too, when no call has come for an interval.
-    pub(crate) fn look(&self, now: Instant) {
+    /// Called now and then: ends an overload also when no call has come for an interval.
+    pub(crate) fn check_idle(&self, now: Instant) {
         if self.overloaded.load(Ordering::Relaxed) {
-            self.tell(self.end_if_quiet(now));
+            self.log(self.end_if_quiet(now));
         }
     }
 
@@ -134,30 +134,30 @@ impl Codel {
         if seen == now { None } else { self.end(&mut state, seen) }
     }
 
-    /// When calls were last seen to wait: the end of the last interval that had any, if another has passed since; else
-    /// now.
+    /// When calls were last seen waiting: the end of the last interval that had calls, if another interval has passed
+    /// since; otherwise now.
     fn last_seen(&self, now: Instant) -> Instant {
         let end = self.epoch + Duration::from_nanos(self.end_ns.load(Ordering::Relaxed));
         if now < end + self.rules.interval() { now } else { end }
     }
 
-    fn tell(&self, news: Option<String>) {
-        if let Some(news) = news {
-            log::warn!("port {}: {news}", self.port);
+    fn log(&self, message: Option<String>) {
+        if let Some(message) = message {
+            log::warn!("port {}: {message}", self.port);
         }
     }
 
-    /// Calls were taken together after such a wait. Did they wait too long? `crew` says what the workers do, for the
-    /// log.
-    pub(super) fn is_late(&self, wait: Duration, now: Instant, crew: impl FnOnce() -> String) -> bool {
+    /// Records the wait of calls that were taken together, and returns whether they waited too long. `workers` describes
+    /// for the log what the workers do.
+    pub(super) fn is_late(&self, wait: Duration, now: Instant, workers: impl FnOnce() -> String) -> bool {
         let target_ns = self.rules.target_ns.load(Ordering::Relaxed);
         if target_ns == 0 {
             return false;
         }
         let wait_ns = nanos(wait);
         if nanos(now.saturating_duration_since(self.epoch)) >= self.end_ns.load(Ordering::Relaxed) {
-            self.begin_interval(wait_ns, now, crew);
-            // The first of an interval always runs: one call alone is no queue.
+            self.begin_interval(wait_ns, now, workers);
+            // The first call of an interval always runs: one call alone is no queue.
             return false;
         }
         if wait_ns < self.least_ns.load(Ordering::Relaxed) {
@@ -166,16 +166,16 @@ impl Codel {
         self.overloaded.load(Ordering::Relaxed) && wait_ns > 2 * target_ns
     }
 
-    fn begin_interval(&self, wait_ns: u64, now: Instant, crew: impl FnOnce() -> String) {
+    fn begin_interval(&self, wait_ns: u64, now: Instant, workers: impl FnOnce() -> String) {
         let mut state = self.state.lock();
         let (at, end) =
             (nanos(now.saturating_duration_since(self.epoch)), self.end_ns.load(Ordering::Relaxed));
         if at < end {
-            // Another worker was quicker.
+            // Another worker has begun it.
             return;
         }
         let least = Duration::from_nanos(self.least_ns.load(Ordering::Relaxed));
-        // An interval without a call says nothing about this one.
+        // After an interval without a call the least wait says nothing about this one.
         let (target, interval_ns) = (self.rules.target(), nanos(self.rules.interval()));
         let stands = !target.is_zero() && least > target && at < end + interval_ns;
         let (mut begun, mut ended) = (None, None);
@@ -187,21 +187,21 @@ impl Codel {
         self.least_ns.store(wait_ns, Ordering::Relaxed);
         self.end_ns.store(at + interval_ns, Ordering::Relaxed);
         drop(state);
-        self.tell(ended.or_else(|| Some(format!("{}; {}", begun?, crew()))));
+        self.log(ended.or_else(|| Some(format!("{}; {}", begun?, workers()))));
     }
 
-    /// One of the late calls is about to be run. Is it refused?
+    /// Counts a late call, and returns whether it is refused.
     pub(super) fn refuses_late(&self) -> bool {
         self.late.fetch_add(1, Ordering::Relaxed);
         self.rules.refuse()
     }
 
-    /// While the port is overloaded and refuses: the longest wait that a call is let in for.
+    /// While the port is overloaded and refuses: the longest forecast wait for which a call is admitted.
     pub(crate) fn wait_max(&self) -> Option<Duration> {
         (self.overloaded.load(Ordering::Relaxed) && self.rules.refuse()).then(|| 2 * self.rules.target())
     }
 
-    /// The port is overloaded. Returns what the log is to be told, without the lock, if that is new.
+    /// Marks the port as overloaded. Returns the message for the log, if any, to be logged without the lock.
     fn begin(&self, state: &mut State, least: Duration, now: Instant) -> Option<String> {
         self.overloaded.store(true, Ordering::Relaxed);
         if state.since.is_some() {
@@ -212,7 +212,7 @@ impl Codel {
         if !state.logged {
             return None;
         }
-        state.log_from = now + LOG_PAUSE;
+        state.log_from = now + LOG_INTERVAL;
         let (target, interval) = (self.rules.target(), self.rules.interval());
         let what = if self.rules.refuse() {
             "calls that wait over twice that are refused"
@@ -227,7 +227,7 @@ impl Codel {
         ))
     }
 
-    /// It was overloaded until then, if at all. As [`Codel::begin`].
+    /// Ends the overload, if there is one, as of `until`. Returns as [`Codel::begin`].
     fn end(&self, state: &mut State, until: Instant) -> Option<String> {
         self.overloaded.store(false, Ordering::Relaxed);
         let lasted = until.saturating_duration_since(state.since.take()?);
@@ -258,7 +258,7 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    /// A queue watched from `begin` on; takes one call each millisecond after the wait given.
+    /// A port that takes one call each millisecond, after a given wait.
     struct Port {
         codel: Codel,
         now: Instant,
@@ -271,7 +271,7 @@ mod tests {
             Port { codel: Codel::new(rules, "P".to_owned(), now), now }
         }
 
-        /// Calls found late among `calls`.
+        /// Takes `calls` calls and returns how many of them were late.
         fn take(&mut self, calls: u64, wait: u64) -> u64 {
             let mut late = 0;
             for _ in 0..calls {
@@ -283,14 +283,14 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_that_stands_is_found_after_an_interval() {
+    fn a_standing_queue_is_found_after_an_interval() {
         let mut port = Port::new(5, true);
-        assert_eq!(port.take(100, 20), 0, "the first interval only looks");
+        assert_eq!(port.take(100, 20), 0, "the first interval only observes");
         assert_eq!(port.codel.wait_max(), None);
         assert_eq!(port.take(100, 20), 99, "and the first call of the next always runs");
         assert_eq!(port.codel.wait_max(), Some(ms(10)));
         assert_eq!(port.take(50, 10), 0, "not over twice the target");
-        assert_eq!(port.take(1, 5), 0, "one that waited no longer than the target ends it");
+        assert_eq!(port.take(1, 5), 0, "a wait within the target ends the overload");
         port.take(100, 5);
         assert_eq!(port.take(100, 20), 0);
         assert_eq!(port.codel.wait_max(), None);
@@ -306,22 +306,22 @@ mod tests {
     }
 
     #[test]
-    fn an_old_interval_says_nothing() {
+    fn an_interval_without_calls_is_ignored() {
         let mut port = Port::new(5, true);
         port.take(150, 50);
         port.now += ms(1000);
-        assert_eq!(port.take(100, 50), 0, "it begins anew");
+        assert_eq!(port.take(100, 50), 0, "observation starts over");
     }
 
     #[test]
     fn an_overload_ends_when_no_more_calls_come() {
         let mut port = Port::new(5, true);
         assert_eq!(port.take(300, 20), 198);
-        assert_eq!(port.codel.end_if_quiet(port.now + ms(50)), None, "an interval is not over");
+        assert_eq!(port.codel.end_if_quiet(port.now + ms(50)), None, "the interval is not over");
         let ended = port.codel.end_if_quiet(port.now + ms(5000));
         assert_eq!(ended.as_deref(), Some("the overload ended after 0.2 s; 0 calls were refused by workers"));
         assert_eq!((port.codel.wait_max(), port.codel.end_if_quiet(port.now + ms(6000))), (None, None));
-        // So it is if nobody has looked before the next call comes.
+        // The same holds if nothing checked before the next call.
         let mut port = Port::new(5, true);
         port.take(300, 20);
         port.now += ms(20_000);

@@ -1,165 +1,171 @@
-//! The bursts of one connection that wait.
+//! FIFO of one connection behind a port's queue: what makes the queue fair between connections.
 //!
-//! A port's queue holds each connection once that has any waiting; the bursts wait here. Whoever takes a connection
-//! from the front of the queue takes its first burst, and puts it at the end if it has another. So connections take
-//! turns, however many calls each of them has out. What waits can be taken back by the call, the youngest first: where
-//! the queue is full, a connection with many calls makes room for one with few.
+//! A connection stands in the port's queue once, however many bursts it has waiting here. The worker that takes a
+//! connection from the front of that queue takes its first burst, and puts the connection at the end if it has another.
+//! So connections take turns, however many calls each of them has out. A waiting call can be taken back, the youngest
+//! first: where the queue is full, a connection with many calls makes room for one with few.
 //!
-//! Knows no channel and no thread. Invariant: while a burst waits here, the connection is in the queue or in the hands
-//! of whoever is about to call [`ConnectionQueue::take`]. It can be there without a burst, if all were taken back.
+//! Invariant: while a burst waits here, the connection is in the port's queue, or a worker holds it and is about to call
+//! [`ConnectionQueue::take`]. The connection can be in the queue without a burst, if all its calls were displaced.
+//!
+//! Does not know what a burst is (the type `B`), nor channels and threads.
 
-use super::Burst;
-use crate::proto::Call;
-use crate::sync::{Arc, Mutex};
+use crate::sync::Mutex;
 use std::collections::VecDeque;
 
-/// Room for so many bursts is kept while none waits.
+/// Capacity, in bursts, that is kept while none waits.
 const KEPT_BURSTS: usize = 8;
 
-/// One connection's place in a queue.
-#[derive(Debug, Default)]
-pub(crate) struct ConnectionQueue(Mutex<State>);
+/// What waits of one connection.
+#[derive(Debug)]
+pub(crate) struct ConnectionQueue<B>(Mutex<State<B>>);
 
-#[derive(Debug, Default)]
-struct State {
-    /// The next to be taken. By itself, since most connections never have a second.
-    front: Option<QueuedBurst>,
-    /// Those behind it; none without it.
-    behind: VecDeque<QueuedBurst>,
-    /// Likely cost of them all.
+#[derive(Debug)]
+struct State<B> {
+    /// The next to be taken. A field of its own, since most connections never have a second.
+    front: Option<QueuedBurst<B>>,
+    /// The bursts behind it; empty without it.
+    behind: VecDeque<QueuedBurst<B>>,
+    /// Likely cost of all of them.
     cost_ns: u64,
-    /// Their calls.
+    /// Calls in all of them.
     calls: usize,
-    /// Is the connection in the queue?
+    /// Whether the connection is in the port's queue.
     queued: bool,
-    /// All were displaced since it came there.
-    hollow: bool,
+    /// Whether all its calls were displaced at some time since it entered the port's queue.
+    emptied: bool,
 }
 
 /// A burst that waits.
 #[derive(Debug)]
-pub(crate) struct QueuedBurst {
-    pub(crate) burst: Burst,
+pub(crate) struct QueuedBurst<B> {
+    pub(crate) burst: B,
+    pub(crate) calls: usize,
     /// What it is likely to cost, in nanoseconds.
     pub(crate) cost_ns: u64,
 }
 
-/// A call that waited and was taken back.
+/// A call that was taken back out of a burst.
 #[derive(Debug)]
-pub(crate) struct Displaced {
-    pub(crate) work: Arc<super::Work>,
-    pub(crate) call: Call,
-    /// What it was likely to cost; of the last of its burst, what was left of that.
+pub(super) struct TakenBack<C> {
+    pub(super) call: C,
+    /// What it was likely to cost; for the last call of its burst, what was left of the burst's cost.
     pub(super) cost_ns: u64,
-    /// Was it the last of its burst?
+    /// Whether it was the last of its burst.
     pub(super) ends_burst: bool,
 }
 
-#[cfg(test)]
-impl Displaced {
-    /// Of no queue.
-    pub(crate) fn none() -> Displaced {
-        let work = super::Work::new(&super::Buffers::unbounded(), std::time::Instant::now());
-        let call = Call::new(1, 1, crate::wire::Codec::Bincode, 0, None);
-        Displaced { work: Arc::new(work), call, cost_ns: 0, ends_burst: true }
+/// What [`ConnectionQueue::take`] found.
+#[derive(Debug)]
+pub(crate) struct TakenBursts<B> {
+    /// The first burst; `None` if all calls were displaced.
+    pub(super) first: Option<QueuedBurst<B>>,
+    /// Whether the connection has to enter the port's queue again.
+    pub(super) again: bool,
+    /// Whether all its calls were displaced at some time since it entered the port's queue.
+    pub(super) was_emptied: bool,
+}
+
+impl<B> Default for ConnectionQueue<B> {
+    fn default() -> Self {
+        let (front, behind) = (None, VecDeque::new());
+        ConnectionQueue(Mutex::new(State {
+            front,
+            behind,
+            cost_ns: 0,
+            calls: 0,
+            queued: false,
+            emptied: false,
+        }))
     }
 }
 
-/// What a connection had that was taken from the queue.
-#[derive(Debug)]
-pub(crate) struct TakenBursts {
-    /// Its first burst. None at all if its calls were displaced.
-    pub(super) first: Option<QueuedBurst>,
-    /// The connection has to go into the queue again.
-    pub(super) again: bool,
-    /// It had lost all its calls at some time since it came there.
-    pub(super) was_hollow: bool,
-}
-
-impl ConnectionQueue {
-    /// Lets a burst wait behind the others. Returns whether the connection has to go into the queue: it is not there.
+impl<B> ConnectionQueue<B> {
+    /// Adds a burst behind the others. Returns whether the connection has to enter the port's queue.
     #[must_use]
-    pub(crate) fn push(&self, waiting: QueuedBurst) -> bool {
-        self.add(waiting, |state, waiting| match state.front {
-            None => state.front = Some(waiting),
-            Some(_) => state.behind.push_back(waiting),
+    pub(crate) fn push(&self, added: QueuedBurst<B>) -> bool {
+        self.add(added, |state, added| match state.front {
+            None => state.front = Some(added),
+            Some(_) => state.behind.push_back(added),
         })
     }
 
-    /// Lets a burst wait before the others: what is left of one that was taken. Otherwise as [`ConnectionQueue::push`].
+    /// Adds a burst before the others: the rest of one that was taken. Returns as [`ConnectionQueue::push`].
     #[must_use]
-    pub(crate) fn push_front(&self, waiting: QueuedBurst) -> bool {
-        self.add(waiting, |state, waiting| {
-            if let Some(second) = state.front.replace(waiting) {
+    pub(crate) fn push_front(&self, added: QueuedBurst<B>) -> bool {
+        self.add(added, |state, added| {
+            if let Some(second) = state.front.replace(added) {
                 state.behind.push_front(second);
             }
         })
     }
 
-    fn add(&self, waiting: QueuedBurst, push: impl FnOnce(&mut State, QueuedBurst)) -> bool {
+    fn add(&self, added: QueuedBurst<B>, push: impl FnOnce(&mut State<B>, QueuedBurst<B>)) -> bool {
         let mut state = self.0.lock();
-        state.cost_ns += waiting.cost_ns;
-        state.calls += waiting.burst.len();
-        push(&mut state, waiting);
+        state.cost_ns += added.cost_ns;
+        state.calls += added.calls;
+        push(&mut state, added);
         !std::mem::replace(&mut state.queued, true)
     }
 
-    /// To be called once for each time that the connection is taken from the queue.
+    /// Takes the first burst. To be called once for each time that the connection is taken from the port's queue.
     #[must_use]
-    pub(crate) fn take(&self) -> TakenBursts {
+    pub(crate) fn take(&self) -> TakenBursts<B> {
         let mut state = self.0.lock();
         let first = state.front.take();
-        if let Some(QueuedBurst { burst, cost_ns }) = &first {
+        if let Some(QueuedBurst { calls, cost_ns, .. }) = &first {
             state.cost_ns -= cost_ns;
-            state.calls -= burst.len();
+            state.calls -= calls;
         }
         state.front = state.behind.pop_front();
         state.queued = state.front.is_some();
         if state.behind.is_empty() {
             state.behind.shrink_to(KEPT_BURSTS);
         }
-        let (again, was_hollow) = (state.queued, std::mem::take(&mut state.hollow));
-        TakenBursts { first, again, was_hollow }
+        let (again, was_emptied) = (state.queued, std::mem::take(&mut state.emptied));
+        TakenBursts { first, again, was_emptied }
     }
 
-    /// Takes the youngest call back if more than `most` wait; the last one only if the connection `may_end` so, which
-    /// is asked once for each time in the queue. `cost_ns` knows what a call is likely to cost.
-    pub(super) fn displace(
+    /// Takes the youngest call back if more than `most` wait. Takes the last one only if `may_empty` agrees, which is
+    /// asked once for each time in the port's queue. `pop_back` takes the last call of a burst and returns it with what
+    /// it is likely to cost, in nanoseconds.
+    pub(super) fn take_back<C>(
         &self,
         most: usize,
-        may_end: impl FnOnce() -> bool,
-        cost_ns: impl FnOnce(&Call) -> u64,
-    ) -> Option<Displaced> {
+        may_empty: impl FnOnce() -> bool,
+        pop_back: impl FnOnce(&mut B) -> Option<(C, u64)>,
+    ) -> Option<TakenBack<C>> {
         let mut state = self.0.lock();
         if state.calls <= most {
             return None;
         }
-        if state.calls == 1 && !state.hollow {
-            state.hollow = may_end();
-            if !state.hollow {
+        if state.calls == 1 && !state.emptied {
+            state.emptied = may_empty();
+            if !state.emptied {
                 return None;
             }
         }
         let State { front, behind, .. } = &mut *state;
-        let QueuedBurst { burst, cost_ns: left_ns } = behind.back_mut().or(front.as_mut())?;
-        let (work, call) = burst.pop_back()?;
-        let ends_burst = burst.len() == 0;
-        let cost_ns = if ends_burst { *left_ns } else { cost_ns(&call).min(*left_ns) };
-        *left_ns -= cost_ns;
+        let youngest = behind.back_mut().or(front.as_mut())?;
+        let (call, cost_ns) = pop_back(&mut youngest.burst)?;
+        youngest.calls -= 1;
+        let ends_burst = youngest.calls == 0;
+        let cost_ns = if ends_burst { youngest.cost_ns } else { cost_ns.min(youngest.cost_ns) };
+        youngest.cost_ns -= cost_ns;
         if ends_burst && behind.pop_back().is_none() {
             *front = None;
         }
         state.cost_ns -= cost_ns;
         state.calls -= 1;
-        Some(Displaced { work, call, cost_ns, ends_burst })
+        Some(TakenBack { call, cost_ns, ends_burst })
     }
 
-    /// Likely cost of all that waits of this connection, in nanoseconds.
+    /// Likely cost of all waiting calls of this connection, in nanoseconds.
     pub(crate) fn cost_ns(&self) -> u64 {
         self.0.lock().cost_ns
     }
 
-    /// Calls of this connection that wait.
+    /// Waiting calls of this connection.
     pub(crate) fn calls(&self) -> usize {
         self.0.lock().calls
     }
@@ -168,71 +174,67 @@ impl ConnectionQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::{Buffers, Work};
-    use crate::wire::Codec;
-    use std::time::Instant;
 
     /// A burst of calls with these numbers.
-    fn waiting(ids: impl IntoIterator<Item = u64>, cost_ns: u64) -> QueuedBurst {
-        let mut work = Work::new(&Buffers::unbounded(), Instant::now());
-        work.calls.extend(ids.into_iter().map(|id| Call::new(id, 1, Codec::Bincode, 0, None)));
-        QueuedBurst { burst: Burst::split_work(Arc::new(work)).next().unwrap(), cost_ns }
+    fn burst(ids: impl IntoIterator<Item = u64>, cost_ns: u64) -> QueuedBurst<Vec<u64>> {
+        let burst: Vec<u64> = ids.into_iter().collect();
+        QueuedBurst { calls: burst.len(), burst, cost_ns }
     }
 
-    /// The number of the first call taken, and whether the connection goes into the queue again.
-    fn take(lane: &ConnectionQueue) -> (Option<u64>, bool) {
-        let TakenBursts { first, again, .. } = lane.take();
-        (first.map(|waiting| waiting.burst.calls()[0].id), again)
+    /// The number of the first call taken, and whether the connection enters the queue again.
+    fn take(queue: &ConnectionQueue<Vec<u64>>) -> (Option<u64>, bool) {
+        let TakenBursts { first, again, .. } = queue.take();
+        (first.map(|first| first.burst[0]), again)
     }
 
     #[test]
     fn a_connection_is_in_the_queue_once_and_keeps_the_order_of_its_bursts() {
-        let lane = ConnectionQueue::default();
-        assert!(lane.push(waiting([1], 10)), "into the queue");
-        assert!(!lane.push(waiting([2], 20)), "it is there");
-        assert!(!lane.push(waiting([3], 30)));
-        assert_eq!((lane.cost_ns(), lane.calls()), (60, 3));
-        assert_eq!(take(&lane), (Some(1), true));
-        assert!(!lane.push_front(waiting([1], 5)), "what is left of it");
-        assert_eq!((lane.cost_ns(), lane.calls()), (55, 3));
-        assert_eq!([take(&lane), take(&lane)], [(Some(1), true), (Some(2), true)]);
-        assert_eq!([take(&lane), take(&lane)], [(Some(3), false), (None, false)]);
-        assert_eq!((lane.cost_ns(), lane.calls()), (0, 0));
-        assert!(lane.push_front(waiting([4], 1)), "into the queue: it is not there");
+        let queue = ConnectionQueue::default();
+        assert!(queue.push(burst([1], 10)), "it enters the queue");
+        assert!(!queue.push(burst([2], 20)), "it is there");
+        assert!(!queue.push(burst([3], 30)));
+        assert_eq!((queue.cost_ns(), queue.calls()), (60, 3));
+        assert_eq!(take(&queue), (Some(1), true));
+        assert!(!queue.push_front(burst([1], 5)), "the rest of that burst");
+        assert_eq!((queue.cost_ns(), queue.calls()), (55, 3));
+        assert_eq!([take(&queue), take(&queue)], [(Some(1), true), (Some(2), true)]);
+        assert_eq!([take(&queue), take(&queue)], [(Some(3), false), (None, false)]);
+        assert_eq!((queue.cost_ns(), queue.calls()), (0, 0));
+        assert!(queue.push_front(burst([4], 1)), "it enters the queue: it is not there");
     }
 
     #[test]
-    fn an_empty_lane_keeps_little_room() {
-        let lane = ConnectionQueue::default();
-        let joined = (0..1000).filter(|id| lane.push(waiting([*id], 1))).count();
-        let taken = std::iter::from_fn(|| lane.take().first).count();
-        assert_eq!((joined, taken), (1, 1000));
-        assert!(lane.0.lock().behind.capacity() <= 2 * KEPT_BURSTS);
+    fn an_empty_queue_keeps_little_capacity() {
+        let queue = ConnectionQueue::default();
+        let entered = (0..1000).filter(|id| queue.push(burst([*id], 1))).count();
+        let taken = std::iter::from_fn(|| queue.take().first).count();
+        assert_eq!((entered, taken), (1, 1000));
+        assert!(queue.0.lock().behind.capacity() <= 2 * KEPT_BURSTS);
     }
 
     #[test]
-    fn the_youngest_is_taken_back_first_and_all_is_counted() {
-        let lane = ConnectionQueue::default();
-        let displace = |most, may_end| {
-            let back = lane.displace(most, || may_end, |_| 4)?;
-            Some((back.call.id, back.cost_ns, back.ends_burst))
+    fn the_youngest_call_is_taken_back_first_and_all_is_counted() {
+        let queue = ConnectionQueue::default();
+        let take_back = |most, may_empty| {
+            let back = queue.take_back(most, || may_empty, |burst: &mut Vec<u64>| Some((burst.pop()?, 4)))?;
+            Some((back.call, back.cost_ns, back.ends_burst))
         };
-        assert_eq!(displace(0, true), None, "there is none");
-        assert!(lane.push(waiting([1, 2], 10)) && !lane.push(waiting([3, 4, 5], 10)));
-        assert_eq!(displace(5, true), None, "no more than that");
-        assert_eq!(displace(4, true), Some((5, 4, false)));
-        assert_eq!(displace(0, true), Some((4, 4, false)));
-        assert_eq!(displace(0, true), Some((3, 2, true)), "what the burst is left to cost");
-        assert_eq!(displace(0, true), Some((2, 4, false)), "of the burst in front");
-        assert_eq!((lane.cost_ns(), lane.calls()), (6, 1));
-        assert_eq!(displace(0, false), None, "it is the last");
-        assert_eq!(displace(0, true), Some((1, 6, true)));
-        assert_eq!((lane.cost_ns(), lane.calls()), (0, 0));
-        assert!(!lane.push(waiting([6], 1)), "it is in the queue still");
-        assert_eq!(displace(0, false), Some((6, 1, true)), "it was hollow before, and counts once");
-        assert!(!lane.push(waiting([7], 1)));
-        let TakenBursts { first, again, was_hollow } = lane.take();
-        assert!(first.is_some() && !again && was_hollow);
-        assert!(lane.push(waiting([8], 1)) && !lane.take().was_hollow);
+        assert_eq!(take_back(0, true), None, "none waits");
+        assert!(queue.push(burst([1, 2], 10)) && !queue.push(burst([3, 4, 5], 10)));
+        assert_eq!(take_back(5, true), None, "no more than that wait");
+        assert_eq!(take_back(4, true), Some((5, 4, false)));
+        assert_eq!(take_back(0, true), Some((4, 4, false)));
+        assert_eq!(take_back(0, true), Some((3, 2, true)), "what is left of the burst's cost");
+        assert_eq!(take_back(0, true), Some((2, 4, false)), "of the burst in front");
+        assert_eq!((queue.cost_ns(), queue.calls()), (6, 1));
+        assert_eq!(take_back(0, false), None, "it is the last call");
+        assert_eq!(take_back(0, true), Some((1, 6, true)));
+        assert_eq!((queue.cost_ns(), queue.calls()), (0, 0));
+        assert!(!queue.push(burst([6], 1)), "it is still in the queue");
+        assert_eq!(take_back(0, false), Some((6, 1, true)), "it was emptied before, which counts once");
+        assert!(!queue.push(burst([7], 1)));
+        let TakenBursts { first, again, was_emptied } = queue.take();
+        assert!(first.is_some() && !again && was_emptied);
+        assert!(queue.push(burst([8], 1)) && !queue.take().was_emptied);
     }
 }

@@ -1,14 +1,18 @@
-//! The hand-over between listener, queue, workers and throttle, under loom and shuttle: the code itself, with the
-//! checker's primitives in the place of `sync.rs`'s.
+//! Models of the hand-over between listener, queue, workers and throttle, for loom and shuttle: the code itself, with the
+//! checker's primitives in place of those of `sync.rs`.
 //!
 //! A lost wake-up shows as a deadlock: the threads of a model end only when every call was answered.
-//! `benches/models.sh` runs them, and runs them again with each bug of [`crate::sync::Planted`], which must be found.
+//! `benches/models.sh` runs the models, and again with each bug of [`crate::sync::Planted`], which must be found.
 
+use super::buffers::Buffers;
+use super::burst::{Burst, ReplySink, Work};
+use super::codel::CodelRules;
 use super::null_sink::NullSink;
-use super::{
-    Buffers, Burst, CodelRules, PoolSizes, PortShared, PortWorkers, Queue, QueueReadings, ReplySink, Shared,
-    Throttle, Work, Worker,
-};
+use super::port::{PoolSizes, PortShared};
+use super::queue::{Queue, QueueSizes};
+use super::shared::Shared;
+use super::throttle::{PortWorkers, Throttle};
+use super::worker::Worker;
 use crate::admission::ReceivedChain;
 use crate::proto::Call;
 use crate::service::{Services, ServicesBuilder};
@@ -22,8 +26,8 @@ use loom::thread;
 #[cfg(shuttle)]
 use shuttle::thread;
 
-/// Runs a model in every order of its threads with at most so many preemptions (loom), or in many random orders
-/// (shuttle).
+/// Runs a model in every order of its threads with at most `preemptions` preemptions (loom), or in `schedules` random
+/// orders (shuttle).
 fn check(preemptions: usize, schedules: usize, model: impl Fn() + Send + Sync + 'static) {
     #[cfg(loom)]
     {
@@ -44,15 +48,15 @@ fn check(preemptions: usize, schedules: usize, model: impl Fn() + Send + Sync + 
     }
 }
 
-/// Handlers that count how many of them run at once.
+/// What the handlers count: how many of them run at once, and the calls they make.
 #[derive(Debug, Default)]
 struct Witness {
     running: Mutex<usize>,
     peak: AtomicUsize,
-    /// How many have come to the meeting.
+    /// Handlers that have come to the meeting.
     met: Mutex<usize>,
     all_met: Condvar,
-    /// How many calls were made by handlers, and how many of them were answered.
+    /// Calls made by handlers, and those of them that were answered.
     calls: Mutex<(usize, usize)>,
     changed: Condvar,
 }
@@ -68,7 +72,7 @@ impl Witness {
         *self.running.lock() -= 1;
     }
 
-    /// Waits until so many handlers are here at once.
+    /// Waits until `handlers` handlers are here at once.
     fn meet(&self, handlers: usize) {
         let mut met = self.met.lock();
         *met += 1;
@@ -78,7 +82,7 @@ impl Witness {
         }
     }
 
-    /// A handler makes a call and waits for its answer. Which is whose does not matter.
+    /// A handler makes a call and waits for a reply; which call it answers does not matter.
     fn call(&self) {
         let mut calls = self.calls.lock();
         calls.0 += 1;
@@ -94,7 +98,7 @@ impl Witness {
         self.changed.notify_all();
     }
 
-    /// Waits until so many calls were made by handlers.
+    /// Waits until handlers have made `wanted` calls.
     fn await_calls(&self, wanted: usize) {
         let mut calls = self.calls.lock();
         while calls.0 < wanted {
@@ -118,20 +122,20 @@ impl Model {
         Model::start_with(0, ports, workers, permits)
     }
 
-    /// With so many workers of each port kept for nested calls.
+    /// As [`Model::start`], with `reserve` workers of each port kept for nested calls.
     fn start_with(reserve: usize, ports: usize, workers: usize, permits: u32) -> Model {
         let start = now();
         let queues: Vec<_> = (0..ports)
-            .map(|_| Arc::new(Queue::new(QueueReadings { calls_max: 8, workers, reserve, cores: 2 }, start)))
+            .map(|_| Arc::new(Queue::new(QueueSizes { calls_max: 8, workers, reserve, cores: 2 }, start)))
             .collect();
         let parkers: Vec<Vec<_>> =
             (0..ports).map(|_| (0..workers).map(|_| Arc::new(Parker::default())).collect()).collect();
-        let seat = |(queue, parkers): (&Arc<Queue>, &Vec<Arc<Parker>>)| PortWorkers {
+        let port_workers = |(queue, parkers): (&Arc<Queue>, &Vec<Arc<Parker>>)| PortWorkers {
             queue: Arc::clone(queue),
             parkers: parkers.clone(),
         };
         let throttle =
-            Throttle::new(NonZeroU32::new(permits), queues.iter().zip(&parkers).map(seat).collect());
+            Throttle::new(NonZeroU32::new(permits), queues.iter().zip(&parkers).map(port_workers).collect());
         let witness = Arc::<Witness>::default();
         let shared = Arc::new(Shared::new(services(&witness), throttle, 1024));
         let ports: Vec<_> = queues
@@ -161,7 +165,7 @@ impl Model {
         Model { shared, ports, threads, connections, witness }
     }
 
-    /// What a listener does with a read of `calls` calls.
+    /// Queues a read of `calls` calls, as a listener does.
     fn push(&self, port: usize, calls: usize) {
         self.push_for(RUN, port, calls);
     }
@@ -170,7 +174,7 @@ impl Model {
         self.push_all((0..calls).map(|id| Call::new(id as u64, method, Codec::Bincode, 0, None)), port);
     }
 
-    /// What a listener does with a call that a handler of this server made.
+    /// Queues a call that a handler of this server made, as a listener does.
     fn push_nested(&self, method: u16, port: usize) {
         self.push_all([Call::new(0, method, Codec::Bincode, 0, None).chained(0, true)], port);
     }
@@ -184,23 +188,23 @@ impl Model {
             .filter_map(|call| call.chain())
             .map(|_| Arc::<ReceivedChain>::default())
             .collect();
-        let outlet = Arc::clone(&self.connections[port]) as Arc<dyn ReplySink>;
-        self.ports[port].sort_out_nested(&mut work, &outlet, &self.shared.nested);
-        work.outlet = Some(outlet);
+        let sink = Arc::clone(&self.connections[port]) as Arc<dyn ReplySink>;
+        self.ports[port].register_nested(&mut work, &sink, &self.shared.nested);
+        work.sink = Some(sink);
         for burst in Burst::split_work(Arc::new(work)) {
-            self.ports[port].queue.admit(burst, &self.shared.paces);
+            self.ports[port].queue.admit(burst, &self.shared.service_times);
         }
-        self.ports[port].queue.announce(&self.shared.throttle, port);
+        self.shared.throttle.announce(port);
     }
 
-    /// What a listener does whose queue is full: it takes a call out again, if no worker has it.
+    /// Displaces a call, as a listener does whose queue is full, if no worker has taken it.
     fn displace(&self, port: usize) {
-        let (port, outlet) = (&self.ports[port], &*self.connections[port]);
-        let displaced = port.displace(&self.shared, outlet, 0);
-        port.answer_displaced(&self.shared, outlet, displaced);
+        let (port, sink) = (&self.ports[port], &*self.connections[port]);
+        let displaced = port.displace(&self.shared, sink, 0);
+        port.refuse_displaced(&self.shared, sink, displaced);
     }
 
-    /// Waits until nothing is in flight, closes, and checks that everything is home.
+    /// Waits until nothing is in flight, closes the throttle, and checks that everything was returned.
     fn finish(self, calls: usize) {
         for port in &self.ports {
             assert_eq!(port.queue.await_drained(now()), 0);
@@ -215,15 +219,15 @@ impl Model {
             thread.join().expect("no worker panics");
         }
         let answers: usize = self.connections.iter().map(|connection| connection.answers()).sum();
-        assert_eq!(answers, calls, "each call has one answer");
+        assert_eq!(answers, calls, "each call has one reply");
         let (out, _) = self.shared.throttle.permits();
-        assert_eq!(out, 0, "all permits are home");
+        assert_eq!(out, 0, "all permits are returned");
         assert!(!self.shared.nested.any_queued(), "nested calls that were answered wait no more");
         assert!(self.witness.peak.load(Ordering::Relaxed) <= 1, "no handler runs without a permit");
     }
 }
 
-/// Numbers of the methods: by name.
+/// Numbers of the methods, in the order of their names.
 const ANSWER: u16 = 1;
 const CALL: u16 = 2;
 const HOLD: u16 = 3;
@@ -231,8 +235,8 @@ const MEET: u16 = 4;
 const RUN: u16 = 5;
 const WAIT: u16 = 6;
 
-/// `model.run` does nothing. The others wait in their midst: `model.wait` for nothing, `model.meet` for another one,
-/// `model.hold` for two others, with the permit in hand, `model.call` for one `model.answer`.
+/// `model.run` does nothing. The others wait: `model.wait` for nothing, `model.meet` for another handler, `model.hold`
+/// for two others without returning its permit, `model.call` for one `model.answer`.
 fn services(witness: &Arc<Witness>) -> Services {
     let (one, other, third) = (Arc::clone(witness), Arc::clone(witness), Arc::clone(witness));
     let (caller, callee) = (Arc::clone(witness), Arc::clone(witness));
@@ -381,7 +385,7 @@ fn model_a_handler_that_waits_holds_back_no_call() {
     check(2, 100_000, || {
         let model = Model::start(1, 2, 1);
         // Taken for short, so that the second call is left to the worker that runs the first.
-        model.shared.paces.learn(MEET, 1, 0);
+        model.shared.service_times.add(MEET, 1, 0);
         model.push_for(MEET, 0, 1);
         model.push_for(MEET, 0, 1);
         model.finish(2);
@@ -392,7 +396,7 @@ fn model_a_handler_that_waits_holds_back_no_call() {
 fn model_a_handler_that_waits_holds_back_no_call_of_its_burst() {
     check(2, 100_000, || {
         let model = Model::start(1, 2, 1);
-        model.shared.paces.learn(MEET, 1, 0);
+        model.shared.service_times.add(MEET, 1, 0);
         model.push_for(MEET, 0, 2);
         model.finish(2);
     });

@@ -1,18 +1,17 @@
-//! Calls that handlers of this server made and that came back to it: which of them can never be answered.
+//! Deadlock detection for nested calls: calls that handlers of this server made and that came back to it.
 //!
 //! A worker whose handler waits for a call is *stuck* if that call, or one made for it, waits in the queue of a pool
-//! whose workers are all stuck. Then none of them will ever run it: a deadlock, however many servers lie between. What
-//! is found is certain; two pools of two servers that wait for one another by calls of different chains are not found,
-//! because neither server sees the other's half.
+//! whose workers are all stuck. Then none of them will ever run it: a deadlock, however many servers lie between.
 //!
-//! Knows queued calls, waiting workers, and the links between them (`links`); knows no socket and no clock. Costs
-//! nothing to calls that are not nested.
+//! Invariants: a deadlock that is reported is certain; not found are two pools of two servers that wait for each other
+//! by calls of different chains, because neither server sees the other's half. A queued nested call leaves the list
+//! exactly once, when it is answered: by its worker or by [`Nested::take_deadlocked`].
 //!
-//! Invariant: a queued nested call leaves this list exactly once, by whoever answers it: its worker or
-//! [`Nested::break_deadlock`].
+//! Knows queued calls, waiting workers, and the links between them (`outgoing_calls.rs`), but no sockets and no clock.
+//! Costs nothing for calls that are not nested.
 
+use super::burst::{ReplySink, Work};
 use super::outgoing_calls::OutgoingCalls;
-use super::{ReplySink, Work};
 use crate::admission::{OwnCallers, ReceivedChain};
 use crate::metrics::PortStats;
 use crate::proto::Call;
@@ -24,9 +23,9 @@ use std::time::Instant;
 /// The nested calls of a server.
 #[derive(Debug)]
 pub(crate) struct Nested {
-    /// Of the calls that handlers make.
-    pub(crate) links: OutgoingCalls,
-    /// How many calls are queued; so that nobody takes the lock for nothing.
+    /// The open links of the calls that handlers make.
+    pub(crate) outgoing: OutgoingCalls,
+    /// Number of queued calls, to be read without the lock.
     count: AtomicUsize,
     state: Mutex<State>,
 }
@@ -37,16 +36,16 @@ struct State {
     waits: Vec<Wait>,
 }
 
-/// A call that waits for a worker, made for a transaction of this server.
+/// A call made for a transaction of this server that waits for a worker.
 #[derive(Clone)]
 pub(crate) struct QueuedNested {
     /// The port in whose queue it is.
     pub(crate) port: usize,
     pub(crate) call: Call,
     pub(crate) chain: Arc<ReceivedChain>,
-    pub(crate) outlet: Arc<dyn ReplySink>,
+    pub(crate) sink: Arc<dyn ReplySink>,
     /// When it was read.
-    pub(crate) since: Instant,
+    pub(crate) received: Instant,
 }
 
 /// A worker whose handler waits for a call it made.
@@ -58,7 +57,7 @@ struct Wait {
 }
 
 impl Wait {
-    /// Does the worker wait for this call, or for one it was made for?
+    /// Returns whether the worker waits for the call with this chain, or for one it was made for.
     fn is_for(&self, chain: &ReceivedChain) -> bool {
         let mut links = chain.links.iter().enumerate();
         links.any(|(at, link)| chain.is_open(at) && link.id() == self.call)
@@ -68,44 +67,45 @@ impl Wait {
 impl Nested {
     /// For a server whose ports have pools of these sizes.
     pub(crate) fn new(pools: &[usize]) -> Nested {
-        Nested { links: OutgoingCalls::new(pools), count: AtomicUsize::new(0), state: Mutex::default() }
+        Nested { outgoing: OutgoingCalls::new(pools), count: AtomicUsize::new(0), state: Mutex::default() }
     }
 
-    /// A call comes with this chain: which of its links are open, and which of them lets it in, at this port or at any.
+    /// Admits a call with this chain: which of its links are open, and which of them it counts against. `port` limits
+    /// the links to those of one port.
     pub(crate) fn enter(&self, chain: &Chain, port: Option<usize>, stats: &PortStats) -> OwnCallers {
-        self.links.enter(chain, port).unwrap_or_else(|over| {
+        self.outgoing.enter(chain, port).unwrap_or_else(|found| {
             stats.nested_over.add(1);
-            over
+            found
         })
     }
 
-    /// A call that was let in is refused at once.
+    /// Undoes [`Nested::enter`] for a call that is refused at once.
     pub(crate) fn refused(&self, chain: &ReceivedChain) {
         if let Some(by) = chain.by() {
-            self.links.undo(chain.links[by].id());
+            self.outgoing.undo(chain.links[by].id());
         }
     }
 
-    /// A call that was let in waits no longer.
+    /// A call that was admitted waits no longer.
     fn leave(&self, chain: &ReceivedChain) {
         if let Some(by) = chain.by() {
-            self.links.leave(chain.links[by].id());
+            self.outgoing.leave(chain.links[by].id());
         }
     }
 
-    /// To be called before a nested call is queued.
+    /// Registers a nested call. To be called before it is queued.
     pub(crate) fn queue(&self, queued: QueuedNested) {
         self.count.fetch_add(1, Ordering::Relaxed);
         self.state.lock().queued.push(queued);
     }
 
-    /// A worker has taken this call. False: it is answered already.
+    /// A worker has taken this call. Returns false if it was answered already.
     pub(super) fn claims(&self, work: &Work, call: &Call) -> bool {
         let chain = work.chain(call).filter(|_| call.is_nested());
         chain.is_none_or(|chain| self.claim(chain))
     }
 
-    /// The same by the chain, of which each call has its own.
+    /// As [`Nested::claims`], by the chain, which is not shared between calls.
     fn claim(&self, chain: &Arc<ReceivedChain>) -> bool {
         let mut state = self.state.lock();
         let found = state.queued.iter().position(|queued| Arc::ptr_eq(&queued.chain, chain));
@@ -120,33 +120,34 @@ impl Nested {
         found.is_some()
     }
 
-    /// A worker's handler waits for the answer to a call it made.
-    pub(super) fn wait(&self, port: usize, worker: usize, call: LinkId) {
+    /// A worker's handler begins to wait for the reply to a call it made.
+    pub(super) fn begin_wait(&self, port: usize, worker: usize, call: LinkId) {
         self.state.lock().waits.push(Wait { port, worker, call });
     }
 
-    /// It waits no longer.
-    pub(super) fn go_on(&self, port: usize, worker: usize) {
+    /// That handler waits no longer.
+    pub(super) fn end_wait(&self, port: usize, worker: usize) {
         self.state.lock().waits.retain(|wait| (wait.port, wait.worker) != (port, worker));
     }
 
-    /// Does a nested call wait for a worker?
+    /// Returns whether a nested call waits for a worker.
     pub(crate) fn any_queued(&self) -> bool {
         self.count.load(Ordering::Relaxed) > 0
     }
 
-    /// Takes the innermost call in a deadlock from this port's queue, for its caller to be told; `None` when the port
-    /// is in no deadlock. `pools` are the sizes of all ports' pools.
-    pub(crate) fn break_deadlock(&self, port: usize, pools: &[usize]) -> Option<QueuedNested> {
+    /// Takes the innermost call of a deadlock from this port's list, to be refused; `None` when the port is in no
+    /// deadlock. `pools` are the sizes of all ports' pools.
+    pub(crate) fn take_deadlocked(&self, port: usize, pools: &[usize]) -> Option<QueuedNested> {
         let mut state = self.state.lock();
         if !state.stuck_ports(pools).contains(&port) {
             return None;
         }
-        let is_in_it = |queued: &QueuedNested| {
+        let is_deadlocked = |queued: &QueuedNested| {
             queued.port == port && state.waits.iter().any(|wait| wait.is_for(&queued.chain))
         };
         let depth = |at: &usize| state.queued[*at].chain.depth();
-        let victim = (0..state.queued.len()).filter(|at| is_in_it(&state.queued[*at])).max_by_key(depth)?;
+        let victim =
+            (0..state.queued.len()).filter(|at| is_deadlocked(&state.queued[*at])).max_by_key(depth)?;
         self.count.fetch_sub(1, Ordering::Relaxed);
         let victim = state.queued.swap_remove(victim);
         drop(state);
@@ -156,8 +157,8 @@ impl Nested {
 }
 
 impl State {
-    /// The ports whose workers are all stuck: first all whose workers all wait, then without those that have a worker
-    /// that somebody will answer, until only the stuck are left.
+    /// The ports whose workers are all stuck. Begins with the ports whose workers all wait, and removes those with a
+    /// worker whose call may be answered, until nothing changes.
     fn stuck_ports(&self, pools: &[usize]) -> Vec<usize> {
         let waits = |port: usize| self.waits.iter().filter(move |wait| wait.port == port);
         let mut ports: Vec<usize> =
@@ -178,43 +179,57 @@ impl State {
 
 impl std::fmt::Debug for QueuedNested {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Queued").field("port", &self.port).field("chain", &self.chain).finish_non_exhaustive()
+        f.debug_struct("QueuedNested")
+            .field("port", &self.port)
+            .field("chain", &self.chain)
+            .finish_non_exhaustive()
     }
 }
 
-/// What the caller in a deadlock is told: the chain of calls, the pool, and the lines that would have avoided it.
-/// `kept` workers of the pool are kept for such calls already.
-pub(super) fn deadlock_in_words(
-    path: &str,
-    (port, workers, kept): (&str, usize, usize),
-    depth: usize,
-) -> String {
-    let advice = advice(port, workers, kept, depth);
-    format!("{path}: all {workers} workers of {port} wait for calls that wait for them; avoided by {advice}")
+/// A pool in a deadlock.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct DeadlockedPool<'a> {
+    /// Name of its port.
+    pub(super) port: &'a str,
+    pub(super) workers: usize,
+    /// Workers that are kept for nested calls.
+    pub(super) kept: usize,
 }
 
-/// The lines of the INI file that would have avoided a deadlock at a port: a reserve that always leaves a worker for
-/// the innermost of `depth` calls nested in a transaction.
-fn advice(port: &str, workers: usize, kept: usize, depth: usize) -> String {
-    // With one level, one worker that runs nothing else is enough: what it runs waits for nobody. With more, as many
-    // transactions may begin as can have all their calls run at once.
-    let reserve = if depth == 1 { 1 } else { workers - workers / (depth + 1) }.max(kept + 1);
-    if reserve < workers {
-        format!("Server_Nested_Reserve={reserve}")
-    } else {
-        // One transaction at a time, with a worker for each call within it.
-        let reserve = depth.max(kept + 1);
-        format!("{port}_Pool_Tasks={} with Server_Nested_Reserve={reserve}", reserve + 1)
+impl DeadlockedPool<'_> {
+    /// Describes the deadlock: the chain of calls `path`, of `depth` nested calls, the pool, and the lines of the INI
+    /// file that would have avoided it.
+    pub(super) fn describe(&self, path: &str, depth: usize) -> String {
+        let (DeadlockedPool { port, workers, .. }, advice) = (self, self.advice(depth));
+        format!(
+            "{path}: all {workers} workers of {port} wait for calls that wait for them; avoided by {advice}"
+        )
+    }
+
+    /// The lines of the INI file that would have avoided the deadlock: a reserve that always leaves a worker for the
+    /// innermost of `depth` calls nested in a transaction.
+    fn advice(&self, depth: usize) -> String {
+        let DeadlockedPool { port, workers, kept } = *self;
+        // With one level, one worker that runs nothing else is enough: the calls it runs make no calls. With more, as
+        // many transactions may begin as can have all their calls run at once.
+        let reserve = if depth == 1 { 1 } else { workers - workers / (depth + 1) }.max(kept + 1);
+        if reserve < workers {
+            format!("Server_Nested_Reserve={reserve}")
+        } else {
+            // One transaction at a time, with a worker for each call within it.
+            let reserve = depth.max(kept + 1);
+            format!("{port}_Pool_Tasks={} with Server_Nested_Reserve={reserve}", reserve + 1)
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::null_sink::NullSink;
     use super::*;
+    use crate::pool::null_sink::NullSink;
     use crate::wire::{ChainEntry, Codec};
 
-    /// A call queued at `port` for these, outermost first.
+    /// A call queued at `port` and made for these, outermost first.
     fn queued(port: usize, ids: &[LinkId]) -> QueuedNested {
         let link =
             |id: &LinkId| ChainEntry { server: id.0, transaction: id.1, step: 1, name: "m".to_owned() };
@@ -226,48 +241,48 @@ mod tests {
             port,
             call: Call::new(1, 1, Codec::Bincode, 0, None).chained(0, true),
             chain: Arc::new(ReceivedChain::new(Chain { links }, found)),
-            outlet: Arc::new(NullSink::default()),
-            since: Instant::now(),
+            sink: Arc::new(NullSink::default()),
+            received: Instant::now(),
         }
     }
 
     #[test]
     fn a_full_pool_that_waits_for_its_own_queue_is_a_deadlock() {
         let nested = Nested::new(&[]);
-        nested.wait(0, 0, LinkId(10, 1));
-        nested.wait(0, 1, LinkId(11, 3));
+        nested.begin_wait(0, 0, LinkId(10, 1));
+        nested.begin_wait(0, 1, LinkId(11, 3));
         nested.queue(queued(0, &[LinkId(10, 1)]));
-        assert!(nested.break_deadlock(0, &[2]).is_none(), "worker 1 may be answered");
+        assert!(nested.take_deadlocked(0, &[2]).is_none(), "worker 1 may get its reply");
         nested.queue(queued(0, &[LinkId(11, 2)]));
-        assert!(nested.break_deadlock(0, &[2]).is_none(), "it waits for another of its calls");
+        assert!(nested.take_deadlocked(0, &[2]).is_none(), "it waits for another of its calls");
         let inner = queued(0, &[LinkId(10, 1), LinkId(11, 3)]);
         nested.queue(inner.clone());
-        assert!(nested.break_deadlock(0, &[3]).is_none(), "a third worker can run it");
-        let victim = nested.break_deadlock(0, &[2]).unwrap();
+        assert!(nested.take_deadlocked(0, &[3]).is_none(), "a third worker can run it");
+        let victim = nested.take_deadlocked(0, &[2]).unwrap();
         assert!(Arc::ptr_eq(&victim.chain, &inner.chain), "the innermost");
         assert!(!nested.claim(&inner.chain), "it is answered");
-        nested.go_on(0, 1);
-        assert!(nested.break_deadlock(0, &[2]).is_none(), "its caller goes on");
+        nested.end_wait(0, 1);
+        assert!(nested.take_deadlocked(0, &[2]).is_none(), "its caller runs again");
         assert!(nested.any_queued());
     }
 
     #[test]
     fn two_pools_that_wait_for_each_other_are_a_deadlock() {
         let nested = Nested::new(&[]);
-        nested.wait(0, 0, LinkId(10, 1));
-        nested.wait(1, 0, LinkId(20, 1));
+        nested.begin_wait(0, 0, LinkId(10, 1));
+        nested.begin_wait(1, 0, LinkId(20, 1));
         nested.queue(queued(1, &[LinkId(10, 1)]));
         assert!(
-            nested.break_deadlock(0, &[1, 1]).is_none(),
+            nested.take_deadlocked(0, &[1, 1]).is_none(),
             "port 1's worker waits for nothing of this server"
         );
         let back = queued(0, &[LinkId(20, 1)]);
         nested.queue(back.clone());
-        assert!(nested.break_deadlock(0, &[1, 2]).is_none(), "port 1 has another worker");
+        assert!(nested.take_deadlocked(0, &[1, 2]).is_none(), "port 1 has another worker");
         assert!(
-            nested.break_deadlock(0, &[1, 1]).is_some_and(|victim| Arc::ptr_eq(&victim.chain, &back.chain))
+            nested.take_deadlocked(0, &[1, 1]).is_some_and(|victim| Arc::ptr_eq(&victim.chain, &back.chain))
         );
-        assert!(nested.break_deadlock(1, &[1, 1]).is_none(), "once is enough");
+        assert!(nested.take_deadlocked(1, &[1, 1]).is_none(), "one refused call is enough");
     }
 
     #[test]
@@ -275,18 +290,19 @@ mod tests {
         let nested = Nested::new(&[]);
         let call = queued(0, &[LinkId(10, 1)]);
         nested.queue(call.clone());
-        nested.wait(0, 0, LinkId(10, 1));
+        nested.begin_wait(0, 0, LinkId(10, 1));
         assert!(nested.claim(&call.chain));
-        assert!(!nested.any_queued() && nested.break_deadlock(0, &[1]).is_none());
+        assert!(!nested.any_queued() && nested.take_deadlocked(0, &[1]).is_none());
     }
 
     #[test]
     fn the_advice_leaves_a_worker_for_the_innermost_call() {
-        assert_eq!(advice("P", 4, 0, 1), "Server_Nested_Reserve=1");
-        assert_eq!(advice("P", 6, 0, 2), "Server_Nested_Reserve=4");
-        assert_eq!(advice("P", 2, 0, 2), "P_Pool_Tasks=3 with Server_Nested_Reserve=2");
-        assert_eq!(advice("P", 4, 1, 1), "Server_Nested_Reserve=2", "what is set was not enough");
-        assert_eq!(advice("P", 2, 1, 1), "P_Pool_Tasks=3 with Server_Nested_Reserve=2");
-        assert_eq!(advice("P", 1, 0, 1), "P_Pool_Tasks=2 with Server_Nested_Reserve=1");
+        let advice = |workers, kept, depth| DeadlockedPool { port: "P", workers, kept }.advice(depth);
+        assert_eq!(advice(4, 0, 1), "Server_Nested_Reserve=1");
+        assert_eq!(advice(6, 0, 2), "Server_Nested_Reserve=4");
+        assert_eq!(advice(2, 0, 2), "P_Pool_Tasks=3 with Server_Nested_Reserve=2");
+        assert_eq!(advice(4, 1, 1), "Server_Nested_Reserve=2", "the reserve that is set was not enough");
+        assert_eq!(advice(2, 1, 1), "P_Pool_Tasks=3 with Server_Nested_Reserve=2");
+        assert_eq!(advice(1, 0, 1), "P_Pool_Tasks=2 with Server_Nested_Reserve=1");
     }
 }

@@ -1,20 +1,21 @@
-//! An outlet without a connection, for what tries the pool alone: the models and the benches.
+//! A [`ReplySink`] without a connection, for the tests, models and benches of the pool alone.
 
-use super::{ConnectionQueue, ReplySink};
+use super::burst::{Burst, ReplySink};
+use super::connection_queue::ConnectionQueue;
 use crate::service::Peer;
 use crate::sync::Ordering;
 use crate::sync::unordered::AtomicUsize;
 use std::net::SocketAddr;
 
-/// Counts its answers and throws them away.
+/// Counts its replies and discards them.
 #[derive(Debug, Default)]
 pub(crate) struct NullSink {
-    lanes: [ConnectionQueue; 2],
+    queues: [ConnectionQueue<Burst>; 2],
     answers: AtomicUsize,
 }
 
 impl NullSink {
-    /// How many calls were answered.
+    /// Number of calls answered.
     #[cfg(any(loom, shuttle))]
     pub(crate) fn answers(&self) -> usize {
         self.answers.load(Ordering::Relaxed)
@@ -34,8 +35,8 @@ impl Peer for NullSink {
 }
 
 impl ReplySink for NullSink {
-    fn lane(&self, nested: bool) -> &ConnectionQueue {
-        &self.lanes[usize::from(nested)]
+    fn queue(&self, nested: bool) -> &ConnectionQueue<Burst> {
+        &self.queues[usize::from(nested)]
     }
     fn send(&self, replies: &mut Vec<u8>, answers: usize) {
         replies.clear();

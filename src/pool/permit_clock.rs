@@ -1,15 +1,15 @@
-//! The clock of a port that goes on while the port is without a permit.
+//! A clock for each port that runs while the port lacks a permit.
 
 use crate::sync::{Ordering, unordered};
 use std::time::{Duration, Instant};
 
-/// How long a port has been without a permit while it had both work and an idle worker. A transaction's permit
-/// wait is how far this clock went on while it was queued; so no transaction needs stamps of its own.
+/// Total time in which a port had queued work and an idle worker but no permit. The permit wait of a transaction is how
+/// far this clock advanced while the transaction was queued, so transactions need no time stamps of their own.
 #[derive(Debug)]
 pub(crate) struct PermitClock {
     epoch: Instant,
     total_us: unordered::AtomicU64,
-    /// When it was started, from the epoch, plus one; 0 while it stands.
+    /// When it was started, from the epoch, plus one; 0 while it is stopped.
     since_us: unordered::AtomicU64,
 }
 
@@ -27,8 +27,8 @@ impl PermitClock {
         self.total_us.fetch_add((self.micros(now) + 1).saturating_sub(since), Ordering::Relaxed);
     }
 
-    /// The clock's time. Between `start` and `stop` by another thread it may be off by what passes between two
-    /// of its instructions: good for a statistic.
+    /// The clock's time. During a concurrent `start` or `stop` it may be off by the time between two instructions, which
+    /// is accurate enough for a statistic.
     pub(crate) fn read_us(&self, now: Instant) -> u64 {
         let since = self.since_us.load(Ordering::Relaxed);
         let running = if since == 0 { 0 } else { (self.micros(now) + 1).saturating_sub(since) };

@@ -1,12 +1,11 @@
-//! A port's bounded queue, and the gauges that decide whether to wake another worker.
+//! A port's bounded queue, and the gauges that decide whether another worker is woken.
 //!
-//! The channel holds each connection once that has calls waiting; its bursts wait in its [`ConnectionQueue`]:
-//! connections take turns.
+//! The channel holds each connection with waiting calls once; its bursts wait in its [`ConnectionQueue`]: connections
+//! take turns.
 
-use super::connection_queue::{ConnectionQueue, Displaced, QueuedBurst, TakenBursts};
+use super::burst::{Burst, ReplySink, Work};
+use super::connection_queue::{ConnectionQueue, QueuedBurst, TakenBursts};
 use super::permit_clock::PermitClock;
-use super::throttle::Throttle;
-use super::{Burst, ReplySink};
 use crate::admission::{Forecast, WINDOW_CALLS_MAX};
 use crate::metrics::{PermitUsage, ServiceTimes};
 use crate::proto::Call;
@@ -15,11 +14,11 @@ use crate::sync::{
 };
 use std::time::Instant;
 
-/// A worker is woken beside those awake when each of them has more than this before it, in nanoseconds: a few times
+/// Another worker is woken when each of those awake has more work than this before it, in nanoseconds: a few times
 /// what a wake costs. Measured from 5 to 100 us: at 100 a second core stands idle while calls wait.
 const BACKLOG_NS_MAX: u64 = 25_000;
 
-/// What a burst costs beside its handlers: taking it, and the system call that answers it. In nanoseconds.
+/// What a burst costs beside its handlers, in nanoseconds: taking it, and the system call that answers it.
 const BURST_NS: u64 = 5_000;
 
 /// Calls that wait, and what they are likely to cost.
@@ -29,28 +28,28 @@ pub(crate) struct Queue {
     fresh: WaitList,
     /// Connections with calls that handlers of this server made; they come first.
     nested: WaitList,
-    /// Connections in the line of fresh calls that have none there any more: all were displaced.
-    hollow: AtomicUsize,
+    /// Connections in `fresh` that have no calls there any more: all were displaced.
+    emptied: AtomicUsize,
     /// Calls that may wait; no more than the channels have places for.
     calls_max: unordered::AtomicUsize,
     calls_max_at_start: usize,
     /// Workers that fresh calls may have at once; the others are kept for nested calls.
     fresh_max: usize,
     workers: usize,
-    /// Workers that can run at once. More of them are not woken for calls that are short: they would take the
-    /// processor from those awake.
+    /// Workers that can run at once. For short calls no more than these are woken: others would take the processor
+    /// from those awake.
     cores: usize,
-    flow: QueueGauges,
-    crew: WorkerGauges,
+    gauges: QueueGauges,
+    worker_gauges: WorkerGauges,
     /// How much of their time the port's transactions hold a permit.
-    pub(super) holding: PermitUsage,
-    /// Somebody waits until nothing is in flight.
+    pub(super) permit_usage: PermitUsage,
+    /// Whether a thread waits until nothing is in flight.
     drained: (Mutex<bool>, Condvar),
     permit_clock: PermitClock,
 }
 
-/// What listener and workers change with each burst. Alone on its lines of memory, so that one transfer between
-/// processors brings it all.
+/// What listener and workers change with each burst. Aligned to its own cache lines to avoid false sharing, and so that
+/// one transfer between processors brings all of it.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct QueueGauges {
@@ -62,26 +61,26 @@ struct QueueGauges {
     taken: unordered::AtomicU64,
     /// Likely cost of the calls that wait.
     cost_ns: unordered::AtomicU64,
-    /// Of them, those that handlers of this server made, and their likely cost.
+    /// The part of `calls` that handlers of this server made, and their likely cost.
     nested_calls: unordered::AtomicUsize,
     nested_ns: unordered::AtomicU64,
     /// Calls admitted and not yet answered.
     in_flight: AtomicUsize,
-    /// Turns with something kept back behind a running call: see [`super::WorkerSlot`].
+    /// Worker slots with calls or replies kept back behind a running call: see `worker_slot.rs`.
     exposed: AtomicUsize,
 }
 
-/// What the port's workers do: asked with each burst, changed seldom.
+/// What the port's workers do: read with each burst, changed seldom.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct WorkerGauges {
-    /// Those that hold a permit.
+    /// Workers that hold a permit.
     awake: AtomicUsize,
     /// Those of them that were woken and have not found work yet.
     searching: AtomicUsize,
     /// Those of them that run a call not known to be short.
     engaged: AtomicUsize,
-    /// Fresh bursts in progress; counted only where workers are kept.
+    /// Fresh bursts in progress; counted only where workers are kept for nested calls.
     begun: AtomicUsize,
 }
 
@@ -95,11 +94,11 @@ impl WaitList {
         WaitList(sender, receiver)
     }
 
-    fn join(&self, outlet: Arc<dyn ReplySink>) {
-        // Each connection in the channel has a call that was admitted against `calls_max` or was given back by a
-        // worker, of which each gives back one, or is one of the hollow ones, which are no more than `calls_max`: the
-        // channel has a place for all of them.
-        self.0.try_send(outlet).expect("the channel has a place for every connection");
+    fn join(&self, sink: Arc<dyn ReplySink>) {
+        // The channel has a place for each connection in it. A connection has a call that was admitted against
+        // `calls_max`, or one that a worker gave back (each worker gives back one), or it is one of the emptied ones,
+        // which are no more than `calls_max`.
+        self.0.try_send(sink).expect("the channel has a place for every connection");
     }
 
     fn next(&self) -> Option<Arc<dyn ReplySink>> {
@@ -115,53 +114,69 @@ impl WaitList {
     }
 }
 
-/// How large a queue is, and whom it serves.
+/// Sizes of a queue and of the pool it serves.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct QueueReadings {
+pub(crate) struct QueueSizes {
     /// Calls that may wait. Workers may give the rest of a burst back besides.
     pub(crate) calls_max: usize,
     pub(crate) workers: usize,
-    /// Workers kept for nested calls; one at least is left for the others.
+    /// Workers kept for nested calls; at least one is left for the others.
     pub(crate) reserve: usize,
     /// Workers that can run at once.
     pub(crate) cores: usize,
 }
 
+/// A call that waited in a full queue and was taken out to make room.
+#[derive(Debug)]
+pub(crate) struct Displaced {
+    pub(crate) work: Arc<Work>,
+    pub(crate) call: Call,
+}
+
+#[cfg(test)]
+impl Displaced {
+    /// A call that was in no queue.
+    pub(crate) fn none() -> Displaced {
+        let work = Work::new(&super::buffers::Buffers::unbounded(), Instant::now());
+        Displaced { work: Arc::new(work), call: Call::new(1, 1, crate::wire::Codec::Bincode, 0, None) }
+    }
+}
+
 impl Queue {
-    pub(crate) fn new(measures: QueueReadings, now: Instant) -> Queue {
-        let QueueReadings { calls_max, workers, reserve, cores } = measures;
+    pub(crate) fn new(sizes: QueueSizes, now: Instant) -> Queue {
+        let QueueSizes { calls_max, workers, reserve, cores } = sizes;
         Queue {
             fresh: WaitList::new(2 * calls_max + workers),
             nested: WaitList::new(calls_max + workers),
-            hollow: AtomicUsize::new(0),
+            emptied: AtomicUsize::new(0),
             calls_max: unordered::AtomicUsize::new(calls_max),
             calls_max_at_start: calls_max,
             fresh_max: workers.saturating_sub(reserve).max(1),
             workers,
             cores,
-            flow: QueueGauges::default(),
-            crew: WorkerGauges::default(),
-            holding: PermitUsage::default(),
+            gauges: QueueGauges::default(),
+            worker_gauges: WorkerGauges::default(),
+            permit_usage: PermitUsage::default(),
             drained: (Mutex::new(false), Condvar::new()),
             permit_clock: PermitClock::new(now),
         }
     }
 
-    /// Calls that may still be admitted. Only the listener admits, so what it is told stays true until it pushes.
+    /// Calls that may still be admitted. Only the listener admits, so the answer holds until it pushes.
     pub(crate) fn room(&self) -> usize {
-        self.calls_max.load(Ordering::Relaxed).saturating_sub(self.flow.calls.load(Ordering::Relaxed))
+        self.calls_max.load(Ordering::Relaxed).saturating_sub(self.gauges.calls.load(Ordering::Relaxed))
     }
 
-    /// May a read more fill the queue? Not while less than half of it is taken: who fills that with one read has more
-    /// than half of it alone.
+    /// Returns whether one more read may fill the queue. Not while less than half of it is taken: a connection that
+    /// fills the rest with one read has more than half of the queue alone.
     pub(crate) fn is_tight(&self) -> bool {
         let most = self.calls_max.load(Ordering::Relaxed);
-        let waiting = self.flow.calls.load(Ordering::Relaxed);
+        let waiting = self.gauges.calls.load(Ordering::Relaxed);
         waiting > most / 2 && most.saturating_sub(waiting) < WINDOW_CALLS_MAX
     }
 
-    /// From now on so many calls may wait, if that is no more than the queue was made for; else nothing changes. Those
-    /// that wait go on waiting.
+    /// Changes how many calls may wait, if that is no more than the queue was made for, and returns whether it did.
+    /// Calls that wait already stay.
     pub(crate) fn set_calls_max(&self, calls_max: usize) -> bool {
         let fits = calls_max <= self.calls_max_at_start;
         if fits {
@@ -172,135 +187,134 @@ impl Queue {
 
     /// Calls that wait.
     pub(crate) fn len(&self) -> usize {
-        self.flow.calls.load(Ordering::Relaxed)
+        self.gauges.calls.load(Ordering::Relaxed)
     }
 
-    /// What is ahead of a connection's next call, of those that clients made or of the `nested` ones, which come first.
+    /// What is ahead of a connection's next call: of a call that a client made, or of a `nested` one, which comes first.
     /// `workers` may run at once.
-    pub(super) fn forecast(&self, outlet: &dyn ReplySink, workers: usize, nested: bool) -> Forecast {
-        let flow = &self.flow;
+    pub(super) fn forecast(&self, sink: &dyn ReplySink, workers: usize, nested: bool) -> Forecast {
+        let gauges = &self.gauges;
         let workers = if nested { workers } else { workers.min(self.fresh_max) } as u64;
-        let calls = if nested { &flow.nested_calls } else { &flow.calls }.load(Ordering::Relaxed) as u64;
+        let calls = if nested { &gauges.nested_calls } else { &gauges.calls }.load(Ordering::Relaxed) as u64;
         if calls == 0 {
             return Forecast { workers, ..Forecast::NONE };
         }
-        let lane_ns = outlet.lane(nested).cost_ns();
+        let lane_ns = sink.queue(nested).cost_ns();
         if nested {
-            let (queue_ns, lanes) = (flow.nested_ns.load(Ordering::Relaxed), self.nested.len() as u64);
+            let (queue_ns, lanes) = (gauges.nested_ns.load(Ordering::Relaxed), self.nested.len() as u64);
             return Forecast { queue_ns, calls, bursts: calls, lanes, lane_ns, workers };
         }
-        let (queue_ns, bursts) = (flow.cost_ns.load(Ordering::Relaxed), flow.bursts.load(Ordering::Relaxed));
+        let (queue_ns, bursts) =
+            (gauges.cost_ns.load(Ordering::Relaxed), gauges.bursts.load(Ordering::Relaxed));
         let lanes = self.fresh.len() + self.nested.len();
         Forecast { queue_ns, calls, bursts: bursts as u64, lanes: lanes as u64, lane_ns, workers }
     }
 
-    /// Do other connections wait for their turn? Those too that only this worker may take next, because the others are
-    /// kept for nested calls.
+    /// Returns whether other connections wait. Includes those that only this worker may take next, because the other
+    /// workers are kept for nested calls.
     pub(super) fn others_wait(&self) -> bool {
         !(self.nested.is_empty() && self.fresh.is_empty())
     }
 
-    /// Is there no burst that a worker might take?
+    /// Returns whether there is no burst that a worker might take.
     pub(crate) fn is_empty(&self) -> bool {
         self.nested.is_empty() && (self.fresh.is_empty() || self.keeps_workers() && self.fresh_are_full())
     }
 
-    /// How many workers are kept for nested calls.
+    /// Number of workers that are kept for nested calls.
     pub(super) fn kept(&self) -> usize {
         self.workers - self.fresh_max
     }
 
-    /// Are some workers kept for nested calls?
     fn keeps_workers(&self) -> bool {
         self.fresh_max < self.workers
     }
 
     fn fresh_are_full(&self) -> bool {
-        self.crew.begun.load(Ordering::SeqCst) >= self.fresh_max
+        self.worker_gauges.begun.load(Ordering::SeqCst) >= self.fresh_max
     }
 
     /// Admits a burst: its calls are in flight until [`Queue::answered`].
-    pub(crate) fn admit(&self, burst: Burst, paces: &ServiceTimes) {
-        self.flow.in_flight.fetch_add(burst.len(), Ordering::SeqCst);
-        self.push(burst, paces);
+    pub(crate) fn admit(&self, burst: Burst, service_times: &ServiceTimes) {
+        self.gauges.in_flight.fetch_add(burst.len(), Ordering::SeqCst);
+        self.put(burst, service_times, ConnectionQueue::push);
     }
 
-    /// Puts a burst behind the others of its connection.
-    fn push(&self, burst: Burst, paces: &ServiceTimes) {
-        self.put(burst, paces, ConnectionQueue::push);
-    }
-
-    /// Gives the rest of a burst back: before the others of its connection that have not come into the line yet, for
-    /// it has had its turn.
-    pub(super) fn give_back(&self, rest: Burst, paces: &ServiceTimes) {
-        self.put(rest, paces, ConnectionQueue::push_front);
+    /// Gives the rest of a burst back: before those bursts of its connection that have not been taken yet, since it has
+    /// had its turn.
+    pub(super) fn give_back(&self, rest: Burst, service_times: &ServiceTimes) {
+        self.put(rest, service_times, ConnectionQueue::push_front);
     }
 
     fn put(
         &self,
         burst: Burst,
-        paces: &ServiceTimes,
-        push: impl FnOnce(&ConnectionQueue, QueuedBurst) -> bool,
+        service_times: &ServiceTimes,
+        push: impl FnOnce(&ConnectionQueue<Burst>, QueuedBurst<Burst>) -> bool,
     ) {
         let calls = burst.len();
-        let cost_ns =
-            BURST_NS + burst.calls().iter().map(|call| u64::from(paces.mean_ns(call.method))).sum::<u64>();
-        self.flow.calls.fetch_add(calls, Ordering::Relaxed);
-        self.flow.bursts.fetch_add(1, Ordering::Relaxed);
-        self.flow.cost_ns.fetch_add(cost_ns, Ordering::Relaxed);
+        let cost_ns = BURST_NS
+            + burst.calls().iter().map(|call| u64::from(service_times.mean_ns(call.method))).sum::<u64>();
+        self.gauges.calls.fetch_add(calls, Ordering::Relaxed);
+        self.gauges.bursts.fetch_add(1, Ordering::Relaxed);
+        self.gauges.cost_ns.fetch_add(cost_ns, Ordering::Relaxed);
         let nested = burst.is_nested();
         if nested {
-            self.flow.nested_calls.fetch_add(calls, Ordering::Relaxed);
-            self.flow.nested_ns.fetch_add(cost_ns, Ordering::Relaxed);
+            self.gauges.nested_calls.fetch_add(calls, Ordering::Relaxed);
+            self.gauges.nested_ns.fetch_add(cost_ns, Ordering::Relaxed);
         }
-        let outlet = Arc::clone(burst.work().outlet());
-        if push(outlet.lane(nested), QueuedBurst { burst, cost_ns }) {
-            self.line(nested).join(outlet);
+        let sink = Arc::clone(burst.work().sink());
+        if push(sink.queue(nested), QueuedBurst { burst, calls, cost_ns }) {
+            self.wait_list(nested).join(sink);
         }
     }
 
-    /// Takes the youngest of the fresh calls of a connection out again, if it has more than `most` waiting: the queue
-    /// is full, and others have fewer. For the listener alone. Not its last call while many connections have lost
-    /// theirs: such a connection still has its place in the line.
+    /// Takes the youngest fresh call of a connection out again, if it has more than `most` waiting: the queue is full,
+    /// and others have fewer. For the listener alone. The last call of a connection stays while many connections have
+    /// lost theirs, since such a connection keeps its place in the queue.
     pub(super) fn displace(
         &self,
-        outlet: &dyn ReplySink,
+        sink: &dyn ReplySink,
         most: usize,
-        paces: &ServiceTimes,
+        service_times: &ServiceTimes,
     ) -> Option<Displaced> {
-        let may_end = || {
-            let may = self.hollow.load(Ordering::SeqCst) < self.calls_max_at_start;
-            self.hollow.fetch_add(usize::from(may), Ordering::SeqCst);
+        let may_empty = || {
+            let may = self.emptied.load(Ordering::SeqCst) < self.calls_max_at_start;
+            self.emptied.fetch_add(usize::from(may), Ordering::SeqCst);
             may
         };
-        let cost_ns = |call: &Call| u64::from(paces.mean_ns(call.method));
-        let displaced = outlet.lane(false).displace(most, may_end, cost_ns)?;
-        self.flow.calls.fetch_sub(1, Ordering::SeqCst);
-        self.flow.bursts.fetch_sub(usize::from(displaced.ends_burst), Ordering::Relaxed);
-        self.flow.cost_ns.fetch_sub(displaced.cost_ns, Ordering::Relaxed);
-        Some(displaced)
+        let pop_back = |burst: &mut Burst| {
+            let call = burst.pop_back()?;
+            let cost_ns = u64::from(service_times.mean_ns(call.method));
+            Some((Displaced { work: Arc::clone(burst.work()), call }, cost_ns))
+        };
+        let taken = sink.queue(false).take_back(most, may_empty, pop_back)?;
+        self.gauges.calls.fetch_sub(1, Ordering::SeqCst);
+        self.gauges.bursts.fetch_sub(usize::from(taken.ends_burst), Ordering::Relaxed);
+        self.gauges.cost_ns.fetch_sub(taken.cost_ns, Ordering::Relaxed);
+        Some(taken.call)
     }
 
-    fn line(&self, nested: bool) -> &WaitList {
+    fn wait_list(&self, nested: bool) -> &WaitList {
         if nested { &self.nested } else { &self.fresh }
     }
 
-    /// Takes a burst of the first connection in line, which goes to the end if it has more. One of several calls
-    /// counts as exposed from here on. To be followed by [`Queue::done`].
+    /// Takes a burst of the first connection, which goes to the end if it has more. A burst of several calls counts as
+    /// exposed from here on. To be followed by [`Queue::done`].
     pub(super) fn take(&self) -> Option<Burst> {
         self.take_with(Queue::next_fresh)
     }
 
-    /// As [`Queue::take`], for bursts that are not going to be served: keeps no workers.
+    /// As [`Queue::take`], for bursts that are refused instead of served: keeps no workers.
     pub(super) fn take_to_refuse(&self) -> Option<Burst> {
         self.take_with(Queue::first_fresh)
     }
 
     fn take_with(&self, next_fresh: impl FnOnce(&Queue) -> Option<Burst>) -> Option<Burst> {
-        // Asked first: to try in vain costs more, and there are seldom any.
+        // Checked first: a try in vain costs more, and there are seldom any.
         let nested = if self.nested.is_empty() { None } else { self.nested.next() };
         match nested {
-            Some(outlet) => self.take_from(outlet, true),
+            Some(sink) => self.take_from(sink, true),
             None => next_fresh(self),
         }
     }
@@ -314,33 +328,33 @@ impl Queue {
         }
     }
 
-    /// Takes the first burst of a connection that was taken from its line; `None` of a hollow one.
-    fn take_from(&self, outlet: Arc<dyn ReplySink>, nested: bool) -> Option<Burst> {
-        let TakenBursts { first, again, was_hollow } = outlet.lane(nested).take();
-        if was_hollow {
-            self.hollow.fetch_sub(1, Ordering::SeqCst);
+    /// Takes the first burst of a connection that was taken from its list; `None` of an emptied one.
+    fn take_from(&self, sink: Arc<dyn ReplySink>, nested: bool) -> Option<Burst> {
+        let TakenBursts { first, again, was_emptied } = sink.queue(nested).take();
+        if was_emptied {
+            self.emptied.fetch_sub(1, Ordering::SeqCst);
         }
         if again {
             // Between the two the queue may look empty to others; this worker is awake and looks again.
-            self.line(nested).join(outlet);
+            self.wait_list(nested).join(sink);
         }
         first.map(|first| self.taken(first, nested))
     }
 
-    fn taken(&self, QueuedBurst { burst, cost_ns }: QueuedBurst, nested: bool) -> Burst {
-        if burst.len() > 1 {
-            self.exposed(1);
+    fn taken(&self, QueuedBurst { burst, calls, cost_ns }: QueuedBurst<Burst>, nested: bool) -> Burst {
+        if calls > 1 {
+            self.change_exposed(1);
         }
         // After the line above, and SeqCst: the listener must see one of the two, or it would sleep without end while
         // calls wait behind a slow one.
-        self.flow.calls.fetch_sub(burst.len(), Ordering::SeqCst);
-        self.flow.bursts.fetch_sub(1, Ordering::Relaxed);
-        self.flow.cost_ns.fetch_sub(cost_ns, Ordering::Relaxed);
+        self.gauges.calls.fetch_sub(calls, Ordering::SeqCst);
+        self.gauges.bursts.fetch_sub(1, Ordering::Relaxed);
+        self.gauges.cost_ns.fetch_sub(cost_ns, Ordering::Relaxed);
         if nested {
-            self.flow.nested_calls.fetch_sub(burst.len(), Ordering::Relaxed);
-            self.flow.nested_ns.fetch_sub(cost_ns, Ordering::Relaxed);
+            self.gauges.nested_calls.fetch_sub(calls, Ordering::Relaxed);
+            self.gauges.nested_ns.fetch_sub(cost_ns, Ordering::Relaxed);
         }
-        self.flow.taken.fetch_add(1, Ordering::Relaxed);
+        self.gauges.taken.fetch_add(1, Ordering::Relaxed);
         burst
     }
 
@@ -349,7 +363,7 @@ impl Queue {
             return self.first_fresh();
         }
         // Counted first: of two workers that see the last place one gets it.
-        let free = self.crew.begun.fetch_add(1, Ordering::SeqCst) < self.fresh_max;
+        let free = self.worker_gauges.begun.fetch_add(1, Ordering::SeqCst) < self.fresh_max;
         let burst = if free || planted(Planted::NoReserve) { self.first_fresh() } else { None };
         if burst.is_none() && !planted(Planted::KeptPlace) {
             self.done(false);
@@ -361,47 +375,43 @@ impl Queue {
     /// is not lost.
     pub(super) fn done(&self, nested: bool) {
         if self.keeps_workers() && !nested {
-            self.crew.begun.fetch_sub(1, Ordering::SeqCst);
+            self.worker_gauges.begun.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
-    /// To be called when work was queued or taken: wakes one more worker if those awake are too few for what
-    /// waits. One at a time: a worker that was woken asks again when it has found work.
-    pub(crate) fn announce(&self, throttle: &Throttle, port: usize) {
+    /// Returns whether the workers awake are too few for what waits; always if none is awake.
+    pub(super) fn needs_worker(&self) -> bool {
         // SeqCst, like the channel's own operations and the worker's decrement: see the proof in docs/ARCHITECTURE.md.
-        let awake = self.crew.awake.load(Ordering::SeqCst);
+        let awake = self.worker_gauges.awake.load(Ordering::SeqCst);
         if awake == 0 {
-            throttle.wake_one(port);
-            return;
+            return true;
         }
-        if self.crew.searching.load(Ordering::Relaxed) > 0 || self.is_empty() {
-            return;
+        if self.worker_gauges.searching.load(Ordering::Relaxed) > 0 || self.is_empty() {
+            return false;
         }
-        let free = awake.saturating_sub(self.crew.engaged.load(Ordering::Relaxed));
-        let behind = self.flow.cost_ns.load(Ordering::Relaxed) > free as u64 * BACKLOG_NS_MAX;
-        if free == 0 || behind && free < self.cores {
-            throttle.wake_one(port);
-        }
+        let free = awake.saturating_sub(self.worker_gauges.engaged.load(Ordering::Relaxed));
+        let behind = self.gauges.cost_ns.load(Ordering::Relaxed) > free as u64 * BACKLOG_NS_MAX;
+        free == 0 || behind && free < self.cores
     }
 
     /// Bursts taken since the start.
     pub(crate) fn bursts_taken(&self) -> u64 {
-        self.flow.taken.load(Ordering::Relaxed)
+        self.gauges.taken.load(Ordering::Relaxed)
     }
 
-    /// May something have to be rescued soon? Then the listener looks again within a millisecond or so.
+    /// Returns whether the listener has to look again within a millisecond or so: something may have to be rescued.
     pub(crate) fn needs_watch(&self) -> bool {
-        self.flow.calls.load(Ordering::SeqCst) > 0 || self.flow.exposed.load(Ordering::SeqCst) > 0
+        self.gauges.calls.load(Ordering::SeqCst) > 0 || self.gauges.exposed.load(Ordering::SeqCst) > 0
     }
 
     /// Calls admitted and not yet answered.
     pub(crate) fn in_flight(&self) -> usize {
-        self.flow.in_flight.load(Ordering::SeqCst)
+        self.gauges.in_flight.load(Ordering::SeqCst)
     }
 
-    /// So many calls were answered or dropped.
+    /// Counts calls as answered, or as dropped with their connection.
     pub(super) fn answered(&self, calls: usize) {
-        if self.flow.in_flight.fetch_sub(calls, Ordering::SeqCst) == calls && *self.drained.0.lock() {
+        if self.gauges.in_flight.fetch_sub(calls, Ordering::SeqCst) == calls && *self.drained.0.lock() {
             self.drained.1.notify_all();
         }
     }
@@ -419,29 +429,29 @@ impl Queue {
         &self.permit_clock
     }
 
-    /// Workers that hold a permit. Exact with the throttle's lock.
+    /// Workers that hold a permit. Exact under the throttle's lock.
     pub(super) fn workers_awake(&self) -> usize {
-        self.crew.awake.load(Ordering::SeqCst)
+        self.worker_gauges.awake.load(Ordering::SeqCst)
     }
 
-    /// One worker more or less holds a permit.
-    pub(super) fn awake(&self, change: isize) {
-        step(&self.crew.awake, change);
+    /// Changes the number of workers that hold a permit.
+    pub(super) fn change_awake(&self, change: isize) {
+        step(&self.worker_gauges.awake, change);
     }
 
-    /// One worker more or less looks for work.
-    pub(super) fn searching(&self, change: isize) {
-        step(&self.crew.searching, change);
+    /// Changes the number of woken workers that look for work.
+    pub(super) fn change_searching(&self, change: isize) {
+        step(&self.worker_gauges.searching, change);
     }
 
-    /// One worker more or less runs a call not known to be short.
-    pub(super) fn engaged(&self, change: isize) {
-        step(&self.crew.engaged, change);
+    /// Changes the number of workers that run a call not known to be short.
+    pub(super) fn change_engaged(&self, change: isize) {
+        step(&self.worker_gauges.engaged, change);
     }
 
-    /// One turn more or less has something kept back.
-    pub(super) fn exposed(&self, change: isize) {
-        step(&self.flow.exposed, change);
+    /// Changes the number of worker slots that keep something back.
+    pub(super) fn change_exposed(&self, change: isize) {
+        step(&self.gauges.exposed, change);
     }
 }
 
@@ -452,30 +462,28 @@ fn step(gauge: &AtomicUsize, change: isize) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::null_sink::NullSink;
-    use super::super::{Buffers, Work};
     use super::*;
-    use crate::proto::Call;
+    use crate::pool::buffers::Buffers;
+    use crate::pool::null_sink::NullSink;
     use crate::wire::Codec;
 
-    /// A call of another connection is queued.
+    /// Queues a call of another connection.
     fn queue_one(queue: &Queue) {
         let mut work = Work::new(&Buffers::unbounded(), Instant::now());
         work.calls.push(Call::new(1, 1, Codec::Bincode, 0, None));
-        work.outlet = Some(Arc::new(NullSink::default()));
+        work.sink = Some(Arc::new(NullSink::default()));
         Burst::split_work(Arc::new(work)).for_each(|burst| queue.admit(burst, &ServiceTimes::new(1)));
     }
 
     #[test]
-    fn who_serves_while_workers_are_kept_sees_others_wait() {
-        let queue =
-            Queue::new(QueueReadings { calls_max: 8, workers: 2, reserve: 1, cores: 2 }, Instant::now());
+    fn a_worker_sees_that_others_wait_while_workers_are_kept_for_nested_calls() {
+        let queue = Queue::new(QueueSizes { calls_max: 8, workers: 2, reserve: 1, cores: 2 }, Instant::now());
         queue_one(&queue);
         let burst = queue.take().unwrap();
         assert!(!queue.others_wait());
         queue_one(&queue);
         assert!(queue.is_empty() && queue.take().is_none(), "the other worker is kept");
-        assert!(queue.others_wait(), "for this one to end its turn");
+        assert!(queue.others_wait(), "for the end of this worker's turn");
         queue.done(burst.is_nested());
         assert!(!queue.is_empty());
     }

@@ -1,16 +1,19 @@
-//! One thread of a pool: steps 5 to 7 of a transaction's way (see docs/ARCHITECTURE.md).
+//! Worker: one thread of a pool, which runs steps 5 to 7 of a transaction (see docs/ARCHITECTURE.md).
 //!
-//! Awake it holds a permit; asleep it holds nothing.
+//! Invariant: a worker that is awake holds a permit, one that sleeps holds nothing.
 
 use super::blocking::BlockingContext;
-use super::throttle::Next;
-use super::worker_slot::{BufferedReplies, Step, WorkerReply, WorkerSlot};
-use super::{Burst, PortShared, ReplySink, Shared, SlowCall, Work, WorkerCounts};
+use super::buffered_replies::{BufferedReplies, WorkerReply};
+use super::burst::{Burst, ReplySink, Work};
+use super::port::{PortShared, micros};
+use super::shared::Shared;
+use super::slow_calls::SlowCall;
+use super::throttle::{Next, Throttle, WorkerCounts};
+use super::worker_slot::{Step, Turn, WorkerSlot};
 use crate::metrics::{CallRecord, Parts, ServiceTimeBatch};
 use crate::proto::{Call, reply};
-use crate::service::{Refusal, Session, Status, Transaction, WorkerHooks, worker_hooks};
+use crate::service::{Session, Status, Transaction, WorkerHooks, worker_hooks};
 use crate::sync::{Arc, Ordering, Parker, now, yield_now};
-use crate::wire::ReplyPrelude;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -19,37 +22,37 @@ pub(super) struct Worker {
     shared: Arc<Shared>,
     port: Arc<PortShared>,
     id: usize,
-    station: Rc<BlockingContext>,
+    blocking: Rc<BlockingContext>,
     /// The reply being made.
     reply: WorkerReply,
     /// The replies being sent.
-    held: BufferedReplies,
-    /// How long its last calls ran.
-    samples: ServiceTimeBatch,
-    /// The burst in hand waited longer than CoDel allows.
+    unsent: BufferedReplies,
+    /// Run times of its last calls.
+    service_times: ServiceTimeBatch,
+    /// The current burst waited longer than CoDel allows.
     late: bool,
 }
 
 impl Worker {
-    /// To be made on its own thread.
+    /// To be called on its own thread.
     pub(super) fn new(shared: Arc<Shared>, port: Arc<PortShared>, id: usize, parker: Arc<Parker>) -> Worker {
-        let station = Rc::new(BlockingContext::new(Arc::clone(&shared), Arc::clone(&port), id, parker));
+        let blocking = Rc::new(BlockingContext::new(Arc::clone(&shared), Arc::clone(&port), id, parker));
         Worker {
             shared,
             port,
             id,
-            station,
+            blocking,
             reply: WorkerReply::none(),
-            held: BufferedReplies::default(),
-            samples: ServiceTimeBatch::default(),
+            unsent: BufferedReplies::default(),
+            service_times: ServiceTimeBatch::default(),
             late: false,
         }
     }
 
     /// Sleeps and works until the throttle closes.
     pub(super) fn run(mut self) {
-        worker_hooks::set(Some(Rc::clone(&self.station) as Rc<dyn WorkerHooks>));
-        while self.station.await_permit() {
+        worker_hooks::set(Some(Rc::clone(&self.blocking) as Rc<dyn WorkerHooks>));
+        while self.blocking.await_permit() {
             if self.work() == Next::Exit {
                 break;
             }
@@ -58,18 +61,18 @@ impl Worker {
         self.shared.exits.add();
     }
 
-    /// Takes bursts until there are none or another port is due.
+    /// Serves bursts until there are none or another port is due.
     fn work(&mut self) -> Next {
         let (port, shared) = (Arc::clone(&self.port), Arc::clone(&self.shared));
         let (mut searching, mut yielded) = (true, false);
         loop {
             let burst = port.queue.take();
             if std::mem::take(&mut searching) {
-                port.queue.searching(-1);
+                port.queue.change_searching(-1);
             }
             let next = match burst {
                 Some(burst) => {
-                    port.queue.announce(&shared.throttle, port.index);
+                    shared.throttle.announce(port.index);
                     let nested = burst.is_nested();
                     self.serve(burst);
                     port.queue.done(nested);
@@ -97,42 +100,43 @@ impl Worker {
     /// Runs a burst's calls, or as many of them as its turn has time for.
     fn serve(&mut self, burst: Burst) {
         let (port, work) = (Arc::clone(&self.port), Arc::clone(burst.work()));
-        if let Some(outlet) = &work.outlet {
-            self.serve_for(&work, outlet.as_ref(), &port.turns[self.id], burst);
+        if let Some(sink) = &work.sink {
+            self.serve_for(&work, sink.as_ref(), &port.slots[self.id], burst);
         }
         port.recycle(work);
     }
 
-    fn serve_for(&mut self, work: &Work, outlet: &dyn ReplySink, turn: &WorkerSlot, burst: Burst) {
-        let (port, calls) = (Arc::clone(&self.port), burst.len());
+    fn serve_for(&mut self, work: &Work, sink: &dyn ReplySink, slot: &WorkerSlot, burst: Burst) {
+        let (port, shared, calls) = (Arc::clone(&self.port), Arc::clone(&self.shared), burst.len());
         let mut now = now();
-        let crew = || port.crew_in_words(&self.shared);
-        self.late = port.codel.is_late(now.saturating_duration_since(work.received), now, crew);
-        let mut step = turn.begin(burst, work, now, &port, &self.shared);
-        while let Some(Step { call, slow, due }) = step {
+        let workers = || describe_workers(&port, &shared.throttle);
+        self.late = port.codel.is_late(now.saturating_duration_since(work.received), now, workers);
+        let turn = Turn { work, service_times: &shared.service_times, methods: &port.methods };
+        let others_wait = || port.queue.others_wait() || shared.throttle.others_starve(port.index);
+        let mut step = slot.begin(burst, &turn, now);
+        while let Some(Step { call, slow, due, rest }) = step {
+            if let Some(rest) = rest {
+                port.queue.give_back(rest, &shared.service_times);
+            }
             if due {
-                self.flush(outlet);
+                slot.take_replies(&mut self.unsent);
+                port.send(&mut self.unsent, sink);
             }
             // A call not known to be short is announced, so that others do not wait for it.
             if slow {
-                self.station.engage();
+                self.blocking.engage();
             }
-            now = self.answer(work, &work.calls[call], outlet, now);
-            self.station.disengage();
-            step = turn.step(work, (&mut self.reply, &mut self.held), now, &port, &self.shared);
+            now = self.answer(work, &work.calls[call], sink, now);
+            self.blocking.disengage();
+            step = slot.step(&turn, &mut self.reply, &mut self.unsent, now, others_wait);
         }
-        self.held.send(outlet, &port);
+        port.send(&mut self.unsent, sink);
         if calls > 1 {
-            port.queue.exposed(-1);
+            port.queue.change_exposed(-1);
         }
     }
 
-    fn flush(&mut self, outlet: &dyn ReplySink) {
-        self.port.turns[self.id].take_held(&mut self.held);
-        self.held.send(outlet, &self.port);
-    }
-
-    /// The status of a call of the burst in hand if it is refused for having waited too long.
+    /// The status of a call of the current burst if it is refused for having waited too long.
     fn late(&self) -> Option<Status> {
         if !self.late {
             return None;
@@ -144,16 +148,16 @@ impl Worker {
         None
     }
 
-    /// Makes the one reply to a call, by running its handler unless there is a reason not to. None at all if the call
-    /// was in a deadlock and is answered already.
-    fn answer(&mut self, work: &Work, call: &Call, outlet: &dyn ReplySink, start: Instant) -> Instant {
+    /// Makes the reply to a call, by running its handler unless there is a reason not to. Makes none if the call was in
+    /// a deadlock and is answered already. Returns the time at its end.
+    fn answer(&mut self, work: &Work, call: &Call, sink: &dyn ReplySink, start: Instant) -> Instant {
         let shared = &*self.shared;
         if !shared.nested.claims(work, call) {
             return start;
         }
-        let session = match not_to_run(shared, call, outlet, start).or_else(|| self.late()) {
+        let session = match not_to_run(shared, call, sink, start).or_else(|| self.late()) {
             Some(status) => Err(status),
-            None => session(call, outlet),
+            None => session(call, sink),
         };
         let mut end = start;
         let mut status = Status::Ok;
@@ -165,27 +169,27 @@ impl Worker {
                     if status == Status::Draining {
                         shared.refused.fetch_add(1, Ordering::Relaxed);
                     }
-                    self.port.refusal(status, shared, outlet).encode(call.codec, out);
+                    self.port.worker_refusal(status, shared, sink).encode(call.codec, out);
                     status
                 }
                 Ok(session) => {
-                    self.station.begin(call, work.chain(call));
+                    self.blocking.begin(call, work.chain(call));
                     if let Some(session) = &session {
                         session.begin(start);
                     }
-                    let status = run(shared, work, call, outlet, session.as_ref(), out);
-                    self.station.end();
+                    let status = run(shared, work, call, sink, session.as_ref(), out);
+                    self.blocking.end();
                     end = now();
                     if let Some(session) = &session {
                         session.end(end);
                     }
                     let ran = end.saturating_duration_since(start);
-                    let waits = self.station.take_waits();
-                    if !self.samples.add(call.method, ran.as_nanos() as u64, &shared.paces) {
-                        self.port.queue.holding.learn(ran, ran.saturating_sub(waits.permitless));
+                    let waits = self.blocking.take_waits();
+                    if !self.service_times.add(call.method, ran.as_nanos() as u64, &shared.service_times) {
+                        self.port.queue.permit_usage.add(ran, ran.saturating_sub(waits.permitless));
                     }
-                    let run = ran.saturating_sub(waits.in_line);
-                    times.permit_wait_us = times.permit_wait_us.saturating_add(micros(waits.in_line));
+                    let run = ran.saturating_sub(waits.for_permit);
+                    times.permit_wait_us = times.permit_wait_us.saturating_add(micros(waits.for_permit));
                     times.run_us = micros(run);
                     times_ns = Parts {
                         queue_wait: u64::from(times.queue_wait_us) * 1000,
@@ -204,7 +208,7 @@ impl Worker {
             self.port.slow.offer(call.method, total_ns, || SlowCall {
                 answered: end,
                 times: times_ns.map(|ns| Duration::from_nanos(*ns)),
-                peer: outlet.peer(),
+                peer: sink.peer(),
                 call: call.id,
                 status,
                 chain: work.chain(call).map(Arc::clone),
@@ -218,12 +222,12 @@ fn run(
     shared: &Shared,
     work: &Work,
     call: &Call,
-    outlet: &dyn ReplySink,
+    sink: &dyn ReplySink,
     session: Option<&Arc<Session>>,
     out: &mut Vec<u8>,
 ) -> Status {
     let transaction = Transaction {
-        caller: outlet,
+        caller: sink,
         method: shared.services.name(call.method),
         call: call.id,
         session: call.session,
@@ -240,20 +244,20 @@ fn run(
     )
 }
 
-/// The session that a call names; none for 0, which every connection has.
-fn session(call: &Call, outlet: &dyn ReplySink) -> Result<Option<Arc<Session>>, Status> {
+/// The session that a call names; none for 0, the session that every connection has.
+fn session(call: &Call, sink: &dyn ReplySink) -> Result<Option<Arc<Session>>, Status> {
     if call.session == 0 {
         return Ok(None);
     }
-    let found = outlet.carried().and_then(|carried| carried.find(call.session));
+    let found = sink.carried().and_then(|carried| carried.find(call.session));
     found.map(Some).ok_or(Status::UnknownSession)
 }
 
-/// Why a call is answered without being run, if so.
-fn not_to_run(shared: &Shared, call: &Call, outlet: &dyn ReplySink, now: Instant) -> Option<Status> {
+/// The status of a call that is answered without being run.
+fn not_to_run(shared: &Shared, call: &Call, sink: &dyn ReplySink, now: Instant) -> Option<Status> {
     if shared.abandoned.load(Ordering::Relaxed) {
         Some(Status::Draining)
-    } else if outlet.is_cancelled(call.id) {
+    } else if sink.is_cancelled(call.id) {
         Some(Status::Cancelled)
     } else if call.deadline.is_some_and(|deadline| deadline <= now) {
         Some(Status::DeadlineExceeded)
@@ -262,67 +266,50 @@ fn not_to_run(shared: &Shared, call: &Call, outlet: &dyn ReplySink, now: Instant
     }
 }
 
-impl PortShared {
-    /// The answer to a call that is not run.
-    fn refusal(&self, status: Status, shared: &Shared, outlet: &dyn ReplySink) -> Refusal {
-        let refusal = Refusal::new(status, status.text());
-        if status != Status::Overloaded {
-            return refusal;
-        }
-        refusal.retry_after(self.forecast(shared, outlet, false).wait(0))
-    }
-
-    /// What the workers do while calls wait too long. Where some are idle, the words say what keeps them from working.
-    fn crew_in_words(&self, shared: &Shared) -> String {
-        let WorkerCounts { idle, .. } = shared.throttle.crews()[self.index];
-        let workers = shared.throttle.pools()[self.index];
-        let (out, _) = shared.throttle.permits();
-        let why = match shared.throttle.limit() {
-            _ if idle == 0 => return format!("none of {workers} workers is idle"),
-            Some(limit) if out >= limit => "all permits are out (Server_Max_Concurrent_Trans)",
-            _ if idle <= self.queue.kept() => "they are kept for nested calls (Server_Nested_Reserve)",
-            _ => "calls as short as these wait for the processors, and more workers would only share them",
-        };
-        format!("{idle} of {workers} workers are idle: {why}")
-    }
-
-    /// Answers what is queued without running it, for a server that stops while its workers are stuck.
-    pub(crate) fn refuse_queued(&self, shared: &Shared) {
-        const STATUS: Status = Status::Draining;
-        let mut held = BufferedReplies::default();
-        while let Some(mut burst) = self.queue.take_to_refuse() {
-            if burst.len() > 1 {
-                self.queue.exposed(-1);
-            }
-            let (work, now) = (Arc::clone(burst.work()), now());
-            while let Some(call) = burst.pop().map(|call| &work.calls[call]) {
-                if !shared.nested.claims(&work, call) {
-                    continue;
-                }
-                let mut answer = WorkerReply::refusal(call.method, STATUS);
-                self.methods.refused(call.method, STATUS);
-                reply(call.id, call.codec, &mut answer.bytes, |out| {
-                    Refusal::new(STATUS, STATUS.text()).encode(call.codec, out);
-                    (STATUS, self.waits(&work, now))
-                });
-                held.add(&mut answer, now);
-                shared.refused.fetch_add(1, Ordering::Relaxed);
-            }
-            if let Some(outlet) = &work.outlet {
-                held.send(outlet.as_ref(), self);
-            }
-        }
-    }
-
-    /// Where a call's time went before its start.
-    pub(super) fn waits(&self, work: &Work, start: Instant) -> ReplyPrelude {
-        let waited = micros(start.saturating_duration_since(work.received));
-        let clock = self.queue.permit_clock().read_us(start).saturating_sub(work.permit_clock_us);
-        let permit_wait_us = waited.min(u32::try_from(clock).unwrap_or(u32::MAX));
-        ReplyPrelude { queue_wait_us: waited - permit_wait_us, permit_wait_us, run_us: 0 }
-    }
+/// Describes for the log what the workers do while calls wait too long. Where some are idle, says why they do not run.
+fn describe_workers(port: &PortShared, throttle: &Throttle) -> String {
+    let WorkerCounts { idle, .. } = throttle.worker_counts()[port.index];
+    let workers = throttle.pools()[port.index];
+    let (out, _) = throttle.permits();
+    let why = match throttle.limit() {
+        _ if idle == 0 => return format!("none of {workers} workers is idle"),
+        Some(limit) if out >= limit => "all permits are out (Server_Max_Concurrent_Trans)",
+        _ if idle <= port.queue.kept() => "they are kept for nested calls (Server_Nested_Reserve)",
+        _ => "calls as short as these wait for the processors, and more workers would only share them",
+    };
+    format!("{idle} of {workers} workers are idle: {why}")
 }
 
-fn micros(time: Duration) -> u32 {
-    u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
+/// What the decoder's deepest nest takes more in a debug build, whose frames are several times as large.
+const UNOPTIMIZED_STACK_BYTES: usize = if cfg!(debug_assertions) { 64 << 10 } else { 0 };
+
+/// A pool that could not start all its threads; those made end when the throttle closes.
+#[derive(Debug)]
+pub(crate) struct PoolStartError {
+    /// Threads that were made.
+    pub(crate) started: usize,
+    /// Why the system made no more.
+    pub(crate) error: std::io::Error,
+}
+
+/// Starts a port's workers; they sleep until work comes.
+///
+/// # Errors
+/// The system did not make a thread.
+pub(crate) fn start_workers(
+    shared: &Arc<Shared>,
+    port: &Arc<PortShared>,
+    parkers: &[Arc<Parker>],
+    stack_bytes: usize,
+) -> Result<(), PoolStartError> {
+    for (id, parker) in parkers.iter().enumerate() {
+        let name = format!("{}-{}", port.name, id + 1);
+        let (shared, port, parker) = (Arc::clone(shared), Arc::clone(port), Arc::clone(parker));
+        let run = move || Worker::new(shared, port, id, parker).run();
+        let stack_bytes = stack_bytes + UNOPTIMIZED_STACK_BYTES;
+        let spawned = std::thread::Builder::new().name(name).stack_size(stack_bytes).spawn(run);
+        // The handle is dropped: a handler that never returns must not delay the server's end.
+        spawned.map(drop).map_err(|error| PoolStartError { started: id, error })?;
+    }
+    Ok(())
 }

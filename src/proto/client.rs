@@ -1,12 +1,14 @@
 //! The client's half of one connection's protocol, sans-IO: bytes in, events out; frames to send as bytes.
 //!
-//! Greeting -> Open. Knows the frames; knows no sockets, threads, clock, nor which calls are out: an answer to a
-//! call nobody waits for is for its user to drop. Its user does, in turn: fill [`ClientProtocol::space`], say how much
-//! came by [`ClientProtocol::filled`], take [`ClientProtocol::next_event`] until there is none.
+//! Handshake -> Open. The user, in turn, fills [`ClientProtocol::space`], reports how much came by
+//! [`ClientProtocol::filled`], and takes [`ClientProtocol::next_event`] until there is none.
 //!
 //! Invariants: `start <= end <= buffer.len()`. The buffer grows only when it is full of bytes that have arrived,
-//! never by what a header claims. A frame that may not come is refused at its header. An error is sticky: after
-//! it the same error comes for ever, however the bytes were cut.
+//! never by what a header claims. A frame that is not allowed is refused at its header. An error is sticky: after
+//! it the same error is returned for ever, however the bytes were cut.
+//!
+//! Knows frames; knows no sockets, threads or clock, nor which calls are in flight: the user drops an answer to a call
+//! that is not.
 
 use crate::service::{Fault, check_method_name};
 use crate::wire::body::{Hello, Welcome};
@@ -20,42 +22,42 @@ use crate::wire::{
 /// Bytes of the buffer while no large frame is on its way.
 const SPACE_BYTES: usize = 32 << 10;
 
-/// One call's answer as it came.
+/// The answer to one call, as received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// Which call.
+    /// Number of the call.
     pub call: u64,
     /// Number of the status; may be one this build does not know.
     pub status: u16,
-    /// How the result is written.
+    /// Codec of the result.
     pub codec: Codec,
-    /// Where the time went.
+    /// Time that the transaction took.
     pub times: ReplyPrelude,
-    /// Result, or fault.
+    /// The encoded result or fault.
     pub body: Vec<u8>,
 }
 
-/// What the server said.
+/// Frame of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The greeting's answer; always the first event, unless that is a GoAway.
+    /// Reply to the Hello; always the first event, unless that is a GoAway.
     Welcome(Welcome),
     /// An answer.
     Answer(Answer),
-    /// An answer over the bound; its bytes are thrown away as they come.
+    /// An answer over the limit; its bytes are dropped as they arrive.
     Oversized {
-        /// Which call.
+        /// Number of the call.
         call: u64,
         /// Size of the body.
         bytes: u64,
     },
-    /// The Ping of this number was heard.
+    /// Reply to the Ping of this number.
     Pong(u64),
-    /// No further calls on this connection. Answers may still come.
+    /// The server takes no further calls on this connection. Answers may still come.
     GoAway {
         /// Number of the status; may be one this build does not know.
         status: u16,
-        /// Why, in words.
+        /// The reason.
         fault: Fault,
     },
 }
@@ -68,14 +70,15 @@ pub struct ClientProtocol {
     end: usize,
     /// Bytes of an oversized answer still to come.
     skip: usize,
+    /// Whether the Welcome has come.
     open: bool,
     answer_bytes_max: usize,
     broken: Option<WireError>,
 }
 
 impl ClientProtocol {
-    /// A connection on which nothing has come yet. `answer_bytes_max` bounds the body of a Reply; over
-    /// [`BODY_BYTES_MAX`] it is that.
+    /// State of a connection on which nothing has come yet. `answer_bytes_max` limits the body of a Reply, as does
+    /// [`BODY_BYTES_MAX`].
     pub fn new(answer_bytes_max: usize) -> ClientProtocol {
         ClientProtocol {
             buffer: vec![0; SPACE_BYTES],
@@ -88,7 +91,7 @@ impl ClientProtocol {
         }
     }
 
-    /// Where to put the next bytes; never empty once [`ClientProtocol::next_event`] has returned `None`.
+    /// Space for the next bytes; never empty once [`ClientProtocol::next_event`] has returned `None`.
     pub fn space(&mut self) -> &mut [u8] {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
@@ -101,28 +104,28 @@ impl ClientProtocol {
             (self.start, self.end) = (0, self.end - self.start);
         }
         if self.end == self.buffer.len() {
-            // Full of one unfinished frame, which is no larger than this.
+            // The buffer is full of one unfinished frame, which is no larger than this.
             let bytes = (2 * self.buffer.len()).min(HEADER_BYTES + BODY_BYTES_MAX);
             self.buffer.resize(bytes, 0);
         }
         &mut self.buffer[self.end..]
     }
 
-    /// `bytes` were put at the front of the space.
+    /// Reports that `bytes` were written to the front of the space.
     pub fn filled(&mut self, bytes: usize) {
         self.end += bytes;
-        assert!(self.end <= self.buffer.len(), "more was filled than there was space for");
+        assert!(self.end <= self.buffer.len(), "more bytes were filled than there was space for");
     }
 
-    /// What came and is no event yet; after an error, from the wrong frame on.
+    /// Bytes that are no event yet; after an error, from the wrong frame on.
     pub(crate) fn unread(&self) -> &[u8] {
         &self.buffer[self.start..self.end]
     }
 
-    /// The next thing the server said; `None` while more bytes are needed.
+    /// The next event; `None` while more bytes are needed.
     ///
     /// # Errors
-    /// The server's bytes are wrong: the connection is of no more use.
+    /// The server violates the protocol: the connection is of no more use.
     pub fn next_event(&mut self) -> Result<Option<Event>, WireError> {
         if let Some(error) = &self.broken {
             return Err(error.clone());
@@ -135,10 +138,10 @@ impl ClientProtocol {
         self.start += skipped;
         self.skip -= skipped;
         let bytes = &self.buffer[self.start..self.end];
-        // Before `cut`, so that a frame out of place is not waited for.
+        // Before `cut`, so that the body of a frame that is not allowed is not waited for.
         if let Some(head) = bytes.first_chunk() {
-            let http = |wrong| if !self.open && head.starts_with(b"HTTP/") { WireError::Http } else { wrong };
-            self.admit(Header::read(head).map_err(http)?.kind)?;
+            let http = |error| if !self.open && head.starts_with(b"HTTP/") { WireError::Http } else { error };
+            self.check_order(Header::read(head).map_err(http)?.kind)?;
         }
         let header = match cut(bytes, |header| self.limit(header.kind)) {
             Ok(None) => return Ok(None),
@@ -152,7 +155,7 @@ impl ClientProtocol {
         Ok(Some(event))
     }
 
-    fn admit(&self, kind: FrameKind) -> Result<(), WireError> {
+    fn check_order(&self, kind: FrameKind) -> Result<(), WireError> {
         match (kind, self.open) {
             (FrameKind::Welcome, false)
             | (FrameKind::Reply | FrameKind::Pong, true)
@@ -169,7 +172,7 @@ impl ClientProtocol {
         }
     }
 
-    /// An answer over this client's own bound, but not over the protocol's, costs only its call.
+    /// Handles an answer over this client's own limit: if it is not over the protocol's, it costs only its call.
     fn oversized(&mut self, error: WireError, header: Option<Header>) -> Result<Event, WireError> {
         match header {
             Some(header)
@@ -206,20 +209,20 @@ impl ClientProtocol {
     }
 }
 
-/// Names end up in messages for people, so a table with anything but names in it is refused.
+/// Checks the method names of a Welcome: they are shown in messages, so anything but names is refused.
 fn checked(welcome: Welcome) -> Result<Welcome, WireError> {
     for entry in &welcome.methods {
         if entry.number == 0 || check_method_name(&entry.name).is_err() {
-            return Err(WireError::Undecodable(format!("method {} has no proper name", entry.number)));
+            return Err(WireError::Undecodable(format!("method {} has an invalid name", entry.number)));
         }
     }
     Ok(welcome)
 }
 
-/// The client's first bytes: preface and Hello.
+/// The client's first bytes: preface and Hello. `client` is its name.
 ///
 /// # Panics
-/// `client` makes the Hello larger than a server reads; [`super::ClientOptions`] bounds it.
+/// If the name is 4 GiB or longer; the client's options limit it to 256 bytes.
 pub fn greeting(client: &str) -> Vec<u8> {
     let mut body = Vec::new();
     let hello = Hello { client: client.to_owned() };
@@ -229,11 +232,11 @@ pub fn greeting(client: &str) -> Vec<u8> {
     [&Preface::OURS.write()[..], &header.write(), &body].concat()
 }
 
-/// A Call without its id, session and deadline, which [`stamp_call`] gives it. `write` appends the arguments; the body
+/// A Call without its id, session and deadline, which [`stamp_call`] writes. `write` appends the arguments; the body
 /// may have `bytes_max` bytes.
 ///
 /// # Errors
-/// What `write` says, and [`WireError::TooLarge`].
+/// Those of `write`, and [`WireError::TooLarge`].
 pub fn call(
     method: u16,
     codec: Codec,
@@ -260,7 +263,7 @@ pub fn call(
     Ok(frame)
 }
 
-/// Writes the id, the session and the milliseconds left (0: without end) into a frame that [`call`] made.
+/// Writes the id, the session and the milliseconds left (0: no deadline) into a frame made by [`call`].
 pub fn stamp_call(frame: &mut [u8], call: u64, session: u32, deadline_ms: u32) {
     const ID: std::ops::Range<usize> = HEADER_BYTES - 8..HEADER_BYTES;
     frame[ID].copy_from_slice(&call.to_le_bytes());
@@ -272,7 +275,7 @@ pub fn stamp_call(frame: &mut [u8], call: u64, session: u32, deadline_ms: u32) {
 pub fn signal(kind: FrameKind, call: u64) -> [u8; HEADER_BYTES] {
     debug_assert!(
         matches!(kind, FrameKind::Cancel | FrameKind::Ping),
-        "the others have a body or are the server's"
+        "other frames have a body or are the server's"
     );
     Header { body_bytes: 0, kind, flags: Flags::NONE, code: 0, call }.write()
 }
@@ -306,22 +309,22 @@ mod tests {
         Header { body_bytes, kind, flags: Flags::NONE, code: 0, call: 5 }.write()
     }
 
-    /// All events of the parts, and the error they end in.
+    /// Feeds the parts to a new connection. Returns all events, and the error that ends them.
     fn feed<'a>(parts: impl IntoIterator<Item = &'a [u8]>, bound: usize) -> (Vec<Event>, Option<WireError>) {
-        let (mut exchange, mut events) = (ClientProtocol::new(bound), Vec::new());
+        let (mut protocol, mut events) = (ClientProtocol::new(bound), Vec::new());
         for mut part in parts {
             while !part.is_empty() {
-                let space = exchange.space();
+                let space = protocol.space();
                 let some = part.len().min(space.len());
                 space[..some].copy_from_slice(&part[..some]);
-                exchange.filled(some);
+                protocol.filled(some);
                 part = &part[some..];
                 loop {
-                    match exchange.next_event() {
+                    match protocol.next_event() {
                         Ok(Some(event)) => events.push(event),
                         Ok(None) => break,
                         Err(error) => {
-                            assert_eq!(exchange.next_event(), Err(error.clone()), "an error is sticky");
+                            assert_eq!(protocol.next_event(), Err(error.clone()), "an error is sticky");
                             return (events, Some(error));
                         }
                     }
@@ -335,7 +338,7 @@ mod tests {
         feed([stream], 1000)
     }
 
-    /// The stream of everything a server may say.
+    /// A stream with every frame that a server may send.
     fn everything() -> Vec<u8> {
         let mut stream = welcome();
         stream.extend(reply(1, b"one"));
@@ -372,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_out_of_place_are_refused_at_their_header() {
+    fn frames_that_are_not_allowed_are_refused_at_their_header() {
         for kind in [
             FrameKind::Hello,
             FrameKind::Call,
@@ -393,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn a_web_server_is_known_by_its_first_word() {
+    fn an_http_server_is_recognized_by_its_first_word() {
         let answer = b"HTTP/1.1 400 Bad Request\r\n\r\n";
         assert_eq!(whole(answer), (Vec::new(), Some(WireError::Http)));
         let later = [&welcome()[..], answer].concat();
@@ -401,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_costs_no_memory() {
+    fn a_claimed_length_costs_no_memory() {
         let claims = [(FrameKind::Pong, 65), (FrameKind::GoAway, 1 << 25), (FrameKind::Reply, u32::MAX)];
         for (kind, claim) in claims {
             let stream = [&welcome()[..], &header(kind, claim)].concat();
@@ -410,21 +413,21 @@ mod tests {
                 "{kind:?}"
             );
         }
-        let mut exchange = ClientProtocol::new(usize::MAX);
+        let mut protocol = ClientProtocol::new(usize::MAX);
         let stream = [&welcome()[..], &header(FrameKind::Reply, BODY_BYTES_MAX as u32)].concat();
-        exchange.space()[..stream.len()].copy_from_slice(&stream);
-        exchange.filled(stream.len());
-        assert!(matches!(exchange.next_event(), Ok(Some(Event::Welcome(_)))));
+        protocol.space()[..stream.len()].copy_from_slice(&stream);
+        protocol.filled(stream.len());
+        assert!(matches!(protocol.next_event(), Ok(Some(Event::Welcome(_)))));
         for _ in 0..3 {
-            assert_eq!(exchange.next_event(), Ok(None));
-            let space = exchange.space().len();
-            exchange.filled(space);
-            assert!(exchange.buffer.len() <= 2 * exchange.end, "memory follows the bytes that came");
+            assert_eq!(protocol.next_event(), Ok(None));
+            let space = protocol.space().len();
+            protocol.filled(space);
+            assert!(protocol.buffer.len() <= 2 * protocol.end, "memory grows with the bytes that arrived");
         }
     }
 
     #[test]
-    fn a_large_answer_arrives_whole_and_its_memory_goes_again() {
+    fn a_large_answer_arrives_whole_and_its_memory_is_freed() {
         let body: Vec<u8> = (0..1_000_000u32).map(|n| n as u8).collect();
         let stream = [welcome(), reply(1, &body), reply(2, b"x")].concat();
         let (events, error) = feed(stream.chunks(50_000), usize::MAX);
@@ -434,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn a_welcome_must_make_sense() {
+    fn a_welcome_of_another_version_or_with_invalid_names_is_refused() {
         let mut other = welcome();
         other[6] = 9;
         let refused = WireError::UnsupportedVersion { lowest: 9, highest: 9 };
@@ -446,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_over_the_bound_make_no_frame() {
+    fn arguments_over_the_limit_make_no_frame() {
         let args = |n: usize| {
             call(1, Codec::Json, None, 20, |out: &mut Vec<u8>| {
                 out.extend(vec![b' '; n]);

@@ -95,7 +95,7 @@ impl Received {
     /// A call found no place in the queue. Those that come before it can be empty again belong together: with so many
     /// places more, none of them would have been refused.
     fn found_full(&mut self, port: &ReceiveContext<'_>) {
-        let Forecast { queue_ns, workers, calls, .. } = port.admission.outlook.forecast(false);
+        let Forecast { queue_ns, workers, calls, .. } = port.admission.view.forecast(false);
         // Of calls before this read the queue may be empty already, sooner than was likely.
         let anew = |(found, until)| port.now != found && (calls == 0 || port.now > until);
         if self.found_full.is_none_or(anew) {
@@ -306,7 +306,7 @@ impl ServerProtocol {
         intake: &mut Received,
     ) -> Result<Result<(), Refusal>, WireError> {
         let Hello { client } = Codec::Bincode.decode(body)?;
-        if let Err(refusal) = port.admission.entrance.enter(&client) {
+        if let Err(refusal) = port.admission.view.open_session(&client) {
             return Ok(Err(refusal));
         }
         self.state = State::Open;
@@ -345,15 +345,15 @@ impl ServerProtocol {
         let wait = Duration::from_millis(prelude.deadline_ms.into());
         let deadline = (prelude.deadline_ms > 0).then(|| port.arrived + wait);
         let ahead = Ahead { calls: intake.calls.len(), ns: intake.cost_ns };
-        let nesting = port.admission.nesting;
+        let view = port.admission.view;
         let chain = chain.map(|chain| {
-            let found = nesting.enter(&chain);
+            let found = view.own_callers(&chain);
             ReceivedChain::new(chain, found)
         });
         let nested = chain.as_ref().is_some_and(|chain| chain.by().is_some());
         if let Some(refusal) = port.admission.refusal(header, nested, deadline, port.now, ahead) {
             if let Some(chain) = chain.filter(|_| nested) {
-                nesting.refused(&chain);
+                view.nested_refused(&chain);
             }
             refuse(header, &refusal, port, intake);
             return Ok(());

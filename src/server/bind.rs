@@ -1,12 +1,11 @@
-//! A port's sockets, poll and mailbox: all that can fail for one port before it has a thread. And the sockets of the
-//! admin server's address.
+//! Binds a port's sockets and makes its poll and mailbox: all that can fail for one port before it has a thread. Also
+//! binds the sockets of the admin server's address.
 //!
-//! Each listens on every address that its host has; `[::]` is IPv6 alone. That two ports of one server would have the
-//! same address is found by what their hosts resolve to.
+//! A port listens on every address of its host; `[::]` is IPv6 alone. Two ports of one server with the same address are
+//! found by what their hosts resolve to.
 
 use super::error::StartError;
-use super::listener::{ACCEPT, DOORBELL};
-use super::mailbox::ListenerHandle;
+use super::listener::{ACCEPT, ListenerHandle, MAILBOX};
 use crate::config::{Config, ListenAddress, PortConfig};
 use crate::sync::Arc;
 use mio::net::TcpListener;
@@ -18,14 +17,14 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
 pub(super) use crate::tcp::Silence;
 
-/// Clients that may wait to be accepted; the system may allow fewer.
+/// Connections that may wait to be accepted; the system may allow fewer.
 const BACKLOG: i32 = 4096;
 
 /// The same for the admin server.
 #[cfg(feature = "admin")]
 const ADMIN_BACKLOG: i32 = 128;
 
-/// Numbers that the system may choose before one is free at all addresses of a name.
+/// Port numbers tried, of the system's choice, until one is free at all addresses of a name.
 const NUMBERS_MAX: u32 = 16;
 
 impl Silence {
@@ -34,21 +33,22 @@ impl Silence {
     }
 }
 
+/// A port's sockets, before it has threads.
 #[derive(Debug)]
 pub(super) struct Bound {
     pub(super) poll: Poll,
     /// One for each of its addresses.
     pub(super) sockets: Vec<TcpListener>,
     pub(super) addresses: Vec<SocketAddr>,
-    pub(super) mailbox: Arc<ListenerHandle>,
+    pub(super) listener: Arc<ListenerHandle>,
 }
 
 /// What a bound socket is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// Clients connect to it.
+    /// It listens.
     Serve,
-    /// To see whether the address can be had: it never listens.
+    /// It shows whether the address can be had, and never listens.
     Rehearse,
 }
 
@@ -58,10 +58,10 @@ impl Purpose {
     }
 }
 
-/// Every address that each of the ports is to have, in their order.
+/// Resolves the addresses of each port, in their order.
 ///
 /// # Errors
-/// A host has no address; or two ports, or a port and the admin server, would have one and the same.
+/// A host has no address; or two ports, or a port and the admin server, would have the same.
 pub(super) fn resolve(config: &Config) -> Result<Vec<Vec<SocketAddr>>, StartError> {
     let ports = &config.ports;
     let mut all: Vec<Vec<SocketAddr>> = Vec::new();
@@ -80,10 +80,10 @@ pub(super) fn resolve(config: &Config) -> Result<Vec<Vec<SocketAddr>>, StartErro
     Ok(all)
 }
 
-/// The admin server cannot have an address of a port. Where no line gives its own it goes without.
+/// Checks that the admin server has no address of a port, if a line gives its address; else it starts without one.
 fn keep_from_admin(config: &Config, all: &[Vec<SocketAddr>]) -> Result<(), StartError> {
     let admin = config.admin_address.value.as_ref().filter(|_| config.admin_address.source.is_given());
-    // One that cannot be resolved is told of by the admin server.
+    // The admin server reports an address that cannot be resolved.
     let Some((admin, found)) = admin.and_then(|admin| Some((admin, addresses_of(admin).ok()?))) else {
         return Ok(());
     };
@@ -96,11 +96,11 @@ fn keep_from_admin(config: &Config, all: &[Vec<SocketAddr>]) -> Result<(), Start
     Ok(())
 }
 
-/// The addresses of a host: of a name all that it has, each once.
+/// Resolves a host to all its addresses, each once.
 fn addresses_of(address: &ListenAddress) -> std::io::Result<Vec<SocketAddr>> {
     let mut found: Vec<SocketAddr> = Vec::new();
     for mut one in (address.host.as_str(), address.port).to_socket_addrs()? {
-        // Sockets of IPv6 take no IPv4 here.
+        // Sockets of IPv6 accept no IPv4 here.
         if let IpAddr::V4(ip) = one.ip().to_canonical() {
             one = SocketAddr::from((ip, one.port()));
         }
@@ -114,7 +114,7 @@ fn addresses_of(address: &ListenAddress) -> std::io::Result<Vec<SocketAddr>> {
     Ok(found)
 }
 
-/// Could two sockets not listen on these at once?
+/// Returns whether two sockets cannot listen on these at once.
 fn collide(one: SocketAddr, two: SocketAddr) -> bool {
     let covers = |a: SocketAddr, b: SocketAddr| a.ip().is_unspecified() && a.is_ipv4() == b.is_ipv4();
     one.port() == two.port() && one.port() != 0 && (one == two || covers(one, two) || covers(two, one))
@@ -130,18 +130,17 @@ pub(super) fn bind(
     let what = format!("port {}", port.name);
     let sockets = open_all(&what, addresses, silence, purpose.backlog(BACKLOG));
     let listeners = |sockets: Vec<Socket>| sockets.into_iter().map(to_listener).collect();
-    sockets.map(listeners).and_then(watch).map_err(|error| wrong(port, error))
+    sockets.map(listeners).and_then(register).map_err(|error| wrong(port, error))
 }
 
 fn to_listener(socket: Socket) -> TcpListener {
     TcpListener::from_std(socket.into())
 }
 
-/// Binds the admin server to every address of its host, but for those that the ports have.
+/// Binds the admin server to every address of its host.
 ///
 /// # Errors
-/// One of them cannot be had, or is of a port; or other machines reach it, and there is no token to ask for
-/// (`PermissionDenied`).
+/// One of them cannot be had, or is a port's; or other machines reach it, and there is no token (`PermissionDenied`).
 #[cfg(feature = "admin")]
 pub(super) fn bind_admin(
     admin: &ListenAddress,
@@ -166,14 +165,15 @@ fn wrong(port: &PortConfig, error: Error) -> StartError {
     StartError::Bind { port: port.name.clone(), address: port.address.to_string(), error }
 }
 
-/// Binds a port that was stopped to the addresses it had.
+/// Binds a port again that was stopped, to the addresses it had.
 pub(super) fn bind_again(addresses: &[SocketAddr], silence: Silence) -> std::io::Result<Vec<TcpListener>> {
     let open = |address: &SocketAddr| open(*address, silence, Some(BACKLOG));
     addresses.iter().map(|address| open(address).map(to_listener)).collect()
 }
 
-/// All sockets of a port or of the admin server. An address of a name is left out if this machine has no such address:
-/// names often have one of IPv6 where there is none. Where the system chooses the port number, all have the same.
+/// Opens all sockets of a port or of the admin server. An address of a name is left out if this machine does not have
+/// it: names often have one of IPv6 where the machine has none. Where the system chooses the port number, all have the
+/// same.
 fn open_all(
     what: &str,
     addresses: &[SocketAddr],
@@ -216,20 +216,20 @@ fn is_not_of_this_machine(error: &Error) -> bool {
         || matches!(Errno::from_io_error(error), Some(Errno::AFNOSUPPORT))
 }
 
-/// The system chose a number for the first address that another program has at one of the others.
+/// Returns whether the number that the system chose for the first address is taken at one of the others.
 fn chosen_is_taken(error: &Error, addresses: &[SocketAddr], number: Option<u16>) -> bool {
     error.kind() == ErrorKind::AddrInUse
         && number.is_some()
         && addresses.first().is_some_and(|address| address.port() == 0)
 }
 
-/// Opens a socket, which listens if it has a backlog.
+/// Opens a socket, and listens if there is a backlog.
 fn open(address: SocketAddr, silence: Silence, backlog: Option<i32>) -> std::io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A restart must not wait for the TIME_WAIT of the connections before it.
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
-        // Whatever the system's own choice is: another port may have the IPv4 addresses.
+        // Whatever the system's default is: another port may have the IPv4 addresses.
         socket.set_only_v6(true)?;
     }
     silence.apply(&socket)?;
@@ -241,15 +241,16 @@ fn open(address: SocketAddr, silence: Silence, backlog: Option<i32>) -> std::io:
     Ok(socket)
 }
 
-fn watch(mut sockets: Vec<TcpListener>) -> std::io::Result<Bound> {
+/// Makes the poll and the mailbox of a port.
+fn register(mut sockets: Vec<TcpListener>) -> std::io::Result<Bound> {
     let poll = Poll::new()?;
     let mut addresses = Vec::new();
     for socket in &mut sockets {
         poll.registry().register(socket, ACCEPT, Interest::READABLE)?;
         addresses.push(socket.local_addr()?);
     }
-    let mailbox = Arc::new(ListenerHandle::new(Waker::new(poll.registry(), DOORBELL)?));
-    Ok(Bound { poll, sockets, addresses, mailbox })
+    let listener = Arc::new(ListenerHandle::new(Waker::new(poll.registry(), MAILBOX)?));
+    Ok(Bound { poll, sockets, addresses, listener })
 }
 
 #[cfg(test)]
@@ -260,8 +261,8 @@ mod tests {
 
     const S: Duration = Duration::from_secs(1);
 
-    /// What holds for a connection of a port with these settings: keep-alive, its time, interval and count, and the
-    /// time for what is not acknowledged.
+    /// The socket options of a connection with these settings: keep-alive, its time, interval and count, and the
+    /// user time-out.
     fn accepted(keepalive: u64, send: u64) -> (bool, Duration, Duration, u32, Option<Duration>) {
         let lines = format!("Server_Keepalive={keepalive}\nServer_Send_Timeout={send}");
         let config = Config::from_text(&lines, None, 1).unwrap();
@@ -277,12 +278,12 @@ mod tests {
     }
 
     #[test]
-    fn connections_have_the_times_of_their_port() {
+    fn connections_have_the_socket_options_of_their_port() {
         assert_eq!(accepted(60, 60), (true, 60 * S, 20 * S, PROBES, Some(120 * S)));
         assert_eq!(accepted(1, 90), (true, S, S, PROBES, Some(180 * S)));
         let (asks, .., unacknowledged) = accepted(0, 60);
-        assert_eq!((asks, unacknowledged), (false, None), "silence is borne");
-        assert_eq!(accepted(30, 0), (true, 30 * S, 10 * S, PROBES, None), "unread replies are");
+        assert_eq!((asks, unacknowledged), (false, None), "silence is allowed");
+        assert_eq!(accepted(30, 0), (true, 30 * S, 10 * S, PROBES, None), "unread replies are allowed");
     }
 
     fn resolved(lines: &str) -> Result<Vec<Vec<SocketAddr>>, String> {
@@ -292,7 +293,7 @@ mod tests {
 
     #[cfg(feature = "admin")]
     #[test]
-    fn the_admin_server_has_every_address_of_its_host_but_those_of_the_ports() {
+    fn the_admin_server_binds_every_address_of_its_host_but_those_of_the_ports() {
         let of = |host, ports: &[&str], guarded| {
             let ports: Vec<SocketAddr> = ports.iter().map(|port| port.parse().unwrap()).collect();
             bind_admin(&ListenAddress::new(host, 4787), guarded, &ports, Purpose::Rehearse)

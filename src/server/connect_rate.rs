@@ -1,53 +1,54 @@
-//! How often each client connects, and whether that is too often.
+//! Rate limit of connects: counts how often each client connects, and decides whether that is too often.
 //!
 //! A client has a minute of its own: it begins with a connection when none is running, and the connections within it
 //! are counted. Without a limit only those count that ended soon and with few calls: many connections that are used are
-//! nothing to tell of. Where there is a limit, an IPv6 network of /48, which is what one subscriber is given at most
-//! (RFC 6177), may connect as often as [`SITE_CLIENTS`] clients: its 65,536 clients are one person's. Knows clients and
-//! times that come in; knows no sockets, no clock and no log.
+//! no reason for a warning. Where there is a limit, an IPv6 network of /48, which is what one subscriber is given at most
+//! (RFC 6177), may connect as often as [`SITE_CLIENTS`] clients: its 65,536 clients are one person's.
 //!
-//! Invariants: no more than [`PLACES`] that are within their limit are remembered, and as many that are over it, apart:
-//! one more drives out the first of its own sort. So whoever is over the limit is forgotten only when its minute is
-//! over or as many others have gone over theirs since, however many come that do not. A connection costs constant time
-//! on average, since each entry is put in and taken out once.
+//! Invariants: at most [`PLACES`] clients within their limit are kept, and as many over it, apart: one more drives out
+//! the first of its own sort. So a client over the limit is forgotten only when its minute is over or as many others
+//! have gone over theirs since, however many come that do not. A connection costs constant time on average, since each
+//! entry is inserted and removed once. Knows no sockets, no clock and no log.
 
 use crate::service::{ClientId, Site};
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-/// Over how long connections are counted.
+/// Period over which connections are counted.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Without a limit, more brief connections than this in a minute are told of.
-const OFTEN: u32 = 60;
+/// Without a limit, more brief connections than this in a minute are reported.
+const BRIEF_CONNECTS_MAX: u32 = 60;
 
-/// A connection is brief if it made fewer calls than this,
+/// A brief connection makes fewer calls than this.
 const BRIEF_CALLS: u64 = 10;
 
-/// and ended within this time, or a second later: listeners keep whole seconds of their connections.
+/// A brief connection ends within this time, or a second later: listeners keep whole seconds of their connections.
 const BRIEF: Duration = Duration::from_secs(1);
 
-/// A /48 may connect as often as so many clients.
+/// A /48 may connect as often as this many clients.
 const SITE_CLIENTS: u32 = 64;
 
-/// Clients that are remembered within the limit, and over it; networks likewise. Some 80 bytes each.
+/// Clients that are kept within the limit, and over it; networks likewise. Some 80 bytes each.
 const PLACES: usize = 16_384;
 
-/// What there is to say of a connection.
+/// The decision on a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RateDecision {
-    /// It is over the limit: for how long its client is refused.
+    /// Time for which its client is refused, if it is over the limit.
     pub(super) refused_for: Option<Duration>,
-    /// It is the first over the limit in the minute of its client or network.
-    pub(super) often: Option<TopOffender>,
+    /// Set for the first connection over the limit in the minute of its client or network.
+    pub(super) offender: Option<TopOffender>,
 }
 
-/// Who connects too often.
+/// A client or network that connects too often.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TopOffender {
-    pub(super) who: String,
+    pub(super) client: String,
+    /// Connections in its minute.
     pub(super) connects: u32,
+    /// Time since the minute began.
     pub(super) within: Duration,
     /// The limit, if there is one.
     pub(super) limit: Option<u32>,
@@ -66,9 +67,9 @@ pub(super) struct ConnectRateLimiter {
 #[derive(Debug)]
 struct Counts<K> {
     counts: HashMap<K, Count>,
-    /// Those within their limit, by the beginning of their minutes; and some that are there no longer.
+    /// Keys within their limit, by the beginning of their minutes; some are in `counts` no longer.
     within: VecDeque<(K, Instant)>,
-    /// Those over it, as they went over it; and some that are there no longer.
+    /// Keys over it, in the order in which they exceeded it; some are in `counts` no longer.
     over: VecDeque<(K, Instant)>,
 }
 
@@ -84,42 +85,42 @@ impl ConnectRateLimiter {
         ConnectRateLimiter { limit, clients: Counts::new(), sites: Counts::new(), most: None }
     }
 
-    /// A client connects. Refused connections count too, but do not make its minute longer.
+    /// Counts and decides on a connection. Refused connections count too, but do not make the client's minute longer.
     pub(super) fn connect(&mut self, client: ClientId, now: Instant) -> RateDecision {
-        let Some(limit) = self.limit else { return RateDecision { refused_for: None, often: None } };
+        let Some(limit) = self.limit else { return RateDecision { refused_for: None, offender: None } };
         let count = self.clients.count(client, limit, now);
         if count.over {
             self.note_most(client, count.connects, now);
             return count.refuses(client, (limit, limit), now);
         }
-        // What is refused already does not count against its neighbours.
-        let Some(site) = client.site() else { return RateDecision { refused_for: None, often: None } };
+        // A refused connection does not count against the client's neighbours.
+        let Some(site) = client.site() else { return RateDecision { refused_for: None, offender: None } };
         let most = limit.saturating_mul(SITE_CLIENTS);
         let count = self.sites.count(site, most, now);
         if count.over {
             self.note_most(client, count.connects.div_ceil(SITE_CLIENTS), now);
             return count.refuses(site, (most, limit), now);
         }
-        RateDecision { refused_for: None, often: None }
+        RateDecision { refused_for: None, offender: None }
     }
 
-    /// A connection has ended that stayed for so long and made so many calls: its client, if it is the first over
-    /// [`OFTEN`] in its minute.
+    /// Counts a connection that has ended. Returns its client, if this is the first over [`BRIEF_CONNECTS_MAX`] in its
+    /// minute.
     pub(super) fn end(
         &mut self,
         client: ClientId,
-        stayed: Duration,
+        age: Duration,
         calls: u64,
         now: Instant,
     ) -> Option<TopOffender> {
-        if self.limit.is_some() || calls >= BRIEF_CALLS || stayed >= BRIEF {
+        if self.limit.is_some() || calls >= BRIEF_CALLS || age >= BRIEF {
             return None;
         }
-        self.clients.count(client, OFTEN, now).often(client, OFTEN, now)
+        self.clients.count(client, BRIEF_CONNECTS_MAX, now).offender(client, BRIEF_CONNECTS_MAX, now)
     }
 
     fn note_most(&mut self, client: ClientId, connects: u32, now: Instant) {
-        // What one did in a whole minute stands until another minute is over.
+        // The count of a whole minute stands until another minute is over.
         let more = |(_, most, found): (ClientId, u32, Instant)| {
             connects >= most || now.saturating_duration_since(found) >= 2 * MINUTE
         };
@@ -128,25 +129,26 @@ impl ConnectRateLimiter {
         }
     }
 
-    /// The refused client that connected most often in its minute, of late, and how often.
-    pub(super) fn most(&self) -> Option<(ClientId, u32)> {
+    /// Returns the refused client that connected most often in its minute, recently, and how often.
+    pub(super) fn top_offender(&self) -> Option<(ClientId, u32)> {
         self.most.map(|(client, connects, _)| (client, connects))
     }
 }
 
 impl Count {
-    /// `who` is over as many as it may make by this limit.
-    fn refuses(&self, who: impl std::fmt::Display, (most, limit): (u32, u32), now: Instant) -> RateDecision {
+    /// Refuses `key`, which has exceeded the `most` that it may make by this limit.
+    fn refuses(&self, key: impl std::fmt::Display, (most, limit): (u32, u32), now: Instant) -> RateDecision {
         let left = MINUTE - now.saturating_duration_since(self.since);
-        let often = self.often(who, most, now).map(|often| TopOffender { limit: Some(limit), ..often });
-        RateDecision { refused_for: Some(left), often }
+        let offender = self.offender(key, most, now);
+        let offender = offender.map(|offender| TopOffender { limit: Some(limit), ..offender });
+        RateDecision { refused_for: Some(left), offender }
     }
 
-    /// `who`, if this is the first connection over so many.
-    fn often(&self, who: impl std::fmt::Display, most: u32, now: Instant) -> Option<TopOffender> {
+    /// Returns `key`, if this is its first connection over `most`.
+    fn offender(&self, key: impl std::fmt::Display, most: u32, now: Instant) -> Option<TopOffender> {
         let (connects, within) = (self.connects, now.saturating_duration_since(self.since));
         let first = connects == most.saturating_add(1);
-        first.then(|| TopOffender { who: who.to_string(), connects, within, limit: None })
+        first.then(|| TopOffender { client: key.to_string(), connects, within, limit: None })
     }
 }
 
@@ -155,7 +157,7 @@ impl<K: Copy + Eq + Hash> Counts<K> {
         Counts { counts: HashMap::new(), within: VecDeque::new(), over: VecDeque::new() }
     }
 
-    /// One connection more.
+    /// Counts one connection more.
     fn count(&mut self, key: K, most: u32, now: Instant) -> Count {
         self.forget_the_past(now);
         let is_past = |count: &Count| now.saturating_duration_since(count.since) >= MINUTE;
@@ -193,7 +195,7 @@ impl<K: Copy + Eq + Hash> Counts<K> {
         if over { &mut self.over } else { &mut self.within }
     }
 
-    /// Forgets the first of a line, unless it stands in the other by now, or there again with a later minute.
+    /// Forgets the first of a line, unless it is in the other by now, or in the same again with a later minute.
     fn forget_first(&mut self, over: bool) {
         let Some((key, since)) = self.line(over).pop_front() else { return };
         if self.counts.get(&key).is_some_and(|count| count.since == since && count.over == over) {
@@ -212,9 +214,9 @@ mod tests {
         ClientId::of(IpAddr::V6(Ipv6Addr::from(u128::from(number + (1 << 60)) << 64)))
     }
 
-    /// What is told of a client.
-    fn told(verdict: &RateDecision) -> Option<(u32, Duration)> {
-        verdict.often.as_ref().map(|often| (often.connects, often.within))
+    /// What is reported of a client.
+    fn reported(decision: &RateDecision) -> Option<(u32, Duration)> {
+        decision.offender.as_ref().map(|offender| (offender.connects, offender.within))
     }
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -227,16 +229,16 @@ mod tests {
     fn one_over_the_limit_is_refused_until_its_minute_is_over() {
         let (mut connects, start) = (ConnectRateLimiter::new(Some(3)), Instant::now());
         for n in 0..3 {
-            let verdict = connects.connect(v4(1), start + n * SECOND);
-            assert_eq!(verdict, RateDecision { refused_for: None, often: None });
+            let decision = connects.connect(v4(1), start + n * SECOND);
+            assert_eq!(decision, RateDecision { refused_for: None, offender: None });
         }
         let fourth = connects.connect(v4(1), start + 3 * SECOND);
-        assert_eq!((fourth.refused_for, told(&fourth)), (Some(57 * SECOND), Some((4, 3 * SECOND))));
+        assert_eq!((fourth.refused_for, reported(&fourth)), (Some(57 * SECOND), Some((4, 3 * SECOND))));
         let fifth = connects.connect(v4(1), start + 59 * SECOND);
         assert_eq!(
             fifth,
-            RateDecision { refused_for: Some(SECOND), often: None },
-            "told once, and no longer refused"
+            RateDecision { refused_for: Some(SECOND), offender: None },
+            "reported once, and refused no longer"
         );
         assert_eq!(connects.connect(v4(2), start + 59 * SECOND).refused_for, None, "another has its own");
         assert_eq!(connects.connect(v4(1), start + MINUTE).refused_for, None, "a new minute");
@@ -247,9 +249,9 @@ mod tests {
         let (mut connects, start) = (ConnectRateLimiter::new(Some(2)), Instant::now());
         let mut try_acquire = |address, times: u32, at| {
             (0..times).for_each(|_| _ = connects.connect(address, start + at));
-            connects.most()
+            connects.top_offender()
         };
-        assert_eq!(try_acquire(v4(1), 2, SECOND), None, "who is not refused is no matter");
+        assert_eq!(try_acquire(v4(1), 2, SECOND), None, "a client that is not refused does not count");
         assert_eq!(try_acquire(v4(1), 3, SECOND), Some((v4(1), 5)));
         assert_eq!(try_acquire(v4(2), 4, SECOND), Some((v4(1), 5)));
         assert_eq!(try_acquire(v4(2), 3, 2 * SECOND), Some((v4(2), 7)));
@@ -258,14 +260,14 @@ mod tests {
     }
 
     #[test]
-    fn without_a_limit_who_connects_often_and_briefly_is_told_of_once_a_minute() {
+    fn without_a_limit_many_brief_connections_are_reported_once_a_minute() {
         let (mut connects, start) = (ConnectRateLimiter::new(None), Instant::now());
         for minute in 0..3 {
-            let mut ends = |n: u32, stayed, calls| {
+            let mut ends = |n: u32, age, calls| {
                 let at = start + minute * MINUTE + n * SECOND / 10;
-                assert_eq!(connects.connect(v4(1), at), RateDecision { refused_for: None, often: None });
-                let often = connects.end(v4(1), stayed, calls, at);
-                often.map(|TopOffender { connects, within, limit, .. }| (connects, within, limit))
+                assert_eq!(connects.connect(v4(1), at), RateDecision { refused_for: None, offender: None });
+                let offender = connects.end(v4(1), age, calls, at);
+                offender.map(|TopOffender { connects, within, limit, .. }| (connects, within, limit))
             };
             // A load generator's connections are used, or stay.
             assert!(
@@ -273,7 +275,7 @@ mod tests {
                     .all(|n| ends(0, BRIEF / 2, BRIEF_CALLS + n).is_none() && ends(0, BRIEF, 0).is_none())
             );
             let told: Vec<_> = (0..200).filter_map(|n| ends(n, BRIEF / 2, 1)).collect();
-            assert_eq!(told, [(OFTEN + 1, 6 * SECOND, None)]);
+            assert_eq!(told, [(BRIEF_CONNECTS_MAX + 1, 6 * SECOND, None)]);
         }
     }
 
@@ -286,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_over_the_limit_is_not_forgotten_because_others_come() {
+    fn a_client_over_the_limit_is_not_forgotten_because_others_come() {
         let (mut connects, start) = (ConnectRateLimiter::new(Some(2)), Instant::now());
         (0..3).for_each(|_| _ = connects.connect(v4(1), start));
         // Sites enough that none is over its own limit.
@@ -305,22 +307,23 @@ mod tests {
     }
 
     #[test]
-    fn a_network_has_a_limit_too_and_who_is_refused_in_it_harms_no_neighbour() {
+    fn a_network_has_a_limit_too_and_a_refused_client_in_it_harms_no_neighbour() {
         let (mut connects, start) = (ConnectRateLimiter::new(Some(2)), Instant::now());
         (0..1000).for_each(|_| _ = connects.connect(v6(7), start));
-        let let_in = (0..1000).filter(|n| connects.connect(v6(100 + n), start).refused_for.is_none()).count();
-        assert_eq!(let_in, 2 * SITE_CLIENTS as usize - 2, "the first client had two");
+        let admitted =
+            (0..1000).filter(|n| connects.connect(v6(100 + n), start).refused_for.is_none()).count();
+        assert_eq!(admitted, 2 * SITE_CLIENTS as usize - 2, "the first client had two");
         let refused = connects.connect(v6(5000), start + SECOND);
-        assert_eq!(refused, RateDecision { refused_for: Some(59 * SECOND), often: None });
+        assert_eq!(refused, RateDecision { refused_for: Some(59 * SECOND), offender: None });
         assert_eq!(connects.connect(v6(1 << 16), start).refused_for, None, "another network");
         assert_eq!(connects.connect(v6(5001), start + MINUTE).refused_for, None, "a new minute");
         let mut other = ConnectRateLimiter::new(Some(1));
-        let told: Vec<_> = (0..100).filter_map(|n| other.connect(v6(n), start).often).collect();
-        assert_eq!((told.len(), told[0].who.as_str()), (1, "1000::/48"));
+        let told: Vec<_> = (0..100).filter_map(|n| other.connect(v6(n), start).offender).collect();
+        assert_eq!((told.len(), told[0].client.as_str()), (1, "1000::/48"));
     }
 
     #[test]
-    fn what_is_past_is_forgotten() {
+    fn past_minutes_are_forgotten() {
         let (mut connects, start) = (ConnectRateLimiter::new(Some(1)), Instant::now());
         (0..100).for_each(|n| (0..1 + n % 2).for_each(|_| _ = connects.connect(v6(n << 16), start)));
         connects.connect(v4(2), start + MINUTE);

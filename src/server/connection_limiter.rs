@@ -1,10 +1,11 @@
-//! Who is let in: one connection_limiter for all ports.
+//! Connection limit and connect-rate limit, shared by all ports.
 //!
-//! Knows how many connections there are, of whom, how many there may be, and who connects how often; a connection that
-//! is let in holds a [`ConnectionPermit`]. Knows no sockets: what becomes of those it refuses is for `lingering_close`.
+//! Counts the connections of each client and of all, and how often each client connects; an admitted connection holds a
+//! [`ConnectionPermit`].
 //!
-//! Invariants: there are never more passes than [`ConnectionLimiter::connections_max`], and a client alone never has
-//! them all ([`has_room`]), whether it says Hello or not; `held` has an entry for each client that has a pass.
+//! Invariants: there are never more permits than [`ConnectionLimiter::connections_max`], and a client alone never has
+//! them all ([`has_room`]), whether it says Hello or not; `held` has an entry for each client that has a permit. Knows no
+//! sockets: the listener's `lingering_close` closes those that are refused.
 
 use super::connect_rate::{ConnectRateLimiter, RateDecision, TopOffender};
 use crate::config::Config;
@@ -15,23 +16,24 @@ use log::Level;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// When a connection refused for want of descriptors may be tried again.
+/// Retry hint of a connection refused for want of descriptors.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// The connections of all ports.
 #[derive(Debug)]
 pub(super) struct ConnectionLimiter {
     connections_max: usize,
-    /// Changed with the lock of `held` alone.
+    /// Changed under the lock of `held` alone.
     connections: AtomicUsize,
-    /// Passes of each client.
+    /// Permits of each client.
     held: Mutex<HashMap<ClientId, usize>>,
-    /// Connections refused since places were short; 0 when that is over.
+    /// Connections refused since the limit was reached; 0 when that is over.
     refused: AtomicU64,
     connects: Mutex<ConnectRateLimiter>,
     log_bound: Arc<LogLimiter>,
 }
 
-/// Leave to be connected. Dropping it frees the place, so it goes after the socket.
+/// Permit for one connection; released on drop, therefore declared after the socket.
 #[derive(Debug)]
 pub(super) struct ConnectionPermit(Arc<ConnectionLimiter>, ClientId);
 
@@ -51,40 +53,40 @@ impl ConnectionLimiter {
         }
     }
 
-    /// Connections there can be at once, over all ports.
+    /// Returns the most connections at once, over all ports.
     pub(super) fn connections_max(&self) -> usize {
         self.connections_max
     }
 
-    /// Connections there are, over all ports.
+    /// Returns the connections there are, over all ports.
     pub(super) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 
-    /// Of the clients refused for connecting too often the one that did so most of late, and how often in its minute.
+    /// Returns the client refused for connecting too often that did so most recently, and how often in its minute.
     pub(super) fn connects_most(&self) -> Option<(ClientId, u32)> {
-        self.connects.lock().most()
+        self.connects.lock().top_offender()
     }
 
-    /// A connection that was let in has ended.
-    pub(super) fn ended(&self, client: ClientId, stayed: Duration, calls: u64) {
+    /// Notes that an admitted connection has ended.
+    pub(super) fn ended(&self, client: ClientId, age: Duration, calls: u64) {
         let now = Instant::now();
-        let often = self.connects.lock().end(client, stayed, calls, now);
-        if let Some(often) = often.filter(|_| self.log_bound.lets(Level::Warn, client, now)) {
-            tell_of_often(&often, None);
+        let offender = self.connects.lock().end(client, age, calls, now);
+        if let Some(offender) = offender.filter(|_| self.log_bound.lets(Level::Warn, client, now)) {
+            log_offender(&offender, None);
         }
     }
 
-    /// Somebody has connected to a port: lets him in, or counts and says why not.
+    /// Admits a new connection, or counts the refusal and returns it.
     pub(super) fn try_acquire(
         self: &Arc<ConnectionLimiter>,
         client: ClientId,
         now: Instant,
         stats: &PortStats,
     ) -> Result<ConnectionPermit, Refusal> {
-        let RateDecision { refused_for, often } = self.connects.lock().connect(client, now);
-        if let Some(often) = often.filter(|_| self.log_bound.lets(Level::Warn, client, now)) {
-            tell_of_often(&often, refused_for);
+        let RateDecision { refused_for, offender } = self.connects.lock().connect(client, now);
+        if let Some(offender) = offender.filter(|_| self.log_bound.lets(Level::Warn, client, now)) {
+            log_offender(&offender, refused_for);
         }
         if let Some(time) = refused_for {
             stats.refused_connects.add(1);
@@ -94,14 +96,17 @@ impl ConnectionLimiter {
             stats.refused_descriptors.add(1);
             let first = self.refused.fetch_add(1, Ordering::SeqCst) == 0;
             if first && self.log_bound.lets(Level::Warn, client, now) {
-                self.tell_of_lack(client, own, all);
+                self.log_limit_reached(client, own, all);
             }
             return Err(no_descriptors());
         }
         Ok(ConnectionPermit(Arc::clone(self), client))
     }
 
-    /// A place for one more connection of a client; or how many it has, and all.
+    /// Takes a place for one more connection of a client.
+    ///
+    /// # Errors
+    /// There is none; how many connections the client has, and all clients have.
     fn take_place(&self, client: ClientId) -> Result<(), (usize, usize)> {
         let mut held = self.held.lock();
         let (own, all) = (held.get(&client).copied().unwrap_or(0), self.connections());
@@ -113,7 +118,7 @@ impl ConnectionLimiter {
         Ok(())
     }
 
-    /// Gives a place back. Returns how many are taken.
+    /// Frees a place. Returns how many are taken.
     fn free_place(&self, client: ClientId) -> usize {
         let mut held = self.held.lock();
         if let Some(own) = held.get_mut(&client) {
@@ -125,54 +130,52 @@ impl ConnectionLimiter {
         self.connections.fetch_sub(1, Ordering::SeqCst) - 1
     }
 
-    fn tell_of_lack(&self, client: ClientId, own: usize, all: usize) {
+    fn log_limit_reached(&self, client: ClientId, own: usize, all: usize) {
         let max = self.connections_max;
         if all >= max {
-            log::warn!(
-                "all {max} connections that the descriptors allow are taken: further ones are refused"
-            );
+            log::warn!("connection limit reached, further connections refused: limit={max}");
         } else {
             let last = kept(max);
             log::warn!(
-                "{client} has {own} connections, and {all} of {max} that the descriptors allow are taken: further ones \
-                 are refused; kept for clients that have fewer: the last {last}"
+                "connection limit nearly reached, further connections of the largest client refused: client={client} \
+                 connections={own} all={all} limit={max} kept_for_others={last}"
             );
         }
     }
 
-    fn leave(&self, client: ClientId) {
+    fn release(&self, client: ClientId) {
         let connections = self.free_place(client);
-        // A sixteenth must be free: where one goes and another comes, it is not over.
+        // A sixteenth must be free: one that goes while another comes does not end the shortage.
         let over = connections < self.connections_max - self.connections_max / 16;
         if over && self.refused.load(Ordering::SeqCst) > 0 {
             let refused = self.refused.swap(0, Ordering::SeqCst);
             if refused > 0 && self.log_bound.lets(Level::Info, client, Instant::now()) {
-                log::info!("there is room for connections again; {refused} were refused");
+                log::info!("below the connection limit again, refused={refused}");
             }
         }
     }
 }
 
-fn tell_of_often(often: &TopOffender, refused_for: Option<Duration>) {
-    let TopOffender { who, connects, within, limit } = often;
+fn log_offender(offender: &TopOffender, refused_for: Option<Duration>) {
+    let TopOffender { client, connects, within, limit } = offender;
     let seconds = within.as_secs_f64();
-    let refused = refused_for
-        .map_or_else(String::new, |time| format!("; the next {:.0} s it is refused", time.as_secs_f64()));
-    let limit = limit.map_or_else(String::new, |limit| format!(" (Server_Max_Connects_Per_Minute={limit})"));
+    let refused =
+        refused_for.map_or_else(String::new, |time| format!(" refused_for={:.0} s", time.as_secs_f64()));
+    let limit = limit.map_or_else(String::new, |limit| format!(" Server_Max_Connects_Per_Minute={limit}"));
     log::warn!(
-        "{who} connects too often: {connects} times in {seconds:.1} s{refused}{limit}; a client should keep one \
-         connection open, and carry all its sessions on it"
+        "{client} connects too often: connects={connects} within={seconds:.1} s{refused}{limit}; a client should keep \
+         one connection open, and carry all its sessions on it"
     );
 }
 
-/// The answer to a connection for which there is no descriptor.
+/// Returns the refusal of a connection for which there is no descriptor.
 pub(super) fn no_descriptors() -> Refusal {
     Refusal::new(Status::NoDescriptors, Status::NoDescriptors.text()).retry_after(RETRY_AFTER)
 }
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.0.leave(self.1);
+        self.0.release(self.1);
     }
 }
 
@@ -194,11 +197,11 @@ mod tests {
     }
 
     #[test]
-    fn there_are_as_many_passes_as_places_and_not_one_more() {
+    fn there_are_as_many_permits_as_places_and_not_one_more() {
         let connection_limiter =
             Arc::new(ConnectionLimiter::new(&Config::default_with(2), 3, Arc::default()));
         let (now, stats) = (Instant::now(), PortStats::default());
-        let mut passes: Vec<ConnectionPermit> =
+        let mut permits: Vec<ConnectionPermit> =
             (0..3).map(|_| connection_limiter.try_acquire(peer(), now, &stats).unwrap()).collect();
         let refused = connection_limiter.try_acquire(peer(), now, &stats).unwrap_err();
         assert_eq!((refused.status, refused.fault.retry_after_ms), (Status::NoDescriptors, 1000));
@@ -206,14 +209,14 @@ mod tests {
             (stats.refused_descriptors.get(), connection_limiter.refused.load(Ordering::SeqCst)),
             (1, 1)
         );
-        passes.pop();
+        permits.pop();
         assert_eq!(connection_limiter.refused.load(Ordering::SeqCst), 0, "it is over");
-        passes.push(connection_limiter.try_acquire(peer(), now, &stats).unwrap());
+        permits.push(connection_limiter.try_acquire(peer(), now, &stats).unwrap());
         assert_eq!(
             status(connection_limiter.try_acquire(peer(), now, &stats)).unwrap_err(),
             Status::NoDescriptors
         );
-        drop(passes);
+        drop(permits);
         assert_eq!(connection_limiter.connections.load(Ordering::SeqCst), 0);
     }
 
@@ -223,19 +226,19 @@ mod tests {
             Arc::new(ConnectionLimiter::new(&Config::default_with(2), 128, Arc::default()));
         let (now, stats) = (Instant::now(), PortStats::default());
         let try_acquire = |client| connection_limiter.try_acquire(client, now, &stats);
-        let mut passes: Vec<ConnectionPermit> = std::iter::from_fn(|| try_acquire(other(1)).ok()).collect();
-        assert_eq!(passes.len(), 126);
+        let mut permits: Vec<ConnectionPermit> = std::iter::from_fn(|| try_acquire(other(1)).ok()).collect();
+        assert_eq!(permits.len(), 126);
         assert_eq!(status(try_acquire(other(1))).unwrap_err(), Status::NoDescriptors);
-        passes.push(try_acquire(other(2)).unwrap());
-        passes.push(try_acquire(other(3)).unwrap());
+        permits.push(try_acquire(other(2)).unwrap());
+        permits.push(try_acquire(other(3)).unwrap());
         assert_eq!(status(try_acquire(other(4))).unwrap_err(), Status::NoDescriptors, "all are taken");
         assert_eq!(stats.refused_descriptors.get(), 3);
-        drop(passes);
+        drop(permits);
         assert_eq!((connection_limiter.connections(), connection_limiter.held.lock().len()), (0, 0));
     }
 
     #[test]
-    fn who_connects_too_often_is_told_for_how_long_and_takes_no_place() {
+    fn a_client_that_connects_too_often_is_refused_for_a_time_and_takes_no_place() {
         let mut config = Config::default_with(2);
         config.max_connects.value = Some(2);
         let connection_limiter = Arc::new(ConnectionLimiter::new(&config, 10, Arc::default()));

@@ -11,11 +11,11 @@ mod settings_file;
 
 pub(super) use hooks::Program;
 
-use super::command::ListenerCommand;
 use super::connection_limiter::ConnectionLimiter;
+use super::listener::{ListenerCommand, ListenerHandle};
 use super::machine;
-use super::mailbox::ListenerHandle;
 use super::sessions::Registry;
+use super::shutdown::Shutdown;
 use super::verdict_file::{VerdictFile, WriterThread};
 use crate::admission::ReceivedChain;
 use crate::config::Config;
@@ -26,7 +26,7 @@ use crate::monitor::{
 };
 use crate::pool::{self, Activity, PortShared, Progress, Shared, WorkerCounts};
 use crate::service::LogLimiter;
-use crate::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering};
+use crate::sync::{Arc, Condvar, Mutex};
 use ports::ManagedPort;
 use settings::LiveSettings;
 use std::collections::BTreeMap;
@@ -50,7 +50,6 @@ pub(super) struct LiveControl {
     program: Program,
     started: Instant,
     started_at: SystemTime,
-    draining: AtomicBool,
     note: VerdictFile,
 }
 
@@ -63,12 +62,12 @@ impl LiveControl {
         program: Program,
     ) -> LiveControl {
         let port =
-            |(shared, addresses, bell): (&Arc<PortShared>, Arc<[SocketAddr]>, &Arc<ListenerHandle>)| {
+            |(shared, addresses, listener): (&Arc<PortShared>, Arc<[SocketAddr]>, &Arc<ListenerHandle>)| {
                 ManagedPort {
                     name: shared.name.as_str().into(),
                     addresses,
                     shared: Arc::clone(shared),
-                    bell: Arc::clone(bell),
+                    listener: Arc::clone(listener),
                 }
             };
         let name = |number| shared.services.name(number).into();
@@ -82,7 +81,6 @@ impl LiveControl {
             program,
             started: Instant::now(),
             started_at: SystemTime::now(),
-            draining: AtomicBool::new(false),
             note: VerdictFile::beside(config.file.as_deref()),
         }
     }
@@ -95,23 +93,18 @@ impl LiveControl {
         self.note.keep()
     }
 
-    /// The server takes no more calls.
-    pub(super) fn set_draining(&self) {
-        self.draining.store(true, Ordering::Relaxed);
-    }
-
     fn method(&self, number: u16) -> Arc<str> {
         Arc::clone(&self.methods[usize::from(number) - 1])
     }
 
     fn task(&self, progress: Progress, now: Instant) -> Task {
-        let Progress { call, peer, ran, doing, since, chain } = progress;
+        let Progress { call, peer, ran, activity, since, chain } = progress;
         let left = |deadline: Instant| match deadline.checked_duration_since(now) {
             Some(left) => left.as_millis() as i64,
             None => -(now.saturating_duration_since(deadline).as_millis() as i64),
         };
         Task {
-            state: match doing {
+            state: match activity {
                 Activity::Running => HandlerState::Running,
                 Activity::Blocked => HandlerState::Blocked,
                 Activity::Returning => HandlerState::Returning,
@@ -128,10 +121,10 @@ impl LiveControl {
     }
 
     fn port(&self, port: &ManagedPort, crew: WorkerCounts, config: &Config, now: Instant) -> PortSnapshot {
-        let ManagedPort { name, addresses, shared, bell } = port;
+        let ManagedPort { name, addresses, shared, listener } = port;
         let stats = &shared.stats;
-        shared.slow.forget(now);
-        shared.codel.look(now);
+        shared.slow.expire(now);
+        shared.codel.check_idle(now);
         let method = |(number, stats): (u16, &crate::metrics::MethodStats)| MethodSnapshot {
             name: self.method(number),
             answers: AnswerCounts(stats.answers.counts()),
@@ -141,7 +134,7 @@ impl LiveControl {
         PortSnapshot {
             name: Arc::clone(name),
             address: addresses[0],
-            open: !self.is_draining() && !bell.is_stopped(),
+            open: listener.shutdown() == Shutdown::No,
             workers: workers(crew),
             waiting: shared.queue.len() as u64,
             queue_limit: config.queue_limit.value.into(),
@@ -152,7 +145,7 @@ impl LiveControl {
             answers: AnswerCounts(stats.answers.counts()),
             closed: stats.closed.counts(),
             counters: stats.counts(),
-            methods: shared.gather().called().map(method).collect(),
+            methods: shared.method_stats().called().map(method).collect(),
         }
     }
 }
@@ -175,7 +168,7 @@ fn names(chain: Option<&ReceivedChain>) -> Vec<String> {
 
 impl ServerControl for LiveControl {
     fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.ports.iter().any(|port| port.listener.shutdown().is_of_server())
     }
 
     fn workers(&self) -> Vec<WorkerSnapshot> {
@@ -186,7 +179,7 @@ impl ServerControl for LiveControl {
                 worker,
                 task: progress.map(|progress| self.task(progress, now)),
             };
-            port.shared.workers(now).zip(1..).map(worker).collect()
+            port.shared.progress(now).zip(1..).map(worker).collect()
         };
         self.ports.iter().flat_map(of_port).collect()
     }
@@ -204,7 +197,7 @@ impl ServerControl for LiveControl {
                 status: call.status,
                 chain: names(call.chain.as_deref()),
             };
-            port.shared.slow.forget(now);
+            port.shared.slow.expire(now);
             port.shared.slow.all().into_iter().map(slow).collect()
         };
         let mut calls: Vec<SlowCallInfo> = self.ports.iter().flat_map(of_port).collect();
@@ -213,11 +206,11 @@ impl ServerControl for LiveControl {
     }
 
     fn connections(&self) -> Vec<ConnectionInfo> {
-        self.list_connections(ListenerCommand::Guests)
+        self.list_connections(ListenerCommand::ListConnections)
     }
 
     fn callers(&self) -> Vec<ConnectionInfo> {
-        self.list_connections(ListenerCommand::Callers)
+        self.list_connections(ListenerCommand::ListCallers)
     }
 
     fn sessions(&self) -> Vec<SessionSnapshot> {
@@ -225,11 +218,11 @@ impl ServerControl for LiveControl {
     }
 
     fn close_connections(&self, which: &ConnectionFilter) -> usize {
-        self.drop_whom(which)
+        self.close_selected(which)
     }
 
     fn drop_sessions(&self, which: &ConnectionFilter) -> usize {
-        self.drop_sessions_of(which)
+        self.drop_selected_sessions(which)
     }
 
     fn stop_port(&self, port: &str) -> Result<(), ControlError> {
@@ -277,8 +270,11 @@ impl ServerControl for LiveControl {
         let (timed_out, displaced) = self.sessions.dropped();
         let (most, restricted) = self.sessions.peak_and_restricted();
         let connections_max = self.connection_limiter.connections_max();
-        let ports =
-            self.ports.iter().zip(throttle.crews()).map(|(port, crew)| self.port(port, crew, &config, now));
+        let ports = self
+            .ports
+            .iter()
+            .zip(throttle.worker_counts())
+            .map(|(port, crew)| self.port(port, crew, &config, now));
         Snapshot {
             taken: now,
             started: self.started_at,

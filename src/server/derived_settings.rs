@@ -1,7 +1,7 @@
 //! Values that parts of the server derive from the settings.
 
 use super::error::StartError;
-use super::timeouts::TimeoutLimits;
+use super::listener::TimeoutLimits;
 use crate::config::{CodelMode, Config};
 use crate::pool::CodelRules;
 use crate::wire::limits::{FRAME_BYTES_MIN, HEADER_BYTES};

@@ -3,38 +3,26 @@
 //! Everything that can fail is made before the first call is served: all sockets are bound, all polls made, all
 //! threads started. A start that fails leaves nothing running.
 
-mod accept;
 mod bind;
 mod builder;
-mod close_log;
-mod command;
 mod connect_rate;
 mod connection;
 mod connection_limiter;
 mod control;
 mod derived_settings;
-mod desk;
 mod dry_run;
 mod error;
-mod lingering_close;
 mod listener;
 mod load;
 pub mod machine;
-mod mailbox;
-mod memory_pressure;
-mod queue_shares;
 mod running;
 mod server_info;
 mod sessions;
-mod slots;
+mod shutdown;
 mod start;
 #[cfg(test)]
 mod tests;
-mod timeouts;
-mod transport;
 mod verdict_file;
-mod watchdog;
-mod writer;
 
 pub use crate::pool::RunningCall;
 pub use builder::Server;

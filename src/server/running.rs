@@ -1,13 +1,14 @@
-//! A server that serves: what can be asked of it, and how it stops.
+//! A server that serves: what its owner can ask of it, and the order in which it stops.
 
 #[cfg(feature = "admin")]
 use super::bind::{self, Purpose};
 use super::connection_limiter::ConnectionLimiter;
 use super::control::{LiveControl, Program, Sampler};
 use super::error::StartError;
-use super::mailbox::{ListenerHandle, Stage};
+use super::listener::{ListenerCommand, ListenerHandle};
 use super::server_info::{SERVER_NAME, ServerInfo};
 use super::sessions::Registry;
+use super::shutdown::{AdmissionMode, Shutdown};
 #[cfg(feature = "admin")]
 use crate::admin::{AdminListeners, AdminServer, Token, TokenError, UnixSocket};
 use crate::config::Config;
@@ -26,16 +27,16 @@ use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Once the time for an orderly stop is over, how long queued calls have to be told so.
+/// Time to refuse queued calls once the time for an orderly stop is over.
 const REFUSE_MAX: Duration = Duration::from_millis(500);
 
-/// A longer time for a stop is this: the clock ends somewhere.
-const PATIENCE_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// Longest time for a stop: the clock ends somewhere.
+const SHUTDOWN_TIMEOUT_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// How long peers have to close by themselves, having been told and having had their answers.
-const FAREWELL_MAX: Duration = Duration::from_millis(250);
+/// Time for peers to close by themselves once they have their answers.
+const CLOSE_MAX: Duration = Duration::from_millis(250);
 
-/// How long idle workers have to end.
+/// Time for idle workers to end.
 const EXIT_MAX: Duration = Duration::from_secs(5);
 
 /// A port that listens.
@@ -44,7 +45,8 @@ pub struct PortHandle {
     port: Arc<PortShared>,
     addresses: Arc<[SocketAddr]>,
     workers: usize,
-    mailbox: Arc<ListenerHandle>,
+    listener: Arc<ListenerHandle>,
+    /// Of the listener; `None` once the server has stopped.
     thread: Option<JoinHandle<()>>,
 }
 
@@ -53,10 +55,10 @@ impl PortHandle {
         port: Arc<PortShared>,
         addresses: Arc<[SocketAddr]>,
         workers: usize,
-        mailbox: Arc<ListenerHandle>,
+        listener: Arc<ListenerHandle>,
         thread: JoinHandle<()>,
     ) -> PortHandle {
-        PortHandle { port, addresses, workers, mailbox, thread: Some(thread) }
+        PortHandle { port, addresses, workers, listener, thread: Some(thread) }
     }
 
     /// Its name in `Ports`.
@@ -142,7 +144,6 @@ pub struct RunningServer {
     admin: Option<AdminServer>,
     #[cfg(feature = "admin")]
     admin_socket: Option<PathBuf>,
-    stopped: bool,
 }
 
 impl RunningServer {
@@ -166,14 +167,13 @@ impl RunningServer {
             admin: None,
             #[cfg(feature = "admin")]
             admin_socket: None,
-            stopped: false,
         }
     }
 
     /// Begins to look at itself.
     pub(super) fn observe(&mut self, config: &Config, program: Program) -> Result<(), StartError> {
         let parts = (Arc::clone(&self.connection_limiter), Arc::clone(&self.sessions));
-        let ports = self.ports.iter().map(|port| (&port.port, Arc::clone(&port.addresses), &port.mailbox));
+        let ports = self.ports.iter().map(|port| (&port.port, Arc::clone(&port.addresses), &port.listener));
         let control = Arc::new(LiveControl::new(Arc::clone(&self.shared), parts, ports, config, program));
         let monitor = ServerMonitor::new(Arc::clone(&control) as _, SERVER_NAME);
         let monitor = Arc::new(monitor);
@@ -296,70 +296,68 @@ impl RunningServer {
     }
 
     fn shut_down(&mut self, timeout: Duration) -> Stopped {
-        self.stopped = true;
-        let deadline = Instant::now() + timeout.min(PATIENCE_MAX);
-        if let Some((control, ..)) = &self.monitor {
-            control.set_draining();
-        }
-        self.advance(Stage::Draining);
+        let deadline = Instant::now() + timeout.min(SHUTDOWN_TIMEOUT_MAX);
+        self.advance(|| ListenerCommand::Drain, Shutdown::is_of_server);
         self.await_drained(deadline);
-        // A call that was let in as the transaction ended that it was made for is among those in flight by now, and
-        // none comes after it.
-        self.advance(Stage::Refusing);
+        // A nested call that was admitted just as its transaction ended is in flight by now, and none comes after it.
+        self.advance(
+            || ListenerCommand::RefuseCalls,
+            |reached| reached.admission_mode() == AdmissionMode::Nothing,
+        );
         let late = self.await_drained(deadline);
         let mut stopped = Stopped::default();
         if late > 0 {
             self.shared.abandoned.store(true, Ordering::SeqCst);
             self.refuse_queued();
             self.await_drained(Instant::now() + REFUSE_MAX);
-            // What was kept back behind a handler that is stuck is in the queue by now.
+            // Calls that waited behind a stuck handler are in the queue by now.
             self.refuse_queued();
             stopped.unfinished = self.in_flight();
             let now = Instant::now();
             stopped.held_by =
-                self.ports.iter().flat_map(|port| port.port.unfinished(&self.shared, now)).collect();
+                self.ports.iter().flat_map(|port| port.port.running_calls(&self.shared, now)).collect();
             stopped.refused = self.shared.refused.load(Ordering::SeqCst);
         }
         self.shared.throttle.close();
-        let closing = deadline.min(Instant::now() + FAREWELL_MAX);
+        let close_by = deadline.min(Instant::now() + CLOSE_MAX);
         for port in &self.ports {
-            port.mailbox.close_at(closing);
+            port.listener.send(ListenerCommand::CloseBy(close_by));
         }
         for port in &mut self.ports {
             if let Some(Err(_)) = port.thread.take().map(JoinHandle::join) {
-                log::error!("port {}: its listener had panicked", port.port.name);
+                log::error!("port {}: listener thread panicked", port.port.name);
             }
         }
         let workers: usize = self.ports.iter().map(PortHandle::workers).sum();
-        let patience = if stopped.unfinished > 0 { REFUSE_MAX } else { EXIT_MAX };
-        self.shared.await_exits(workers, Instant::now() + patience);
+        let exit_max = if stopped.unfinished > 0 { REFUSE_MAX } else { EXIT_MAX };
+        self.shared.await_exits(workers, Instant::now() + exit_max);
         self.sessions.close_all();
         stopped
     }
 
-    /// Has all listeners admit no more than this.
-    fn advance(&self, stage: Stage) {
+    /// Moves all listeners on with the stop, and waits until they have `reached` it.
+    fn advance(&self, command: fn() -> ListenerCommand, reached: fn(Shutdown) -> bool) {
         for port in &self.ports {
-            port.mailbox.advance(stage);
+            port.listener.send(command());
         }
         for port in &self.ports {
             // A listener never blocks; the bound is there for one that has failed.
-            port.mailbox.await_stage(stage, Instant::now() + EXIT_MAX);
+            port.listener.await_shutdown(reached, Instant::now() + EXIT_MAX);
         }
     }
 
-    /// With every worker stuck in a handler nobody else is left to refuse what is queued.
+    /// Refuses queued calls, where every worker is stuck in a handler.
     fn refuse_queued(&self) {
         for port in &self.ports {
             port.port.refuse_queued(&self.shared);
         }
     }
 
-    /// Waits until nothing is in flight at any port, or until `deadline`. Returns how many calls are.
+    /// Waits until no call is in flight at any port, or until `deadline`. Returns how many are.
     fn await_drained(&self, deadline: Instant) -> usize {
         loop {
             let late: usize = self.ports.iter().map(|port| port.port.queue.await_drained(deadline)).sum();
-            // Handlers of a port that was looked at later may have called one that had nothing in flight any more.
+            // Handlers of a later port may have called one that had nothing in flight any more.
             if late > 0 || self.in_flight() == 0 {
                 return late;
             }
@@ -440,7 +438,7 @@ pub(super) fn claim_admin(
 
 impl Drop for RunningServer {
     fn drop(&mut self) {
-        if !self.stopped {
+        if self.ports.iter().any(|port| port.thread.is_some()) {
             self.shut_down(Duration::ZERO);
         }
     }

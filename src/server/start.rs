@@ -3,28 +3,23 @@
 //! Invariants: all threads exist before the first connection is accepted; workers are made before listeners, and
 //! listeners wait at a gate. A [`PreparedServer`] that is dropped before it serves ends its threads.
 
-use super::accept::Acceptor;
 use super::bind::Bound;
+use super::connection::PortContext;
 use super::connection_limiter::ConnectionLimiter;
 use super::derived_settings::{
     body_bytes_max, codel_rules, connections_max, lingering_places, timeout_limits,
 };
-use super::desk::{AdmissionMode, BUFFER_BYTES, Desk};
 use super::error::StartError;
-use super::lingering_close::LingeringClose;
-use super::listener::Listener;
-use super::queue_shares::QueueShares;
+use super::listener::{Acceptor, LingeringClose, Listener, ListenerParts, Timeouts, Watchdog};
 use super::running::{PortHandle, RunningServer};
 use super::server_info::SERVER_NAME;
 use super::sessions::Registry;
-use super::timeouts::Timeouts;
-use super::watchdog::Watchdog;
 use crate::config::{Config, Limit};
 use crate::pool::{
-    AllBuffers, Buffers, PoolSizes, PortShared, PortWorkers, Queue, QueueReadings, Shared, Throttle,
+    AllBuffers, Buffers, PoolSizes, PortShared, PortWorkers, Queue, QueueSizes, Shared, Throttle,
     start_workers,
 };
-use crate::proto::{Received, welcome};
+use crate::proto::welcome;
 use crate::service::builtin::{self, Info};
 use crate::service::{Services, ServicesBuilder};
 use crate::sync::{Arc, Parker, Receiver, Sender, bounded};
@@ -60,8 +55,8 @@ impl PreparedServer {
         let connections_max = connections_max(config, descriptors, extra_sockets)?;
         let log_bound = || Arc::clone(services.log_bound());
         let connection_limiter = Arc::new(ConnectionLimiter::new(config, connections_max, log_bound()));
-        let first_mailbox = Arc::clone(&bound[0].mailbox);
-        let sessions = Arc::new(Registry::new(config, first_mailbox, log_bound(), Instant::now()));
+        let first_listener = Arc::clone(&bound[0].listener);
+        let sessions = Arc::new(Registry::new(config, first_listener, log_bound(), Instant::now()));
         builtin::add(&mut services, info, Arc::clone(&sessions) as _);
         let (shared, pools) = make_pools(config, services.build()?);
         let workers = start_all_workers(config, &shared, &pools)?;
@@ -81,33 +76,30 @@ impl PreparedServer {
         &mut self,
         config: &Config,
         Pool { port, parkers }: Pool,
-        Bound { poll, sockets, addresses, mailbox }: Bound,
+        Bound { poll, sockets, addresses, listener: listener_handle }: Bound,
         welcome: Arc<[u8]>,
         gate: Receiver<()>,
     ) -> Result<(), StartError> {
-        let desk = Desk {
-            port: Arc::clone(&port),
-            shared: Arc::clone(&self.shared),
-            welcome,
-            body_bytes_max: body_bytes_max(config) as usize,
-            session_calls_max: config.session_calls.value.unwrap_or(usize::MAX),
-            sessions: Arc::clone(&self.sessions),
-            admits: AdmissionMode::All,
-            intake: Received::default(),
-            answered: 0,
-            holders: QueueShares::new(),
-            displaced: Vec::new(),
-            buffers: vec![vec![0; BUFFER_BYTES]],
-        };
-        // The listener of the first port also looks after the sessions.
+        // The listener of the first port also checks the sessions.
         let sessions = self.ports.is_empty().then(|| Arc::clone(&self.sessions));
-        let watch = Watchdog::new(config.long_transaction.value, sessions);
-        let timeouts = Timeouts::new(timeout_limits(config), Instant::now());
-        let limits = (timeouts, config.send_buffer_bytes.value);
-        let lingering_close = LingeringClose::new(lingering_places(config));
-        let entrance = (Arc::clone(&self.connection_limiter), lingering_close);
-        let acceptor = Acceptor::new(sockets);
-        let listener = Listener::new(poll, acceptor, entrance, Arc::clone(&mailbox), desk, watch, limits);
+        let listener = Listener::new(ListenerParts {
+            poll,
+            acceptor: Acceptor::new(sockets),
+            handle: Arc::clone(&listener_handle),
+            context: PortContext {
+                port: Arc::clone(&port),
+                shared: Arc::clone(&self.shared),
+                sessions: Arc::clone(&self.sessions),
+                welcome,
+                body_bytes_max: body_bytes_max(config) as usize,
+                session_calls_max: config.session_calls.value.unwrap_or(usize::MAX),
+            },
+            connection_limiter: Arc::clone(&self.connection_limiter),
+            lingering_close: LingeringClose::new(lingering_places(config)),
+            timeouts: Timeouts::new(timeout_limits(config), Instant::now()),
+            watchdog: Watchdog::new(config.long_transaction.value, sessions),
+            unsent_bytes_max: config.send_buffer_bytes.value,
+        });
         let thread = thread::Builder::new().name(format!("{}-listen", port.name)).spawn(move || {
             // An error means that the start failed: the listener ends without having served.
             if gate.recv().is_ok() {
@@ -116,7 +108,7 @@ impl PreparedServer {
         });
         let workers = parkers.len();
         let thread = thread.map_err(|error| no_thread(&port, workers, workers, error))?;
-        self.ports.push(PortHandle::new(port, addresses.into(), workers, mailbox, thread));
+        self.ports.push(PortHandle::new(port, addresses.into(), workers, listener_handle, thread));
         Ok(())
     }
 
@@ -145,7 +137,7 @@ fn make_pools(config: &Config, services: Services) -> (Arc<Shared>, Vec<Pool>) {
     for (index, port) in config.ports.iter().enumerate() {
         let workers = port.pool_tasks.value as usize;
         let (calls_max, reserve) = (config.queue_limit.value as usize, config.nested_reserve.value as usize);
-        let queue = Arc::new(Queue::new(QueueReadings { calls_max, workers, reserve, cores }, now));
+        let queue = Arc::new(Queue::new(QueueSizes { calls_max, workers, reserve, cores }, now));
         let parkers: Vec<_> = (0..workers).map(|_| Arc::new(Parker::default())).collect();
         workers_of_ports.push(PortWorkers { queue: Arc::clone(&queue), parkers: parkers.clone() });
         let (name, rules) = (port.name.clone(), codel_rules(config));
@@ -171,8 +163,8 @@ fn start_all_workers(
     let mut guard = WorkerGuard { shared: Arc::clone(shared), count: 0, started: false };
     for Pool { port, parkers } in pools {
         let started = start_workers(shared, port, parkers, config.thread_stack_bytes.value);
-        guard.count += started.as_ref().map_or_else(|(count, _)| *count, |()| parkers.len());
-        started.map_err(|(count, error)| no_thread(port, count, parkers.len(), error))?;
+        guard.count += started.as_ref().map_or_else(|failed| failed.started, |()| parkers.len());
+        started.map_err(|failed| no_thread(port, failed.started, parkers.len(), failed.error))?;
     }
     Ok(guard)
 }

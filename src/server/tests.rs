@@ -1,4 +1,4 @@
-//! A port with several addresses, as a host name gives them: no test can choose what a name resolves to.
+//! Ports with several addresses, as a host name gives them: no test can choose what a name resolves to.
 
 use super::bind::{self, Purpose, Silence};
 use super::builder::Server;
@@ -37,7 +37,7 @@ fn a_port_listens_on_every_address_and_starts_again_on_all() {
     assert!(found.iter().all(|one| one.port() == found[0].port() && one.port() != 0), "{found:?}");
     assert_eq!(server.connections_max(), 1000 - 64 - 4 - 2, "two more sockets");
     // With more connections than the listener accepts in one turn.
-    let all_take_clients_in = || {
+    let all_accept_clients = || {
         let before = port.stats().accepted.get();
         let connect = |n: usize| TcpStream::connect(found[n % found.len()]).unwrap();
         let clients: Vec<_> = (0..99).map(connect).collect();
@@ -48,19 +48,19 @@ fn a_port_listens_on_every_address_and_starts_again_on_all() {
         }
         drop(clients);
     };
-    all_take_clients_in();
+    all_accept_clients();
     let control = server.monitor().control();
     control.stop_port("TCPIP").unwrap();
     for address in &found {
-        TcpListener::bind(address).expect("it listens on none of them");
+        TcpListener::bind(address).expect("the port listens on none of them");
     }
     control.start_port("TCPIP").unwrap();
-    all_take_clients_in();
+    all_accept_clients();
     assert_eq!(server.stop().lost(), 0);
 }
 
 #[test]
-fn an_address_that_this_machine_has_not_is_left_out_if_there_is_another() {
+fn an_address_of_another_machine_is_left_out_if_there_is_another() {
     let (here, elsewhere) = (SocketAddr::from(([127, 0, 0, 1], 0)), SocketAddr::from(([203, 0, 113, 1], 0)));
     let server = open(&[elsewhere, here]);
     assert_eq!(server.ports()[0].addresses().iter().map(SocketAddr::ip).collect::<Vec<_>>(), [here.ip()]);
@@ -79,7 +79,7 @@ fn an_ipv6_port_and_an_ipv4_port_have_one_number() {
     };
     let any_v4 = bind(0, SocketAddr::from(([0, 0, 0, 0], 0))).unwrap();
     let number = any_v4.addresses[0].port();
-    // Where the machine has no IPv6 there is nothing to see.
+    // A machine without IPv6 has nothing to show.
     match bind(1, SocketAddr::from(([0_u16; 8], number))) {
         Ok(any_v6) => assert_eq!(any_v6.addresses[0].port(), number),
         Err(StartError::Bind { error, .. }) => {
@@ -89,7 +89,7 @@ fn an_ipv6_port_and_an_ipv4_port_have_one_number() {
     }
 }
 
-/// The link-local address of an interface of this machine, if it has one.
+/// Returns the link-local address of an interface of this machine, if it has one.
 fn link_local() -> Option<String> {
     let interfaces = std::fs::read_to_string("/proc/net/if_inet6").ok()?;
     let line = interfaces.lines().find(|line| line.starts_with("fe80"))?;
@@ -99,7 +99,7 @@ fn link_local() -> Option<String> {
 }
 
 #[test]
-fn a_link_local_address_with_its_zone_is_listened_on() {
+fn a_port_listens_on_a_link_local_address_with_its_zone() {
     // A machine without one has nothing to listen on.
     let Some(host) = link_local() else { return };
     let lines = format!("TCPIP_TCPIPAddress=[{host}]:0\nServer_Pool_Tasks=1\nAdmin_Address=\n");

@@ -29,7 +29,7 @@ pub(crate) use services::ServicesBuilder;
 pub use services::{DuplicateMethod, Services};
 pub use session::SessionTicket;
 pub(crate) use session::{ConnectionSessions, Session, Sessions};
-pub use status::{Fault, Status};
+pub use status::{Blame, Fault, Repeat, Status};
 pub use transaction::{Peer, Transaction};
 pub(crate) use worker_hooks::WorkerHooks;
 pub use worker_hooks::blocking;

@@ -67,7 +67,7 @@ fn no_call_is_lost_while_a_port_stops_and_starts() {
         for (port, calls) in server.ports().iter().zip(&calls) {
             for _ in 0..CLIENTS {
                 let options = ClientOptions::default().deadline(PATIENCE).retries(30);
-                let client = Client::connect_with(&port.address().to_string(), options).unwrap();
+                let client = Client::with_options(port.address(), options).unwrap();
                 let over = &over;
                 scope.spawn(move || {
                     while !over.load(Ordering::SeqCst) {

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 /// Longest wait for a condition. Only a failing test waits so long.
@@ -46,7 +46,11 @@ impl HandServer {
     }
 
     pub fn address(&self) -> String {
-        self.listener.local_addr().unwrap().to_string()
+        self.listener_address().to_string()
+    }
+
+    pub fn listener_address(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap()
     }
 
     /// A client of this server that makes no call again. Calls wait so long that only a failing test sees a deadline.
@@ -55,7 +59,7 @@ impl HandServer {
     }
 
     pub fn client_with(&self, options: ClientOptions) -> Client {
-        Client::connect_with(&self.address(), options.deadline(PATIENCE)).unwrap()
+        Client::with_options(&self.address(), options.deadline(PATIENCE)).unwrap()
     }
 
     /// Has anybody connected who was not accepted yet? Hangs up on who has.

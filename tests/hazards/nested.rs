@@ -38,7 +38,7 @@ fn start(reserve: usize) -> (RunningServer, Arc<Gate>, Client) {
     let server = server.start().unwrap();
     let client = || {
         let options = ClientOptions::default().deadline(LONG).retries(0);
-        Client::connect_with(&server.address().to_string(), options).unwrap()
+        Client::with_options(server.address(), options).unwrap()
     };
     own.set(client()).expect("it is set once");
     let client = client();

@@ -96,7 +96,7 @@ fn a_drain_race_loses_a_call_or_runs_it_twice() {
     drop(thread::scope(|scope| {
         for caller in 0..CALLERS {
             let options = ClientOptions::default().deadline(PATIENCE).retries(20);
-            let client = Client::connect_with(&address.to_string(), options).unwrap();
+            let client = Client::with_options(address, options).unwrap();
             let (over, next, failed) = (&over, &next, &failed);
             scope.spawn(move || {
                 while !over.load(Ordering::SeqCst) {

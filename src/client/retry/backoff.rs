@@ -1,7 +1,6 @@
-//! How long to wait before a call is made again: exponential, with full jitter.
+//! Back-off: the wait before a call is repeated, exponential with full jitter.
 //!
-//! Pure: chance comes in as a number. Clients that were refused together must not come back together, hence the
-//! jitter.
+//! Pure: chance comes in as a number. The jitter keeps clients that were refused together from coming back together.
 
 use std::time::Duration;
 
@@ -11,8 +10,8 @@ const FIRST: Duration = Duration::from_millis(10);
 /// Bound of all waits.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// The wait before repetition `number`, from 1: `least` is what the server asks for, and `chance`, from 0 up to 1,
-/// the part taken of what comes on top of it.
+/// The wait before repetition `number`, from 1: at least `least`, which the server asks for, plus the fraction
+/// `chance`, from 0 up to 1, of a bound that doubles.
 pub(super) fn wait(number: u32, least: Duration, chance: f64) -> Duration {
     let doubled = 2u32.saturating_pow(number.saturating_sub(1));
     least + FIRST.saturating_mul(doubled).min(LONGEST).mul_f64(chance)
@@ -32,7 +31,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_are_spread_from_what_the_server_asks_for_upward() {
+    fn waits_are_spread_upward_from_the_least() {
         assert_eq!(wait(3, Duration::ZERO, 0.0), Duration::ZERO);
         assert_eq!(wait(3, Duration::ZERO, 0.5), 20 * MS);
         assert_eq!(wait(1, 250 * MS, 0.0), 250 * MS);

@@ -1,33 +1,33 @@
-//! How many calls may be made again: a tenth of all calls, and a few saved.
+//! Retry budget: a tenth of all calls may be repeated, and a few saved.
 //!
-//! Pure counting. Without it, calls made again multiply the load of a server that is already too busy.
+//! Pure counting. Without it, repetitions multiply the load of a server that is already overloaded.
 
 use crate::sync::Ordering;
 use crate::sync::unordered::AtomicU64;
 
-/// What a repetition costs, where each call pays in 1.
+/// Cost of a repetition; each call deposits 1.
 const COST: u64 = 10;
 
-/// The most that is saved, and what a client begins with: ten repetitions.
-const SAVED_MAX: u64 = 10 * COST;
+/// Largest balance, with which a client begins: ten repetitions.
+const BALANCE_MAX: u64 = 10 * COST;
 
-/// One client's savings.
+/// Balance of one client.
 #[derive(Debug)]
 pub(super) struct RetryBudget(AtomicU64);
 
 impl RetryBudget {
     pub(super) fn new() -> RetryBudget {
-        RetryBudget(AtomicU64::new(SAVED_MAX))
+        RetryBudget(AtomicU64::new(BALANCE_MAX))
     }
 
-    /// A call begins.
-    pub(super) fn pay_in(&self) {
-        self.change(|saved| (saved < SAVED_MAX).then_some(saved + 1));
+    /// Counts a call that begins.
+    pub(super) fn deposit(&self) {
+        self.change(|balance| (balance < BALANCE_MAX).then_some(balance + 1));
     }
 
-    /// May one call be made again? Then that is paid.
+    /// Returns whether one call may be repeated, and pays for it.
     pub(super) fn spend(&self) -> bool {
-        self.change(|saved| saved.checked_sub(COST))
+        self.change(|balance| balance.checked_sub(COST))
     }
 
     fn change(&self, change: impl Fn(u64) -> Option<u64>) -> bool {
@@ -40,7 +40,7 @@ impl RetryBudget {
 mod tests {
     use super::*;
 
-    /// Makes again as often as it may.
+    /// Spends all; returns how often that was possible.
     fn spend_all(budget: &RetryBudget) -> usize {
         std::iter::from_fn(|| budget.spend().then_some(())).count()
     }
@@ -50,7 +50,7 @@ mod tests {
         let budget = RetryBudget::new();
         assert_eq!(spend_all(&budget), 10);
         let spent = (0..1000).map(|_| {
-            budget.pay_in();
+            budget.deposit();
             spend_all(&budget)
         });
         assert_eq!(spent.sum::<usize>(), 100);
@@ -59,7 +59,7 @@ mod tests {
     #[test]
     fn no_more_than_ten_repetitions_are_saved() {
         let budget = RetryBudget::new();
-        (0..1000).for_each(|_| budget.pay_in());
+        (0..1000).for_each(|_| budget.deposit());
         assert_eq!(spend_all(&budget), 10);
     }
 }

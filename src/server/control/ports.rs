@@ -1,13 +1,13 @@
-//! The ports as an administrator touches them: who is connected, whom to close, stop and start.
+//! What an administrator sees and does of ports: lists connections, closes them, stops and starts ports.
 //!
-//! The listeners alone know; they are asked through their doorbells, and one that does not answer in time is left out.
+//! The listeners alone know their connections; they are asked through their mailboxes, and one that does not reply in
+//! time is left out.
 
 use super::LiveControl;
 use crate::monitor::{ConnectionFilter, ConnectionInfo, ServerControl};
 use crate::pool::PortShared;
 use crate::server::bind::{Silence, bind_again};
-use crate::server::command::{ListenerCommand, ReplySlot, ask};
-use crate::server::mailbox::ListenerHandle;
+use crate::server::listener::{ListenerCommand, ListenerHandle, ReplySlot};
 use crate::sync::{Arc, Sender};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,81 +18,81 @@ pub(super) struct ManagedPort {
     pub(super) name: Arc<str>,
     pub(super) addresses: Arc<[SocketAddr]>,
     pub(super) shared: Arc<PortShared>,
-    pub(super) bell: Arc<ListenerHandle>,
+    pub(super) listener: Arc<ListenerHandle>,
 }
 
 impl LiveControl {
-    /// A port by its name.
+    /// Finds a port by its name.
     fn find(&self, name: &str) -> Result<&ManagedPort, String> {
         let found = self.ports.iter().find(|port| port.name.eq_ignore_ascii_case(name));
         found.ok_or_else(|| format!("Unable to find port {}", name.escape_debug()))
     }
 
-    /// Those that `order` asks for.
+    /// Lists the connections that `command` asks for.
     pub(super) fn list_connections(
         &self,
-        order: fn(Sender<Vec<ConnectionInfo>>) -> ListenerCommand,
+        command: fn(Sender<Vec<ConnectionInfo>>) -> ListenerCommand,
     ) -> Vec<ConnectionInfo> {
-        // All are asked before the first answer is waited for.
-        let asked: Vec<_> = self.ports.iter().map(|port| ask(&port.bell, order)).collect();
+        // All are asked before the first reply is waited for.
+        let asked: Vec<_> = self.ports.iter().map(|port| port.listener.request(command)).collect();
         asked.into_iter().filter_map(ReplySlot::get).flatten().collect()
     }
 
-    pub(super) fn drop_whom(&self, whose: &ConnectionFilter) -> usize {
-        let meant = |port: &&ManagedPort| match whose {
+    /// Closes the connections that the filter selects. Returns how many.
+    pub(super) fn close_selected(&self, filter: &ConnectionFilter) -> usize {
+        let concerned = |port: &&ManagedPort| match filter {
             ConnectionFilter::One(name, _) => port.name.eq_ignore_ascii_case(name),
             ConnectionFilter::All | ConnectionFilter::Peer(_) | ConnectionFilter::Client(_) => true,
             ConnectionFilter::Session(_) => false,
         };
-        let order =
-            |port: &ManagedPort| ask(&port.bell, |answer| ListenerCommand::Drop(whose.clone(), answer));
-        let asked: Vec<_> = self.ports.iter().filter(meant).map(order).collect();
-        let dropped = asked.into_iter().filter_map(ReplySlot::get).sum();
-        if dropped > 0 {
-            log::info!("The administrator closes {dropped} connections");
+        let close = |port: &ManagedPort| {
+            port.listener.request(|reply| ListenerCommand::CloseConnections(filter.clone(), reply))
+        };
+        let asked: Vec<_> = self.ports.iter().filter(concerned).map(close).collect();
+        let closed = asked.into_iter().filter_map(ReplySlot::get).sum();
+        if closed > 0 {
+            log::info!("connections closed by the administrator, count={closed}");
         }
-        dropped
+        closed
     }
 
-    pub(super) fn drop_sessions_of(&self, whose: &ConnectionFilter) -> usize {
-        let dropped = self.sessions.drop_those(|session| match whose {
+    /// Closes the opened sessions that the filter selects. Returns how many.
+    pub(super) fn drop_selected_sessions(&self, filter: &ConnectionFilter) -> usize {
+        let dropped = self.sessions.drop_those(|session| match filter {
             ConnectionFilter::Session(id) => session.id() == *id,
             others => others.matches(session.peer().ip()),
         });
         if dropped > 0 {
-            log::info!("The administrator closes {dropped} sessions");
+            log::info!("sessions closed by the administrator, count={dropped}");
         }
         dropped
     }
 
+    /// Stops a port.
     pub(super) fn stop_one(&self, name: &str) -> Result<(), String> {
         let port = self.find(name)?;
-        ask(&port.bell, ListenerCommand::Stop).get().unwrap_or_else(|| Err(no_answer(port)))?;
+        port.listener.request(ListenerCommand::StopPort).get().unwrap_or_else(|| Err(no_reply(port)))?;
         log::info!("port {}: stopped by the administrator", port.name);
         Ok(())
     }
 
+    /// Starts a port that was stopped, at the addresses it had.
     pub(super) fn start_one(&self, name: &str) -> Result<(), String> {
         let port = self.find(name)?;
-        if self.is_draining() {
-            return Err("the server stops".to_owned());
-        }
-        if !port.bell.is_stopped() {
-            return Err(format!("port {} is not stopped", port.name));
-        }
+        port.listener.shutdown().check_can_start(&port.name)?;
         let addresses = in_words(&port.addresses);
         let sockets = bind_again(&port.addresses, Silence::of(&self.config()))
             .map_err(|error| format!("port {} cannot listen on {addresses}: {error}", port.name))?;
-        let started = ask(&port.bell, |answer| ListenerCommand::Start(sockets, answer)).get();
-        started.unwrap_or_else(|| Err(no_answer(port)))?;
-        log::info!("port {}: started by the administrator, at {addresses}", port.name);
+        let started = port.listener.request(|reply| ListenerCommand::StartPort(sockets, reply)).get();
+        started.unwrap_or_else(|| Err(no_reply(port)))?;
+        log::info!("port {}: started by the administrator, addresses={addresses}", port.name);
         Ok(())
     }
 
-    /// From now on, transactions are long that run so long.
-    pub(super) fn set_long(&self, long: Option<Duration>) {
+    /// Changes the run time from which on a transaction counts as long.
+    pub(super) fn set_long_transaction(&self, long: Option<Duration>) {
         for port in &self.ports {
-            port.bell.order(ListenerCommand::Long(long));
+            port.listener.send(ListenerCommand::SetLongTransaction(long));
         }
     }
 }
@@ -101,6 +101,6 @@ fn in_words(addresses: &[SocketAddr]) -> String {
     addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn no_answer(port: &ManagedPort) -> String {
+fn no_reply(port: &ManagedPort) -> String {
     format!("port {} does not answer in time; it may do so later", port.name)
 }

@@ -61,7 +61,7 @@ const EFFECTS: [(&str, Effect); 11] = [
     ("Server_CoDel_Interval", set_codel),
     ("Server_CoDel_Mode", set_codel),
     ("Server_Long_Transaction", |control, config| {
-        control.set_long(config.long_transaction.value);
+        control.set_long_transaction(config.long_transaction.value);
         true
     }),
     ("Server_Session_Timeout", set_sessions),

@@ -1,51 +1,53 @@
-//! Peers that are waited for too long: with their Hello, with the rest of a frame, with taking their replies.
+//! Closes connections whose peer takes too long: to say Hello, to finish a frame, to take its replies. Also closes the
+//! largest holders of memory while the buffers are full.
 //!
-//! Nobody is given up for what the server has not done: time in which it did not run does not count, and before a peer
-//! is given up its socket is read once more, since the poll tells of so many at once and no more.
+//! Invariants: time in which the server did not run does not count, and before a connection is closed its socket is read
+//! once more, since one poll reports a limited number of events.
 
-use super::super::slots::Id;
-use super::super::timeouts::TimeoutKind;
-use super::super::writer::DRAINED_BYTES;
-use super::Listener;
+use super::memory_pressure::largest_until;
+use super::poll_loop::Listener;
+use super::slots::Id;
+use super::timeouts::TimeoutKind;
 use crate::metrics::CloseReason;
-use crate::service::{Refusal, Status};
+use crate::server::connection::DRAINED_BYTES;
+use crate::service::Status;
 use std::time::Instant;
 
 impl Listener {
-    /// At the beginning of a turn, if anybody is waited for: the time. If the listener has not run for long, that is
-    /// nobody's.
-    pub(super) fn look_at_the_clock(&mut self) -> Option<Instant> {
-        if !self.patience.is_any() {
+    /// At the beginning of a turn, returns the time if any peer is waited for. Time in which the listener has not run is
+    /// added to all time-outs.
+    pub(super) fn check_clock(&mut self) -> Option<Instant> {
+        if !self.timeouts.is_any() {
             return None;
         }
         let now = Instant::now();
-        if let Some(lost) = self.patience.look(now) {
+        if let Some(lost) = self.timeouts.check_clock(now) {
             log::warn!(
                 "port {}: waits for peers lengthened, since the server did not run: lost={:.1} s",
-                self.desk.port.name,
+                self.context.port.name,
                 lost.as_secs_f64()
             );
             for id in self.connections.ids() {
                 if let Some(connection) = self.connections.get_mut(id) {
-                    connection.excuse(lost, now);
+                    connection.extend(lost, now);
                 }
             }
-            self.leaving.iter_mut().for_each(|late| late.0 += lost);
+            self.closing.iter_mut().for_each(|(at, _)| *at += lost);
         }
         Some(now)
     }
 
-    /// Looks at those whose time is over, and ends what is not worth waiting for.
-    pub(super) fn give_up_the_slow(&mut self, now: Instant) {
+    /// Closes the connections whose time is over, unless their peer has done its part meanwhile.
+    pub(super) fn close_slow_peers(&mut self, now: Instant) {
         let mut unread = Vec::new();
-        while let Some((id, wait)) = self.patience.take_due(now) {
-            if let TimeoutKind::Replies { taken } = wait {
-                self.press(id, taken, now);
-            } else if self.is_slow(id, wait, now) {
+        while let Some((id, kind)) = self.timeouts.take_due(now) {
+            if let TimeoutKind::Replies { taken } = kind {
+                self.check_reader(id, taken, now);
+            } else if self.is_slow(id, kind, now) {
                 if self.read_once_more(id) {
-                    unread.push((id, wait));
-                } else if self.is_slow(id, wait, now) {
-                    let (reason, message) = match wait {
+                    unread.push((id, kind));
+                } else if self.is_slow(id, kind, now) {
+                    let (reason, message) = match kind {
                         TimeoutKind::Hello => {
                             (CloseReason::SlowHello, "no Hello in time (Server_Hello_Timeout)")
                         }
@@ -54,85 +56,91 @@ impl Listener {
                             "a frame was not finished in time (Server_Frame_Timeout)",
                         ),
                     };
-                    self.give_up(id, reason, message);
+                    self.close_with_reason(id, reason, message);
                 }
             }
         }
         // There is more of them to be read, in their turn; then they are looked at again.
-        unread.into_iter().for_each(|(id, wait)| self.patience.put_back(id, wait, now));
+        unread.into_iter().for_each(|(id, kind)| self.timeouts.put_back(id, kind, now));
     }
 
-    /// Has a connection not said Hello, or not finished a frame, in its time? If not, it is waited for on, where it
-    /// must be.
-    fn is_slow(&mut self, id: Id, wait: TimeoutKind, now: Instant) -> bool {
-        let Some(connection) = self.connections.get_mut(id).filter(|connection| connection.leaving.is_none())
+    /// Returns whether a peer has not said Hello, or not finished a frame, in its time. Starts the time-out anew where
+    /// the peer has more time.
+    fn is_slow(&mut self, id: Id, kind: TimeoutKind, now: Instant) -> bool {
+        let Some(connection) = self.connections.get_mut(id).filter(|connection| !connection.is_closing())
         else {
             return false;
         };
-        match wait {
+        match kind {
             TimeoutKind::Hello if !connection.awaits_hello() => false,
             TimeoutKind::Hello if connection.is_paused() => {
-                self.patience.begin(id, wait, now);
+                self.timeouts.begin(id, kind, now);
                 false
             }
             TimeoutKind::Hello => true,
             _ => match connection.owes_since(now) {
                 None => {
-                    connection.listed.frame = false;
+                    connection.queued.frame_timeout = false;
                     false
                 }
-                Some(since) if self.patience.is_over(wait, since, now) => true,
+                Some(since) if self.timeouts.is_over(kind, since, now) => true,
                 Some(since) => {
-                    self.patience.begin(id, wait, since);
+                    self.timeouts.begin(id, kind, since);
                     false
                 }
             },
         }
     }
 
-    /// Reads what a connection may have sent that the poll has not told of yet. Returns whether there may be still
-    /// more.
+    /// Reads what a peer may have sent that the poll has not reported yet. Returns whether there may be still more.
     fn read_once_more(&mut self, id: Id) -> bool {
         if let Some(connection) = self.connections.get_mut(id) {
             connection.readable = true;
             self.read(id);
         }
-        self.connections
-            .get_mut(id)
-            .is_some_and(|connection| connection.leaving.is_none() && connection.listed.ready)
+        let connection = self.connections.get_mut(id);
+        connection.is_some_and(|connection| !connection.is_closing() && connection.queued.ready)
     }
 
-    /// The time is over in which a connection that had taken so many bytes should have taken more.
-    fn press(&mut self, id: Id, before: u64, now: Instant) {
+    /// Closes a connection whose peer had taken `before` bytes of its replies and has not taken enough since.
+    fn check_reader(&mut self, id: Id, before: u64, now: Instant) {
         let Some(connection) = self.connections.get_mut(id) else { return };
-        // The poll tells only when a good part of the system's own buffer is free.
-        connection.connection.flush();
-        let taken = connection.connection.taken();
-        if !connection.connection.is_backlogged() {
-            connection.listed.replies = false;
-            // Its reading may have been put off until now, and no event will tell.
+        // The poll reports a writable socket only when a good part of the system's own buffer is free.
+        connection.writer.flush();
+        let taken = connection.writer.taken();
+        if !connection.writer.is_backlogged() {
+            connection.queued.send_timeout = false;
+            // Reading may have been suspended until now, and no event will follow.
             if connection.readable {
                 self.make_ready(id);
             }
         } else if taken - before < DRAINED_BYTES {
             self.close(id, CloseReason::SlowReader);
         } else {
-            self.patience.begin(id, TimeoutKind::Replies { taken }, now);
+            self.timeouts.begin(id, TimeoutKind::Replies { taken }, now);
         }
     }
 
-    /// Ends a connection whose peer did not do its part. It is told why if it takes what it is told.
-    pub(super) fn give_up(&mut self, id: Id, reason: CloseReason, message: &str) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
-        if connection.connection.is_backlogged() {
-            return self.close(id, reason);
+    /// While the buffers are full, closes the connections that hold the most; afterwards reads those that waited for
+    /// room.
+    pub(super) fn reclaim_buffers(&mut self) {
+        if !self.context.port.buffers.are_full() {
+            for id in self.memory_pressure.end() {
+                if let Some(connection) = self.connections.get_mut(id) {
+                    connection.queued.buffers_full = false;
+                    self.make_ready(id);
+                }
+            }
+            return;
         }
-        let status = match reason {
-            CloseReason::BuffersFull => Status::BuffersFull,
-            CloseReason::Dropped => Status::SessionClosed,
-            _ => Status::TooSlow,
-        };
-        connection.part(&Refusal::new(status, message));
-        self.leave(id, reason);
+        if !self.memory_pressure.is_due(Instant::now()) {
+            return;
+        }
+        let held = self.connections.iter().map(|(id, connection)| (connection.held_bytes(), id));
+        let holders = held.filter(|(bytes, _)| *bytes > 0).collect();
+        let buffers = &self.context.port.buffers;
+        for id in largest_until(holders, buffers.excess(), buffers.fair_part()) {
+            self.close_with_reason(id, CloseReason::BuffersFull, Status::BuffersFull.text());
+        }
     }
 }

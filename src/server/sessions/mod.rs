@@ -11,7 +11,7 @@ mod table;
 
 pub(super) use table::SessionHolder;
 
-use super::mailbox::ListenerHandle;
+use super::listener::ListenerHandle;
 use crate::config::{Config, plural};
 use crate::metrics::{CloseReason, Counter};
 use crate::monitor::SessionSnapshot;

@@ -1,9 +1,9 @@
-//! A table whose places are used again, with a generation in each id, so that what was meant for a closed
+//! A table of connections whose places are reused, with a generation in each id, so that an event for a closed
 //! connection never reaches its successor in the same place.
 
 /// A place and its generation, packed into a poll's token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Id(u64);
+pub(in crate::server) struct Id(u64);
 
 impl Id {
     fn new(index: u32, generation: u32) -> Id {
@@ -18,22 +18,23 @@ impl Id {
         (self.0 >> 32) as u32
     }
 
-    /// As a poll's token.
+    /// Returns the poll's token of this id.
     pub(super) fn token(self) -> mio::Token {
         mio::Token(self.0 as usize)
     }
 
-    /// From a poll's token.
-    pub(super) fn of(token: mio::Token) -> Id {
+    /// Returns the id of a poll's token.
+    pub(in crate::server) fn of(token: mio::Token) -> Id {
         Id(token.0 as u64)
     }
 }
 
 const _: () = assert!(usize::BITS == 64, "a token holds a place and its generation");
 
-/// Highest generation; those above are free for tokens that mean no place.
+/// Highest generation; those above are free for tokens of other things than connections.
 const GENERATION_MAX: u32 = u32::MAX - 1;
 
+/// A table whose places are reused.
 #[derive(Debug)]
 pub(super) struct Slots<T> {
     slots: Vec<(u32, Option<T>)>,
@@ -49,10 +50,10 @@ impl<T> Slots<T> {
         self.slots.len() - self.free.len()
     }
 
-    /// Puts in what `make` makes of its id.
+    /// Inserts what `make` makes of the id.
     ///
     /// # Errors
-    /// Those of `make`; nothing is put in then.
+    /// Those of `make`; nothing is inserted then.
     pub(super) fn insert<E>(&mut self, make: impl FnOnce(Id) -> Result<T, E>) -> Result<Id, E> {
         let index = self.free.last().copied().unwrap_or(self.slots.len() as u32);
         let generation = self.slots.get(index as usize).map_or(0, |slot| slot.0);
@@ -102,7 +103,7 @@ mod tests {
         let second = slots.insert(|_| Ok::<_, ()>('b')).unwrap();
         assert_eq!(slots.remove(first), Some('a'));
         let third = slots.insert(|_| Ok::<_, ()>('c')).unwrap();
-        assert_eq!(third.index(), first.index(), "the place is used again");
+        assert_eq!(third.index(), first.index(), "the place is reused");
         assert_eq!(slots.get_mut(first), None);
         assert_eq!(slots.remove(first), None);
         assert_eq!(slots.get_mut(third), Some(&mut 'c'));

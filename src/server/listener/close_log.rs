@@ -1,39 +1,41 @@
-//! What the log says of peers that were given up: a line for many of them, so that a crowd cannot fill the log.
+//! Logs connections that were closed for their peer's behaviour: one line for many of them, so that a crowd cannot fill
+//! the log.
 //!
-//! Knows reasons and times handed in; the counters of `stats` have every single one.
+//! Knows reasons and times handed in; the counters of `metrics` have every single close.
 
 use crate::metrics::CloseReason;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// Between two lines of one port.
+/// Shortest time between two lines of one port.
 const PAUSE: Duration = Duration::from_secs(20);
 
+/// The closes that are still to be logged.
 #[derive(Debug, Default)]
 pub(super) struct CloseLog {
     counts: [u32; CloseReason::ALL.len()],
-    /// The latest; `None` when there is nothing to tell.
+    /// Peer of the last one; `None` when there is none.
     peer: Option<SocketAddr>,
-    /// Before that nothing is told.
+    /// Suppresses lines until this instant.
     quiet_until: Option<Instant>,
 }
 
 impl CloseLog {
-    /// A connection was closed. Counts it if its peer was given up.
-    pub(super) fn note(&mut self, reason: CloseReason, peer: SocketAddr) {
-        if is_giving_up(reason) {
+    /// Counts a close, if the peer's behaviour was the reason.
+    pub(super) fn record(&mut self, reason: CloseReason, peer: SocketAddr) {
+        if is_for_behaviour(reason) {
             self.counts[reason.index()] += 1;
             self.peer = Some(peer);
         }
     }
 
-    /// When there is something to tell; at once, if it may be.
+    /// Returns the time of the next line, if there is anything to log.
     pub(super) fn next(&self, now: impl FnOnce() -> Instant) -> Option<Instant> {
         self.peer?;
         Some(self.quiet_until.unwrap_or_else(now))
     }
 
-    /// What to tell now, if anything.
+    /// Returns the line to log now, if any.
     pub(super) fn line(&mut self, now: impl FnOnce() -> Instant) -> Option<String> {
         let peer = self.peer?;
         let now = now();
@@ -42,14 +44,14 @@ impl CloseLog {
         }
         let count = |reason: CloseReason| (self.counts[reason.index()], reason);
         let counts = CloseReason::ALL.into_iter().map(count).filter(|(count, _)| *count > 0);
-        let counts: Vec<_> = counts.map(|(count, reason)| format!("{count} {reason:?}")).collect();
+        let counts: Vec<_> = counts.map(|(count, reason)| format!("{reason:?}={count}")).collect();
         *self = CloseLog { quiet_until: Some(now + PAUSE), ..CloseLog::default() };
-        Some(format!("connections given up: {}; the last was {peer}", counts.join(", ")))
+        Some(format!("connections closed, {} last_peer={peer}", counts.join(" ")))
     }
 }
 
-/// Was it the server that had enough of a peer?
-fn is_giving_up(reason: CloseReason) -> bool {
+/// Returns whether the server closed the connection for its peer's behaviour.
+fn is_for_behaviour(reason: CloseReason) -> bool {
     use CloseReason::{Abusive, BuffersFull, OutboundFull, SlowFrame, SlowHello, SlowReader};
     matches!(reason, SlowHello | SlowFrame | SlowReader | OutboundFull | BuffersFull | Abusive)
 }
@@ -59,21 +61,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_crowd_is_one_line_now_and_then() {
+    fn many_closes_are_one_line_with_a_pause() {
         let (mut close_log, start) = (CloseLog::default(), Instant::now());
         let peer = SocketAddr::from(([127, 0, 0, 1], 5));
         assert!(close_log.line(|| start).is_none() && close_log.next(|| start).is_none());
-        close_log.note(CloseReason::PeerClosed, peer);
-        assert_eq!(close_log.line(|| start), None, "that is nothing to tell of");
-        close_log.note(CloseReason::SlowHello, peer);
+        close_log.record(CloseReason::PeerClosed, peer);
+        assert_eq!(close_log.line(|| start), None, "the peer closed it");
+        close_log.record(CloseReason::SlowHello, peer);
         assert_eq!(close_log.next(|| start), Some(start));
-        let line = "connections given up: 1 SlowHello; the last was 127.0.0.1:5";
+        let line = "connections closed, SlowHello=1 last_peer=127.0.0.1:5";
         assert_eq!(close_log.line(|| start).as_deref(), Some(line));
-        (0..500).for_each(|_| close_log.note(CloseReason::SlowFrame, peer));
-        close_log.note(CloseReason::Abusive, peer);
+        (0..500).for_each(|_| close_log.record(CloseReason::SlowFrame, peer));
+        close_log.record(CloseReason::Abusive, peer);
         assert_eq!(close_log.line(|| start + PAUSE / 2), None);
         assert_eq!(close_log.next(|| start), Some(start + PAUSE));
-        let line = "connections given up: 500 SlowFrame, 1 Abusive; the last was 127.0.0.1:5";
+        let line = "connections closed, SlowFrame=500 Abusive=1 last_peer=127.0.0.1:5";
         assert_eq!(close_log.line(|| start + PAUSE).as_deref(), Some(line));
         assert_eq!(close_log.line(|| start + 2 * PAUSE), None);
     }

@@ -1,9 +1,10 @@
-//! Accepting, and what to do when the system will not let us.
+//! Accepts connections, also when the system has no descriptor for them.
 //!
-//! One descriptor is kept to spare. When there is no other it is given up for the next client, who can so be told that
-//! there is none for it, instead of waiting in the backlog for an answer that does not come.
+//! One spare descriptor is kept open. When there is no other, it is closed for the next client, which can so be refused,
+//! instead of waiting in the backlog for an answer that does not come.
 
 use crate::pool::PortShared;
+use mio::Token;
 use mio::net::{TcpListener, TcpStream};
 use rustix::io::Errno;
 use std::fs::File;
@@ -11,43 +12,48 @@ use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+/// The token of the listening sockets, whose generation no connection's reaches.
+pub(in crate::server) const ACCEPT: Token = Token(usize::MAX);
+
 /// Connections accepted in one turn; then those already there are served.
 const ACCEPTS_MAX: usize = 64;
 
-/// After a failure for want of memory, or of descriptors when even the spare one is gone. An edge-triggered poll does
-/// not tell again of clients left in the backlog, so they are looked for.
+/// Pause after a failure for want of memory, or of descriptors when even the spare one is gone. An edge-triggered poll
+/// does not report clients left in the backlog again, so accepting is retried.
 const RETRY: Duration = Duration::from_millis(50);
 
-/// After so long without a failure it is over.
+/// Accepting has recovered after this time without a failure.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// A client that was in the backlog.
+/// A connection taken from the backlog.
 #[derive(Debug)]
 pub(super) enum Accepted {
     /// With a descriptor of its own.
     Client(TcpStream, SocketAddr),
-    /// With the spare one, which is needed back at once.
-    Surplus(TcpStream),
+    /// With the spare descriptor, which is needed back at once.
+    Overflow(TcpStream),
 }
 
+/// The listening sockets of a port.
 #[derive(Debug)]
-pub(super) struct Acceptor {
+pub(in crate::server) struct Acceptor {
     /// One for each address of the port; none once it is closed.
     sockets: Vec<TcpListener>,
-    /// Whose turn it is, and how many before it had nobody.
+    /// Index of the next socket to accept from.
     at: usize,
+    /// Sockets in a row before it whose backlog was empty.
     empty: usize,
-    /// May a backlog hold clients?
+    /// A backlog may hold clients.
     ready: bool,
     accepted: usize,
-    /// Accepting failed, and nothing is known to end that; when to try again.
+    /// Time to try again after a failure that no event ends.
     retry: Option<Instant>,
     spare: Option<File>,
-    /// Accepting fails, or failed not long ago.
+    /// Set while accepting fails, and until it has recovered.
     failing: Option<Failing>,
 }
 
-/// A time in which accepting failed.
+/// A period in which accepting fails.
 #[derive(Debug)]
 struct Failing {
     last: Instant,
@@ -55,7 +61,7 @@ struct Failing {
 }
 
 impl Acceptor {
-    pub(super) fn new(sockets: Vec<TcpListener>) -> Acceptor {
+    pub(in crate::server) fn new(sockets: Vec<TcpListener>) -> Acceptor {
         Acceptor {
             sockets,
             at: 0,
@@ -68,28 +74,28 @@ impl Acceptor {
         }
     }
 
-    /// The poll says there are clients.
+    /// The poll reports clients.
     pub(super) fn set_ready(&mut self) {
         (self.ready, self.empty) = (!self.sockets.is_empty(), 0);
     }
 
-    /// Are there clients left to be accepted at once?
+    /// Returns whether there may be clients left to accept at once.
     pub(super) fn is_ready(&self) -> bool {
         self.ready && self.retry.is_none()
     }
 
-    /// When to try again after a failure.
+    /// Returns the time until accepting is tried again after a failure.
     pub(super) fn retry_in(&self) -> Option<Duration> {
         self.retry.map(|at| at.saturating_duration_since(Instant::now()))
     }
 
-    /// Takes no more connections.
+    /// Closes the listening sockets.
     pub(super) fn close(&mut self) {
         (self.ready, self.retry, self.spare) = (false, None, None);
         self.sockets.clear();
     }
 
-    /// The next client; `None` when there is none, or for this turn enough. A [`Accepted::Surplus`] must be closed
+    /// Returns the next connection; `None` when there is none, or enough for this turn. A [`Accepted::Overflow`] must be closed
     /// before the next.
     pub(super) fn accept(&mut self, port: &PortShared) -> Option<Accepted> {
         if !self.ready {
@@ -104,18 +110,18 @@ impl Acceptor {
                     self.took_one();
                     return Some(Accepted::Client(stream, peer));
                 }
-                Err(error) if is_nobody(&error) => self.found_nobody(),
+                Err(error) if is_empty(&error) => self.found_none(),
                 Err(error) if is_lost(&error) => {}
-                // The system looks for a descriptor before it looks for a client, so perhaps there is none.
+                // The system looks for a descriptor before it looks for a client, so there may be no client.
                 Err(error) if lacks_descriptors(&error) && self.spare.take().is_some() => {
                     match self.sockets[self.at].accept() {
                         Ok((stream, _)) => {
                             self.failed(port, &error);
                             self.retry = None;
                             self.took_one();
-                            return Some(Accepted::Surplus(stream));
+                            return Some(Accepted::Overflow(stream));
                         }
-                        Err(error) if is_nobody(&error) => self.found_nobody(),
+                        Err(error) if is_empty(&error) => self.found_none(),
                         Err(error) if is_lost(&error) => {}
                         Err(error) => return self.wait(port, &error),
                     }
@@ -128,21 +134,21 @@ impl Acceptor {
         None
     }
 
-    /// The next is of another address, if one has clients.
+    /// Turns to the next socket after a client.
     fn took_one(&mut self) {
         self.accepted += 1;
         (self.at, self.empty) = ((self.at + 1) % self.sockets.len(), 0);
     }
 
-    /// A backlog is empty; once all are, the poll tells when that is over.
-    fn found_nobody(&mut self) {
+    /// Turns to the next socket after an empty backlog; once all are empty, the poll reports when that is over.
+    fn found_none(&mut self) {
         (self.at, self.empty) = ((self.at + 1) % self.sockets.len(), self.empty + 1);
         if self.empty == self.sockets.len() {
             (self.ready, self.retry) = (false, None);
         }
     }
 
-    /// Nothing can be done but to try again.
+    /// Waits before the next try.
     fn wait(&mut self, port: &PortShared, error: &Error) -> Option<Accepted> {
         self.failed(port, error);
         self.retry = Some(Instant::now() + RETRY);
@@ -154,7 +160,7 @@ impl Acceptor {
         port.stats.accept_failed.add(1);
         let now = Instant::now();
         let failing = self.failing.get_or_insert_with(|| {
-            log::warn!("port {}: connections cannot be accepted for now: {error}", port.name);
+            log::warn!("port {}: accept failed, retrying: {error}", port.name);
             Failing { last: now, failures: 0 }
         });
         (failing.last, failing.failures) = (now, failing.failures + 1);
@@ -165,27 +171,27 @@ impl Acceptor {
         if let Some(Failing { failures, .. }) =
             self.failing.take_if(|failing| failing.last.elapsed() >= QUIET)
         {
-            log::info!("port {}: connections are accepted again; that failed {failures} times", port.name);
+            log::info!("port {}: accept recovered, failures={failures}", port.name);
         }
     }
 }
 
-/// Nobody is in the backlog.
-fn is_nobody(error: &Error) -> bool {
+/// Returns whether the backlog is empty.
+fn is_empty(error: &Error) -> bool {
     error.kind() == ErrorKind::WouldBlock
 }
 
-/// The client gave up before it was accepted; the next one may be there.
+/// Returns whether the client closed before it was accepted; the next one may be there.
 fn is_lost(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted)
 }
 
-/// The process has no descriptor left, or the whole system has none.
+/// Returns whether the process, or the whole system, has no descriptor left.
 fn lacks_descriptors(error: &Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
-/// A descriptor that serves for nothing but to be given up.
+/// Opens a descriptor that can be closed for a client's.
 fn spare() -> Option<File> {
     File::open("/dev/null").ok()
 }

@@ -1,16 +1,17 @@
-//! A connection as it is shared: the listener reads it, workers write their replies to it.
+//! The half of a connection that the listener shares with workers: sends replies, keeps what the socket does not take,
+//! and counts the calls that are out.
 //!
-//! Invariants: bytes leave in the order in which replies were given; while bytes wait in `outbound`, nobody but
-//! the listener writes to the socket, so the poll's next writable event is never missed; a closed connection gives
-//! its descriptor back at once, whatever calls are still out.
+//! Invariants: bytes leave in the order in which replies were given; while bytes wait in `outbound`, the listener alone
+//! writes to the socket, so the poll's next writable event is never missed; a closed connection gives its descriptor
+//! back at once, whatever calls are still out.
 
-use super::mailbox::ListenerHandle;
-use super::sessions::SessionHolder;
-use super::slots::Id;
+use super::queue_shares::QueueHolder;
 use super::transport::Transport;
 use crate::admission::WINDOW_CALLS_MAX;
 use crate::metrics::CloseReason;
-use crate::pool::{BufferLease, Buffers, ConnectionQueue, ReplySink};
+use crate::pool::{BufferLease, Buffers, Burst, ConnectionQueue, ReplySink};
+use crate::server::listener::{Id, ListenerHandle};
+use crate::server::sessions::SessionHolder;
 use crate::service::{ConnectionSessions, Peer};
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, Ordering};
 use std::collections::VecDeque;
@@ -22,71 +23,86 @@ use std::sync::OnceLock;
 /// already admitted still come on top.
 const OUTBOUND_HIGH_BYTES: usize = 1 << 20;
 
-/// Unsent replies are kept in pieces of so many bytes: buffers that grow would leave holes of all sizes in memory.
+/// Unsent replies are kept in pieces of this size: buffers that grow would leave holes of all sizes in memory.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// Counts as taken when nothing waits any more, so that the peer is not measured by what came after that.
-pub(super) const DRAINED_BYTES: u64 = 64 << 10;
+/// Counts as taken when no bytes wait any more, so that the peer is not measured by what came after that.
+pub(in crate::server) const DRAINED_BYTES: u64 = 64 << 10;
 
+/// What bounds the unsent replies of a connection.
 #[derive(Debug)]
-pub(super) struct ConnectionWriter {
+pub(in crate::server) struct WriterLimits<'a> {
+    pub(in crate::server) buffers: &'a Arc<Buffers>,
+    /// A connection that gets another reply while it has more unsent bytes than this is closed.
+    pub(in crate::server) unsent_bytes_max: usize,
+}
+
+/// The shared half of a connection.
+#[derive(Debug)]
+pub(in crate::server) struct ConnectionWriter {
     peer: SocketAddr,
     id: Id,
-    /// With more than so much unsent, a connection that gets another reply is closed.
-    unsent_max: usize,
+    unsent_bytes_max: usize,
     outbound: Mutex<Outbound>,
-    /// Does `outbound` hold bytes? Written under its lock, read without.
+    /// `outbound` holds bytes. Written under its lock, read without.
     backlogged: AtomicBool,
-    /// The socket failed or was closed; nothing will be sent any more.
+    /// `outbound` is not open any more. Written under its lock, read without.
     gone: AtomicBool,
     in_flight: AtomicUsize,
     /// The listener has stopped reading until fewer calls are out.
     paused: AtomicBool,
     cancelled: Mutex<VecDeque<u64>>,
-    /// Is there anything in `cancelled`?
+    /// `cancelled` is not empty.
     any_cancelled: AtomicBool,
-    /// What waits for a worker: calls that clients made, and calls that handlers of this server made.
-    lanes: [ConnectionQueue; 2],
-    mailbox: Arc<ListenerHandle>,
+    /// Calls that wait for a worker: those that clients made, and those that handlers of this server made.
+    queues: [ConnectionQueue<Burst>; 2],
+    listener: Arc<ListenerHandle>,
     /// Its sessions, once there was use for any.
-    carried: OnceLock<Arc<ConnectionSessions>>,
-    /// It was let in: its own session counts.
-    welcomed: AtomicBool,
-    /// Its place is wanted, and it looked idle.
-    unwanted: AtomicBool,
+    sessions: OnceLock<Arc<ConnectionSessions>>,
+    /// The peer has said Hello: the registry counts the connection's own session.
+    has_session: AtomicBool,
+    /// The registry asks for its place, since it looked idle.
+    eviction_asked: AtomicBool,
 }
 
 #[derive(Debug)]
 struct Outbound {
-    /// `None` once the connection is closed.
-    transport: Option<Arc<Transport>>,
+    socket: SendSide,
     pieces: VecDeque<Vec<u8>>,
-    /// How much of the first piece is sent.
+    /// Bytes of the first piece that are sent.
     sent: usize,
-    /// Bytes of the pieces that are not.
+    /// Bytes of all pieces that are not.
     unsent: usize,
-    /// What the room of the pieces counts for.
-    share: BufferLease,
+    /// The memory of the pieces.
+    lease: BufferLease,
     /// Bytes that had to wait and were taken, since the beginning.
     taken: u64,
-    /// Why nothing more is sent, if it is not for the listener's own reasons.
-    failed: Option<CloseReason>,
+}
+
+/// The sending side of the socket.
+#[derive(Debug)]
+enum SendSide {
+    Open(Arc<Transport>),
+    /// Nothing more can be sent: the socket failed, or too much waits for it.
+    Failed(CloseReason),
+    /// The listener has closed the connection.
+    Closed,
 }
 
 impl ConnectionWriter {
-    pub(super) fn new(
+    pub(in crate::server) fn new(
         transport: Arc<Transport>,
         peer: SocketAddr,
         id: Id,
-        mailbox: Arc<ListenerHandle>,
-        (buffers, unsent_max): (&Arc<Buffers>, usize),
+        listener: Arc<ListenerHandle>,
+        WriterLimits { buffers, unsent_bytes_max }: WriterLimits<'_>,
     ) -> ConnectionWriter {
-        let (transport, pieces, share) = (Some(transport), VecDeque::new(), BufferLease::new(buffers));
-        let outbound = Outbound { transport, pieces, sent: 0, unsent: 0, share, taken: 0, failed: None };
+        let (socket, pieces, lease) = (SendSide::Open(transport), VecDeque::new(), BufferLease::new(buffers));
+        let outbound = Outbound { socket, pieces, sent: 0, unsent: 0, lease, taken: 0 };
         ConnectionWriter {
             peer,
             id,
-            unsent_max,
+            unsent_bytes_max,
             outbound: Mutex::new(outbound),
             backlogged: AtomicBool::new(false),
             gone: AtomicBool::new(false),
@@ -94,47 +110,47 @@ impl ConnectionWriter {
             paused: AtomicBool::new(false),
             cancelled: Mutex::default(),
             any_cancelled: AtomicBool::new(false),
-            lanes: Default::default(),
-            mailbox,
-            carried: OnceLock::new(),
-            welcomed: AtomicBool::new(false),
-            unwanted: AtomicBool::new(false),
+            queues: Default::default(),
+            listener,
+            sessions: OnceLock::new(),
+            has_session: AtomicBool::new(false),
+            eviction_asked: AtomicBool::new(false),
         }
     }
 
-    /// Its sessions, from now on.
-    pub(super) fn sessions(&self) -> &Arc<ConnectionSessions> {
-        self.carried.get_or_init(Arc::default)
+    /// Returns its sessions, and makes room for them at the first use.
+    pub(in crate::server) fn sessions(&self) -> &Arc<ConnectionSessions> {
+        self.sessions.get_or_init(Arc::default)
     }
 
-    /// Its sessions, if there was use for any.
-    pub(super) fn sessions_if_any(&self) -> Option<&Arc<ConnectionSessions>> {
-        self.carried.get()
+    /// Returns its sessions, if there was use for any.
+    pub(in crate::server) fn sessions_if_any(&self) -> Option<&Arc<ConnectionSessions>> {
+        self.sessions.get()
     }
 
-    /// It was let in.
-    pub(super) fn set_welcomed(&self) {
-        self.welcomed.store(true, Ordering::Relaxed);
+    /// The registry counts its own session from now on.
+    pub(super) fn set_has_session(&self) {
+        self.has_session.store(true, Ordering::Relaxed);
     }
 
-    /// Was it let in?
-    pub(super) fn is_welcomed(&self) -> bool {
-        self.welcomed.load(Ordering::Relaxed)
+    /// Returns whether the registry counts its own session.
+    pub(super) fn has_session(&self) -> bool {
+        self.has_session.load(Ordering::Relaxed)
     }
 
-    /// Was it asked to leave? Asked once for each time.
-    pub(super) fn take_unwanted(&self) -> bool {
-        self.unwanted.swap(false, Ordering::SeqCst)
+    /// Returns whether the registry asked for its place since the last call.
+    pub(in crate::server) fn take_eviction(&self) -> bool {
+        self.eviction_asked.swap(false, Ordering::SeqCst)
     }
 
-    /// Calls that may still be admitted. At 0 the connection counts as paused: the mailbox rings when there is
-    /// room again.
+    /// Returns how many calls may still be admitted. At 0 the connection counts as paused: the listener is woken when
+    /// there is room again.
     pub(super) fn window_room(&self) -> usize {
         let room = WINDOW_CALLS_MAX.saturating_sub(self.in_flight.load(Ordering::SeqCst));
         if room > 0 {
             return room;
         }
-        // First paused, then the second look: whoever answers a call first counts it, then looks for `paused`.
+        // First paused, then the second look: a worker first counts its answer, then looks for `paused`.
         self.paused.store(true, Ordering::SeqCst);
         let room = WINDOW_CALLS_MAX.saturating_sub(self.in_flight.load(Ordering::SeqCst));
         if room > 0 {
@@ -143,46 +159,49 @@ impl ConnectionWriter {
         room
     }
 
-    /// So many calls of this connection were admitted.
+    /// Counts calls that were admitted.
     pub(super) fn admitted(&self, calls: usize) {
         self.in_flight.fetch_add(calls, Ordering::SeqCst);
     }
 
-    /// Does the peer leave so many replies unread that nothing more should be read from it?
+    /// Returns whether the peer leaves so many replies unread that nothing more is read from it.
     pub(super) fn is_clogged(&self) -> bool {
         self.backlogged.load(Ordering::SeqCst) && self.outbound.lock().unsent > OUTBOUND_HIGH_BYTES
     }
 
-    /// Calls that are out.
-    pub(super) fn in_flight(&self) -> usize {
+    /// Returns how many calls are out.
+    pub(in crate::server) fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::SeqCst)
     }
 
-    /// Do bytes wait to be sent?
-    pub(super) fn is_backlogged(&self) -> bool {
+    /// Returns whether bytes wait to be sent.
+    pub(in crate::server) fn is_backlogged(&self) -> bool {
         self.backlogged.load(Ordering::SeqCst)
     }
 
-    /// Why nothing more can be sent, if it was given up in a worker's hands.
-    pub(super) fn failure(&self) -> Option<CloseReason> {
+    /// Returns why nothing more can be sent, if sending failed in a worker's hands.
+    pub(in crate::server) fn failure(&self) -> Option<CloseReason> {
         if !self.gone.load(Ordering::SeqCst) {
             return None;
         }
-        Some(self.outbound.lock().failed.unwrap_or(CloseReason::SocketError))
+        match self.outbound.lock().socket {
+            SendSide::Failed(reason) => Some(reason),
+            SendSide::Open(_) | SendSide::Closed => Some(CloseReason::SocketError),
+        }
     }
 
-    /// Memory of the replies that wait.
+    /// Returns the memory of the replies that wait.
     pub(super) fn held_bytes(&self) -> usize {
-        if self.is_backlogged() { self.outbound.lock().share.bytes() } else { 0 }
+        if self.is_backlogged() { self.outbound.lock().lease.bytes() } else { 0 }
     }
 
-    /// Bytes that the peer has taken of those that had to wait, since the beginning.
-    pub(super) fn taken(&self) -> u64 {
+    /// Returns the bytes that the peer has taken of those that had to wait, since the beginning.
+    pub(in crate::server) fn taken(&self) -> u64 {
         self.outbound.lock().taken
     }
 
-    /// The call is no longer wanted. Ids are kept only while calls are out, and no more of them than can be out; the
-    /// first to be forgotten are the oldest, whose calls were most likely answered long ago.
+    /// Notes that a call is cancelled. Ids are kept only while calls are out, and no more of them than can be out; the
+    /// oldest, whose calls were most likely answered long ago, are forgotten first.
     pub(super) fn cancel(&self, call: u64) {
         let mut cancelled = self.cancelled.lock();
         if self.in_flight.load(Ordering::SeqCst) > 0 {
@@ -194,10 +213,11 @@ impl ConnectionWriter {
         }
     }
 
-    /// For the listener, when the socket takes bytes again.
-    pub(super) fn flush(&self) {
+    /// Sends what waits, for the listener when the socket takes bytes again.
+    pub(in crate::server) fn flush(&self) {
         let mut outbound = self.outbound.lock();
-        let Some(transport) = outbound.transport.clone() else { return };
+        let SendSide::Open(transport) = &outbound.socket else { return };
+        let transport = Arc::clone(transport);
         let mut alive = true;
         while let Some(piece) = outbound.pieces.front() {
             let (more, still_alive) = send_all(&transport, &piece[outbound.sent..]);
@@ -215,24 +235,23 @@ impl ConnectionWriter {
         if !alive {
             self.fail(&mut outbound, CloseReason::SocketError);
             drop(outbound);
-            self.mailbox.ring(self.id);
+            self.listener.wake_for(self.id);
         }
     }
 
-    /// Nothing will be sent or wanted any more. The descriptor is closed when the listener lets go of it too.
-    pub(super) fn close(&self) {
+    /// Ends sending. The descriptor is closed when the listener drops its half too.
+    pub(in crate::server) fn close(&self) {
         let mut outbound = self.outbound.lock();
         self.gone.store(true, Ordering::SeqCst);
-        outbound.transport = None;
+        outbound.socket = SendSide::Closed;
         outbound.empty();
         self.backlogged.store(false, Ordering::SeqCst);
     }
 
-    /// Nothing more goes to the socket. The caller then asks the listener to close it, without the lock.
+    /// Ends sending after a failure. The caller then wakes the listener to close the socket, without the lock.
     fn fail(&self, outbound: &mut Outbound, reason: CloseReason) {
-        outbound.failed = Some(reason);
         self.gone.store(true, Ordering::SeqCst);
-        outbound.transport = None;
+        outbound.socket = SendSide::Failed(reason);
         outbound.empty();
     }
 
@@ -240,13 +259,13 @@ impl ConnectionWriter {
     fn write(&self, bytes: &mut Vec<u8>) {
         let mut outbound = self.outbound.lock();
         let (mut alive, mut look) = (true, false);
-        if let Some(transport) = &outbound.transport {
+        if let SendSide::Open(transport) = &outbound.socket {
             let mut sent = 0;
             if outbound.unsent == 0 {
                 (sent, alive) = send_all(transport, bytes);
                 if alive && sent < bytes.len() {
-                    // The listener heeds a writable event only of a backlogged connection, and the one event may have
-                    // come and gone just now. So first the mark, then a second look at the socket.
+                    // The listener handles a writable event only of a backlogged connection, and the one event may
+                    // have passed just now. So mark it first, then try the socket again.
                     self.backlogged.store(true, Ordering::SeqCst);
                     let (more, still_alive) = send_all(transport, &bytes[sent..]);
                     (sent, alive) = (sent + more, still_alive);
@@ -258,7 +277,7 @@ impl ConnectionWriter {
             if !alive {
                 self.fail(&mut outbound, CloseReason::SocketError);
             } else if sent < bytes.len() {
-                match outbound.keep(&bytes[sent..], self.unsent_max) {
+                match outbound.keep(&bytes[sent..], self.unsent_bytes_max) {
                     Ok(seen) => look = seen,
                     Err(reason) => {
                         self.fail(&mut outbound, reason);
@@ -270,13 +289,13 @@ impl ConnectionWriter {
         drop(outbound);
         bytes.clear();
         if !alive || look {
-            self.mailbox.ring(self.id);
+            self.listener.wake_for(self.id);
         }
     }
 }
 
-/// Sends until the socket takes no more: how much it took, and whether it is still alive. Only after
-/// [`ErrorKind::WouldBlock`] does the poll tell when it takes more.
+/// Sends until the socket takes no more. Returns how much it took, and whether it is still alive. The poll reports
+/// that it takes more only after [`ErrorKind::WouldBlock`].
 fn send_all(transport: &Transport, bytes: &[u8]) -> (usize, bool) {
     let mut sent = 0;
     while sent < bytes.len() {
@@ -289,21 +308,23 @@ fn send_all(transport: &Transport, bytes: &[u8]) -> (usize, bool) {
 }
 
 impl Outbound {
-    /// Keeps what the socket does not take, or says why that is too much: for this connection or, as the others have
-    /// the memory, for the server. A reply of any size may wait where not too much does already. Returns whether the
-    /// listener is to have a look: replies wait from now on, or much memory is held.
-    fn keep(&mut self, mut rest: &[u8], unsent_max: usize) -> Result<bool, CloseReason> {
+    /// Keeps what the socket does not take. A reply of any size may wait where not too much does already. Returns
+    /// whether the listener is to be woken: replies wait from now on, or much memory is held.
+    ///
+    /// # Errors
+    /// It is too much for this connection or, as the others have the memory, for the server.
+    fn keep(&mut self, mut rest: &[u8], unsent_bytes_max: usize) -> Result<bool, CloseReason> {
         let first = self.unsent == 0;
-        if self.unsent > unsent_max {
+        if self.unsent > unsent_bytes_max {
             return Err(CloseReason::OutboundFull);
         }
         self.unsent += rest.len();
         while !rest.is_empty() {
             let room = self.pieces.back().map_or(0, |last| last.capacity() - last.len());
             if room == 0 {
-                // The first is no larger than it must be: most of those who are behind are so by little.
+                // The first is no larger than it must be: most peers that are behind are so by little.
                 let bytes = if self.pieces.is_empty() { rest.len().min(PIECE_BYTES) } else { PIECE_BYTES };
-                if !self.share.try_add(bytes) {
+                if !self.lease.try_add(bytes) {
                     return Err(CloseReason::BuffersFull);
                 }
                 self.pieces.push_back(Vec::with_capacity(bytes));
@@ -313,11 +334,11 @@ impl Outbound {
                 rest = later;
             }
         }
-        let buffers = self.share.buffers();
+        let buffers = self.lease.buffers();
         Ok(first || buffers.are_full() || buffers.bytes() > buffers.fair_part())
     }
 
-    /// So many more bytes of the first piece were sent. Returns whether that was all of it; then it is gone.
+    /// Drops bytes of the first piece that were sent. Returns whether that was all of it.
     fn forget(&mut self, more: usize) -> bool {
         (self.sent, self.unsent, self.taken) =
             (self.sent + more, self.unsent - more, self.taken + more as u64);
@@ -325,24 +346,24 @@ impl Outbound {
             return false;
         }
         let piece = self.pieces.pop_front();
-        self.share.set(self.share.bytes() - piece.map_or(0, |piece| piece.capacity()));
+        self.lease.set(self.lease.bytes() - piece.map_or(0, |piece| piece.capacity()));
         self.sent = 0;
         true
     }
 
     fn empty(&mut self) {
         (self.pieces, self.sent, self.unsent) = (VecDeque::new(), 0, 0);
-        self.share.set(0);
+        self.lease.set(0);
     }
 }
 
 impl ReplySink for ConnectionWriter {
-    fn lane(&self, nested: bool) -> &ConnectionQueue {
-        &self.lanes[usize::from(nested)]
+    fn queue(&self, nested: bool) -> &ConnectionQueue<Burst> {
+        &self.queues[usize::from(nested)]
     }
 
     fn send(&self, replies: &mut Vec<u8>, answers: usize) {
-        // Counted before they leave: who has an answer may call again, and must find its place free.
+        // Counted before they leave: a client that has an answer may call again, and must find its place free.
         if answers > 0 {
             self.answered(answers);
         }
@@ -351,18 +372,18 @@ impl ReplySink for ConnectionWriter {
 }
 
 impl ConnectionWriter {
-    /// So many calls are answered.
+    /// Counts calls that are answered.
     fn answered(&self, answers: usize) {
         let before = self.in_flight.fetch_sub(answers, Ordering::SeqCst);
         if before == answers && self.any_cancelled.load(Ordering::SeqCst) {
             self.forget_cancelled();
         }
         if before - answers <= WINDOW_CALLS_MAX / 2 && self.paused.swap(false, Ordering::SeqCst) {
-            self.mailbox.ring(self.id);
+            self.listener.wake_for(self.id);
         }
     }
 
-    /// No call is out, so no id can be meant. Looks again under the lock, since a call may have come meanwhile.
+    /// Forgets cancelled ids once no call is out that they can mean. Looks again under the lock, since a call may have come meanwhile.
     fn forget_cancelled(&self) {
         let mut cancelled = self.cancelled.lock();
         if self.in_flight.load(Ordering::SeqCst) == 0 {
@@ -397,12 +418,18 @@ impl SessionHolder for ConnectionWriter {
     }
 
     fn carries(&self) -> usize {
-        self.carried.get().map_or(0, |carried| carried.count())
+        self.sessions.get().map_or(0, |carried| carried.count())
     }
 
     fn ask_to_leave(&self) {
-        self.unwanted.store(true, Ordering::SeqCst);
-        self.mailbox.ring(self.id);
+        self.eviction_asked.store(true, Ordering::SeqCst);
+        self.listener.wake_for(self.id);
+    }
+}
+
+impl QueueHolder for ConnectionWriter {
+    fn waiting(&self) -> usize {
+        if self.in_flight() == 0 { 0 } else { self.queue(false).calls() }
     }
 }
 
@@ -418,31 +445,31 @@ mod tests {
     #[test]
     fn a_peer_that_is_always_behind_costs_what_it_is_behind() {
         let poll = Poll::new().unwrap();
-        let mailbox = Arc::new(ListenerHandle::new(Waker::new(poll.registry(), Token(0)).unwrap()));
+        let handle = Arc::new(ListenerHandle::new(Waker::new(poll.registry(), Token(0)).unwrap()));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let mut peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (stream, address) = listener.accept().unwrap();
         stream.set_nonblocking(true).unwrap();
         let transport = Arc::new(Transport::Plain(TcpStream::from_std(stream)));
-        let buffers = (&Buffers::unbounded(), usize::MAX);
-        let connection = ConnectionWriter::new(transport, address, Id::of(Token(1)), mailbox, buffers);
+        let limits = WriterLimits { buffers: &Buffers::unbounded(), unsent_bytes_max: usize::MAX };
+        let writer = ConnectionWriter::new(transport, address, Id::of(Token(1)), handle, limits);
         let mut given = 0;
         // More than the system's own buffers ever take.
-        while connection.outbound.lock().unsent < 32 * MIB {
-            connection.write(&mut vec![7; MIB]);
+        while writer.outbound.lock().unsent < 32 * MIB {
+            writer.write(&mut vec![7; MIB]);
             given += MIB;
         }
         let (mut taken, mut piece) = (0, vec![0; MIB]);
         for _ in 0..100 {
-            connection.write(&mut vec![7; MIB]);
+            writer.write(&mut vec![7; MIB]);
             given += MIB;
             peer.read_exact(&mut piece).unwrap();
             taken += MIB;
-            connection.flush();
-            let outbound = connection.outbound.lock();
+            writer.flush();
+            let outbound = writer.outbound.lock();
             assert!(outbound.unsent > 0, "{given} given, {taken} taken");
             let held: usize = outbound.pieces.iter().map(Vec::capacity).sum();
-            assert_eq!(held, outbound.share.bytes());
+            assert_eq!(held, outbound.lease.bytes());
             assert!(held <= outbound.unsent + 2 * PIECE_BYTES, "{held} held");
         }
     }

@@ -1,14 +1,14 @@
-//! Connections that are refused instead of welcomed: each is told why, and has a moment to close first.
+//! Lingering close for refused connections: sends a GoAway and waits up to 1 s for the peer's FIN.
 //!
-//! Who closes first keeps the address of the connection in TIME_WAIT for a minute, so that is left to the client; and
-//! to close while bytes of it are unread would reset the connection, and might destroy on its way what it was told. So
+//! The side that closes first keeps the address of the connection in TIME_WAIT for a minute, so that is left to the
+//! client; and closing while its bytes are unread would reset the connection, and might destroy the GoAway on its way. So
 //! the socket stays until the client has closed, or for [`WAIT_MAX`].
 //!
-//! Knows sockets and refusals; knows nothing of connections: these have never been any. One for each listener.
-//! Invariant: no more sockets than its places are kept; one more is told and closed at once.
+//! Knows sockets and refusals; knows nothing of connections: these have never been any. One for each listener. Invariant:
+//! no more sockets than its places are kept; one more is told and closed at once.
 
-use super::transport::Transport;
 use crate::proto::goaway;
+use crate::server::connection::Transport;
 use crate::service::Refusal;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
@@ -16,8 +16,8 @@ use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-/// The token of all these sockets: there are so few that all are looked at.
-pub(super) const FAREWELL: Token = Token(usize::MAX - 2);
+/// The token of all these sockets: they are so few that all are read.
+pub(super) const LINGERING: Token = Token(usize::MAX - 2);
 
 /// How long a client may take to close.
 const WAIT_MAX: Duration = Duration::from_secs(1);
@@ -25,23 +25,24 @@ const WAIT_MAX: Duration = Duration::from_secs(1);
 /// Most sockets kept, however many descriptors there are.
 const PLACES_MAX: usize = 64;
 
-/// Most reads of 4 KiB from one socket in a row. Who has more to say does not listen.
+/// Most reads of 4 KiB from one socket in a row. A client that sends more does not read.
 const READS_MAX: usize = 16;
 
+/// The refused connections of one listener.
 #[derive(Debug)]
-pub(super) struct LingeringClose {
+pub(in crate::server) struct LingeringClose {
     places: usize,
-    /// The first to be given up in front.
+    /// With the time at which each is closed, the earliest in front.
     waiting: VecDeque<(Instant, Transport)>,
 }
 
 impl LingeringClose {
-    /// With so many places at most.
-    pub(super) fn new(places: usize) -> LingeringClose {
+    /// Keeps at most so many sockets.
+    pub(in crate::server) fn new(places: usize) -> LingeringClose {
         LingeringClose { places: places.min(PLACES_MAX), waiting: VecDeque::new() }
     }
 
-    /// Refuses a client and waits for it to close, if there is a place.
+    /// Refuses a connection and waits for its client to close, if there is a place.
     pub(super) fn refuse(
         &mut self,
         mut stream: TcpStream,
@@ -50,47 +51,47 @@ impl LingeringClose {
         now: Instant,
     ) {
         let place = self.waiting.len() < self.places
-            && registry.register(&mut stream, FAREWELL, Interest::READABLE).is_ok();
+            && registry.register(&mut stream, LINGERING, Interest::READABLE).is_ok();
         let transport = Transport::Plain(stream);
-        tell(&transport, refusal);
+        send_goaway(&transport, refusal);
         if place && discard(&transport) {
             self.waiting.push_back((now + WAIT_MAX, transport));
         }
     }
 
-    /// Refuses a client whose descriptor is needed at once.
-    pub(super) fn dismiss(stream: TcpStream, refusal: &Refusal) {
+    /// Refuses a connection whose descriptor is needed at once.
+    pub(super) fn refuse_at_once(stream: TcpStream, refusal: &Refusal) {
         let transport = Transport::Plain(stream);
-        tell(&transport, refusal);
+        send_goaway(&transport, refusal);
         discard(&transport);
     }
 
-    /// Lets go of those that have closed; the poll says that some have, or have sent something.
-    pub(super) fn look(&mut self) {
+    /// Drops those whose client has closed; the poll reports that some have, or have sent something.
+    pub(super) fn read_all(&mut self) {
         self.waiting.retain(|(_, transport)| discard(transport));
     }
 
     /// Closes those whose time is over.
-    pub(super) fn give_up_the_late(&mut self) {
+    pub(super) fn close_overdue(&mut self) {
         while self.next().is_some_and(|at| at <= Instant::now()) {
             self.waiting.pop_front();
         }
     }
 
-    /// When the next is given up.
+    /// Returns when the next is closed.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.waiting.front().map(|late| late.0)
+        self.waiting.front().map(|next| next.0)
     }
 }
 
-/// The buffer of a new socket has room for this. If it has failed already, nobody is there to be told.
-fn tell(transport: &Transport, refusal: &Refusal) {
+/// The buffer of a new socket has room for this. If the socket has failed already, it is lost.
+fn send_goaway(transport: &Transport, refusal: &Refusal) {
     let mut frame = Vec::new();
     goaway(refusal, &mut frame);
     transport.send(&frame).ok();
 }
 
-/// Reads and throws away what is there. False when the client has closed, or does not stop sending.
+/// Reads and discards what is there. Returns false when the client has closed, or does not stop sending.
 fn discard(transport: &Transport) -> bool {
     let mut buffer = [0; 4096];
     for _ in 0..READS_MAX {
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn the_refused_are_waited_for_if_they_are_few_and_let_go_when_they_close() {
+    fn refused_connections_linger_if_they_are_few_and_end_when_their_clients_close() {
         let (mut poll, mut events) = (Poll::new().unwrap(), mio::Events::with_capacity(8));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let refusal = Refusal::new(Status::ConnectLimit, "no");
@@ -137,32 +138,32 @@ mod tests {
         clients.pop().unwrap().read_to_end(&mut heard).unwrap();
         let mut told = Vec::new();
         goaway(&refusal, &mut told);
-        assert_eq!(heard, told, "the third was told, too, and is closed");
+        assert_eq!(heard, told, "the third is closed after its GoAway");
         clients[0].write_all(b"Hello, which nobody reads").unwrap();
         clients.remove(1);
         while lingering_close.waiting.len() > 1 {
             poll.poll(&mut events, None).unwrap();
-            assert!(events.iter().all(|event| event.token() == FAREWELL));
-            lingering_close.look();
+            assert!(events.iter().all(|event| event.token() == LINGERING));
+            lingering_close.read_all();
         }
-        // Who does not stop sending is not waited for until his time is over.
+        // A client that does not stop sending is not waited for.
         while lingering_close.next().is_some() {
             clients[0].write_all(&[0; 2 * 4096 * READS_MAX]).unwrap();
             poll.poll(&mut events, None).unwrap();
-            lingering_close.look();
+            lingering_close.read_all();
         }
     }
 
     #[test]
-    fn the_refused_are_closed_when_their_time_is_over() {
+    fn refused_connections_are_closed_when_their_time_is_over() {
         let (poll, listener) = (Poll::new().unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
         let mut lingering_close = LingeringClose::new(10);
         let (mut client, stream) = pair(&listener);
         let long_ago = Instant::now().checked_sub(WAIT_MAX).unwrap();
         lingering_close.refuse(stream, &Refusal::new(Status::NoDescriptors, "no"), poll.registry(), long_ago);
         assert_eq!(lingering_close.waiting.len(), 1);
-        lingering_close.give_up_the_late();
+        lingering_close.close_overdue();
         assert_eq!(lingering_close.next(), None);
-        assert!(client.read_to_end(&mut Vec::new()).unwrap() > 0, "it was told, and then closed");
+        assert!(client.read_to_end(&mut Vec::new()).unwrap() > 0, "a GoAway, and then the end");
     }
 }

@@ -1,0 +1,73 @@
+//! What a listener does for its port now and then while calls wait or run: gives away what is kept back behind slow
+//! handlers, reports long transactions, and aborts deadlocks of nested calls.
+
+use super::burst::{ReplySink, Work};
+use super::nested::{DeadlockedPool, Nested, QueuedNested};
+use super::port::PortShared;
+use super::shared::Shared;
+use crate::proto::Call;
+use crate::service::ClientId;
+use crate::sync::Arc;
+use log::Level;
+use std::time::{Duration, Instant};
+
+impl PortShared {
+    /// Before the listener queues the calls of one read: puts the calls that handlers of this server made behind the
+    /// others, and registers them for the detection of deadlocks.
+    pub(crate) fn register_nested(&self, work: &mut Work, sink: &Arc<dyn ReplySink>, nested: &Nested) {
+        let Work { calls, chains, nested_from, received, .. } = work;
+        calls.sort_by_key(Call::is_nested);
+        *nested_from = calls.partition_point(|call| !call.is_nested());
+        for call in &calls[*nested_from..] {
+            if let Some(chain) = call.chain().and_then(|at| chains.get(at)) {
+                let (port, call, received) = (self.index, *call, *received);
+                let (chain, sink) = (Arc::clone(chain), Arc::clone(sink));
+                nested.queue(QueuedNested { port, call, chain, sink, received });
+            }
+        }
+    }
+
+    /// While nested calls wait: if this port is in a deadlock, refuses its innermost call, which frees the worker that
+    /// waits for it.
+    pub(crate) fn abort_deadlock(&self, shared: &Shared, now: Instant) {
+        let pools = shared.throttle.pools();
+        let Some(QueuedNested { call, chain, sink, received, .. }) =
+            shared.nested.take_deadlocked(self.index, &pools)
+        else {
+            return;
+        };
+        let pool = DeadlockedPool { port: &self.name, workers: pools[self.index], kept: self.queue.kept() };
+        let last = format!("{} {}", self.name, shared.services.name(call.method));
+        // The client gets the names of other servers' links as it sent them; the log marks them as the client's word.
+        if shared.services.log_bound().lets(Level::Error, ClientId::of(sink.peer().ip()), now) {
+            let path = [chain.names(), vec![last.clone()]].concat().join(" -> ");
+            log::error!("nested deadlock: {}", pool.describe(&path, chain.depth()));
+        }
+        let message = pool.describe(&chain.path(&last), chain.depth());
+        self.refuse_deadlocked(&call, sink.as_ref(), message, received, now);
+    }
+
+    /// While calls run: logs and counts, once each, those that have run longer than `limit`.
+    pub(crate) fn report_long_calls(&self, shared: &Shared, limit: Duration, now: Instant) {
+        for long in self.running_calls_by(shared, |slot| slot.take_long(limit, now)) {
+            if shared.services.log_bound().lets(Level::Warn, ClientId::of(long.peer.ip()), now) {
+                log::warn!("{long} (Server_Long_Transaction={})", limit.as_secs());
+            }
+            // Counted afterwards, so that a reader of the count finds the line in the log.
+            self.stats.long_transactions.add(1);
+        }
+    }
+
+    /// While calls wait: takes what is kept back behind a handler that turned out to be slow, and wakes a worker for it,
+    /// and for what is in a queue that has not `moved` meanwhile. Returns whether it found anything to do.
+    pub(crate) fn rescue_stalled(&self, shared: &Shared, moved: bool, now: Instant) -> bool {
+        let mut found = false;
+        for slot in &self.slots {
+            found |= self.give_away(shared, slot.release_slow(now));
+        }
+        if (found || !moved) && !self.queue.is_empty() {
+            found |= shared.throttle.wake_one(self.index);
+        }
+        found
+    }
+}

@@ -1,0 +1,140 @@
+//! State that a port's listener and workers share.
+
+use super::buffered_replies::BufferedReplies;
+use super::buffers::Buffers;
+use super::burst::{ReplySink, Work};
+use super::codel::{Codel, CodelRules};
+use super::queue::Queue;
+use super::shared::Shared;
+use super::slow_calls::SlowCalls;
+use super::worker_slot::{Progress, Released, WorkerSlot};
+use crate::admission::Forecast;
+use crate::metrics::{MethodsStats, PortStats};
+use crate::sync::{Arc, Mutex};
+use crate::wire::ReplyPrelude;
+use std::time::{Duration, Instant};
+
+/// Spare buffers kept for each port. More would only keep memory after a peak.
+const SPARE_MAX: usize = 64;
+
+/// Largest buffer that is kept for use again, in bytes.
+const SPARE_BYTES_MAX: usize = 128 << 10;
+
+/// Sizes of a port's shared parts.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct PoolSizes {
+    /// Threads of its pool.
+    pub(crate) workers: usize,
+    /// Methods of the server.
+    pub(crate) methods: usize,
+    /// Slowest calls kept of each.
+    pub(crate) slow_calls: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct PortShared {
+    pub(crate) index: usize,
+    pub(crate) name: String,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) stats: PortStats,
+    /// Counters of the methods, without what the workers have not added yet: see [`PortShared::method_stats`].
+    pub(crate) methods: MethodsStats,
+    pub(crate) slow: SlowCalls,
+    pub(crate) codel: Codel,
+    pub(crate) buffers: Arc<Buffers>,
+    pub(super) slots: Vec<WorkerSlot>,
+    /// The last to be returned is the first to be used again: its memory is warm.
+    spare: Mutex<Vec<Arc<Work>>>,
+}
+
+impl PortShared {
+    pub(crate) fn new(
+        index: usize,
+        name: String,
+        queue: Arc<Queue>,
+        sizes: PoolSizes,
+        rules: CodelRules,
+        buffers: Arc<Buffers>,
+        now: Instant,
+    ) -> PortShared {
+        let slots = (0..sizes.workers).map(|_| WorkerSlot::default()).collect();
+        let codel = Codel::new(rules, name.clone(), now);
+        PortShared {
+            index,
+            name,
+            queue,
+            stats: PortStats::default(),
+            methods: MethodsStats::new(sizes.methods),
+            slow: SlowCalls::new(sizes.methods, sizes.slow_calls),
+            codel,
+            buffers,
+            slots,
+            spare: Mutex::default(),
+        }
+    }
+
+    /// What is ahead of a connection's next call: of a call that a client makes, or of one that a handler of this server
+    /// makes.
+    pub(crate) fn forecast(&self, shared: &Shared, sink: &dyn ReplySink, nested: bool) -> Forecast {
+        self.queue.forecast(sink, shared.throttle.may_run(self.index), nested)
+    }
+
+    /// Takes empty buffers, spare ones if there are any.
+    pub(crate) fn take_buffer(&self, now: Instant) -> Arc<Work> {
+        self.spare.lock().pop().unwrap_or_else(|| Arc::new(Work::new(&self.buffers, now)))
+    }
+
+    /// Returns buffers for use again if nothing else uses them any more.
+    pub(crate) fn recycle(&self, mut work: Arc<Work>) {
+        if let Some(unique) = Arc::get_mut(&mut work) {
+            unique.clear(SPARE_BYTES_MAX);
+            let mut spare = self.spare.lock();
+            if spare.len() < SPARE_MAX {
+                spare.push(work);
+            }
+        }
+    }
+
+    /// Counters of the methods, with all calls answered so far.
+    pub(crate) fn method_stats(&self) -> &MethodsStats {
+        self.slots.iter().for_each(|slot| slot.flush_stats(&self.methods));
+        &self.methods
+    }
+
+    /// What each worker does now; `None` for one that runs nothing.
+    pub(crate) fn progress(&self, now: Instant) -> impl Iterator<Item = Option<Progress>> {
+        self.slots.iter().map(move |slot| slot.progress(now))
+    }
+
+    /// Where a call's time went before its start.
+    pub(super) fn waits(&self, work: &Work, start: Instant) -> ReplyPrelude {
+        let waited = micros(start.saturating_duration_since(work.received));
+        let clock = self.queue.permit_clock().read_us(start).saturating_sub(work.permit_clock_us);
+        let permit_wait_us = waited.min(u32::try_from(clock).unwrap_or(u32::MAX));
+        ReplyPrelude { queue_wait_us: waited - permit_wait_us, permit_wait_us, run_us: 0 }
+    }
+
+    /// Sends replies to one connection, if there are any.
+    pub(super) fn send(&self, replies: &mut BufferedReplies, sink: &dyn ReplySink) {
+        replies.send(sink, &self.stats.answers, &self.queue);
+    }
+
+    /// Gives away what was kept back behind a call: the calls to the queue, the replies to their client. Returns whether
+    /// there was anything.
+    pub(super) fn give_away(&self, shared: &Shared, released: Released) -> bool {
+        let Released { rest, mut replies, sink } = released;
+        let found = rest.is_some() || !replies.is_empty();
+        if let Some(rest) = rest {
+            self.queue.give_back(rest, &shared.service_times);
+        }
+        if let Some(sink) = sink {
+            self.send(&mut replies, sink.as_ref());
+        }
+        found
+    }
+}
+
+/// A time of a [`ReplyPrelude`], in microseconds.
+pub(super) fn micros(time: Duration) -> u32 {
+    u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,28 @@
+//! A port's listener: the one thread that owns the port's sockets. Accepts, reads, admits, and flushes what workers could
+//! not send.
+//!
+//! Invariants: it blocks nowhere but in its poll, and sleeps there without end while nothing is in progress; other
+//! threads reach it by its mailbox alone. It never runs a handler.
+
+mod acceptor;
+mod close_log;
+mod commands;
+mod connections;
+mod lingering_close;
+mod mailbox;
+mod memory_pressure;
+mod poll_loop;
+mod read_scheduling;
+mod slots;
+mod slow_peers;
+mod stopping;
+mod timeouts;
+mod watchdog;
+
+pub(super) use acceptor::{ACCEPT, Acceptor};
+pub(super) use lingering_close::LingeringClose;
+pub(super) use mailbox::{ListenerCommand, ListenerHandle, MAILBOX, ReplySlot};
+pub(super) use poll_loop::{Listener, ListenerParts};
+pub(super) use slots::Id;
+pub(super) use timeouts::{TimeoutLimits, Timeouts};
+pub(super) use watchdog::Watchdog;

@@ -1,0 +1,195 @@
+//! The listener's loop: polls, dispatches events to the connections, and does what is due.
+
+use super::acceptor::{ACCEPT, Acceptor};
+use super::close_log::CloseLog;
+use super::lingering_close::{LINGERING, LingeringClose};
+use super::mailbox::{ListenerHandle, MAILBOX};
+use super::memory_pressure::{MemoryPressure, PART_EXCEEDED_PAUSE};
+use super::slots::{Id, Slots};
+use super::timeouts::Timeouts;
+use super::watchdog::Watchdog;
+use crate::metrics::CloseReason;
+use crate::proto::Received;
+use crate::server::connection::{Connection, ConnectionWriter, PortContext, QueueShares, ReadBuffers};
+use crate::server::connection_limiter::ConnectionLimiter;
+use crate::server::shutdown::Shutdown;
+use crate::sync::Arc;
+use mio::{Events, Poll};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::io::ErrorKind;
+use std::time::{Duration, Instant};
+
+/// Most events taken from one poll.
+const EVENTS_MAX: usize = 1024;
+
+/// What a listener begins with.
+#[derive(Debug)]
+pub(in crate::server) struct ListenerParts {
+    pub(in crate::server) poll: Poll,
+    pub(in crate::server) acceptor: Acceptor,
+    pub(in crate::server) handle: Arc<ListenerHandle>,
+    pub(in crate::server) context: PortContext,
+    pub(in crate::server) connection_limiter: Arc<ConnectionLimiter>,
+    pub(in crate::server) lingering_close: LingeringClose,
+    pub(in crate::server) timeouts: Timeouts,
+    pub(in crate::server) watchdog: Watchdog,
+    /// A connection that gets another reply while it has more unsent bytes than this is closed.
+    pub(in crate::server) unsent_bytes_max: usize,
+}
+
+/// The state of a port's listener.
+#[derive(Debug)]
+pub(in crate::server) struct Listener {
+    pub(super) poll: Poll,
+    pub(super) acceptor: Acceptor,
+    pub(super) handle: Arc<ListenerHandle>,
+    pub(super) context: PortContext,
+    pub(super) connection_limiter: Arc<ConnectionLimiter>,
+    pub(super) lingering_close: LingeringClose,
+    pub(super) timeouts: Timeouts,
+    watchdog: Watchdog,
+    pub(super) unsent_bytes_max: usize,
+    /// How far the port has come with its stop.
+    pub(super) shutdown: Shutdown,
+    pub(super) connections: Slots<Connection>,
+    pub(super) began: Instant,
+    /// Connections accepted since then.
+    pub(super) accepted: u64,
+    /// Connections with something left to read.
+    pub(super) ready: VecDeque<Id>,
+    /// Connections that have used up their allowance of answers, with the time at which they are read again.
+    pub(super) put_off: BinaryHeap<Reverse<(Instant, Id)>>,
+    /// Evicted and closing connections with the time at which they are closed, the earliest in front.
+    pub(super) closing: VecDeque<(Instant, Id)>,
+    pub(super) memory_pressure: MemoryPressure,
+    pub(super) close_log: CloseLog,
+    pub(super) read_buffers: ReadBuffers,
+    /// What the protocol makes of a read.
+    pub(super) received: Received,
+    /// Frames that the listener itself has answered in this turn.
+    pub(super) answered: u32,
+    pub(super) queue_shares: QueueShares<ConnectionWriter>,
+}
+
+impl Listener {
+    pub(in crate::server) fn new(parts: ListenerParts) -> Listener {
+        Listener {
+            poll: parts.poll,
+            acceptor: parts.acceptor,
+            handle: parts.handle,
+            context: parts.context,
+            connection_limiter: parts.connection_limiter,
+            lingering_close: parts.lingering_close,
+            timeouts: parts.timeouts,
+            watchdog: parts.watchdog,
+            unsent_bytes_max: parts.unsent_bytes_max,
+            shutdown: Shutdown::No,
+            connections: Slots::new(),
+            began: Instant::now(),
+            accepted: 0,
+            ready: VecDeque::new(),
+            put_off: BinaryHeap::new(),
+            closing: VecDeque::new(),
+            memory_pressure: MemoryPressure::default(),
+            close_log: CloseLog::default(),
+            read_buffers: ReadBuffers::default(),
+            received: Received::default(),
+            answered: 0,
+            queue_shares: QueueShares::default(),
+        }
+    }
+
+    /// Serves until the server stops.
+    pub(in crate::server) fn run(mut self) {
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        while !self.is_over() {
+            let timeout = self.poll_timeout();
+            match self.poll.poll(&mut events, timeout) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    // poll() only fails on a bug or a lost descriptor, so retrying would spin.
+                    log::error!("port {}: poll failed, port closed: {error}", self.context.port.name);
+                    break;
+                }
+            }
+            self.turn(&events);
+        }
+        for id in self.connections.ids() {
+            self.close(id, CloseReason::ServerStopped);
+        }
+    }
+
+    fn turn(&mut self, events: &Events) {
+        let now_if_waiting = self.check_clock();
+        let mut has_mail = false;
+        for event in events {
+            match event.token() {
+                ACCEPT => self.acceptor.set_ready(),
+                MAILBOX => has_mail = true,
+                LINGERING => self.lingering_close.read_all(),
+                token => {
+                    if event.is_writable() {
+                        self.writable(Id::of(token));
+                    }
+                    if event.is_readable() || event.is_error() || event.is_read_closed() {
+                        self.readable(Id::of(token), event.is_read_closed());
+                    }
+                }
+            }
+        }
+        self.accept();
+        if has_mail {
+            self.empty_mailbox();
+        }
+        self.read_ready();
+        self.close_overdue();
+        self.lingering_close.close_overdue();
+        if let Some(now) = now_if_waiting {
+            self.close_slow_peers(now);
+        }
+        self.reclaim_buffers();
+        self.check_drained();
+        if let Some(line) = self.close_log.line(Instant::now) {
+            log::info!("port {}: {line}", self.context.port.name);
+        }
+        self.watchdog.check(&self.context.port, &self.context.shared);
+    }
+
+    fn empty_mailbox(&mut self) {
+        let mail = self.handle.take();
+        for id in mail.connections {
+            self.attend(id);
+        }
+        for command in mail.commands {
+            self.execute(command);
+        }
+    }
+
+    /// Changes the run time from which on a transaction counts as long.
+    pub(super) fn set_long_transaction(&mut self, long: Option<Duration>) {
+        self.watchdog.set_long_transaction(long);
+    }
+
+    fn poll_timeout(&self) -> Option<Duration> {
+        if !self.ready.is_empty() || self.acceptor.is_ready() {
+            return Some(Duration::ZERO);
+        }
+        let times = [
+            self.watchdog.next(),
+            self.closing.front().map(|(at, _)| *at),
+            self.put_off.peek().map(|Reverse((at, _))| *at),
+            self.lingering_close.next(),
+            self.timeouts.next(),
+            self.memory_pressure.next(),
+            self.close_log.next(Instant::now),
+            self.shutdown.next().filter(|_| self.connections.len() > 0),
+        ];
+        let buffers = &self.context.port.buffers;
+        let part_exceeded = (buffers.bytes() > buffers.fair_part()).then_some(PART_EXCEEDED_PAUSE);
+        let soonest = times.into_iter().flatten().min();
+        let soonest = soonest.map(|at| at.saturating_duration_since(Instant::now()));
+        [soonest, self.acceptor.retry_in(), part_exceeded].into_iter().flatten().min()
+    }
+}
