@@ -10,7 +10,7 @@
 //! runs.
 
 use crate::sync::{Weak, thread_local};
-use crate::wire::{Chain, LinkId, Room, Shortage};
+use crate::wire::{Chain, DecodeMemory, LinkId, Shortage};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Instant;
@@ -34,7 +34,7 @@ pub(crate) trait WorkerHooks {
 /// Memory for the arguments of the transaction that this thread runs; as much as a body may take where it runs none.
 pub(crate) struct Lender;
 
-impl Room for Lender {
+impl DecodeMemory for Lender {
     fn take(&self, bytes: usize) -> Result<(), Shortage> {
         ask(|host| host.lend(bytes)).unwrap_or(Ok(()))
     }
