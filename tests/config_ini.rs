@@ -113,14 +113,14 @@ fn sources(folder: PathBuf) -> Vec<String> {
     entries.flat_map(|path| if path.is_dir() { sources(path) } else { text(path) }).collect()
 }
 
-/// The codes of warnings as the sources have them: the first text of a call of `warn` or `go_without`, or of a pair, or
+/// The codes of warnings as the sources have them: the first text of a call of `warn` or `start_without`, or of a pair, or
 /// the field of a `Warning`.
 fn codes() -> Vec<String> {
     let text =
         ["src/config", "src/cli", "src/server"].map(|path| sources(root().join(path)).concat()).concat();
     let code = |line: &str| {
         let line = line.trim();
-        let calls = ["warn(\"", "go_without(\"", "(\""];
+        let calls = ["warn(\"", "start_without(\"", "(\""];
         let begins = calls.into_iter().find_map(|head| line.strip_prefix(head));
         let field = || line.split_once("code: \"").map(|(_, begins)| begins);
         let (code, rest) = begins.or_else(field)?.split_once('"')?;
