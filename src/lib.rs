@@ -81,7 +81,7 @@ pub mod internal {
     }
     pub mod config {
         pub use crate::config::document::{TABLE_BEGINS, TABLE_ENDS, server_ini, settings_table};
-        pub use crate::config::report::Report;
+        pub use crate::config::report::CheckReport;
     }
     pub mod metrics {
         pub use crate::metrics::*;
