@@ -6,26 +6,27 @@
 //!
 //! ```text
 //! main.rs   examples/
-//! cli/                      the command line: arguments, signals, log
-//! server/  client/  bench/  shells: sockets, clocks
-//! admin/                    the admin server: HTTP
-//! monitor/                  what an administrator sees: snapshots, history, verdict
-//! pool/                     threads, no sockets: workers, throttle, queue
-//! port/                     protocol logic, sans-IO
-//! stats/  service/          counters; methods, statuses, handlers
-//! config/  wire/  schema/   settings and sizing; frames as bytes; shapes of types
-//! files.rs  sync.rs         files read, appended to, replaced; locks, channels, threads
+//! cli/                          command line: arguments, signals, log
+//! server/  client/  bench/      sockets and clocks: server, client, load generator
+//! admin/                        HTTP endpoint for administrators
+//! monitor/                      snapshots, history, verdict, console commands, metrics
+//! pool/                         threads without sockets: workers, throttle, queue
+//! proto/                        protocol of both sides, sans-IO
+//! admission/                    limits on calls and connections, pure
+//! metrics/  service/  config/   counters; methods, statuses, handlers; settings
+//! wire/  schema/                frames as bytes; shapes of types
+//! files.rs  tcp.rs  sync.rs     files; socket options; locks, channels, threads
 //! ```
 //! Imports run downward only. `docs/ARCHITECTURE.md` has the threads and the way of one transaction.
 //!
-//! Cargo features, all on by default: `server`, `client` (neither needs the other) and `cli` (both, and the load
-//! generator). Without any, the protocol and the settings remain, which touch no socket.
+//! Cargo features, all on by default: `client` and `server` (neither needs the other), `admin` (the HTTP endpoint of the
+//! server), `cli` (the command line: both sides, the admin endpoint and the load generator), `top` (the command of that
+//! name). Without any of them methods and statuses remain.
 #![forbid(unsafe_code)]
-// The layers below server and client are compiled without them too, and are then not used up.
-#![cfg_attr(not(all(feature = "server", feature = "client")), allow(dead_code, unused_imports))]
 
 #[cfg(feature = "admin")]
 mod admin;
+#[cfg(feature = "server")]
 mod admission;
 #[cfg(feature = "cli")]
 mod bench;
@@ -33,58 +34,70 @@ mod bench;
 pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
+#[cfg(feature = "server")]
 pub mod config;
+#[cfg(feature = "server")]
 mod files;
+#[cfg(feature = "server")]
 mod metrics;
 #[cfg(feature = "server")]
 mod monitor;
 #[cfg(feature = "server")]
 mod pool;
+#[cfg(any(feature = "client", feature = "server"))]
 mod proto;
 mod schema;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod service;
+#[cfg(any(feature = "client", feature = "server"))]
 mod sync;
 #[cfg(any(feature = "client", feature = "server"))]
 mod tcp;
 mod wire;
 
-/// What the tests, the benches, and the C and Python libraries need besides the interface. It changes without notice.
+/// Items for the project's tests and benches and its C and Python libraries. Not part of the interface: they change
+/// without notice.
 #[doc(hidden)]
 pub mod internal {
     #[cfg(feature = "admin")]
     pub mod admin {
-        pub use crate::admin::*;
+        pub use crate::admin::client;
     }
+    #[cfg(feature = "server")]
     pub mod admission {
-        pub use crate::admission::*;
+        pub use crate::admission::{Admission, WINDOW_CALLS_MAX};
+    }
+    #[cfg(feature = "cli")]
+    pub mod bench {
+        pub use crate::bench::{BenchReport, Pacing, Plan, Target, run};
     }
     #[cfg(feature = "client")]
     pub mod client {
         pub use crate::client::ffi::{TrySend, UnsentCall};
         pub use crate::client::raw::RawMethod;
     }
-    #[cfg(feature = "cli")]
-    pub mod bench {
-        pub use crate::bench::*;
-    }
+    #[cfg(feature = "server")]
     pub mod config {
         pub use crate::config::document::{TABLE_BEGINS, TABLE_ENDS, server_ini, settings_table};
         pub use crate::config::report::Report;
     }
+    #[cfg(feature = "server")]
     pub mod metrics {
-        pub use crate::metrics::*;
+        pub use crate::metrics::{CloseReason, MethodsStats, PORT_COUNTERS, PortStats, ServiceTimes};
     }
     #[cfg(feature = "server")]
     pub mod monitor {
         pub use crate::monitor::*;
     }
+    #[cfg(feature = "server")]
     pub mod proto {
-        pub use crate::proto::*;
+        pub use crate::proto::{
+            Call, ProtocolClose, ReceiveContext, Received, ServerProtocol, goaway, reply, welcome,
+        };
     }
     pub mod schema {
-        pub use crate::schema::*;
+        pub use crate::schema::Schema;
     }
     pub mod wire {
         pub use crate::wire::*;
@@ -96,7 +109,9 @@ pub mod internal {
 #[cfg(feature = "client")]
 pub use client::{Blame, Client, ClientError, ClientOptions, Pending, Session};
 #[cfg(feature = "server")]
-pub use server::{RunningServer, Server};
+pub use config::Config;
+#[cfg(feature = "server")]
+pub use server::{RunningServer, Server, StartError};
 pub use service::{ApplicationError, Method, Status, Transaction};
 
 /// The programs of the README, compiled.

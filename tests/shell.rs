@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 const BONEYARD: &str = env!("CARGO_BIN_EXE_boneyard");
 
 /// What a terminal takes for orders: clear the screen, from C0 and from C1; return, delete, turn the writing.
-const ORDERS: &str = "\u{1b}[2J\u{9b}2J\r\u{7f}\u{202e}\u{2066}\nnot now: a line of ours";
+const ORDERS: &str = "\u{1b}[2J\u{9b}2J\r\u{7f}\u{202e}\u{2066}\nserver overloaded: a line of ours";
 
 fn server(lines: &str) -> RunningServer {
     let text =

@@ -67,7 +67,7 @@ enum boneyard_status
      */
     BONEYARD_BAD_REQUEST = 11,
     /**
-     * The call is larger than the server takes; if it was sent, a GoAway follows.
+     * The call is larger than the server accepts; if it was sent, a GoAway follows.
      */
     BONEYARD_TOO_LARGE = 12,
     /**
@@ -96,7 +96,7 @@ enum boneyard_status
      */
     BONEYARD_DRAINING = 21,
     /**
-     * Because of the calls before it, the call would be answered after its deadline.
+     * By the forecast, the call would be answered after its deadline.
      */
     BONEYARD_WOULD_BE_LATE = 22,
     /**

@@ -19,7 +19,7 @@ pub enum boneyard_status {
     /// The arguments do not decode (bytes left over included), or the prelude or the chain of calls is
     /// malformed.
     BONEYARD_BAD_REQUEST = 11,
-    /// The call is larger than the server takes; if it was sent, a GoAway follows.
+    /// The call is larger than the server accepts; if it was sent, a GoAway follows.
     BONEYARD_TOO_LARGE = 12,
     /// Server and client have no protocol version in common (in a GoAway).
     BONEYARD_UNSUPPORTED_VERSION = 13,
@@ -34,7 +34,7 @@ pub enum boneyard_status {
     BONEYARD_QUEUE_FULL = 20,
     /// The server is stopping.
     BONEYARD_DRAINING = 21,
-    /// Because of the calls before it, the call would be answered after its deadline.
+    /// By the forecast, the call would be answered after its deadline.
     BONEYARD_WOULD_BE_LATE = 22,
     /// Calls have waited in the port's queue for too long, for too long a time (CoDel).
     BONEYARD_OVERLOADED = 23,
@@ -144,7 +144,7 @@ const TABLE: &[(boneyard_status, &CStr, &CStr)] = &[
     (
         BONEYARD_TOO_LARGE,
         c"BONEYARD_TOO_LARGE",
-        c"the call is larger than the server takes; if it was sent, a GoAway follows",
+        c"the call is larger than the server accepts; if it was sent, a GoAway follows",
     ),
     (
         BONEYARD_UNSUPPORTED_VERSION,
@@ -175,7 +175,7 @@ const TABLE: &[(boneyard_status, &CStr, &CStr)] = &[
     (
         BONEYARD_WOULD_BE_LATE,
         c"BONEYARD_WOULD_BE_LATE",
-        c"because of the calls before it, the call would be answered after its deadline",
+        c"by the forecast, the call would be answered after its deadline",
     ),
     (
         BONEYARD_OVERLOADED,

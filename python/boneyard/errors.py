@@ -72,7 +72,7 @@ class BadRequest(Refused):
 
 
 class TooLarge(Refused):
-    """The call is larger than the server takes; if it was sent, a GoAway follows."""
+    """The call is larger than the server accepts; if it was sent, a GoAway follows."""
 
 
 class UnsupportedVersion(Refused):
@@ -100,7 +100,7 @@ class Draining(Refused):
 
 
 class WouldBeLate(Refused):
-    """Because of the calls before it, the call would be answered after its deadline."""
+    """By the forecast, the call would be answered after its deadline."""
 
 
 class Overloaded(Refused):

@@ -26,7 +26,7 @@ pub struct ServerAddress {
     pub(super) port: u16,
 }
 
-/// What a client takes as the address of a server. Reads its value only: no I/O, never blocks.
+/// Address of a server in any form that a client takes. Reads its value only: no I/O, never blocks.
 ///
 /// | value | port | example |
 /// |---|---|---|

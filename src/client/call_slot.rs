@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 use std::time::Instant;
 
-/// What a call on a connection ends with.
+/// Outcome of a call on a connection: its answer, or why there is none.
 pub(super) type CallOutcome = Result<Answer, ClientError>;
 
 /// Outcome of one call, once it has one.

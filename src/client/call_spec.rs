@@ -13,7 +13,7 @@ pub(super) type EncodeArguments<'a> = dyn Fn(&mut Vec<u8>) -> Result<(), WireErr
 /// Turns the bytes of a result into a response.
 pub(super) type DecodeResult<Response> = fn(Codec, &[u8]) -> Result<Response, WireError>;
 
-/// What to call, and until when.
+/// A call to make, and until when.
 pub(super) struct CallSpec<'a, Response> {
     pub(super) method: &'a str,
     pub(super) idempotent: bool,

@@ -1,6 +1,6 @@
 //! [`Canceller`]: cancels a call from another thread than the one that waits for it.
 //!
-//! Does not decide about the call: the server's one reply does. Invariant: a Canceller sends at most one Cancel, so
+//! The server decides about the call, by its one reply. Invariant: a Canceller sends at most one Cancel, so
 //! that asking often is no flood.
 
 use super::connection::ClientConnection;

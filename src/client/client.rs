@@ -55,7 +55,7 @@ use std::time::{Duration, Instant};
 /// call [waits for it](ClientOptions::wait_for_server). A call sent by [`Client::start`] is one attempt, and fails at
 /// once where there is no server.
 ///
-/// What handlers keep for a client ends with the connection, except in a [`Session`](super::Session).
+/// State that handlers keep for a client ends with the connection, except in a [`Session`](super::Session).
 ///
 /// [`Blame::Overload`]: super::Blame::Overload
 #[derive(Debug, Clone)]

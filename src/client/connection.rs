@@ -88,9 +88,9 @@ struct State {
     phase: Phase,
     calls: HashMap<u64, InFlightCall>,
     queue: SendQueue,
-    /// When a Ping was sent to which nothing has come since.
+    /// Time of the last Ping, while nothing has come since.
     silent_since: Option<Instant>,
-    /// What the server's GoAway said.
+    /// Message of the server's GoAway.
     close_message: Option<String>,
     /// Whether handlers have called here.
     nested: bool,

@@ -39,7 +39,7 @@ struct DialState {
     failed: Option<(u64, ClientError)>,
     /// Attempts that failed since one succeeded.
     failures: u32,
-    /// When calls that wait for their server try again.
+    /// Time at which calls that wait for their server try again.
     next_attempt: Option<Instant>,
 }
 

@@ -54,7 +54,7 @@ pub(super) struct Lookups {
 #[derive(Debug, Default)]
 struct Lookup {
     result: Option<LookupResult>,
-    /// When the result came.
+    /// Arrival of the result.
     since: Option<Instant>,
     /// Callers that wait for it.
     waiting: usize,

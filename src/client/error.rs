@@ -41,7 +41,7 @@ pub enum ClientError {
     InvalidAddress {
         /// The text, or the value as text.
         address: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: &'static str,
     },
     /// A value of [`super::ClientOptions`] is out of its range.
@@ -143,31 +143,31 @@ pub enum ClientError {
     /// The queue of the server's port is full. The call was not started.
     #[error("the server's queue is full{}", retry(*retry_after))]
     QueueFull {
-        /// When the server suggests to try again.
+        /// Time after which the server suggests to try again.
         retry_after: Option<Duration>,
     },
     /// The server is stopping. The call was not started.
     #[error("the server is stopping{}", retry(*retry_after))]
     Draining {
-        /// When the server suggests to try again.
+        /// Time after which the server suggests to try again.
         retry_after: Option<Duration>,
     },
     /// The queue is so long that the call would be answered after its deadline. It was not started.
     #[error("the server's queue is too long for the deadline{}", retry(*retry_after))]
     WouldBeLate {
-        /// When the server suggests to try again.
+        /// Time after which the server suggests to try again.
         retry_after: Option<Duration>,
     },
     /// The queue of the server's port has been too long for too long (CoDel). The call was not started.
     #[error("the server is overloaded{}", retry(*retry_after))]
     Overloaded {
-        /// When the server suggests to try again.
+        /// Time after which the server suggests to try again.
         retry_after: Option<Duration>,
     },
     /// This session has as many calls in flight as the server allows one. The call was not started.
     #[error("too many calls of this session in flight{}", retry(*retry_after))]
     SessionLimit {
-        /// When the server suggests to try again.
+        /// Time after which the server suggests to try again.
         retry_after: Option<Duration>,
     },
     /// Every worker that could run the call waits for calls like it; a repetition would only wait again. The call was
@@ -187,7 +187,7 @@ pub enum ClientError {
         status: Status,
         /// The server's message.
         message: String,
-        /// When the server suggests to try again.
+        /// Time after which the server suggests to try again.
         retry_after: Option<Duration>,
     },
 

@@ -20,7 +20,7 @@ pub struct Times {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reply<Response> {
-    /// What the handler returned.
+    /// The value that the handler returned.
     pub response: Response,
     /// Time that the transaction took.
     pub times: Times,

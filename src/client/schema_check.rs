@@ -14,7 +14,7 @@ use crate::sync::{Arc, AtomicUsize, Mutex, Ordering};
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-/// What is known about the types of one method on one connection.
+/// State of the comparison of one method's types on one connection.
 #[derive(Debug)]
 pub(super) struct CheckState {
     /// Of the server's types; 0 where they are not known.

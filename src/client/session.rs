@@ -41,7 +41,7 @@ use serde::de::DeserializeOwned;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Session {
-    /// Has the session too.
+    /// Refers to the session too.
     client: Client,
     session: Arc<ServerSession>,
 }
@@ -119,7 +119,7 @@ impl Session {
         self.client.start(method, request)
     }
 
-    /// What another client needs to attach this session. A secret: any holder of it can use the session.
+    /// Ticket with which another client can attach this session. A secret: any holder of it can use the session.
     pub fn ticket(&self) -> SessionTicket {
         self.session.ticket
     }

@@ -1,5 +1,5 @@
-//! What a listener does for its port now and then while calls wait or run: gives away what is kept back behind slow
-//! handlers, reports long transactions, and aborts deadlocks of nested calls.
+//! Maintenance of a port, done by its listener now and then while calls wait or run: gives away what is kept back
+//! behind slow handlers, reports long transactions, and aborts deadlocks of nested calls.
 
 use super::burst::{ReplySink, Work};
 use super::nested::{DeadlockedPool, Nested, QueuedNested};

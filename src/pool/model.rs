@@ -48,7 +48,7 @@ fn check(preemptions: usize, schedules: usize, model: impl Fn() + Send + Sync + 
     }
 }
 
-/// What the handlers count: how many of them run at once, and the calls they make.
+/// Counts of the handlers: how many of them run at once, and the calls they make.
 #[derive(Debug, Default)]
 struct Witness {
     running: Mutex<usize>,

@@ -44,7 +44,7 @@ pub(crate) struct WorkerCounts {
     pub(crate) returning: usize,
 }
 
-/// What a worker does next.
+/// Next step of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
     /// Goes on, permit in hand.
@@ -204,7 +204,7 @@ impl Throttle {
         self.return_permit(&mut state, port);
         state.idle[port].push(worker);
         let woken = self.hand_over(&mut state);
-        // What still waits at its own port needs another of its workers, now or in the port's turn.
+        // Work that still waits at its own port needs another of its workers, now or in the port's turn.
         let own = if self.ports[port].queue.is_empty() { None } else { self.grant(&mut state, port) };
         drop(state);
         self.wake(woken);

@@ -51,14 +51,14 @@ struct Running {
     reported: bool,
 }
 
-/// What a running handler does.
+/// State of a running handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Activity {
     /// Runs, with a permit.
     Running,
     /// Waits, without one.
     Blocked,
-    /// Has waited, and waits for a permit.
+    /// Waits for a permit after it has blocked.
     Returning,
 }
 
@@ -89,7 +89,7 @@ pub(super) struct Step {
     pub(super) rest: Option<Burst>,
 }
 
-/// What was kept back behind a call: to be given away.
+/// Calls and replies that were kept back around a call, to be given away.
 #[derive(Default)]
 pub(super) struct Released {
     /// The calls behind it, for the queue.
@@ -99,7 +99,7 @@ pub(super) struct Released {
     pub(super) sink: Option<Arc<dyn ReplySink>>,
 }
 
-/// What a turn works on.
+/// Context of a worker's turn.
 pub(super) struct Turn<'a> {
     pub(super) work: &'a Work,
     pub(super) service_times: &'a ServiceTimes,

@@ -214,7 +214,7 @@ mod tests {
         ClientId::of(IpAddr::V6(Ipv6Addr::from(u128::from(number + (1 << 60)) << 64)))
     }
 
-    /// What is reported of a client.
+    /// The report on a client.
     fn reported(decision: &RateDecision) -> Option<(u32, Duration)> {
         decision.offender.as_ref().map(|offender| (offender.connects, offender.within))
     }

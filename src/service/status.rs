@@ -78,7 +78,7 @@ statuses! {
     UnknownMethod = 10, Some(Caller), ByCaller("once it asks for one that exists"), "no such method";
     /// The arguments do not decode (bytes left over included), or the prelude or the chain of calls is malformed.
     BadRequest = 11, Some(Caller), ByCaller("once corrected"), "the arguments are not what the method takes";
-    /// The call is larger than the server takes; if it was sent, a GoAway follows.
+    /// The call is larger than the server accepts; if it was sent, a GoAway follows.
     TooLarge = 12, Some(Caller), ByCaller("on a new connection and smaller"),
         "the call is larger than the server takes";
     /// Server and client have no protocol version in common (in a GoAway).
@@ -96,7 +96,7 @@ statuses! {
     QueueFull = 20, Some(Overload), ByClient("after a while"), "the port's queue is full";
     /// The server is stopping.
     Draining = 21, Some(Overload), ByClient("elsewhere or after its start"), "the server is stopping";
-    /// Because of the calls before it, the call would be answered after its deadline.
+    /// By the forecast, the call would be answered after its deadline.
     WouldBeLate = 22, Some(Overload), ByClient("with more time"), "the queue is too long for the deadline";
     /// Calls have waited in the port's queue for too long, for too long a time (CoDel).
     Overloaded = 23, Some(Overload), ByClient("after a while"),

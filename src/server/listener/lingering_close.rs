@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 /// The token of all these sockets: they are so few that all are read.
 pub(super) const LINGERING: Token = Token(usize::MAX - 2);
 
-/// How long a client may take to close.
+/// Time for a client to close.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// Most sockets kept, however many descriptors there are.

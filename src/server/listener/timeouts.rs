@@ -24,7 +24,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// A check may come this late because the listener is busy; that counts as waiting time.
 const LATE: Duration = Duration::from_secs(1);
 
-/// What a peer is waited for.
+/// The act that a peer is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum TimeoutKind {
     /// Its Hello.
