@@ -46,11 +46,22 @@ mod monitor;
 mod pool;
 #[cfg(any(feature = "client", feature = "server"))]
 mod proto;
+#[cfg_attr(
+    not(all(feature = "client", feature = "server")),
+    allow(dead_code, unused_imports, reason = "one side alone does not use all of it")
+)]
 mod schema;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg_attr(
+    not(all(feature = "client", feature = "server")),
+    allow(dead_code, unused_imports, reason = "one side alone does not use all of it")
+)]
 pub mod service;
-#[cfg(any(feature = "client", feature = "server"))]
+#[cfg_attr(
+    not(all(feature = "client", feature = "server")),
+    allow(dead_code, unused_imports, reason = "one side alone does not use all of it")
+)]
 mod sync;
 #[cfg(any(feature = "client", feature = "server"))]
 mod tcp;
@@ -62,15 +73,15 @@ mod wire;
 pub mod internal {
     #[cfg(feature = "admin")]
     pub mod admin {
-        pub use crate::admin::client;
+        pub use crate::admin::*;
     }
     #[cfg(feature = "server")]
     pub mod admission {
-        pub use crate::admission::{Admission, WINDOW_CALLS_MAX};
+        pub use crate::admission::*;
     }
     #[cfg(feature = "cli")]
     pub mod bench {
-        pub use crate::bench::{BenchReport, Pacing, Plan, Target, run};
+        pub use crate::bench::{BenchError, BenchReport, Latency, Pacing, Plan, Target, run};
     }
     #[cfg(feature = "client")]
     pub mod client {
@@ -84,20 +95,18 @@ pub mod internal {
     }
     #[cfg(feature = "server")]
     pub mod metrics {
-        pub use crate::metrics::{CloseReason, MethodsStats, PORT_COUNTERS, PortStats, ServiceTimes};
+        pub use crate::metrics::*;
     }
     #[cfg(feature = "server")]
     pub mod monitor {
         pub use crate::monitor::*;
     }
-    #[cfg(feature = "server")]
+    #[cfg(any(feature = "client", feature = "server"))]
     pub mod proto {
-        pub use crate::proto::{
-            Call, ProtocolClose, ReceiveContext, Received, ServerProtocol, goaway, reply, welcome,
-        };
+        pub use crate::proto::*;
     }
     pub mod schema {
-        pub use crate::schema::Schema;
+        pub use crate::schema::*;
     }
     pub mod wire {
         pub use crate::wire::*;

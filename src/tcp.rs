@@ -3,7 +3,9 @@
 //! Knows options of sockets; knows no protocol.
 
 use socket2::{SockRef, TcpKeepalive};
-use std::io::{Error, ErrorKind, Result};
+use std::io::Result;
+#[cfg(any(feature = "client", feature = "admin"))]
+use std::io::{Error, ErrorKind};
 use std::os::fd::AsFd;
 use std::time::Duration;
 

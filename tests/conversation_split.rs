@@ -1,5 +1,6 @@
 //! The server's half of the protocol without sockets: however a stream is peek_frame, the same calls, replies and end come
 //! out; whatever a stream holds, nothing is read past its end and nothing is forgotten.
+#![cfg(feature = "server")]
 
 mod common;
 

@@ -134,7 +134,7 @@ mod tests {
 
     impl AdmissionView for Busy {
         fn forecast(&self, _nested: bool) -> Forecast {
-            Forecast { queue_ns: 80 * MS, calls: 40, bursts: 40, lanes: 40, lane_ns: 0, workers: 2 }
+            Forecast { queue_ns: 80 * MS, calls: 40, bursts: 40, connections: 40, own_ns: 0, workers: 2 }
         }
 
         fn can_displace(&self, ahead: usize, _nested: bool) -> bool {
