@@ -52,7 +52,7 @@ fn plain(file: &fs::Metadata) -> Result<()> {
     Err(Error::other(format!("it is {other}, not a plain file")))
 }
 
-/// Has an open return at once, whatever is there, and no terminal become this process's.
+/// Makes opening return at once for any kind of file, and never acquire a controlling terminal.
 fn without_waiting(options: &mut OpenOptions) -> &mut OpenOptions {
     use rustix::fs::OFlags;
     options.custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32)
@@ -76,10 +76,10 @@ pub(crate) fn append(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// What would keep [`append`] from opening a file, as far as can be told without making it.
+/// Checks whether [`append`] could open a file, as far as is possible without creating it.
 ///
 /// # Errors
-/// That.
+/// The reason why it could not.
 #[cfg(feature = "cli")]
 pub(crate) fn could_append(path: &Path) -> Result<()> {
     use rustix::fs::{Access, access};
@@ -128,7 +128,7 @@ impl Fresh {
         Ok(fresh)
     }
 
-    /// Has it take the place of the file at `path`, or of the link.
+    /// Replaces the file or link at `path` by it.
     ///
     /// # Errors
     /// The system's. It is then gone.
@@ -146,8 +146,8 @@ impl Drop for Fresh {
     }
 }
 
-/// Does an error of [`Fresh`] come of where the file is, so that it may be written in place all the same? A file that
-/// is mounted by itself cannot be replaced, nor one in a folder that cannot be written.
+/// Returns whether an error of [`Fresh`] is due to the place of the file, so that it may be written in place all the
+/// same: a file that is mounted by itself cannot be replaced, nor one in a folder that cannot be written.
 pub(crate) fn is_of_the_place(error: &Error) -> bool {
     let kinds = [
         ErrorKind::ResourceBusy,

@@ -19,9 +19,9 @@
 //! ```
 //! Imports run downward only. `docs/ARCHITECTURE.md` has the threads and the way of one transaction.
 //!
-//! Cargo features, all on by default: `client` and `server` (neither needs the other), `admin` (the HTTP endpoint of the
-//! server), `cli` (the command line: both sides, the admin endpoint and the load generator), `top` (the command of that
-//! name). Without any of them methods and statuses remain.
+//! Cargo features, all on by default: `client` and `server` (neither needs the other), `admin` (the HTTP endpoint of
+//! the server), `cli` (the command line: both sides, the admin endpoint and the load generator), `top` (the command of
+//! that name). Without any of them methods and statuses remain.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "admin")]

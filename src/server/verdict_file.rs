@@ -1,8 +1,8 @@
 //! The verdict file: a short text that is kept over a restart, in a file beside the settings.
 //!
 //! Invariants: only a thread of its own waits for the disk, which may hang just when the text matters; the end of the
-//! server waits for it for [`END_TIMEOUT`] at most. Of texts that come meanwhile only the newest is written. A file that
-//! cannot be read or is too old is ignored; an error of writing is logged once.
+//! server waits for it for [`END_TIMEOUT`] at most. Of texts that come meanwhile only the newest is written. A file
+//! that cannot be read or is too old is ignored; an error of writing is logged once.
 //!
 //! Does not know the meaning of the text. A server without a settings file keeps nothing.
 

@@ -1,8 +1,8 @@
 //! Changes a setting while the server runs.
 //!
-//! First the settings table parses the new value, then it is written to the file, then it takes effect. Invariant: a value
-//! that cannot be written changes nothing, except where the file is read-only: then a reloadable value takes effect and
-//! is reported as not kept.
+//! First the settings table parses the new value, then it is written to the file, then it takes effect. Invariant: a
+//! value that cannot be written changes nothing, except where the file is read-only: then a reloadable value takes
+//! effect and is reported as not kept.
 
 use super::live_control::LiveControl;
 use super::live_settings::CHANGE_TIMEOUT;

@@ -1,9 +1,9 @@
 //! Writes one changed line into the settings file.
 //!
-//! Invariants: the file is replaced, so a reader, also after a failure of the machine, finds the old text or the new one,
-//! whole. Permissions and owner are kept; a symbolic link stays one. A change that others write meanwhile is read again
-//! and not overwritten. A file that cannot be replaced, because it is a mount or its folder is not writable, is written
-//! in place.
+//! Invariants: the file is replaced, so a reader, also after a failure of the machine, finds the old text or the new
+//! one, whole. Permissions and owner are kept; a symbolic link stays one. A change that others write meanwhile is read
+//! again and not overwritten. A file that cannot be replaced, because it is a mount or its folder is not writable, is
+//! written in place.
 
 use crate::config::FILE_BYTES_MAX;
 use crate::config::SettingLine;
