@@ -86,6 +86,7 @@ pub mod internal {
     #[cfg(feature = "client")]
     pub mod client {
         pub use crate::client::ffi::{TrySend, UnsentCall};
+        pub use crate::client::options::{ADDRESSES_MAX, NAME_BYTES_MAX};
         pub use crate::client::raw::RawMethod;
     }
     #[cfg(feature = "server")]

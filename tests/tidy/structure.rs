@@ -25,6 +25,7 @@ const NAMES_TO_CLEAN: &[&str] = &[
     "Call",
     "Method",
     "Page",
+    "Report",
     "Session",
 ];
 #[rustfmt::skip]
