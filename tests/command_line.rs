@@ -427,7 +427,7 @@ fn sigquit_has_the_log_told_what_stuck_workers_do_and_ends_nothing() {
         server
             .lines()
             .iter()
-            .any(|line| line.contains("Threads after 00:00:") && line.contains(", stopping: "))
+            .any(|line| line.contains("Threads after 00:00:") && line.contains(", shutting down: "))
     });
     assert_eq!(press(&mut server, Signal::TERM), Some(143));
     drop(sleeps);

@@ -5,7 +5,7 @@
 //! connection with full access keeps its slot while its command runs. Therefore a connection that sends its request at
 //! once is answered, regardless of the number of idle ones: /health needs that.
 //!
-//! Does not know sockets, HTTP or the clock.
+//! It does not know sockets, HTTP or the clock.
 
 use crate::service::ClientId;
 use crate::sync::{Arc, Mutex};

@@ -5,7 +5,7 @@ use hyper::Method;
 
 /// A page of the admin server.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Page {
+pub(super) enum AdminPage {
     Status,
     StatusJson,
     Metrics,
@@ -15,17 +15,17 @@ pub(super) enum Page {
     Console,
 }
 
-impl Page {
+impl AdminPage {
     /// Returns the page at this path.
-    pub(super) fn of(path: &str) -> Option<Page> {
+    pub(super) fn of(path: &str) -> Option<AdminPage> {
         Some(match path {
-            "/" => Page::Status,
-            "/status.json" => Page::StatusJson,
-            "/metrics" => Page::Metrics,
-            "/health/live" => Page::Live,
-            "/health/ready" => Page::Ready,
-            "/socket" => Page::Socket,
-            "/console" => Page::Console,
+            "/" => AdminPage::Status,
+            "/status.json" => AdminPage::StatusJson,
+            "/metrics" => AdminPage::Metrics,
+            "/health/live" => AdminPage::Live,
+            "/health/ready" => AdminPage::Ready,
+            "/socket" => AdminPage::Socket,
+            "/console" => AdminPage::Console,
             _ => return None,
         })
     }
@@ -34,8 +34,10 @@ impl Page {
     /// socket.
     pub(super) fn is_open(self, peer: AdminPeer) -> bool {
         match self {
-            Page::Live | Page::Ready => true,
-            Page::Socket => matches!(peer, AdminPeer::Tcp(address) if address.to_canonical().is_loopback()),
+            AdminPage::Live | AdminPage::Ready => true,
+            AdminPage::Socket => {
+                matches!(peer, AdminPeer::Tcp(address) if address.to_canonical().is_loopback())
+            }
             _ => false,
         }
     }
@@ -43,13 +45,13 @@ impl Page {
     /// Returns whether it accepts this method.
     pub(super) fn accepts(self, method: &Method) -> bool {
         match self {
-            Page::Console => method == Method::POST,
+            AdminPage::Console => method == Method::POST,
             _ => method == Method::GET || method == Method::HEAD,
         }
     }
 
     /// Accepted methods, for the header `Allow`.
     pub(super) fn methods(self) -> &'static str {
-        if self == Page::Console { "POST" } else { "GET, HEAD" }
+        if self == AdminPage::Console { "POST" } else { "GET, HEAD" }
     }
 }

@@ -3,7 +3,7 @@
 use super::auth::{Access, AdminPeer, TOKEN_REALM};
 use super::command_threads::JobResult;
 use super::connection_slots::ConnectionSlot;
-use super::page::Page;
+use super::page::AdminPage;
 use super::prometheus::{self, Format};
 use super::state::{AdminState, SocketIdentity};
 use crate::monitor::console::{CommandOutcome, CommandSource};
@@ -55,17 +55,17 @@ pub(super) async fn respond(
         slot.set_full_access();
     }
     let mut response = match admitted {
-        Ok((Page::Status, _)) => status_page(),
-        Ok((Page::StatusJson, _)) => status_json(&state.monitor),
-        Ok((Page::Metrics, _)) => {
+        Ok((AdminPage::Status, _)) => status_page(),
+        Ok((AdminPage::StatusJson, _)) => status_json(&state.monitor),
+        Ok((AdminPage::Metrics, _)) => {
             let accepted = request.headers().get_all(ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
             let format = Format::accepted(accepted);
             metrics(state, format).await
         }
-        Ok((Page::Live, _)) => response(StatusCode::OK, TEXT, "live\n"),
-        Ok((Page::Ready, _)) => ready(&state.monitor),
-        Ok((Page::Socket, _)) => socket(state),
-        Ok((Page::Console, access)) => command(request, peer, access, slot, state).await,
+        Ok((AdminPage::Live, _)) => response(StatusCode::OK, TEXT, "live\n"),
+        Ok((AdminPage::Ready, _)) => ready(&state.monitor),
+        Ok((AdminPage::Socket, _)) => socket(state),
+        Ok((AdminPage::Console, access)) => command(request, peer, access, slot, state).await,
         Err(refused) => *refused,
     };
     slot.set_idle(Instant::now());
@@ -81,13 +81,13 @@ fn admit(
     request: &Request<Incoming>,
     peer: AdminPeer,
     state: &AdminState,
-) -> Result<(Page, Access), Box<HttpResponse>> {
+) -> Result<(AdminPage, Access), Box<HttpResponse>> {
     let refuse = |why, status, text: &'static str| Box::new(state.refuse(why, status, text));
     if !state.auth.is_own_host(request.headers()) {
         let text = "Host header must be an IP address or a configured name\n";
         return Err(refuse(AdminRejection::ForeignHost, StatusCode::MISDIRECTED_REQUEST, text));
     }
-    let page = Page::of(request.uri().path());
+    let page = AdminPage::of(request.uri().path());
     let open = page.is_some_and(|page| page.is_open(peer));
     let access =
         if open { Access::ReadOnly } else { state.auth.access(request.headers(), peer, Instant::now()) };

@@ -67,7 +67,7 @@ impl UnixSocket {
     /// Checks whether [`UnixSocket::bind`] could listen at this path, without creating or removing anything.
     ///
     /// # Errors
-    /// Those of [`UnixSocket::bind`].
+    /// The errors of [`UnixSocket::bind`].
     pub fn could_bind(path: &Path) -> Result<()> {
         use rustix::fs::{Access, access};
         let path = absolute(path)?;

@@ -1,7 +1,7 @@
 //! Arguments that name an admin server, shared by the commands that use one: its address or socket, and its token.
 
-use super::command_line::DEFAULT_FILE;
 use super::exit::Exit;
+use super::input::DEFAULT_FILE;
 use super::output::eprint_error;
 use crate::admin::{AdminClient, is_not_listening};
 use crate::config::{ADMIN_PORT, AdminSocket, Config};
@@ -42,7 +42,7 @@ pub(super) struct AdminTarget {
     pub(super) place: String,
 }
 
-/// What a settings file says of the place of its server.
+/// Place of the server of a settings file.
 enum FromFile {
     Socket(AdminTarget),
     Address(String),

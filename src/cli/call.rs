@@ -12,7 +12,7 @@ use clap::Args;
 
 /// Arguments of `call`.
 #[derive(Debug, Args)]
-pub(super) struct Call {
+pub(super) struct CallCommand {
     #[command(flatten)]
     server: ServerArgs,
     /// Wait until the server is reachable, within the timeout.
@@ -34,7 +34,7 @@ pub(super) struct Call {
     pretty: bool,
 }
 
-impl Call {
+impl CallCommand {
     pub(super) fn run(self, program: &str) -> Exit {
         let arguments = match json_arguments(self.json) {
             Ok(arguments) => arguments,
@@ -80,7 +80,7 @@ impl Call {
 fn no_option(text: &str) -> Result<String, String> {
     let Some(option) = text.strip_prefix("--") else { return Ok(text.to_owned()) };
     let name = option.split_once('=').map_or(option, |(name, _)| name);
-    let known = Call::augment_args(clap::Command::new("call"));
+    let known = CallCommand::augment_args(clap::Command::new("call"));
     let names = known.get_arguments().filter_map(|argument| argument.get_long());
     let near = nearest(name, names).map(|near| format!("--{near}"));
     Err(format!("neither JSON nor an option{}", suggestion(near.as_deref())))

@@ -1,17 +1,15 @@
 //! Commands and options, and [`main`], which carries out those of the process.
 
 use super::exit::{Exit, exits_in_words};
+use super::input::DEFAULT_FILE;
+use super::into_server::IntoServer;
 #[cfg(feature = "top")]
 use super::top;
 use super::{bench, call, check, console, methods, serve, stubs};
 use crate::server::Server;
 use clap::{Parser, Subcommand};
-use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-
-/// Settings file if none is named.
-pub(super) const DEFAULT_FILE: &str = "server.ini";
 
 /// Thread-pool RPC server whose limits mean exactly what they say.
 ///
@@ -52,7 +50,7 @@ enum Command {
         template: bool,
     },
     /// Call any method of a running server: JSON in, JSON out.
-    Call(call::Call),
+    Call(call::CallCommand),
     /// List the methods of a running server, one name per line.
     Methods(methods::Methods),
     /// Generate typed client code in another language for the methods of a running server.
@@ -72,27 +70,6 @@ enum Command {
     /// Uses the server's admin server (Admin_Address). On a terminal it reads lines until exit, bye or Ctrl-D;
     /// otherwise it carries out the commands of -c or of standard input. `help` lists the commands.
     Console(console::Console),
-}
-
-/// Result of the closure given to [`main`]: a [`Server`], or a `Result` of one.
-pub trait IntoServer {
-    /// Returns the server, or why there is none.
-    ///
-    /// # Errors
-    /// The program's own.
-    fn into_server(self) -> Result<Server, Box<dyn Error>>;
-}
-
-impl IntoServer for Server {
-    fn into_server(self) -> Result<Server, Box<dyn Error>> {
-        Ok(self)
-    }
-}
-
-impl<E: Into<Box<dyn Error>>> IntoServer for Result<Server, E> {
-    fn into_server(self) -> Result<Server, Box<dyn Error>> {
-        self.map_err(Into::into)
-    }
 }
 
 /// Runs the whole command line of a program that serves: reads the arguments of the process, carries them out, and

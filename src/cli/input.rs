@@ -8,6 +8,9 @@ use serde::de::IgnoredAny;
 use std::io::{self, Read};
 use std::time::Duration;
 
+/// Settings file if none is named.
+pub(super) const DEFAULT_FILE: &str = "server.ini";
+
 /// Longest time that is accepted: a year. Clocks have an end.
 const SECONDS_MAX: f64 = 365.0 * 24.0 * 3600.0;
 

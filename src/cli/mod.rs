@@ -15,6 +15,7 @@ mod console;
 mod escape;
 mod exit;
 mod input;
+mod into_server;
 mod json;
 mod logger;
 mod methods;
@@ -26,4 +27,5 @@ mod stubs;
 #[cfg(feature = "top")]
 mod top;
 
-pub use command_line::{IntoServer, main};
+pub use command_line::main;
+pub use into_server::IntoServer;

@@ -6,8 +6,8 @@
 //! Invariant: everything that the shutdown needs (the signals, the thread that stops) exists before the first call is
 //! served, so that a running server can always be stopped. Does not know sockets or pools.
 
-use super::command_line::IntoServer;
 use super::exit::Exit;
+use super::into_server::IntoServer;
 use super::logger::Logger;
 use super::output::{eprint_error, suggest_template};
 use super::panic_log;
@@ -52,7 +52,9 @@ enum ServeError {
 }
 
 impl ServeError {
-    fn exit(&self) -> Exit {
+    /// Prints the error.
+    fn report(&self) -> Exit {
+        eprint_error(&self.to_string());
         match self {
             ServeError::Start(StartError::Config(_)) => Exit::Input,
             _ => Exit::Environment,
@@ -67,45 +69,40 @@ pub(super) fn run<B: IntoServer>(program: &str, file: &Path, build: impl FnOnce(
         Err(errors) => return wrong_settings(program, file, &errors),
     };
     let config = server.config().clone();
-    // From here on these signals do not kill the process; they take effect once the server runs.
-    let ignored =
-        [SIGHUP, SIGUSR1, SIGUSR2].map(|signal| flag::register(signal, Arc::new(AtomicBool::default())));
-    if let Some(error) = ignored.into_iter().find_map(Result::err) {
-        let failure = ServeError::Signals(error);
-        eprint_error(&failure.to_string());
-        return failure.exit();
-    }
-    let logger = match Logger::start(config.log_level.value, config.log_file.value.as_deref()) {
+    let logger = match prepare_process(&config) {
         Ok(logger) => logger,
-        Err(error) => {
-            let failure = ServeError::Log(error);
-            eprint_error(&failure.to_string());
-            return failure.exit();
-        }
+        Err(error) => return error.report(),
     };
-    panic_log::install();
-    let built = build(server).into_server().map_err(ServeError::Services);
-    let built =
-        built.map(
-            |server| {
-                if logger.is_set_by_settings() { server.on_log_level(log::set_max_level) } else { server }
-            },
-        );
-    let exit = built.and_then(|server| serve(server, &config, &logger)).unwrap_or_else(|failure| {
+    let built = build(server).into_server().map_err(ServeError::Services).map(|server| {
+        if logger.is_set_by_settings() { server.on_log_level(log::set_max_level) } else { server }
+    });
+    let exit = built.and_then(|server| serve(server, &config, &logger)).unwrap_or_else(|error| {
         if logger.is_to_file() {
-            log::error!("{failure}");
+            log::error!("{error}");
         }
-        eprint_error(&failure.to_string());
-        if matches!(failure, ServeError::Start(StartError::Threads { .. })) {
+        let exit = error.report();
+        if matches!(error, ServeError::Start(StartError::Threads { .. })) {
             // Name the limit that was reached, as far as it is known.
             resource_check::advise(&config, &machine::read())
                 .iter()
                 .for_each(|warning| eprint_error(&warning.message));
         }
-        failure.exit()
+        exit
     });
     logger.flush(FLUSH_MAX);
     exit
+}
+
+/// Ignores signals that would kill the process, starts the log, and reports panics through it.
+fn prepare_process(config: &Config) -> Result<Logger, ServeError> {
+    // From here on these signals do not kill the process; they take effect once the server runs.
+    for signal in [SIGHUP, SIGUSR1, SIGUSR2] {
+        flag::register(signal, Arc::new(AtomicBool::default())).map_err(ServeError::Signals)?;
+    }
+    let logger = Logger::start(config.log_level.value, config.log_file.value.as_deref());
+    let logger = logger.map_err(ServeError::Log)?;
+    panic_log::install();
+    Ok(logger)
 }
 
 fn wrong_settings(program: &str, file: &Path, errors: &ConfigErrors) -> Exit {

@@ -1,7 +1,7 @@
 //! C: a function for each method over `boneyard_call`, with its types as a comment. Arguments and result are JSON text:
 //! C has no text or lists of its own, and programs have a JSON library that they know.
 
-use super::method::{Method, comment};
+use super::method::{StubMethod, comment};
 use super::names::{Names, function_name};
 
 const HEAD: &str = "\
@@ -23,7 +23,7 @@ static inline boneyard_status boneyard_stubs_call(boneyard_client client, const 
 }
 ";
 
-pub(super) fn write(methods: &[Method]) -> String {
+pub(super) fn write(methods: &[StubMethod]) -> String {
     let mut names = Names::new(&["boneyard_stubs_call"]);
     let mut text = HEAD.to_owned();
     for method in methods {

@@ -1,6 +1,6 @@
 //! Arguments of `stubs`, and the schemas fetched from the server.
 
-use super::method::Method;
+use super::method::StubMethod;
 use super::{c, python, typescript};
 use crate::cli::escape::one_line;
 use crate::cli::exit::Exit;
@@ -38,7 +38,7 @@ impl Stubs {
             Ok(methods) => methods,
             Err(error) => return report_error(&error, &self.server.address),
         };
-        for Method { name, unknown, .. } in methods.iter().filter(|method| method.shapes.is_none()) {
+        for StubMethod { name, unknown, .. } in methods.iter().filter(|method| method.shapes.is_none()) {
             eprint_error(&one_line(&format!("types of {name} unknown: {unknown}")));
         }
         print(&match self.lang {
@@ -50,7 +50,7 @@ impl Stubs {
 }
 
 /// Returns the methods of the server, sorted by name.
-fn methods(client: &Client) -> Result<Vec<Method>, ClientError> {
+fn methods(client: &Client) -> Result<Vec<StubMethod>, ClientError> {
     // Sessions belong to the client library: their numbers are valid on one connection only.
     let own = |(name, _): &(String, MethodSchema)| !name.starts_with("session.");
     let method = |(name, schema): (String, MethodSchema)| {
@@ -59,7 +59,7 @@ fn methods(client: &Client) -> Result<Vec<Method>, ClientError> {
             Ok(shapes) => (shapes, schema.unknown),
             Err(error) => (None, format!("unreadable schema: {error}")),
         };
-        Method { name, shapes, unknown }
+        StubMethod { name, shapes, unknown }
     };
     Ok(schemas(client)?.into_iter().filter(own).map(method).collect())
 }

@@ -4,7 +4,7 @@ use crate::schema::{Shape, Shapes};
 use std::collections::BTreeMap;
 
 /// A method of the server.
-pub(super) struct Method {
+pub(super) struct StubMethod {
     /// `service.method`
     pub(super) name: String,
     /// Types in JSON; `None` if unknown.
@@ -13,7 +13,7 @@ pub(super) struct Method {
     pub(super) unknown: String,
 }
 
-impl Method {
+impl StubMethod {
     /// Names of the service and of the method in it.
     pub(super) fn service_and_name(&self) -> (&str, &str) {
         self.name.rsplit_once('.').unwrap_or(("", &self.name))
@@ -51,8 +51,8 @@ pub(super) fn comment(text: &str) -> String {
 }
 
 /// Methods by service.
-pub(super) fn services(methods: &[Method]) -> BTreeMap<&str, Vec<&Method>> {
-    let mut services: BTreeMap<&str, Vec<&Method>> = BTreeMap::new();
+pub(super) fn services(methods: &[StubMethod]) -> BTreeMap<&str, Vec<&StubMethod>> {
+    let mut services: BTreeMap<&str, Vec<&StubMethod>> = BTreeMap::new();
     for method in methods {
         services.entry(method.service_and_name().0).or_default().push(method);
     }
@@ -67,7 +67,7 @@ mod tests {
     fn a_comment_cannot_be_ended_from_within() {
         let shapes = || "{ \"*/ x\\n\u{2028}\": u8 }".parse::<Shape>().unwrap();
         let shapes = Some(Shapes { request: shapes(), response: shapes() });
-        let method = Method { name: "a.b".to_owned(), shapes, unknown: String::new() };
+        let method = StubMethod { name: "a.b".to_owned(), shapes, unknown: String::new() };
         assert!(comment(&method.described()).contains("x\\n?"), "{}", comment(&method.described()));
         assert!(!comment(&method.described()).contains("*/") && !comment(&method.described()).contains('\n'));
     }

@@ -1,6 +1,6 @@
 //! Python: a `TypedDict` for each structure, a class for each service, over anything with the package's `call`.
 
-use super::method::{Method, services};
+use super::method::{StubMethod, services};
 use super::names::{Declared, Names, function_name, quoted, type_name};
 use crate::schema::{Scalar, Shape};
 
@@ -37,7 +37,7 @@ class Caller(Protocol):
 
 ";
 
-pub(super) fn write(methods: &[Method]) -> String {
+pub(super) fn write(methods: &[StubMethod]) -> String {
     let mut types = Types(Declared::new(&TAKEN));
     let (mut classes, mut list) = (String::new(), String::new());
     let mut attributes = Names::new(&KEYWORDS);
@@ -60,7 +60,7 @@ pub(super) fn write(methods: &[Method]) -> String {
     format!("{HEAD}{types}{classes}{services}")
 }
 
-fn function(method: &Method, name: &str, types: &mut Types) -> String {
+fn function(method: &StubMethod, name: &str, types: &mut Types) -> String {
     let (takes, gives) = method.types("Any", |shape, wanted| types.of(shape, wanted));
     let (parameter, argument) = match takes.as_str() {
         "None" => (String::new(), "None"),

@@ -1,6 +1,6 @@
 //! TypeScript: a type for each structure and enum, a class for each service, over a function that the program provides.
 
-use super::method::{Method, services};
+use super::method::{StubMethod, services};
 use super::names::{Declared, Names, function_name, quoted, type_name};
 use crate::schema::{Scalar, Shape};
 
@@ -30,7 +30,7 @@ export type Call = (method: string, args: unknown) => Promise<unknown>;
 export type BigInteger = number | bigint;
 ";
 
-pub(super) fn write(methods: &[Method]) -> String {
+pub(super) fn write(methods: &[StubMethod]) -> String {
     let mut types = Types(Declared::new(&TAKEN));
     let (mut classes, mut fields, mut made) = (String::new(), String::new(), String::new());
     let mut attributes = Names::new(&METHODS_TAKEN);
@@ -55,7 +55,7 @@ pub(super) fn write(methods: &[Method]) -> String {
     format!("{HEAD}{}{classes}{services}", types.0.text)
 }
 
-fn function(method: &Method, name: &str, types: &mut Types) -> String {
+fn function(method: &StubMethod, name: &str, types: &mut Types) -> String {
     let (takes, gives) = method.types("unknown", |shape, wanted| types.of(shape, wanted));
     let (parameter, argument) = match takes.as_str() {
         "null" => (String::new(), "null"),
