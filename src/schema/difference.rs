@@ -3,7 +3,8 @@
 //!
 //! Invariant: two shapes with the same nameless text never differ. What bincode would misread always does.
 
-use super::{Shape, Shapes};
+use super::schema_of::Shapes;
+use super::shape::Shape;
 
 /// Characters of a shape that a message shows.
 const SHOWN_CHARS_MAX: usize = 80;

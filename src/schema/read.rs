@@ -16,7 +16,7 @@ const TEXT_BYTES_MAX: usize = 1 << 20;
 pub struct Unreadable {
     /// Where in the text, in bytes.
     pub at: usize,
-    /// What should be there.
+    /// The text expected there.
     pub expected: &'static str,
 }
 

@@ -1,8 +1,8 @@
 //! The decoder that makes its values up, and writes down what it was asked for.
 
 use super::access::{ByName, Chosen, InOrder, OneEntry};
+use super::context::{Context, DEPTH_MAX, NODES_MAX, TraceError, VISITS_MAX};
 use super::node::{Enum, Node, Structure, VariantShape};
-use super::{Context, DEPTH_MAX, NODES_MAX, TraceError, VISITS_MAX};
 use crate::schema::Scalar;
 use serde::de::{Deserializer, Visitor};
 

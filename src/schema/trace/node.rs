@@ -1,6 +1,6 @@
-//! What has been seen of a type so far: a shape with gaps.
+//! Part of a type as seen so far: a shape with gaps.
 
-use super::{Context, TraceError};
+use super::context::{Context, TraceError};
 use crate::schema::{Scalar, Shape};
 
 /// A part of a type.
@@ -33,7 +33,7 @@ pub(super) struct Enum {
     pub(super) by_name: bool,
 }
 
-/// What a variant holds.
+/// Contents of a variant.
 #[derive(Debug)]
 pub(super) enum VariantShape {
     Unknown,
@@ -42,7 +42,7 @@ pub(super) enum VariantShape {
 }
 
 impl Node {
-    /// Has all of it been seen?
+    /// Returns whether all of it has been seen.
     pub(super) fn is_complete(&self) -> bool {
         match self {
             Node::Unknown => false,
@@ -55,7 +55,7 @@ impl Node {
         }
     }
 
-    /// What was seen as a shape; what was not is anything.
+    /// The shape of the parts seen; parts not seen are "any".
     pub(super) fn shape(self) -> Shape {
         match self {
             Node::Unknown => Shape::Scalar(Scalar::Any),

@@ -1,0 +1,43 @@
+//! Passes over a type until its shape is complete.
+
+use super::context::Context;
+use super::deserializer::TracingDeserializer;
+use super::node::Node;
+use crate::schema::Shape;
+use serde::de::DeserializeOwned;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Passes in a row that may find nothing new: each gives other values.
+const FRUITLESS_MAX: usize = 16;
+
+/// The shape of `T` in a codec that is human-readable (JSON) or not (bincode), or the reason why it is not known.
+pub(in crate::schema) fn shape_of<T: DeserializeOwned>(human: bool) -> Result<Shape, String> {
+    let traced = catch_unwind(AssertUnwindSafe(|| trace::<T>(human)));
+    traced.unwrap_or_else(|_| Err("its Deserialize panics".to_owned()))
+}
+
+fn trace<T: DeserializeOwned>(human: bool) -> Result<Shape, String> {
+    let context = Context { human, ..Context::default() };
+    let (mut root, mut fruitless) = (Node::Unknown, 0);
+    loop {
+        let before = context.found.get();
+        let outcome = T::deserialize(TracingDeserializer { node: &mut root, context: &context, depth: 0 });
+        if let Some(reason) = context.ended.take() {
+            return Err(reason);
+        }
+        if root.is_complete() {
+            return Ok(root.shape());
+        }
+        if context.found.get() > before {
+            fruitless = 0;
+            continue;
+        }
+        fruitless += 1;
+        context.sample.set(context.sample.get() + 1);
+        if fruitless == FRUITLESS_MAX {
+            let why =
+                outcome.err().map_or("it does not ask for all it has".to_owned(), |error| error.to_string());
+            return Err(format!("it takes no value that is made up for it: {why}"));
+        }
+    }
+}
