@@ -1,15 +1,16 @@
-//! The one file that names locks, channels, atomics and what puts a thread to sleep, so that a model checker can take
-//! their place.
+//! The one module that names locks, channels, atomics and the calls that put a thread to sleep, so that a model checker
+//! can replace them.
 //!
 //! With `--cfg loom` or `--cfg shuttle` the same names stand for the checker's, and `pool/` runs unchanged under
-//! it (see `pool/model.rs`). The channel is then a plain queue under a lock: what is checked is our protocol on top
-//! of a channel, not crossbeam's channel.
+//! it (see `pool/model.rs`). The channel is then a plain queue under a lock: the models check the protocol on top of a channel,
+//! not crossbeam's channel.
 //!
 //! Rules for its users: no lock is held across a call out of its file, and at most one is held at a time, so
 //! there is no lock order to keep (docs/ARCHITECTURE.md names the one exception).
 
 #[cfg(any(loom, shuttle))]
 mod modelled;
+mod planted;
 #[cfg(any(loom, shuttle))]
 use modelled as primitives;
 #[cfg(not(any(loom, shuttle)))]
@@ -21,18 +22,19 @@ mod primitives {
     pub(crate) use std::thread_local;
     use std::time::Instant;
 
-    /// The clock. Stands still under a checker, which must come to the same decisions in every run.
+    /// Returns the time. Under a checker the clock stands still, so that every run makes the same decisions.
     pub(crate) fn now() -> Instant {
         Instant::now()
     }
 }
 
+pub(crate) use planted::Planted;
 pub(crate) use primitives::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
 pub(crate) use primitives::{Condvar, Mutex, Receiver, Sender, bounded, now, thread_local, yield_now};
 pub(crate) use std::sync::atomic::Ordering;
 pub(crate) use std::sync::{Arc, Weak};
 
-/// Atomics for counts and estimates that order nothing: the checkers do not look at them, which keeps the number of
+/// Atomics for counts and estimates that order nothing: the checkers do not track them, which keeps the number of
 /// schedules small.
 pub(crate) mod unordered {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
@@ -43,8 +45,8 @@ use std::sync::OnceLock;
 
 /// Lets one thread sleep until another hands it a word.
 ///
-/// A word handed over before the sleep is not lost. At most one word is ever on its way: who hands over must
-/// know that the thread waits for it.
+/// A word handed over before the sleep is not lost. At most one word is ever on its way: the sender must know that the
+/// thread waits for one.
 #[derive(Debug, Default)]
 pub(crate) struct Parker {
     word: AtomicU32,
@@ -52,7 +54,7 @@ pub(crate) struct Parker {
 }
 
 impl Parker {
-    /// Sleeps until a word other than 0 was handed over, and takes it. For the owning thread alone.
+    /// Sleeps until a word other than 0 was handed over, and takes it. For the owning thread only.
     pub(crate) fn park(&self) -> u32 {
         self.thread.get_or_init(current);
         loop {
@@ -75,31 +77,7 @@ impl Parker {
     }
 }
 
-/// Bugs that can be switched on in a model, which then must find them: a model that finds nothing proves nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Planted {
-    /// A worker that retires looks at the queue before it counts itself no longer awake.
-    LateLeave,
-    /// A freed permit is not handed to a port that starves.
-    KeptPermit,
-    /// A worker whose handler has waited goes on without a look at the limit.
-    FreeReturn,
-    /// A worker whose handler begins to wait looks at the queue before it counts itself no longer awake.
-    LatePause,
-    /// A raised limit wakes one worker, however many it has room for.
-    OneRaised,
-    /// A permit that comes home is handed on although more are out than a lowered limit.
-    LoweredInVain,
-    /// A worker that is kept for nested calls takes others, too.
-    NoReserve,
-    /// A worker that looks for a call in vain, since it is kept for nested ones, counts as having one.
-    KeptPlace,
-}
-
-/// Is a bug planted? Never, outside a model.
 #[cfg(not(any(loom, shuttle)))]
-pub(crate) const fn planted(_: Planted) -> bool {
-    false
-}
+pub(crate) use planted::planted;
 #[cfg(any(loom, shuttle))]
 pub(crate) use primitives::planted;

@@ -239,10 +239,10 @@ fn log_panics() {
     let (bound, all) = (LogLimiter::default(), ClientId::of(Ipv4Addr::UNSPECIFIED.into()));
     panic::set_hook(Box::new(move |info| {
         let now = Instant::now();
-        if let Some(left_out) = bound.news(now, false) {
+        if let Some(left_out) = bound.take_report(now, false) {
             log::error!("{} panics left out here", left_out.lines);
         }
-        if !bound.lets(log::Level::Error, all, now) {
+        if !bound.allows(log::Level::Error, all, now) {
             return;
         }
         let payload = info.payload();

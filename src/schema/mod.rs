@@ -1,87 +1,20 @@
-//! What a method's types look like from outside: their shapes, a fingerprint of them, and where two of them differ.
+//! Schemas: the shapes of a method's types, a fingerprint of them, and the first difference between two.
 //!
 //! A shape is found by watching the type's own `Deserialize` (`trace`), so users derive nothing more than serde. It is
-//! written in a small language for people (`shape`), which is read back (`read`) and compared (`difference`).
+//! written in a small language for people (`shape`), which is parsed (`read`) and compared (`difference`).
 //!
-//! Knows serde; knows no codec, no method and no wire. Invariants: nothing here panics, whatever a `Deserialize` does;
-//! depth, size and work are bounded; the same types give the same fingerprint in every build.
+//! Invariants: nothing here panics, whatever a `Deserialize` does; depth, size and work are bounded; the same types give
+//! the same fingerprint in every build.
+//!
+//! Does not know codecs, methods or the wire.
 
 mod difference;
+mod method_schema;
 mod read;
 mod shape;
 mod trace;
 
 pub use difference::first_difference;
+pub use method_schema::{Describe, Schema, Shapes};
 pub use read::Unreadable;
 pub use shape::{Scalar, Shape};
-
-use serde::de::DeserializeOwned;
-
-/// Both types of a method.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shapes {
-    /// Of the arguments.
-    pub request: Shape,
-    /// Of the result.
-    pub response: Shape,
-}
-
-/// What is known of a method's types. Some types differ with the codec: an IP address is text in JSON.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Schema {
-    /// As bincode has them, or why they are not known.
-    pub bincode: Result<Shapes, String>,
-    /// As JSON has them, or why they are not known.
-    pub json: Result<Shapes, String>,
-}
-
-/// Makes the schema of a method's types.
-pub type Describe = fn() -> Schema;
-
-impl Schema {
-    /// Traces both types. Runs their `Deserialize` some dozen times, with values it makes up; a panic in it is a
-    /// reason.
-    pub fn of<Request: DeserializeOwned, Response: DeserializeOwned>() -> Schema {
-        let shapes = |human| {
-            let request = trace::shape_of::<Request>(human).map_err(|why| format!("request: {why}"))?;
-            let response = trace::shape_of::<Response>(human).map_err(|why| format!("response: {why}"))?;
-            Ok(Shapes { request, response })
-        };
-        Schema { bincode: shapes(false), json: shapes(true) }
-    }
-
-    /// Of types nobody described.
-    pub fn unknown(why: &str) -> Schema {
-        Schema { bincode: Err(why.to_owned()), json: Err(why.to_owned()) }
-    }
-
-    /// A hash of what bincode writes, with the names of fields and variants and without those of types; 0 where that is
-    /// not known.
-    ///
-    /// Field names count because two fields of one type that change places are otherwise not to be seen.
-    pub fn fingerprint(&self) -> u64 {
-        let Ok(Shapes { request, response }) = &self.bincode else { return 0 };
-        let text = format!("{} -> {}", request.nameless(), response.nameless());
-        fnv1a(text.as_bytes()).max(1)
-    }
-}
-
-/// FNV-1a, 64 bits: short, stable, in every language. It guards against mistakes, not against malice.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fingerprints_are_those_of_every_build() {
-        assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
-        assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
-        let schema = Schema::of::<(u32, u32), u32>();
-        assert_eq!(schema.fingerprint(), fnv1a(b"(u32, u32) -> u32"));
-        assert_eq!(Schema::unknown("no").fingerprint(), 0);
-    }
-}

@@ -302,7 +302,7 @@ impl ServerControl for LiveControl {
                 (connections_max != usize::MAX).then_some(connections_max as u64),
             ),
             connects_most: self.connection_limiter.connects_most(),
-            log_left_out: self.shared.services.log_bound().left_out(),
+            log_left_out: self.shared.services.log_limiter().suppressed(),
             buffer_bytes: (
                 self.ports.iter().map(|port| port.shared.buffers.bytes() as u64).sum(),
                 config.buffer_memory_bytes.value as u64,
@@ -328,7 +328,7 @@ impl Sampler {
     /// The system would not make a thread.
     pub(super) fn start(
         monitor: Arc<ServerMonitor>,
-        log_bound: Arc<LogLimiter>,
+        log_limiter: Arc<LogLimiter>,
         keeper: Option<WriterThread>,
     ) -> std::io::Result<Sampler> {
         let over = Arc::new((Mutex::new(false), Condvar::new()));
@@ -341,20 +341,20 @@ impl Sampler {
                 if catch_unwind(AssertUnwindSafe(|| monitor.sample())).is_err() {
                     log::error!("the observer's look panicked; the next is in a second");
                 }
-                tell_of_left_out(&log_bound, false);
+                tell_of_left_out(&log_limiter, false);
                 next = (next + LOOK).max(Instant::now());
                 let mut over = over.lock();
                 while !*over && !changed.wait_until(&mut over, next).timed_out() {}
             }
-            tell_of_left_out(&log_bound, true);
+            tell_of_left_out(&log_limiter, true);
         };
         let thread = std::thread::Builder::new().name("observer".to_owned()).spawn(run)?;
         Ok(Sampler { over, thread: Some(thread), _keeper: keeper })
     }
 }
 
-fn tell_of_left_out(log_bound: &LogLimiter, reloadable: bool) {
-    if let Some(news) = log_bound.news(Instant::now(), reloadable) {
+fn tell_of_left_out(log_limiter: &LogLimiter, reloadable: bool) {
+    if let Some(news) = log_limiter.take_report(Instant::now(), reloadable) {
         log::warn!("{news}");
     }
 }

@@ -179,8 +179,8 @@ impl RunningServer {
         let monitor = Arc::new(monitor);
         #[cfg(feature = "admin")]
         self.open_admin(config, Arc::clone(&monitor))?;
-        let log_bound = Arc::clone(self.shared.services.log_bound());
-        let observer = Sampler::start(Arc::clone(&monitor), log_bound, control.keep_note()?)?;
+        let log_limiter = Arc::clone(self.shared.services.log_limiter());
+        let observer = Sampler::start(Arc::clone(&monitor), log_limiter, control.keep_note()?)?;
         self.monitor = Some((control, monitor, observer));
         Ok(())
     }

@@ -6,11 +6,11 @@ use loom as checker;
 #[cfg(shuttle)]
 use shuttle as checker;
 
-use super::{Arc, Planted};
+use super::planted::Planted;
 use checker::sync as model;
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 pub(crate) use checker::thread::{Thread, current, park, yield_now};
@@ -105,7 +105,7 @@ pub(crate) struct Sender<T>(Arc<Channel<T>>);
 /// crossbeam's receiver, without disconnection.
 pub(crate) struct Receiver<T>(Arc<Channel<T>>);
 
-/// There was no place, or nothing there.
+/// The channel is full or empty.
 #[derive(Debug)]
 pub(crate) struct NotNow;
 
@@ -114,7 +114,7 @@ pub(crate) fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     (Sender(Arc::clone(&channel)), Receiver(channel))
 }
 
-// As in crossbeam: whatever travels in the channel.
+// As in crossbeam: for items of any type.
 impl<T> std::fmt::Debug for Sender<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Sender { .. }")
@@ -177,7 +177,7 @@ impl<T> Clone for Receiver<T> {
     }
 }
 
-/// The bug named by the environment variable `PLANTED`, if any.
+/// Returns whether the environment variable `PLANTED` names this bug.
 pub(crate) fn planted(bug: Planted) -> bool {
     std::env::var("PLANTED").is_ok_and(|name| name == format!("{bug:?}"))
 }

@@ -1,8 +1,8 @@
-//! The parts of what a `TracingDeserializer` gives: elements, fields, entries and variants.
+//! Parts that a `TracingDeserializer` gives: elements, fields, entries and variants.
 
+use super::context::{Context, TraceError};
 use super::deserializer::TracingDeserializer;
 use super::node::{Enum, Node, Structure, VariantShape};
-use super::{Context, TraceError};
 use serde::de::value::{BorrowedStrDeserializer, U32Deserializer};
 use serde::de::{DeserializeSeed, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor};
 
@@ -111,7 +111,7 @@ impl EnumAccess<'static> for Chosen<'_> {
 }
 
 impl<'t> Chosen<'t> {
-    /// What the chosen variant holds, if it holds anything.
+    /// Returns the deserializer of the chosen variant's value.
     fn held(self) -> Result<TracingDeserializer<'t>, TraceError> {
         let context = self.context;
         let held = &mut self.several.variants[self.index].1;

@@ -1,7 +1,7 @@
-//! What has been seen of a type so far: a shape with gaps.
+//! The part of a type that has been seen so far: a shape with gaps.
 
-use super::{Context, TraceError};
-use crate::schema::{Scalar, Shape};
+use super::context::{Context, TraceError};
+use crate::schema::shape::{Scalar, Shape};
 
 /// A part of a type.
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ pub(super) struct Enum {
     pub(super) by_name: bool,
 }
 
-/// What a variant holds.
+/// Value of a variant.
 #[derive(Debug)]
 pub(super) enum VariantShape {
     Unknown,
@@ -42,7 +42,7 @@ pub(super) enum VariantShape {
 }
 
 impl Node {
-    /// Has all of it been seen?
+    /// Returns whether all of it has been seen.
     pub(super) fn is_complete(&self) -> bool {
         match self {
             Node::Unknown => false,
@@ -55,7 +55,7 @@ impl Node {
         }
     }
 
-    /// What was seen as a shape; what was not is anything.
+    /// Returns the shape; parts not seen become `any`.
     pub(super) fn shape(self) -> Shape {
         match self {
             Node::Unknown => Shape::Scalar(Scalar::Any),
@@ -102,7 +102,7 @@ impl VariantShape {
     }
 }
 
-/// Four or more that are alike are an array.
+/// Returns an array for four or more equal parts, and a tuple otherwise.
 fn tuple(mut parts: Vec<Shape>) -> Shape {
     let alike = parts.windows(2).all(|pair| pair[0] == pair[1]);
     match parts.len() {

@@ -166,7 +166,7 @@ type Wide = [Vec<[Vec<[u8; 32]>; 32]>; 32];
 
 #[test]
 fn what_has_no_shape_says_why() {
-    let why = |traced: Result<super::Shape, String>| traced.unwrap_err();
+    let why = |traced: Result<crate::schema::Shape, String>| traced.unwrap_err();
     assert!(why(shape_of::<Tree>(false)).ends_with("Tree contains itself"));
     assert!(why(shape_of::<Untagged>(false)).contains("needs to see its data"));
     assert!(why(shape_of::<Flat>(false)).contains("needs to see its data"));
