@@ -6,7 +6,9 @@ use boneyard::internal::admission::Admission;
 use boneyard::internal::metrics::{MethodsStats, PortStats, ServiceTimes};
 use boneyard::internal::proto::{ReceiveContext, Received, ServerProtocol, reply, welcome};
 use boneyard::internal::wire::body::{Hello, MethodEntry};
-use boneyard::internal::wire::{CallPrelude, Codec, Flags, FrameKind, Header, Preface, ReplyPrelude, cut};
+use boneyard::internal::wire::{
+    CallPrelude, Codec, Flags, FrameKind, Header, Preface, ReplyPrelude, peek_frame,
+};
 use boneyard::service::Status;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use serde::{Deserialize, Serialize};
@@ -42,7 +44,9 @@ fn frames(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("frame");
     let mut bytes = Vec::new();
     call(1, &[b'x'; 64], &mut bytes);
-    group.bench_function("cut", |bench| bench.iter(|| cut(black_box(&bytes), |_| BODY_BYTES_MAX)));
+    group.bench_function("peek_frame", |bench| {
+        bench.iter(|| peek_frame(black_box(&bytes), |_| BODY_BYTES_MAX))
+    });
     let mut out = Vec::new();
     for (name, payload) in [("64 B", 64), ("64 KiB", 64 << 10)] {
         let arguments = vec![b'x'; payload];

@@ -1,25 +1,34 @@
 //! Boneyard: a thread-pool RPC server and native client whose limits mean exactly what they say.
 //!
-//! Handlers are ordinary blocking code. Each port of the INI file gets one listener thread and a fixed pool of
-//! workers; one throttle over all ports caps what runs at once. Begin with [`Server`] and [`Client`], or with
-//! [`cli::main`] for a program that has the whole command line.
+//! Handlers are ordinary blocking code. Each port of the INI file has one listener thread and a fixed pool of workers;
+//! one throttle over all ports limits what runs at once. Begin with [`Server`] and [`Client`], or with [`cli::main`]
+//! for a program that has the whole command line.
 //!
 //! ```text
 //! main.rs   examples/
-//! cli/                      the command line: arguments, signals, log
-//! server/  client/  bench/  shells: sockets, clocks
-//! admin/                    the admin server: HTTP
-//! monitor/                  what an administrator sees: snapshots, history, verdict
-//! pool/                     threads, no sockets: workers, throttle, queue
-//! port/                     protocol logic, sans-IO
-//! stats/  service/          counters; methods, statuses, handlers
-//! config/  wire/  schema/   settings and sizing; frames as bytes; shapes of types
-//! files.rs  sync.rs         files read, appended to, replaced; locks, channels, threads
+//! cli/                        the command line: arguments, signals, log
+//! server/  client/  bench/    shells: sockets, clocks
+//! admin/                      the admin server: HTTP
+//! monitor/                    observation: snapshots, history, statistics, verdict, console
+//! pool/                       threads, no sockets: workers, throttle, queue
+//! proto/  admission/          protocol logic and early refusal, sans-IO
+//! metrics/  service/          counters; methods, statuses, handlers
+//! config/  wire/  schema/     settings and sizing; frames as bytes; shapes of types
+//! files.rs  tcp.rs  sync.rs   files; socket options; locks, channels, threads
 //! ```
 //! Imports run downward only. `docs/ARCHITECTURE.md` has the threads and the way of one transaction.
 //!
-//! Cargo features, all on by default: `server`, `client` (neither needs the other) and `cli` (both, and the load
-//! generator). Without any, the protocol and the settings remain, which touch no socket.
+//! Cargo features, all on by default:
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `client` | the native client |
+//! | `server` | the server; needs no `client` |
+//! | `admin` | the admin server: status page, `/metrics`, health, console; includes `server` |
+//! | `cli` | the command line and the load generator; includes `admin` and `client` |
+//! | `top` | the live view in a terminal; includes `cli` |
+//!
+//! Without any, the protocol and the settings remain, which touch no socket.
 #![forbid(unsafe_code)]
 // The layers below server and client are compiled without them too, and are then not used up.
 #![cfg_attr(not(all(feature = "server", feature = "client")), allow(dead_code, unused_imports))]
@@ -63,6 +72,7 @@ pub mod internal {
     #[cfg(feature = "client")]
     pub mod client {
         pub use crate::client::ffi::{TrySend, UnsentCall};
+        pub use crate::client::options::{ADDRESSES_MAX, NAME_BYTES_MAX};
         pub use crate::client::raw::RawMethod;
     }
     #[cfg(feature = "cli")]

@@ -8,7 +8,7 @@ mod process;
 
 use boneyard::Method;
 use boneyard::config::{AdminSocket, ListenAddress, Setting};
-use boneyard::internal::admin::client::AdminClient;
+use boneyard::internal::admin::AdminClient;
 use boneyard::internal::monitor::AdminRejection;
 use boneyard::server::{RunningServer, Server, StartError};
 use common::gate::Gate;
@@ -122,7 +122,7 @@ fn only_those_who_know_the_token_are_let_in() {
 fn a_wrong_token_file_and_a_public_address_without_one_fail_the_start() {
     let directory = Directory::new();
     for (text, says) in [
-        ("short\n", "has 5 characters, expected 16 at least"),
+        ("short\n", "has 5 characters, expected at least 16"),
         ("", "has 0 characters"),
         ("0123456789 abcdefghi", "characters other than visible ASCII"),
         ("0123456789abcdefghé", "characters other than visible ASCII"),

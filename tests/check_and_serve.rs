@@ -20,7 +20,7 @@ fn serve(limit: &str, file: &std::path::Path) -> Option<(Option<i32>, String)> {
             assert_eq!(server.stop(), Some(0), "{lines:#?}");
             return None;
         }
-        if lines.iter().any(|line| line.starts_with("cannot start: ") || line.contains("nothing was started"))
+        if lines.iter().any(|line| line.starts_with("cannot start: ") || line.contains("server not started"))
         {
             return Some((server.wait(), server.lines().join("\n")));
         }
@@ -137,7 +137,7 @@ fn the_file_of_a_server_that_runs_is_checked_without_failing() {
     let checked = check("-n 500", &file);
     assert_eq!(checked.code, Some(0), "{checked:?}");
     let expected =
-        format!("address_taken: port TCPIP: {address} is taken now; a server starts once that is over");
+        format!("address_taken: port TCPIP: {address} is in use now; the server starts once it is free");
     assert!(checked.out.contains(&expected) && !checked.out.contains("no_admin"), "{checked:?}");
     let (code, said) = serve("-n 500", &file).expect("it does not start beside the first");
     assert!(code == Some(1) && said.contains("Address already in use"), "{said}");

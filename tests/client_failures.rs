@@ -1,15 +1,16 @@
 //! Each failure ends each call, with an error that says whose fault it is and whether the call may have run.
 #![cfg(feature = "client")]
 
-mod hand_server;
+mod scripted_server;
 
 use boneyard::client::{Blame, Client, ClientError, ClientOptions, DeadlineSource};
 use boneyard::internal::proto;
 use boneyard::internal::wire::limits::BODY_BYTES_MAX;
 use boneyard::internal::wire::{FrameKind, WireError};
 use boneyard::service::{Bytes, Fault, Refusal, Status};
-use hand_server::{
-    BODY_BYTES_MAX as CALL_BYTES_MAX, DOUBLE, HandServer, PATIENCE, STORE, header, pair, pair_with, welcome,
+use scripted_server::{
+    BODY_BYTES_MAX as CALL_BYTES_MAX, DOUBLE, PATIENCE, STORE, ScriptedServer, header, pair, pair_with,
+    welcome,
 };
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener};
@@ -45,7 +46,7 @@ fn a_server_that_is_not_there_is_an_error_of_the_environment() {
 
 #[test]
 fn new_does_not_connect_and_connect_does_or_fails() {
-    let server = HandServer::new();
+    let server = ScriptedServer::new();
     let address = server.listener_address();
     let lazy = Client::new(address).unwrap();
     assert!(!server.is_called(), "no call was made");
@@ -67,7 +68,7 @@ fn new_does_not_connect_and_connect_does_or_fails() {
 
 #[test]
 fn a_server_that_does_not_greet_costs_the_deadline_or_the_connect_timeout() {
-    let server = HandServer::new();
+    let server = ScriptedServer::new();
     let begin = Instant::now();
     let client = server.client().with_deadline(Duration::from_millis(60));
     let never = ClientError::DeadlineExceeded { detected_by: DeadlineSource::Client, may_have_run: false };
@@ -81,7 +82,7 @@ fn a_server_that_does_not_greet_costs_the_deadline_or_the_connect_timeout() {
 
 #[test]
 fn a_short_deadline_that_fails_to_connect_does_not_fail_the_others() {
-    let server = HandServer::new();
+    let server = ScriptedServer::new();
     let client = server.client();
     let short = client.with_deadline(Duration::from_millis(60));
     let first = thread::spawn(move || short.call(DOUBLE, &1));
@@ -96,7 +97,7 @@ fn a_short_deadline_that_fails_to_connect_does_not_fail_the_others() {
 
 /// Error of the first call when a server answers the greeting with `bytes` and closes.
 fn greeted_by(bytes: Vec<u8>) -> ClientError {
-    let server = HandServer::new();
+    let server = ScriptedServer::new();
     let client = server.client();
     let thread = thread::spawn(move || {
         let mut stream = server.accept_raw();
@@ -298,7 +299,7 @@ fn a_call_whose_bytes_were_never_written_is_safe_to_repeat() {
 
 #[test]
 fn a_silent_connection_is_retired() {
-    let server = HandServer::new();
+    let server = ScriptedServer::new();
     let client = server.client();
     // Sends the Welcome and reads no more, as a peer whose machine has crashed.
     let silent = thread::scope(|scope| {

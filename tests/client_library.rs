@@ -1,12 +1,12 @@
 //! Client library against a scripted server: connections, deadlines, futures, JSON, method tables.
 #![cfg(feature = "client")]
 
-mod hand_server;
+mod scripted_server;
 
 use boneyard::client::{ClientError, DeadlineSource};
 use boneyard::service::Status;
 use boneyard::{Client, Pending};
-use hand_server::{DOUBLE, HandServer, MISSING, Peer, pair, wait_until, welcome, welcome_with};
+use scripted_server::{DOUBLE, MISSING, Peer, ScriptedServer, pair, wait_until, welcome, welcome_with};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -48,7 +48,7 @@ fn clients_and_pending_calls_can_be_sent_and_shared() {
 
 #[test]
 fn a_new_client_connects_at_the_first_call() {
-    let server = HandServer::new();
+    let server = ScriptedServer::new();
     let client = server.client();
     assert!(!server.is_called(), "no call, no connection");
     let thread = thread::spawn(move || server.accept().serve());
@@ -61,7 +61,7 @@ fn a_new_client_connects_at_the_first_call() {
 fn eight_threads_share_one_connection_and_answers_come_in_any_order() {
     const THREADS: u32 = 8;
     const CALLS: u32 = 100;
-    let server = HandServer::new();
+    let server = ScriptedServer::new();
     let client = server.client();
     let callers: Vec<_> = (0..THREADS)
         .map(|thread| {
@@ -89,7 +89,7 @@ fn eight_threads_share_one_connection_and_answers_come_in_any_order() {
 
 #[test]
 fn many_calls_at_once_make_one_connection() {
-    let server = HandServer::new();
+    let server = ScriptedServer::new();
     let client = server.client();
     let callers: Vec<_> = (0..16)
         .map(|n| {

@@ -6,14 +6,14 @@
 #![cfg(all(target_os = "linux", feature = "cli"))]
 
 mod common;
-mod hand_server;
 mod process;
+mod scripted_server;
 
 use boneyard::Client;
 use boneyard::client::{ClientError, ClientOptions, DeadlineSource};
 use common::gate::thread_names;
-use hand_server::{DOUBLE, HandServer};
 use process::{Directory, Running, command, run};
+use scripted_server::{DOUBLE, ScriptedServer};
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::process::Command;
@@ -72,7 +72,7 @@ mount --bind /mnt/resolv.conf /etc/resolv.conf";
 #[ignore = "run by in_a_slow_lookup"]
 fn a_slow_lookup() {
     let names = NameServer::start();
-    let server = HandServer::new();
+    let server = ScriptedServer::new();
     let port = server.address().parse::<SocketAddr>().unwrap().port();
     let client = Client::new(&format!("slow.example:{port}")).unwrap();
     let late = ClientError::DeadlineExceeded { detected_by: DeadlineSource::Client, may_have_run: false };
@@ -88,7 +88,7 @@ fn a_slow_lookup() {
     assert_eq!(lookups(), 1, "one thread for all attempts");
     assert!(names.asked() <= 2, "asked once for each kind of address");
     names.answer();
-    hand_server::wait_until("the answer is there", || lookups() == 0);
+    scripted_server::wait_until("the answer is there", || lookups() == 0);
     let serving = thread::spawn(move || server.accept().serve());
     let asked = names.asked();
     assert_eq!(client.call(DOUBLE, &21), Ok(42), "by the answer that was too late");
@@ -184,7 +184,7 @@ fn a_server_whose_machine_crashes() {
     let late = client.start_json("load.sleep", "1").unwrap();
     for call in [waiting, late] {
         let calling = thread::spawn(move || call.wait());
-        hand_server::wait_until("the call ends", || calling.is_finished());
+        scripted_server::wait_until("the call ends", || calling.is_finished());
         let error = calling.join().unwrap().unwrap_err();
         assert!(matches!(error, ClientError::Disconnected { may_have_run: true, .. }), "{error:?}");
     }

@@ -2,11 +2,11 @@
 //! the process.
 #![cfg(all(feature = "client", target_os = "linux"))]
 
-mod hand_server;
+mod scripted_server;
 
 use boneyard::client::join_background_threads;
 use boneyard::service::Bytes;
-use hand_server::{BODY_BYTES_MAX, DOUBLE, STORE, pair, wait_until};
+use scripted_server::{BODY_BYTES_MAX, DOUBLE, STORE, pair, wait_until};
 use std::pin::pin;
 use std::task::{Context, Waker};
 use std::time::Duration;

@@ -3,7 +3,7 @@
 #![cfg(all(feature = "server", feature = "client"))]
 
 mod common;
-mod hand_server;
+mod scripted_server;
 
 use boneyard::Client;
 use boneyard::client::{Blame, ClientError, ClientOptions};
@@ -15,7 +15,7 @@ use boneyard::server::{RunningServer, Server};
 use boneyard::service::builtin::{PING, SCHEMA};
 use boneyard::service::{Fault, Refusal, Status};
 use common::{PATIENCE, wait_until};
-use hand_server::{DOUBLE, HandServer, pair_with};
+use scripted_server::{DOUBLE, ScriptedServer, pair_with};
 use socket2::SockRef;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -186,7 +186,7 @@ fn twenty_threads_share_the_attempts_to_connect() {
 
 #[test]
 fn waiting_for_a_server_costs_no_budget() {
-    let server = HandServer::new();
+    let server = ScriptedServer::new();
     let client = server.client_with(options());
     let calling = {
         let client = client.clone();
@@ -236,14 +236,14 @@ fn impostors() -> Vec<(&'static str, Vec<u8>, bool)> {
         ("GoAway Panicked", goaway(Status::Panicked.code()), false),
         ("GoAway TooSlow", goaway(Status::TooSlow.code()), false),
         ("GoAway Draining", draining, false),
-        ("half a Welcome", hand_server::welcome()[..20].to_vec(), false),
+        ("half a Welcome", scripted_server::welcome()[..20].to_vec(), false),
         ("nothing", Vec::new(), false),
         ("reset", Vec::new(), true),
     ]
 }
 
 /// Answers one connection as such a peer.
-fn answer(server: &HandServer, bytes: &[u8], reset: bool) {
+fn answer(server: &ScriptedServer, bytes: &[u8], reset: bool) {
     let mut stream = server.accept_raw();
     // Reads all of the Hello, since unread bytes would reset the connection.
     assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
@@ -259,7 +259,7 @@ fn answer(server: &HandServer, bytes: &[u8], reset: bool) {
 #[test]
 fn whatever_answers_in_place_of_a_welcome_no_call_was_started() {
     for (name, bytes, reset) in impostors() {
-        let server = HandServer::new();
+        let server = ScriptedServer::new();
         let client = server.client();
         let calling = thread::spawn(move || client.call(DOUBLE, &21));
         answer(&server, &bytes, reset);
@@ -272,7 +272,7 @@ fn whatever_answers_in_place_of_a_welcome_no_call_was_started() {
 #[test]
 fn whatever_answers_in_place_of_a_welcome_the_call_succeeds_when_the_server_is_back() {
     for (name, bytes, reset) in impostors() {
-        let server = HandServer::new();
+        let server = ScriptedServer::new();
         let client = server.client_with(options());
         let calling = thread::spawn(move || client.call(DOUBLE, &21));
         answer(&server, &bytes, reset);
@@ -288,7 +288,7 @@ fn whatever_answers_in_place_of_a_welcome_the_call_succeeds_when_the_server_is_b
 fn each_call_waits_for_a_stopping_server_whichever_other_call_tries_meanwhile() {
     let mut draining = Vec::new();
     proto::goaway(&Refusal::new(Status::Draining, "bye"), &mut draining);
-    let server = HandServer::new();
+    let server = ScriptedServer::new();
     // A call that took its error for a refusal would be repeated only once.
     let client = server.client_with(options().retries(1));
     let over = Arc::new(AtomicBool::new(false));
@@ -335,7 +335,7 @@ fn a_failed_query_of_the_servers_types_says_that_the_call_was_not_sent() {
     let entry = |number, name: &str, fingerprint| MethodEntry { number, name: name.to_owned(), fingerprint };
     let methods = || vec![entry(1, DOUBLE.name(), 12345), entry(2, SCHEMA.name(), 0)];
     for status in [999, Status::Panicked.code(), Status::BadResponse.code(), Status::Ok.code()] {
-        let welcome = proto::welcome("hand".to_owned(), hand_server::BODY_BYTES_MAX, methods());
+        let welcome = proto::welcome("hand".to_owned(), scripted_server::BODY_BYTES_MAX, methods());
         let (_server, client, mut peer) = pair_with(options().retries(0), welcome);
         let calling = thread::spawn(move || client.call(DOUBLE, &1).unwrap_err());
         let question = peer.call();
@@ -348,7 +348,7 @@ fn a_failed_query_of_the_servers_types_says_that_the_call_was_not_sent() {
 
 #[test]
 fn the_error_for_a_peer_that_is_no_server_quotes_its_first_line() {
-    let server = HandServer::new();
+    let server = ScriptedServer::new();
     let address = server.address();
     let client = server.client();
     let calling = thread::spawn(move || client.call(DOUBLE, &21));

@@ -70,7 +70,7 @@ fn without_arguments_it_serves_with_server_ini_of_the_directory() {
     let missing = run(boneyard(&[]).current_dir(directory.path()));
     assert_eq!(missing.code, Some(2));
     assert!(
-        missing.err.contains("there is no server.ini; `boneyard check --template > server.ini`"),
+        missing.err.contains("server.ini does not exist; `boneyard check --template > server.ini`"),
         "{missing:?}"
     );
     directory.file("server.ini", &on_free_port(""));
@@ -95,7 +95,7 @@ fn a_file_with_errors_shows_all_of_them_and_starts_nothing() {
         "{said:?}"
     );
     assert!(found[2].contains("bad.ini:4: junk: "), "{said:?}");
-    assert_eq!(found[3..], ["3 errors: nothing was started"], "and nothing listens");
+    assert_eq!(found[3..], ["3 errors: server not started"], "and nothing listens");
 }
 
 #[test]
@@ -124,7 +124,10 @@ fn check_says_what_a_server_would_do() {
 
     let said = run(&mut boneyard(&["check", text(&directory.path().join("none.ini"))]));
     assert_eq!(said.code, Some(2));
-    assert!(said.out.contains("none.ini: cannot be read") && said.err.contains("there is no "), "{said:?}");
+    assert!(
+        said.out.contains("none.ini: cannot be read") && said.err.contains("none.ini does not exist; "),
+        "{said:?}"
+    );
 }
 
 #[test]
@@ -177,7 +180,10 @@ fn a_call_waits_for_its_server_if_it_is_told_to_and_is_refused_at_once_if_not() 
     let address = TcpListener::bind((host.as_str(), 0)).unwrap().local_addr().unwrap().to_string();
     let refused = call(&address, &["server.ping", "--timeout", "3600"]);
     assert_eq!(refused.code, Some(1), "{refused:?}");
-    assert!(refused.err.contains("Connection refused") && !refused.err.contains("no answer"), "{refused:?}");
+    assert!(
+        refused.err.contains("Connection refused") && !refused.err.contains("no response"),
+        "{refused:?}"
+    );
     let in_vain = call(&address, &["server.ping", "--wait", "--timeout", "0.3"]);
     assert_eq!(in_vain.code, Some(1), "{in_vain:?}");
     assert!(in_vain.err.contains("Connection refused"), "{in_vain:?}");
@@ -210,7 +216,7 @@ fn a_server_that_does_not_welcome_in_time_is_no_connection_and_is_named() {
 fn who_wants_a_load_method_of_a_server_without_them_is_told_the_key() {
     let (_server, address, _directory) = serve("Load_Service=0");
     for said in [run(&mut boneyard(&["bench", &address])), call(&address, &["load.sleep", "1"])] {
-        let right = "it has the load.* methods with Load_Service=1 among its settings\n`boneyard methods";
+        let right = "the setting Load_Service=1 adds the load.* methods\n`boneyard methods";
         assert_eq!(said.code, Some(2), "{said:?}");
         assert!(said.err.contains(right), "{said:?}");
     }
@@ -273,17 +279,17 @@ fn what_is_wrong_with_a_call_is_said_by_whose_fault_it_is() {
         (
             &["server.pign"][..],
             2,
-            &["wrong call: ", "did you mean \"server.ping\"?", "`boneyard methods 127."][..],
+            &["invalid request: ", "did you mean \"server.ping\"?", "`boneyard methods 127."][..],
         ),
         (
             &["load.sleep", "\"x\""],
             2,
-            &["wrong call: ", "expected u64 at line 1 column 3", "\n  \"x\"\n    ^\n"],
+            &["invalid request: ", "expected u64 at line 1 column 3", "\n  \"x\"\n    ^\n"],
         ),
-        (&["load.sleep"], 2, &["wrong call: ", "expected u64"]),
+        (&["load.sleep"], 2, &["invalid request: ", "expected u64"]),
         (&["load.sleep", "{1"], 2, &["the arguments are not JSON: ", "\n  {1\n   ^\n"]),
-        (&["load.sleep", "600001"], 3, &["the service says no: 600001 is over 600000 (code 1)"]),
-        (&["load.sleep", "60000", "--timeout", "2"], 4, &["no answer: deadline exceeded", "may have run"]),
+        (&["load.sleep", "600001"], 3, &["application error: 600001 is over 600000 (code 1)"]),
+        (&["load.sleep", "60000", "--timeout", "2"], 4, &["no response: deadline exceeded", "may have run"]),
         (&["load.sleep", "1", "--timeout", "0"], 2, &["more than 0"]),
         (&["load.sleep", "1", "--tiemout", "1"], 2, &["--timeout"]),
     ] {
@@ -345,7 +351,7 @@ fn a_signal_that_comes_later_ends_it_at_once() {
         server.signal(Signal::TERM);
         server.line("SIGTERM: stopping; ");
         assert_eq!(press(&mut server, signal), Some(code));
-        server.line("while stopping: ends at once, what is in flight is lost");
+        server.line("while stopping: exits at once, calls in flight are lost");
     }
 }
 
@@ -383,7 +389,7 @@ fn signals_that_mean_something_else_end_nothing() {
     for (signal, line) in [
         (Signal::USR1, "SIGUSR1: ignored"),
         (Signal::USR2, "SIGUSR2: ignored"),
-        (Signal::HUP, "SIGHUP: log not opened anew, it goes to standard error"),
+        (Signal::HUP, "SIGHUP: log not reopened, it goes to standard error"),
     ] {
         server.signal(signal);
         server.line(line);
@@ -421,7 +427,7 @@ fn sigquit_has_the_log_told_what_stuck_workers_do_and_ends_nothing() {
         server
             .lines()
             .iter()
-            .any(|line| line.contains("Threads after 00:00:") && line.contains(", stopping: "))
+            .any(|line| line.contains("Threads after 00:00:") && line.contains(", shutting down: "))
     });
     assert_eq!(press(&mut server, Signal::TERM), Some(143));
     drop(sleeps);

@@ -139,7 +139,7 @@ fn no_connection_and_no_answer_are_told_apart() {
     let address = deaf.local_addr().unwrap().to_string();
     let said = run(&mut console(&address, &["-c", "show server", "--timeout", "1"]));
     assert_eq!(said.code, Some(4), "{said:?}");
-    assert!(said.err.contains("no answer from the admin server at "), "{said:?}");
+    assert!(said.err.contains("no response from the admin server at "), "{said:?}");
     drop(deaf);
     let said = run(&mut console(&address, &["-c", "show server"]));
     assert_eq!(said.code, Some(1), "{said:?}");
@@ -164,7 +164,7 @@ fn without_an_address_only_the_server_of_the_file_is_asked() {
     let said = here(&["--timeout", "1", "-c", "quit"]);
     assert_eq!(said.code, Some(4), "{said:?}");
     assert!(
-        said.err.contains(&format!("no answer from the admin server at {}", socket.display())),
+        said.err.contains(&format!("no response from the admin server at {}", socket.display())),
         "{said:?}"
     );
     own.server.signal(Signal::CONT);
@@ -381,7 +381,7 @@ fn quit_stops_the_server_and_a_terminal_asks_first() {
     terminal.keys("quit\r");
     terminal.see("(yes/no) ");
     terminal.keys("no\r");
-    terminal.see("The server goes on.");
+    terminal.see("The server keeps running.");
     terminal.see("> ");
     terminal.keys("q\r");
     terminal.see("(yes/no) ");

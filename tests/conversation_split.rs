@@ -1,4 +1,4 @@
-//! The server's half of the protocol without sockets: however a stream is cut, the same calls, replies and end come
+//! The server's half of the protocol without sockets: however a stream is peek_frame, the same calls, replies and end come
 //! out; whatever a stream holds, nothing is read past its end and nothing is forgotten.
 
 mod common;
@@ -8,7 +8,7 @@ use boneyard::internal::metrics::{CloseReason, MethodsStats, PortStats, ServiceT
 use boneyard::internal::proto::{ProtocolClose, ReceiveContext, Received, ServerProtocol, welcome};
 use boneyard::internal::wire::body::{Hello, MethodEntry};
 use boneyard::internal::wire::limits::*;
-use boneyard::internal::wire::{Codec, Flags, FrameKind, Header, Preface, cut};
+use boneyard::internal::wire::{Codec, Flags, FrameKind, Header, Preface, peek_frame};
 use boneyard::service::{Fault, Status};
 use common::{Random, call_frame, frame, greeting};
 use std::time::{Duration, Instant};
@@ -126,7 +126,7 @@ impl Port {
 /// Frames of a stream of replies, all of it.
 fn frames(mut bytes: &[u8]) -> Vec<(Header, Vec<u8>)> {
     let mut frames = Vec::new();
-    while let Some(header) = cut(bytes, |_| usize::MAX).expect("the server makes whole frames") {
+    while let Some(header) = peek_frame(bytes, |_| usize::MAX).expect("the server makes whole frames") {
         let end = HEADER_BYTES + header.body_bytes as usize;
         frames.push((header, bytes[HEADER_BYTES..end].to_vec()));
         bytes = &bytes[end..];

@@ -4,7 +4,7 @@
 
 mod common;
 
-use boneyard::internal::wire::{Codec, FACTOR, FLOOR_BYTES, Flags, Room, Shortage, WireError};
+use boneyard::internal::wire::{Codec, DecodeMemory, FACTOR, FLOOR_BYTES, Flags, Shortage, WireError};
 use boneyard::service::{ApplicationError, Bytes, Status};
 use boneyard::{Method, RunningServer};
 use common::*;
@@ -165,7 +165,7 @@ fn what_a_value_takes_is_bounded_and_counted() {
 /// Lends so much.
 struct Purse(Cell<usize>, Shortage);
 
-impl Room for Purse {
+impl DecodeMemory for Purse {
     fn take(&self, bytes: usize) -> Result<(), Shortage> {
         self.0.set(self.0.get().checked_sub(bytes).ok_or(self.1)?);
         Ok(())

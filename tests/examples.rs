@@ -43,7 +43,7 @@ fn notes_can_be_called_from_its_own_command_line_and_from_typed_clients() {
     assert_eq!(call(&["notes.read", "1"]).out, "{\"title\":\"Bread\",\"text\":\"\"}\n");
     assert_eq!(call(&["notes.list"]).out, "[[1,\"Bread\"]]\n");
     for (arguments, code, said) in [
-        (["notes.read", "9"], 3, "the service says no: there is no note 9 (code 1)"),
+        (["notes.read", "9"], 3, "application error: there is no note 9 (code 1)"),
         (["notes.create", r#"{"title":"","text":""}"#], 3, "a note needs a title (code 2)"),
         (["notes.create", r#"{"title":"x"}"#], 2, "missing field `text` at line 1 column 13"),
         (["notes.raed", "1"], 2, "did you mean \"notes.read\"?\n`notes methods 127.0.0.1:"),

@@ -99,7 +99,7 @@ fn a_token_that_others_can_read_is_refused() {
     }
     fs::write(&token, "short").unwrap();
     fs::set_permissions(&token, PermissionsExt::from_mode(0o600)).unwrap();
-    neither_checks_nor_serves(&file, "has 5 characters, expected 16 at least");
+    neither_checks_nor_serves(&file, "has 5 characters, expected at least 16");
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn a_settings_file_that_is_a_mount_is_written_in_place_and_one_that_is_read_only
             );
             assert!(later.code == Some(3) && later.err.contains("cannot be written"), "{later:?}");
             assert_eq!(fs::read_to_string(&file).unwrap(), before);
-            server.line("Server_MaxUsers=50 was set until the next start");
+            server.line("setting changed, Server_MaxUsers=50 effective=until_restart");
         }
         let left: Vec<_> =
             fs::read_dir(directory.path().join("etc")).unwrap().map(|e| e.unwrap().file_name()).collect();

@@ -85,7 +85,7 @@ fn plain_client(server: &RunningServer) -> Client {
 fn settled(server: &RunningServer) {
     wait_for_permits(server);
     for port in server.ports() {
-        wait_until("all workers sleep", || port.idle_workers(server) == port.workers());
+        wait_until("all workers sleep", || port.idle_workers() == port.workers());
         assert_eq!((port.queued(), port.in_flight()), (0, 0));
         assert_eq!(port.stats().calls.get(), port.stats().answers.sum(), "{}", port.name());
     }

@@ -6,10 +6,10 @@
 mod common;
 #[path = "nested/drain.rs"]
 mod drain;
-mod hand_server;
 #[path = "nested/links.rs"]
 mod links;
 mod process;
+mod scripted_server;
 
 use boneyard::client::ClientOptions;
 use boneyard::service::Status;

@@ -220,7 +220,7 @@ fn whatever_happens_the_limits_hold_and_the_books_are_right() {
     for port in server.ports() {
         assert_eq!(port.stats().calls.get(), port.stats().answers.sum(), "{}", port.name());
         assert_eq!((port.queued(), port.in_flight()), (0, 0), "{}", port.name());
-        wait_until("all workers sleep", || port.idle_workers(&server) == port.workers());
+        wait_until("all workers sleep", || port.idle_workers() == port.workers());
     }
     assert!(server.permits_peak() as usize <= PERMITS && sight.running.peak() <= PERMITS);
     let begun = sight.begun.lock().unwrap();

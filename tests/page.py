@@ -399,7 +399,7 @@ def gone(page, server):
     server.close()
     page.wait("the page says that nobody answers", "!document.getElementById('silent').hidden")
     text = page.script("document.getElementById('silent').textContent")
-    if not re.match(r"The server does not answer\. What stands below is \d+ s old\.", text):
+    if not re.match(r"No response from the server\. The data below is \d+ s old\.", text):
         raise Wrong(f"it says {text!r}")
 
 

@@ -8,7 +8,8 @@ use boneyard::internal::schema::Schema;
 use boneyard::internal::wire::body::{Hello, MethodEntry, Welcome};
 use boneyard::internal::wire::limits::*;
 use boneyard::internal::wire::{
-    CallPrelude, Chain, ChainEntry, Codec, Flags, FrameKind, Header, Preface, ReplyPrelude, VERSION, cut,
+    CallPrelude, Chain, ChainEntry, Codec, Flags, FrameKind, Header, Preface, ReplyPrelude, VERSION,
+    peek_frame,
 };
 use boneyard::service::{Fault, Refusal, Status};
 use serde::Serialize;
@@ -160,7 +161,7 @@ fn every_example_decodes_and_is_made_again() {
     let mut kinds = Vec::new();
     for (name, bytes) in &examples {
         let Expected { kind, flags, code, call, body } = expected(name);
-        let header = cut(bytes, |_| BODY_BYTES_MAX).expect("a good header").expect("a whole frame");
+        let header = peek_frame(bytes, |_| BODY_BYTES_MAX).expect("a good header").expect("a whole frame");
         let made = Header { body_bytes: body.len() as u32, kind, flags, code, call };
         assert_eq!(header, made, "{name}");
         assert_eq!(*bytes, [&made.write()[..], &body].concat(), "{name}");

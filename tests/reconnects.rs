@@ -1,4 +1,4 @@
-//! Clients that connect often: who keeps the TIME_WAIT, who is told, who is refused.
+//! Clients that connect often: which side keeps the TIME_WAIT, which connects are refused and with what GoAway.
 #![cfg(all(feature = "server", feature = "client"))]
 
 mod common;
@@ -17,7 +17,7 @@ fn client(address: SocketAddr) -> Client {
     Client::with_options(address, ClientOptions::default().retries(0)).unwrap()
 }
 
-/// Calls once over a connection of its own.
+/// Calls once on a new connection.
 fn round(address: SocketAddr) -> Result<(), ClientError> {
     client(address).call(PING, &())
 }
@@ -30,7 +30,7 @@ fn refused_connects(server: &RunningServer) -> Vec<u64> {
     server.ports().iter().map(|port| port.stats().refused_connects.get()).collect()
 }
 
-/// Every socket of this machine: its state, its near and its far end.
+/// Every TCP socket of this machine: its state, its local and its remote address.
 #[cfg(target_os = "linux")]
 fn sockets() -> Vec<(String, String, String)> {
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
@@ -50,7 +50,7 @@ fn the_client_closes_first_so_that_the_server_gathers_no_time_wait() {
     const REFUSED: u64 = 20;
     const LISTEN: &str = "0A";
     const TIME_WAIT: &str = "06";
-    // An address of its own: at the usual one, clients of other tests may have had the same port before.
+    // A separate address: at the usual one, clients of other tests may have had the same port before.
     let [.., high, low] = std::process::id().to_be_bytes();
     let host = std::net::Ipv4Addr::new(127, 1 + high % 250, low, 77);
     let lines = format!("TCPIP_TCPIPAddress=0,{host}:1\nServer_Max_Connects_Per_Minute={}", ROUNDS + REFUSED);
@@ -66,7 +66,7 @@ fn the_client_closes_first_so_that_the_server_gathers_no_time_wait() {
             );
         }
     };
-    // For want of a session, and at the door.
+    // Refused for want of a session, and by the connection limit.
     server.restrict(true);
     refused(Status::Restricted);
     refused(Status::ConnectLimit);
@@ -82,7 +82,7 @@ fn the_client_closes_first_so_that_the_server_gathers_no_time_wait() {
 }
 
 #[test]
-fn a_program_sees_how_many_connections_its_descriptors_allow() {
+fn a_program_can_read_how_many_connections_its_descriptors_allow() {
     let mut settings = config("Server_Descriptor_Reserve=100");
     settings.descriptors_per_session.value = 3;
     let server = Server::new(settings).start().unwrap();
@@ -91,7 +91,7 @@ fn a_program_sees_how_many_connections_its_descriptors_allow() {
 }
 
 #[test]
-fn an_address_connects_as_often_as_it_may_over_all_ports_and_not_once_more() {
+fn the_connect_rate_of_an_address_is_limited_over_all_ports_together() {
     let lines = format!("{}Server_Max_Connects_Per_Minute=6", ports(&["A", "B"]));
     let server = load_server(&lines);
     let addresses: Vec<SocketAddr> = server.ports().iter().map(|port| port.address()).collect();
@@ -112,10 +112,10 @@ fn an_address_connects_as_often_as_it_may_over_all_ports_and_not_once_more() {
 }
 
 #[test]
-fn who_is_refused_and_does_not_close_is_closed_upon() {
+fn a_refused_peer_that_does_not_close_is_closed_by_the_server() {
     let server = load_server("Server_Max_Connects_Per_Minute=1");
     let mut client = Raw::connect(server.address());
-    // More than are waited for.
+    // More than the lingering close waits for.
     let mut refused: Vec<_> = (0..100).map(|_| connect(server.address())).collect();
     for stream in &mut refused {
         assert_eq!(read_frame(stream).expect("a GoAway").status(), Status::ConnectLimit);

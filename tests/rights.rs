@@ -343,7 +343,7 @@ fn the_socket_of_a_server_that_was_killed_is_replaced_and_that_of_a_live_one_is_
         );
     };
     asked_for(&socket, "another server listens there");
-    asked_for(&file, "something that is no socket is there");
+    asked_for(&file, "a file that is not a socket is there");
     asked_for(&served.directory.path().join("none/s"), "No such file");
     let long = served.directory.path().join("x".repeat(107));
     let lines = on_free_port(&format!("Admin_Socket={}", long.display()));

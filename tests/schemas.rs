@@ -1,5 +1,5 @@
-//! Types of a client that are not the server's are found before anything is sent; those that may differ are let
-//! through.
+//! Types of a client that differ from the server's are found before anything is sent; compatible differences are
+//! accepted.
 //!
 //! The rows of the table of changes in `docs/TYPES.md` are the functions below; a test compares.
 #![cfg(all(feature = "client", feature = "server"))]
@@ -17,7 +17,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A server that has one method, which gives its arguments back, and counts its calls.
+/// A server with one method, which returns its arguments, and a count of its calls.
 struct Echo {
     server: RunningServer,
     calls: Arc<AtomicU32>,
@@ -42,7 +42,7 @@ impl Echo {
         Client::new(self.server.address()).unwrap()
     }
 
-    /// The first difference that a client with these types is told; nothing was called.
+    /// The first difference that a client with these types gets; nothing was called.
     #[track_caller]
     fn mismatch<T: Serialize + for<'de> Deserialize<'de>>(&self, value: &T) -> String {
         let called = self.calls.load(Ordering::Relaxed);
@@ -74,7 +74,7 @@ impl Echo {
     }
 }
 
-/// Derives what all types here have.
+/// Derives the traits of all types here.
 macro_rules! types {
     ($($(#[$attribute:meta])* $kind:ident $name:ident $body:tt)*) => {$(
         #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -200,7 +200,7 @@ fn change_variant_added_at_the_end() {
         .start()
         .unwrap();
     let client = Client::new(server.address()).unwrap();
-    // Whoever reads may know more: an old client asks, and is not told what it could not read.
+    // A reader may know more variants: an old client asks, and gets nothing that it cannot read.
     assert_eq!(client.call(Method::<TwoColors, ()>::new(ASK), &TwoColors::Rgb(1, 2, 3)), Ok(()));
     let told = client.call(Method::<(), TwoColors>::new(TELL), &());
     let Err(ClientError::SchemaMismatch { difference, .. }) = told else { panic!("{told:?}") };
@@ -256,7 +256,7 @@ fn every_change_is_in_the_table_of_the_page() {
 }
 
 #[test]
-fn a_mismatch_does_not_stand_in_the_way_of_others() {
+fn a_mismatch_of_one_method_does_not_affect_others() {
     let server = Echo::of::<Note>();
     let client = server.client();
     let note = Note { title: "a".to_owned(), size: 1 };
@@ -275,7 +275,7 @@ fn a_mismatch_does_not_stand_in_the_way_of_others() {
 }
 
 #[test]
-fn a_server_is_asked_once_what_types_that_differ_are() {
+fn a_server_is_asked_once_for_types_that_differ() {
     let server = Server::new(common::config("")).handle(Method::<ThreeColors, ()>::new(ASK), |_, _| Ok(()));
     let server = server.start().unwrap();
     let came = || server.ports()[0].stats().calls.get();
@@ -292,7 +292,7 @@ fn a_server_is_asked_once_what_types_that_differ_are() {
 }
 
 #[test]
-fn types_that_nobody_described_are_not_compared() {
+fn types_without_a_description_are_not_compared() {
     let told = Method::<(), &'static str>::undescribed("test.tell");
     let server =
         Server::new(common::config("")).handle(told, |_, ()| Ok("of the program")).start().expect("starts");
@@ -301,14 +301,14 @@ fn types_that_nobody_described_are_not_compared() {
     let schema = client.call(SCHEMA, &"test.tell".to_owned()).unwrap();
     assert_eq!((schema.fingerprint, schema.bincode, schema.json), (0, None, None));
     assert_eq!(schema.unknown, "it was declared without a description");
-    // And the other way round: the server described it, the client writes what it cannot read.
+    // The other way round: the server has a description, and the client writes what the server cannot read.
     let server = Echo::of::<String>();
     let borrowed = Method::<&str, String>::undescribed(NAME);
     assert_eq!(server.client().call(borrowed, &"x").unwrap(), "x");
 }
 
 #[test]
-fn the_server_says_what_its_types_are() {
+fn the_server_describes_its_types() {
     let server = Echo::of::<(Note, IpAddr)>();
     let client = server.client();
     let schema = client.call(SCHEMA, &NAME.to_owned()).unwrap();
@@ -330,7 +330,7 @@ fn the_server_says_what_its_types_are() {
 }
 
 #[test]
-fn bytes_and_lists_of_numbers_are_the_same_bytes_and_yet_told_apart() {
+fn bytes_and_lists_of_numbers_encode_alike_and_are_told_apart() {
     let server = Echo::of::<Vec<u8>>();
     let said = server.mismatch(&Bytes::from(vec![1, 2]));
     assert_eq!(said, "request: bytes here, [u8] at the server");

@@ -1,4 +1,4 @@
-//! Sessions apart from connections: real servers, real clients, and connections that are cut.
+//! Sessions that outlive connections: real servers, real clients, and connections that are cut.
 #![cfg(all(feature = "client", feature = "server"))]
 
 mod common;
@@ -47,7 +47,7 @@ fn start(lines: &str) -> RunningServer {
     counting(server(lines))
 }
 
-/// A server whose times are as short as a test needs them.
+/// A server with times as short as a test needs.
 fn start_with(lines: &str, change: impl FnOnce(&mut boneyard::config::Config)) -> RunningServer {
     let mut config = config(lines);
     change(&mut config);
@@ -148,7 +148,7 @@ fn many_threads_share_a_session() {
     assert_eq!(client.call(COUNT, &()), Ok(1), "the connection's own is another");
 }
 
-/// Stands between client and server, and can cut all connections.
+/// A TCP relay between client and server, which can cut all connections.
 struct Relay {
     address: SocketAddr,
     streams: Arc<Mutex<Vec<TcpStream>>>,
@@ -198,7 +198,7 @@ fn a_session_outlives_its_connection() {
         relay.cut();
         let closed = || server.ports()[0].stats().closed.sum();
         wait_until("the connection is gone", || closed() == round + 1);
-        // From many threads at once: each may find that the session must be attached.
+        // From many threads at once: each may have to attach the session.
         thread::scope(|scope| {
             let ping = || session.call(builtin::PING, &());
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(ping)).collect();
@@ -232,7 +232,7 @@ fn only_the_right_token_attaches_and_attaching_moves() {
     assert_eq!(call_in::<_, ()>(&mut there, 0, "session.close", &0u32), Err(Status::UnknownSession));
     let back = attach(&mut here, ticket).unwrap();
     assert_eq!(count(&mut here, back), Ok(3));
-    // Whoever lost its connection need not wait until the server knows.
+    // A client that lost its connection need not wait until the server knows.
     reset(here.stream);
     let moved = attach(&mut there, ticket).unwrap();
     assert_eq!(count(&mut there, moved), Ok(4));
@@ -245,7 +245,7 @@ fn only_the_right_token_attaches_and_attaching_moves() {
 }
 
 #[test]
-fn a_session_torn_between_connections_is_on_one_of_them() {
+fn a_session_attached_by_two_connections_at_once_is_on_one_of_them() {
     let server = start("Server_Pool_Tasks=8");
     let ticket = open(&mut Raw::connect(server.address())).unwrap().ticket;
     let address = server.address();
@@ -273,7 +273,7 @@ fn a_session_torn_between_connections_is_on_one_of_them() {
 }
 
 #[test]
-fn a_handle_closes_its_session_unless_it_lets_go() {
+fn a_dropped_handle_closes_its_session_unless_it_was_detached() {
     let server = start("");
     let client = client(server.address());
     let (kept, dropped): (Session, Session) = (client.session().unwrap(), client.session().unwrap());
@@ -293,7 +293,7 @@ fn a_handle_closes_its_session_unless_it_lets_go() {
 }
 
 #[test]
-fn what_is_not_used_for_the_timeout_is_closed() {
+fn a_session_unused_for_the_timeout_is_closed() {
     let server = start_with("", |config| {
         config.session_timeout = Setting::program(Duration::from_secs(2));
     });
@@ -308,28 +308,28 @@ fn what_is_not_used_for_the_timeout_is_closed() {
 }
 
 /// Reads a GoAway.
-fn dismissed(raw: &mut Raw) -> Status {
+fn read_goaway(raw: &mut Raw) -> Status {
     let frame = raw.read().expect("a GoAway");
     assert_eq!(frame.header.kind, FrameKind::GoAway);
     frame.status()
 }
 
 #[test]
-fn over_the_soft_limit_the_longest_idle_goes_and_nobody_is_refused() {
+fn over_the_soft_limit_the_longest_idle_session_is_closed_and_none_is_refused() {
     let server = start_with("Server_MaxSessions=3", |config| config.session_idle_min = Duration::ZERO);
     let mut early: Vec<Raw> = (0..3).map(|_| Raw::connect(server.address())).collect();
-    // In this order they were used last: 1, 2, 0.
+    // They were used last in the order 1, 2, 0.
     for n in [0, 1, 2, 0] {
         assert!(count(&mut early[n], 0).is_ok());
     }
     let mut fourth = Raw::connect(server.address());
-    assert_eq!(dismissed(&mut early[1]), Status::SessionClosed);
+    assert_eq!(read_goaway(&mut early[1]), Status::SessionClosed);
     assert_eq!(count(&mut early[1], 0), Err(Status::SessionClosed), "it is told, and can call elsewhere");
     early[1].stream.shutdown(Shutdown::Both).unwrap();
     wait_until("it is gone", || server.sessions() == 3);
-    // An opened session is closed without a word; its connection stays.
+    // An opened session is closed without a frame; its connection stays.
     let opened = open(&mut early[0]).unwrap();
-    assert_eq!(dismissed(&mut early[2]), Status::SessionClosed);
+    assert_eq!(read_goaway(&mut early[2]), Status::SessionClosed);
     wait_until("it is given up though it does not close", || server.sessions() == 3);
     assert_eq!((count(&mut early[0], opened.session), count(&mut fourth, 0)), (Ok(1), Ok(1)));
     let _fifth = Raw::connect(server.address());
@@ -341,7 +341,7 @@ fn over_the_soft_limit_the_longest_idle_goes_and_nobody_is_refused() {
 }
 
 #[test]
-fn a_session_whose_call_waits_is_in_use() {
+fn a_session_with_a_waiting_call_is_in_use() {
     const WAIT: Method<(), ()> = Method::new("test.wait");
     let (gate, mut settings) = (Arc::<Gate>::default(), config("Server_MaxSessions=4\nServer_Pool_Tasks=1"));
     settings.session_idle_min = Duration::ZERO;
@@ -353,7 +353,7 @@ fn a_session_whose_call_waits_is_in_use() {
     let mut asks = Raw::connect(server.address());
     let opened = open(&mut asks).unwrap();
     assert_eq!(count(&mut asks, opened.session), Ok(1));
-    // Used after that session, but without a call now.
+    // Used after that session, but without a call in flight.
     let mut idle = Raw::connect(server.address());
     assert_eq!(count(&mut idle, 0), Ok(1));
     let address = server.address();
@@ -362,14 +362,14 @@ fn a_session_whose_call_waits_is_in_use() {
     let waits = thread::spawn(move || count(&mut asks, opened.session));
     wait_until("the call waits", || server.in_flight() == 2);
     let _one_too_many = Raw::connect(server.address());
-    assert_eq!(dismissed(&mut idle), Status::SessionClosed);
+    assert_eq!(read_goaway(&mut idle), Status::SessionClosed);
     gate.open();
     assert_eq!(waits.join().unwrap(), Ok(2));
     assert_eq!(holds.join().unwrap(), Ok(()));
 }
 
 #[test]
-fn a_client_library_that_is_dismissed_notices_nothing() {
+fn a_client_whose_connection_is_closed_for_room_reconnects_unnoticed() {
     let server = start_with("Server_MaxSessions=1", |config| config.session_idle_min = Duration::ZERO);
     let clients = [client(server.address()), client(server.address())];
     for _ in 0..3 {
@@ -381,8 +381,8 @@ fn a_client_library_that_is_dismissed_notices_nothing() {
     assert_eq!(server.ports()[0].stats().closed_for(CloseReason::Idle), 5);
 }
 
-/// A client that says Hello and is not let in: what it is told before the end.
-fn turned_away(server: &RunningServer) -> Status {
+/// Sends a Hello that is refused. Returns the status of the GoAway.
+fn refused(server: &RunningServer) -> Status {
     let mut stream = connect(server.address());
     stream.write_all(&greeting()).unwrap();
     let frame = read_frame(&mut stream).expect("a GoAway");
@@ -399,30 +399,30 @@ fn over_the_hard_limit_new_sessions_are_refused() {
     assert_eq!(open(&mut first).unwrap_err(), Status::MaxUsers);
     let mut second = Raw::connect(server.address());
     assert_eq!(count(&mut second, 0), Ok(1), "connections have as many places of their own");
-    assert_eq!(turned_away(&server), Status::MaxUsers);
+    assert_eq!(refused(&server), Status::MaxUsers);
     let told = client(server.address()).call(COUNT, &()).unwrap_err();
     assert!(matches!(told, ClientError::Unavailable { status: Status::MaxUsers, .. }), "{told:?}");
     let stats = server.ports()[0].stats();
     wait_until("they are closed", || stats.closed_for(CloseReason::MaxUsers) == 2);
     assert_eq!((stats.answered(Status::MaxUsers), server.sessions()), (1, 4));
-    // Those there are go on, and a place that comes free is free.
+    // Existing sessions continue, and a place that becomes free can be taken.
     assert_eq!(count(&mut first, opened.session), Ok(1));
     assert_eq!(call_in(&mut first, 0, "session.close", &opened.session), Ok(()));
     assert!(open(&mut first).is_ok());
-    assert_eq!(turned_away(&server), Status::MaxUsers);
+    assert_eq!(refused(&server), Status::MaxUsers);
     drop(second);
     wait_until("it is gone", || server.sessions() == 3);
     Raw::connect(server.address());
 }
 
 #[test]
-fn while_restricted_only_those_there_are_served() {
+fn while_restricted_only_existing_sessions_are_served() {
     let server = start("");
     let (mut here, mut there) = (Raw::connect(server.address()), Raw::connect(server.address()));
     let opened = open(&mut here).unwrap();
     server.restrict(true);
     assert_eq!(open(&mut here).unwrap_err(), Status::Restricted);
-    assert_eq!(turned_away(&server), Status::Restricted);
+    assert_eq!(refused(&server), Status::Restricted);
     let told = client(server.address()).call(COUNT, &()).unwrap_err();
     assert!(matches!(told, ClientError::Unavailable { status: Status::Restricted, .. }), "{told:?}");
     let moved = attach(&mut there, opened.ticket).expect("it is no new one");
@@ -437,7 +437,7 @@ fn while_restricted_only_those_there_are_served() {
 
 #[test]
 fn server_restricted_2_holds_from_the_start_and_1_does_not() {
-    assert_eq!(turned_away(&start("Server_Restricted=2")), Status::Restricted);
+    assert_eq!(refused(&start("Server_Restricted=2")), Status::Restricted);
     Raw::connect(start("Server_Restricted=1").address());
     let said = |lines: &str| {
         let warnings = advise(&config(lines), &Machine::default());
@@ -450,7 +450,7 @@ fn server_restricted_2_holds_from_the_start_and_1_does_not() {
 }
 
 #[test]
-fn a_panic_with_the_state_in_hand_loses_no_session() {
+fn a_panic_while_the_state_is_locked_loses_no_session() {
     let server = start("");
     let client = client(server.address());
     let session = client.session().unwrap();
@@ -462,7 +462,7 @@ fn a_panic_with_the_state_in_hand_loses_no_session() {
 }
 
 #[test]
-fn the_log_tells_of_sessions_when_asked() {
+fn sessions_are_logged_if_the_setting_says_so() {
     let lines = Lines::collect();
     for (setting, name) in [("0", "silent"), ("1", "talkative\nclient")] {
         let server = start(&format!("Log_Sessions={setting}"));

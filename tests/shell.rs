@@ -1,21 +1,21 @@
 //! The command line as a shell meets it: whatever an option is given, no panic; whatever a server says, no order for the
 //! terminal; what stands before JSON on standard input.
 
-mod hand_server;
 mod process;
+mod scripted_server;
 
 use boneyard::Method;
 use boneyard::config::Config;
 use boneyard::server::{RunningServer, Server};
 use boneyard::service::ApplicationError;
-use hand_server::{HandServer, welcome_with};
 use process::{Running, Said, command, run, run_with_input};
+use scripted_server::{ScriptedServer, welcome_with};
 use std::time::{Duration, Instant};
 
 const BONEYARD: &str = env!("CARGO_BIN_EXE_boneyard");
 
 /// What a terminal takes for orders: clear the screen, from C0 and from C1; return, delete, turn the writing.
-const ORDERS: &str = "\u{1b}[2J\u{9b}2J\r\u{7f}\u{202e}\u{2066}\nnot now: a line of ours";
+const ORDERS: &str = "\u{1b}[2J\u{9b}2J\r\u{7f}\u{202e}\u{2066}\nserver overloaded: a line of ours";
 
 fn server(lines: &str) -> RunningServer {
     let text =
@@ -64,7 +64,7 @@ fn a_servers_words_are_no_orders_for_the_terminal() {
 
 /// What `boneyard` with these words before and behind the address says of a server of which any byte is chosen.
 fn told_by_hand(words: &[&str], names: [(u16, &str); 2], answer: &str) -> Said {
-    let server = HandServer::new();
+    let server = ScriptedServer::new();
     let address = server.address();
     let mut args = vec![words[0], &address];
     args.extend(&words[1..]);

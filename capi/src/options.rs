@@ -9,7 +9,8 @@
 use crate::error::FfiError;
 use crate::guard::{check, guard, text};
 use crate::status::boneyard_status;
-use rpc::client::{ClientOptions, NAME_BYTES_MAX};
+use rpc::client::ClientOptions;
+use rpc::internal::client::NAME_BYTES_MAX;
 use rpc::internal::wire::limits::BODY_BYTES_MAX;
 use std::ffi::c_char;
 use std::mem::offset_of;

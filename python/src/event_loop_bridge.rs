@@ -163,9 +163,7 @@ impl EventLoopBridge {
         let (native, json) = (client.native(timeout)?, encode::json(arguments)?);
         match waited(py, native.try_start_json(method, &json))? {
             TrySend::Sent(call) => self.watch(call, future).into_bound_py_any(py),
-            TrySend::Unsent(call) => {
-                UnsentCall(Mutex::new(Some(ForkGuard::new(call)))).into_bound_py_any(py)
-            }
+            TrySend::Unsent(call) => UnsentCall(Mutex::new(Some(ForkGuard::new(call)))).into_bound_py_any(py),
         }
     }
 

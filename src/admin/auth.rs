@@ -1,7 +1,6 @@
-//! Who is let in, and for what: the token, the user at the other end of the Unix socket, and the names that this server
-//! goes by.
+//! Authentication and access rights: the token, the user at the far end of the Unix socket, and the `Host` header.
 //!
-//! Knows headers, not pages. A token is compared in a time that does not depend on where it differs.
+//! Knows headers, not pages. Invariant: the time to compare a token does not depend on where it differs.
 
 use crate::files;
 use crate::sync::Mutex;
@@ -10,29 +9,51 @@ use hyper::header::{AUTHORIZATION, HOST};
 use rustix::process::geteuid;
 use std::fmt;
 use std::hint::black_box;
-use std::io::{Error, Read};
+use std::io::{self, Read};
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
+use thiserror::Error;
 
 /// Fewest characters of a token.
 const TOKEN_CHARS_MIN: usize = 16;
 
-/// Longest token file that is looked at, in bytes.
+/// Bytes of a token file that are read at most.
 const TOKEN_FILE_BYTES_MAX: u64 = 4096;
 
-/// Between two lines of the log about wrong tokens.
-const TOLD_EVERY: Duration = Duration::from_secs(60);
+/// Interval of log lines about wrong tokens.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The user who may do everything anyway.
+/// User id of root, who has full access in any case.
 pub(super) const ROOT: u32 = 0;
 
-/// How the token is asked for.
+/// Challenge of a response without the token.
 pub(super) const TOKEN_REALM: &str = "Basic realm=\"Boneyard, any user, the token as password\"";
 
-/// What those who ask must know.
+/// The access token of the admin server.
 pub struct Token(String);
+
+/// Error of a token file.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TokenError {
+    /// The file cannot be opened or read.
+    #[error("cannot be read ({0})")]
+    Unreadable(#[source] io::Error),
+    /// The file belongs to this user.
+    #[error("it belongs to user {0}, neither the server's own user nor root; chown it")]
+    Owner(u32),
+    /// The file has this mode.
+    #[error("users other than its owner can read or change it (mode {0:04o}); chmod 600 it")]
+    Mode(u32),
+    /// The token is not visible ASCII.
+    #[error("its first line has characters other than visible ASCII")]
+    NotAscii,
+    /// The token has this many characters.
+    #[error("its first line has {0} characters, expected at least {TOKEN_CHARS_MIN}")]
+    TooShort(usize),
+}
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -41,36 +62,29 @@ impl fmt::Debug for Token {
 }
 
 impl Token {
-    /// The first line of a file of this process's user or of root, who alone can read it. Blocks on the disk.
+    /// Reads the first line of a file that belongs to this process's user or to root and that only its owner can read.
+    /// Blocks on the disk.
     ///
     /// # Errors
-    /// What is wrong with it, in words.
-    pub fn read(path: &Path) -> Result<Token, String> {
-        let unreadable = |error: Error| format!("cannot be read ({error})");
-        let file = files::open(path).map_err(unreadable)?;
-        let about = file.metadata().map_err(unreadable)?;
+    /// [`TokenError`].
+    pub fn read(path: &Path) -> Result<Token, TokenError> {
+        let file = files::open(path).map_err(TokenError::Unreadable)?;
+        let about = file.metadata().map_err(TokenError::Unreadable)?;
         let (mode, owner) = (about.mode() & 0o777, about.uid());
         if owner != geteuid().as_raw() && owner != ROOT {
-            return Err(format!(
-                "it belongs to user {owner}, who is neither the server's own nor root; chown it"
-            ));
+            return Err(TokenError::Owner(owner));
         }
         if mode & 0o077 != 0 {
-            return Err(format!(
-                "others than its owner can read or change it (mode {mode:04o}); chmod 600 it"
-            ));
+            return Err(TokenError::Mode(mode));
         }
         let mut text = String::new();
-        file.take(TOKEN_FILE_BYTES_MAX).read_to_string(&mut text).map_err(unreadable)?;
+        file.take(TOKEN_FILE_BYTES_MAX).read_to_string(&mut text).map_err(TokenError::Unreadable)?;
         let token = text.lines().next().unwrap_or_default().trim();
         if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err("its first line has characters other than visible ASCII".to_owned());
+            return Err(TokenError::NotAscii);
         }
         if token.len() < TOKEN_CHARS_MIN {
-            let length = token.len();
-            return Err(format!(
-                "its first line has {length} characters, expected {TOKEN_CHARS_MIN} at least"
-            ));
+            return Err(TokenError::TooShort(token.len()));
         }
         Ok(Token(token.to_owned()))
     }
@@ -84,30 +98,30 @@ impl Token {
     }
 }
 
-/// What is asked of those who ask.
+/// Authentication of requests.
 #[derive(Debug)]
 pub(super) struct Auth {
     token: Option<Token>,
-    /// The name in `Admin_Address`.
-    name: String,
-    /// The user that this process runs as.
+    /// Host name in `Admin_Address`.
+    host: String,
+    /// User id of this process.
     user: u32,
-    wrong: Mutex<Wrong>,
+    wrong: Mutex<WrongTokens>,
 }
 
-/// Wrong tokens that the log has not told of.
+/// Wrong tokens that are not logged yet.
 #[derive(Debug, Default)]
-struct Wrong {
+struct WrongTokens {
     count: u64,
-    told: Option<Instant>,
+    logged: Option<Instant>,
 }
 
-/// The far end of a connection.
+/// Peer of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AdminPeer {
-    /// Of `Admin_Address`.
+    /// At `Admin_Address`.
     Tcp(IpAddr),
-    /// Of `Admin_Socket`: the user, as the system knows it.
+    /// At `Admin_Socket`: the user id, as the system reports it.
     Unix(u32),
 }
 
@@ -120,57 +134,58 @@ impl fmt::Display for AdminPeer {
     }
 }
 
-/// What whoever asks may do.
+/// Access of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Right {
-    /// Nothing: there is a token, and it was not given.
-    Nothing,
-    /// Look: there is no token, which could be given.
-    Look,
-    /// Look, and give every command: by the token, or as the server's own user or root.
-    Command,
+pub(super) enum Access {
+    /// None: the token is missing or wrong.
+    Denied,
+    /// Read-only, without a token configured.
+    ReadOnly,
+    /// Every command: with the token, or as the server's own user or root.
+    Full,
 }
 
 impl Auth {
-    /// For a server that goes by this name, besides its addresses and `localhost`.
-    pub(super) fn new(token: Option<Token>, name: String) -> Auth {
-        Auth { token, name, user: geteuid().as_raw(), wrong: Mutex::default() }
+    /// Returns the authentication of a server with this host name, in addition to its addresses and `localhost`.
+    pub(super) fn new(token: Option<Token>, host: String) -> Auth {
+        Auth { token, host, user: geteuid().as_raw(), wrong: Mutex::default() }
     }
 
-    /// A page of another site may have a name of its own point here; a browser then asks for that name.
-    pub(super) fn is_for_here(&self, headers: &HeaderMap) -> bool {
+    /// Returns whether the `Host` header is an IP address, `localhost` or the configured name. A page of another site
+    /// may let a name of its own resolve to this server (DNS rebinding); a browser then sends that name.
+    pub(super) fn is_own_host(&self, headers: &HeaderMap) -> bool {
         let mut hosts = headers.get_all(HOST).iter();
         let Some(host) = hosts.next() else { return true };
         let Ok(host) = host.to_str() else { return false };
         let bare = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
         let name = bare.map_or(host, |(name, _)| name).trim_matches(['[', ']']);
-        let ours = ["localhost", &self.name].iter().any(|ours| name.eq_ignore_ascii_case(ours));
+        let ours = ["localhost", &self.host].iter().any(|ours| name.eq_ignore_ascii_case(ours));
         hosts.next().is_none() && (ours || name.parse::<IpAddr>().is_ok())
     }
 
-    /// What a request may do, by its peer and by the token that it carries: `Bearer`, or `Basic` with any user, so that
-    /// a browser can ask for it. The log tells of wrong ones, once a minute at most.
-    pub(super) fn right(&self, headers: &HeaderMap, peer: AdminPeer, now: Instant) -> Right {
+    /// Returns the access of a request, by its peer and its token: `Bearer`, or `Basic` with any user, so that a
+    /// browser can prompt for it. Wrong tokens are logged, at most once a minute.
+    pub(super) fn access(&self, headers: &HeaderMap, peer: AdminPeer, now: Instant) -> Access {
         if matches!(peer, AdminPeer::Unix(user) if user == self.user || user == ROOT) {
-            return Right::Command;
+            return Access::Full;
         }
-        let Some(token) = &self.token else { return Right::Look };
-        let Some(given) = headers.get(AUTHORIZATION) else { return Right::Nothing };
+        let Some(token) = &self.token else { return Access::ReadOnly };
+        let Some(given) = headers.get(AUTHORIZATION) else { return Access::Denied };
         if password(given.as_bytes()).is_some_and(|given| token.is(&given)) {
-            return Right::Command;
+            return Access::Full;
         }
         let mut wrong = self.wrong.lock();
         wrong.count += 1;
-        if wrong.told.is_none_or(|told| now.saturating_duration_since(told) >= TOLD_EVERY) {
+        if wrong.logged.is_none_or(|logged| now.saturating_duration_since(logged) >= LOG_INTERVAL) {
             let count = std::mem::take(&mut wrong.count);
-            wrong.told = Some(now);
-            log::warn!("the admin server refused a wrong token {count} times, the last time from {peer}");
+            wrong.logged = Some(now);
+            log::warn!("admin server: {count} wrong tokens refused, last_peer={peer}");
         }
-        Right::Nothing
+        Access::Denied
     }
 }
 
-/// What stands for the token in an `Authorization` header.
+/// Returns the token of an `Authorization` header.
 fn password(header: &[u8]) -> Option<Vec<u8>> {
     let space = header.iter().position(|byte| *byte == b' ')?;
     let (scheme, rest) = (&header[..space], header[space..].trim_ascii());
@@ -182,7 +197,7 @@ fn password(header: &[u8]) -> Option<Vec<u8>> {
     Some(decoded[colon + 1..].to_vec())
 }
 
-/// Bytes from base64; `None` for anything else.
+/// Decodes base64; `None` for anything else.
 fn base64(text: &[u8]) -> Option<Vec<u8>> {
     let digits = text.strip_suffix(b"==").or_else(|| text.strip_suffix(b"=")).unwrap_or(text);
     let (mut bytes, mut bits, mut count) = (Vec::new(), 0u32, 0);
@@ -199,7 +214,7 @@ fn base64(text: &[u8]) -> Option<Vec<u8>> {
         count += 6;
         if count >= 8 {
             count -= 8;
-            // The cast takes the eight bits that are complete.
+            // The cast keeps the eight complete bits.
             bytes.push((bits >> count) as u8);
         }
     }
@@ -211,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_comes_in_two_ways() {
+    fn a_token_is_accepted_in_two_schemes() {
         for (header, expected) in [
             ("Bearer 0123456789abcdef", Some("0123456789abcdef")),
             ("bearer  0123456789abcdef ", Some("0123456789abcdef")),
@@ -229,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_token_itself_is_the_token() {
+    fn only_the_exact_token_matches() {
         let token = Token("0123456789abcdef".to_owned());
         assert!(token.is(b"0123456789abcdef"));
         for wrong in ["", "0123456789abcde", "0123456789abcdeg", "0123456789abcdef0", "0123456789abcdef\0"] {
@@ -238,8 +253,8 @@ mod tests {
     }
 
     #[test]
-    fn names_of_others_are_not_for_here() {
-        let gate = Auth::new(None, "admin.example".to_owned());
+    fn foreign_host_names_are_rejected() {
+        let auth = Auth::new(None, "admin.example".to_owned());
         for (host, expected) in [
             ("localhost", true),
             ("LOCALHOST:1353", true),
@@ -254,44 +269,44 @@ mod tests {
             ("", false),
         ] {
             let headers = HeaderMap::from_iter([(HOST, host.parse().unwrap())]);
-            assert_eq!(gate.is_for_here(&headers), expected, "{host}");
+            assert_eq!(auth.is_own_host(&headers), expected, "{host}");
         }
         let two = [(HOST, "localhost".parse().unwrap()), (HOST, "evil.example".parse().unwrap())];
-        assert!(!gate.is_for_here(&HeaderMap::from_iter(two)));
+        assert!(!auth.is_own_host(&HeaderMap::from_iter(two)));
     }
 
     #[test]
-    fn the_token_and_the_servers_own_user_may_command_and_others_may_look_where_there_is_no_token() {
+    fn the_token_and_the_servers_own_user_have_full_access_and_others_read_only_access_without_a_token() {
         let token = || Some(Token("0123456789abcdef".to_owned()));
         let given = HeaderMap::from_iter([(AUTHORIZATION, "Bearer 0123456789abcdef".parse().unwrap())]);
         let (tcp, own) = (AdminPeer::Tcp([127, 0, 0, 1].into()), geteuid().as_raw());
         let stranger = AdminPeer::Unix(own + 4711);
         for (token, headers, peer, expected) in [
-            (None, HeaderMap::new(), tcp, Right::Look),
-            (None, given.clone(), tcp, Right::Look),
-            (None, HeaderMap::new(), stranger, Right::Look),
-            (None, HeaderMap::new(), AdminPeer::Unix(own), Right::Command),
-            (None, HeaderMap::new(), AdminPeer::Unix(ROOT), Right::Command),
-            (token(), HeaderMap::new(), AdminPeer::Unix(own), Right::Command),
-            (token(), HeaderMap::new(), tcp, Right::Nothing),
-            (token(), HeaderMap::new(), stranger, Right::Nothing),
-            (token(), given.clone(), tcp, Right::Command),
-            (token(), given.clone(), stranger, Right::Command),
+            (None, HeaderMap::new(), tcp, Access::ReadOnly),
+            (None, given.clone(), tcp, Access::ReadOnly),
+            (None, HeaderMap::new(), stranger, Access::ReadOnly),
+            (None, HeaderMap::new(), AdminPeer::Unix(own), Access::Full),
+            (None, HeaderMap::new(), AdminPeer::Unix(ROOT), Access::Full),
+            (token(), HeaderMap::new(), AdminPeer::Unix(own), Access::Full),
+            (token(), HeaderMap::new(), tcp, Access::Denied),
+            (token(), HeaderMap::new(), stranger, Access::Denied),
+            (token(), given.clone(), tcp, Access::Full),
+            (token(), given.clone(), stranger, Access::Full),
         ] {
-            let gate = Auth::new(token, String::new());
-            assert_eq!(gate.right(&headers, peer, Instant::now()), expected, "{peer}, {gate:?}");
+            let auth = Auth::new(token, String::new());
+            assert_eq!(auth.access(&headers, peer, Instant::now()), expected, "{peer}, {auth:?}");
         }
     }
 
     #[test]
-    fn wrong_tokens_are_told_of_once_a_minute() {
-        let gate = Auth::new(Some(Token("0123456789abcdef".to_owned())), String::new());
+    fn wrong_tokens_are_logged_once_a_minute() {
+        let auth = Auth::new(Some(Token("0123456789abcdef".to_owned())), String::new());
         let wrong = HeaderMap::from_iter([(AUTHORIZATION, "Bearer no".parse().unwrap())]);
         let (peer, start) = (AdminPeer::Tcp([127, 0, 0, 1].into()), Instant::now());
         let ask = |s| {
-            assert_eq!(gate.right(&wrong, peer, start + Duration::from_secs(s)), Right::Nothing);
-            gate.wrong.lock().count
+            assert_eq!(auth.access(&wrong, peer, start + Duration::from_secs(s)), Access::Denied);
+            auth.wrong.lock().count
         };
-        assert_eq!([0, 1, 59, 60, 61].map(ask), [0, 1, 2, 0, 1], "kept for the next line");
+        assert_eq!([0, 1, 59, 60, 61].map(ask), [0, 1, 2, 0, 1], "counted for the next line");
     }
 }

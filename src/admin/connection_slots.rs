@@ -1,11 +1,11 @@
-//! Places of connections. When all are taken, a silent connection makes room for a new one.
+//! Slots of connections. When all are in use, a new connection displaces an idle one.
 //!
-//! Which one: one that has not shown a right to command before one that has, then one of the client with the most
-//! places, then the one that has been silent the longest, measured from its last whole request, so that a byte now and
-//! then is silence too. One that may command keeps its place while its command runs. So whoever asks at once is
-//! answered, however many say nothing: that is what /health needs.
+//! Order of displacement: connections without full access first, then those of the client with the most slots, then the
+//! one that has been idle longest, measured from its last complete request, so that single bytes do not count. A
+//! connection with full access keeps its slot while its command runs. Therefore a connection that sends its request at
+//! once is answered, regardless of the number of idle ones: /health needs that.
 //!
-//! Knows neither sockets nor HTTP, and the time as a value.
+//! It does not know sockets, HTTP or the clock.
 
 use crate::service::ClientId;
 use crate::sync::{Arc, Mutex};
@@ -13,110 +13,109 @@ use std::cmp::Reverse;
 use std::time::Instant;
 use tokio::sync::oneshot;
 
-/// So many places.
+/// A fixed number of slots.
 #[derive(Debug)]
 pub(super) struct ConnectionSlots {
     max: usize,
-    taken: Mutex<Taken>,
+    used: Mutex<UsedSlots>,
 }
 
 #[derive(Debug, Default)]
-struct Taken {
+struct UsedSlots {
     last_id: u64,
-    all: Vec<Entry>,
+    all: Vec<UsedSlot>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct UsedSlot {
     id: u64,
-    /// `None` comes over the Unix socket.
+    /// `None` at the Unix socket.
     client: Option<ClientId>,
-    may_command: bool,
-    /// `None`: a command of it runs.
-    silent_since: Option<Instant>,
-    /// Dropped when it is to make room.
-    _stay: oneshot::Sender<()>,
+    full_access: bool,
+    /// `None` while a command of it runs.
+    idle_since: Option<Instant>,
+    /// Dropped when it is displaced.
+    _alive: oneshot::Sender<()>,
 }
 
-/// A place. Dropping it gives it back.
+/// A slot in use. Dropping it frees the slot.
 #[derive(Debug)]
 pub(super) struct ConnectionSlot {
-    places: Arc<ConnectionSlots>,
+    slots: Arc<ConnectionSlots>,
     id: u64,
 }
 
-/// A place that was had.
+/// A slot that a new connection occupies.
 #[derive(Debug)]
-pub(super) struct Entered {
-    pub(super) place: ConnectionSlot,
-    /// Ends when the connection is to make room.
-    pub(super) leave: oneshot::Receiver<()>,
-    /// Another made room for it.
-    pub(super) displaced: bool,
+pub(super) struct Occupied {
+    pub(super) slot: ConnectionSlot,
+    /// Closed when the connection is displaced.
+    pub(super) displaced: oneshot::Receiver<()>,
+    /// Whether another connection was displaced for it.
+    pub(super) displaced_another: bool,
 }
 
 impl ConnectionSlots {
     pub(super) fn new(max: usize) -> Arc<ConnectionSlots> {
-        Arc::new(ConnectionSlots { max, taken: Mutex::default() })
+        Arc::new(ConnectionSlots { max, used: Mutex::default() })
     }
 
-    /// A place for a client; `None`: all have commands that run.
-    pub(super) fn enter(
+    /// Occupies a slot for a client; `None` if all slots have running commands.
+    pub(super) fn occupy(
         self: &Arc<ConnectionSlots>,
         client: Option<ClientId>,
         now: Instant,
-    ) -> Option<Entered> {
-        let mut taken = self.taken.lock();
-        let displaced = taken.all.len() >= self.max;
-        if displaced {
-            let first = taken.first_to_go()?;
-            taken.all.swap_remove(first);
+    ) -> Option<Occupied> {
+        let mut used = self.used.lock();
+        let displaced_another = used.all.len() >= self.max;
+        if displaced_another {
+            let first = used.first_to_displace()?;
+            used.all.swap_remove(first);
         }
-        taken.last_id += 1;
-        let ((stay, leave), id) = (oneshot::channel(), taken.last_id);
-        taken.all.push(Entry { id, client, may_command: false, silent_since: Some(now), _stay: stay });
-        Some(Entered { place: ConnectionSlot { places: Arc::clone(self), id }, leave, displaced })
+        used.last_id += 1;
+        let ((alive, displaced), id) = (oneshot::channel(), used.last_id);
+        used.all.push(UsedSlot { id, client, full_access: false, idle_since: Some(now), _alive: alive });
+        Some(Occupied { slot: ConnectionSlot { slots: Arc::clone(self), id }, displaced, displaced_another })
     }
 }
 
-impl Taken {
-    fn first_to_go(&self) -> Option<usize> {
+impl UsedSlots {
+    fn first_to_displace(&self) -> Option<usize> {
         let held = |client| self.all.iter().filter(|entry| entry.client == client).count();
-        let silent =
-            self.all.iter().enumerate().filter_map(|(at, entry)| Some((at, entry, entry.silent_since?)));
-        let order = |entry: &Entry, since| (entry.may_command, Reverse(held(entry.client)), since);
-        silent.min_by_key(|(_, entry, since)| order(entry, *since)).map(|(at, ..)| at)
+        let idle = self.all.iter().enumerate().filter_map(|(at, entry)| Some((at, entry, entry.idle_since?)));
+        let order = |entry: &UsedSlot, since| (entry.full_access, Reverse(held(entry.client)), since);
+        idle.min_by_key(|(_, entry, since)| order(entry, *since)).map(|(at, ..)| at)
     }
 }
 
 impl ConnectionSlot {
-    fn change(&self, change: impl FnOnce(&mut Entry)) {
-        // One that is to make room is no longer there.
-        if let Some(entry) = self.places.taken.lock().all.iter_mut().find(|entry| entry.id == self.id) {
+    fn change(&self, change: impl FnOnce(&mut UsedSlot)) {
+        // A displaced connection has no entry any more.
+        if let Some(entry) = self.slots.used.lock().all.iter_mut().find(|entry| entry.id == self.id) {
             change(entry);
         }
     }
 
-    /// A whole request came, or was answered.
-    pub(super) fn spoke(&self, now: Instant) {
-        self.change(|entry| entry.silent_since = Some(now));
+    /// Marks it idle from now on: a complete request arrived, or was answered.
+    pub(super) fn set_idle(&self, now: Instant) {
+        self.change(|entry| entry.idle_since = Some(now));
     }
 
-    /// A command of it begins to run, until [`ConnectionSlot::spoke`]. Only for those who may command: else whoever may
-    /// look could take all places for good.
-    pub(super) fn runs(&self) {
-        self.change(|entry| entry.silent_since = None);
+    /// Marks it busy until [`ConnectionSlot::set_idle`], because a command of it runs. Only for full access: otherwise
+    /// read-only clients could occupy all slots permanently.
+    pub(super) fn set_busy(&self) {
+        self.change(|entry| entry.idle_since = None);
     }
 
-    /// It has shown that it may give commands.
-    pub(super) fn may_command(&self) {
-        self.change(|entry| entry.may_command = true);
+    /// Marks that it has full access.
+    pub(super) fn set_full_access(&self) {
+        self.change(|entry| entry.full_access = true);
     }
 }
 
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        self.places.taken.lock().all.retain(|entry| entry.id != self.id);
+        self.slots.used.lock().all.retain(|entry| entry.id != self.id);
     }
 }
 
@@ -125,46 +124,46 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    /// Enters so many seconds after `start`, from this address.
-    fn enter(places: &Arc<ConnectionSlots>, start: Instant, s: u64, last: u8) -> Option<Entered> {
+    /// Occupies a slot `s` seconds after `start`, from this address.
+    fn occupy(slots: &Arc<ConnectionSlots>, start: Instant, s: u64, last: u8) -> Option<Occupied> {
         let client = ClientId::of([10, 0, 0, last].into());
-        places.enter(Some(client), start + Duration::from_secs(s))
+        slots.occupy(Some(client), start + Duration::from_secs(s))
     }
 
-    fn is_to_leave(entered: &mut Entered) -> bool {
-        entered.leave.try_recv() == Err(oneshot::error::TryRecvError::Closed)
+    fn is_displaced(occupied: &mut Occupied) -> bool {
+        occupied.displaced.try_recv() == Err(oneshot::error::TryRecvError::Closed)
     }
 
     #[test]
-    fn the_longest_silent_makes_room_and_one_whose_command_runs_does_not() {
-        let (places, start) = (ConnectionSlots::new(3), Instant::now());
-        let mut all: Vec<_> = (0..3).map(|s| enter(&places, start, s, 1).unwrap()).collect();
-        assert!(all.iter_mut().all(|entered| !entered.displaced && !is_to_leave(entered)));
-        all[0].place.spoke(start + Duration::from_secs(5));
-        all[1].place.runs();
-        all.push(enter(&places, start, 6, 1).unwrap());
-        assert!(all[3].displaced);
-        assert_eq!(all.iter_mut().map(is_to_leave).collect::<Vec<_>>(), [false, false, true, false]);
-        all.push(enter(&places, start, 7, 1).unwrap());
-        assert_eq!(all.iter_mut().map(is_to_leave).collect::<Vec<_>>(), [true, false, true, false, false]);
-        [3, 4].into_iter().for_each(|at: usize| all[at].place.runs());
-        assert!(enter(&places, start, 8, 1).is_none(), "each of them runs a command");
-        all[1].place.spoke(start + Duration::from_secs(9));
-        assert!(enter(&places, start, 10, 1).is_some_and(|entered| entered.displaced));
+    fn the_longest_idle_is_displaced_and_one_with_a_running_command_is_not() {
+        let (slots, start) = (ConnectionSlots::new(3), Instant::now());
+        let mut all: Vec<_> = (0..3).map(|s| occupy(&slots, start, s, 1).unwrap()).collect();
+        assert!(all.iter_mut().all(|occupied| !occupied.displaced_another && !is_displaced(occupied)));
+        all[0].slot.set_idle(start + Duration::from_secs(5));
+        all[1].slot.set_busy();
+        all.push(occupy(&slots, start, 6, 1).unwrap());
+        assert!(all[3].displaced_another);
+        assert_eq!(all.iter_mut().map(is_displaced).collect::<Vec<_>>(), [false, false, true, false]);
+        all.push(occupy(&slots, start, 7, 1).unwrap());
+        assert_eq!(all.iter_mut().map(is_displaced).collect::<Vec<_>>(), [true, false, true, false, false]);
+        [3, 4].into_iter().for_each(|at: usize| all[at].slot.set_busy());
+        assert!(occupy(&slots, start, 8, 1).is_none(), "each slot runs a command");
+        all[1].slot.set_idle(start + Duration::from_secs(9));
+        assert!(occupy(&slots, start, 10, 1).is_some_and(|occupied| occupied.displaced_another));
         drop(all);
-        assert!(places.taken.lock().all.is_empty());
+        assert!(slots.used.lock().all.is_empty());
     }
 
     #[test]
-    fn the_client_with_the_most_places_makes_room_first_and_those_who_may_command_last() {
-        let (places, start) = (ConnectionSlots::new(4), Instant::now());
-        let mut lone = enter(&places, start, 0, 2).unwrap();
-        let mut many: Vec<_> = (1..4).map(|s| enter(&places, start, s, 1).unwrap()).collect();
-        many[0].place.may_command();
-        many.push(enter(&places, start, 9, 1).unwrap());
-        assert_eq!(many.iter_mut().map(is_to_leave).collect::<Vec<_>>(), [false, true, false, false]);
-        many.push(enter(&places, start, 10, 1).unwrap());
-        many.push(enter(&places, start, 11, 1).unwrap());
-        assert!(!is_to_leave(&mut lone) && !is_to_leave(&mut many[0]));
+    fn the_client_with_the_most_slots_is_displaced_first_and_full_access_last() {
+        let (slots, start) = (ConnectionSlots::new(4), Instant::now());
+        let mut lone = occupy(&slots, start, 0, 2).unwrap();
+        let mut many: Vec<_> = (1..4).map(|s| occupy(&slots, start, s, 1).unwrap()).collect();
+        many[0].slot.set_full_access();
+        many.push(occupy(&slots, start, 9, 1).unwrap());
+        assert_eq!(many.iter_mut().map(is_displaced).collect::<Vec<_>>(), [false, true, false, false]);
+        many.push(occupy(&slots, start, 10, 1).unwrap());
+        many.push(occupy(&slots, start, 11, 1).unwrap());
+        assert!(!is_displaced(&mut lone) && !is_displaced(&mut many[0]));
     }
 }

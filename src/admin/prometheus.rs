@@ -1,6 +1,6 @@
-//! The list of statistics as Prometheus reads it: its text format, or OpenMetrics for who asks for that.
+//! Statistics in the text format of Prometheus, or in OpenMetrics on request.
 //!
-//! Knows the formats, not the statistics. Families stand together, each under its help, in the order of the list.
+//! Knows the formats, not the statistics. Each family is contiguous, below its help text, in the order of the list.
 
 use crate::monitor::Statistic;
 use crate::monitor::statistics::{StatisticFamily, StatisticKind, StatisticValue};
@@ -11,7 +11,7 @@ use std::time::SystemTime;
 /// Upper bounds of the buckets of a histogram are two to the power of these, in microseconds: 4 us to 268 s.
 const BOUNDS: std::ops::RangeInclusive<u32> = 2..=28;
 
-/// How it is written.
+/// Text format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     Prometheus,
@@ -19,13 +19,13 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// OpenMetrics for those whose `Accept` headers name it.
+    /// Returns OpenMetrics if the `Accept` headers name it.
     pub(super) fn accepted<'a>(mut accept: impl Iterator<Item = &'a str>) -> Format {
         let open = accept.any(|accept| accept.contains("application/openmetrics-text"));
         if open { Format::OpenMetrics } else { Format::Prometheus }
     }
 
-    /// Its content type.
+    /// Content type.
     pub(super) fn name(self) -> &'static str {
         match self {
             Format::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
@@ -34,9 +34,9 @@ impl Format {
     }
 }
 
-/// All of them.
+/// Returns all statistics as text.
 pub(super) fn text(statistics: &[Statistic], format: Format) -> String {
-    // By the place of the family's first member.
+    // In the order of each family's first member.
     let mut order = BTreeMap::new();
     let mut families: Vec<(&StatisticFamily, Vec<&Statistic>)> = Vec::new();
     for statistic in statistics {
@@ -106,7 +106,7 @@ fn sample(text: &mut String, statistic: &Statistic) {
     text.push_str(&format!("{metric}{braced} {number}\n"));
 }
 
-/// The value of a label.
+/// Escapes the value of a label.
 fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
@@ -116,12 +116,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_cannot_break_out() {
+    fn labels_are_escaped() {
         assert_eq!(escaped("a\"} 1\nb\\"), "a\\\"} 1\\nb\\\\");
     }
 
     #[test]
-    fn who_asks_for_openmetrics_gets_it() {
+    fn openmetrics_is_chosen_by_the_accept_header() {
         let asked = ["application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.1"];
         assert_eq!(Format::accepted(asked.into_iter()), Format::OpenMetrics);
         assert_eq!(Format::accepted(["text/plain"].into_iter()), Format::Prometheus);

@@ -1,9 +1,11 @@
-//! What each path of the admin server answers.
+//! Responses to the requests of the admin server.
 
-use super::auth::{AdminPeer, Auth, Right, TOKEN_REALM};
-use super::command_threads::{CommandThreads, Done};
+use super::auth::{Access, AdminPeer, TOKEN_REALM};
+use super::command_threads::JobResult;
 use super::connection_slots::ConnectionSlot;
+use super::page::AdminPage;
 use super::prometheus::{self, Format};
+use super::state::{AdminState, SocketIdentity};
 use crate::monitor::console::{CommandOutcome, CommandSource};
 use crate::monitor::{AdminRejection, ServerMonitor};
 use crate::sync::Arc;
@@ -13,22 +15,21 @@ use hyper::header::{
     ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
     REFERRER_POLICY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use std::convert::Infallible;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
-/// A header that a page of another site cannot send unasked: whoever gives orders has it.
+/// Header of every command: a page of another site cannot send it without permission (CORS).
 pub(super) const CONSOLE: HeaderName = HeaderName::from_static("x-boneyard-console");
 
 /// Longest command, in bytes.
 const COMMAND_BYTES_MAX: usize = 4096;
 
-/// The status page: one file, which asks for nothing but `/status.json`.
-const PAGE: &str = include_str!("page.html");
+/// The status page: one file, which requests nothing but `/status.json`.
+const STATUS_PAGE: &str = include_str!("page.html");
 
-/// What the page may do: its own style and script, and ask here.
+/// Permissions of the status page: its own style and script, and requests to this server.
 const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -38,189 +39,123 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
 
-type Answer = Response<Full<Bytes>>;
+type HttpResponse = Response<Full<Bytes>>;
 
-/// What those who answer have at hand.
-#[derive(Debug)]
-pub(super) struct AdminState {
-    pub(super) monitor: Arc<ServerMonitor>,
-    pub(super) gate: Auth,
-    /// How long a body may take.
-    pub(super) patience: Duration,
-    /// Where the Unix socket is, if there is one, and by what this very server is known there.
-    pub(super) socket: Option<Identity>,
-    /// For commands of those who may give every command.
-    pub(super) commands: CommandThreads,
-    /// For those of others, and for /metrics: whoever may only look holds no command up.
-    pub(super) looks: CommandThreads,
-}
-
-/// A socket, and the server that listens there: `/socket` tells both.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// Where the socket is.
-    pub path: PathBuf,
-    /// Drawn at random at each start. Whoever was told of the path by a server of another machine, be it through a
-    /// tunnel, does not find it at the same path of this one.
-    pub instance: String,
-}
-
-/// A page that there is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Page {
-    Status,
-    StatusJson,
-    Metrics,
-    Live,
-    Ready,
-    Socket,
-    Console,
-}
-
-impl Page {
-    fn of(path: &str) -> Option<Page> {
-        Some(match path {
-            "/" => Page::Status,
-            "/status.json" => Page::StatusJson,
-            "/metrics" => Page::Metrics,
-            "/health/live" => Page::Live,
-            "/health/ready" => Page::Ready,
-            "/socket" => Page::Socket,
-            "/console" => Page::Console,
-            _ => return None,
-        })
-    }
-
-    /// Those who watch whether a process lives have no token; nor has a console of this machine that asks for the
-    /// socket.
-    fn is_open(self, peer: AdminPeer) -> bool {
-        match self {
-            Page::Live | Page::Ready => true,
-            Page::Socket => matches!(peer, AdminPeer::Tcp(address) if address.to_canonical().is_loopback()),
-            _ => false,
-        }
-    }
-
-    fn takes(self, method: &Method) -> bool {
-        match self {
-            Page::Console => method == Method::POST,
-            _ => method == Method::GET || method == Method::HEAD,
-        }
-    }
-}
-
-pub(super) async fn answer(
+/// Responds to a request.
+pub(super) async fn respond(
     request: Request<Incoming>,
     peer: AdminPeer,
-    place: &ConnectionSlot,
-    desk: &AdminState,
-) -> Result<Answer, Infallible> {
-    desk.monitor.admin_stats().asked();
-    place.spoke(Instant::now());
-    let admitted = admit(&request, peer, desk);
-    if admitted.as_ref().is_ok_and(|(_, right)| *right == Right::Command) {
-        place.may_command();
+    slot: &ConnectionSlot,
+    state: &AdminState,
+) -> Result<HttpResponse, Infallible> {
+    state.monitor.admin_stats().asked();
+    slot.set_idle(Instant::now());
+    let admitted = admit(&request, peer, state);
+    if admitted.as_ref().is_ok_and(|(_, access)| *access == Access::Full) {
+        slot.set_full_access();
     }
-    let mut answer = match admitted {
-        Ok((Page::Status, _)) => page(),
-        Ok((Page::StatusJson, _)) => status(&desk.monitor),
-        Ok((Page::Metrics, _)) => {
+    let mut response = match admitted {
+        Ok((AdminPage::Status, _)) => status_page(),
+        Ok((AdminPage::StatusJson, _)) => status_json(&state.monitor),
+        Ok((AdminPage::Metrics, _)) => {
             let accepted = request.headers().get_all(ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
             let format = Format::accepted(accepted);
-            measured(desk, format).await
+            metrics(state, format).await
         }
-        Ok((Page::Live, _)) => said(StatusCode::OK, TEXT, "live\n"),
-        Ok((Page::Ready, _)) => ready(&desk.monitor),
-        Ok((Page::Socket, _)) => socket(desk),
-        Ok((Page::Console, right)) => command(request, (peer, right), place, desk).await,
+        Ok((AdminPage::Live, _)) => response(StatusCode::OK, TEXT, "live\n"),
+        Ok((AdminPage::Ready, _)) => ready(&state.monitor),
+        Ok((AdminPage::Socket, _)) => socket(state),
+        Ok((AdminPage::Console, access)) => command(request, peer, access, slot, state).await,
         Err(refused) => *refused,
     };
-    place.spoke(Instant::now());
-    let headers = answer.headers_mut();
+    slot.set_idle(Instant::now());
+    let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    Ok(answer)
+    Ok(response)
 }
 
-/// What is asked for, by one who may ask, and what else that one may.
+/// Returns the requested page and the access of the request, or the refusal.
 fn admit(
     request: &Request<Incoming>,
     peer: AdminPeer,
-    desk: &AdminState,
-) -> Result<(Page, Right), Box<Answer>> {
-    let refuse = |why, status, text: &'static str| Box::new(desk.refuse(why, status, text));
-    if !desk.gate.is_for_here(request.headers()) {
-        let text = "ask by the address, not by a name\n";
+    state: &AdminState,
+) -> Result<(AdminPage, Access), Box<HttpResponse>> {
+    let refuse = |why, status, text: &'static str| Box::new(state.refuse(why, status, text));
+    if !state.auth.is_own_host(request.headers()) {
+        let text = "Host header must be an IP address or a configured name\n";
         return Err(refuse(AdminRejection::ForeignHost, StatusCode::MISDIRECTED_REQUEST, text));
     }
-    let page = Page::of(request.uri().path());
+    let page = AdminPage::of(request.uri().path());
     let open = page.is_some_and(|page| page.is_open(peer));
-    let right = if open { Right::Look } else { desk.gate.right(request.headers(), peer, Instant::now()) };
-    if right == Right::Nothing {
-        let text = "this needs the token in Admin_Token_File\n";
-        let mut answer = refuse(AdminRejection::NoToken, StatusCode::UNAUTHORIZED, text);
-        let ways = HeaderValue::from_static(TOKEN_REALM);
-        answer.headers_mut().insert(WWW_AUTHENTICATE, ways);
-        answer.headers_mut().append(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        return Err(answer);
+    let access =
+        if open { Access::ReadOnly } else { state.auth.access(request.headers(), peer, Instant::now()) };
+    if access == Access::Denied {
+        let text = "token required (the first line of Admin_Token_File)\n";
+        let mut response = refuse(AdminRejection::NoToken, StatusCode::UNAUTHORIZED, text);
+        let basic = HeaderValue::from_static(TOKEN_REALM);
+        response.headers_mut().insert(WWW_AUTHENTICATE, basic);
+        response.headers_mut().append(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        return Err(response);
     }
     let Some(page) = page else {
         return Err(refuse(AdminRejection::NoSuchPage, StatusCode::NOT_FOUND, "no such page\n"));
     };
-    if !page.takes(request.method()) {
-        let mut answer =
-            refuse(AdminRejection::NoSuchMethod, StatusCode::METHOD_NOT_ALLOWED, "no such method\n");
-        let methods = if page == Page::Console { "POST" } else { "GET, HEAD" };
-        answer.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
-        return Err(answer);
+    if !page.accepts(request.method()) {
+        let mut response =
+            refuse(AdminRejection::NoSuchMethod, StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static(page.methods()));
+        return Err(response);
     }
-    Ok((page, right))
+    Ok((page, access))
 }
 
 impl AdminState {
-    fn refuse(&self, why: AdminRejection, status: StatusCode, text: impl Into<Bytes>) -> Answer {
+    fn refuse(&self, why: AdminRejection, status: StatusCode, text: impl Into<Bytes>) -> HttpResponse {
         self.monitor.admin_stats().refuse(why);
-        said(status, TEXT, text)
+        response(status, TEXT, text)
     }
 
-    fn full(&self) -> Answer {
-        let text = "as many commands run as may; try again\n";
+    fn refuse_overload(&self) -> HttpResponse {
+        let text = "too many concurrent commands; try again\n";
         self.refuse(AdminRejection::CommandsFull, StatusCode::SERVICE_UNAVAILABLE, text)
     }
 }
 
-fn page() -> Answer {
-    let mut answer = said(StatusCode::OK, HTML, PAGE);
-    answer.headers_mut().insert(CONTENT_SECURITY_POLICY, PAGE_POLICY);
-    answer
+fn status_page() -> HttpResponse {
+    let mut response = response(StatusCode::OK, HTML, STATUS_PAGE);
+    response.headers_mut().insert(CONTENT_SECURITY_POLICY, PAGE_POLICY);
+    response
 }
 
-fn status(monitor: &ServerMonitor) -> Answer {
+fn status_json(monitor: &ServerMonitor) -> HttpResponse {
     match monitor.overview().map(|overview| serde_json::to_vec(&overview)) {
-        Some(Ok(json)) => said(StatusCode::OK, JSON, json),
-        Some(Err(error)) => said(StatusCode::INTERNAL_SERVER_ERROR, TEXT, error.to_string()),
-        None => said(StatusCode::SERVICE_UNAVAILABLE, TEXT, "the server has only just started\n"),
+        Some(Ok(json)) => response(StatusCode::OK, JSON, json),
+        Some(Err(error)) => response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, error.to_string()),
+        None => response(StatusCode::SERVICE_UNAVAILABLE, TEXT, "no data yet: the server has just started\n"),
     }
 }
 
-/// Of many ports and methods it is a megabyte, for which nobody else should wait.
-async fn measured(desk: &AdminState, format: Format) -> Answer {
-    let monitor = Arc::clone(&desk.monitor);
-    match desk.looks.run(move || prometheus::text(&monitor.statistics(), format)).await {
-        Done::Result(text, _place) => said(StatusCode::OK, format.name(), text),
-        Done::Panicked => said(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "it panicked; the log says where\n"),
-        Done::Full => desk.full(),
-    }
-}
-
-/// Where whoever may give commands without a token finds the socket for it.
-fn socket(desk: &AdminState) -> Answer {
-    match &desk.socket {
-        Some(Identity { path, instance }) => {
-            said(StatusCode::OK, TEXT, format!("{}\n{instance}\n", path.display()))
+/// Metrics of many ports and methods are a megabyte, which must not delay other requests.
+async fn metrics(state: &AdminState, format: Format) -> HttpResponse {
+    let monitor = Arc::clone(&state.monitor);
+    match state.reads.run(move || prometheus::text(&monitor.statistics(), format)).await {
+        JobResult::Result(text, _permit) => response(StatusCode::OK, format.name(), text),
+        JobResult::Panicked => {
+            response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "request panicked; the log has the place\n")
         }
-        None => desk.refuse(
+        JobResult::Full => state.refuse_overload(),
+    }
+}
+
+/// Path of the socket, at which the server's own user needs no token.
+fn socket(state: &AdminState) -> HttpResponse {
+    match &state.socket {
+        Some(SocketIdentity { path, instance }) => {
+            response(StatusCode::OK, TEXT, format!("{}\n{instance}\n", path.display()))
+        }
+        None => state.refuse(
             AdminRejection::NoSuchPage,
             StatusCode::NOT_FOUND,
             "this server has no Admin_Socket\n",
@@ -228,72 +163,69 @@ fn socket(desk: &AdminState) -> Answer {
     }
 }
 
-fn ready(monitor: &ServerMonitor) -> Answer {
+fn ready(monitor: &ServerMonitor) -> HttpResponse {
     match monitor.ready() {
-        Ok(()) => said(StatusCode::OK, TEXT, "ready\n"),
-        Err(why) => said(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{why}\n")),
+        Ok(()) => response(StatusCode::OK, TEXT, "ready\n"),
+        Err(why) => response(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{why}\n")),
     }
 }
 
 async fn command(
     request: Request<Incoming>,
-    (peer, right): (AdminPeer, Right),
-    place: &ConnectionSlot,
-    desk: &AdminState,
-) -> Answer {
+    peer: AdminPeer,
+    access: Access,
+    slot: &ConnectionSlot,
+    state: &AdminState,
+) -> HttpResponse {
     if !request.headers().contains_key(CONSOLE) {
-        let text = format!("a command needs the header {CONSOLE}\n");
-        return desk.refuse(AdminRejection::NoCommandHeader, StatusCode::FORBIDDEN, text);
+        let text = format!("missing header {CONSOLE}\n");
+        return state.refuse(AdminRejection::NoCommandHeader, StatusCode::FORBIDDEN, text);
     }
-    let line = match line(request.into_body(), desk.patience).await {
+    let line = match command_line(request.into_body(), state.timeout).await {
         Ok(line) => line,
-        Err((why, status, text)) => return desk.refuse(why, status, text),
+        Err((why, status, text)) => return state.refuse(why, status, text),
     };
-    let (monitor, may_change) = (Arc::clone(&desk.monitor), right == Right::Command);
+    let (monitor, may_change) = (Arc::clone(&state.monitor), access == Access::Full);
     let name = if matches!(peer, AdminPeer::Tcp(_)) { format!("token@{peer}") } else { peer.to_string() };
-    let crew = if may_change { &desk.commands } else { &desk.looks };
+    let threads = if may_change { &state.commands } else { &state.reads };
     if may_change {
-        place.runs();
+        slot.set_busy();
     }
-    match crew.run(move || monitor.command_from(&line, CommandSource { name: &name, may_change })).await {
-        Done::Result(reply, _place) => match reply.outcome {
-            CommandOutcome::Done => said(StatusCode::OK, TEXT, reply.text),
-            CommandOutcome::NotUnderstood => said(StatusCode::UNPROCESSABLE_ENTITY, TEXT, reply.text),
-            CommandOutcome::Refused => said(StatusCode::CONFLICT, TEXT, reply.text),
+    match threads.run(move || monitor.command_from(&line, CommandSource { name: &name, may_change })).await {
+        JobResult::Result(reply, _permit) => match reply.outcome {
+            CommandOutcome::Done => response(StatusCode::OK, TEXT, reply.text),
+            CommandOutcome::NotUnderstood => response(StatusCode::UNPROCESSABLE_ENTITY, TEXT, reply.text),
+            CommandOutcome::Refused => response(StatusCode::CONFLICT, TEXT, reply.text),
             CommandOutcome::Forbidden => {
-                desk.refuse(AdminRejection::LookOnly, StatusCode::FORBIDDEN, reply.text)
+                state.refuse(AdminRejection::LookOnly, StatusCode::FORBIDDEN, reply.text)
             }
         },
-        Done::Panicked => {
-            said(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "the command panicked; the log says where\n")
+        JobResult::Panicked => {
+            response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "command panicked; the log has the place\n")
         }
-        Done::Full => desk.full(),
+        JobResult::Full => state.refuse_overload(),
     }
 }
 
-/// The line of a command.
-async fn line(
+/// Reads the line of a command.
+async fn command_line(
     body: Incoming,
-    patience: Duration,
+    time: Duration,
 ) -> Result<String, (AdminRejection, StatusCode, &'static str)> {
-    let bad = (AdminRejection::BadBody, StatusCode::BAD_REQUEST, "a command is text\n");
-    match timeout(patience, Limited::new(body, COMMAND_BYTES_MAX).collect()).await {
+    let bad = (AdminRejection::BadBody, StatusCode::BAD_REQUEST, "command is not UTF-8 text\n");
+    match timeout(time, Limited::new(body, COMMAND_BYTES_MAX).collect()).await {
         Ok(Ok(body)) => String::from_utf8(body.to_bytes().into()).map_err(|_| bad),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err((
-            AdminRejection::BodyTooLarge,
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "a command is one short line\n",
-        )),
-        Ok(Err(_)) => Err(bad),
-        Err(_) => {
-            Err((AdminRejection::SlowBody, StatusCode::REQUEST_TIMEOUT, "the command did not come in time\n"))
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            Err((AdminRejection::BodyTooLarge, StatusCode::PAYLOAD_TOO_LARGE, "command too long\n"))
         }
+        Ok(Err(_)) => Err(bad),
+        Err(_) => Err((AdminRejection::SlowBody, StatusCode::REQUEST_TIMEOUT, "command timed out\n")),
     }
 }
 
-fn said(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    answer
+fn response(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> HttpResponse {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
 }

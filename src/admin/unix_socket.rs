@@ -1,7 +1,7 @@
-//! The Unix socket of the admin server: made so that nobody else reaches it, and gone with its server.
+//! Unix socket of the admin server: accessible to its owner only, removed with its server.
 //!
-//! Two servers that start at one instant with the same stale socket could both take it; they have the same settings
-//! file then, hence the same ports, and the second of them has failed before.
+//! Two servers that start at the same instant with the same stale socket could both replace it; but they have the same
+//! settings file then, hence the same ports, so the second one fails before.
 
 use crate::config::SOCKET_PATH_BYTES_MAX;
 use rustix::fs::{Mode, fchmod};
@@ -12,13 +12,13 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-/// Connections that may wait to be taken in.
+/// Connections that may wait to be accepted.
 const BACKLOG: i32 = 64;
 
-/// What may be done with the socket: by its owner all, by others nothing.
+/// Permissions of the socket: all for its owner, none for others.
 const MODE: u32 = 0o600;
 
-/// A Unix socket that listens. Dropping it removes its file.
+/// A listening Unix socket. Dropping it removes its file.
 #[derive(Debug)]
 pub struct UnixSocket {
     pub(super) listener: UnixListener,
@@ -29,34 +29,34 @@ pub struct UnixSocket {
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
-    /// Another server may have taken the path since.
+    /// Identity of the file: another server may have replaced it since.
     device_and_number: (u64, u64),
 }
 
 impl UnixSocket {
-    /// Listens at this path. The socket of a server that is gone is replaced; that of one that lives is not, and nor is
-    /// anything that is no socket.
+    /// Listens at this path. A stale socket of a server that has ended is replaced; a live socket or another kind of
+    /// file is not.
     ///
     /// # Errors
-    /// The path is too long (`InvalidInput`) or taken (`AddrInUse`, `AlreadyExists`), or the system says no.
+    /// The path is too long (`InvalidInput`) or in use (`AddrInUse`, `AlreadyExists`), or the system refuses.
     pub fn bind(path: &Path) -> Result<UnixSocket> {
-        let path = whole(path)?;
+        let path = absolute(path)?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        // On Linux the file is made with the mode of the socket, so there is no instant at which it has another. Where
-        // the system does not take that, it is changed below, before anything listens.
+        // On Linux the file is created with the mode of the socket, so it never has another mode. On other systems the
+        // mode is changed below, before the socket listens.
         fchmod(&socket, Mode::from_raw_mode(MODE)).ok();
         let address = SockAddr::unix(&path)?;
         match socket.bind(&address) {
             Err(error) if error.kind() == ErrorKind::AddrInUse => {
-                stale(&path, &address)?;
+                check_stale(&path, &address)?;
                 fs::remove_file(&path)?;
                 socket.bind(&address)?;
             }
-            bound => bound?,
+            result => result?,
         }
-        let made = fs::symlink_metadata(&path)?;
-        let file = SocketFile { device_and_number: identity(&made), path };
-        if made.permissions().mode() & 0o777 != MODE {
+        let created = fs::symlink_metadata(&path)?;
+        let file = SocketFile { device_and_number: identity(&created), path };
+        if created.permissions().mode() & 0o777 != MODE {
             fs::set_permissions(&file.path, Permissions::from_mode(MODE))?;
         }
         socket.listen(BACKLOG)?;
@@ -64,15 +64,14 @@ impl UnixSocket {
         Ok(UnixSocket { listener: socket.into(), file })
     }
 
-    /// Whether [`UnixSocket::bind`] could listen at this path, as far as can be told without it: nothing is made and
-    /// nothing removed.
+    /// Checks whether [`UnixSocket::bind`] could listen at this path, without creating or removing anything.
     ///
     /// # Errors
-    /// Those of [`UnixSocket::bind`].
+    /// The errors of [`UnixSocket::bind`].
     pub fn could_bind(path: &Path) -> Result<()> {
         use rustix::fs::{Access, access};
-        let path = whole(path)?;
-        match stale(&path, &SockAddr::unix(&path)?) {
+        let path = absolute(path)?;
+        match check_stale(&path, &SockAddr::unix(&path)?) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}
         }
@@ -80,14 +79,14 @@ impl UnixSocket {
         Ok(access(folder, Access::WRITE_OK | Access::EXEC_OK)?)
     }
 
-    /// Where it listens.
+    /// Path of the socket.
     pub fn path(&self) -> &Path {
         &self.file.path
     }
 }
 
-/// The path from the root, where it is not too long.
-fn whole(path: &Path) -> Result<PathBuf> {
+/// Returns the absolute path, if it is not too long.
+fn absolute(path: &Path) -> Result<PathBuf> {
     let path = std::path::absolute(path)?;
     let length = path.as_os_str().len();
     if length > SOCKET_PATH_BYTES_MAX {
@@ -97,14 +96,14 @@ fn whole(path: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Fails unless the socket of a server that is gone is there.
-fn stale(path: &Path, address: &SockAddr) -> Result<()> {
+/// Fails unless a stale socket is there.
+fn check_stale(path: &Path, address: &SockAddr) -> Result<()> {
     if !fs::symlink_metadata(path)?.file_type().is_socket() {
-        let wrong = "something that is no socket is there";
+        let wrong = "a file that is not a socket is there";
         return Err(Error::new(ErrorKind::AlreadyExists, wrong));
     }
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // The server there may have stopped to take connections in.
+    // The server there may have stopped accepting connections.
     probe.set_nonblocking(true)?;
     match probe.connect(address) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(()),
@@ -138,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_socket_is_replaced_and_nothing_else() {
+    fn only_a_stale_socket_is_replaced() {
         let folder = folder("stale");
         let path = folder.join("server.ini.admin");
         let kind = |path: &Path| {
@@ -146,15 +145,19 @@ mod tests {
             assert_eq!(UnixSocket::bind(path).map(drop).map_err(|error| error.kind()), could);
             could
         };
-        assert_eq!((UnixSocket::could_bind(&path).is_ok(), path.exists()), (true, false), "nothing is made");
+        assert_eq!(
+            (UnixSocket::could_bind(&path).is_ok(), path.exists()),
+            (true, false),
+            "nothing is created"
+        );
         let first = UnixSocket::bind(&path).unwrap();
         let mode = fs::symlink_metadata(&path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode, first.path()), (MODE, path.as_path()));
-        assert_eq!(kind(&path), Err(ErrorKind::AddrInUse), "it lives");
-        assert!(UnixStream::connect(&path).is_ok(), "and goes on");
+        assert_eq!(kind(&path), Err(ErrorKind::AddrInUse), "the server is alive");
+        assert!(UnixStream::connect(&path).is_ok(), "and keeps listening");
         drop(first);
-        assert!(!path.exists(), "gone with its server");
-        // A server that was killed leaves its socket.
+        assert!(!path.exists(), "removed with its server");
+        // A killed server leaves its socket.
         drop(UnixListener::bind(&path).unwrap());
         assert_eq!(
             (UnixSocket::could_bind(&path).is_ok(), path.exists()),
@@ -162,7 +165,7 @@ mod tests {
             "nothing is removed"
         );
         let second = UnixSocket::bind(&path).unwrap();
-        // Another takes the path: it is not removed.
+        // A socket of another server is not removed.
         fs::remove_file(&path).unwrap();
         let other = UnixListener::bind(&path).unwrap();
         drop(second);

@@ -1,88 +1,90 @@
-//! The allowance of a connection for what its listener answers itself: refused and malformed calls, Pings, Cancels.
+//! Token bucket of a connection for frames that the listener answers itself: refused and malformed calls, Pings,
+//! Cancels.
 //!
-//! Such a frame costs no worker and so waits for none: without a bound one connection has the listener for itself. So a
-//! read takes [`ANSWERS_MAX`] of them and leaves the rest for a later turn, and each costs one of the connection's
-//! tokens. Tokens come with time, and with each call that is let in: in an overload nine of ten calls may be refused,
-//! and are to be refused at once. Without tokens the connection is not read until some have come. A connection that
-//! goes on so for [`ABUSE`], and of which no call was let in meanwhile, makes no use of the server.
+//! Such a frame needs no worker, so without a limit one connection could occupy the listener. One read answers at most
+//! [`ANSWERS_MAX`] of them and leaves the rest for a later turn, and each costs one of the connection's tokens. Tokens
+//! are added with time and with each admitted call: in an overload nine of ten calls may be refused, and must be
+//! refused at once. A connection without tokens is not read until some were added. A connection that stays so for
+//! [`ABUSE`], with no call admitted meanwhile, is abusive and closed.
 //!
-//! A call that is refused for the server's load costs a token of another kind, of which eight times as many come with
-//! time: those too cost the listener time, so who calls on as fast as it can is put off. But they are the server's
-//! doing, and nobody is told off for them.
+//! A call refused for the server's load costs a token of another kind, added eight times as fast: such calls cost the
+//! listener time too, so a client that calls as fast as it can is put off. It is never closed for them, since the load
+//! is the server's.
 //!
-//! Knows numbers and times handed in.
+//! Pure: works on numbers and times passed in.
 
+use super::window::WINDOW_CALLS_MAX;
 use std::time::{Duration, Instant};
 
-/// Frames that one read has answered by the listener.
+/// Most frames of one read that the listener answers.
 pub(crate) const ANSWERS_MAX: u32 = 64;
 
-/// Tokens that come each second.
+/// Tokens added each second.
 const RATE: u64 = 128;
 
-/// Tokens that come with time, at most; a new connection has them.
+/// Most tokens added by time; a new connection has as many.
 const BURST: i32 = 1024;
 
-/// Tokens that come with a call that is let in.
+/// Tokens added with an admitted call.
 const CREDIT: i32 = 16;
 
-/// Tokens that a connection may have: those of a window of calls.
-const TOKENS_MAX: i32 = super::WINDOW_CALLS_MAX as i32 * CREDIT;
+/// Most tokens of a connection: those of a window of calls.
+const TOKENS_MAX: i32 = WINDOW_CALLS_MAX as i32 * CREDIT;
 
-/// A connection without tokens is not read until it has so many again.
+/// Tokens at which a connection that was put off is read again.
 const ENOUGH: i32 = 8;
 
-/// Tokens for refusals by load that come with each of the others.
+/// Tokens for refusals by load, for each of the others.
 const BY_LOAD: i32 = 8;
 
-/// For so long a connection may be without tokens again and again.
+/// Time that a connection may keep running out of tokens before it is abusive.
 const ABUSE: Duration = Duration::from_secs(10);
 
-/// What is to be done with a connection after a read.
+/// Decision about a connection after a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AllowanceDecision {
     GoOn,
-    /// It is not to be read for so long.
+    /// Do not read it for this time.
     PutOff(Duration),
-    /// It has done nothing else for too long.
+    /// Close it: it has sent nothing else for too long.
     Abusive,
 }
 
-/// What a read had answered by the listener.
+/// Frames of a read that the listener answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Answered {
-    /// All of it.
+    /// All of them.
     pub(crate) all: u32,
-    /// Of that, what the server's load was the reason for.
+    /// Of these, refusals for the server's load.
     pub(crate) by_load: u32,
 }
 
-/// One connection's tokens.
+/// Tokens of one connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Allowance {
     tokens: i32,
-    /// For refusals by load.
+    /// Tokens for refusals by load.
     refusals: i32,
-    /// Calls let in whose tokens are still to be added.
-    let_in: u32,
-    /// Until then tokens have come.
+    /// Admitted calls whose tokens are not yet added.
+    admitted: u32,
+    /// Time up to which tokens were added.
     filled: Option<Instant>,
-    /// Since when it has been without tokens again and again.
+    /// Since when it has kept running out of tokens.
     over_since: Option<Instant>,
 }
 
 impl Default for Allowance {
     fn default() -> Self {
-        Allowance { tokens: BURST, refusals: BURST * BY_LOAD, let_in: 0, filled: None, over_since: None }
+        Allowance { tokens: BURST, refusals: BURST * BY_LOAD, admitted: 0, filled: None, over_since: None }
     }
 }
 
 impl Allowance {
-    /// Of a read so many calls were let in, and so many frames were answered.
+    /// Charges the frames that a read had answered, and credits the calls it had admitted.
     #[must_use]
     #[inline]
-    pub(crate) fn settle(&mut self, let_in: usize, answered: Answered, now: Instant) -> AllowanceDecision {
-        self.let_in = self.let_in.saturating_add(let_in as u32);
+    pub(crate) fn settle(&mut self, admitted: usize, answered: Answered, now: Instant) -> AllowanceDecision {
+        self.admitted = self.admitted.saturating_add(admitted as u32);
         if answered.all == 0 { AllowanceDecision::GoOn } else { self.spend(answered, now) }
     }
 
@@ -106,18 +108,18 @@ impl Allowance {
         AllowanceDecision::PutOff(Duration::from_millis(wanted * 1000 / RATE))
     }
 
-    /// Adds the tokens of the calls that were let in.
+    /// Adds the tokens of admitted calls.
     fn add_credit(&mut self) {
-        let let_in = i32::try_from(std::mem::take(&mut self.let_in)).unwrap_or(i32::MAX);
-        if let_in > 0 {
-            let credit = let_in.saturating_mul(CREDIT);
+        let admitted = i32::try_from(std::mem::take(&mut self.admitted)).unwrap_or(i32::MAX);
+        if admitted > 0 {
+            let credit = admitted.saturating_mul(CREDIT);
             self.tokens = self.tokens.saturating_add(credit).min(TOKENS_MAX);
             self.refusals = self.refusals.saturating_add(credit).min(TOKENS_MAX.max(BURST * BY_LOAD));
             self.over_since = None;
         }
     }
 
-    /// Adds the tokens of the time that has passed.
+    /// Adds the tokens of the time passed.
     fn fill(&mut self, now: Instant) {
         let filled = *self.filled.get_or_insert(now);
         let passed = now.saturating_duration_since(filled);
@@ -134,7 +136,7 @@ impl Allowance {
         if self.tokens >= BURST {
             self.over_since = None;
         }
-        // What is less than a token is not lost.
+        // A fraction of a token is kept for later.
         self.filled =
             Some(filled + Duration::from_micros(u64::try_from(come).unwrap_or(0) * 1_000_000 / RATE));
     }
@@ -146,23 +148,23 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// So many frames that are the peer's own doing.
+    /// Frames that are not due to load.
     fn own(all: u32) -> Answered {
         Answered { all, by_load: 0 }
     }
 
-    /// So many calls that are refused for load.
+    /// Calls refused for load.
     fn by_load(all: u32) -> Answered {
         Answered { all, by_load: all }
     }
 
-    /// What becomes of a connection that reads like this make for so long, each after so many milliseconds: how often
-    /// it was put off, how many frames were answered, and when it was told off.
-    fn reads(let_in: usize, answered: Answered, every_ms: u64, for_ms: u64) -> (u32, u64, Option<u64>) {
+    /// Simulates equal reads, one each `every_ms`, for `for_ms`. Returns how often the connection was put off, how many
+    /// frames were answered, and when it was found abusive.
+    fn reads(admitted: usize, answered: Answered, every_ms: u64, for_ms: u64) -> (u32, u64, Option<u64>) {
         let (mut allowance, start) = (Allowance::default(), Instant::now());
         let (mut put_off, mut answers, mut now_ms) = (0, 0, 0);
         while now_ms < for_ms {
-            match allowance.settle(let_in, answered, start + MS * now_ms as u32) {
+            match allowance.settle(admitted, answered, start + MS * now_ms as u32) {
                 AllowanceDecision::GoOn => now_ms += every_ms,
                 AllowanceDecision::PutOff(time) => {
                     (put_off, now_ms) = (put_off + 1, now_ms + time.as_millis() as u64)
@@ -175,19 +177,19 @@ mod tests {
     }
 
     #[test]
-    fn who_does_nothing_else_has_a_burst_then_a_rate_and_then_an_end() {
+    fn a_connection_of_answers_alone_has_a_burst_then_a_rate_and_is_then_abusive() {
         let (put_off, answers, end) = reads(0, own(1), 0, 60_000);
         assert!(put_off > 100, "{put_off}");
         assert!((10_000..10_200).contains(&end.unwrap()), "{end:?}");
         let most = BURST as u64 + RATE * 10;
         assert!((most - 50..=most + 50).contains(&answers), "{answers}");
-        // In full reads it goes into debt, and is told off all the same.
+        // In full reads it goes into debt, and is abusive all the same.
         let (_, answers, end) = reads(0, own(ANSWERS_MAX), 0, 60_000);
         assert!(end.is_some() && answers < most + 2 * u64::from(ANSWERS_MAX), "{answers} {end:?}");
     }
 
     #[test]
-    fn who_stays_below_the_rate_is_never_put_off() {
+    fn a_connection_below_the_rate_is_never_put_off() {
         assert_eq!(reads(0, own(1), 10, 600_000).0, 0);
         assert_eq!(reads(0, own(64), 600, 600_000).0, 0);
     }
@@ -197,13 +199,13 @@ mod tests {
         let (mut allowance, now) = (Allowance::default(), Instant::now());
         assert!((0..10_000).all(|_| allowance.settle(1, own(9), now) == AllowanceDecision::GoOn));
         assert!((0..10_000).all(|_| allowance.settle(10, own(64), now) == AllowanceDecision::GoOn));
-        // A call that is let in now and then excuses nothing but its share: put off, never told off.
+        // A call admitted now and then excuses no more than its share: put off, never abusive.
         let (put_off, _, end) = reads(1, own(ANSWERS_MAX), 0, 60_000);
         assert!(put_off > 100 && end.is_none(), "{put_off} {end:?}");
     }
 
     #[test]
-    fn refusals_for_load_are_put_off_in_a_flood_and_never_told_off() {
+    fn refusals_for_load_are_put_off_in_a_flood_and_are_never_abusive() {
         let rate = RATE * BY_LOAD as u64;
         assert_eq!(reads(0, by_load(1), 2, 600_000), (0, 300_000, None), "500 a second");
         assert_eq!(reads(0, by_load(9), 10, 600_000), (0, 540_000, None), "900 a second");
@@ -211,7 +213,7 @@ mod tests {
         let most = BURST as u64 * BY_LOAD as u64 + rate * 60;
         assert!(put_off > 100 && end.is_none(), "{put_off} {end:?}");
         assert!((most - 500..=most + 500).contains(&answers), "{answers}");
-        // With a Ping in each second besides: not one is held against it.
+        // With a Ping each second besides: none counts as abuse.
         let (mut allowance, mut now, mut put_off) = (Allowance::default(), Instant::now(), 0);
         for _ in 0..60 {
             for read in [own(1), by_load(64), by_load(64), by_load(64)].into_iter().cycle().take(64) {
@@ -222,7 +224,7 @@ mod tests {
                 ) {
                     AllowanceDecision::GoOn => now += MS,
                     AllowanceDecision::PutOff(time) => (put_off, now) = (put_off + 1, now + time),
-                    AllowanceDecision::Abusive => panic!("told off"),
+                    AllowanceDecision::Abusive => panic!("abusive"),
                 }
             }
         }

@@ -1,23 +1,23 @@
-//! A chain as its listener received it: which of its links are this server's own, and open.
+//! Received chain of a nested call, with which of its links are this server's own and open.
 //!
-//! Invariant: only the name of an open link is this server's word; all else in a chain is its sender's.
+//! Invariant: only the names of open links are known to be true; all else in a chain is the sender's claim.
 
 use crate::wire::{Chain, beginning};
 use std::ops::Deref;
 
-/// Longest name of another's link that is shown, in bytes.
+/// Longest name of a link of others that is shown, in bytes.
 const NAME_BYTES_MAX: usize = 64;
 
-/// What a server finds of a chain among the links that are open.
+/// Links of a chain that are this server's own and open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OwnCallers {
-    /// Of each link, from the lowest bit: is it open?
+    /// A bit for each link, from the lowest: whether it is open.
     pub open: u16,
-    /// The place of the link that lets the call in as a nested one.
+    /// Index of the link for which the call is admitted as a nested one.
     pub by: Option<usize>,
 }
 
-/// A chain with what was found of it.
+/// A chain with its own links.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReceivedChain {
     chain: Chain,
@@ -29,22 +29,22 @@ impl ReceivedChain {
         ReceivedChain { chain, found }
     }
 
-    /// How many of this server's transactions waited for the call when it came.
+    /// Number of this server's transactions that waited for the call when it came.
     pub(crate) fn depth(&self) -> usize {
         self.found.open.count_ones() as usize
     }
 
-    /// The place of the link that let the call in as a nested one.
+    /// Index of the link for which the call was admitted as a nested one.
     pub(crate) fn by(&self) -> Option<usize> {
         self.found.by
     }
 
-    /// Is the link at this place this server's own?
+    /// Returns whether the link at this index is this server's own and open.
     pub(crate) fn is_open(&self, at: usize) -> bool {
         self.found.open & 1 << at != 0
     }
 
-    /// The names of its links, the outermost first; those that others gave are marked as their word.
+    /// Names of its links, the outermost first; those of others are marked as their claim.
     pub(crate) fn names(&self) -> Vec<String> {
         let name = |(at, link): (usize, &crate::wire::ChainEntry)| {
             if self.is_open(at) {
@@ -71,7 +71,7 @@ mod tests {
     use crate::wire::ChainEntry;
 
     #[test]
-    fn only_what_the_server_knows_itself_is_shown_as_it_is() {
+    fn names_of_others_are_marked_and_escaped() {
         let link = |name: &str| ChainEntry { server: 1, transaction: 2, step: 1, name: name.to_owned() };
         let links = vec![link("P a.b"), link("P a.b\" -> \"x\n"), link(&"y".repeat(70))];
         let received = ReceivedChain::new(Chain { links }, OwnCallers { open: 1, by: Some(0) });

@@ -1,4 +1,4 @@
-//! What admission asks about the port, the queue and the running transactions while it reads.
+//! The questions that admission asks about the port, the queue and the running transactions.
 
 use super::forecast::Forecast;
 use super::received_chain::{OwnCallers, ReceivedChain};

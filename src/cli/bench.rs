@@ -1,9 +1,12 @@
-//! `bench`: presses a server and says what it measured.
+//! `bench`: load-tests a server and reports throughput and latency.
 //!
-//! Knows options and how a run is shown while it goes on; the load itself is `crate::bench`.
+//! Knows the options and the progress bar; the load generator is `crate::bench`.
 
 use super::escape::one_line;
-use super::{Exit, call, eprint_error, print, seconds};
+use super::exit::Exit;
+use super::input::{json_arguments, seconds};
+use super::output::{eprint_error, print};
+use super::server_args::{report_error, suggest_methods};
 use crate::bench::{self, BenchError, Pacing, Plan, Target};
 use crate::client;
 use crate::wire::Codec;
@@ -12,7 +15,7 @@ use clap::{Args, value_parser};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::time::Duration;
 
-/// Payloads, in bytes: with its length and preludes the largest still fits a frame.
+/// Payload sizes in bytes: with its length and preludes the largest still fits into a frame.
 const BYTES: std::ops::RangeInclusive<i64> = 1..=(BODY_BYTES_MAX as i64 / 2);
 
 /// Steps of the progress bar.
@@ -21,44 +24,44 @@ const STEPS: u64 = 1000;
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
 pub(super) struct Bench {
-    /// host, host:port or [IPv6]:port; the port is 1352 where it is left out. A link-local address has its zone:
+    /// host, host:port or [IPv6]:port; the default port is 1352. A link-local address includes its zone:
     /// [fe80::1%eth0]:1352.
     #[arg(value_name = "ADDR")]
     address: String,
-    /// What is called. The load.* methods need Load_Service=1.
+    /// Method to call. The load.* methods need Load_Service=1.
     #[arg(long, default_value = "load.echo")]
     method: String,
-    /// Sends so many bytes as bincode bytes: what load.echo and server.echo take.
+    /// Size of the argument, bincode bytes as load.echo and server.echo accept them.
     #[arg(long, default_value_t = 64, conflicts_with = "arguments", value_parser = value_parser!(u32).range(BYTES))]
     bytes: u32,
-    /// Sends these arguments instead, as JSON text.
+    /// Arguments to send instead, as JSON text.
     #[arg(long, value_name = "JSON")]
     arguments: Option<String>,
-    /// Speaks no protocol: sends --bytes and expects as many back, as from a yardstick that echoes.
+    /// Use no protocol: send --bytes and expect as many back, as from a plain echo server.
     #[arg(long, conflicts_with_all = ["method", "arguments", "deadline"])]
     raw: bool,
-    /// Connections, all driven by one thread.
+    /// Connections, all served by one thread.
     #[arg(long, short, default_value_t = 64, value_parser = value_parser!(u32).range(1..=19_000))]
     connections: u32,
-    /// Calls each connection keeps out: a closed loop. 0 leaves the connections idle.
+    /// Calls in flight on each connection: a closed loop. 0 leaves the connections idle.
     #[arg(long, short = 'o', default_value_t = 1, value_parser = value_parser!(u32).range(0..=100_000))]
     out: u32,
-    /// Calls a second over all connections, at random times: an open loop. Latency counts from when a call was due.
+    /// Calls per second over all connections, at random times: an open loop. Latency counts from the scheduled time.
     #[arg(long, conflicts_with = "out", value_parser = rate)]
     rate: Option<f64>,
-    /// Deadline of each call in seconds, which the server is told. None by default.
+    /// Deadline of each call in seconds, sent to the server. None by default.
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     deadline: Option<Duration>,
-    /// Seconds before counting begins.
+    /// Seconds before the measurement begins.
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     warm_up: Duration,
-    /// Seconds that are counted.
+    /// Seconds of the measurement.
     #[arg(long, short, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     duration: Duration,
     /// Seed of the random times.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// The outcome as JSON, for programs.
+    /// Print the result as JSON, for programs.
     #[arg(long)]
     json: bool,
 }
@@ -69,14 +72,14 @@ impl Bench {
             Ok(target) => target,
             Err(exit) => return exit,
         };
-        // The first address of a host.
+        // Only the first address of a host is used.
         let address = match client::addresses(&self.address).map(|found| found.into_iter().next()) {
             Ok(Some(address)) => address,
             Ok(None) => {
-                eprint_error(&format!("{}: the name has no address", self.address));
-                return Exit::Surroundings;
+                eprint_error(&format!("{}: the host has no address", self.address));
+                return Exit::Environment;
             }
-            Err(error) => return call::say_error(&error, &self.address),
+            Err(error) => return report_error(&error, &self.address),
         };
         let plan = Plan {
             address,
@@ -88,14 +91,14 @@ impl Bench {
             deadline: self.deadline,
             seed: self.seed,
         };
-        // Drawn on a terminal only; a program that reads standard error gets nothing of it.
+        // Drawn on a terminal only, so it is absent from a redirected standard error.
         let bar = ProgressBar::new(STEPS);
         bar.set_style(
             ProgressStyle::with_template("{bar:40} {percent:>3} %  {msg}").expect("the template is constant"),
         );
         let outcome = bench::run(&plan, |share, answered| {
             bar.set_position((share * STEPS as f64) as u64);
-            bar.set_message(format!("{answered} answered"));
+            bar.set_message(format!("{answered} responses"));
         });
         bar.finish_and_clear();
         match outcome {
@@ -103,7 +106,7 @@ impl Bench {
                 Ok(text) => print(&format!("{text}\n")),
                 Err(error) => {
                     eprint_error(&error.to_string());
-                    Exit::Surroundings
+                    Exit::Environment
                 }
             },
             Ok(outcome) => print(&format!("{outcome}\n")),
@@ -111,11 +114,11 @@ impl Bench {
                 eprint_error(&one_line(&format!("{}: {error}", self.address)));
                 match error {
                     BenchError::UnknownMethod { name, nearest } => {
-                        call::say_what_there_is(program, &self.address, &name, nearest.as_deref());
-                        Exit::Given
+                        suggest_methods(program, &self.address, &name, nearest.as_deref());
+                        Exit::Input
                     }
-                    BenchError::Refused(_) => Exit::Answer,
-                    _ => Exit::Surroundings,
+                    BenchError::Refused(_) => Exit::ErrorResponse,
+                    _ => Exit::Environment,
                 }
             }
         }
@@ -124,7 +127,7 @@ impl Bench {
     fn target(&self) -> Result<Target, Exit> {
         let (codec, arguments) = match &self.arguments {
             _ if self.raw => return Ok(Target::Raw { bytes: self.bytes as usize }),
-            Some(text) => (Codec::Json, call::arguments(text.clone())?.into_bytes()),
+            Some(text) => (Codec::Json, json_arguments(text.clone())?.into_bytes()),
             None => {
                 let mut bytes = u64::from(self.bytes).to_le_bytes().to_vec();
                 bytes.resize(bytes.len() + self.bytes as usize, b'x');
@@ -138,6 +141,6 @@ impl Bench {
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(rate) if (0.001..=1e7).contains(&rate) => Ok(rate),
-        _ => Err("expected calls a second, from 0.001 to 10000000".to_owned()),
+        _ => Err("expected calls per second, from 0.001 to 10000000".to_owned()),
     }
 }

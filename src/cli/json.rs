@@ -1,14 +1,14 @@
-//! JSON as text: laying it out for people, and pointing at a place in it.
+//! JSON as text: indentation for people, and a pointer to a place in it.
 //!
-//! Works on the text and not on values, so that numbers and the order of fields stay as they were written.
+//! Works on the text instead of values, so that numbers and the order of fields stay as written.
 
 use std::io::{self, Write};
 
-/// Elements nested deeper than this stay on the line they are on: indentation grows with depth, and what is printed
-/// would grow with its square.
+/// Elements nested deeper than this stay on their line: indentation grows with depth, and the output would grow with
+/// its square.
 const LEVELS_MAX: usize = 32;
 
-/// Writes the same JSON with each element on a line of its own. `text` is valid JSON. Keeps nothing of it in memory.
+/// Writes the same JSON with each element on a line of its own. `text` is valid JSON. Buffers nothing.
 pub(super) fn pretty(text: &str, out: &mut dyn Write) -> io::Result<()> {
     let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
     let mut chars = text.chars().filter(|char| !char.is_ascii_control()).peekable();
@@ -32,7 +32,7 @@ pub(super) fn pretty(text: &str, out: &mut dyn Write) -> io::Result<()> {
                 }
             }
             ']' | '}' => {
-                // Where the element before it is on a line of its own, so is this.
+                // If the element before it is on a line of its own, so is the bracket.
                 if depth <= LEVELS_MAX {
                     new_line(out, depth.saturating_sub(1), "")?;
                 }
@@ -57,7 +57,7 @@ fn put(out: &mut dyn Write, char: char) -> io::Result<()> {
     out.write_all(char.encode_utf8(&mut [0; 4]).as_bytes())
 }
 
-/// A new line at this depth, or `instead` of it where it is too deep.
+/// Writes a line break at this depth, or `instead` if it is too deep.
 fn new_line(out: &mut dyn Write, depth: usize, instead: &str) -> io::Result<()> {
     if depth > LEVELS_MAX {
         return out.write_all(instead.as_bytes());
@@ -67,10 +67,10 @@ fn new_line(out: &mut dyn Write, depth: usize, instead: &str) -> io::Result<()> 
     out.write_all(&SPACES[..2 * depth])
 }
 
-/// Longest line that is shown to point at a place in it.
+/// Longest line that is printed to point at a place in it.
 const POINT_CHARS_MAX: usize = 100;
 
-/// The line of `json` that a message ending in `at line L column C` speaks of, and a caret under the column.
+/// Returns the line of `json` that a message ending in `at line L column C` refers to, and a caret under the column.
 pub(super) fn point_at(json: &str, message: &str) -> Option<String> {
     let (_, place) = message.rsplit_once(" at line ")?;
     let (line, column) = place.split_once(" column ")?;
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_printed_grows_with_the_text_and_not_with_its_depth_too() {
+    fn the_output_grows_with_the_text_but_not_with_its_depth() {
         for (open, close) in [("[", "]"), ("{\"a\":", "}"), ("[0,", "]"), ("[[],", ",[]]")] {
             let nested = |depth: usize| format!("{}1{}", open.repeat(depth), close.repeat(depth));
             let read = |text: &str| text.split_ascii_whitespace().collect::<String>();
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn the_layout_changes_nothing_but_the_layout() {
+    fn indentation_changes_nothing_else() {
         let text = r#"{"b":[1.50,{}, [ ],"a\\\"{,: "],"a":{"x":null}}"#;
         let laid_out = pretty(text);
         let expected = "{\n  \"b\": [\n    1.50,\n    {},\n    [],\n    \"a\\\\\\\"{,: \"\n  ],\n  \"a\": {\n    \"x\": null\n  }\n}";
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_caret_stands_under_what_is_wrong() {
+    fn a_caret_marks_the_error() {
         let json = "{\"a\": tru}";
         let error = serde_json::from_str::<serde_json::Value>(json).unwrap_err().to_string();
         assert_eq!(error, "expected ident at line 1 column 10");

@@ -1,14 +1,11 @@
-//! The log of a serving program: `env_logger` in front, a bounded channel behind it, one thread that writes.
+//! Log of a serving program: `env_logger`, a bounded channel behind it, and one thread that writes.
 //!
-//! `env_logger` writes under a lock, so a standard error that nobody reads, or a slow disk, would stop every worker
-//! that has something to eprint_error. Here whoever logs leaves a line in the channel and goes on. A line for which
-//! there is no room is dropped and counted, and the count is written in the place of what is missing as soon as there
-//! is room.
+//! `env_logger` writes under a lock, so a standard error that is not read, or a slow disk, would block every worker
+//! that logs. Here a line is put into the channel instead. A line for which the channel has no room is dropped and
+//! counted, and the count is written in place of the missing lines as soon as there is room.
 //!
-//! Knows log records and something to write to. Must not know servers.
-//!
-//! Invariants: logging never blocks and never fails; one record is one line; a line is written or counted; what a
-//! slow or full log holds in memory is at most [`LINES_MAX`] lines of [`LINE_CHARS_MAX`] characters.
+//! Invariants: logging never blocks and never fails; one record is one line; a line is written or counted; a slow or
+//! full log holds at most [`LINES_MAX`] lines of [`LINE_CHARS_MAX`] characters in memory. Does not know servers.
 
 use crate::files;
 use crate::sync::unordered::{AtomicBool, AtomicU64};
@@ -27,109 +24,109 @@ use std::time::{Duration, Instant};
 /// Lines that may wait to be written.
 const LINES_MAX: usize = 4096;
 
-/// Longest message; the rest is cut off.
+/// Longest message, in characters; the rest is cut off.
 const LINE_CHARS_MAX: usize = 8192;
 
-/// The running log, for whoever ends the program.
+/// Handle of the running log.
 #[derive(Debug)]
 pub(super) struct Logger {
     entries: Sender<Entry>,
     to_file: bool,
-    heeds_settings: bool,
+    is_set_by_settings: bool,
 }
 
-/// What goes through the channel.
+/// Entry of the channel.
 #[derive(Debug)]
 enum Entry {
     Line(Vec<u8>),
-    /// So many lines are missing here.
+    /// This many lines are missing here.
     Dropped(u64),
-    /// All that came before is written: eprint_error so.
+    /// Notify the sender: all earlier entries are written.
     Flush(Sender<()>),
-    /// What comes after goes to a file opened anew; whether that could be.
+    /// Reopen the file before the next entry, and send the result.
     Reopen(Sender<io::Result<()>>),
 }
 
 impl Logger {
-    /// Makes the log of this process. `RUST_LOG` wins over `level`. A file that cannot be opened is reported on
-    /// standard error, which then takes its place. A logger that the program has set before stays in force.
+    /// Starts the log of this process. `RUST_LOG` overrides `level`. A file that cannot be opened is reported on
+    /// standard error, which is then used instead. A logger that the program has set before stays in use.
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// The system cannot create a thread.
     pub(super) fn start(level: LevelFilter, file: Option<&Path>) -> io::Result<Logger> {
-        // A log that reaches `ulimit -f` must not end the process: with the signal taken, the write fails instead.
+        // A log that reaches `ulimit -f` must not end the process: with the signal handled, the write fails instead.
         flag::register(SIGXFSZ, Arc::new(AtomicBool::default()))?;
-        let (sink, name): (Box<dyn Sink>, _) = match file.map(LogFile::open) {
+        let (sink, name): (Box<dyn LogSink>, _) = match file.map(LogFile::open) {
             Some(Ok(file)) => {
                 let name = file.path.display().to_string();
                 (Box::new(file), Some(name))
             }
             Some(Err(message)) => {
-                complain(&format!("{message}; logging to standard error"));
+                report(&format!("{message}; logging to standard error"));
                 (Box::new(io::stderr()), None)
             }
             None => (Box::new(io::stderr()), None),
         };
         let to_file = name.is_some();
-        let (inlet, entries) = start_writer(sink, name, LINES_MAX)?;
-        let target = env_logger::Target::Pipe(Box::new(inlet));
+        let (sender, entries) = start_writer(sink, name, LINES_MAX)?;
+        let target = env_logger::Target::Pipe(Box::new(sender));
         let mut builder = env_logger::Builder::new();
-        // What may be changed later is not sorted out here, but by the level of the whole process.
+        // A level that may change later is applied by the maximum level of the process, not by this filter.
         let by_settings = std::env::var_os(env_logger::DEFAULT_FILTER_ENV).is_none();
         let filter = if by_settings { LevelFilter::Trace } else { level };
         builder.filter_level(filter).parse_default_env().format(write_record).target(target);
-        // An error says that the program has a logger of its own.
-        let heeds_settings = builder.try_init().is_ok() && by_settings;
-        if heeds_settings {
+        // An error means that the program has a logger of its own.
+        let is_set_by_settings = builder.try_init().is_ok() && by_settings;
+        if is_set_by_settings {
             log::set_max_level(level);
         }
-        Ok(Logger { entries, to_file, heeds_settings })
+        Ok(Logger { entries, to_file, is_set_by_settings })
     }
 
-    /// Does the log go to a file, where a person at the terminal does not see it?
+    /// Returns whether the log goes to a file, and is therefore not visible on the terminal.
     pub(super) fn is_to_file(&self) -> bool {
         self.to_file
     }
 
-    /// Does `Log_Level` eprint_error what is logged? If not, `RUST_LOG` or the program's own logger does.
-    pub(super) fn heeds_settings(&self) -> bool {
-        self.heeds_settings
+    /// Returns whether `Log_Level` decides what is logged. Otherwise `RUST_LOG` or the program's own logger does.
+    pub(super) fn is_set_by_settings(&self) -> bool {
+        self.is_set_by_settings
     }
 
-    /// Opens the log file anew at its path, as after it was renamed; lines before go to the old one. Returns what there
-    /// is to eprint_error of it. Waits for a slow disk no longer than that.
-    pub(super) fn reopen(&self, patience: Duration) -> String {
+    /// Reopens the log file at its path, as after a rename; earlier lines go to the old file. Returns the result in
+    /// words. Waits at most `timeout` for a slow disk.
+    pub(super) fn reopen(&self, timeout: Duration) -> String {
         if !self.to_file {
-            return "log not opened anew, it goes to standard error".to_owned();
+            return "log not reopened, it goes to standard error".to_owned();
         }
-        let deadline = Instant::now() + patience;
-        let (answer, answered) = bounded(1);
-        let asked = self.entries.send_timeout(Entry::Reopen(answer), patience).is_ok();
-        match answered.recv_deadline(deadline).ok().filter(|_| asked) {
-            Some(Ok(())) => "log file opened anew".to_owned(),
-            Some(Err(error)) => format!("log file not opened anew, written on to the old one, error={error}"),
-            None => "log file not opened anew yet, the disk is slow".to_owned(),
+        let deadline = Instant::now() + timeout;
+        let (sender, result) = bounded(1);
+        let sent = self.entries.send_timeout(Entry::Reopen(sender), timeout).is_ok();
+        match result.recv_deadline(deadline).ok().filter(|_| sent) {
+            Some(Ok(())) => "log file reopened".to_owned(),
+            Some(Err(error)) => format!("log file not reopened, still writing to the old one, error={error}"),
+            None => "log file not reopened yet, the disk is slow".to_owned(),
         }
     }
 
-    /// Waits until all lines so far are written, at most so long.
-    pub(super) fn flush(&self, patience: Duration) {
-        flush(&self.entries, patience);
+    /// Waits until all lines so far are written, at most `timeout`.
+    pub(super) fn flush(&self, timeout: Duration) {
+        flush(&self.entries, timeout);
     }
 }
 
-fn flush(entries: &Sender<Entry>, patience: Duration) {
-    let deadline = Instant::now() + patience;
+fn flush(entries: &Sender<Entry>, timeout: Duration) {
+    let deadline = Instant::now() + timeout;
     let (done, written) = bounded(1);
-    if entries.send_timeout(Entry::Flush(done), patience).is_ok() {
-        // Late or not, the program ends.
+    if entries.send_timeout(Entry::Flush(done), timeout).is_ok() {
+        // The program ends even if the lines are not written in time.
         written.recv_deadline(deadline).ok();
     }
 }
 
-/// Makes the channel and the thread that empties it into `sink`.
+/// Creates the channel and the thread that writes its entries to `sink`.
 fn start_writer(
-    sink: Box<dyn Sink>,
+    sink: Box<dyn LogSink>,
     name: Option<String>,
     lines_max: usize,
 ) -> io::Result<(LogSender, Sender<Entry>)> {
@@ -140,7 +137,7 @@ fn start_writer(
     Ok((LogSender { entries: sender.clone(), dropped }, sender))
 }
 
-/// What `env_logger` writes to: a whole record at a time, under its lock.
+/// Target of `env_logger`, which writes one whole record at a time, under its lock.
 #[derive(Debug)]
 struct LogSender {
     entries: Sender<Entry>,
@@ -149,7 +146,7 @@ struct LogSender {
 
 impl Write for LogSender {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        // Relaxed: a count, which orders nothing.
+        // Relaxed: a count, which orders no other access.
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
         if dropped > 0 && self.entries.try_send(Entry::Dropped(dropped)).is_err() {
             self.dropped.fetch_add(dropped + 1, Ordering::Relaxed);
@@ -164,25 +161,25 @@ impl Write for LogSender {
     }
 }
 
-/// What the log is written to.
-trait Sink: Write + Send {
-    /// Opens anew what has a path.
+/// Destination of the log.
+trait LogSink: Write + Send {
+    /// Reopens a destination that has a path.
     fn reopen(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
-impl Sink for io::Stderr {}
+impl LogSink for io::Stderr {}
 
-impl Sink for LogFile {
+impl LogSink for LogFile {
     fn reopen(&mut self) -> io::Result<()> {
         self.file = files::append(&self.path)?;
         Ok(())
     }
 }
 
-/// The log file, made anew at its path once it has been deleted. A file that was only renamed is written on, until it
-/// is to be opened anew.
+/// The log file, created again at its path after it was deleted. A file that was only renamed stays in use until it is
+/// reopened.
 #[derive(Debug)]
 struct LogFile {
     path: PathBuf,
@@ -200,7 +197,7 @@ impl LogFile {
 
 impl Write for LogFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // What is written to a deleted file is gone, and the system calls it a success.
+        // Writing to a deleted file succeeds, but the text is lost.
         if self.file.metadata()?.nlink() == 0 {
             self.file = files::append(&self.path)?;
         }
@@ -212,14 +209,14 @@ impl Write for LogFile {
     }
 }
 
-/// The thread that writes, and may block.
+/// The writing thread, which may block.
 struct Writer {
-    sink: Box<dyn Sink>,
-    /// The log file; `None` is standard error.
+    sink: Box<dyn LogSink>,
+    /// Name of the log file; `None` is standard error.
     name: Option<String>,
     entries: Receiver<Entry>,
     dropped: Arc<AtomicU64>,
-    /// Lines that are missing since the sink last took one, and what it said to the last of them.
+    /// Lines lost since the last successful write, and the error of the last of them.
     lost: Option<(u64, io::Error)>,
 }
 
@@ -228,52 +225,54 @@ impl Writer {
         while let Ok(entry) = self.entries.recv() {
             match entry {
                 Entry::Line(line) => self.write(&line, 1),
-                Entry::Dropped(count) => self.note(count),
+                Entry::Dropped(count) => self.write_dropped(count),
                 Entry::Flush(done) => {
-                    self.note_dropped();
-                    // Who asked may have gone.
+                    self.write_all_dropped();
+                    // The receiver may have timed out.
                     done.send(()).ok();
                 }
                 Entry::Reopen(done) => {
-                    self.note_dropped();
+                    self.write_all_dropped();
                     done.send(self.sink.reopen()).ok();
                 }
             }
-            // Without this the count would wait for the next line, which may be long in coming.
+            // Otherwise the count would wait for the next line, possibly for a long time.
             if self.entries.is_empty() {
-                self.note_dropped();
+                self.write_all_dropped();
             }
         }
     }
 
-    fn note_dropped(&mut self) {
+    fn write_all_dropped(&mut self) {
         let count = self.dropped.swap(0, Ordering::Relaxed);
-        self.note(count);
+        self.write_dropped(count);
     }
 
-    fn note(&mut self, count: u64) {
+    fn write_dropped(&mut self, count: u64) {
         if count > 0 {
-            let text = format!("{count} lines of the log were dropped here: they came faster than they go\n");
+            let text = format!(
+                "{count} lines of the log were dropped here: they came faster than they could be written\n"
+            );
             self.write(text.as_bytes(), count);
         }
     }
 
-    /// Writes text that stands for so many lines of the log.
+    /// Writes text that represents `lines` lines of the log.
     fn write(&mut self, text: &[u8], lines: u64) {
-        let taken = match &self.lost {
+        let written = match &self.lost {
             None => self.sink.write_all(text),
             Some((lost, error)) => {
-                // The first of them may have been taken in part.
-                let note = format!("\n{lost} lines of the log were lost here: {error}\n");
-                self.sink.write_all(&[note.as_bytes(), text].concat())
+                // The first of them may have been written in part.
+                let loss = format!("\n{lost} lines of the log were lost here: {error}\n");
+                self.sink.write_all(&[loss.as_bytes(), text].concat())
             }
         };
-        let Err(error) = taken else {
+        let Err(error) = written else {
             self.lost = None;
             return;
         };
         if let (None, Some(name)) = (&self.lost, &self.name) {
-            complain(&format!(
+            report(&format!(
                 "cannot write the log file {name}: {error}; lines are lost until it can be written again"
             ));
         }
@@ -282,13 +281,13 @@ impl Writer {
     }
 }
 
-/// A line on standard error, unless that would block or is closed: then it is nobody's to hear.
-fn complain(message: &str) {
+/// Prints a line to standard error, unless that would block or fail.
+fn report(message: &str) {
     let mut line = message.to_owned();
     line.push('\n');
     let error = io::stderr();
     let mut ends = [PollFd::new(&error, PollFlags::OUT)];
-    // A pipe that can be written takes 4 KiB at once.
+    // A writable pipe accepts 4 KiB at once.
     if line.len() <= 4096 && poll(&mut ends, Some(&Timespec::default())) == Ok(1) {
         error.lock().write_all(line.as_bytes()).ok();
     }
@@ -301,7 +300,7 @@ fn write_record(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
     writeln!(out, "{time} {level:5} {target}: {message}")
 }
 
-/// The text with control characters written out, so that no peer's text can pass for a line of the log.
+/// Returns the text with control characters escaped, so that no peer's text can pass for a line of the log.
 fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len().min(LINE_CHARS_MAX));
     for (index, char) in text.chars().enumerate() {
@@ -319,26 +318,26 @@ mod tests {
     use super::*;
     use crate::sync::Mutex;
 
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const TIMEOUT: Duration = Duration::from_secs(30);
 
-    /// A sink that takes nothing until it is told to, and nothing but errors while `broken`.
+    /// A sink that blocks while `gate` is locked, and fails for the next `failures_left` writes.
     #[derive(Clone, Default)]
-    struct Sink {
-        taken: Arc<Mutex<String>>,
-        refusals_left: Arc<AtomicU64>,
+    struct TestSink {
+        written: Arc<Mutex<String>>,
+        failures_left: Arc<AtomicU64>,
         gate: Arc<Mutex<()>>,
     }
 
-    impl super::Sink for Sink {}
+    impl LogSink for TestSink {}
 
-    impl Write for Sink {
+    impl Write for TestSink {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let _open = self.gate.lock();
-            if self.refusals_left.load(Ordering::SeqCst) > 0 {
-                self.refusals_left.fetch_sub(1, Ordering::SeqCst);
+            if self.failures_left.load(Ordering::SeqCst) > 0 {
+                self.failures_left.fetch_sub(1, Ordering::SeqCst);
                 return Err(io::ErrorKind::StorageFull.into());
             }
-            self.taken.lock().push_str(std::str::from_utf8(bytes).unwrap());
+            self.written.lock().push_str(std::str::from_utf8(bytes).unwrap());
             Ok(bytes.len())
         }
 
@@ -347,68 +346,67 @@ mod tests {
         }
     }
 
-    /// Lines taken, and the sum of the counts in lines that eprint_error what is missing.
-    fn read(sink: &Sink) -> (Vec<usize>, u64) {
-        let text = sink.taken.lock().clone();
-        let (lines, notes): (Vec<_>, Vec<_>) = text
+    /// Lines written, and the sum of the counts of missing lines.
+    fn read(sink: &TestSink) -> (Vec<usize>, u64) {
+        let text = sink.written.lock().clone();
+        let (lines, losses): (Vec<_>, Vec<_>) = text
             .lines()
             .filter(|line| !line.is_empty())
             .partition(|line| !line.contains(" lines of the log"));
-        let count = |note: &&str| note.split(' ').next().unwrap().parse::<u64>().unwrap();
-        (lines.iter().map(|line| line.parse().unwrap()).collect(), notes.iter().map(count).sum())
+        let count = |loss: &&str| loss.split(' ').next().unwrap().parse::<u64>().unwrap();
+        (lines.iter().map(|line| line.parse().unwrap()).collect(), losses.iter().map(count).sum())
     }
 
     #[test]
-    fn a_blocked_writer_blocks_nobody_and_every_line_is_written_or_counted() {
-        let sink = Sink::default();
-        let (mut inlet, entries) = start_writer(Box::new(sink.clone()), None, 4).unwrap();
+    fn a_blocked_writer_blocks_no_logging_and_every_line_is_written_or_counted() {
+        let sink = TestSink::default();
+        let (mut sender, entries) = start_writer(Box::new(sink.clone()), None, 4).unwrap();
         let closed = sink.gate.lock();
         for n in 0..10 {
-            // That this returns, with nobody to open the gate, is the point.
-            inlet.write_all(format!("{n}\n").as_bytes()).unwrap();
+            // Returns although the gate is closed.
+            sender.write_all(format!("{n}\n").as_bytes()).unwrap();
         }
         flush(&entries, Duration::from_millis(1));
         drop(closed);
-        flush(&entries, PATIENCE);
+        flush(&entries, TIMEOUT);
         let (lines, dropped) = read(&sink);
         assert_eq!(lines, (0..lines.len()).collect::<Vec<_>>(), "the first ones, in order");
-        assert!(
-            (4..=5).contains(&lines.len()),
-            "the channel's four, and one in the writer's hands: {lines:?}"
-        );
+        assert!((4..=5).contains(&lines.len()), "four in the channel, and one in the writer: {lines:?}");
         assert_eq!(lines.len() as u64 + dropped, 10);
-        inlet.write_all(b"10\n").unwrap();
-        flush(&entries, PATIENCE);
-        assert!(sink.taken.lock().ends_with("dropped here: they came faster than they go\n10\n"));
+        sender.write_all(b"10\n").unwrap();
+        flush(&entries, TIMEOUT);
+        assert!(
+            sink.written.lock().ends_with("dropped here: they came faster than they could be written\n10\n")
+        );
     }
 
     #[test]
-    fn a_full_disk_loses_lines_counts_them_and_is_written_again_when_there_is_room() {
-        let sink = Sink { refusals_left: Arc::new(AtomicU64::new(2)), ..Sink::default() };
-        let (mut inlet, entries) = start_writer(Box::new(sink.clone()), None, 4).unwrap();
+    fn a_full_disk_loses_and_counts_lines_until_it_has_room_again() {
+        let sink = TestSink { failures_left: Arc::new(AtomicU64::new(2)), ..TestSink::default() };
+        let (mut sender, entries) = start_writer(Box::new(sink.clone()), None, 4).unwrap();
         for n in 0..4 {
-            inlet.write_all(format!("{n}\n").as_bytes()).unwrap();
+            sender.write_all(format!("{n}\n").as_bytes()).unwrap();
         }
-        flush(&entries, PATIENCE);
+        flush(&entries, TIMEOUT);
         assert_eq!(read(&sink), (vec![2, 3], 2));
-        let text = sink.taken.lock().clone();
+        let text = sink.written.lock().clone();
         assert!(text.starts_with("\n2 lines of the log were lost here: no storage space\n2\n"), "{text}");
     }
 
     #[test]
-    fn lines_dropped_before_a_full_disk_are_counted_all_the_same() {
-        let sink = Sink { refusals_left: Arc::new(AtomicU64::new(6)), ..Sink::default() };
-        let (mut inlet, entries) = start_writer(Box::new(sink.clone()), None, 4).unwrap();
+    fn lines_dropped_before_a_full_disk_are_counted_too() {
+        let sink = TestSink { failures_left: Arc::new(AtomicU64::new(6)), ..TestSink::default() };
+        let (mut sender, entries) = start_writer(Box::new(sink.clone()), None, 4).unwrap();
         let closed = sink.gate.lock();
         for n in 0..10 {
-            inlet.write_all(format!("{n}\n").as_bytes()).unwrap();
+            sender.write_all(format!("{n}\n").as_bytes()).unwrap();
         }
         drop(closed);
-        // Four or five lines, and the note of what was dropped: none of them is taken.
-        flush(&entries, PATIENCE);
-        sink.refusals_left.store(0, Ordering::SeqCst);
-        inlet.write_all(b"10\n").unwrap();
-        flush(&entries, PATIENCE);
+        // Four or five lines, and the line with the count: none of them is written.
+        flush(&entries, TIMEOUT);
+        sink.failures_left.store(0, Ordering::SeqCst);
+        sender.write_all(b"10\n").unwrap();
+        flush(&entries, TIMEOUT);
         assert_eq!(read(&sink), (vec![10], 10));
     }
 

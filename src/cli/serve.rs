@@ -1,64 +1,63 @@
-//! `serve`: from a settings file to a server that serves, and from a signal to its orderly end.
+//! `serve`: from a settings file to a running server, and from a signal to its orderly shutdown.
 //!
-//! Knows the order of things: settings, log, services, signals, ports; then one signal, the stop, the verdict. Four
-//! signals end nothing: with SIGQUIT the log is told what every worker does, with SIGHUP the log file is opened anew,
-//! and SIGUSR1 and SIGUSR2 have no meaning.
-//! Knows nothing of sockets and pools.
+//! Order: settings, log, services, signals, ports; then one signal, the stop, the summary. Four signals do not end the
+//! server: SIGQUIT logs the activity of every worker, SIGHUP reopens the log file, SIGUSR1 and SIGUSR2 are ignored.
 //!
-//! Invariant: what the end needs (the signals, the thread that stops) is there before the first call is served, so
-//! that a server that serves can also be stopped.
+//! Invariant: everything that the shutdown needs (the signals, the thread that stops) exists before the first call is
+//! served, so that a running server can always be stopped. Does not know sockets or pools.
 
+use super::exit::Exit;
+use super::into_server::IntoServer;
 use super::logger::Logger;
-use super::{Exit, IntoServer, eprint_error, say_how_to_get};
+use super::output::{eprint_error, suggest_template};
+use super::panic_log;
 use crate::config::{Config, ConfigErrors, Limit, advise, plural, resource_check};
 use crate::monitor::ServerMonitor;
 use crate::server::{RunningServer, SERVER_NAME, Server, StartError, Stopped, machine};
-use crate::service::{ClientId, LogLimiter, cut_message};
 use crate::sync::unordered::AtomicBool;
 use crate::sync::{Arc, bounded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::flag;
 use signal_hook::iterator::{Handle, Signals};
 use signal_hook::low_level::signal_name;
-use std::backtrace::{Backtrace, BacktraceStatus};
 use std::error::Error;
 use std::io;
-use std::net::Ipv4Addr;
-use std::panic;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
-/// How long the end of the process, and a signal, wait for the log to be written.
+/// Time that the end of the process, and a signal, wait for the log to be written.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
 
-/// A signal that comes so soon after the first counts as the first: supervisors repeat it, and a terminal sends it to
-/// the whole group of processes.
+/// A signal this soon after the first counts as the first: supervisors repeat it, and a terminal sends it to the whole
+/// process group.
 const REPEAT_MAX: Duration = Duration::from_secs(1);
 
-/// Why a server did not come to serve, or did not stop in order.
+/// Error that prevents a server from running or from stopping in order.
 #[derive(Debug, Error)]
-enum Failure {
-    #[error("the services cannot be made: {0}")]
+enum ServeError {
+    #[error("cannot create the services: {0}")]
     Services(Box<dyn Error>),
     #[error("cannot start: {0}")]
     Start(#[from] StartError),
     #[error("cannot start the log: {0}")]
     Log(io::Error),
-    #[error("cannot take signals: {0}")]
+    #[error("cannot handle signals: {0}")]
     Signals(io::Error),
-    #[error("cannot make a thread: {0}")]
+    #[error("cannot create a thread: {0}")]
     Thread(io::Error),
-    #[error("the stop itself failed; the log says where")]
+    #[error("the shutdown panicked; the log has the place")]
     Stop,
 }
 
-impl Failure {
-    fn exit(&self) -> Exit {
+impl ServeError {
+    /// Prints the error.
+    fn report(&self) -> Exit {
+        eprint_error(&self.to_string());
         match self {
-            Failure::Start(StartError::Config(_)) => Exit::Given,
-            _ => Exit::Surroundings,
+            ServeError::Start(StartError::Config(_)) => Exit::Input,
+            _ => Exit::Environment,
         }
     }
 }
@@ -70,79 +69,78 @@ pub(super) fn run<B: IntoServer>(program: &str, file: &Path, build: impl FnOnce(
         Err(errors) => return wrong_settings(program, file, &errors),
     };
     let config = server.config().clone();
-    // From here on these do not kill; what they mean they do once the server serves.
-    let quiet =
-        [SIGHUP, SIGUSR1, SIGUSR2].map(|signal| flag::register(signal, Arc::new(AtomicBool::default())));
-    if let Some(error) = quiet.into_iter().find_map(Result::err) {
-        let failure = Failure::Signals(error);
-        eprint_error(&failure.to_string());
-        return failure.exit();
-    }
-    let logger = match Logger::start(config.log_level.value, config.log_file.value.as_deref()) {
+    let logger = match prepare_process(&config) {
         Ok(logger) => logger,
-        Err(error) => {
-            let failure = Failure::Log(error);
-            eprint_error(&failure.to_string());
-            return failure.exit();
-        }
+        Err(error) => return error.report(),
     };
-    log_panics();
-    let built = build(server).into_server().map_err(Failure::Services);
-    let built = built
-        .map(|server| if logger.heeds_settings() { server.on_log_level(log::set_max_level) } else { server });
-    let exit = built.and_then(|server| serve(server, &config, &logger)).unwrap_or_else(|failure| {
+    let built = build(server).into_server().map_err(ServeError::Services).map(|server| {
+        if logger.is_set_by_settings() { server.on_log_level(log::set_max_level) } else { server }
+    });
+    let exit = built.and_then(|server| serve(server, &config, &logger)).unwrap_or_else(|error| {
         if logger.is_to_file() {
-            log::error!("{failure}");
+            log::error!("{error}");
         }
-        eprint_error(&failure.to_string());
-        if matches!(failure, Failure::Start(StartError::Threads { .. })) {
-            // Which limit it was, as far as that can be known.
+        let exit = error.report();
+        if matches!(error, ServeError::Start(StartError::Threads { .. })) {
+            // Name the limit that was reached, as far as it is known.
             resource_check::advise(&config, &machine::read())
                 .iter()
                 .for_each(|warning| eprint_error(&warning.message));
         }
-        failure.exit()
+        exit
     });
     logger.flush(FLUSH_MAX);
     exit
 }
 
+/// Ignores signals that would kill the process, starts the log, and reports panics through it.
+fn prepare_process(config: &Config) -> Result<Logger, ServeError> {
+    // From here on these signals do not kill the process; they take effect once the server runs.
+    for signal in [SIGHUP, SIGUSR1, SIGUSR2] {
+        flag::register(signal, Arc::new(AtomicBool::default())).map_err(ServeError::Signals)?;
+    }
+    let logger = Logger::start(config.log_level.value, config.log_file.value.as_deref());
+    let logger = logger.map_err(ServeError::Log)?;
+    panic_log::install();
+    Ok(logger)
+}
+
 fn wrong_settings(program: &str, file: &Path, errors: &ConfigErrors) -> Exit {
     eprint_error(&errors.to_string());
     let count = u32::try_from(errors.iter().count()).unwrap_or(u32::MAX);
-    eprint_error(&format!("{}: nothing was started", plural(count, "error")));
-    say_how_to_get(program, file);
-    Exit::Given
+    eprint_error(&format!("{}: server not started", plural(count, "error")));
+    suggest_template(program, file);
+    Exit::Input
 }
 
-fn serve(server: Server, config: &Config, logger: &Logger) -> Result<Exit, Failure> {
-    let mut signals = take_signals()?;
-    let (hand_over, handed) = bounded::<(RunningServer, Handle)>(1);
+fn serve(server: Server, config: &Config, logger: &Logger) -> Result<Exit, ServeError> {
+    let mut signals = handle_signals()?;
+    let (sender, receiver) = bounded::<(RunningServer, Handle)>(1);
     let stop = move || {
-        let (running, watch) = handed.recv().ok()?;
+        let (running, watch) = receiver.recv().ok()?;
         let stopped = running.stop();
         watch.close();
         Some(stopped)
     };
-    // Ends at once if the server does not start: then nothing is ever handed over.
-    let stopper = thread::Builder::new().name("stop".to_owned()).spawn(stop).map_err(Failure::Thread)?;
+    // Ends at once if the server does not start, because the sender is dropped.
+    let stopper = thread::Builder::new().name("stop".to_owned()).spawn(stop).map_err(ServeError::Thread)?;
     let quit = signals.handle();
     let running = server.on_quit(move || quit.close()).start()?;
-    announce(&running, config);
+    log_started(&running, config);
     let monitor = Arc::clone(running.monitor());
     let ends = |signal: &i32| ends(*signal, &monitor, logger);
     let signal = signals.forever().find(ends);
-    // The console asks once: no signal is a repetition of that.
+    // The console requests a stop only once: no signal repeats that.
     let first = signal.map(|_| Instant::now());
     let timeout = running.monitor().control().config().shutdown_timeout.value.as_secs();
     let in_flight = plural(u32::try_from(running.in_flight()).unwrap_or(u32::MAX), "transaction");
-    let asked_by = signal.map_or("the console asked", name);
-    log::info!("{asked_by}: stopping; {in_flight} in flight, {timeout} s to finish");
+    let origin = signal.map_or("console", name);
+    log::info!("{origin}: stopping; {in_flight} in flight, {timeout} s to finish");
     if signal.is_none() {
-        // These are closed: that is how the console asks.
-        signals = take_signals()?;
+        // Closed by the console: that is its request to stop.
+        signals = handle_signals()?;
     }
-    hand_over.send((running, signals.handle())).map_err(|_| Failure::Stop)?;
+    sender.send((running, signals.handle())).map_err(|_| ServeError::Stop)?;
     for signal in signals.forever().filter(ends) {
         if stopper.is_finished() {
             continue;
@@ -150,28 +148,28 @@ fn serve(server: Server, config: &Config, logger: &Logger) -> Result<Exit, Failu
         if first.is_some_and(|first| first.elapsed() < REPEAT_MAX) {
             log::info!("{} repeated within a second: counted as the first", name(signal));
         } else {
-            log::error!("{} while stopping: ends at once, what is in flight is lost", name(signal));
+            log::error!("{} while stopping: exits at once, calls in flight are lost", name(signal));
             return Ok(Exit::Signal(signal));
         }
     }
     match stopper.join() {
         Ok(Some(stopped)) => {
-            say_stopped(&stopped, timeout);
-            Ok(Exit::Done)
+            log_stopped(&stopped, timeout);
+            Ok(Exit::Success)
         }
-        _ => Err(Failure::Stop),
+        _ => Err(ServeError::Stop),
     }
 }
 
-/// Those that end the program, and those that do not.
-fn take_signals() -> Result<Signals, Failure> {
-    Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2]).map_err(Failure::Signals)
+/// Handles the signals that end the program, and those that do not.
+fn handle_signals() -> Result<Signals, ServeError> {
+    Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2]).map_err(ServeError::Signals)
 }
 
-/// Whether the signal ends the program; does what the others mean.
+/// Returns whether the signal ends the program; carries out the others.
 fn ends(signal: i32, monitor: &ServerMonitor, logger: &Logger) -> bool {
     match signal {
-        // Whoever asks is to see it, whatever else the log is to show.
+        // Logged as errors, so that they appear at every log level.
         SIGQUIT => monitor.threads().lines().for_each(|line| log::error!("{line}")),
         SIGHUP => log::info!("SIGHUP: {}", logger.reopen(FLUSH_MAX)),
         SIGUSR1 | SIGUSR2 => log::info!("{}: ignored", name(signal)),
@@ -180,8 +178,8 @@ fn ends(signal: i32, monitor: &ServerMonitor, logger: &Logger) -> bool {
     false
 }
 
-/// Logs what serves and how it is sized.
-fn announce(running: &RunningServer, config: &Config) {
+/// Logs the addresses and sizes of the server.
+fn log_started(running: &RunningServer, config: &Config) {
     let file = config.file.as_deref().unwrap_or(Path::new("the program"));
     log::info!("{SERVER_NAME} with the settings of {}", file.display());
     for port in running.ports() {
@@ -215,7 +213,7 @@ fn announce(running: &RunningServer, config: &Config) {
     }
 }
 
-fn say_stopped(stopped: &Stopped, timeout: u64) {
+fn log_stopped(stopped: &Stopped, timeout: u64) {
     let Stopped { refused, unfinished, held_by } = stopped;
     match stopped.lost() {
         0 => log::info!("Stopped, 0 lost"),
@@ -230,32 +228,4 @@ fn say_stopped(stopped: &Stopped, timeout: u64) {
 
 fn name(signal: i32) -> &'static str {
     signal_name(signal).unwrap_or("a signal")
-}
-
-/// Has panics reported through the log, with the backtrace where `RUST_BACKTRACE` asks for it: the default report goes
-/// to standard error and would block there with it. Handlers panic as often as clients make them, so this is bounded
-/// too, for all together: who it was is not known here.
-fn log_panics() {
-    let (bound, all) = (LogLimiter::default(), ClientId::of(Ipv4Addr::UNSPECIFIED.into()));
-    panic::set_hook(Box::new(move |info| {
-        let now = Instant::now();
-        if let Some(left_out) = bound.take_report(now, false) {
-            log::error!("{} panics left out here", left_out.lines);
-        }
-        if !bound.allows(log::Level::Error, all, now) {
-            return;
-        }
-        let payload = info.payload();
-        let text = payload.downcast_ref::<String>().map(String::as_str);
-        let message = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message");
-        let message = cut_message(message);
-        let place = info.location().map_or("an unknown place".to_owned(), ToString::to_string);
-        let current = thread::current();
-        let thread = current.name().unwrap_or("without a name");
-        log::error!("thread {thread} panicked at {place}: {message}");
-        let backtrace = Backtrace::capture();
-        if backtrace.status() == BacktraceStatus::Captured {
-            backtrace.to_string().lines().for_each(|line| log::error!("{line}"));
-        }
-    }));
 }

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 /// Port of an address that names none: Domino's own for NRPC.
-pub const PORT: u16 = 1352;
+const PORT: u16 = 1352;
 
 /// Address of a server: a host name or IP address, and a port. A name is looked up at each connect, never before.
 ///

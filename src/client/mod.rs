@@ -36,7 +36,7 @@ mod dialer;
 mod dns_lookup;
 mod error;
 pub(crate) mod ffi;
-mod options;
+pub(crate) mod options;
 mod pending;
 pub(crate) mod raw;
 mod reply;
@@ -51,15 +51,13 @@ mod threads;
 mod timer;
 
 pub use crate::service::Blame;
-pub use address::{PORT, ServerAddress, ToServerAddress};
+pub use address::{ServerAddress, ToServerAddress};
 pub use canceller::Canceller;
 pub use client::Client;
 #[cfg(feature = "cli")]
 pub(crate) use connector::addresses;
 pub use error::{ClientError, DeadlineSource};
-pub use options::{
-    ADDRESSES_MAX, ClientOptions, DEADLINE, KEEPALIVE, KEEPALIVE_MAX, NAME_BYTES_MAX, RETRIES,
-};
+pub use options::ClientOptions;
 pub use pending::Pending;
 pub use reply::{Reply, Times};
 pub use session::Session;

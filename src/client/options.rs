@@ -5,16 +5,16 @@ use crate::wire::limits::{BODY_BYTES_MAX, REPLY_PRELUDE_BYTES};
 use std::time::Duration;
 
 /// Default of [`ClientOptions::deadline`].
-pub const DEADLINE: Duration = Duration::from_secs(10);
+pub(super) const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Default of [`ClientOptions::retries`].
-pub const RETRIES: u32 = 2;
+const RETRIES: u32 = 2;
 
 /// Default of [`ClientOptions::keepalive`].
-pub const KEEPALIVE: Duration = Duration::from_secs(60);
+const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// Longest [`ClientOptions::keepalive`].
-pub const KEEPALIVE_MAX: Duration = Duration::from_secs(7200);
+const KEEPALIVE_MAX: Duration = Duration::from_secs(7200);
 
 /// Longest [`ClientOptions::name`], in bytes.
 pub const NAME_BYTES_MAX: usize = 256;

@@ -1,6 +1,6 @@
 //! Place of the admin server's Unix socket: next to the settings file, at a path, or none.
 //!
-//! Does not know sockets: nothing is bound here.
+//! Nothing is bound here.
 
 use crate::files;
 use std::fmt;

@@ -1,6 +1,6 @@
 //! Paths in a settings file: reports what a shell would expand or remove, because here it would be part of the name.
 //!
-//! Does not know disks.
+//! The disk is not accessed.
 
 use std::path::Path;
 

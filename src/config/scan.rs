@@ -9,7 +9,7 @@
 //! every start.
 //!
 //! Invariant: keys of the result are unique, ignoring case, and consist of ASCII letters, digits, `-` and `_` only.
-//! Does not know which keys exist or what their values mean.
+//! It does not know which keys exist or what their values mean.
 
 use super::error::{ConfigError, Problem};
 use std::collections::HashMap;

@@ -1,4 +1,5 @@
-//! Counters of each method of a port: answers by status, and the times of those that ran, in three parts and as a whole.
+//! Counters of each method of a port: answers by status, and the times of those that ran, in three parts and as a
+//! whole.
 //!
 //! Workers count in `LocalStats` of their own first. A method that was never called costs one word.
 

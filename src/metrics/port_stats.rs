@@ -22,7 +22,7 @@ macro_rules! port_counters {
             $(#[doc = $help] pub $field: Counter,)*
         }
 
-        /// What the counters of [`PORT_COUNTERS`] held at one moment.
+        /// Readings of the counters of [`PORT_COUNTERS`] at one moment.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
         pub struct PortCounts {
             $(#[doc = $help] pub $field: u64,)*

@@ -90,8 +90,8 @@ impl ServiceTimes {
     }
 }
 
-/// Short calls of one method that a worker has measured and not yet added to [`ServiceTimes`]: workers that write to one
-/// word with every call would bounce the cache line between cores.
+/// Short calls of one method that a worker has measured and not yet added to [`ServiceTimes`]: workers that write to
+/// one word with every call would bounce the cache line between cores.
 #[derive(Debug, Default)]
 pub(crate) struct ServiceTimeBatch {
     method: u16,

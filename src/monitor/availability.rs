@@ -188,19 +188,19 @@ mod tests {
     #[test]
     fn methods_are_weighted_by_their_calls() {
         let (mut samples, start) = (Samples::default(), Instant::now());
-        let mut look = |s: u32, read: &[u64], write: &[u64]| {
+        let mut sample = |s: u32, read: &[u64], write: &[u64]| {
             let mut port = port("TCPIP");
             port.methods = vec![method("read", read), method("write", write)];
             samples.add(snapshot(start, S * s, vec![port]), &[], 0).expansion_factor
         };
-        assert_eq!(look(0, &[10], &[20]), 1.0, "nothing has happened since");
-        assert_eq!(look(1, &[10, 10, 10], &[20]), 1.0);
+        assert_eq!(sample(0, &[10], &[20]), 1.0, "nothing has happened since");
+        assert_eq!(sample(1, &[10, 10, 10], &[20]), 1.0);
         // Two at their best, one at three times, and one at twice its best.
         let (read, write) = ([10, 10, 10, 30], [20, 40]);
-        assert_eq!(look(2, &read, &write), (1.0 + 1.0 + 3.0 + 2.0) / 4.0);
-        let later = (3..200).map(|s| look(s, &read, &write)).last();
+        assert_eq!(sample(2, &read, &write), (1.0 + 1.0 + 3.0 + 2.0) / 4.0);
+        let later = (3..200).map(|s| sample(s, &read, &write)).last();
         assert_eq!(later, Some(1.0), "what was is forgotten");
-        assert_eq!(look(200, &[10, 10, 10, 30, 10], &[20, 40]), 1.0);
+        assert_eq!(sample(200, &[10, 10, 10, 30, 10], &[20, 40]), 1.0);
     }
 
     #[test]
@@ -218,14 +218,14 @@ mod tests {
     /// calls wait and a worker runs that method for as long.
     fn wedged(seconds: u32, waiting: u64, running: bool) -> Vec<u64> {
         let (mut samples, start) = (Samples::default(), Instant::now());
-        let look = |s: u32| {
+        let sample = |s: u32| {
             let mut port = port("TCPIP");
             (port.waiting, port.methods) = (waiting, vec![method("read", &[10, 10])]);
             let worker =
                 WorkerSnapshot { port: "TCPIP".into(), worker: 1, task: running.then(|| task(S * s)) };
             samples.add(snapshot(start, S * s, vec![port]), &[worker], 0).index()
         };
-        (0..seconds).map(look).collect()
+        (0..seconds).map(sample).collect()
     }
 
     fn task(ran: Duration) -> Task {
@@ -254,18 +254,18 @@ mod tests {
     #[test]
     fn waiting_calls_count_by_their_age_and_only_while_nothing_is_finished() {
         let (mut samples, start) = (Samples::default(), Instant::now());
-        let mut look = |s: u32, ended: &[u64], waiting: u64| {
+        let mut sample = |s: u32, ended: &[u64], waiting: u64| {
             let mut port = port("TCPIP");
             port.answers.0[0] = ended.len() as u64;
             (port.waiting, port.methods) = (waiting, vec![method("read", ended)]);
             samples.add(snapshot(start, S * s, vec![port]), &[], 0).expansion_factor
         };
-        assert_eq!(look(0, &[1000], 0), 1.0);
-        assert_eq!(look(1, &[1000, 1000], 3), 1.0, "they have come just now");
-        assert_eq!(look(2, &[1000, 1000], 3), 1.0, "a second is what such a call takes");
+        assert_eq!(sample(0, &[1000], 0), 1.0);
+        assert_eq!(sample(1, &[1000, 1000], 3), 1.0, "they have come just now");
+        assert_eq!(sample(2, &[1000, 1000], 3), 1.0, "a second is what such a call takes");
         // One ended at its best; three wait for four times that.
-        assert_eq!(look(5, &[1000, 1000], 3), (1.0 + 3.0 * 4.0) / 4.0);
-        assert_eq!(look(6, &[1000, 1000, 1000], 3), 1.0, "it goes on");
+        assert_eq!(sample(5, &[1000, 1000], 3), (1.0 + 3.0 * 4.0) / 4.0);
+        assert_eq!(sample(6, &[1000, 1000, 1000], 3), 1.0, "it goes on");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::net::IpAddr;
 
 /// Which connections and sessions a command is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ConnectionFilter {
     /// All of them.
     All,

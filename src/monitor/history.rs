@@ -23,11 +23,12 @@ const QUARTERS_KEPT: usize = 5;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Minutes whose beginnings are kept: an hour, and the one that has begun.
+/// Beginnings of minutes that are kept: those of an hour, and of the minute that has begun.
 const MINUTES_KEPT: usize = 61;
 
 /// What happened in one second.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SecondSample {
     /// When it ended, in seconds since the server started.
     pub at_s: f64,

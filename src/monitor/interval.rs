@@ -8,6 +8,7 @@ use std::time::Duration;
 
 /// The difference of two snapshots of a server.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Interval {
     /// Its length.
     pub length: Duration,
@@ -39,6 +40,7 @@ pub struct Interval {
 
 /// A port in an interval.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct PortInterval {
     /// Its name.
     pub name: Arc<str>,
@@ -74,6 +76,7 @@ pub struct PortInterval {
 
 /// A method in an interval.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct MethodInterval {
     /// `service.method`.
     pub name: Arc<str>,

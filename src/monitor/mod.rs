@@ -16,9 +16,9 @@ pub mod format;
 mod history;
 mod interval;
 mod overview;
-mod page;
 mod pattern;
 mod readiness;
+mod report;
 #[cfg(test)]
 mod sample_snapshots;
 mod server_monitor;

@@ -18,6 +18,7 @@ const PLOTTED: Duration = Duration::from_secs(300);
 
 /// A whole server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Overview {
     /// Its program and version.
     pub server: String,
@@ -53,6 +54,7 @@ pub struct Overview {
 
 /// A port, its rates and times over the last ten seconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct PortOverview {
     /// Its name.
     pub name: String,
@@ -75,6 +77,7 @@ pub struct PortOverview {
 
 /// A method.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct MethodOverview {
     /// Its port.
     pub port: String,
@@ -89,6 +92,7 @@ pub struct MethodOverview {
 
 /// Rates and times.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Throughput {
     /// Answers per second.
     pub answers_per_s: f64,

@@ -1,8 +1,8 @@
 //! The slowest calls of the last hour, as text.
 
 use super::format::{call_chain, elapsed, ms};
-use super::page::{Left, Right, table};
 use super::pattern;
+use super::report::{Left, Right, table};
 use super::snapshot::SlowCallInfo;
 
 /// Returns those of `calls`, the slowest first, whose methods match `pattern`, with the parts of their time; an empty

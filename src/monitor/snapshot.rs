@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// A whole server.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Snapshot {
     /// When it was taken.
     pub taken: Instant,
@@ -41,6 +42,7 @@ pub struct Snapshot {
 
 /// Use of the processors.
 #[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
 pub struct Cpu {
     /// Processors this process may use.
     pub cores: u32,
@@ -56,6 +58,7 @@ pub struct Cpu {
 
 /// The throttle.
 #[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
 pub struct Permits {
     /// `Server_Max_Concurrent_Trans`; `None` is unlimited.
     pub limit: Option<u32>,
@@ -67,6 +70,7 @@ pub struct Permits {
 
 /// The sessions.
 #[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
 pub struct SessionCounts {
     /// Open now.
     pub open: u64,
@@ -93,6 +97,7 @@ impl SessionCounts {
 
 /// One port.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct PortSnapshot {
     /// Its name in `Ports`.
     pub name: Arc<str>,
@@ -126,6 +131,7 @@ pub struct PortSnapshot {
 
 /// The workers of a port, by what they do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Workers {
     /// Workers that sleep.
     pub idle: u32,
@@ -184,6 +190,7 @@ impl AnswerCounts {
 
 /// One method of a port.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct MethodSnapshot {
     /// `service.method`.
     pub name: Arc<str>,
@@ -197,6 +204,7 @@ pub struct MethodSnapshot {
 
 /// One worker.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct WorkerSnapshot {
     /// Its port.
     pub port: Arc<str>,
@@ -208,6 +216,7 @@ pub struct WorkerSnapshot {
 
 /// The transaction that a worker runs.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Task {
     /// State of the handler.
     pub state: HandlerState,
@@ -231,6 +240,7 @@ pub struct Task {
 
 /// State of a handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum HandlerState {
     /// It runs, with a permit.
     Running,
@@ -242,6 +252,7 @@ pub enum HandlerState {
 
 /// One of the slowest calls of a method.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct SlowCallInfo {
     /// Its port.
     pub port: Arc<str>,
@@ -270,6 +281,7 @@ impl SlowCallInfo {
 
 /// One connection.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ConnectionInfo {
     /// Its port.
     pub port: Arc<str>,
@@ -293,6 +305,7 @@ pub struct ConnectionInfo {
 
 /// One session.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct SessionSnapshot {
     /// Identifies it as long as the server runs.
     pub id: u64,

@@ -4,7 +4,7 @@
 //! are stuck.
 
 use super::format::{call_chain, elapsed, plural, seconds};
-use super::page::{Left, Right, table};
+use super::report::{Left, Right, table};
 use super::snapshot::{HandlerState, PortSnapshot, Snapshot, Task, WorkerSnapshot};
 use crate::sync::Arc;
 use std::collections::BTreeMap;

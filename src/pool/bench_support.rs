@@ -1,7 +1,8 @@
 //! The pool without sockets, for the benches alone (`benches/throttle.rs`); not part of the stable interface.
 //!
 //! Timed is the pool's own code. A [`BenchPool`] is a port with its threads, and the caller takes the listener's part;
-//! a [`BenchThrottle`] is the throttle alone, and the caller takes the workers' part, so that no thread sleeps or wakes.
+//! a [`BenchThrottle`] is the throttle alone, and the caller takes the workers' part, so that no thread sleeps or
+//! wakes.
 
 use super::buffers::Buffers;
 use super::burst::{Burst, ReplySink, Work};

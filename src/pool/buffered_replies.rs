@@ -1,5 +1,5 @@
-//! Replies that a worker has made and not yet sent: kept together while more calls of the burst are at hand, so that one
-//! system call sends many.
+//! Replies that a worker has made and not yet sent: kept together while more calls of the burst are at hand, so that
+//! one system call sends many.
 
 use super::burst::ReplySink;
 use super::queue::Queue;

@@ -83,9 +83,9 @@ impl Buffers {
         self.all.bytes().saturating_add(bytes) <= self.all.limit
     }
 
-    /// What this port may hold of half-read frames and unread replies while the buffers are full: its part of half of
-    /// all. Those bytes need not drain by themselves; the other half is queued calls, which do, or one of the ports
-    /// exceeds its part and is reclaimed from. So the buffers do not stay full.
+    /// Bytes of half-read frames and unread replies that this port may hold while the buffers are full: its part of
+    /// half of all. Those bytes need not drain by themselves; the other half is queued calls, which do, or one of the
+    /// ports exceeds its part and is reclaimed from. So the buffers do not stay full.
     pub(crate) fn fair_part(&self) -> usize {
         self.all.fair_part
     }

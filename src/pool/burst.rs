@@ -1,4 +1,4 @@
-//! What passes from a listener to a worker: all calls of one read together, in a recycled buffer.
+//! Burst of calls on its way from a listener to a worker: all calls of one read together, in a recycled buffer.
 //!
 //! No allocation per call: buffer and list are reused. A burst can be split: the worker that holds it can give the rest
 //! away, and both parts share the bytes.
@@ -38,7 +38,7 @@ pub(crate) struct Work {
     pub(crate) received: Instant,
     /// The port's permit-wait clock at that time, in microseconds.
     pub(crate) permit_clock_us: u64,
-    /// What the bytes count for while calls point into them.
+    /// Counts the bytes while calls point into them.
     pub(crate) lease: BufferLease,
 }
 

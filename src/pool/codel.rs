@@ -147,8 +147,8 @@ impl Codel {
         }
     }
 
-    /// Records the wait of calls that were taken together, and returns whether they waited too long. `workers` describes
-    /// for the log what the workers do.
+    /// Records the wait of calls that were taken together, and returns whether they waited too long. `workers`
+    /// describes for the log what the workers do.
     pub(super) fn is_late(&self, wait: Duration, now: Instant, workers: impl FnOnce() -> String) -> bool {
         let target_ns = self.rules.target_ns.load(Ordering::Relaxed);
         if target_ns == 0 {

@@ -5,8 +5,8 @@
 //! So connections take turns, however many calls each of them has out. A waiting call can be taken back, the youngest
 //! first: where the queue is full, a connection with many calls makes room for one with few.
 //!
-//! Invariant: while a burst waits here, the connection is in the port's queue, or a worker holds it and is about to call
-//! [`ConnectionQueue::take`]. The connection can be in the queue without a burst, if all its calls were displaced.
+//! Invariant: while a burst waits here, the connection is in the port's queue, or a worker holds it and is about to
+//! call [`ConnectionQueue::take`]. The connection can be in the queue without a burst, if all its calls were displaced.
 //!
 //! Does not know what a burst is (the type `B`), nor channels and threads.
 
@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 /// Capacity, in bursts, that is kept while none waits.
 const KEPT_BURSTS: usize = 8;
 
-/// What waits of one connection.
+/// Waiting bursts of one connection.
 #[derive(Debug)]
 pub(crate) struct ConnectionQueue<B>(Mutex<State<B>>);
 
@@ -41,7 +41,7 @@ struct State<B> {
 pub(crate) struct QueuedBurst<B> {
     pub(crate) burst: B,
     pub(crate) calls: usize,
-    /// What it is likely to cost, in nanoseconds.
+    /// Likely cost, in nanoseconds.
     pub(crate) cost_ns: u64,
 }
 
@@ -49,13 +49,13 @@ pub(crate) struct QueuedBurst<B> {
 #[derive(Debug)]
 pub(super) struct TakenBack<C> {
     pub(super) call: C,
-    /// What it was likely to cost; for the last call of its burst, what was left of the burst's cost.
+    /// Its likely cost; for the last call of its burst, the rest of the burst's cost.
     pub(super) cost_ns: u64,
     /// Whether it was the last of its burst.
     pub(super) ends_burst: bool,
 }
 
-/// What [`ConnectionQueue::take`] found.
+/// Result of [`ConnectionQueue::take`].
 #[derive(Debug)]
 pub(crate) struct TakenBursts<B> {
     /// The first burst; `None` if all calls were displaced.

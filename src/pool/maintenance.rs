@@ -1,5 +1,5 @@
-//! What a listener does for its port now and then while calls wait or run: gives away what is kept back behind slow
-//! handlers, reports long transactions, and aborts deadlocks of nested calls.
+//! Maintenance of a port, done by its listener now and then while calls wait or run: gives away what is kept back
+//! behind slow handlers, reports long transactions, and aborts deadlocks of nested calls.
 
 use super::burst::{ReplySink, Work};
 use super::nested::{DeadlockedPool, Nested, QueuedNested};
@@ -58,8 +58,8 @@ impl PortShared {
         }
     }
 
-    /// While calls wait: takes what is kept back behind a handler that turned out to be slow, and wakes a worker for it,
-    /// and for what is in a queue that has not `moved` meanwhile. Returns whether it found anything to do.
+    /// While calls wait: takes what is kept back behind a handler that turned out to be slow, and wakes a worker for
+    /// it, and for what is in a queue that has not `moved` meanwhile. Returns whether it found anything to do.
     pub(crate) fn rescue_stalled(&self, shared: &Shared, moved: bool, now: Instant) -> bool {
         let mut found = false;
         for slot in &self.slots {

@@ -1,5 +1,5 @@
-//! Models of the hand-over between listener, queue, workers and throttle, for loom and shuttle: the code itself, with the
-//! checker's primitives in place of those of `sync.rs`.
+//! Models of the hand-over between listener, queue, workers and throttle, for loom and shuttle: the code itself, with
+//! the checker's primitives in place of those of `sync.rs`.
 //!
 //! A lost wake-up shows as a deadlock: the threads of a model end only when every call was answered.
 //! `benches/models.sh` runs the models, and again with each bug of [`crate::sync::Planted`], which must be found.
@@ -48,7 +48,7 @@ fn check(preemptions: usize, schedules: usize, model: impl Fn() + Send + Sync + 
     }
 }
 
-/// What the handlers count: how many of them run at once, and the calls they make.
+/// Counts of the handlers: how many of them run at once, and the calls they make.
 #[derive(Debug, Default)]
 struct Witness {
     running: Mutex<usize>,

@@ -27,8 +27,8 @@ impl PermitClock {
         self.total_us.fetch_add((self.micros(now) + 1).saturating_sub(since), Ordering::Relaxed);
     }
 
-    /// The clock's time. During a concurrent `start` or `stop` it may be off by the time between two instructions, which
-    /// is accurate enough for a statistic.
+    /// The clock's time. During a concurrent `start` or `stop` it may be off by the time between two instructions,
+    /// which is accurate enough for a statistic.
     pub(crate) fn read_us(&self, now: Instant) -> u64 {
         let since = self.since_us.load(Ordering::Relaxed);
         let running = if since == 0 { 0 } else { (self.micros(now) + 1).saturating_sub(since) };

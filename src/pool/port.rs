@@ -73,8 +73,8 @@ impl PortShared {
         }
     }
 
-    /// What is ahead of a connection's next call: of a call that a client makes, or of one that a handler of this server
-    /// makes.
+    /// Forecast for a connection's next call: of a call that a client makes, or of one that a handler of this
+    /// server makes.
     pub(crate) fn forecast(&self, shared: &Shared, sink: &dyn ReplySink, nested: bool) -> Forecast {
         self.queue.forecast(sink, shared.throttle.may_run(self.index), nested)
     }
@@ -101,7 +101,7 @@ impl PortShared {
         &self.methods
     }
 
-    /// What each worker does now; `None` for one that runs nothing.
+    /// The running call of each worker; `None` for a worker that runs nothing.
     pub(crate) fn progress(&self, now: Instant) -> impl Iterator<Item = Option<Progress>> {
         self.slots.iter().map(move |slot| slot.progress(now))
     }
@@ -119,8 +119,8 @@ impl PortShared {
         replies.send(sink, &self.stats.answers, &self.queue);
     }
 
-    /// Gives away what was kept back behind a call: the calls to the queue, the replies to their client. Returns whether
-    /// there was anything.
+    /// Gives away what was kept back behind a call: the calls to the queue, the replies to their client. Returns
+    /// whether there was anything.
     pub(super) fn give_away(&self, shared: &Shared, released: Released) -> bool {
         let Released { rest, mut replies, sink } = released;
         let found = rest.is_some() || !replies.is_empty();

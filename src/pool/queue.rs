@@ -18,7 +18,7 @@ use std::time::Instant;
 /// what a wake costs. Measured from 5 to 100 us: at 100 a second core stands idle while calls wait.
 const BACKLOG_NS_MAX: u64 = 25_000;
 
-/// What a burst costs beside its handlers, in nanoseconds: taking it, and the system call that answers it.
+/// Cost of a burst beside its handlers, in nanoseconds: taking it, and the system call that answers it.
 const BURST_NS: u64 = 5_000;
 
 /// Calls that wait, and what they are likely to cost.
@@ -48,8 +48,8 @@ pub(crate) struct Queue {
     permit_clock: PermitClock,
 }
 
-/// What listener and workers change with each burst. Aligned to its own cache lines to avoid false sharing, and so that
-/// one transfer between processors brings all of it.
+/// Gauges that listener and workers change with each burst. Aligned to its own cache lines to avoid false sharing, and
+/// so that one transfer between processors brings all of it.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct QueueGauges {
@@ -70,15 +70,15 @@ struct QueueGauges {
     exposed: AtomicUsize,
 }
 
-/// What the port's workers do: read with each burst, changed seldom.
+/// Gauges of the port's workers: read with each burst, changed seldom.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct WorkerGauges {
     /// Workers that hold a permit.
     awake: AtomicUsize,
-    /// Those of them that were woken and have not found work yet.
+    /// Awake workers that were woken and have not found work yet.
     searching: AtomicUsize,
-    /// Those of them that run a call not known to be short.
+    /// Awake workers that run a call not known to be short.
     engaged: AtomicUsize,
     /// Fresh bursts in progress; counted only where workers are kept for nested calls.
     begun: AtomicUsize,
@@ -190,8 +190,8 @@ impl Queue {
         self.gauges.calls.load(Ordering::Relaxed)
     }
 
-    /// What is ahead of a connection's next call: of a call that a client made, or of a `nested` one, which comes first.
-    /// `workers` may run at once.
+    /// Forecast for a connection's next call: of a call that a client made, or of a `nested` one, which comes
+    /// first. `workers` may run at once.
     pub(super) fn forecast(&self, sink: &dyn ReplySink, workers: usize, nested: bool) -> Forecast {
         let gauges = &self.gauges;
         let workers = if nested { workers } else { workers.min(self.fresh_max) } as u64;

@@ -44,7 +44,7 @@ pub(crate) struct WorkerCounts {
     pub(crate) returning: usize,
 }
 
-/// What a worker does next.
+/// Next step of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
     /// Goes on, permit in hand.
@@ -167,8 +167,8 @@ impl Throttle {
         self.limit().map_or(workers, |limit| share(limit).min(workers))
     }
 
-    /// To be called when work was queued at a port or taken from its queue: wakes one more worker if those awake are too
-    /// few for what waits. One at a time: a worker that was woken calls this again when it has found work.
+    /// To be called when work was queued at a port or taken from its queue: wakes one more worker if those awake are
+    /// too few for what waits. One at a time: a worker that was woken calls this again when it has found work.
     pub(crate) fn announce(&self, port: usize) {
         if self.ports[port].queue.needs_worker() {
             self.wake_one(port);
@@ -204,7 +204,7 @@ impl Throttle {
         self.return_permit(&mut state, port);
         state.idle[port].push(worker);
         let woken = self.hand_over(&mut state);
-        // What still waits at its own port needs another of its workers, now or in the port's turn.
+        // Work that still waits at its own port needs another of its workers, now or in the port's turn.
         let own = if self.ports[port].queue.is_empty() { None } else { self.grant(&mut state, port) };
         drop(state);
         self.wake(woken);
@@ -239,8 +239,8 @@ impl Throttle {
         next
     }
 
-    /// A worker's handler begins to wait: its permit goes to the next in the round. What its port's queue holds is to be
-    /// announced after this, not before: see the proof in docs/ARCHITECTURE.md.
+    /// A worker's handler begins to wait: its permit goes to the next in the round. What its port's queue holds is to
+    /// be announced after this, not before: see the proof in docs/ARCHITECTURE.md.
     pub(super) fn pause(&self, port: usize) {
         let mut state = self.state.lock();
         self.return_permit(&mut state, port);
@@ -249,8 +249,8 @@ impl Throttle {
         self.wake(woken);
     }
 
-    /// A worker's handler has waited. Returns whether it has a permit again. If none was free, the worker is in line for
-    /// one from now on, and gets it with the word [`PERMIT`], even if the throttle is closed meanwhile.
+    /// A worker's handler has waited. Returns whether it has a permit again. If none was free, the worker is in line
+    /// for one from now on, and gets it with the word [`PERMIT`], even if the throttle is closed meanwhile.
     pub(super) fn resume(&self, port: usize, worker: usize) -> bool {
         let mut state = self.state.lock();
         let free = state.has_permit() || planted(Planted::FreeReturn);

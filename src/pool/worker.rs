@@ -280,7 +280,7 @@ fn describe_workers(port: &PortShared, throttle: &Throttle) -> String {
     format!("{idle} of {workers} workers are idle: {why}")
 }
 
-/// What the decoder's deepest nest takes more in a debug build, whose frames are several times as large.
+/// Additional stack for the decoder's deepest nest in a debug build, whose frames are several times as large.
 const UNOPTIMIZED_STACK_BYTES: usize = if cfg!(debug_assertions) { 64 << 10 } else { 0 };
 
 /// A pool that could not start all its threads; those made end when the throttle closes.

@@ -2,8 +2,8 @@
 //!
 //! A worker keeps both back only while it expects to finish all of them at once. If a handler turns out to be slow, the
 //! listener takes both: the rest goes back to the queue for another worker, the replies to their client. So a wrong
-//! guess costs a millisecond or two, not the handler's time. A handler that says that it waits costs the others nothing:
-//! its worker gives both away before.
+//! guess costs a millisecond or two, not the handler's time. A handler that says that it waits costs the others
+//! nothing: its worker gives both away before.
 //!
 //! Does not know the queue, the throttle or sockets: what has to be given away is returned.
 
@@ -51,14 +51,14 @@ struct Running {
     reported: bool,
 }
 
-/// What a running handler does.
+/// State of a running handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Activity {
     /// Runs, with a permit.
     Running,
     /// Waits, without one.
     Blocked,
-    /// Has waited, and waits for a permit.
+    /// Waits for a permit after it has blocked.
     Returning,
 }
 
@@ -89,7 +89,7 @@ pub(super) struct Step {
     pub(super) rest: Option<Burst>,
 }
 
-/// What was kept back behind a call: to be given away.
+/// Calls and replies that were kept back around a call, to be given away.
 #[derive(Default)]
 pub(super) struct Released {
     /// The calls behind it, for the queue.
@@ -99,7 +99,7 @@ pub(super) struct Released {
     pub(super) sink: Option<Arc<dyn ReplySink>>,
 }
 
-/// What a turn works on.
+/// Context of a worker's turn.
 pub(super) struct Turn<'a> {
     pub(super) work: &'a Work,
     pub(super) service_times: &'a ServiceTimes,
@@ -144,8 +144,8 @@ impl WorkerSlot {
         state.next(turn, now, || false)
     }
 
-    /// Adds the reply to the last call and returns the next call of the turn. `None` at the end of the burst, or when its
-    /// rest was taken away: the turn has ended, and the replies not yet sent are in `unsent`.
+    /// Adds the reply to the last call and returns the next call of the turn. `None` at the end of the burst, or when
+    /// its rest was taken away: the turn has ended, and the replies not yet sent are in `unsent`.
     ///
     /// A call not known to be short makes due what waits around it: the replies before it, and the calls behind it.
     pub(super) fn step(

@@ -1,23 +1,23 @@
-//! One call as its listener admits it.
+//! A call as admitted by its listener.
 
 use crate::wire::Codec;
 use std::ops::Range;
 use std::time::Instant;
 
-/// One call as admitted: everything but its bytes.
+/// An admitted call, without its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Call {
-    /// Chosen by the caller.
+    /// Id, chosen by the client.
     pub id: u64,
-    /// The caller waits no longer than this.
+    /// Time until which the caller waits.
     pub deadline: Option<Instant>,
     /// Session on its connection.
     pub session: u32,
-    /// Number of the method; known to exist.
+    /// Number of the method, which exists.
     pub method: u16,
-    /// How arguments and result are written.
+    /// Format of arguments and result.
     pub codec: Codec,
-    /// Which of the read's chains is its own, from 1; 0 for a call that no handler made.
+    /// Number of its chain among those of the read, from 1; 0 for a call that no handler made.
     chain: u16,
     nested: bool,
     arguments: (u32, u32),
@@ -28,22 +28,22 @@ impl Call {
         Call { id, deadline, session, method, codec, chain: 0, nested: false, arguments: (0, 0) }
     }
 
-    /// Its arguments in the bytes it was cut from.
+    /// The arguments within the bytes of its read.
     pub fn arguments_in<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         &bytes[self.arguments.0 as usize..self.arguments.1 as usize]
     }
 
-    /// Where its arguments end in the bytes it was cut from.
+    /// Offset of the end of the arguments in the bytes of its read.
     pub fn arguments_end(&self) -> usize {
         self.arguments.1 as usize
     }
 
-    /// Its place among the chains of the read it came with, if a handler made it.
+    /// Index of its chain among those of the read, if a handler made the call.
     pub fn chain(&self) -> Option<usize> {
         usize::from(self.chain).checked_sub(1)
     }
 
-    /// Was it made for a transaction that ran here when it was admitted?
+    /// Returns whether it was made for a transaction that ran on this server when it was admitted.
     pub fn is_nested(&self) -> bool {
         self.nested
     }

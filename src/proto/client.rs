@@ -16,7 +16,8 @@ use crate::wire::limits::{
     BODY_BYTES_MAX, CALL_PRELUDE_BYTES, CONTROL_BODY_BYTES_MAX, HEADER_BYTES, SIGNAL_BODY_BYTES_MAX,
 };
 use crate::wire::{
-    CallPrelude, Chain, Codec, Flags, FrameKind, Header, Preface, ReplyPrelude, VERSION, WireError, cut,
+    CallPrelude, Chain, Codec, Flags, FrameKind, Header, Preface, ReplyPrelude, VERSION, WireError,
+    peek_frame,
 };
 
 /// Bytes of the buffer while no large frame is on its way.
@@ -138,12 +139,12 @@ impl ClientProtocol {
         self.start += skipped;
         self.skip -= skipped;
         let bytes = &self.buffer[self.start..self.end];
-        // Before `cut`, so that the body of a frame that is not allowed is not waited for.
+        // Before `peek_frame`, so that the body of a frame that is not allowed is not waited for.
         if let Some(head) = bytes.first_chunk() {
             let http = |error| if !self.open && head.starts_with(b"HTTP/") { WireError::Http } else { error };
             self.check_order(Header::read(head).map_err(http)?.kind)?;
         }
-        let header = match cut(bytes, |header| self.limit(header.kind)) {
+        let header = match peek_frame(bytes, |header| self.limit(header.kind)) {
             Ok(None) => return Ok(None),
             Ok(Some(header)) => header,
             Err((error, header)) => return self.oversized(error, header).map(Some),

@@ -1,11 +1,11 @@
-//! Frames a server makes.
+//! Frames that a server sends.
 
 use crate::service::{Refusal, Status};
 use crate::wire::body::{MethodEntry, Welcome};
 use crate::wire::limits::{HEADER_BYTES, REPLY_PRELUDE_BYTES};
 use crate::wire::{Codec, FrameKind, Header, ReplyPrelude, VERSION};
 
-/// Appends a frame whose body `write` appends.
+/// Appends a frame. `write` appends the body and returns the header's `code`.
 fn frame(
     kind: FrameKind,
     codec: Codec,
@@ -22,7 +22,7 @@ fn frame(
     out[start..start + HEADER_BYTES].copy_from_slice(&header.write());
 }
 
-/// Appends a Reply. `run` appends the result and gives the status and where the time went.
+/// Appends a Reply. `run` appends the result and returns the status and the times.
 pub fn reply(
     call: u64,
     codec: Codec,
@@ -38,7 +38,7 @@ pub fn reply(
     });
 }
 
-/// Appends a Reply that refuses.
+/// Appends a Reply that refuses a call.
 pub(super) fn refusal(call: u64, codec: Codec, refusal: &Refusal, out: &mut Vec<u8>) {
     reply(call, codec, out, |out| {
         refusal.encode(codec, out);
@@ -59,7 +59,7 @@ pub fn goaway(refusal: &Refusal, out: &mut Vec<u8>) {
     });
 }
 
-/// The Welcome every client of a server gets, as bytes.
+/// The Welcome of a server as bytes, the same for every client.
 pub fn welcome(server: String, body_bytes_max: u32, methods: Vec<MethodEntry>) -> Vec<u8> {
     let body = Welcome { server, body_bytes_max, methods };
     let mut out = Vec::new();

@@ -43,7 +43,7 @@ pub(super) struct Bound {
     pub(super) listener: Arc<ListenerHandle>,
 }
 
-/// What a bound socket is for.
+/// The purpose of a bound socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// It listens.
@@ -229,7 +229,7 @@ fn open(address: SocketAddr, silence: Silence, backlog: Option<i32>) -> std::io:
     // A restart must not wait for the TIME_WAIT of the connections before it.
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
-        // Whatever the system's default is: another port may have the IPv4 addresses.
+        // Not left to the system's default: another port may have the IPv4 addresses.
         socket.set_only_v6(true)?;
     }
     silence.apply(&socket)?;

@@ -1,7 +1,7 @@
 //! [`Server`]: settings, handlers and the embedding program's hooks, collected until the start.
 
 use super::bind::{self, Purpose, Silence};
-use super::control::Program;
+use super::control::AdminHooks;
 use super::derived_settings::connections_max;
 use super::error::StartError;
 use super::load::load;
@@ -30,13 +30,13 @@ use std::sync::OnceLock;
 pub struct Server {
     pub(super) config: Config,
     pub(super) services: ServicesBuilder,
-    program: Program,
+    hooks: AdminHooks,
 }
 
 impl Server {
     /// Makes a server with these settings and the built-in methods.
     pub fn new(config: Config) -> Server {
-        Server { config, services: ServicesBuilder::default(), program: Program::default() }
+        Server { config, services: ServicesBuilder::default(), hooks: AdminHooks::default() }
     }
 
     /// Makes a server with the settings of an INI file. Blocks while it reads the file.
@@ -83,21 +83,21 @@ impl Server {
     where
         F: Fn(&str) -> Result<String, String> + Send + Sync + 'static,
     {
-        self.program.on_tell(service, Arc::new(run));
+        self.hooks.on_tell(service, Arc::new(run));
         self
     }
 
     /// Sets what an administrator's `quit` does. `run` must neither block nor wait for the server's end: the server
     /// itself calls it. Without it, `quit` is refused.
     pub fn on_quit(mut self, run: impl Fn() + Send + Sync + 'static) -> Server {
-        self.program.on_quit(Box::new(run));
+        self.hooks.on_quit(Box::new(run));
         self
     }
 
     /// Sets what is done when an administrator changes `Log_Level`. Without it, the change takes effect after a
     /// restart.
     pub fn on_log_level(mut self, run: impl Fn(log::LevelFilter) + Send + Sync + 'static) -> Server {
-        self.program.on_log_level(Box::new(run));
+        self.hooks.on_log_level(Box::new(run));
         self
     }
 
@@ -108,7 +108,7 @@ impl Server {
     /// # Errors
     /// [`StartError`]; nothing is left running.
     pub fn start(self) -> Result<RunningServer, StartError> {
-        let Server { config, mut services, program } = self;
+        let Server { config, mut services, hooks } = self;
         if config.load_service.value {
             load_service::add(&mut services);
         }
@@ -123,7 +123,7 @@ impl Server {
         };
         let bound = config.ports.iter().zip(&addresses).map(bind).collect::<Result<Vec<_>, _>>()?;
         let mut running = PreparedServer::new(&config, services, info, descriptors, bound)?.serve(&config);
-        running.observe(&config, program)?;
+        running.start_sampler(&config, hooks)?;
         // It is set nowhere else.
         info_source.set(running.info_source()).ok();
         if let Some(limit) = descriptors {

@@ -2,8 +2,8 @@
 //!
 //! A client has a minute of its own: it begins with a connection when none is running, and the connections within it
 //! are counted. Without a limit only those count that ended soon and with few calls: many connections that are used are
-//! no reason for a warning. Where there is a limit, an IPv6 network of /48, which is what one subscriber is given at most
-//! (RFC 6177), may connect as often as [`SITE_CLIENTS`] clients: its 65,536 clients are one person's.
+//! no reason for a warning. Where there is a limit, an IPv6 network of /48, which is what one subscriber is given at
+//! most (RFC 6177), may connect as often as [`SITE_CLIENTS`] clients: its 65,536 clients are one person's.
 //!
 //! Invariants: at most [`PLACES`] clients within their limit are kept, and as many over it, apart: one more drives out
 //! the first of its own sort. So a client over the limit is forgotten only when its minute is over or as many others
@@ -214,7 +214,7 @@ mod tests {
         ClientId::of(IpAddr::V6(Ipv6Addr::from(u128::from(number + (1 << 60)) << 64)))
     }
 
-    /// What is reported of a client.
+    /// The report on a client.
     fn reported(decision: &RateDecision) -> Option<(u32, Duration)> {
         decision.offender.as_ref().map(|offender| (offender.connects, offender.within))
     }

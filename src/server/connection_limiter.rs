@@ -4,8 +4,8 @@
 //! [`ConnectionPermit`].
 //!
 //! Invariants: there are never more permits than [`ConnectionLimiter::connections_max`], and a client alone never has
-//! them all ([`has_room`]), whether it says Hello or not; `held` has an entry for each client that has a permit. Knows no
-//! sockets: the listener's `lingering_close` closes those that are refused.
+//! them all ([`has_room`]), whether it says Hello or not; `held` has an entry for each client that has a permit. Knows
+//! no sockets: the listener's `lingering_close` closes those that are refused.
 
 use super::connect_rate::{ConnectRateLimiter, RateDecision, TopOffender};
 use crate::config::Config;

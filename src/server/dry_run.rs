@@ -5,12 +5,12 @@
 //! threads are made either, since that server has its own.
 
 use super::bind::{self, Purpose, Silence};
+#[cfg(feature = "admin")]
+use super::bind_admin::bind_admin_server;
 use super::builder::Server;
 use super::derived_settings::connections_max;
 use super::error::StartError;
 use super::machine;
-#[cfg(feature = "admin")]
-use super::running::claim_admin;
 use super::start::PreparedServer;
 use crate::config::requirements::{THREADS_BASE, THREADS_SPARE};
 use crate::config::{Config, Warning};
@@ -75,7 +75,7 @@ impl Server {
 impl DryRun {
     /// `ports` are the addresses of the ports.
     fn try_admin(&mut self, config: &Config, ports: &[SocketAddr]) -> Result<(), StartError> {
-        match claim_admin(config, ports, Purpose::Rehearse) {
+        match bind_admin_server(config, ports, Purpose::Rehearse) {
             Err(StartError::Admin { address, error }) if error.kind() == ErrorKind::AddrInUse => {
                 self.taken.push(format!("Admin_Address: {address}"));
             }
@@ -85,8 +85,9 @@ impl DryRun {
             claimed => {
                 // The server that has a port has these too.
                 let runs = !self.taken.is_empty();
-                let without = claimed?.without.into_iter().filter(|without| !(runs && without.is_taken));
-                self.warnings.extend(without.map(|without| without.warning));
+                let unavailable = claimed?.unavailable.into_iter();
+                let unavailable = unavailable.filter(|default| !(runs && default.is_taken));
+                self.warnings.extend(unavailable.map(|default| default.warning));
             }
         }
         Ok(())

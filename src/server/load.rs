@@ -17,7 +17,8 @@ pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
         && let Err(wrong) = crate::admin::Token::read(file)
     {
         let (setting, file) = (&config.admin_token_file, file.to_string_lossy());
-        let wrong = (wrong, "a file that its owner alone can read, with a token in its first line");
+        let wrong =
+            (wrong.to_string(), "a file that its owner alone can read, with a token in its first line");
         return Err(ConfigErrors::of_setting(&config, ("Admin_Token_File", &file), &setting.source, wrong));
     }
     Ok(config)

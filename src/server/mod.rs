@@ -4,6 +4,8 @@
 //! threads started. A start that fails leaves nothing running.
 
 mod bind;
+#[cfg(feature = "admin")]
+mod bind_admin;
 mod builder;
 mod connect_rate;
 mod connection;
@@ -15,6 +17,7 @@ mod error;
 mod listener;
 mod load;
 pub mod machine;
+mod port_handle;
 mod running;
 mod server_info;
 mod sessions;
@@ -31,5 +34,6 @@ pub use error::StartError;
 pub use load::load;
 #[cfg(feature = "cli")]
 pub(crate) use load::warn_about_files;
-pub use running::{PortHandle, RunningServer, Stopped};
+pub use port_handle::PortHandle;
+pub use running::{RunningServer, Stopped};
 pub use server_info::SERVER_NAME;

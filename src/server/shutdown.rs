@@ -1,9 +1,10 @@
-//! How far a port has come with its stop: one value for each port, which its listener alone moves and all others ask
+//! The stop of a port as a state machine: one value for each port, which its listener alone moves and all others ask
 //! (see "States" in docs/ARCHITECTURE.md).
 //!
 //! Invariant: a server that stops never serves again; only a port that an administrator stopped does. [`Shutdown::to`]
 //! asserts each transition.
 
+use crate::monitor::ControlError;
 use std::time::Instant;
 
 /// The stop of a port.
@@ -94,11 +95,11 @@ impl Shutdown {
     ///
     /// # Errors
     /// The port, or the server, stops already.
-    pub(super) fn check_can_stop(self, port: &str) -> Result<(), String> {
+    pub(super) fn check_can_stop(self, port: &str) -> Result<(), ControlError> {
         match self {
             Shutdown::No => Ok(()),
-            Shutdown::PortStopped { .. } => Err(format!("port {port} is stopped already")),
-            _ => Err(SERVER_STOPS.to_owned()),
+            Shutdown::PortStopped { .. } => Err(ControlError::PortStopped(port.to_owned())),
+            _ => Err(ControlError::ShuttingDown),
         }
     }
 
@@ -106,16 +107,14 @@ impl Shutdown {
     ///
     /// # Errors
     /// The port is not stopped, or the server stops.
-    pub(super) fn check_can_start(self, port: &str) -> Result<(), String> {
+    pub(super) fn check_can_start(self, port: &str) -> Result<(), ControlError> {
         match self {
             Shutdown::PortStopped { .. } => Ok(()),
-            Shutdown::No => Err(format!("port {port} is not stopped")),
-            _ => Err(SERVER_STOPS.to_owned()),
+            Shutdown::No => Err(ControlError::PortNotStopped(port.to_owned())),
+            _ => Err(ControlError::ShuttingDown),
         }
     }
 }
-
-const SERVER_STOPS: &str = "the server stops";
 
 #[cfg(test)]
 mod tests {

@@ -11,7 +11,8 @@ use super::derived_settings::{
 };
 use super::error::StartError;
 use super::listener::{Acceptor, LingeringClose, Listener, ListenerParts, Timeouts, Watchdog};
-use super::running::{PortHandle, RunningServer};
+use super::port_handle::PortHandle;
+use super::running::RunningServer;
 use super::server_info::SERVER_NAME;
 use super::sessions::Registry;
 use crate::config::{Config, Limit};
@@ -108,7 +109,14 @@ impl PreparedServer {
         });
         let workers = parkers.len();
         let thread = thread.map_err(|error| no_thread(&port, workers, workers, error))?;
-        self.ports.push(PortHandle::new(port, addresses.into(), workers, listener_handle, thread));
+        self.ports.push(PortHandle {
+            port,
+            shared: Arc::clone(&self.shared),
+            addresses: addresses.into(),
+            workers,
+            listener: listener_handle,
+            thread: Some(thread),
+        });
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use super::bind::{self, Purpose, Silence};
 use super::builder::Server;
-use super::control::Program;
+use super::control::AdminHooks;
 use super::error::StartError;
 use super::running::RunningServer;
 use super::start::PreparedServer;
@@ -19,7 +19,7 @@ fn open(addresses: &[SocketAddr]) -> RunningServer {
     let services = ServicesBuilder::default();
     let prepared = PreparedServer::new(&config, services, Info::default, Some(1000), vec![bound]).unwrap();
     let mut running = prepared.serve(&config);
-    running.observe(&config, Program::default()).unwrap();
+    running.start_sampler(&config, AdminHooks::default()).unwrap();
     running
 }
 

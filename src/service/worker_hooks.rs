@@ -10,7 +10,7 @@
 //! Does not know the pool, nor how many permits there are and which workers have them.
 
 use crate::sync::{Weak, thread_local};
-use crate::wire::{Chain, LinkId, Room, Shortage};
+use crate::wire::{Chain, DecodeMemory, LinkId, Shortage};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Instant;
@@ -34,7 +34,7 @@ pub(crate) trait WorkerHooks {
 /// Memory for the arguments of the transaction that this thread runs; without a limit of its own where it runs none.
 pub(crate) struct ArgumentMemory;
 
-impl Room for ArgumentMemory {
+impl DecodeMemory for ArgumentMemory {
     fn take(&self, bytes: usize) -> Result<(), Shortage> {
         with_hooks(|hooks| hooks.reserve(bytes)).unwrap_or(Ok(()))
     }

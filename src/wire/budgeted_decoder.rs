@@ -1,35 +1,35 @@
-//! A decoder around another that charges a [`DecodeBudget`] for what grows, and cuts what errors quote.
+//! Decoder around another that charges a [`DecodeBudget`] for values that grow, and limits what errors quote.
 //!
-//! Whatever a type asks of a decoder passes through here, and so does all that the decoder shows the type's visitor.
-//! JSON is asked for "any" value where a type asks for a certain one: serde_json builds the whole text of a value that
-//! has the wrong type into its error, [`Watchdog`] builds a [`Cut`]. bincode knows no "any".
+//! All requests of a type to its decoder pass through here, and all values that the decoder shows to the type's
+//! visitor. JSON is asked for "any" value where a type asks for a certain one: serde_json would build the whole text of
+//! a value of the wrong type into its error, [`BudgetedVisitor`] builds a [`DecodeError`]. bincode has no "any".
 //!
-//! Invariants: what is decoded is the same as without; a type sees no error but a [`Cut`].
+//! Invariants: the decoded value is the same as without this decoder; a type sees no error but a [`DecodeError`].
 
 mod access;
 mod json;
 
-use super::decode_budget::{Cut, DecodeBudget};
+use super::decode_budget::{DecodeBudget, DecodeError};
 use access::{Choice, Elements, Entries};
-use json::{BoolKey, Number, Variant};
+use json::{BoolKeyVisitor, EnumVisitor, NumberVisitor};
 use serde::de::{self, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, Unexpected, Visitor};
 use std::fmt;
 
-/// A decoder of one value.
+/// Decoder of one value.
 pub(super) struct BudgetedDecoder<'m, D> {
     inner: D,
-    meter: &'m DecodeBudget<'m>,
-    /// Is it the key of a map? JSON's are text, whatever they stand for.
+    budget: &'m DecodeBudget<'m>,
+    /// Whether it is the key of a map: in JSON always text.
     key: bool,
 }
 
 impl<'m, D> BudgetedDecoder<'m, D> {
-    pub(super) fn new(inner: D, meter: &'m DecodeBudget<'m>) -> BudgetedDecoder<'m, D> {
-        BudgetedDecoder { inner, meter, key: false }
+    pub(super) fn new(inner: D, budget: &'m DecodeBudget<'m>) -> BudgetedDecoder<'m, D> {
+        BudgetedDecoder { inner, budget, key: false }
     }
 }
 
-/// Kinds of JSON's values.
+/// Kinds of JSON values.
 mod kinds {
     pub(super) const NULL: u8 = 1;
     pub(super) const BOOL: u8 = 1 << 1;
@@ -41,72 +41,75 @@ mod kinds {
     pub(super) const NONE: u8 = 0;
 }
 
-/// What shows a type's visitor what the decoder shows it, if it is of these kinds: a visitor may take more than its
+/// Visitor that passes a value on to the type's visitor if it is of these kinds: a visitor may accept more than its
 /// type asks for.
-struct Watchdog<'m, V, const KINDS: u8> {
+struct BudgetedVisitor<'m, V, const KINDS: u8> {
     visitor: V,
-    meter: &'m DecodeBudget<'m>,
-    /// Does what it makes have any size? Else it has that of its type.
+    budget: &'m DecodeBudget<'m>,
+    /// Whether the size of the value depends on the input, not on its type alone.
     grows: bool,
     key: bool,
 }
 
-impl<'m, V, const KINDS: u8> Watchdog<'m, V, KINDS> {
-    fn new(visitor: V, meter: &'m DecodeBudget<'m>) -> Watchdog<'m, V, KINDS> {
-        Watchdog { visitor, meter, grows: false, key: false }
+impl<'m, V, const KINDS: u8> BudgetedVisitor<'m, V, KINDS> {
+    fn new(visitor: V, budget: &'m DecodeBudget<'m>) -> BudgetedVisitor<'m, V, KINDS> {
+        BudgetedVisitor { visitor, budget, grows: false, key: false }
     }
 }
 
-impl<'de, V: Visitor<'de>, const KINDS: u8> Watchdog<'_, V, KINDS> {
-    /// Something else was asked for.
+impl<'de, V: Visitor<'de>, const KINDS: u8> BudgetedVisitor<'_, V, KINDS> {
+    /// Error for a value of another kind than asked for.
     #[cold]
     fn wrong<E: de::Error>(&self, found: Unexpected<'_>) -> E {
-        self.meter.outward(de::Error::invalid_type(found, self))
+        self.budget.outward(de::Error::invalid_type(found, self))
     }
 }
 
-/// A type that is asked for by name, of which another value shows an error.
+/// Requests for values of one kind; values of other kinds are errors.
 macro_rules! asked {
     ($($grows:literal $kind:ident $method:ident ($($arg:ident: $type:ty),*))*) => {$(
         #[inline]
-        fn $method<V: Visitor<'de>>(self, $($arg: $type,)* visitor: V) -> Result<V::Value, Cut> {
-            let BudgetedDecoder { inner, meter, key } = self;
-            let watch = Watchdog::<V, { kinds::$kind }> { visitor, meter, grows: $grows, key };
-            let made =
-                if inner.is_human_readable() { inner.deserialize_any(watch) } else { inner.$method($($arg,)* watch) };
-            made.map_err(|error| meter.inward(error))
+        fn $method<V: Visitor<'de>>(self, $($arg: $type,)* visitor: V) -> Result<V::Value, DecodeError> {
+            let BudgetedDecoder { inner, budget, key } = self;
+            let visitor = BudgetedVisitor::<V, { kinds::$kind }> { visitor, budget, grows: $grows, key };
+            let made = if inner.is_human_readable() {
+                inner.deserialize_any(visitor)
+            } else {
+                inner.$method($($arg,)* visitor)
+            };
+            made.map_err(|error| budget.inward(error))
         }
     )*};
 }
 
-/// What the decoder is asked for as the type asks.
+/// Requests that are passed on as they are.
 macro_rules! passed_on {
     ($($grows:literal $method:ident ($($arg:ident: $type:ty),*))*) => {$(
         #[inline]
-        fn $method<V: Visitor<'de>>(self, $($arg: $type,)* visitor: V) -> Result<V::Value, Cut> {
-            let BudgetedDecoder { inner, meter, key } = self;
-            let watch = Watchdog::<V, { kinds::ALL }> { visitor, meter, grows: $grows, key };
-            inner.$method($($arg,)* watch).map_err(|error| meter.inward(error))
+        fn $method<V: Visitor<'de>>(self, $($arg: $type,)* visitor: V) -> Result<V::Value, DecodeError> {
+            let BudgetedDecoder { inner, budget, key } = self;
+            let visitor = BudgetedVisitor::<V, { kinds::ALL }> { visitor, budget, grows: $grows, key };
+            inner.$method($($arg,)* visitor).map_err(|error| budget.inward(error))
         }
     )*};
 }
 
-/// Numbers: text in a key of JSON, which the decoder of keys reads.
+/// Requests for numbers. In a JSON key they are text, which the decoder of keys reads.
 macro_rules! numbers {
     ($($method:ident)*) => {$(
         #[inline]
-        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Cut> {
-            let BudgetedDecoder { inner, meter, key } = self;
-            let watch = Watchdog::<V, { kinds::NUMBER }>::new(visitor, meter);
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+            let BudgetedDecoder { inner, budget, key } = self;
+            let visitor = BudgetedVisitor::<V, { kinds::NUMBER }>::new(visitor, budget);
             let any = inner.is_human_readable() && !key;
-            let made = if any { inner.deserialize_any(Number(watch)) } else { inner.$method(watch) };
-            made.map_err(|error| meter.inward(error))
+            let made = if any { inner.deserialize_any(NumberVisitor(visitor)) } else { inner.$method(visitor) };
+            made.map_err(|error| budget.inward(error))
         }
     )*};
 }
 
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for BudgetedDecoder<'_, D> {
-    type Error = Cut;
+    type Error = DecodeError;
 
     passed_on! {
         true deserialize_any ()
@@ -139,34 +142,35 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for BudgetedDecoder<'_, D> {
     }
 
     #[inline]
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Cut> {
-        let BudgetedDecoder { inner, meter, key } = self;
-        let watch = Watchdog::<V, { kinds::BOOL }>::new(visitor, meter);
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        let BudgetedDecoder { inner, budget, key } = self;
+        let visitor = BudgetedVisitor::<V, { kinds::BOOL }>::new(visitor, budget);
         let made = match (inner.is_human_readable(), key) {
-            (false, _) => inner.deserialize_bool(watch),
-            (true, false) => inner.deserialize_any(watch),
-            (true, true) => inner.deserialize_any(BoolKey(watch)),
+            (false, _) => inner.deserialize_bool(visitor),
+            (true, false) => inner.deserialize_any(visitor),
+            (true, true) => inner.deserialize_any(BoolKeyVisitor(visitor)),
         };
-        made.map_err(|error| meter.inward(error))
+        made.map_err(|error| budget.inward(error))
     }
 
-    /// Its size is charged, though the price of a list's element has it already: it may stand in a box.
+    /// Charges the struct's size, though the price of a list's element contains it: it may be in a box.
     #[inline]
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         name: &'static str,
         fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Cut> {
-        let BudgetedDecoder { inner, meter, key } = self;
-        meter.take(size_of::<V::Value>())?;
-        let watch = Watchdog::<V, { kinds::LIST | kinds::MAP }> { visitor, meter, grows: false, key };
+    ) -> Result<V::Value, DecodeError> {
+        let BudgetedDecoder { inner, budget, key } = self;
+        budget.take(size_of::<V::Value>())?;
+        let visitor =
+            BudgetedVisitor::<V, { kinds::LIST | kinds::MAP }> { visitor, budget, grows: false, key };
         let made = if inner.is_human_readable() {
-            inner.deserialize_any(watch)
+            inner.deserialize_any(visitor)
         } else {
-            inner.deserialize_struct(name, fields, watch)
+            inner.deserialize_struct(name, fields, visitor)
         };
-        made.map_err(|error| meter.inward(error))
+        made.map_err(|error| budget.inward(error))
     }
 
     #[inline]
@@ -175,15 +179,15 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for BudgetedDecoder<'_, D> {
         name: &'static str,
         variants: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Cut> {
-        let BudgetedDecoder { inner, meter, .. } = self;
-        let watch = Watchdog::<V, { kinds::NONE }>::new(visitor, meter);
+    ) -> Result<V::Value, DecodeError> {
+        let BudgetedDecoder { inner, budget, .. } = self;
+        let visitor = BudgetedVisitor::<V, { kinds::NONE }>::new(visitor, budget);
         let made = if inner.is_human_readable() {
-            inner.deserialize_any(Variant(watch))
+            inner.deserialize_any(EnumVisitor(visitor))
         } else {
-            inner.deserialize_enum(name, variants, watch)
+            inner.deserialize_enum(name, variants, visitor)
         };
-        made.map_err(|error| meter.inward(error))
+        made.map_err(|error| budget.inward(error))
     }
 
     #[inline]
@@ -192,17 +196,17 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for BudgetedDecoder<'_, D> {
     }
 }
 
-/// Values without parts.
+/// Values without parts that are passed on.
 macro_rules! shown {
     ($($method:ident ($($arg:ident: $type:ty)?))*) => {$(
         #[inline]
         fn $method<E: de::Error>(self, $($arg: $type)?) -> Result<V::Value, E> {
-            self.visitor.$method::<Cut>($($arg)?).map_err(|cut| self.meter.outward(cut))
+            self.visitor.$method::<DecodeError>($($arg)?).map_err(|error| self.budget.outward(error))
         }
     )*};
 }
 
-/// Values without parts as JSON has them.
+/// Values without parts that are passed on if they are of the kinds asked for: those of JSON.
 macro_rules! shown_if_asked {
     ($($kind:ident $method:ident ($($arg:ident: $type:ty)?) $found:expr;)*) => {$(
         #[inline]
@@ -210,12 +214,12 @@ macro_rules! shown_if_asked {
             if KINDS & kinds::$kind == 0 {
                 return Err(self.wrong($found));
             }
-            self.visitor.$method::<Cut>($($arg)?).map_err(|cut| self.meter.outward(cut))
+            self.visitor.$method::<DecodeError>($($arg)?).map_err(|error| self.budget.outward(error))
         }
     )*};
 }
 
-/// Text and bytes: what is kept of them is as long as they are.
+/// Text and bytes, charged by their length.
 macro_rules! shown_by_length {
     ($($found:ident $kind:ident $method:ident ($type:ty))*) => {$(
         #[inline]
@@ -223,13 +227,13 @@ macro_rules! shown_by_length {
             if KINDS & kinds::$kind == 0 && !self.key {
                 return Err(self.wrong(Unexpected::$found(&value)));
             }
-            let charged = if self.grows { self.meter.text(value.len()) } else { Ok(()) };
-            charged.and_then(|()| self.visitor.$method(value)).map_err(|cut| self.meter.outward(cut))
+            let charged = if self.grows { self.budget.text(value.len()) } else { Ok(()) };
+            charged.and_then(|()| self.visitor.$method(value)).map_err(|error| self.budget.outward(error))
         }
     )*};
 }
 
-impl<'de, V: Visitor<'de>, const KINDS: u8> Visitor<'de> for Watchdog<'_, V, KINDS> {
+impl<'de, V: Visitor<'de>, const KINDS: u8> Visitor<'de> for BudgetedVisitor<'_, V, KINDS> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -269,14 +273,16 @@ impl<'de, V: Visitor<'de>, const KINDS: u8> Visitor<'de> for Watchdog<'_, V, KIN
 
     #[inline]
     fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
-        let Watchdog { visitor, meter, key, .. } = self;
-        visitor.visit_some(BudgetedDecoder { inner, meter, key }).map_err(|cut| meter.outward(cut))
+        let BudgetedVisitor { visitor, budget, key, .. } = self;
+        visitor.visit_some(BudgetedDecoder { inner, budget, key }).map_err(|error| budget.outward(error))
     }
 
     #[inline]
     fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
-        let Watchdog { visitor, meter, key, .. } = self;
-        visitor.visit_newtype_struct(BudgetedDecoder { inner, meter, key }).map_err(|cut| meter.outward(cut))
+        let BudgetedVisitor { visitor, budget, key, .. } = self;
+        visitor
+            .visit_newtype_struct(BudgetedDecoder { inner, budget, key })
+            .map_err(|error| budget.outward(error))
     }
 
     #[inline]
@@ -284,8 +290,8 @@ impl<'de, V: Visitor<'de>, const KINDS: u8> Visitor<'de> for Watchdog<'_, V, KIN
         if KINDS & kinds::LIST == 0 {
             return Err(self.wrong(Unexpected::Seq));
         }
-        let Watchdog { visitor, meter, grows, .. } = self;
-        visitor.visit_seq(Elements::new(inner, meter, grows)).map_err(|cut| meter.outward(cut))
+        let BudgetedVisitor { visitor, budget, grows, .. } = self;
+        visitor.visit_seq(Elements::new(inner, budget, grows)).map_err(|error| budget.outward(error))
     }
 
     #[inline]
@@ -293,23 +299,23 @@ impl<'de, V: Visitor<'de>, const KINDS: u8> Visitor<'de> for Watchdog<'_, V, KIN
         if KINDS & kinds::MAP == 0 {
             return Err(self.wrong(Unexpected::Map));
         }
-        let Watchdog { visitor, meter, grows, .. } = self;
-        visitor.visit_map(Entries::new(inner, meter, grows)).map_err(|cut| meter.outward(cut))
+        let BudgetedVisitor { visitor, budget, grows, .. } = self;
+        visitor.visit_map(Entries::new(inner, budget, grows)).map_err(|error| budget.outward(error))
     }
 
     #[inline]
     fn visit_enum<A: EnumAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
-        let Watchdog { visitor, meter, .. } = self;
-        visitor.visit_enum(Choice { inner, meter }).map_err(|cut| meter.outward(cut))
+        let BudgetedVisitor { visitor, budget, .. } = self;
+        visitor.visit_enum(Choice { inner, budget }).map_err(|error| budget.outward(error))
     }
 }
 
-/// What decodes a part, once it is paid for. Does little: a debug build's stack has one for each level.
+/// Seed that decodes a part after it was charged. Small, since a debug build's stack has one for each level.
 struct Part<'m, S> {
     seed: S,
-    meter: &'m DecodeBudget<'m>,
+    budget: &'m DecodeBudget<'m>,
     key: bool,
-    /// Of an element or an entry, besides what is in it.
+    /// Price of an element or entry, without its contents.
     price: Option<usize>,
 }
 
@@ -318,8 +324,8 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Part<'_, S> {
 
     #[inline]
     fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
-        let Part { seed, meter, key, price } = self;
-        meter.pay(price)?;
-        seed.deserialize(BudgetedDecoder { inner, meter, key }).map_err(|cut| meter.outward(cut))
+        let Part { seed, budget, key, price } = self;
+        budget.pay(price)?;
+        seed.deserialize(BudgetedDecoder { inner, budget, key }).map_err(|error| budget.outward(error))
     }
 }

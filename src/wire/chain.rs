@@ -1,44 +1,45 @@
-//! Who called whom: what a call that was made by a handler carries of the calls it is made for.
+//! Chain of nested calls: sent with a call that a handler makes, it names the calls for which it is made.
 //!
 //! ```text
 //! Call with flag 0x02   header, prelude, 0 length of the chain u16, chain (bincode), arguments
 //! ```
-//! A server draws each of its links anew, 128 random bits, and knows it for as long as the call that it was made for is
-//! waited for; nobody else's mean anything to it, and it passes them on.
+//! A link has 128 random bits, drawn anew by the server that makes it. That server knows the link while it waits for
+//! the call; links of other servers mean nothing to it, and it passes them on.
 
+use super::codec::Codec;
+use super::error::WireError;
 use super::limits::{CHAIN_BYTES_MAX, CHAIN_LINKS_MAX};
-use super::{Codec, WireError};
 use serde::{Deserialize, Serialize};
 
-/// Bytes before the chain that say how long it is.
+/// Size of the length before the chain, in bytes.
 const LENGTH_BYTES: usize = 2;
 
-/// The transactions a call is made for, the first in front.
+/// Transactions for which a call is made, the first in front.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Chain {
-    /// At most 16.
+    /// Links, at most 16.
     pub links: Vec<ChainEntry>,
 }
 
 /// A call that a transaction makes and waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChainEntry {
-    /// Half of the random bits by which the server that made it knows it.
+    /// First half of the random bits by which its server knows it.
     pub server: u64,
-    /// The other half.
+    /// Second half of them.
     pub transaction: u64,
-    /// Which of the transaction's calls this is, from 1.
+    /// Number of the call within its transaction, from 1.
     pub step: u32,
     /// Port and method, for people.
     pub name: String,
 }
 
-/// What a server knows a link by: 128 random bits.
+/// Id of a link: 128 random bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LinkId(pub u64, pub u64);
 
 impl ChainEntry {
-    /// What it is known by.
+    /// Id of the link.
     pub fn id(&self) -> LinkId {
         LinkId(self.server, self.transaction)
     }
@@ -48,7 +49,7 @@ impl Chain {
     /// Splits what follows a nested Call's prelude into the chain and the arguments.
     ///
     /// # Errors
-    /// [`WireError::Truncated`], or the chain is not one or too long.
+    /// [`WireError::Truncated`], [`WireError::TooLarge`], [`WireError::Undecodable`].
     pub fn split(body: &[u8]) -> Result<(Chain, &[u8]), WireError> {
         let (length, rest) = body.split_first_chunk::<LENGTH_BYTES>().ok_or(WireError::Truncated)?;
         let length = usize::from(u16::from_le_bytes(*length));
@@ -59,7 +60,9 @@ impl Chain {
         let chain: Chain = Codec::Bincode.decode(bytes)?;
         if chain.links.len() > CHAIN_LINKS_MAX {
             let calls = chain.links.len();
-            return Err(WireError::Undecodable(format!("{calls} calls nested in one another; 16 may be")));
+            return Err(WireError::Undecodable(format!(
+                "{calls} calls nested in one another, over the limit of 16"
+            )));
         }
         Ok((chain, arguments))
     }
@@ -81,8 +84,8 @@ impl Chain {
         Ok(())
     }
 
-    /// The names of its links and of what is called last, in order. Others' names come as they came, save what would
-    /// spoil a log's line.
+    /// The names of its links and of the last call, in order. Names are escaped, so that no peer can break a line of
+    /// the log.
     pub fn path(&self, last: &str) -> String {
         let names = self.links.iter().map(|link| link.name.escape_debug().to_string());
         names.chain([last.to_owned()]).collect::<Vec<_>>().join(" -> ")

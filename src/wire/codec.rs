@@ -1,30 +1,33 @@
-//! Values as bytes: bincode (legacy layout: fixed width, little-endian) or JSON. The only file that names bincode.
+//! Encoding and decoding of values: bincode (legacy layout: fixed width, little-endian) or JSON. The only file that
+//! names bincode.
 //!
-//! Decoding reads slices only, demands that the value ends where the bytes end, and bounds what a length inside
-//! the bytes may claim. The bound is a compile-time number in bincode, hence the ladder. What a value takes besides its
-//! bytes is bounded by `meter.rs`. What no bound can guard, a method's types must not have: recursion (a nest of 15,000
-//! overflows a stack).
+//! Decoding reads slices only, requires that the value ends where the bytes end, and limits what a length inside the
+//! bytes may claim. The limit is a compile-time number in bincode, hence the ladder. Memory besides the bytes is
+//! limited by `decode_budget.rs`. Recursive types have no limit that helps (15,000 levels overflow a stack): methods
+//! must not have them.
 
 use super::budgeted_decoder::BudgetedDecoder;
-use super::decode_budget::{Cut, DecodeBudget, Room};
-use super::{Flags, WireError, json};
+use super::decode_budget::{DecodeBudget, DecodeError, DecodeMemory};
+use super::error::WireError;
+use super::header::Flags;
+use super::json;
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
 use serde::Serialize;
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer};
 use std::marker::PhantomData;
 
-/// How arguments and results are written.
+/// Format of arguments and results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Codec {
-    /// Compact and typed: both sides must have the same types.
+    /// bincode: compact, both sides must have the same types.
     #[default]
     Bincode,
-    /// Self-describing, for callers that were compiled with nothing.
+    /// JSON: self-describing, for callers without the types.
     Json,
 }
 
 impl Codec {
-    /// The codec a frame's flags name.
+    /// The codec that a frame's flags name.
     pub fn of(flags: Flags) -> Codec {
         if flags.has(Flags::JSON) { Codec::Json } else { Codec::Bincode }
     }
@@ -45,23 +48,27 @@ impl Codec {
         self.decode_in(bytes, &())
     }
 
-    /// The same, with memory lent by `room` where the value takes more than [`super::FREE_BYTES`].
+    /// Reads one value as [`Codec::decode`]; memory beyond [`super::FREE_BYTES`] is taken from `memory`.
     ///
     /// # Errors
     /// As [`Codec::decode`], and [`WireError::NoRoom`].
-    pub fn decode_in<T: DeserializeOwned>(self, bytes: &[u8], room: &dyn Room) -> Result<T, WireError> {
-        let meter = DecodeBudget::new(bytes.len(), self == Codec::Json, room);
+    pub fn decode_in<T: DeserializeOwned>(
+        self,
+        bytes: &[u8],
+        memory: &dyn DecodeMemory,
+    ) -> Result<T, WireError> {
+        let budget = DecodeBudget::new(bytes.len(), self == Codec::Json, memory);
         let decoded = match self {
-            Codec::Bincode => decode_bincode(bytes, &meter),
-            Codec::Json => json::decode(bytes, &meter),
+            Codec::Bincode => decode_bincode(bytes, &budget),
+            Codec::Json => json::decode(bytes, &budget),
         };
-        decoded.map_err(|error| meter.refusal().unwrap_or(error))
+        decoded.map_err(|error| budget.refusal().unwrap_or(error))
     }
 
     /// Appends `value` to `out`.
     ///
     /// # Errors
-    /// [`WireError::Unencodable`]; `out` may then end in half a value, which the caller cuts off.
+    /// [`WireError::Unencodable`]; `out` may then end in half a value, which the caller removes.
     pub fn encode<T: Serialize + ?Sized>(self, value: &T, out: &mut Vec<u8>) -> Result<(), WireError> {
         match self {
             Codec::Bincode => {
@@ -78,44 +85,45 @@ impl Codec {
 
 type Legacy<const LIMIT: usize> = Configuration<LittleEndian, Fixint, Limit<LIMIT>>;
 
-fn decode_bincode<T: DeserializeOwned>(bytes: &[u8], meter: &DecodeBudget<'_>) -> Result<T, WireError> {
-    // The smallest rung that holds the bytes: a length inside them that claims more is refused before any
-    // memory is taken for it.
+fn decode_bincode<T: DeserializeOwned>(bytes: &[u8], budget: &DecodeBudget<'_>) -> Result<T, WireError> {
+    // The smallest limit that holds the bytes: a length inside them that claims more is refused before memory is
+    // allocated for it.
     match bytes.len() {
-        0..=0x400 => decode_limited::<T, 0x400>(bytes, meter),
-        0x401..=0x1_0000 => decode_limited::<T, 0x1_0000>(bytes, meter),
-        0x1_0001..=0x10_0000 => decode_limited::<T, 0x10_0000>(bytes, meter),
-        0x10_0001..=0x80_0000 => decode_limited::<T, 0x80_0000>(bytes, meter),
-        _ => decode_limited::<T, { super::limits::BODY_BYTES_MAX }>(bytes, meter),
+        0..=0x400 => decode_limited::<T, 0x400>(bytes, budget),
+        0x401..=0x1_0000 => decode_limited::<T, 0x1_0000>(bytes, budget),
+        0x1_0001..=0x10_0000 => decode_limited::<T, 0x10_0000>(bytes, budget),
+        0x10_0001..=0x80_0000 => decode_limited::<T, 0x80_0000>(bytes, budget),
+        _ => decode_limited::<T, { super::limits::BODY_BYTES_MAX }>(bytes, budget),
     }
 }
 
 fn decode_limited<T: DeserializeOwned, const LIMIT: usize>(
     bytes: &[u8],
-    meter: &DecodeBudget<'_>,
+    budget: &DecodeBudget<'_>,
 ) -> Result<T, WireError> {
     let config: Legacy<LIMIT> = bincode::config::legacy().with_limit::<LIMIT>();
-    let whole = Whole(meter, PhantomData::<T>);
+    let whole = Whole(budget, PhantomData::<T>);
     let (value, used) = bincode::serde::seed_decode_from_slice(whole, bytes, config)
-        .map_err(|error| WireError::Undecodable(meter.inward(error).into_text()))?;
+        .map_err(|error| WireError::Undecodable(budget.inward(error).into_text()))?;
     if used < bytes.len() {
         return Err(WireError::LeftOver(bytes.len() - used));
     }
     Ok(value)
 }
 
-/// What decodes a value as a whole.
+/// Seed that decodes a whole value.
 struct Whole<'m, T>(&'m DecodeBudget<'m>, PhantomData<T>);
 
 impl<'de, T: DeserializeOwned> DeserializeSeed<'de> for Whole<'_, T> {
     type Value = T;
 
     fn deserialize<D: Deserializer<'de>>(self, decoder: D) -> Result<T, D::Error> {
-        T::deserialize(BudgetedDecoder::new(decoder, self.0)).map_err(|cut: Cut| self.0.outward(cut))
+        T::deserialize(BudgetedDecoder::new(decoder, self.0))
+            .map_err(|error: DecodeError| self.0.outward(error))
     }
 }
 
-/// `Write` for a Vec, one `extend_from_slice` a call.
+/// `Write` for a Vec: one `extend_from_slice` for each call.
 struct Appender<'a>(&'a mut Vec<u8>);
 
 impl std::io::Write for Appender<'_> {
@@ -145,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_that_lies_costs_no_memory() {
+    fn a_false_length_costs_no_memory() {
         for claim in [1u64 << 31, 1 << 46, u64::MAX] {
             let mut bytes = claim.to_le_bytes().to_vec();
             bytes.extend(b"abc");

@@ -1,95 +1,95 @@
-//! What decoding a value may take of memory, beside the bytes it is read from, and what an error may quote of them.
+//! Memory limit for decoding one value, besides the bytes that it is read from, and the limit on what an error quotes.
 //!
-//! Some types grow: a JSON object of 7 bytes becomes a map of 600. So memory is charged where a type asks for the next
-//! element of a list, entry of a map or text (`metered`), by the sizes of the Rust types. What is charged is what the
-//! usual containers take at most, not what they take.
+//! Some types grow: a JSON object of 7 bytes becomes a map of 600. Memory is charged when a type asks for the next
+//! element of a list, entry of a map or text (`budgeted_decoder`), by the sizes of the Rust types: the most that the
+//! usual containers take.
 //!
-//! Invariants: what is charged never exceeds [`FACTOR`] times the body, or [`FLOOR_BYTES`]; what exceeds [`FREE_BYTES`]
-//! was lent by a [`Room`]. Lists and maps have no more elements together than the body has bytes, and
-//! [`FREE_ELEMENTS`]. An error, once it has come for lack of memory, comes for ever. A message is cut as it is built.
+//! Invariants: the charge never exceeds [`FACTOR`] times the body, or [`FLOOR_BYTES`]; what exceeds [`FREE_BYTES`] was
+//! granted by a [`DecodeMemory`]. Lists and maps have together at most as many elements as the body has bytes, plus
+//! [`FREE_ELEMENTS`]. A lack of memory is sticky: each later request fails too. A message is cut while it is built.
 
-use super::WireError;
+use super::error::WireError;
 use super::limits::FAULT_MESSAGE_BYTES_MAX;
 use serde::de::{self, Expected, Unexpected};
 use std::cell::Cell;
 use std::fmt::{self, Display, Formatter, Write};
 
-/// Bytes that decoding may take for each byte of the body: a map of one entry, `{"":0}`, takes 112.
+/// Memory allowed for each byte of the body, in bytes: a map of one entry, `{"":0}`, takes 112.
 pub const FACTOR: usize = 128;
 
-/// Bytes that decoding may take however small the body is.
+/// Memory allowed for the smallest body, in bytes.
 pub const FLOOR_BYTES: usize = 4 << 20;
 
-/// Bytes that decoding takes without asking: no more than what a call costs a worker besides.
+/// Memory taken without a request, in bytes: no more than a call costs a worker besides.
 pub const FREE_BYTES: usize = 16 << 10;
 
-/// Elements that a body of no bytes may have.
+/// Elements allowed for an empty body.
 const FREE_ELEMENTS: usize = 1024;
 
-/// Least that is asked for at once.
+/// Smallest request for memory, in bytes.
 const STEP_BYTES: usize = 64 << 10;
 
-/// Longest message of an error.
+/// Longest message of an error, in bytes.
 const MESSAGE_BYTES_MAX: usize = FAULT_MESSAGE_BYTES_MAX;
 
-/// Longest part of the input in it: so that what was expected instead has room behind it.
+/// Longest quote of the input in it, in bytes: the rest is for what was expected instead.
 const QUOTE_BYTES_MAX: usize = MESSAGE_BYTES_MAX * 3 / 4;
 
-/// Entries of a map that its first node has room for: those of a `BTreeMap`.
+/// Entries in the first node of a `BTreeMap`.
 const NODE_ENTRIES: usize = 12;
 
-/// What an allocation costs besides its bytes.
+/// Cost of an allocation besides its bytes, in bytes.
 const ALLOCATION_BYTES: usize = 24;
 
-/// Who lends the memory for a value that grows.
-pub trait Room {
-    /// So many bytes more.
+/// Memory for decoded values, shared by many of them.
+pub trait DecodeMemory {
+    /// Takes `bytes` more.
     ///
     /// # Errors
-    /// They are not to be had.
+    /// [`Shortage`]; nothing is taken.
     fn take(&self, bytes: usize) -> Result<(), Shortage>;
 }
 
-/// Why there is no memory.
+/// Reason why a request for memory failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shortage {
-    /// It is in use; later there may be.
+    /// All of it is in use; a later request may succeed.
     Now,
-    /// It is more than one value may have.
+    /// The request is more than one value may have.
     Ever,
 }
 
-/// All that a body may take.
-impl Room for () {
+/// Memory without a limit of its own.
+impl DecodeMemory for () {
     fn take(&self, _bytes: usize) -> Result<(), Shortage> {
         Ok(())
     }
 }
 
-/// Of one value that is being decoded.
+/// Memory budget of one value that is being decoded.
 pub(super) struct DecodeBudget<'r> {
-    /// Bytes that may be taken without asking.
+    /// Bytes that may be taken without a request.
     free: Cell<usize>,
-    /// Bytes that may still be asked for.
+    /// Bytes that may still be requested.
     rest: Cell<usize>,
     limit: usize,
     elements: Cell<usize>,
-    room: &'r dyn Room,
+    memory: &'r dyn DecodeMemory,
     shortage: Cell<Option<Shortage>>,
-    /// Does the decoder's own error show a message as it is? If not it is kept here while the decoder has it.
+    /// Whether the decoder's own error shows a message as it is. If not, it is kept here while the decoder has it.
     human: bool,
-    kept: Cell<Option<Cut>>,
+    kept: Cell<Option<DecodeError>>,
 }
 
 impl<'r> DecodeBudget<'r> {
-    pub(super) fn new(body_bytes: usize, human: bool, room: &'r dyn Room) -> DecodeBudget<'r> {
+    pub(super) fn new(body_bytes: usize, human: bool, memory: &'r dyn DecodeMemory) -> DecodeBudget<'r> {
         let limit = body_bytes.saturating_mul(FACTOR).max(FLOOR_BYTES);
         DecodeBudget {
             free: Cell::new(FREE_BYTES),
             rest: Cell::new(limit - FREE_BYTES),
             limit,
             elements: Cell::new(body_bytes.saturating_add(FREE_ELEMENTS)),
-            room,
+            memory,
             shortage: Cell::new(None),
             human,
             kept: Cell::default(),
@@ -97,55 +97,55 @@ impl<'r> DecodeBudget<'r> {
     }
 
     #[inline]
-    pub(super) fn take(&self, bytes: usize) -> Result<(), Cut> {
+    pub(super) fn take(&self, bytes: usize) -> Result<(), DecodeError> {
         match self.free.get().checked_sub(bytes) {
             Some(left) => {
                 self.free.set(left);
                 Ok(())
             }
-            None => self.ask(bytes - self.free.get()),
+            None => self.request(bytes - self.free.get()),
         }
     }
 
     #[cold]
-    fn ask(&self, bytes: usize) -> Result<(), Cut> {
+    fn request(&self, bytes: usize) -> Result<(), DecodeError> {
         let step = bytes.max(STEP_BYTES).min(self.rest.get());
-        let lent = match self.shortage.get() {
+        let granted = match self.shortage.get() {
             Some(shortage) => Err(shortage),
             None if step < bytes => Err(Shortage::Ever),
-            None => self.room.take(step),
+            None => self.memory.take(step),
         };
-        lent.map_err(|shortage| {
+        granted.map_err(|shortage| {
             self.shortage.set(Some(shortage));
-            Cut::new(format_args!("out of memory"))
+            DecodeError::new(format_args!("out of memory"))
         })?;
         self.rest.set(self.rest.get() - step);
         self.free.set(step - bytes);
         Ok(())
     }
 
-    /// A list or a map has one more element of this price, if it is any of these.
+    /// Charges one more element of a list or map, if `price` is one's.
     #[inline]
     pub(super) fn pay<E: de::Error>(&self, price: Option<usize>) -> Result<(), E> {
-        price.map_or(Ok(()), |price| self.count(price)).map_err(|cut| self.outward(cut))
+        price.map_or(Ok(()), |price| self.count(price)).map_err(|error| self.outward(error))
     }
 
-    /// Those of no size cost time.
+    /// Counts elements of no size too, since they cost time.
     #[inline]
-    fn count(&self, price: usize) -> Result<(), Cut> {
+    fn count(&self, price: usize) -> Result<(), DecodeError> {
         let left = self.elements.get().checked_sub(1);
-        self.elements.set(left.ok_or_else(|| Cut::new(format_args!("more elements than bytes")))?);
+        self.elements.set(left.ok_or_else(|| DecodeError::new(format_args!("more elements than bytes")))?);
         self.take(price)
     }
 
     #[inline]
-    pub(super) fn text(&self, bytes: usize) -> Result<(), Cut> {
+    pub(super) fn text(&self, bytes: usize) -> Result<(), DecodeError> {
         self.take(bytes + ALLOCATION_BYTES)
     }
 
-    /// An error of ours as the decoder takes it.
+    /// Converts an error of ours to the decoder's.
     #[cold]
-    pub(super) fn outward<E: de::Error>(&self, error: Cut) -> E {
+    pub(super) fn outward<E: de::Error>(&self, error: DecodeError) -> E {
         if self.human {
             return E::custom(error);
         }
@@ -153,13 +153,13 @@ impl<'r> DecodeBudget<'r> {
         E::custom("")
     }
 
-    /// What the decoder says, or what we had told it.
+    /// Converts an error of the decoder's to ours, or returns ours that it had.
     #[cold]
-    pub(super) fn inward<E: de::Error>(&self, error: E) -> Cut {
-        self.kept.take().unwrap_or_else(|| Cut::new(format_args!("{error}")))
+    pub(super) fn inward<E: de::Error>(&self, error: E) -> DecodeError {
+        self.kept.take().unwrap_or_else(|| DecodeError::new(format_args!("{error}")))
     }
 
-    /// Is the value refused for what it takes, whatever its bytes are?
+    /// The refusal for lack of memory, if there was one; it takes precedence over all other errors.
     pub(super) fn refusal(&self) -> Option<WireError> {
         self.shortage.get().map(|shortage| match shortage {
             Shortage::Now => WireError::NoRoom,
@@ -168,13 +168,13 @@ impl<'r> DecodeBudget<'r> {
     }
 }
 
-/// The price of a list's element of this size: there is room for four at first, and then for twice as many each time.
+/// Price of a list's element of this size: a list has capacity for four at first, and doubles it each time.
 #[inline]
 pub(super) fn element_price(size: usize, first: bool) -> usize {
     if first { 4 * size + ALLOCATION_BYTES } else { 2 * size }
 }
 
-/// The price of a map's entry, the `number`th from 0, whose key and value have this size.
+/// Price of a map's entry, the `number`th from 0, whose key and value have this size.
 #[inline]
 pub(super) fn entry_price(size: usize, number: usize) -> usize {
     match number {
@@ -184,16 +184,16 @@ pub(super) fn entry_price(size: usize, number: usize) -> usize {
     }
 }
 
-/// Why a value was not taken, in not too many words.
+/// Reason why a value was refused, as text of limited length.
 #[derive(Debug)]
-pub(super) struct Cut(Box<str>);
+pub(super) struct DecodeError(Box<str>);
 
-impl Cut {
-    pub(super) fn new(message: fmt::Arguments<'_>) -> Cut {
+impl DecodeError {
+    pub(super) fn new(message: fmt::Arguments<'_>) -> DecodeError {
         let mut text = Bounded { text: String::new(), more: false };
-        // Its own error says that it is full: what comes then is not even made.
+        // Its error means that it is full: the rest is not even formatted.
         let _ = text.write_fmt(message);
-        Cut(text.text.into())
+        DecodeError(text.text.into())
     }
 
     pub(super) fn into_text(self) -> String {
@@ -201,38 +201,38 @@ impl Cut {
     }
 }
 
-impl Display for Cut {
+impl Display for DecodeError {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Cut {}
+impl std::error::Error for DecodeError {}
 
-impl de::Error for Cut {
+impl de::Error for DecodeError {
     #[cold]
-    fn custom<T: Display>(message: T) -> Cut {
-        Cut::new(format_args!("{message}"))
+    fn custom<T: Display>(message: T) -> DecodeError {
+        DecodeError::new(format_args!("{message}"))
     }
 
     #[cold]
-    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Cut {
-        Cut::new(format_args!("invalid type: {}, expected {expected}", Found(found)))
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> DecodeError {
+        DecodeError::new(format_args!("invalid type: {}, expected {expected}", Found(found)))
     }
 
     #[cold]
-    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Cut {
-        Cut::new(format_args!("invalid value: {}, expected {expected}", Found(found)))
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> DecodeError {
+        DecodeError::new(format_args!("invalid value: {}, expected {expected}", Found(found)))
     }
 }
 
-/// What stood there, its text cut.
+/// The value that was found, its text cut.
 struct Found<'a>(Unexpected<'a>);
 
 impl Display for Found<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self.0 {
-            // As JSON has it; bincode does not say it.
+            // JSON's word; bincode never reports it.
             Unexpected::Unit => f.write_str("null"),
             Unexpected::Str(text) if text.len() > QUOTE_BYTES_MAX => {
                 write!(f, "string {:?}...", beginning(text, QUOTE_BYTES_MAX))
@@ -243,16 +243,16 @@ impl Display for Found<'_> {
     }
 }
 
-/// So many bytes of a text at most, whole characters.
+/// The first `bytes_max` bytes of a text at most, whole characters.
 pub fn beginning(text: &str, bytes_max: usize) -> &str {
     let end = (0..=text.len().min(bytes_max)).rev().find(|end| text.is_char_boundary(*end));
     &text[..end.unwrap_or(0)]
 }
 
-/// A text that takes no more than [`MESSAGE_BYTES_MAX`].
+/// A text of at most [`MESSAGE_BYTES_MAX`] bytes.
 struct Bounded {
     text: String,
-    /// Was something left out?
+    /// Whether something was left out.
     more: bool,
 }
 

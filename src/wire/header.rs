@@ -1,4 +1,5 @@
-//! Header, preface and preludes: fixed little-endian bytes, read and written by hand, cut without looking at a body.
+//! Header, preface and preludes of frames: fixed little-endian bytes, read and written by hand. Frames are found
+//! without a look at their bodies.
 //!
 //! ```text
 //! preface   0 "BNYD"  4 lowest version u16  6 highest version u16
@@ -9,48 +10,11 @@
 //! `code` is a method number in a Call, a status in a Reply or GoAway, the version in a Welcome, else 0.
 //! The body length counts everything after the header, preludes included.
 
-use super::limits::{CALL_PRELUDE_BYTES, HEADER_BYTES, PREFACE_BYTES, REPLY_PRELUDE_BYTES};
-use super::{VERSION, WireError};
+use super::error::WireError;
+use super::frame_kind::FrameKind;
+use super::limits::{CALL_PRELUDE_BYTES, HEADER_BYTES, PREFACE_BYTES, REPLY_PRELUDE_BYTES, VERSION};
 
 const MAGIC: [u8; 4] = *b"BNYD";
-
-/// What a frame is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum FrameKind {
-    /// Client's first frame: who it is.
-    Hello = 1,
-    /// Server's answer: limits and the table of methods.
-    Welcome = 2,
-    /// A transaction asked for.
-    Call = 3,
-    /// Its one answer.
-    Reply = 4,
-    /// The client no longer wants a call's result.
-    Cancel = 5,
-    /// Are you there?
-    Ping = 6,
-    /// Here, with the Ping's call id.
-    Pong = 7,
-    /// The server takes no further calls on this connection, and why.
-    GoAway = 8,
-}
-
-impl FrameKind {
-    fn from_byte(byte: u8) -> Result<FrameKind, WireError> {
-        Ok(match byte {
-            1 => FrameKind::Hello,
-            2 => FrameKind::Welcome,
-            3 => FrameKind::Call,
-            4 => FrameKind::Reply,
-            5 => FrameKind::Cancel,
-            6 => FrameKind::Ping,
-            7 => FrameKind::Pong,
-            8 => FrameKind::GoAway,
-            other => return Err(WireError::UnknownKind(other)),
-        })
-    }
-}
 
 /// Flags of a frame. Bits without a meaning must be zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -59,7 +23,7 @@ pub struct Flags(u8);
 impl Flags {
     /// The arguments or result are JSON text rather than bincode.
     pub const JSON: Flags = Flags(0x01);
-    /// The call was made by a handler: its prelude is followed by a [`Chain`](super::Chain). Of a Call only.
+    /// The call was made by a handler: a [`Chain`](super::Chain) follows its prelude. For a Call only.
     pub const NESTED: Flags = Flags(0x02);
     /// No flag.
     pub const NONE: Flags = Flags(0);
@@ -69,7 +33,7 @@ impl Flags {
         Flags(self.0 | other.0)
     }
 
-    /// Are all of `other`'s bits set?
+    /// Returns whether all bits of `other` are set.
     pub fn has(self, other: Flags) -> bool {
         self.0 & other.0 == other.0
     }
@@ -80,13 +44,13 @@ impl Flags {
 pub struct Header {
     /// Bytes after this header.
     pub body_bytes: u32,
-    /// What the frame is.
+    /// Kind of the frame.
     pub kind: FrameKind,
-    /// How its body is written.
+    /// Format of the body.
     pub flags: Flags,
     /// Method number, status or version, by kind.
     pub code: u16,
-    /// Chosen by the client, returned by the server; 0 where no call is meant.
+    /// Id of the call, chosen by the client and returned by the server; 0 for frames that concern no call.
     pub call: u64,
 }
 
@@ -103,7 +67,7 @@ impl Header {
         }
         Ok(Header {
             body_bytes: u32::from_le_bytes([l0, l1, l2, l3]),
-            kind: FrameKind::from_byte(kind)?,
+            kind: FrameKind::from_byte(kind).ok_or(WireError::UnknownKind(kind))?,
             flags: Flags(flags),
             code: u16::from_le_bytes([c0, c1]),
             call: u64::from_le_bytes(call),
@@ -122,14 +86,15 @@ impl Header {
     }
 }
 
-/// Looks for a whole frame at the start of `bytes`; `limit` gives the largest body allowed for a header.
+/// Returns the header of the frame at the start of `bytes` if the frame is complete, `Ok(None)` if it is not; `limit`
+/// gives the largest body allowed for a header.
 ///
-/// `Ok(None)` means that more bytes are needed. Takes constant time, whatever the header claims.
+/// Takes constant time, whatever the header claims.
 ///
 /// # Errors
-/// The header is wrong, or claims more than `limit` allows; with it the header, when it could be read, so that
-/// the call can still be answered.
-pub fn cut(
+/// The header is wrong, or claims more than `limit` allows; in that case the header is returned too, so that the call
+/// can still be answered.
+pub fn peek_frame(
     bytes: &[u8],
     limit: impl Fn(&Header) -> usize,
 ) -> Result<Option<Header>, (WireError, Option<Header>)> {
@@ -152,11 +117,11 @@ pub struct Preface {
 }
 
 impl Preface {
-    /// What this build sends.
+    /// The preface that this build sends.
     pub const OURS: Preface = Preface { lowest: VERSION, highest: VERSION };
 
-    /// Looks at the first bytes of a connection: `Ok(None)` while more are needed. A wrong magic is seen at
-    /// its first wrong byte.
+    /// Reads the first bytes of a connection; returns `Ok(None)` while more are needed. A wrong magic is refused at its
+    /// first wrong byte.
     ///
     /// # Errors
     /// [`WireError::BadMagic`], [`WireError::UnsupportedVersion`].
@@ -184,12 +149,12 @@ impl Preface {
     }
 }
 
-/// What a Call carries before its arguments.
+/// Part of a Call before its arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallPrelude {
-    /// Session on whose behalf the call is made; 0 is the connection's own.
+    /// Session that the call belongs to; 0 for the connection's own.
     pub session: u32,
-    /// Milliseconds the caller still waits, from the moment it sent the call; 0 means without end.
+    /// Milliseconds that the caller waits, counted from when it sent the call; 0 for no deadline.
     pub deadline_ms: u32,
 }
 
@@ -216,14 +181,14 @@ impl CallPrelude {
     }
 }
 
-/// What a Reply carries before its result: where the transaction's time went, in microseconds.
+/// Part of a Reply before its result: the times of the transaction, in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ReplyPrelude {
-    /// From the read of the call's last byte to its start, less the permit wait.
+    /// Time from the read of the call's last byte to its start, without the permit wait.
     pub queue_wait_us: u32,
-    /// While a worker was idle for it and no permit was free.
+    /// Time in which a worker was idle for it and no permit was free.
     pub permit_wait_us: u32,
-    /// In decoding, handler and encoding.
+    /// Time in decoding, handler and encoding.
     pub run_us: u32,
 }
 
@@ -283,19 +248,19 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_is_cut_only_when_its_last_byte_is_there() {
+    fn a_frame_is_found_once_its_last_byte_is_there() {
         let mut bytes = HEADER.write().to_vec();
         bytes.extend([1, 2, 3, 4, 5, 99]);
         for short in 0..HEADER_BYTES + 5 {
-            assert_eq!(cut(&bytes[..short], |_| 5), Ok(None), "{short} bytes");
+            assert_eq!(peek_frame(&bytes[..short], |_| 5), Ok(None), "{short} bytes");
         }
-        assert_eq!(cut(&bytes, |_| 5), Ok(Some(HEADER)));
+        assert_eq!(peek_frame(&bytes, |_| 5), Ok(Some(HEADER)));
         let too_large = WireError::TooLarge { bytes: 5, limit: 4 };
-        assert_eq!(cut(&bytes[..HEADER_BYTES], |_| 4), Err((too_large, Some(HEADER))));
+        assert_eq!(peek_frame(&bytes[..HEADER_BYTES], |_| 4), Err((too_large, Some(HEADER))));
     }
 
     #[test]
-    fn a_wrong_magic_is_seen_at_its_first_wrong_byte() {
+    fn a_wrong_magic_is_refused_at_its_first_wrong_byte() {
         assert_eq!(Preface::read(b""), Ok(None));
         assert_eq!(Preface::read(b"BNY"), Ok(None));
         assert_eq!(Preface::read(b"G"), Err(WireError::BadMagic));

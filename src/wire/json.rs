@@ -1,49 +1,49 @@
-//! JSON as it is read: not too deep, and with the place of what is wrong.
+//! Decoding of JSON with a limit on depth, and with the path to a wrong field in errors.
 //!
-//! Invariants: what is read nests at most [`DEPTH_MAX`] deep, whatever the type does with it, so that the smallest
-//! stack of a worker holds it. Finding the field that is wrong costs only what is wrong.
+//! Invariants: a body nests at most [`DEPTH_MAX`] deep, whatever its type, so that the smallest stack of a worker holds
+//! it. The search for the path costs time only for bodies that are wrong.
 
-use super::WireError;
 use super::budgeted_decoder::BudgetedDecoder;
-use super::decode_budget::{Cut, DecodeBudget, beginning};
+use super::decode_budget::{DecodeBudget, DecodeError, beginning};
+use super::error::WireError;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_path_to_error::Segment;
 
-/// Lists and objects that may stand in one another. A debug build takes up to 3 KiB of stack for each.
+/// Deepest nesting of lists and objects. A debug build takes up to 3 KiB of stack for each level.
 pub const DEPTH_MAX: usize = 32;
 
-/// The same where the path to a wrong field is looked for, which takes twice the stack.
+/// Deepest nesting for which the path to a wrong field is searched, which takes twice the stack.
 const PATH_DEPTH_MAX: usize = DEPTH_MAX / 2;
 
-/// Longest path to a field that a message shows, in bytes: its words may be a peer's.
+/// Longest path to a field in a message, in bytes: a peer may have chosen its names.
 const PATH_BYTES_MAX: usize = 200;
 
-/// Reads one value that fills `bytes` but for white space.
+/// Reads one value that fills `bytes`, white space aside.
 ///
 /// # Errors
 /// [`WireError::Undecodable`].
-pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8], meter: &DecodeBudget<'_>) -> Result<T, WireError> {
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8], budget: &DecodeBudget<'_>) -> Result<T, WireError> {
     let text = utf8(bytes)?;
     if let Some(place) = deeper_than(DEPTH_MAX, bytes) {
         return Err(WireError::Undecodable(format!("nested more than {DEPTH_MAX} deep at {place}")));
     }
     let mut reader = serde_json::Deserializer::from_str(text);
-    let value = T::deserialize(BudgetedDecoder::new(&mut reader, meter));
+    let value = T::deserialize(BudgetedDecoder::new(&mut reader, budget));
     let error = match value.map(|value| (value, reader.end())) {
         Ok((value, Ok(()))) => return Ok(value),
         Ok((_, Err(error))) => error.to_string(),
-        Err(_) if meter.refusal().is_some() => String::new(),
-        Err(error) => wrong::<T>(text, error.into_text()),
+        Err(_) if budget.refusal().is_some() => String::new(),
+        Err(error) => with_path::<T>(text, error.into_text()),
     };
     Err(WireError::Undecodable(error))
 }
 
-/// The bytes as text. Looked at first, since what a type ignores is not looked at later.
+/// The bytes as text. Checked first, since text that the type ignores is not checked later.
 fn utf8(bytes: &[u8]) -> Result<&str, WireError> {
     std::str::from_utf8(bytes).map_err(|error| WireError::Undecodable(error.to_string()))
 }
 
-/// The text, if it is one JSON value and nothing else. Keeps nothing of it, so it may be as deep as it likes.
+/// Returns the text if it is exactly one JSON value. Keeps nothing of it, so depth is not limited.
 ///
 /// # Errors
 /// [`WireError::Undecodable`].
@@ -55,7 +55,7 @@ pub fn check(bytes: &[u8]) -> Result<&str, WireError> {
     }
 }
 
-/// Where the nest becomes too deep. Right for JSON; what is none is refused by the reader anyway.
+/// The place where nesting exceeds `most`. Exact for JSON; other text is refused by the reader anyway.
 fn deeper_than(most: usize, bytes: &[u8]) -> Option<String> {
     let (mut depth, mut at) = (0usize, 0);
     while let Some(byte) = bytes.get(at) {
@@ -75,7 +75,7 @@ fn deeper_than(most: usize, bytes: &[u8]) -> Option<String> {
     None
 }
 
-/// Where the quote is that ends the text which begins at `start`.
+/// Offset of the quote that ends the text which begins at `start`.
 fn end_of_text(bytes: &[u8], start: usize) -> usize {
     let mut at = start + 1;
     while let Some(byte) = bytes.get(at) {
@@ -88,26 +88,26 @@ fn end_of_text(bytes: &[u8], start: usize) -> usize {
     at
 }
 
-/// The last byte's place, as serde_json counts.
+/// Line and column of the last byte, counted as serde_json does.
 fn place(bytes: &[u8]) -> String {
     let line = bytes.iter().filter(|byte| **byte == b'\n').count() + 1;
     let column = bytes.iter().rev().take_while(|byte| **byte != b'\n').count();
     format!("line {line} column {column}")
 }
 
-/// What is wrong, and at which field: `notes[3].title: invalid type: ...`. Reads once more to find the path.
+/// The error with the path to its field: `notes[3].title: invalid type: ...`. Reads once more to find the path.
 #[cold]
-fn wrong<T: DeserializeOwned>(text: &str, error: String) -> String {
+fn with_path<T: DeserializeOwned>(text: &str, error: String) -> String {
     if deeper_than(PATH_DEPTH_MAX, text.as_bytes()).is_some() {
         return error;
     }
     let mut again = serde_json::Deserializer::from_str(text);
-    // What the first attempt took is free again.
-    let meter = DecodeBudget::new(text.len(), true, &());
-    let path = match serde_path_to_error::deserialize::<_, T>(BudgetedDecoder::new(&mut again, &meter)) {
-        // The text itself is wrong between two fields.
+    // The first attempt has released its memory.
+    let budget = DecodeBudget::new(text.len(), true, &());
+    let path = match serde_path_to_error::deserialize::<_, T>(BudgetedDecoder::new(&mut again, &budget)) {
+        // A syntax error between two fields.
         Err(found) if matches!(found.path().iter().next_back(), Some(Segment::Unknown)) => ".".to_owned(),
-        Err(found) => Cut::new(format_args!("{}", found.path())).into_text(),
+        Err(found) => DecodeError::new(format_args!("{}", found.path())).into_text(),
         Ok(_) => ".".to_owned(),
     };
     let shown = beginning(&path, PATH_BYTES_MAX);
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn depth_is_counted_outside_of_text_only() {
+    fn depth_is_counted_outside_strings_only() {
         let nest = |depth: usize| [vec![b'['; depth], vec![b']'; depth]].concat();
         assert_eq!(deeper_than(DEPTH_MAX, &nest(DEPTH_MAX)), None);
         assert_eq!(deeper_than(DEPTH_MAX, &nest(DEPTH_MAX + 1)).as_deref(), Some("line 1 column 33"));
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_only_checked_may_be_deep() {
+    fn a_check_does_not_limit_depth() {
         let deep = [vec![b'['; 1 << 20], vec![b']'; 1 << 20]].concat();
         assert_eq!(check(&deep).map(str::len), Ok(2 << 20));
         assert!(check(b"[] 1").is_err() && check(b"[").is_err() && check(b"\"\xff\"").is_err());

@@ -1,9 +1,9 @@
-//! Bytes: what travels between a client and a server, and nothing about what it means.
+//! Wire format: encoding and decoding of frames and bodies.
 //!
 //! Knows no sockets, threads, clock or settings: slices in, values out. `docs/PROTOCOL.md` specifies every byte
-//! that is made or read here, and a test reads its examples.
+//! that is written or read here, and a test reads its examples.
 //!
-//! Both sides begin with the client's [`Preface`]; after it everything is a [`Header`] of 16 bytes and a body.
+//! A connection begins with the client's [`Preface`]; after it everything is a [`Header`] of 16 bytes and a body.
 
 pub mod body;
 mod budgeted_decoder;
@@ -11,15 +11,15 @@ mod chain;
 pub mod codec;
 mod decode_budget;
 mod error;
+mod frame_kind;
 mod header;
 pub mod json;
 pub mod limits;
 
 pub use chain::{Chain, ChainEntry, LinkId};
 pub use codec::Codec;
-pub use decode_budget::{FACTOR, FLOOR_BYTES, FREE_BYTES, Room, Shortage, beginning};
+pub use decode_budget::{DecodeMemory, FACTOR, FLOOR_BYTES, FREE_BYTES, Shortage, beginning};
 pub use error::WireError;
-pub use header::{CallPrelude, Flags, FrameKind, Header, Preface, ReplyPrelude, cut};
-
-/// The one protocol version this build speaks.
-pub const VERSION: u16 = 1;
+pub use frame_kind::FrameKind;
+pub use header::{CallPrelude, Flags, Header, Preface, ReplyPrelude, peek_frame};
+pub use limits::VERSION;

@@ -1,8 +1,8 @@
 //! What handlers call while their server, or its port, stops: what was begun ends well, and nothing else is let in.
 
 use super::common::{Raw, call_frame};
-use super::hand_server::{DOUBLE, HandServer};
 use super::process::own_address;
+use super::scripted_server::{DOUBLE, ScriptedServer};
 use super::*;
 use boneyard::internal::wire::{Chain, Codec, Flags, FrameKind};
 use std::net::TcpStream;
@@ -113,8 +113,8 @@ fn a_handler_calls_its_own_port_while_that_is_stopped_and_no_other() {
 }
 
 /// A server of two workers, one of them kept for nested calls, whose handlers of [`OUT`] call a hand server.
-fn with_a_way_out(lines: &str) -> (RunningServer, Client, HandServer) {
-    let outside = HandServer::new();
+fn with_a_way_out(lines: &str) -> (RunningServer, Client, ScriptedServer) {
+    let outside = ScriptedServer::new();
     let out = outside.client();
     let lines = format!("Server_Pool_Tasks=2\nServer_Nested_Reserve=1\n{lines}");
     let server = deep(server(&lines), &Arc::default(), &Address::default(), 99)
@@ -264,7 +264,7 @@ fn a_loop_of_nested_calls_ends_with_the_time_of_the_stop() {
 #[test]
 fn a_handlers_client_keeps_a_connection_that_it_is_told_to_leave_until_it_is_told_again() {
     const TWICE: Method<u32, u64> = Method::new("test.twice");
-    let outside = HandServer::new();
+    let outside = ScriptedServer::new();
     let callee = outside.client();
     let (gate, next) = (Arc::<Gate>::default(), callee.clone());
     let held = Arc::clone(&gate);

@@ -1,7 +1,7 @@
 //! What a server that a handler calls can do with the chain it is given: what the handler waits for, and nothing else.
 
 use super::common::{Raw, call_frame};
-use super::hand_server::{Call, DOUBLE, HandServer, Peer};
+use super::scripted_server::{Call, DOUBLE, Peer, ScriptedServer};
 use super::*;
 use boneyard::internal::wire::{Chain, ChainEntry, Codec, Flags};
 use boneyard::service::Fault;
@@ -21,12 +21,12 @@ const UNCLAIMED: u32 = 4;
 struct Setting {
     server: RunningServer,
     client: Client,
-    outside: HandServer,
+    outside: ScriptedServer,
     gate: Arc<Gate>,
 }
 
 fn setting(lines: &str) -> Setting {
-    let (outside, gate) = (HandServer::new(), Arc::<Gate>::default());
+    let (outside, gate) = (ScriptedServer::new(), Arc::<Gate>::default());
     let (out, held) = (outside.client(), Arc::clone(&gate));
     let lines = format!("Server_Pool_Tasks=2\nServer_Nested_Reserve=1\n{lines}");
     let server = deep(server(&lines), &Arc::default(), &Address::default(), 99);
@@ -182,7 +182,7 @@ fn a_link_that_was_guessed_or_changed_opens_nothing() {
 #[test]
 fn a_name_in_a_chain_is_its_senders_word_unless_the_link_is_ones_own() {
     let inner = Arc::<Gate>::default();
-    let outside = HandServer::new();
+    let outside = ScriptedServer::new();
     let (out, held) = (outside.client(), Arc::clone(&inner));
     let server = deep(super::server(""), &Arc::default(), &Address::default(), 99)
         .handle(OUT, move |_, how| out.call(DOUBLE, &how).map(drop).map_err(outwards))

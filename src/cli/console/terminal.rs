@@ -1,12 +1,13 @@
-//! A conversation on a terminal: line editing, completion, history.
+//! Console on a terminal: line editing, completion, history.
 //!
-//! Knows how lines are completed from those that the server says there can be. Invariant: nothing stops the server
-//! unless the one who types has been asked.
+//! Lines are completed from the list of possible lines that the server returns. Invariant: no command stops the server
+//! without a confirmation.
 
-use super::{ChainEntry, leaves, say_refusal};
-use crate::cli::admin::say_silence;
+use super::session::{ConsoleSession, is_exit, report_refusal};
+use crate::cli::admin_args::report_no_response;
 use crate::cli::escape::plain;
-use crate::cli::{Exit, eprint_error, print};
+use crate::cli::exit::Exit;
+use crate::cli::output::{eprint_error, print};
 use crate::monitor::console::stops_the_server;
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
@@ -23,27 +24,27 @@ use std::path::{Path, PathBuf};
 /// Lines of history kept.
 const HISTORY_LINES: usize = 1000;
 
-/// What asks the server for every line that there can be.
+/// Command that returns every possible line.
 const WORDS: &str = "words";
 
-/// Reads lines and carries them out until whoever types leaves.
-pub(super) fn converse(link: ChainEntry) -> Exit {
-    match link.asker.command(WORDS) {
-        Ok(answer) if answer.is_ok() => {}
-        Ok(answer) => return say_refusal(&answer),
-        Err(error) => return say_silence(&error, &link.address),
+/// Reads lines and carries them out until one leaves the console.
+pub(super) fn converse(session: ConsoleSession) -> Exit {
+    match session.0.client.command(WORDS) {
+        Ok(response) if response.is_ok() => {}
+        Ok(response) => return report_refusal(&response),
+        Err(error) => return report_no_response(&error, &session.0.place),
     }
-    let prompt = format!("{}> ", link.address);
-    let mut editor = match editor(link) {
+    let prompt = format!("{}> ", session.0.place);
+    let mut editor = match editor(session) {
         Ok(editor) => editor,
         Err(error) => {
             eprint_error(&format!("cannot read from the terminal: {error}"));
-            return Exit::Surroundings;
+            return Exit::Environment;
         }
     };
     let history = history_file();
     if let Some(file) = &history {
-        // Without a history yet there is none to load.
+        // The file may not exist yet.
         editor.load_history(file).ok();
     }
     print("HELP lists the commands, EXIT leaves the console.\n");
@@ -51,81 +52,81 @@ pub(super) fn converse(link: ChainEntry) -> Exit {
         match editor.readline(&prompt) {
             Ok(line) => {
                 remember(&mut editor, history.as_deref(), &line);
-                if leaves(&line) || carry_out(&mut editor, &line) {
-                    return Exit::Done;
+                if is_exit(&line) || carry_out(&mut editor, &line) {
+                    return Exit::Success;
                 }
             }
-            // A line given up.
+            // Ctrl-C discards the line.
             Err(ReadlineError::Interrupted) => {}
-            Err(ReadlineError::Eof) => return Exit::Done,
+            Err(ReadlineError::Eof) => return Exit::Success,
             Err(error) => {
                 eprint_error(&format!("cannot read from the terminal: {error}"));
-                return Exit::Surroundings;
+                return Exit::Environment;
             }
         }
     }
 }
 
-/// Carries out a line. Returns whether the server is gone by it.
+/// Carries out a line. Returns whether it stopped the server.
 fn carry_out(editor: &mut Editor<Words, DefaultHistory>, line: &str) -> bool {
     let stops = stops_the_server(line);
     if stops {
-        let answer = editor.readline("Stop the server, and not only leave the console? (yes/no) ");
+        let answer = editor.readline("Stop the server (not only leave the console)? (yes/no) ");
         let answer = answer.unwrap_or_default();
         if !["y", "yes"].iter().any(|yes| answer.trim().eq_ignore_ascii_case(yes)) {
-            print("The server goes on.\n");
+            print("The server keeps running.\n");
             return false;
         }
     }
-    let Some(Words(link)) = editor.helper() else { return false };
-    let exit = if line.trim().is_empty() { Exit::Done } else { link.command(line) };
-    stops && exit == Exit::Done
+    let Some(Words(session)) = editor.helper() else { return false };
+    let exit = if line.trim().is_empty() { Exit::Success } else { session.command(line) };
+    stops && exit == Exit::Success
 }
 
-fn editor(link: ChainEntry) -> rustyline::Result<Editor<Words, DefaultHistory>> {
+fn editor(session: ConsoleSession) -> rustyline::Result<Editor<Words, DefaultHistory>> {
     let config = Config::builder()
         .completion_type(CompletionType::List)
         .max_history_size(HISTORY_LINES)?
         .history_ignore_space(true)
         .build();
     let mut editor = Editor::with_config(config)?;
-    editor.set_helper(Some(Words(link)));
+    editor.set_helper(Some(Words(session)));
     Ok(editor)
 }
 
-/// Keeps a line, also for the next time; without a place for it, for this time.
+/// Adds a line to the history; without a file, only for this session.
 fn remember(editor: &mut Editor<Words, DefaultHistory>, file: Option<&Path>, line: &str) {
-    let kept = editor.add_history_entry(line).is_ok_and(|added| added);
-    if let Some(file) = file.filter(|_| kept) {
-        // The library has the file readable by its owner alone.
+    let added = editor.add_history_entry(line).is_ok_and(|added| added);
+    if let Some(file) = file.filter(|_| added) {
+        // The library makes the file readable by its owner only.
         editor.append_history(file).ok();
     }
 }
 
-/// Where the history is, its directory made if need be; `None` if there is no such place.
+/// Path of the history, whose directory is created if necessary; `None` if there is no place for it.
 fn history_file() -> Option<PathBuf> {
     let of = |variable| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
     let state = of("XDG_STATE_HOME").or_else(|| Some(of("HOME")?.join(".local/state")))?;
     let directory = state.join("boneyard");
     let made: io::Result<()> = DirBuilder::new().recursive(true).mode(0o700).create(&directory);
     let file = made.ok().map(|()| directory.join("history"))?;
-    // The library would wait at a pipe.
+    // The library would block on a pipe.
     let there = std::fs::metadata(&file);
     there.map_or(true, |there| there.is_file()).then_some(file)
 }
 
-/// Completes lines by what the server says there can be; asked anew each time, for that changes.
-struct Words(ChainEntry);
+/// Completes lines from the server's list of possible lines, fetched each time because it changes.
+struct Words(ConsoleSession);
 
 impl Completer for Words {
     type Candidate = String;
 
     fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
-        let lines = self.0.asker.command(WORDS).ok().filter(|answer| answer.is_ok());
-        // What is shown as a choice is foreign text, too.
+        let lines = self.0.0.client.command(WORDS).ok().filter(|response| response.is_ok());
+        // Choices are foreign text, too.
         Ok(completions(
             &line[..at],
-            &lines.map(|answer| plain(&answer.text).into_owned()).unwrap_or_default(),
+            &lines.map(|response| plain(&response.text).into_owned()).unwrap_or_default(),
         ))
     }
 }
@@ -138,19 +139,19 @@ impl Highlighter for Words {}
 impl Validator for Words {}
 impl Helper for Words {}
 
-/// Where the last word of `line` begins, and what it can be.
+/// Returns the start of the last word of `line`, and its possible completions.
 fn completions(line: &str, lines: &str) -> (usize, Vec<String>) {
     // A space may be several bytes long.
     let start = line.len() - line.rsplit(char::is_whitespace).next().unwrap_or_default().len();
     let before: Vec<_> = line[..start].split_whitespace().collect();
     let mut found: Vec<String> = Vec::new();
-    for line_there_can_be in lines.lines() {
-        let mut words = line_there_can_be.split(' ');
+    for possible_line in lines.lines() {
+        let mut words = possible_line.split(' ');
         if !before.iter().all(|start| words.next().is_some_and(|word| begins(word, start))) {
             continue;
         }
         let Some(word) = words.next().filter(|word| begins(word, &line[start..])) else { continue };
-        // Values follow an equals sign without a space.
+        // A value follows an equals sign without a space.
         let space = if word.ends_with('=') { "" } else { " " };
         found.push(format!("{word}{space}"));
     }

@@ -1,7 +1,8 @@
 //! C: a function for each method over `boneyard_call`, with its types as a comment. Arguments and result are JSON text:
-//! C has neither text nor lists of its own, and programs have a JSON library that they know.
+//! C has no text or lists of its own, and programs have a JSON library that they know.
 
-use super::{Method, Names, comment, small};
+use super::method::{StubMethod, comment};
+use super::names::{Names, function_name};
 
 const HEAD: &str = "\
 /* Written by `boneyard stubs --lang c`. Each function calls a method with JSON text that ends with a NUL, or with NULL
@@ -22,11 +23,11 @@ static inline boneyard_status boneyard_stubs_call(boneyard_client client, const 
 }
 ";
 
-pub(super) fn write(methods: &[Method]) -> String {
+pub(super) fn write(methods: &[StubMethod]) -> String {
     let mut names = Names::new(&["boneyard_stubs_call"]);
     let mut text = HEAD.to_owned();
     for method in methods {
-        let name = names.unique(&format!("call_{}", small(&method.name)));
+        let name = names.unique(&format!("call_{}", function_name(&method.name)));
         let (called, comment) = (&method.name, comment(&method.described()));
         text += &format!(
             "\n/* {comment} */\n\

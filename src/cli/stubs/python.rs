@@ -1,6 +1,7 @@
 //! Python: a `TypedDict` for each structure, a class for each service, over anything with the package's `call`.
 
-use super::{Declared, Method, Names, large, quoted, services, small};
+use super::method::{StubMethod, services};
+use super::names::{Declared, Names, function_name, quoted, type_name};
 use crate::schema::{Scalar, Shape};
 
 const TAKEN: [&str; 13] = [
@@ -36,12 +37,12 @@ class Caller(Protocol):
 
 ";
 
-pub(super) fn write(methods: &[Method]) -> String {
+pub(super) fn write(methods: &[StubMethod]) -> String {
     let mut types = Types(Declared::new(&TAKEN));
     let (mut classes, mut list) = (String::new(), String::new());
     let mut attributes = Names::new(&KEYWORDS);
     for (service, methods) in services(methods) {
-        let class = types.0.names.unique(&format!("{}Service", large(service)));
+        let class = types.0.names.unique(&format!("{}Service", type_name(service)));
         classes += &format!(
             "\n\nclass {class}:\n    def __init__(self, caller: Caller) -> None:\n        self._caller = caller\n"
         );
@@ -49,16 +50,17 @@ pub(super) fn write(methods: &[Method]) -> String {
         names.unique("_caller");
         names.unique("__init__");
         for method in methods {
-            classes += &function(method, &names.unique(&small(method.words().1)), &mut types);
+            classes +=
+                &function(method, &names.unique(&function_name(method.service_and_name().1)), &mut types);
         }
-        list += &format!("        self.{} = {class}(caller)\n", attributes.unique(&small(service)));
+        list += &format!("        self.{} = {class}(caller)\n", attributes.unique(&function_name(service)));
     }
     let types = types.0.text;
     let services = format!("\n\nclass Services:\n    def __init__(self, caller: Caller) -> None:\n{list}");
     format!("{HEAD}{types}{classes}{services}")
 }
 
-fn function(method: &Method, name: &str, types: &mut Types) -> String {
+fn function(method: &StubMethod, name: &str, types: &mut Types) -> String {
     let (takes, gives) = method.types("Any", |shape, wanted| types.of(shape, wanted));
     let (parameter, argument) = match takes.as_str() {
         "None" => (String::new(), "None"),
@@ -74,13 +76,13 @@ fn function(method: &Method, name: &str, types: &mut Types) -> String {
 struct Types(Declared);
 
 impl Types {
-    /// The type of a shape; declares what has to be. `wanted` names a structure that has no name.
+    /// Type of a shape; declares those that need it. `wanted` is the name of a structure without one.
     fn of(&mut self, shape: &Shape, wanted: &str) -> String {
         match shape {
-            Shape::Scalar(plain) => plain_type(*plain).to_owned(),
+            Shape::Scalar(scalar) => scalar_type(*scalar).to_owned(),
             Shape::Option(inner) => format!("Optional[{}]", self.of(inner, wanted)),
             Shape::List(element) | Shape::Array(element, _) => format!("List[{}]", self.of(element, wanted)),
-            // A key is text in JSON, whatever it is.
+            // A key is always text in JSON.
             Shape::Map(_, value) => format!("Dict[str, {}]", self.of(value, wanted)),
             Shape::Tuple(parts) => {
                 let mut parts: Vec<String> = parts.iter().map(|part| self.of(part, wanted)).collect();
@@ -115,7 +117,7 @@ impl Types {
         }
     }
 
-    /// One that holds nothing is its name, another an object of one field.
+    /// A variant without data is its name, another an object of one field.
     fn variant(&mut self, name: &str, variant: &str, held: Option<&Shape>) -> String {
         match held {
             None => format!("Literal[{}]", quoted(variant)),
@@ -135,13 +137,13 @@ fn either(types: &[String]) -> String {
     }
 }
 
-fn plain_type(plain: Scalar) -> &'static str {
-    match plain {
+fn scalar_type(scalar: Scalar) -> &'static str {
+    match scalar {
         Scalar::Nothing => "None",
         Scalar::Bool => "bool",
         Scalar::Char | Scalar::Text => "str",
         Scalar::Bytes => "List[int]",
-        // What is not a number cannot be said in JSON: null stands for it in a result.
+        // JSON has no NaN: a result has null instead.
         Scalar::F32 | Scalar::F64 => "float",
         Scalar::Any => "Any",
         _ => "int",

@@ -1,6 +1,7 @@
-//! TypeScript: a type for each structure and enum, a class for each service, over a function that the program gives.
+//! TypeScript: a type for each structure and enum, a class for each service, over a function that the program provides.
 
-use super::{Declared, Method, Names, large, quoted, services, small};
+use super::method::{StubMethod, services};
+use super::names::{Declared, Names, function_name, quoted, type_name};
 use crate::schema::{Scalar, Shape};
 
 const TAKEN: [&str; 11] = [
@@ -17,7 +18,7 @@ const TAKEN: [&str; 11] = [
     "String",
 ];
 
-/// A method of a class may have any name but this; the field is ours.
+/// Names that a method of a class cannot have; the field is ours.
 const METHODS_TAKEN: [&str; 2] = ["constructor", "caller"];
 
 const HEAD: &str = "\
@@ -29,22 +30,23 @@ export type Call = (method: string, args: unknown) => Promise<unknown>;
 export type BigInteger = number | bigint;
 ";
 
-pub(super) fn write(methods: &[Method]) -> String {
+pub(super) fn write(methods: &[StubMethod]) -> String {
     let mut types = Types(Declared::new(&TAKEN));
     let (mut classes, mut fields, mut made) = (String::new(), String::new(), String::new());
     let mut attributes = Names::new(&METHODS_TAKEN);
     for (service, methods) in services(methods) {
-        let class = types.0.names.unique(&format!("{}Service", large(service)));
+        let class = types.0.names.unique(&format!("{}Service", type_name(service)));
         classes += &format!(
             "\nexport class {class} {{\n  private readonly caller: Call;\n\n  \
              constructor(caller: Call) {{\n    this.caller = caller;\n  }}\n"
         );
         let mut names = Names::new(&METHODS_TAKEN);
         for method in methods {
-            classes += &function(method, &names.unique(&small(method.words().1)), &mut types);
+            classes +=
+                &function(method, &names.unique(&function_name(method.service_and_name().1)), &mut types);
         }
         classes += "}\n";
-        let attribute = attributes.unique(&small(service));
+        let attribute = attributes.unique(&function_name(service));
         fields += &format!("  readonly {attribute}: {class};\n");
         made += &format!("    this.{attribute} = new {class}(caller);\n");
     }
@@ -53,7 +55,7 @@ pub(super) fn write(methods: &[Method]) -> String {
     format!("{HEAD}{}{classes}{services}", types.0.text)
 }
 
-fn function(method: &Method, name: &str, types: &mut Types) -> String {
+fn function(method: &StubMethod, name: &str, types: &mut Types) -> String {
     let (takes, gives) = method.types("unknown", |shape, wanted| types.of(shape, wanted));
     let (parameter, argument) = match takes.as_str() {
         "null" => (String::new(), "null"),
@@ -69,13 +71,13 @@ fn function(method: &Method, name: &str, types: &mut Types) -> String {
 struct Types(Declared);
 
 impl Types {
-    /// The type of a shape; declares what has to be. `wanted` names a structure that has no name.
+    /// Type of a shape; declares those that need it. `wanted` is the name of a structure without one.
     fn of(&mut self, shape: &Shape, wanted: &str) -> String {
         match shape {
-            Shape::Scalar(plain) => plain_type(*plain).to_owned(),
+            Shape::Scalar(scalar) => scalar_type(*scalar).to_owned(),
             Shape::Option(inner) => format!("{} | null", self.of(inner, wanted)),
             Shape::List(element) | Shape::Array(element, _) => format!("Array<{}>", self.of(element, wanted)),
-            // A key is text in JSON, whatever it is.
+            // A key is always text in JSON.
             Shape::Map(_, value) => format!("Record<string, {}>", self.of(value, wanted)),
             Shape::Tuple(parts) => {
                 let parts: Vec<String> = parts.iter().map(|part| self.of(part, wanted)).collect();
@@ -119,8 +121,8 @@ impl Types {
     }
 }
 
-fn plain_type(plain: Scalar) -> &'static str {
-    match plain {
+fn scalar_type(scalar: Scalar) -> &'static str {
+    match scalar {
         Scalar::Nothing => "null",
         Scalar::Bool => "boolean",
         Scalar::Char | Scalar::Text => "string",

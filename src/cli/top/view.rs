@@ -1,9 +1,9 @@
-//! How a server looks in a terminal: verdict, gauges, ports, plots, methods, from the top down.
+//! Layout of a server's status in a terminal: verdict, gauges, ports, plots, methods, from the top down.
 //!
-//! Knows an `Overview` and the cells of a frame; neither asks nor waits. What does not fit is left out from below.
-//! Colours are the terminal's own sixteen, so that they suit light and dark.
+//! Knows an `Overview` and the cells of a frame; neither requests data nor waits. Parts that do not fit are omitted
+//! from the bottom. Colours are the terminal's own sixteen, so that they suit light and dark backgrounds.
 
-use crate::cli::escape::is_order;
+use crate::cli::escape::is_control;
 use crate::metrics::Parts;
 use crate::monitor::format::{elapsed, thousands};
 use crate::monitor::{Cause, MethodOverview, Overview, PortOverview, Workers};
@@ -17,10 +17,10 @@ use std::time::Duration;
 /// Cells of a bar of workers.
 const BAR: u16 = 24;
 
-/// Lines that a verdict may take.
+/// Most lines of a verdict.
 const VERDICT_LINES_MAX: usize = 8;
 
-/// Colours of what workers do.
+/// Colours of the states of workers.
 const RUNNING: Color = Color::Green;
 const BLOCKED: Color = Color::Yellow;
 const RETURNING: Color = Color::Magenta;
@@ -28,43 +28,43 @@ const RETURNING: Color = Color::Magenta;
 /// Colours of the parts of a transaction's time.
 const PARTS: Parts<Color> = Parts { queue_wait: Color::Blue, permit_wait: Color::Magenta, run: Color::Green };
 
-/// Over the three parts of a time.
+/// Heading of the three parts of a time.
 const IN_PARTS: &str = "p99 ms:  queue permit    run";
 
-/// What is drawn.
+/// Data of one frame.
 pub(super) struct TopData<'a> {
-    /// Who was asked.
+    /// Address of the server.
     pub(super) address: &'a str,
-    /// What it said last.
+    /// Last status of the server.
     pub(super) overview: Option<&'a Overview>,
-    /// For how long it has not answered, and why.
-    pub(super) silent: Option<(Duration, &'a str)>,
-    /// Nobody asks.
+    /// Time since the server stopped responding, and the error.
+    pub(super) failure: Option<(Duration, &'a str)>,
+    /// Whether polling is paused.
     pub(super) paused: bool,
 }
 
-pub(super) fn draw(frame: &mut Frame<'_>, seen: &TopData<'_>) {
-    paint(frame, seen);
-    // Names and words of the server are foreign text.
+pub(super) fn draw(frame: &mut Frame<'_>, data: &TopData<'_>) {
+    paint(frame, data);
+    // Texts of the server are foreign.
     for cell in &mut frame.buffer_mut().content {
-        if cell.symbol().contains(is_order) {
+        if cell.symbol().contains(is_control) {
             cell.set_symbol("?");
         }
     }
 }
 
-fn paint(frame: &mut Frame<'_>, seen: &TopData<'_>) {
+fn paint(frame: &mut Frame<'_>, data: &TopData<'_>) {
     let area = frame.area();
-    let Some(overview) = seen.overview else {
-        let waits = match seen.silent {
-            Some((_, why)) => Line::from(format!("{}: {why}", seen.address)).fg(Color::Red),
-            None => Line::from(format!("{} is asked ...", seen.address)),
+    let Some(overview) = data.overview else {
+        let text = match data.failure {
+            Some((_, error)) => Line::from(format!("{}: {error}", data.address)).fg(Color::Red),
+            None => Line::from(format!("connecting to {} ...", data.address)),
         };
-        frame.render_widget(Paragraph::new(waits).wrap(Wrap { trim: true }), area);
+        frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: true }), area);
         return;
     };
     let verdict = verdict(overview);
-    // Words that are wrapped may need a line more than their letters; what is over is cut off.
+    // Wrapped text may need one line more than its length suggests; the rest is cut off.
     let lines = |line: &Line<'_>| line.width().div_ceil(usize::from(area.width).max(1)).max(1);
     let verdict_height = verdict.iter().map(lines).sum::<usize>().min(VERDICT_LINES_MAX) as u16;
     let [head, judged, gauges, ports, plots, methods, foot] = Layout::vertical([
@@ -77,32 +77,32 @@ fn paint(frame: &mut Frame<'_>, seen: &TopData<'_>) {
         Constraint::Length(1),
     ])
     .areas(area);
-    frame.render_widget(title(overview, seen), head);
+    frame.render_widget(title(overview, data), head);
     frame.render_widget(Paragraph::new(verdict).wrap(Wrap { trim: false }), judged);
     frame.render_widget(totals(overview), gauges);
     frame.render_widget(port_table(&overview.ports), ports);
     draw_plots(frame, plots, overview);
     frame.render_widget(method_table(&overview.methods), methods);
-    frame.render_widget(legend(seen), foot);
+    frame.render_widget(legend(data), foot);
 }
 
-fn title<'a>(overview: &'a Overview, seen: &TopData<'a>) -> Line<'a> {
+fn title<'a>(overview: &'a Overview, data: &TopData<'a>) -> Line<'a> {
     let mut line = vec![
         Span::from(overview.server.as_str()).bold(),
         Span::from(format!(
             " at {}, up {}",
-            seen.address,
+            data.address,
             elapsed(Duration::from_secs_f64(overview.uptime_s.max(0.0)))
         )),
     ];
     if overview.draining {
         line.push(Span::from("  stopping").fg(Color::Yellow).bold());
     }
-    if let Some((time, why)) = seen.silent {
-        let said = format!("  no answer for {:.0} s: {why}", time.as_secs_f64());
-        line.push(Span::from(said).fg(Color::Red).bold());
+    if let Some((time, error)) = data.failure {
+        let text = format!("  no response for {:.0} s: {error}", time.as_secs_f64());
+        line.push(Span::from(text).fg(Color::Red).bold());
     }
-    if seen.paused {
+    if data.paused {
         line.push(Span::from("  paused").fg(Color::Yellow));
     }
     line.into()
@@ -114,7 +114,7 @@ fn verdict(overview: &Overview) -> Vec<Line<'_>> {
     let color = if quiet { Color::Green } else { Color::Yellow };
     let mut lines = vec![Line::from(vec![
         Span::from(verdict.headline.as_str()).fg(color).bold(),
-        Span::from(if quiet { String::new() } else { format!("  (sure: {:.0} %)", verdict.sure * 100.0) }),
+        Span::from(if quiet { String::new() } else { format!("  ({:.0} % sure)", verdict.sure * 100.0) }),
     ])];
     lines.extend(verdict.lines.iter().map(|line| Line::from(format!("  {line}")).bold()));
     let rest = [Some(&verdict.expected), verdict.effect.as_ref()];
@@ -159,7 +159,7 @@ fn field(name: &str, value: String, color: Color) -> Span<'_> {
     Span::styled(format!("{name}{value}"), Style::new().fg(color))
 }
 
-/// Names of columns; all but those of the first few stand over figures, at the right.
+/// Names of columns, right-aligned except for the first few, because they are above numbers.
 fn heading<const N: usize>(names: [&'static str; N], left: usize) -> Row<'static> {
     let name = |(index, name): (usize, &'static str)| {
         let name = Line::from(name);
@@ -195,7 +195,7 @@ fn port_table(ports: &[PortOverview]) -> Table<'_> {
     Table::new(ports.iter().map(row), widths).header(heading(names, 2))
 }
 
-/// A bar of all workers, coloured by what they do. A state that any worker is in has a cell.
+/// A bar of all workers, coloured by their states. Each state with at least one worker has a cell.
 fn bar(workers: Workers) -> Line<'static> {
     let total = workers.total().max(1);
     let cells = |count: u32| {
@@ -274,12 +274,12 @@ fn method_table(methods: &[MethodOverview]) -> Table<'_> {
     Table::new(methods.iter().map(method_row), widths).header(heading(names, 2))
 }
 
-fn legend<'a>(seen: &TopData<'_>) -> Line<'a> {
-    let go = if seen.paused { "go on" } else { "pause" };
+fn legend<'a>(data: &TopData<'_>) -> Line<'a> {
+    let go = if data.paused { "continue" } else { "pause" };
     vec![
         Span::from("█ running ").fg(RUNNING),
         Span::from("█ blocked ").fg(BLOCKED),
-        Span::from("█ waits for a permit again ").fg(RETURNING),
+        Span::from("█ waiting for a permit again ").fg(RETURNING),
         Span::from("░ idle").fg(Color::DarkGray),
         Span::from(format!("    q quit   p {go}")).dim(),
     ]
@@ -295,7 +295,7 @@ fn in_parts(parts: &Parts<f64>) -> String {
     format!("{queue_wait:>6} {permit_wait:>6} {run:>6}")
 }
 
-/// Milliseconds with three digits that count.
+/// Milliseconds with three significant digits.
 fn number(ms: f64) -> String {
     match ms {
         ms if ms <= 0.0 => "0".to_owned(),
@@ -307,7 +307,7 @@ fn number(ms: f64) -> String {
 }
 
 fn rate(per_second: f64) -> String {
-    // Differences of rates may come out a little below nothing.
+    // Differences of rates may be slightly negative.
     let rate = per_second.max(0.0);
     if rate > 0.0 && rate < 10.0 { format!("{rate:.1}") } else { thousands(rate.round() as u64) }
 }
@@ -317,13 +317,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_read_at_a_glance() {
+    fn numbers_have_few_digits() {
         assert_eq!([0.0, 0.0123, 3.456, 45.67, 678.9].map(number), ["0", "0.012", "3.46", "45.7", "679"]);
         assert_eq!([-0.1, 0.24, 9.96, 1234.5].map(rate), ["0", "0.2", "10.0", "1,235"]);
     }
 
     #[test]
-    fn a_bar_has_a_cell_for_each_state_that_is_there_and_always_the_same_width() {
+    fn a_bar_has_a_cell_for_each_present_state_and_a_fixed_width() {
         for (idle, running, blocked, returning) in
             [(0, 0, 0, 0), (40, 0, 0, 0), (0, 40, 0, 0), (4000, 1, 1, 1), (0, 1, 4000, 1), (1, 13, 13, 13)]
         {

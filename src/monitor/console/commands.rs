@@ -4,7 +4,7 @@ use super::error::CommandError;
 use super::grammar::{self, SyntaxError, begins};
 use super::{actions, lists, ports, server, settings, transactions};
 use crate::monitor::format::plain;
-use crate::monitor::page::Page;
+use crate::monitor::report::Report;
 use crate::monitor::server_monitor::ServerMonitor;
 
 /// One command.
@@ -338,17 +338,17 @@ fn help(words: &[String]) -> Result<String, CommandError> {
         return Err(SyntaxError::Unknown(words.join(" "), None).into());
     }
     let width = found.iter().map(|command| command.syntax().len()).max().unwrap_or(0);
-    let mut page = Page::default();
+    let mut report = Report::default();
     for command in found {
-        page.line(format_args!("{:width$}  {}", command.syntax(), command.doc));
+        report.line(format_args!("{:width$}  {}", command.syntax(), command.doc));
     }
-    Ok(page.0)
+    Ok(report.0)
 }
 
 /// Returns every line that is known, for completion: a command with its words in full and, where the values of its
 /// argument are known, with these.
 fn lines(monitor: &ServerMonitor) -> String {
-    let mut page = Page::default();
+    let mut report = Report::default();
     for command in shown() {
         let words = command.words.join(" ");
         let arguments: Vec<String> = match command.completes {
@@ -360,11 +360,11 @@ fn lines(monitor: &ServerMonitor) -> String {
             These(these) => these.iter().map(|&word| word.to_owned()).collect(),
         };
         if arguments.is_empty() || command.takes.0 == 0 {
-            page.line(&words);
+            report.line(&words);
         }
         for argument in arguments {
-            page.line(format_args!("{words} {}", plain(&argument)));
+            report.line(format_args!("{words} {}", plain(&argument)));
         }
     }
-    page.0
+    report.0
 }

@@ -2,7 +2,7 @@
 
 use super::error::CommandError;
 use crate::monitor::format::{elapsed, minutes, plain, plural, seconds, size};
-use crate::monitor::page::{Left, Page, Right};
+use crate::monitor::report::{Left, Report, Right};
 use crate::monitor::server_monitor::ServerMonitor;
 use crate::monitor::snapshot::{ConnectionInfo, HandlerState, SessionSnapshot, WorkerSnapshot};
 use crate::monitor::statistics::{self, Statistic, StatisticValue};
@@ -29,9 +29,9 @@ pub(super) fn tasks(monitor: &ServerMonitor) -> String {
     }
     add("Sampler", "Takes a snapshot of the server each second".to_owned());
     add("Admin server", "Performs console commands".to_owned());
-    let mut page = Page::default();
-    page.table([("Task", Left), ("Description", Left)], rows.into_iter());
-    page.0
+    let mut report = Report::default();
+    report.table([("Task", Left), ("Description", Left)], rows.into_iter());
+    report.0
 }
 
 fn task(worker: &WorkerSnapshot) -> Option<String> {
@@ -63,8 +63,8 @@ pub(super) fn users(monitor: &ServerMonitor) -> String {
             minutes(connection.idle),
         ]
     };
-    let mut page = Page::default();
-    page.table(
+    let mut report = Report::default();
+    report.table(
         [
             ("Connection", Left),
             ("Address", Left),
@@ -77,8 +77,8 @@ pub(super) fn users(monitor: &ServerMonitor) -> String {
         ],
         connections.iter().map(row),
     );
-    page.line(plural(connections.len(), "connection"));
-    page.0
+    report.line(plural(connections.len(), "connection"));
+    report.0
 }
 
 /// Lists the sessions.
@@ -96,8 +96,8 @@ pub(super) fn sessions(monitor: &ServerMonitor) -> String {
             minutes(session.idle),
         ]
     };
-    let mut page = Page::default();
-    page.table(
+    let mut report = Report::default();
+    report.table(
         [
             ("Session", Right),
             ("User Name", Left),
@@ -109,8 +109,8 @@ pub(super) fn sessions(monitor: &ServerMonitor) -> String {
         ],
         sessions.iter().map(row),
     );
-    page.line(plural(sessions.len(), "session"));
-    page.0
+    report.line(plural(sessions.len(), "session"));
+    report.0
 }
 
 /// Shows the statistics that match a pattern.

@@ -6,7 +6,7 @@ use super::error::CommandError;
 use super::grammar;
 use crate::metrics::{Distribution, Parts};
 use crate::monitor::format::{elapsed, ms, plain};
-use crate::monitor::page::{Left, Page, Right};
+use crate::monitor::report::{Left, Report, Right};
 use crate::monitor::server_monitor::ServerMonitor;
 use crate::monitor::snapshot::{MethodSnapshot, Snapshot};
 use crate::sync::Arc;
@@ -22,7 +22,7 @@ pub(super) fn show(monitor: &ServerMonitor, arguments: &[String]) -> Result<Stri
         return Ok("Transaction times are reset.\n".to_owned());
     }
     let reset = monitor.console.reset.lock().clone();
-    let mut page = Page::default();
+    let mut report = Report::default();
     let functions = functions(&snapshot, reset.as_deref());
     let row = |(name, times): &(Arc<str>, Parts<Distribution>)| {
         let (run, whole) = (&times.run, reset.is_none());
@@ -40,7 +40,7 @@ pub(super) fn show(monitor: &ServerMonitor, arguments: &[String]) -> Result<Stri
         ]
     };
     // As wide as Domino's; a longer name or number widens a column.
-    page.table(
+    report.table(
         [
             ("Function                    ", Left),
             (" Count", Right),
@@ -53,17 +53,17 @@ pub(super) fn show(monitor: &ServerMonitor, arguments: &[String]) -> Result<Stri
         ],
         functions.iter().map(row),
     );
-    page.line("Milliseconds of run time; Queue and Permit are average waits.");
+    report.line("Milliseconds of run time; Queue and Permit are average waits.");
     if let Some(reset) = reset.as_ref() {
         let ago = snapshot.uptime.saturating_sub(reset.uptime);
-        page.line(format_args!(
+        report.line(format_args!(
             "Since the reset {} ago; Min and Max may be an eighth too long.",
             elapsed(ago)
         ));
     } else {
-        page.line(format_args!("Since the start {} ago.", elapsed(snapshot.uptime)));
+        report.line(format_args!("Since the start {} ago.", elapsed(snapshot.uptime)));
     }
-    Ok(page.0)
+    Ok(report.0)
 }
 
 /// The methods that ran, over all ports, by the time they took.

@@ -1,6 +1,6 @@
 //! Refusals that do not come from load: for lack of a resource, or because a setting asks for them.
 //!
-//! Invariant: what a setting that is off by default asks for is told apart from what nobody has asked for.
+//! Invariant: refusals by a setting that is off by default are kept apart from those for lack of a resource.
 
 use super::advice::{self, Advice};
 use super::finding::{Finding, clarity};

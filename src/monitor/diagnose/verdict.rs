@@ -56,6 +56,7 @@ pub enum Cause {
 
 /// Verdict on a server: the cause that limits it, and the settings that may help.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Verdict {
     /// The cause.
     #[serde(flatten)]

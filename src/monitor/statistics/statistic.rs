@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 /// One statistic.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Statistic {
     /// `Server.Trans.Total`. It may contain the names of ports and methods.
     pub name: String,
@@ -18,6 +19,7 @@ pub struct Statistic {
 
 /// Statistics of one meaning.
 #[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StatisticFamily {
     /// Name of the metric, without the `_total` of counters.
     pub metric: &'static str,
@@ -31,6 +33,7 @@ pub struct StatisticFamily {
 
 /// How a statistic behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StatisticKind {
     /// It only grows while the server runs.
     Counter,
@@ -44,6 +47,7 @@ pub enum StatisticKind {
 
 /// The value of a statistic.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum StatisticValue {
     /// A whole number.
     Count(u64),

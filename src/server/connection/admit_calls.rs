@@ -1,4 +1,4 @@
-//! What a listener contributes to the reads of its connections: shows the protocol the bytes and what the port admits,
+//! The listener's part in the reads of its connections: shows the protocol the bytes and what the port admits,
 //! and queues the calls of each read. Steps 3 and 4 of a transaction's way (see docs/ARCHITECTURE.md).
 //!
 //! Knows the port, its queue and the sessions; knows no sockets. [`PortView`] is the server as admission sees it.
@@ -35,14 +35,14 @@ pub(in crate::server) struct PortContext {
     pub(in crate::server) session_calls_max: usize,
 }
 
-/// What a listener lends to one read.
+/// Parts of a listener, borrowed for one read.
 #[derive(Debug)]
 pub(in crate::server) struct ReadContext<'a> {
     pub(in crate::server) at: &'a PortContext,
     pub(in crate::server) mode: AdmissionMode,
     pub(in crate::server) buffers: &'a mut ReadBuffers,
     pub(in crate::server) shares: &'a mut QueueShares<ConnectionWriter>,
-    /// What the protocol made of the bytes; reused.
+    /// The result of the protocol; reused.
     pub(in crate::server) received: &'a mut Received,
     /// Frames that the listener has answered in this turn.
     pub(in crate::server) answered: &'a mut u32,
@@ -158,7 +158,7 @@ impl PortContext {
 }
 
 impl ReadContext<'_> {
-    /// Has the protocol consume bytes; what it makes of them is in `received`.
+    /// Lets the protocol consume bytes; the result is in `received`.
     pub(super) fn receive(
         &mut self,
         protocol: &mut ServerProtocol,

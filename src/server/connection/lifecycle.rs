@@ -1,4 +1,4 @@
-//! How a connection is drained, evicted and closed, and what an administrator sees of it.
+//! Drains, evicts and closes a connection, and shows an administrator what it is like.
 //!
 //! Each step moves its [`ConnectionState`] and sends the peer what it needs to know.
 

@@ -1,7 +1,7 @@
 //! One TCP connection of a port: its life, the half that its listener reads, and the half that workers write to.
 //!
-//! Invariants: the listener alone reads and closes; a connection's state moves by [`state::ConnectionState`] alone. Does
-//! not know the poll: what is done when is the listener's.
+//! Invariants: the listener alone reads and closes; a connection's state moves by [`state::ConnectionState`] alone.
+//! Does not know the poll: what is done when is the listener's.
 
 mod admit_calls;
 mod lifecycle;

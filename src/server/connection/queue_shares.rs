@@ -43,7 +43,7 @@ pub(in crate::server) struct QueueShares<H> {
 #[derive(Debug)]
 struct Client<H> {
     calls: usize,
-    /// Those with the most calls on top.
+    /// The one with the most calls on top.
     connections: BinaryHeap<Counted<H>>,
 }
 

@@ -1,5 +1,5 @@
-//! The half of a connection that its listener alone knows: reads the socket, and cuts and admits the calls of each read.
-//! Steps 2 to 4 of a transaction's way (see docs/ARCHITECTURE.md).
+//! The half of a connection that its listener alone knows: reads the socket, and cuts and admits the calls of each
+//! read. Steps 2 to 4 of a transaction's way (see docs/ARCHITECTURE.md).
 
 use super::admit_calls::{Input, ReadContext};
 use super::read_buffers::{BUFFER_BYTES, ReadBuffers};
@@ -58,7 +58,7 @@ pub(in crate::server) struct Queued {
     pub(in crate::server) put_off: bool,
 }
 
-/// What the unread bytes begin with.
+/// The beginning of the unread bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unread {
     /// There are none.
@@ -73,7 +73,7 @@ enum Unread {
     HeldFrames,
 }
 
-/// How far a read was consumed.
+/// The consumed part of a read.
 #[derive(Debug, Clone, Copy)]
 struct Consumed {
     /// Bytes at the front of the buffer.
@@ -82,7 +82,7 @@ struct Consumed {
     held: bool,
 }
 
-/// When and as which a listener accepted a connection.
+/// Number and time of a connection in its listener.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::server) struct AcceptedAt {
     /// Its number among the connections of the port.
@@ -277,7 +277,7 @@ impl Connection {
         self.lease.set(self.buffer.len());
     }
 
-    /// Has the protocol consume what it can, as long as the window has room.
+    /// Lets the protocol consume what it can, as long as the window has room.
     fn consume(
         &mut self,
         context: &mut ReadContext<'_>,

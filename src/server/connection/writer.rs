@@ -29,7 +29,7 @@ const PIECE_BYTES: usize = 64 << 10;
 /// Counts as taken when no bytes wait any more, so that the peer is not measured by what came after that.
 pub(in crate::server) const DRAINED_BYTES: u64 = 64 << 10;
 
-/// What bounds the unsent replies of a connection.
+/// Limits of the unsent replies of a connection.
 #[derive(Debug)]
 pub(in crate::server) struct WriterLimits<'a> {
     pub(in crate::server) buffers: &'a Arc<Buffers>,
@@ -383,7 +383,8 @@ impl ConnectionWriter {
         }
     }
 
-    /// Forgets cancelled ids once no call is out that they can mean. Looks again under the lock, since a call may have come meanwhile.
+    /// Forgets cancelled ids once no call is out that they can mean. Looks again under the lock, since a call may have
+    /// come meanwhile.
     fn forget_cancelled(&self) {
         let mut cancelled = self.cancelled.lock();
         if self.in_flight.load(Ordering::SeqCst) == 0 {

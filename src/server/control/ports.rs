@@ -1,31 +1,22 @@
-//! What an administrator sees and does of ports: lists connections, closes them, stops and starts ports.
+//! Ports under an administrator: lists connections, closes them, stops and starts ports.
 //!
 //! The listeners alone know their connections; they are asked through their mailboxes, and one that does not reply in
 //! time is left out.
 
-use super::LiveControl;
-use crate::monitor::{ConnectionFilter, ConnectionInfo, ServerControl};
-use crate::pool::PortShared;
+use super::live_control::LiveControl;
+use super::managed_port::ManagedPort;
+use crate::monitor::{ConnectionFilter, ConnectionInfo, ControlError, ServerControl};
 use crate::server::bind::{Silence, bind_again};
-use crate::server::listener::{ListenerCommand, ListenerHandle, ReplySlot};
-use crate::sync::{Arc, Sender};
+use crate::server::listener::{ListenerCommand, ReplySlot};
+use crate::sync::Sender;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// A port, and how to reach its listener.
-#[derive(Debug)]
-pub(super) struct ManagedPort {
-    pub(super) name: Arc<str>,
-    pub(super) addresses: Arc<[SocketAddr]>,
-    pub(super) shared: Arc<PortShared>,
-    pub(super) listener: Arc<ListenerHandle>,
-}
-
 impl LiveControl {
     /// Finds a port by its name.
-    fn find(&self, name: &str) -> Result<&ManagedPort, String> {
+    fn find(&self, name: &str) -> Result<&ManagedPort, ControlError> {
         let found = self.ports.iter().find(|port| port.name.eq_ignore_ascii_case(name));
-        found.ok_or_else(|| format!("Unable to find port {}", name.escape_debug()))
+        found.ok_or_else(|| ControlError::UnknownPort(name.to_owned()))
     }
 
     /// Lists the connections that `command` asks for.
@@ -69,7 +60,7 @@ impl LiveControl {
     }
 
     /// Stops a port.
-    pub(super) fn stop_one(&self, name: &str) -> Result<(), String> {
+    pub(super) fn stop_one(&self, name: &str) -> Result<(), ControlError> {
         let port = self.find(name)?;
         port.listener.request(ListenerCommand::StopPort).get().unwrap_or_else(|| Err(no_reply(port)))?;
         log::info!("port {}: stopped by the administrator", port.name);
@@ -77,12 +68,17 @@ impl LiveControl {
     }
 
     /// Starts a port that was stopped, at the addresses it had.
-    pub(super) fn start_one(&self, name: &str) -> Result<(), String> {
+    pub(super) fn start_one(&self, name: &str) -> Result<(), ControlError> {
         let port = self.find(name)?;
         port.listener.shutdown().check_can_start(&port.name)?;
         let addresses = in_words(&port.addresses);
-        let sockets = bind_again(&port.addresses, Silence::of(&self.config()))
-            .map_err(|error| format!("port {} cannot listen on {addresses}: {error}", port.name))?;
+        let sockets = bind_again(&port.addresses, Silence::of(&self.config())).map_err(|error| {
+            ControlError::CannotListen {
+                port: port.name.to_string(),
+                addresses: addresses.clone(),
+                reason: error.to_string(),
+            }
+        })?;
         let started = port.listener.request(|reply| ListenerCommand::StartPort(sockets, reply)).get();
         started.unwrap_or_else(|| Err(no_reply(port)))?;
         log::info!("port {}: started by the administrator, addresses={addresses}", port.name);
@@ -101,6 +97,6 @@ fn in_words(addresses: &[SocketAddr]) -> String {
     addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn no_reply(port: &ManagedPort) -> String {
-    format!("port {} does not answer in time; it may do so later", port.name)
+fn no_reply(port: &ManagedPort) -> ControlError {
+    ControlError::PortUnresponsive(port.name.to_string())
 }

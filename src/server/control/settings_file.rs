@@ -1,9 +1,9 @@
 //! Writes one changed line into the settings file.
 //!
-//! The new text takes the old one's place: whoever reads, and a machine that fails, finds the old text or the new one,
-//! whole. Permissions and owner are kept; a symbolic link stays one. What somebody else writes meanwhile is read again,
-//! not written over. Where no file can take its place, because it is mounted by itself or its folder cannot be written,
-//! it is written in place.
+//! Invariants: the file is replaced, so a reader, also after a failure of the machine, finds the old text or the new
+//! one, whole. Permissions and owner are kept; a symbolic link stays one. A change that others write meanwhile is read
+//! again and not overwritten. A file that cannot be replaced, because it is a mount or its folder is not writable, is
+//! written in place.
 
 use crate::config::FILE_BYTES_MAX;
 use crate::config::SettingLine;
@@ -13,58 +13,51 @@ use std::fs;
 use std::io::{Error, Result as IoResult};
 use std::path::Path;
 
-/// Times that a file is read again because it has changed meanwhile.
+/// Attempts at a file that changes meanwhile.
 const TRIES: usize = 3;
 
-/// Why a line was not written. The file is then as it was.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Why a line was not written. The file is unchanged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum SettingsFileError {
-    /// This process may not write the file, whatever the line: it is read-only.
+    /// The file is read-only for this process.
+    #[error("{0}")]
     ReadOnly(String),
-    /// The line does not go into the file as it is, or the disk said no.
+    /// The line does not fit the file as it is, or the disk failed.
+    #[error("{0}")]
     Refused(String),
 }
 
-impl SettingsFileError {
-    /// Why, in words.
-    pub(super) fn into_words(self) -> String {
-        match self {
-            SettingsFileError::ReadOnly(why) | SettingsFileError::Refused(why) => why,
-        }
-    }
-}
-
-/// Writes it; returns the number of the line.
+/// Writes a line; returns its number.
 ///
 /// # Errors
 /// [`SettingsFileError`].
 pub(super) fn write(path: &Path, line: &SettingLine, cpus: u32) -> Result<u32, SettingsFileError> {
-    let said = |error: Error| {
-        let why = format!("{} cannot be written: {error}", path.display());
+    let failed = |error: Error| {
+        let reason = format!("{} cannot be written: {error}", path.display());
         if files::is_of_the_place(&error) {
-            SettingsFileError::ReadOnly(why)
+            SettingsFileError::ReadOnly(reason)
         } else {
-            SettingsFileError::Refused(why)
+            SettingsFileError::Refused(reason)
         }
     };
-    let path = fs::canonicalize(path).map_err(said)?;
+    let path = fs::canonicalize(path).map_err(failed)?;
     for _ in 0..TRIES {
-        let before = read(&path).map_err(said)?;
+        let before = read(&path).map_err(failed)?;
         let Edited { text, line } =
             edit(&before, line, cpus).map_err(|error| SettingsFileError::Refused(error.to_string()))?;
-        if replace(&path, &before, &text).map_err(said)? {
+        if replace(&path, &before, &text).map_err(failed)? {
             return Ok(line);
         }
     }
-    let why = format!("{} changes all the time; nothing was written", path.display());
-    Err(SettingsFileError::Refused(why))
+    let reason = format!("{} keeps changing; nothing was written", path.display());
+    Err(SettingsFileError::Refused(reason))
 }
 
 fn read(path: &Path) -> IoResult<Vec<u8>> {
     files::read(path, FILE_BYTES_MAX as u64 + 1)
 }
 
-/// `false`: somebody else has changed the file, and it is as they left it.
+/// Replaces the file. Returns `false` if it was changed meanwhile, and is left as it is.
 fn replace(path: &Path, before: &[u8], after: &str) -> IoResult<bool> {
     let replaced = Fresh::beside(path, after.as_bytes(), Some(&fs::metadata(path)?)).and_then(|fresh| {
         let same = read(path)? == before;
@@ -79,7 +72,7 @@ fn replace(path: &Path, before: &[u8], after: &str) -> IoResult<bool> {
     }
 }
 
-/// As [`replace`], in place.
+/// The same, in place.
 fn overwrite(path: &Path, before: &[u8], after: &str) -> IoResult<bool> {
     let same = read(path)? == before;
     if same {
@@ -93,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_somebody_else_has_written_meanwhile_is_not_written_over() {
+    fn a_change_by_others_is_not_overwritten() {
         let path = std::env::temp_dir().join(format!("boneyard-file-{}", std::process::id()));
         let after = |write: fn(&Path, &[u8], &str) -> IoResult<bool>, before: &[u8]| {
             fs::write(&path, "theirs").unwrap();

@@ -1,7 +1,7 @@
 //! Accepts connections, also when the system has no descriptor for them.
 //!
-//! One spare descriptor is kept open. When there is no other, it is closed for the next client, which can so be refused,
-//! instead of waiting in the backlog for an answer that does not come.
+//! One spare descriptor is kept open. When there is no other, it is closed for the next client, which can so be
+//! refused, instead of waiting in the backlog for an answer that does not come.
 
 use crate::pool::PortShared;
 use mio::Token;
@@ -95,8 +95,8 @@ impl Acceptor {
         self.sockets.clear();
     }
 
-    /// Returns the next connection; `None` when there is none, or enough for this turn. A [`Accepted::Overflow`] must be closed
-    /// before the next.
+    /// Returns the next connection; `None` when there is none, or enough for this turn. A [`Accepted::Overflow`] must
+    /// be closed before the next.
     pub(super) fn accept(&mut self, port: &PortShared) -> Option<Accepted> {
         if !self.ready {
             return None;

@@ -1,5 +1,5 @@
-//! How connections begin and end in their listener: accepts and registers, evicts, begins to close and closes them, and
-//! looks at those that their writers report.
+//! Beginning and end of connections in their listener: accepts and registers, evicts, begins to close and closes them,
+//! and looks at those that their writers report.
 
 use super::acceptor::Accepted;
 use super::lingering_close::LingeringClose;
@@ -18,7 +18,7 @@ use mio::net::TcpStream;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// How long a peer that is being closed may take to read its last replies and close too.
+/// Time for a peer that is being closed to read its last replies and close too.
 pub(super) const LINGER_MAX: Duration = Duration::from_secs(1);
 
 impl Listener {
@@ -104,7 +104,7 @@ impl Listener {
         self.read(id);
     }
 
-    /// Has an idle connection make room for another session.
+    /// Evicts an idle connection, which makes room for another session.
     fn evict(&mut self, id: Id) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         if connection.evict() {

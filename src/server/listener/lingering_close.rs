@@ -1,11 +1,11 @@
 //! Lingering close for refused connections: sends a GoAway and waits up to 1 s for the peer's FIN.
 //!
 //! The side that closes first keeps the address of the connection in TIME_WAIT for a minute, so that is left to the
-//! client; and closing while its bytes are unread would reset the connection, and might destroy the GoAway on its way. So
-//! the socket stays until the client has closed, or for [`WAIT_MAX`].
+//! client; and closing while its bytes are unread would reset the connection, and might destroy the GoAway on its way.
+//! So the socket stays until the client has closed, or for [`WAIT_MAX`].
 //!
-//! Knows sockets and refusals; knows nothing of connections: these have never been any. One for each listener. Invariant:
-//! no more sockets than its places are kept; one more is told and closed at once.
+//! Knows sockets and refusals; knows nothing of connections: these have never been any. One for each listener.
+//! Invariant: no more sockets than its places are kept; one more is told and closed at once.
 
 use crate::proto::goaway;
 use crate::server::connection::Transport;
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 /// The token of all these sockets: they are so few that all are read.
 pub(super) const LINGERING: Token = Token(usize::MAX - 2);
 
-/// How long a client may take to close.
+/// Time for a client to close.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// Most sockets kept, however many descriptors there are.

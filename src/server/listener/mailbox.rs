@@ -1,4 +1,4 @@
-//! How other threads reach a listener: they leave something in its mailbox and wake its poll.
+//! The mailbox by which other threads reach a listener: they leave something there and wake its poll.
 //!
 //! A command that has a result comes with a channel of one place for it. The listener executes it between two polls and
 //! never waits; the thread that asked waits for [`REPLY_MAX`].
@@ -7,7 +7,7 @@
 //! sleeps.
 
 use super::slots::Id;
-use crate::monitor::{ConnectionFilter, ConnectionInfo};
+use crate::monitor::{ConnectionFilter, ConnectionInfo, ControlError};
 use crate::server::shutdown::Shutdown;
 use crate::sync::{Condvar, Mutex, Receiver, Sender, bounded};
 use mio::net::TcpListener;
@@ -20,10 +20,10 @@ pub(in crate::server) const MAILBOX: Token = Token(usize::MAX - 1);
 /// Most requests that wait for a listener; it takes them within milliseconds, or not at all.
 const REQUESTS_MAX: usize = 64;
 
-/// How long a listener's reply is waited for.
+/// Time that a thread waits for a listener's reply.
 const REPLY_MAX: Duration = Duration::from_millis(250);
 
-/// What a listener can be told to do.
+/// A command for a listener.
 #[derive(Debug)]
 pub(in crate::server) enum ListenerCommand {
     /// List the connections.
@@ -33,9 +33,9 @@ pub(in crate::server) enum ListenerCommand {
     /// Close the connections that the filter selects, and reply how many they are.
     CloseConnections(ConnectionFilter, Sender<usize>),
     /// Give the address up and admit no more calls.
-    StopPort(Sender<Result<(), String>>),
+    StopPort(Sender<Result<(), ControlError>>),
     /// Listen again, with these sockets.
-    StartPort(Vec<TcpListener>, Sender<Result<(), String>>),
+    StartPort(Vec<TcpListener>, Sender<Result<(), ControlError>>),
     /// From now on transactions count as long that run longer than this.
     SetLongTransaction(Option<Duration>),
     /// The server stops: accept no connections, and no calls but nested ones.
@@ -46,18 +46,18 @@ pub(in crate::server) enum ListenerCommand {
     CloseBy(Instant),
 }
 
-/// What other threads have of a listener.
+/// A listener, as other threads reach it.
 #[derive(Debug)]
 pub(in crate::server) struct ListenerHandle {
     waker: Waker,
     mailbox: Mutex<Mailbox>,
-    /// How far the port has come with its stop. Written by the listener alone.
+    /// The state of the port's stop. Written by the listener alone.
     shutdown: Mutex<Shutdown>,
     /// `shutdown` has changed.
     moved: Condvar,
 }
 
-/// What was left for a listener.
+/// The unread content of a mailbox.
 #[derive(Debug, Default)]
 pub(super) struct Mailbox {
     /// Connections to look at: their window has room again, replies wait, or sending failed.
@@ -71,7 +71,7 @@ impl ListenerHandle {
         ListenerHandle { waker, mailbox, shutdown: Mutex::new(Shutdown::No), moved }
     }
 
-    /// Has the listener look at a connection.
+    /// Makes the listener look at a connection.
     pub(in crate::server) fn wake_for(&self, id: Id) {
         let mut mailbox = self.mailbox.lock();
         mailbox.connections.push(id);
@@ -126,7 +126,7 @@ impl ListenerHandle {
         std::mem::take(&mut *self.mailbox.lock())
     }
 
-    /// Has the listener go round its loop.
+    /// Makes the listener go round its loop.
     pub(in crate::server) fn wake(&self) {
         // Writing to an eventfd fails only when its counter is full, and then the listener is awake anyway.
         self.waker.wake().ok();

@@ -1,5 +1,5 @@
-//! A port's listener: the one thread that owns the port's sockets. Accepts, reads, admits, and flushes what workers could
-//! not send.
+//! A port's listener: the one thread that owns the port's sockets. Accepts, reads, admits, and flushes what workers
+//! could not send.
 //!
 //! Invariants: it blocks nowhere but in its poll, and sleeps there without end while nothing is in progress; other
 //! threads reach it by its mailbox alone. It never runs a handler.

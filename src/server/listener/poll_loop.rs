@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 /// Most events taken from one poll.
 const EVENTS_MAX: usize = 1024;
 
-/// What a listener begins with.
+/// The parts that a listener is made of.
 #[derive(Debug)]
 pub(in crate::server) struct ListenerParts {
     pub(in crate::server) poll: Poll,
@@ -50,7 +50,7 @@ pub(in crate::server) struct Listener {
     pub(super) timeouts: Timeouts,
     watchdog: Watchdog,
     pub(super) unsent_bytes_max: usize,
-    /// How far the port has come with its stop.
+    /// The state of the port's stop.
     pub(super) shutdown: Shutdown,
     pub(super) connections: Slots<Connection>,
     pub(super) began: Instant,
@@ -65,7 +65,7 @@ pub(in crate::server) struct Listener {
     pub(super) memory_pressure: MemoryPressure,
     pub(super) close_log: CloseLog,
     pub(super) read_buffers: ReadBuffers,
-    /// What the protocol makes of a read.
+    /// The result of the protocol for one read; reused.
     pub(super) received: Received,
     /// Frames that the listener itself has answered in this turn.
     pub(super) answered: u32,

@@ -36,7 +36,7 @@ impl Listener {
         }
     }
 
-    /// Has a connection read in its turn.
+    /// Puts a connection in line to be read.
     pub(super) fn make_ready(&mut self, id: Id) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         if !std::mem::replace(&mut connection.queued.ready, true) {

@@ -1,8 +1,8 @@
 //! Closes connections whose peer takes too long: to say Hello, to finish a frame, to take its replies. Also closes the
 //! largest holders of memory while the buffers are full.
 //!
-//! Invariants: time in which the server did not run does not count, and before a connection is closed its socket is read
-//! once more, since one poll reports a limited number of events.
+//! Invariants: time in which the server did not run does not count, and before a connection is closed its socket is
+//! read once more, since one poll reports a limited number of events.
 
 use super::memory_pressure::largest_until;
 use super::poll_loop::Listener;
@@ -14,8 +14,8 @@ use crate::service::Status;
 use std::time::Instant;
 
 impl Listener {
-    /// At the beginning of a turn, returns the time if any peer is waited for. Time in which the listener has not run is
-    /// added to all time-outs.
+    /// At the beginning of a turn, returns the time if any peer is waited for. Time in which the listener has not run
+    /// is added to all time-outs.
     pub(super) fn check_clock(&mut self) -> Option<Instant> {
         if !self.timeouts.is_any() {
             return None;

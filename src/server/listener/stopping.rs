@@ -1,13 +1,14 @@
 //! The stop of the listener's port, by an administrator or with the server, and its start. Moves [`Shutdown`].
 //!
 //! A stopped port has no listening socket and admits only calls nested in what it has in flight. Its connections are
-//! told, finish what they have in progress, and have a moment to close by themselves, as when the server stops; one that
-//! is still there when the port starts is served like any other. Does not know other ports: they go on.
+//! told, finish what they have in progress, and have a moment to close by themselves, as when the server stops; one
+//! that is still there when the port starts is served like any other. Does not know other ports: they go on.
 
 use super::acceptor::{ACCEPT, Acceptor};
 use super::connections::LINGER_MAX;
 use super::poll_loop::Listener;
 use crate::metrics::CloseReason;
+use crate::monitor::ControlError;
 use crate::server::connection::Connection;
 use crate::server::shutdown::Shutdown;
 use mio::Interest;
@@ -26,7 +27,7 @@ impl Listener {
     }
 
     /// Stops the port for an administrator.
-    pub(super) fn stop_port(&mut self) -> Result<(), String> {
+    pub(super) fn stop_port(&mut self) -> Result<(), ControlError> {
         self.shutdown.check_can_stop(&self.context.port.name)?;
         self.close_address();
         self.move_to(Shutdown::PortStopped { check_at: Instant::now() + DRAIN_CHECK_PAUSE });
@@ -34,12 +35,16 @@ impl Listener {
     }
 
     /// Starts a port again that an administrator stopped.
-    pub(super) fn start_port(&mut self, mut sockets: Vec<TcpListener>) -> Result<(), String> {
+    pub(super) fn start_port(&mut self, mut sockets: Vec<TcpListener>) -> Result<(), ControlError> {
         let port = &self.context.port.name;
         self.shutdown.check_can_start(port)?;
         for socket in &mut sockets {
             let registered = self.poll.registry().register(socket, ACCEPT, Interest::READABLE);
-            registered.map_err(|error| format!("port {port}: {error}"))?;
+            registered.map_err(|error| ControlError::CannotListen {
+                port: port.clone(),
+                addresses: socket.local_addr().map_or_else(|_| "its address".to_owned(), |at| at.to_string()),
+                reason: error.to_string(),
+            })?;
         }
         self.acceptor = Acceptor::new(sockets);
         self.for_each_connection(Connection::resume);

@@ -1,11 +1,11 @@
 //! Time-outs of a listener's connections: for a Hello, for the rest of a frame, for replies to be taken.
 //!
-//! A heap with one entry for each kind of wait; an idle connection has none. When a wait ends its entry stays, is checked
-//! when it is due, and put back with a new time if there is a new wait: so nothing is searched for. Times are rounded up
-//! a little, so that a thousand peers that came together wake their listener once. Time in which the listener did not
-//! run (the process or the machine was suspended, or starved) does not count: while any peer is waited for the clock is
-//! checked each [`TICK`], and if a check comes much later than that, all waits are longer by the time since the check
-//! before. Knows ids and times handed in; the connection knows what became of a wait.
+//! A heap with one entry for each kind of wait; an idle connection has none. When a wait ends its entry stays, is
+//! checked when it is due, and put back with a new time if there is a new wait: so nothing is searched for. Times are
+//! rounded up a little, so that a thousand peers that came together wake their listener once. Time in which the
+//! listener did not run (the process or the machine was suspended, or starved) does not count: while any peer is waited
+//! for the clock is checked each [`TICK`], and if a check comes much later than that, all waits are longer by the time
+//! since the check before. Knows ids and times handed in; the connection knows what became of a wait.
 
 use super::slots::Id;
 use std::cmp::Reverse;
@@ -24,7 +24,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// A check may come this late because the listener is busy; that counts as waiting time.
 const LATE: Duration = Duration::from_secs(1);
 
-/// What a peer is waited for.
+/// The act that a peer is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum TimeoutKind {
     /// Its Hello.
@@ -106,8 +106,8 @@ impl Timeouts {
         self.waits.peek().map(|Reverse((at, ..))| *at)
     }
 
-    /// Checks the clock; to be called when the listener begins a turn while any peer is waited for. If it has not run for
-    /// some time, lengthens all waits by that and returns it.
+    /// Checks the clock; to be called when the listener begins a turn while any peer is waited for. If it has not run
+    /// for some time, lengthens all waits by that and returns it.
     pub(super) fn check_clock(&mut self, now: Instant) -> Option<Duration> {
         if now < self.tick {
             return None;
@@ -116,7 +116,8 @@ impl Timeouts {
         if lost < LATE {
             return None;
         }
-        // The listener may have ceased to run at any time since the last check: count all of it, in favour of the peers.
+        // The listener may have ceased to run at any time since the last check: count all of it, in favour of the
+        // peers.
         let lost = lost + TICK;
         let waits = std::mem::take(&mut self.waits).into_iter();
         self.waits = waits.map(|Reverse((at, id, kind))| Reverse((at + lost, id, kind))).collect();

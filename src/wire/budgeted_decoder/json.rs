@@ -1,15 +1,16 @@
-//! What JSON shows where a number, an enum or the key of a map is asked for.
+//! Visitors for JSON where a number, an enum or the boolean key of a map is asked for.
 
+use super::super::decode_budget::DecodeError;
+use super::BudgetedVisitor;
 use super::access::Entries;
-use super::{Cut, Watchdog};
 use serde::de::value::StrDeserializer;
 use serde::de::{
     self, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
 };
 use std::fmt;
 
-/// What is shown as it is, or refused.
-macro_rules! others {
+/// Visits that are passed on to the inner visitor.
+macro_rules! pass_on {
     ($($method:ident ($($arg:ident: $type:ty)?))*) => {$(
         #[inline]
         fn $method<E: de::Error>(self, $($arg: $type)?) -> Result<Self::Value, E> {
@@ -18,32 +19,42 @@ macro_rules! others {
     )*};
 }
 
-/// Shows a number. Where serde_json keeps all its digits it shows them as a map of one entry.
-pub(super) struct Number<'m, V, const KINDS: u8>(pub(super) Watchdog<'m, V, KINDS>);
+/// Visits that an enum and a number pass on: those of JSON values that neither can be, and of plain numbers.
+macro_rules! pass_on_common {
+    () => {
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            self.0.expecting(f)
+        }
 
-impl<'de, V: Visitor<'de>, const KINDS: u8> Visitor<'de> for Number<'_, V, KINDS> {
+        pass_on! {
+            visit_bool(value: bool)
+            visit_i64(value: i64)
+            visit_u64(value: u64)
+            visit_f64(value: f64)
+            visit_unit()
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<V::Value, A::Error> {
+            self.0.visit_seq(list)
+        }
+    };
+}
+
+/// Visitor for a number. With serde_json's `arbitrary_precision` a number is a map of one entry, its digits.
+pub(super) struct NumberVisitor<'m, V, const KINDS: u8>(pub(super) BudgetedVisitor<'m, V, KINDS>);
+
+impl<'de, V: Visitor<'de>, const KINDS: u8> Visitor<'de> for NumberVisitor<'_, V, KINDS> {
     type Value = V::Value;
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.expecting(f)
-    }
+    pass_on_common! {}
 
-    others! {
-        visit_bool(value: bool)
-        visit_i64(value: i64)
-        visit_u64(value: u64)
-        visit_f64(value: f64)
+    pass_on! {
         visit_str(value: &str)
         visit_borrowed_str(value: &'de str)
-        visit_unit()
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<V::Value, A::Error> {
-        self.0.visit_seq(list)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<V::Value, A::Error> {
-        match map.next_key_seed(Digits) {
+        match map.next_key_seed(IsDigitsKey) {
             Ok(Some(true)) => {}
             _ => return Err(de::Error::invalid_type(Unexpected::Map, &self)),
         }
@@ -58,10 +69,10 @@ impl<'de, V: Visitor<'de>, const KINDS: u8> Visitor<'de> for Number<'_, V, KINDS
     }
 }
 
-/// Is the key that of a number's digits?
-struct Digits;
+/// Seed that decodes whether a key is that of a number's digits.
+struct IsDigitsKey;
 
-impl<'de> DeserializeSeed<'de> for Digits {
+impl<'de> DeserializeSeed<'de> for IsDigitsKey {
     type Value = bool;
 
     fn deserialize<D: Deserializer<'de>>(self, key: D) -> Result<bool, D::Error> {
@@ -69,7 +80,7 @@ impl<'de> DeserializeSeed<'de> for Digits {
     }
 }
 
-impl Visitor<'_> for Digits {
+impl Visitor<'_> for IsDigitsKey {
     type Value = bool;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -81,10 +92,10 @@ impl Visitor<'_> for Digits {
     }
 }
 
-/// Shows a key that stands for true or false.
-pub(super) struct BoolKey<'m, V, const KINDS: u8>(pub(super) Watchdog<'m, V, KINDS>);
+/// Visitor for a key that stands for true or false.
+pub(super) struct BoolKeyVisitor<'m, V, const KINDS: u8>(pub(super) BudgetedVisitor<'m, V, KINDS>);
 
-impl<'de, V: Visitor<'de>, const KINDS: u8> Visitor<'de> for BoolKey<'_, V, KINDS> {
+impl<'de, V: Visitor<'de>, const KINDS: u8> Visitor<'de> for BoolKeyVisitor<'_, V, KINDS> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -100,49 +111,38 @@ impl<'de, V: Visitor<'de>, const KINDS: u8> Visitor<'de> for BoolKey<'_, V, KIND
     }
 }
 
-/// Shows a variant: a text that names it, or a map of one entry, its name and what it holds.
-pub(super) struct Variant<'m, V, const KINDS: u8>(pub(super) Watchdog<'m, V, KINDS>);
+/// Visitor for an enum: a text that names the variant, or a map of one entry, its name and contents.
+pub(super) struct EnumVisitor<'m, V, const KINDS: u8>(pub(super) BudgetedVisitor<'m, V, KINDS>);
 
-impl<'de, V: Visitor<'de>, const KINDS: u8> Visitor<'de> for Variant<'_, V, KINDS> {
+impl<'de, V: Visitor<'de>, const KINDS: u8> Visitor<'de> for EnumVisitor<'_, V, KINDS> {
     type Value = V::Value;
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.expecting(f)
-    }
-
-    others! {
-        visit_bool(value: bool)
-        visit_i64(value: i64)
-        visit_u64(value: u64)
-        visit_f64(value: f64)
-        visit_unit()
-    }
+    pass_on_common! {}
 
     fn visit_str<E: de::Error>(self, name: &str) -> Result<V::Value, E> {
-        let Watchdog { visitor, meter, .. } = self.0;
-        let made = visitor.visit_enum(StrDeserializer::<Cut>::new(name));
-        made.map_err(|cut| meter.outward(cut))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<V::Value, A::Error> {
-        self.0.visit_seq(list)
+        let BudgetedVisitor { visitor, budget, .. } = self.0;
+        let made = visitor.visit_enum(StrDeserializer::<DecodeError>::new(name));
+        made.map_err(|error| budget.outward(error))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
-        let Watchdog { visitor, meter, .. } = self.0;
-        let made = visitor.visit_enum(Entry(Entries::new(map, meter, false)));
-        made.map_err(|cut| meter.outward(cut))
+        let BudgetedVisitor { visitor, budget, .. } = self.0;
+        let made = visitor.visit_enum(VariantEntry(Entries::new(map, budget, false)));
+        made.map_err(|error| budget.outward(error))
     }
 }
 
 /// The one entry of such a map.
-struct Entry<M>(M);
+struct VariantEntry<M>(M);
 
-impl<'de, M: MapAccess<'de, Error = Cut>> EnumAccess<'de> for Entry<M> {
-    type Error = Cut;
-    type Variant = Entry<M>;
+impl<'de, M: MapAccess<'de, Error = DecodeError>> EnumAccess<'de> for VariantEntry<M> {
+    type Error = DecodeError;
+    type Variant = VariantEntry<M>;
 
-    fn variant_seed<S: DeserializeSeed<'de>>(mut self, seed: S) -> Result<(S::Value, Entry<M>), Cut> {
+    fn variant_seed<S: DeserializeSeed<'de>>(
+        mut self,
+        seed: S,
+    ) -> Result<(S::Value, VariantEntry<M>), DecodeError> {
         match self.0.next_key_seed(seed)? {
             Some(variant) => Ok((variant, self)),
             None => {
@@ -152,32 +152,32 @@ impl<'de, M: MapAccess<'de, Error = Cut>> EnumAccess<'de> for Entry<M> {
     }
 }
 
-impl<'de, M: MapAccess<'de, Error = Cut>> VariantAccess<'de> for Entry<M> {
-    type Error = Cut;
+impl<'de, M: MapAccess<'de, Error = DecodeError>> VariantAccess<'de> for VariantEntry<M> {
+    type Error = DecodeError;
 
-    fn unit_variant(mut self) -> Result<(), Cut> {
+    fn unit_variant(mut self) -> Result<(), DecodeError> {
         self.0.next_value()
     }
 
-    fn newtype_variant_seed<S: DeserializeSeed<'de>>(mut self, seed: S) -> Result<S::Value, Cut> {
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(mut self, seed: S) -> Result<S::Value, DecodeError> {
         self.0.next_value_seed(seed)
     }
 
-    fn tuple_variant<V: Visitor<'de>>(mut self, count: usize, visitor: V) -> Result<V::Value, Cut> {
-        self.0.next_value_seed(Held { visitor, parts: Parts::Count(count) })
+    fn tuple_variant<V: Visitor<'de>>(mut self, count: usize, visitor: V) -> Result<V::Value, DecodeError> {
+        self.0.next_value_seed(VariantContents { visitor, parts: Parts::Count(count) })
     }
 
     fn struct_variant<V: Visitor<'de>>(
         mut self,
         fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Cut> {
-        self.0.next_value_seed(Held { visitor, parts: Parts::Fields(fields) })
+    ) -> Result<V::Value, DecodeError> {
+        self.0.next_value_seed(VariantContents { visitor, parts: Parts::Fields(fields) })
     }
 }
 
-/// What a variant of several parts holds.
-struct Held<V> {
+/// Seed for the contents of a variant with several parts.
+struct VariantContents<V> {
     visitor: V,
     parts: Parts,
 }
@@ -187,7 +187,7 @@ enum Parts {
     Fields(&'static [&'static str]),
 }
 
-impl<'de, V: Visitor<'de>> DeserializeSeed<'de> for Held<V> {
+impl<'de, V: Visitor<'de>> DeserializeSeed<'de> for VariantContents<V> {
     type Value = V::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, parts: D) -> Result<V::Value, D::Error> {

@@ -96,14 +96,14 @@ fn of_ports_that_are_alike_the_first_is_named_all_the_time_and_the_others_with_i
     let script =
         || SnapshotScript::new(&format!("{THREE}Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=60\n"));
     let (mut script, mut diagnoser) = (script(), Diagnoser::new(None));
-    for look in 0..40 {
+    for sample in 0..40 {
         // The longest queue is another's each time.
         let mut waits = [30, 36, 42];
-        waits.rotate_left(look / 5 % 3);
+        waits.rotate_left(sample / 5 % 3);
         drop(script.sample(&mut diagnoser, &second(waits.map(waiting).into())));
         let verdict = diagnoser.verdict();
-        if look >= 4 {
-            assert_eq!(verdict.cause, Cause::Pool { port: "TCPIP".to_owned() }, "{look}: {verdict:#?}");
+        if sample >= 4 {
+            assert_eq!(verdict.cause, Cause::Pool { port: "TCPIP".to_owned() }, "{sample}: {verdict:#?}");
             let others = "Also full, each with workers of its own: port LAN2, port LAN3.";
             assert!(verdict.because.iter().any(|because| because == others), "{verdict:#?}");
         }
@@ -117,12 +117,12 @@ fn of_queues_that_are_alike_the_first_is_named_all_the_time() {
     let refuses = |queue_full| {
         Port { busy: 2, queue_full, queue_filled: 1, ..Port::of(10) }.runs("note.read", 100, 0.0, 0.02)
     };
-    for look in 0..40 {
+    for sample in 0..40 {
         let mut refused = [0, 40, 50];
-        refused[1..].rotate_left(look / 8 % 2);
+        refused[1..].rotate_left(sample / 8 % 2);
         drop(script.sample(&mut diagnoser, &second(refused.map(refuses).into())));
         let cause = &diagnoser.verdict().cause;
-        assert!(look < 5 || *cause == Cause::QueueBound { port: "LAN2".to_owned() }, "{look}: {cause:?}");
+        assert!(sample < 5 || *cause == Cause::QueueBound { port: "LAN2".to_owned() }, "{sample}: {cause:?}");
     }
 }
 

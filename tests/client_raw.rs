@@ -2,14 +2,14 @@
 //! polls and short waits, cancels, several addresses.
 #![cfg(feature = "client")]
 
-mod hand_server;
+mod scripted_server;
 
 use boneyard::Client;
 use boneyard::client::{ClientError, ClientOptions};
 use boneyard::internal::client::RawMethod;
 use boneyard::internal::wire::Codec;
 use boneyard::service::Status;
-use hand_server::{HandServer, PATIENCE, pair, pair_with, wait_until, welcome};
+use scripted_server::{PATIENCE, ScriptedServer, pair, pair_with, wait_until, welcome};
 use std::thread;
 use std::time::Duration;
 
@@ -119,10 +119,10 @@ fn an_answered_call_is_not_cancelled() {
 
 #[test]
 fn addresses_are_tried_in_their_order_at_each_connect() {
-    let (first, second) = (HandServer::new(), HandServer::new());
+    let (first, second) = (ScriptedServer::new(), ScriptedServer::new());
     let refusing = {
         // Bound and released: no process listens there.
-        let gone = HandServer::new();
+        let gone = ScriptedServer::new();
         gone.address()
     };
     let addresses = [refusing, first.address(), second.address()];
@@ -155,7 +155,7 @@ fn addresses_are_tried_in_their_order_at_each_connect() {
 
 #[test]
 fn a_server_that_refuses_connections_is_skipped() {
-    let (full, good) = (HandServer::new(), HandServer::new());
+    let (full, good) = (ScriptedServer::new(), ScriptedServer::new());
     let addresses = [full.address(), good.address()];
     let options = ClientOptions::default().deadline(PATIENCE).retries(0);
     let client = Client::with_servers(&addresses, options).unwrap();

@@ -1,5 +1,5 @@
-//! A server moved by hand: the test says what it answers, when, and whether it breaks the rules. What the client sends
-//! goes through the real server's half of the protocol, so a client that breaks it fails the test.
+//! A scripted server: the test decides what it answers, when, and whether it violates the protocol. The client's bytes
+//! go through the real server's half of the protocol, so a client that violates it fails the test.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
 use boneyard::client::{Client, ClientOptions};
@@ -23,10 +23,10 @@ pub const DOUBLE: Method<u32, u64> = Method::new("test.double");
 pub const STORE: Method<Bytes, ()> = Method::new("test.store");
 pub const MISSING: Method<(), ()> = Method::new("test.dobule");
 
-/// What the Welcome says a call may have.
+/// Largest body of a call by the Welcome.
 pub const BODY_BYTES_MAX: u32 = 32 << 20;
 
-/// Numbers are out of order and not from 1 on purpose: they mean what the Welcome says, not more.
+/// Method numbers are out of order and not from 1 on purpose: they mean only what the Welcome says.
 pub fn welcome() -> Vec<u8> {
     welcome_with([(7, "test.double"), (3, "test.store")])
 }
@@ -36,13 +36,13 @@ pub fn welcome_with<const N: usize>(methods: [(u16, &str); N]) -> Vec<u8> {
     proto::welcome("hand".to_owned(), BODY_BYTES_MAX, methods.into())
 }
 
-pub struct HandServer {
+pub struct ScriptedServer {
     listener: TcpListener,
 }
 
-impl HandServer {
-    pub fn new() -> HandServer {
-        HandServer { listener: TcpListener::bind("127.0.0.1:0").unwrap() }
+impl ScriptedServer {
+    pub fn new() -> ScriptedServer {
+        ScriptedServer { listener: TcpListener::bind("127.0.0.1:0").unwrap() }
     }
 
     pub fn address(&self) -> String {
@@ -53,7 +53,7 @@ impl HandServer {
         self.listener.local_addr().unwrap()
     }
 
-    /// A client of this server that makes no call again. Calls wait so long that only a failing test sees a deadline.
+    /// A client of this server that repeats no call. Calls wait so long that only a failing test sees a deadline.
     pub fn client(&self) -> Client {
         self.client_with(ClientOptions::default().retries(0))
     }
@@ -62,12 +62,12 @@ impl HandServer {
         Client::with_options(&self.address(), options.deadline(PATIENCE)).unwrap()
     }
 
-    /// Has anybody connected who was not accepted yet? Hangs up on who has.
+    /// Returns whether a connection waits to be accepted, and closes it.
     pub fn is_called(&self) -> bool {
         self.try_accept().is_some()
     }
 
-    /// A connection that waits to be accepted.
+    /// Accepts a connection that waits.
     pub fn try_accept(&self) -> Option<TcpStream> {
         self.listener.set_nonblocking(true).unwrap();
         match self.listener.accept() {
@@ -81,17 +81,17 @@ impl HandServer {
         }
     }
 
-    /// The next connection, of which nothing was read.
+    /// Accepts the next connection and reads nothing.
     pub fn accept_raw(&self) -> TcpStream {
         let mut stream = None;
-        wait_until("somebody connects", || {
+        wait_until("a client connects", || {
             stream = self.try_accept();
             stream.is_some()
         });
         stream.unwrap()
     }
 
-    /// The next connection, to be greeted as soon as it is read from.
+    /// Accepts the next connection, whose Hello is answered with its first read.
     pub fn accept(&self) -> Peer {
         self.accept_with(welcome())
     }
@@ -101,13 +101,13 @@ impl HandServer {
     }
 }
 
-/// A client, connected and greeted, with its other end.
-pub fn pair() -> (HandServer, Client, Peer) {
+/// A client after its handshake, with the other end of its connection.
+pub fn pair() -> (ScriptedServer, Client, Peer) {
     pair_with(ClientOptions::default().retries(0), welcome())
 }
 
-pub fn pair_with(options: ClientOptions, welcome: Vec<u8>) -> (HandServer, Client, Peer) {
-    let server = HandServer::new();
+pub fn pair_with(options: ClientOptions, welcome: Vec<u8>) -> (ScriptedServer, Client, Peer) {
+    let server = ScriptedServer::new();
     let client = server.client_with(options);
     let peer = std::thread::scope(|scope| {
         let greeted = scope.spawn(|| client.methods().unwrap());
@@ -122,18 +122,18 @@ pub fn pair_with(options: ClientOptions, welcome: Vec<u8>) -> (HandServer, Clien
 /// One connection.
 pub struct Peer {
     pub stream: TcpStream,
-    conversation: ServerProtocol,
+    protocol: ServerProtocol,
     bytes: Vec<u8>,
     greeted: bool,
-    heard: VecDeque<Heard>,
+    frames: VecDeque<ClientFrame>,
     stats: PortStats,
-    paces: ServiceTimes,
+    service_times: ServiceTimes,
     welcome: Vec<u8>,
 }
 
-/// What the client said.
+/// Frame of the client.
 #[derive(Debug)]
-pub enum Heard {
+pub enum ClientFrame {
     Call(Call),
     Cancel(u64),
     Closed,
@@ -146,7 +146,7 @@ pub struct Call {
     pub codec: Codec,
     pub left: Option<Duration>,
     pub arguments: Vec<u8>,
-    /// What it is made for, if a handler makes it.
+    /// Chain of calls that it is made for, if a handler makes it.
     pub chain: Option<Chain>,
 }
 
@@ -160,12 +160,12 @@ impl Peer {
     pub fn new(stream: TcpStream, welcome: Vec<u8>) -> Peer {
         Peer {
             stream,
-            conversation: ServerProtocol::default(),
+            protocol: ServerProtocol::default(),
             bytes: Vec::new(),
             greeted: false,
-            heard: VecDeque::new(),
+            frames: VecDeque::new(),
             stats: PortStats::default(),
-            paces: ServiceTimes::new(10),
+            service_times: ServiceTimes::new(10),
             welcome,
         }
     }
@@ -177,19 +177,19 @@ impl Peer {
         }
     }
 
-    /// The next thing the client says. Greets, and answers pings, by itself.
-    pub fn hear(&mut self) -> Heard {
+    /// The client's next frame. Answers Hello and Ping by itself.
+    pub fn next_frame(&mut self) -> ClientFrame {
         loop {
-            if let Some(heard) = self.heard.pop_front() {
-                return heard;
+            if let Some(frame) = self.frames.pop_front() {
+                return frame;
             }
             if !self.read() {
-                return Heard::Closed;
+                return ClientFrame::Closed;
             }
         }
     }
 
-    /// One read; false at the end.
+    /// Reads once. Returns false at the end.
     fn read(&mut self) -> bool {
         let mut space = [0; 64 << 10];
         match self.stream.read(&mut space) {
@@ -199,69 +199,69 @@ impl Peer {
                 true
             }
             Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
-            // As after a stop and a continuation of this process.
+            // After a stop and a continuation of this process.
             Err(error) if error.kind() == ErrorKind::Interrupted => true,
-            Err(error) => panic!("the client says nothing: {error}"),
+            Err(error) => panic!("the client sends nothing: {error}"),
         }
     }
 
     fn receive(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
         let now = Instant::now();
-        let reception = ReceiveContext {
+        let context = ReceiveContext {
             welcome: &self.welcome,
             body_bytes_max: BODY_BYTES_MAX as usize,
-            admission: Admission::open(10, &self.paces),
+            admission: Admission::open(10, &self.service_times),
             window_room: 10_000,
             arrived: now,
             now,
             stats: &self.stats,
             methods: &MethodsStats::new(0),
         };
-        let mut intake = Received::default();
-        let used = self.conversation.receive(&self.bytes, &reception, &mut intake);
-        let used = used.unwrap_or_else(|leave| panic!("the client breaks the protocol: {leave:?}"));
+        let mut received = Received::default();
+        let used = self.protocol.receive(&self.bytes, &context, &mut received);
+        let used = used.unwrap_or_else(|close| panic!("the client violates the protocol: {close:?}"));
         let bytes: Vec<u8> = self.bytes.drain(..used).collect();
-        for call in &intake.calls {
-            self.heard.push_back(Heard::Call(Call {
+        for call in &received.calls {
+            self.frames.push_back(ClientFrame::Call(Call {
                 id: call.id,
                 method: call.method,
                 codec: call.codec,
                 left: call.deadline.map(|deadline| deadline - now),
                 arguments: call.arguments_in(&bytes).to_vec(),
-                chain: call.chain().map(|at| Chain::clone(&intake.chains[at])),
+                chain: call.chain().map(|at| Chain::clone(&received.chains[at])),
             }));
         }
-        self.heard.extend(intake.cancels.into_iter().map(Heard::Cancel));
-        self.raw(&intake.replies);
-        self.greeted |= !intake.replies.is_empty();
+        self.frames.extend(received.cancels.into_iter().map(ClientFrame::Cancel));
+        self.raw(&received.replies);
+        self.greeted |= !received.replies.is_empty();
     }
 
     #[track_caller]
     pub fn call(&mut self) -> Call {
-        match self.hear() {
-            Heard::Call(call) => call,
+        match self.next_frame() {
+            ClientFrame::Call(call) => call,
             other => panic!("a call was expected, not {other:?}"),
         }
     }
 
     #[track_caller]
     pub fn cancel(&mut self) -> u64 {
-        match self.hear() {
-            Heard::Cancel(call) => call,
+        match self.next_frame() {
+            ClientFrame::Cancel(call) => call,
             other => panic!("a Cancel was expected, not {other:?}"),
         }
     }
 
     #[track_caller]
     pub fn closed(&mut self) {
-        match self.hear() {
-            Heard::Closed => {}
+        match self.next_frame() {
+            ClientFrame::Closed => {}
             other => panic!("the end was expected, not {other:?}"),
         }
     }
 
-    /// Sends bytes, whatever they are. A client that has gone already is no error.
+    /// Sends any bytes. A connection that the client has closed is no error.
     pub fn raw(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).ok();
     }
@@ -272,7 +272,7 @@ impl Peer {
         self.answer_bytes(call, Status::Ok.code(), &body);
     }
 
-    /// Any status, any body.
+    /// Answers with any status and any body.
     pub fn answer_bytes(&mut self, call: &Call, status: u16, body: &[u8]) {
         let times = ReplyPrelude { queue_wait_us: 1, permit_wait_us: 2, run_us: 3 };
         let body = [&times.write()[..], body].concat();
@@ -292,7 +292,7 @@ impl Peer {
         self.answer_bytes(call, status.code(), &body);
     }
 
-    /// Refuses the calls that are there already.
+    /// Refuses the calls received so far.
     pub fn refuse_waiting(&mut self, status: Status) {
         self.stream.set_nonblocking(true).unwrap();
         let mut space = [0; 4096];
@@ -300,8 +300,8 @@ impl Peer {
             self.receive(&space[..bytes]);
         }
         self.stream.set_nonblocking(false).unwrap();
-        while let Some(heard) = self.heard.pop_front() {
-            if let Heard::Call(call) = heard {
+        while let Some(frame) = self.frames.pop_front() {
+            if let ClientFrame::Call(call) = frame {
                 self.refuse(&call, status, Fault { code: 0, retry_after_ms: 0, message: String::new() });
             }
         }
@@ -313,10 +313,10 @@ impl Peer {
         self.raw(&bytes);
     }
 
-    /// Answers doubles until the client has gone; returns how many.
+    /// Answers calls of DOUBLE until the client closes. Returns how many.
     pub fn serve(mut self) -> usize {
         let mut answered = 0;
-        while let Heard::Call(call) = self.hear() {
+        while let ClientFrame::Call(call) = self.next_frame() {
             let number: u32 = call.decode();
             self.answer(&call, &(u64::from(number) * 2));
             answered += 1;

@@ -2,13 +2,13 @@
 //! that can be stopped.
 #![cfg(feature = "client")]
 
-mod hand_server;
+mod scripted_server;
 
 use boneyard::Pending;
 use boneyard::client::{ClientError, ClientOptions};
 use boneyard::internal::client::{TrySend, UnsentCall};
 use boneyard::service::{Fault, Status};
-use hand_server::{DOUBLE, HandServer, PATIENCE, Peer, pair, pair_with, welcome};
+use scripted_server::{DOUBLE, PATIENCE, Peer, ScriptedServer, pair, pair_with, welcome};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
@@ -48,7 +48,7 @@ fn unsent(tried: Result<TrySend, ClientError>) -> UnsentCall {
 
 #[test]
 fn a_call_that_would_have_to_connect_is_not_sent_at_once() {
-    let server = HandServer::new();
+    let server = ScriptedServer::new();
     let client = server.client();
     let unsent = unsent(client.try_start_json("test.double", "21"));
     assert!(!server.is_called(), "nor has it connected");
@@ -73,9 +73,10 @@ fn an_invalid_call_fails_at_once() {
 
 #[test]
 fn a_call_of_a_session_is_not_sent_at_once_before_the_session_is_attached() {
-    let server = HandServer::new();
+    let server = ScriptedServer::new();
     let client = server.client();
-    let methods = hand_server::welcome_with([(1, "session.open"), (2, "session.close"), (7, "test.double")]);
+    let methods =
+        scripted_server::welcome_with([(1, "session.open"), (2, "session.close"), (7, "test.double")]);
     let first = thread::spawn(move || {
         let mut peer = server.accept_with(methods);
         let open = peer.call();
@@ -91,7 +92,7 @@ fn a_call_of_a_session_is_not_sent_at_once_before_the_session_is_attached() {
     let pending = sent(session.client().try_start_json("test.double", "21"));
     assert_eq!(pending.wait().as_deref(), Ok("42"));
     // The session is not attached to the next connection yet.
-    hand_server::wait_until("the client has connected anew", || {
+    scripted_server::wait_until("the client has connected anew", || {
         client.methods().is_ok_and(|all| all.len() == 2)
     });
     drop(unsent(session.client().try_start_json("test.double", "21")));

@@ -3,7 +3,7 @@
 #![cfg(all(feature = "client", feature = "server"))]
 
 mod common;
-mod hand_server;
+mod scripted_server;
 
 use boneyard::client::{Client, ClientError, ClientOptions, DeadlineSource};
 use boneyard::server::RunningServer;
@@ -11,7 +11,7 @@ use boneyard::service::{Fault, Repeat, Status};
 use boneyard::{Method, Pending};
 use common::gate::Gate;
 use common::{PATIENCE, Raw, wait_until};
-use hand_server::{DOUBLE, HandServer, Peer, pair_with, welcome};
+use scripted_server::{DOUBLE, Peer, ScriptedServer, pair_with, welcome};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -122,7 +122,7 @@ fn a_call_is_not_repeated_after_its_deadline() {
 
 #[test]
 fn a_server_that_is_not_ready_is_reconnected_to() {
-    let server = HandServer::new();
+    let server = ScriptedServer::new();
     let client = server.client_with(options());
     let caller = calling(&client, DOUBLE);
     drop(server.accept_raw());

@@ -1,0 +1,133 @@
+//! Commands and options, and [`main`], which carries out those of the process.
+
+use super::exit::{Exit, exits_in_words};
+use super::input::DEFAULT_FILE;
+use super::into_server::IntoServer;
+#[cfg(feature = "top")]
+use super::top;
+use super::{bench, call, check, console, methods, serve, stubs};
+use crate::server::Server;
+use clap::{Parser, Subcommand};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Thread-pool RPC server whose limits mean exactly what they say.
+///
+/// Without a command: serve with ./server.ini.
+#[derive(Debug, Parser)]
+#[command(name = "boneyard", version, after_help = exits_in_words())]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until SIGTERM or SIGINT.
+    ///
+    /// Then the server accepts no more calls, finishes those in flight within Server_Shutdown_Timeout, logs the number
+    /// of lost ones, and exits with 0. Another signal, more than a second later, ends it at once. SIGHUP reopens the
+    /// log file; SIGQUIT logs the activity of every worker; SIGUSR1 and SIGUSR2 are ignored.
+    Serve {
+        /// Settings file.
+        #[arg(default_value = DEFAULT_FILE)]
+        file: PathBuf,
+    },
+    /// Check a settings file: print its effective settings, or all of its errors.
+    ///
+    /// Prints each effective value with its line or rule, totals and warnings. Tries the start: descriptors, addresses,
+    /// threads; no port listens. Exits with 0 if a server would start with the file, with 2 if the file has errors,
+    /// with 1 if the server would not start on this machine.
+    Check {
+        /// Settings file.
+        #[arg(default_value = DEFAULT_FILE)]
+        file: PathBuf,
+        /// Print JSON, for programs.
+        #[arg(long)]
+        json: bool,
+        /// Check nothing: print a settings file that explains every key and shows its default.
+        #[arg(long, conflicts_with_all = ["file", "json"])]
+        template: bool,
+    },
+    /// Call any method of a running server: JSON in, JSON out.
+    Call(call::CallCommand),
+    /// List the methods of a running server, one name per line.
+    Methods(methods::Methods),
+    /// Generate typed client code in another language for the methods of a running server.
+    Stubs(stubs::Stubs),
+    /// Load-test a running server and report throughput and latency.
+    ///
+    /// A closed loop keeps a fixed number of calls in flight on each connection; an open loop (--rate) sends calls on
+    /// its own schedule, regardless of outstanding responses.
+    Bench(bench::Bench),
+    /// Watch a running server: its limiting factor, ports, workers and methods, refreshed live.
+    ///
+    /// Uses the server's Admin_Address, which responds even when every worker is stuck. Keys: q quits, p pauses.
+    #[cfg(feature = "top")]
+    Top(top::Top),
+    /// Send commands to a running server and print its responses.
+    ///
+    /// Uses the server's admin server (Admin_Address). On a terminal it reads lines until exit, bye or Ctrl-D;
+    /// otherwise it carries out the commands of -c or of standard input. `help` lists the commands.
+    Console(console::Console),
+}
+
+/// Runs the whole command line of a program that serves: reads the arguments of the process, carries them out, and
+/// returns the exit code for `main` to return. Blocks until the command ends. Errors are printed to standard error and
+/// become the exit code.
+///
+/// `build` adds the program's services to a server with the settings of the file. It runs on this thread, for `serve`
+/// only, after the settings were read and the log was started, before any port is opened. `serve` handles SIGTERM and
+/// SIGINT, sets the process's logger (unless the program has set one before) and reports panics through the log.
+///
+/// ```no_run
+/// use boneyard::Method;
+/// const DOUBLE: Method<u32, u64> = Method::new("math.double");
+///
+/// fn main() -> std::process::ExitCode {
+///     boneyard::cli::main(|server| server.handle(DOUBLE, |_, n| Ok(u64::from(n) * 2)))
+/// }
+/// ```
+pub fn main<B: IntoServer>(build: impl FnOnce(Server) -> B) -> ExitCode {
+    let line = match CommandLine::try_parse() {
+        Ok(line) => line,
+        Err(error) => {
+            // Help that cannot be printed is no failure.
+            error.print().ok();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Input.code()));
+        }
+    };
+    let program = program();
+    let exit = match line.command {
+        None => serve::run(&program, Path::new(DEFAULT_FILE), build),
+        Some(Command::Serve { file }) => serve::run(&program, &file, build),
+        Some(Command::Check { template: true, .. }) => check::template(),
+        Some(Command::Check { file, json, .. }) => check::run(&program, &file, json),
+        Some(Command::Call(call)) => call.run(&program),
+        Some(Command::Methods(methods)) => methods.run(),
+        Some(Command::Stubs(stubs)) => stubs.run(),
+        Some(Command::Bench(bench)) => bench.run(&program),
+        #[cfg(feature = "top")]
+        Some(Command::Top(top)) => top.run(),
+        Some(Command::Console(console)) => console.run(),
+    };
+    ExitCode::from(exit.code())
+}
+
+/// Name of the program, for hints on what to type.
+fn program() -> String {
+    let path = std::env::args_os().next().map(PathBuf::from);
+    let name = path.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
+    name.unwrap_or("boneyard").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        use clap::CommandFactory;
+        CommandLine::command().debug_assert();
+    }
+}

@@ -1,0 +1,65 @@
+//! Arguments of `stubs`, and the schemas fetched from the server.
+
+use super::method::StubMethod;
+use super::{c, python, typescript};
+use crate::cli::escape::one_line;
+use crate::cli::exit::Exit;
+use crate::cli::methods::schemas;
+use crate::cli::output::{eprint_error, print};
+use crate::cli::server_args::{ServerArgs, report_error};
+use crate::client::{Client, ClientError};
+use crate::service::builtin::MethodSchema;
+use clap::{Args, ValueEnum};
+
+/// Arguments of `stubs`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Stubs {
+    #[command(flatten)]
+    server: ServerArgs,
+    /// Language of the code.
+    #[arg(long)]
+    lang: Language,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Language {
+    /// Classes over the `Client` of the Python package.
+    Python,
+    /// Functions over `boneyard_call` of the C library.
+    C,
+    /// Classes over a function that the program provides.
+    #[value(name = "typescript")]
+    TypeScript,
+}
+
+impl Stubs {
+    pub(in crate::cli) fn run(self) -> Exit {
+        let methods = match self.server.client().and_then(|client| methods(&client)) {
+            Ok(methods) => methods,
+            Err(error) => return report_error(&error, &self.server.address),
+        };
+        for StubMethod { name, unknown, .. } in methods.iter().filter(|method| method.shapes.is_none()) {
+            eprint_error(&one_line(&format!("types of {name} unknown: {unknown}")));
+        }
+        print(&match self.lang {
+            Language::Python => python::write(&methods),
+            Language::C => c::write(&methods),
+            Language::TypeScript => typescript::write(&methods),
+        })
+    }
+}
+
+/// Returns the methods of the server, sorted by name.
+fn methods(client: &Client) -> Result<Vec<StubMethod>, ClientError> {
+    // Sessions belong to the client library: their numbers are valid on one connection only.
+    let own = |(name, _): &(String, MethodSchema)| !name.starts_with("session.");
+    let method = |(name, schema): (String, MethodSchema)| {
+        let read = schema.json.as_ref().map(|texts| texts.read()).transpose();
+        let (shapes, unknown) = match read {
+            Ok(shapes) => (shapes, schema.unknown),
+            Err(error) => (None, format!("unreadable schema: {error}")),
+        };
+        StubMethod { name, shapes, unknown }
+    };
+    Ok(schemas(client)?.into_iter().filter(own).map(method).collect())
+}

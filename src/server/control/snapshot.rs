@@ -1,0 +1,173 @@
+//! Takes snapshots of a running server, and lists its workers and slow calls.
+//!
+//! Invariant: waits for no listener and no worker, only for locks that are held for moments.
+
+use super::live_control::LiveControl;
+use super::managed_port::ManagedPort;
+use crate::admission::ReceivedChain;
+use crate::config::Config;
+use crate::metrics::MethodStats;
+use crate::monitor::{
+    AnswerCounts, Cpu, HandlerState, MethodSnapshot, Permits, PortSnapshot, ServerControl, SessionCounts,
+    SlowCallInfo, Snapshot, Task, WorkerSnapshot, Workers,
+};
+use crate::pool::{Activity, Progress, SlowCall, WorkerCounts};
+use crate::server::machine;
+use crate::server::shutdown::Shutdown;
+use crate::sync::Arc;
+use std::time::{Duration, Instant};
+
+impl LiveControl {
+    pub(super) fn take_snapshot(&self) -> Snapshot {
+        let (now, throttle, config) = (Instant::now(), &self.shared.throttle, self.config());
+        let (out, peak) = throttle.permits();
+        let (timed_out, displaced) = self.sessions.dropped();
+        let (most, restricted) = self.sessions.peak_and_restricted();
+        let connections_max = self.connection_limiter.connections_max();
+        let ports = self
+            .ports
+            .iter()
+            .zip(throttle.worker_counts())
+            .map(|(port, counts)| self.port(port, counts, &config, now));
+        Snapshot {
+            taken: now,
+            started: self.started_at,
+            uptime: now.saturating_duration_since(self.started),
+            draining: self.is_draining(),
+            cpu: Cpu {
+                cores: machine::cpus(),
+                used: machine::cpu_used(),
+                idle_and_stolen: machine::cpu_idle_and_stolen(),
+                // Only where it matters: it reads a file for each thread.
+                wanted: (out > machine::cpus()).then(machine::cpu_wanted).flatten(),
+            },
+            permits: Permits { limit: throttle.limit(), out, peak },
+            sessions: SessionCounts {
+                open: self.sessions.len() as u64,
+                opened: self.sessions.opened() as u64,
+                peak: most,
+                timed_out,
+                displaced,
+                restricted,
+                max: config.max_users.value.map(u64::from),
+            },
+            connections: (
+                self.connection_limiter.connections() as u64,
+                (connections_max != usize::MAX).then_some(connections_max as u64),
+            ),
+            connects_most: self.connection_limiter.connects_most(),
+            log_left_out: self.shared.services.log_limiter().suppressed(),
+            buffer_bytes: (
+                self.ports.iter().map(|port| port.shared.buffers.bytes() as u64).sum(),
+                config.buffer_memory_bytes.value as u64,
+            ),
+            ports: ports.collect(),
+        }
+    }
+
+    pub(super) fn list_workers(&self) -> Vec<WorkerSnapshot> {
+        let now = Instant::now();
+        let of_port = |port: &ManagedPort| -> Vec<WorkerSnapshot> {
+            let worker = |(progress, worker): (Option<Progress>, usize)| WorkerSnapshot {
+                port: Arc::clone(&port.name),
+                worker,
+                task: progress.map(|progress| self.task(progress, now)),
+            };
+            port.shared.progress(now).zip(1..).map(worker).collect()
+        };
+        self.ports.iter().flat_map(of_port).collect()
+    }
+
+    pub(super) fn list_slow_calls(&self) -> Vec<SlowCallInfo> {
+        let now = Instant::now();
+        let of_port = |port: &ManagedPort| -> Vec<SlowCallInfo> {
+            let slow = |(method, call): (u16, SlowCall)| SlowCallInfo {
+                port: Arc::clone(&port.name),
+                method: self.method(method),
+                ago: now.saturating_duration_since(call.answered),
+                times: call.times,
+                peer: call.peer,
+                call: call.call,
+                status: call.status,
+                chain: names(call.chain.as_deref()),
+            };
+            port.shared.slow.expire(now);
+            port.shared.slow.all().into_iter().map(slow).collect()
+        };
+        let mut calls: Vec<SlowCallInfo> = self.ports.iter().flat_map(of_port).collect();
+        calls.sort_by_key(|call| std::cmp::Reverse(call.total()));
+        calls
+    }
+
+    fn method(&self, number: u16) -> Arc<str> {
+        Arc::clone(&self.methods[usize::from(number) - 1])
+    }
+
+    fn task(&self, progress: Progress, now: Instant) -> Task {
+        let Progress { call, peer, ran, activity, since, chain } = progress;
+        let left = |deadline: Instant| match deadline.checked_duration_since(now) {
+            Some(left) => left.as_millis() as i64,
+            None => -(now.saturating_duration_since(deadline).as_millis() as i64),
+        };
+        Task {
+            state: match activity {
+                Activity::Running => HandlerState::Running,
+                Activity::Blocked => HandlerState::Blocked,
+                Activity::Returning => HandlerState::Returning,
+            },
+            since,
+            method: self.method(call.method),
+            peer,
+            call: call.id,
+            session: call.session,
+            ran,
+            left_ms: call.deadline.map(left),
+            chain: names(chain.as_deref()),
+        }
+    }
+
+    fn port(&self, port: &ManagedPort, counts: WorkerCounts, config: &Config, now: Instant) -> PortSnapshot {
+        let ManagedPort { name, addresses, shared, listener } = port;
+        let stats = &shared.stats;
+        shared.slow.expire(now);
+        shared.codel.check_idle(now);
+        let method = |(number, stats): (u16, &MethodStats)| MethodSnapshot {
+            name: self.method(number),
+            answers: AnswerCounts(stats.answers.counts()),
+            times: stats.distributions(),
+            whole: stats.whole.distribution(),
+        };
+        PortSnapshot {
+            name: Arc::clone(name),
+            address: addresses[0],
+            open: listener.shutdown() == Shutdown::No,
+            workers: workers(counts),
+            waiting: shared.queue.len() as u64,
+            queue_limit: config.queue_limit.value.into(),
+            in_flight: shared.queue.in_flight() as u64,
+            connections: stats.open(),
+            without_permit: Duration::from_micros(shared.queue.permit_clock().read_us(now)),
+            calls: stats.calls.get(),
+            answers: AnswerCounts(stats.answers.counts()),
+            closed: stats.closed.counts(),
+            counters: stats.counts(),
+            methods: shared.method_stats().called().map(method).collect(),
+        }
+    }
+}
+
+fn workers(counts: WorkerCounts) -> Workers {
+    let count = |count: usize| count as u32;
+    let WorkerCounts { idle, running, blocked, returning } = counts;
+    Workers {
+        idle: count(idle),
+        running: count(running),
+        blocked: count(blocked),
+        returning: count(returning),
+    }
+}
+
+/// The methods of a chain, the outermost first.
+fn names(chain: Option<&ReceivedChain>) -> Vec<String> {
+    chain.map_or_else(Vec::new, ReceivedChain::names)
+}
