@@ -53,7 +53,7 @@ fn plain(file: &fs::Metadata) -> Result<()> {
     Err(Error::other(format!("it is {other}, not a plain file")))
 }
 
-/// Has an open return at once, whatever is there, and no terminal become this process's.
+/// Makes an open return at once, whatever is there, and keeps a terminal from becoming this process's.
 #[cfg(feature = "server")]
 fn without_waiting(options: &mut OpenOptions) -> &mut OpenOptions {
     use rustix::fs::OFlags;
@@ -82,7 +82,7 @@ pub(crate) fn append(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// What would keep [`append`] from opening a file, as far as can be told without making it.
+/// Returns the error that [`append`] would have for a file, as far as it can be found without making it.
 ///
 /// # Errors
 /// That.
@@ -137,7 +137,7 @@ impl Fresh {
         Ok(fresh)
     }
 
-    /// Has it take the place of the file at `path`, or of the link.
+    /// Replaces the file at `path`, or the link.
     ///
     /// # Errors
     /// The system's. It is then gone.
@@ -157,8 +157,8 @@ impl Drop for Fresh {
     }
 }
 
-/// Does an error of [`Fresh`] come of where the file is, so that it may be written in place all the same? A file that
-/// is mounted by itself cannot be replaced, nor one in a folder that cannot be written.
+/// Returns whether an error of [`Fresh`] comes from the place of the file, so that it may be written in place all the
+/// same: a file that is mounted by itself cannot be replaced, nor one in a folder that cannot be written.
 pub(crate) fn is_of_the_place(error: &Error) -> bool {
     let kinds = [
         ErrorKind::ResourceBusy,

@@ -2,8 +2,8 @@
 //! can replace them.
 //!
 //! With `--cfg loom` or `--cfg shuttle` the same names stand for the checker's, and `pool/` runs unchanged under
-//! it (see `pool/model.rs`). The channel is then a plain queue under a lock: the models check the protocol on top of a channel,
-//! not crossbeam's channel.
+//! it (see `pool/model.rs`). The channel is then a plain queue under a lock: the models check the protocol on top of a
+//! channel, not crossbeam's channel.
 //!
 //! Rules for its users: no lock is held across a call out of its file, and at most one is held at a time, so
 //! there is no lock order to keep (docs/ARCHITECTURE.md names the one exception).

@@ -22,8 +22,8 @@ pub(crate) struct Silence {
 impl Silence {
     /// `unread` is the time that a peer may leave sent bytes unread.
     pub(crate) fn new(keepalive: Option<Duration>, unread: Option<Duration>) -> Silence {
-        // As long as the probes take. A peer that may leave bytes unread for longer must not be reset for that, and this
-        // time also counts while a peer has no room.
+        // As long as the probes take. A peer that may leave bytes unread for longer must not be reset for that, and
+        // this time also counts while a peer has no room.
         let unacknowledged = keepalive.zip(unread).map(|(keepalive, unread)| 2 * keepalive.max(unread));
         Silence { keepalive, unacknowledged }
     }
@@ -45,8 +45,8 @@ impl Silence {
     }
 }
 
-/// Splits `host:port` or `[IPv6]:port`: as one text, the standard library accepts no link-local address with the name of
-/// its zone. Returns `None` where there is no port.
+/// Splits `host:port` or `[IPv6]:port`: as one text, the standard library accepts no link-local address with the name
+/// of its zone. Returns `None` where there is no port.
 #[cfg(feature = "admin")]
 pub(crate) fn host_and_port(text: &str) -> Option<(&str, u16)> {
     let (host, port) = text.rsplit_once(':')?;

@@ -26,8 +26,8 @@ pub struct Schema {
 pub type Describe = fn() -> Schema;
 
 impl Schema {
-    /// Traces both types. Runs their `Deserialize` some dozen times with made-up values; after a panic in it the shape is
-    /// not known.
+    /// Traces both types. Runs their `Deserialize` some dozen times with made-up values; after a panic in it the shape
+    /// is not known.
     pub fn of<Request: DeserializeOwned, Response: DeserializeOwned>() -> Schema {
         let shapes = |human| {
             let request = trace::shape_of::<Request>(human).map_err(|why| format!("request: {why}"))?;

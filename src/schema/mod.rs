@@ -3,8 +3,8 @@
 //! A shape is found by watching the type's own `Deserialize` (`trace`), so users derive nothing more than serde. It is
 //! written in a small language for people (`shape`), which is parsed (`read`) and compared (`difference`).
 //!
-//! Invariants: nothing here panics, whatever a `Deserialize` does; depth, size and work are bounded; the same types give
-//! the same fingerprint in every build.
+//! Invariants: nothing here panics, whatever a `Deserialize` does; depth, size and work are bounded; the same types
+//! give the same fingerprint in every build.
 //!
 //! Does not know codecs, methods or the wire.
 

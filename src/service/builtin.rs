@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Does nothing: checks that the server answers.
+/// Checks that the server answers; takes and returns nothing.
 pub const PING: Method<(), ()> = Method::new("server.ping").idempotent();
 
 /// Returns its arguments, byte for byte, whatever they are; JSON arguments must be JSON.

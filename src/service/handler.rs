@@ -11,7 +11,8 @@ use serde::de::DeserializeOwned;
 pub(crate) type Handler =
     Box<dyn Fn(&Transaction<'_>, Codec, &[u8], &mut Vec<u8>) -> Result<(), Refusal> + Send + Sync>;
 
-/// Wraps a closure over typed values. Handlers refuse with an `ApplicationError`, built-in methods with any [`Refusal`].
+/// Wraps a closure over typed values. Handlers refuse with an `ApplicationError`, built-in methods with any
+/// [`Refusal`].
 pub(crate) fn typed<Request, Response, E, F>(run: F) -> Handler
 where
     Request: DeserializeOwned,

@@ -1,9 +1,9 @@
-//! Rate limit on log lines that clients cause, for each client and over all: a log must not grow as fast as a client can
-//! connect.
+//! Rate limit on log lines that clients cause, for each client and over all: a log must not grow as fast as a client
+//! can connect.
 //!
-//! Code that logs an action of a client checks here first. Suppressed lines are counted and reported in one line now and
-//! then. Half of the limit is kept for warnings and errors, so that many sessions do not hide a fault. Time comes in as a
-//! value.
+//! Code that logs an action of a client checks here first. Suppressed lines are counted and reported in one line now
+//! and then. Half of the limit is kept for warnings and errors, so that many sessions do not hide a fault. Time comes
+//! in as a value.
 //!
 //! Invariants: within [`PERIOD`] no client causes more than [`CLIENT_LINES`] lines and all together no more than
 //! [`ALL_LINES`]; every line is written or counted; a client has an entry for a line that was written, so there are

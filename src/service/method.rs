@@ -35,8 +35,8 @@ impl<Request: DeserializeOwned, Response: DeserializeOwned> Method<Request, Resp
 }
 
 impl<Request, Response> Method<Request, Response> {
-    /// Makes a method whose types are not compared: for a type that one side only writes and cannot read, as `&'static str`.
-    /// The other side may know the same method by [`Method::new`].
+    /// Makes a method whose types are not compared: for a type that one side only writes and cannot read, as `&'static
+    /// str`. The other side may know the same method by [`Method::new`].
     ///
     /// # Panics
     /// As [`Method::new`].

@@ -1,7 +1,7 @@
 //! State of a session on the server, and the sessions that one connection carries.
 //!
-//! A [`SessionState`] counts its calls and keeps the handlers' own values; [`ConnectionSessions`] gives the sessions of a
-//! connection their numbers there. Time comes in as a value.
+//! A [`SessionState`] counts its calls and keeps the handlers' own values; [`ConnectionSessions`] gives the sessions of
+//! a connection their numbers there. Time comes in as a value.
 //!
 //! Invariants: a session is carried by one connection at most. A move to another connection gives it a new stamp, and a
 //! number that was given with another stamp is no longer good, so it need not be removed in the same instant. The lock

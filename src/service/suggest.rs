@@ -1,7 +1,7 @@
 //! Spelling suggestions for mistyped names.
 //!
-//! Pure; knows text only. Names are ASCII and short (see [`super::check_method_name`]); a longer name gets no suggestion,
-//! so the work for one is bounded by the number of candidates.
+//! Pure; knows text only. Names are ASCII and short (see [`super::check_method_name`]); a longer name gets no
+//! suggestion, so the work for one is bounded by the number of candidates.
 
 use crate::wire::limits::METHOD_NAME_BYTES_MAX;
 

@@ -52,8 +52,8 @@ impl Transaction<'_> {
     /// connection, until it is closed or unused for `Server_Session_Timeout`; session 0 ends with its connection.
     ///
     /// Calls of one session may run at once. The value is locked while `run` runs, so this blocks until the others
-    /// have ended theirs: keep `run` quick, and do not wait in it. The value's own `Drop` runs on a thread of the server
-    /// and should be quick as well.
+    /// have ended theirs: keep `run` quick, and do not wait in it. The value's own `Drop` runs on a thread of the
+    /// server and should be quick as well.
     ///
     /// ```
     /// # use boneyard::{Method, Server, config::Config};
@@ -98,10 +98,10 @@ impl Transaction<'_> {
     /// Runs `wait`, which only waits (for a disk, a lock, another server), and gives this transaction's permit back
     /// meanwhile, so that another can run. The client library's calls do so by themselves.
     ///
-    /// After `wait`, blocks until there is a permit again; a handler that returns gets one before all calls that are not
-    /// started. So hold nothing across it that a handler outside `blocking` may wait for, such as a lock: that handler
-    /// may have the very permit. It locks a mutex that all workers share two to four times: not for waits of a few
-    /// microseconds.
+    /// After `wait`, blocks until there is a permit again; a handler that returns gets one before all calls that are
+    /// not started. So hold nothing across it that a handler outside `blocking` may wait for, such as a lock: that
+    /// handler may have the very permit. It locks a mutex that all workers share two to four times: not for waits of a
+    /// few microseconds.
     ///
     /// The permit belongs to the thread that the handler was called on. On threads that a handler makes, and within
     /// another `blocking`, `wait` just runs.

@@ -1,4 +1,4 @@
-//! What is found of types of every kind, and what is said of those that have no shape.
+//! Shapes found of types of every kind, and the errors of types that have no shape.
 
 use super::shape_of;
 use serde::de::{DeserializeOwned, Deserializer};

@@ -10,8 +10,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Limit on passes in a row that find nothing new: each gives other values.
 const FRUITLESS_MAX: usize = 16;
 
-/// Returns the shape of `T` in a codec for people (`human`: JSON) or for programs (bincode), or the reason why it is not
-/// known.
+/// Returns the shape of `T` in a codec for people (`human`: JSON) or for programs (bincode), or the reason why it is
+/// not known.
 pub(in crate::schema) fn shape_of<T: DeserializeOwned>(human: bool) -> Result<Shape, String> {
     let traced = catch_unwind(AssertUnwindSafe(|| trace::<T>(human)));
     traced.unwrap_or_else(|_| Err("its Deserialize panics".to_owned()))

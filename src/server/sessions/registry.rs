@@ -57,8 +57,8 @@ impl Registry {
         Registry { table, next_us, epoch, tracked, log, log_limiter, listener, peak, timed_out, displaced }
     }
 
-    /// Applies settings, to the open sessions too. Connections that were accepted while own sessions were not tracked stay
-    /// untracked.
+    /// Applies settings, to the open sessions too. Connections that were accepted while own sessions were not tracked
+    /// stay untracked.
     pub(in crate::server) fn configure(&self, config: &Config, now: Instant) {
         self.log.store(config.log_sessions.value, Ordering::Relaxed);
         let mut rules = rules(config);
@@ -143,8 +143,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Removes a connection that was admitted. `own` is its own session, if that was tracked; `carried` has those that it
-    /// may have opened.
+    /// Removes a connection that was admitted. `own` is its own session, if that was tracked; `carried` has those that
+    /// it may have opened.
     pub(in crate::server) fn leave(
         &self,
         peer: SocketAddr,

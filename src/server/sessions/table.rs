@@ -97,7 +97,7 @@ struct Own {
 pub(super) struct ExpiredSessions {
     pub(super) ended: Vec<(SessionEntry, SessionEnd)>,
     pub(super) ask: Vec<Arc<dyn SessionHolder>>,
-    /// Those looked at. The last owner of a connection drops its handlers' values, which must not happen under the
+    /// Connections looked at. The last owner of a connection drops its handlers' values, which must not happen under the
     /// table's lock.
     seen: Vec<Arc<dyn SessionHolder>>,
 }
