@@ -97,8 +97,8 @@ struct Own {
 pub(super) struct ExpiredSessions {
     pub(super) ended: Vec<(SessionEntry, SessionEnd)>,
     pub(super) ask: Vec<Arc<dyn SessionHolder>>,
-    /// Connections looked at. The last owner of a connection drops its handlers' values, which must not happen under the
-    /// table's lock.
+    /// Connections looked at. The last owner of a connection drops its handlers' values, which must not happen under
+    /// the table's lock.
     seen: Vec<Arc<dyn SessionHolder>>,
 }
 
