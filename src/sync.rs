@@ -1,9 +1,9 @@
-//! The one module that names locks, channels, atomics and the calls that put a thread to sleep, so that a model checker
-//! can replace them.
+//! The one file that names locks, channels, atomics and what puts a thread to sleep, so that a model checker can take
+//! their place.
 //!
 //! With `--cfg loom` or `--cfg shuttle` the same names stand for the checker's, and `pool/` runs unchanged under
-//! it (see `pool/model.rs`). The channel is then a plain queue under a lock: the models check the protocol on top of a
-//! channel, not crossbeam's channel.
+//! it (see `pool/model.rs`). The channel is then a plain queue under a lock: what is checked is our protocol on top
+//! of a channel, not crossbeam's channel.
 //!
 //! Rules for its users: no lock is held across a call out of its file, and at most one is held at a time, so
 //! there is no lock order to keep (docs/ARCHITECTURE.md names the one exception).
@@ -22,7 +22,7 @@ mod primitives {
     pub(crate) use std::thread_local;
     use std::time::Instant;
 
-    /// Returns the time. Under a checker the clock stands still, so that every run makes the same decisions.
+    /// The clock. Stands still under a checker, which must come to the same decisions in every run.
     pub(crate) fn now() -> Instant {
         Instant::now()
     }
@@ -34,7 +34,7 @@ pub(crate) use primitives::{Condvar, Mutex, Receiver, Sender, bounded, now, thre
 pub(crate) use std::sync::atomic::Ordering;
 pub(crate) use std::sync::{Arc, Weak};
 
-/// Atomics for counts and estimates that order nothing: the checkers do not track them, which keeps the number of
+/// Atomics for counts and estimates that order nothing: the checkers do not look at them, which keeps the number of
 /// schedules small.
 pub(crate) mod unordered {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
@@ -45,8 +45,8 @@ use std::sync::OnceLock;
 
 /// Lets one thread sleep until another hands it a word.
 ///
-/// A word handed over before the sleep is not lost. At most one word is ever on its way: the sender must know that the
-/// thread waits for one.
+/// A word handed over before the sleep is not lost. At most one word is ever on its way: who hands over must
+/// know that the thread waits for it.
 #[derive(Debug, Default)]
 pub(crate) struct Parker {
     word: AtomicU32,
@@ -54,7 +54,7 @@ pub(crate) struct Parker {
 }
 
 impl Parker {
-    /// Sleeps until a word other than 0 was handed over, and takes it. For the owning thread only.
+    /// Sleeps until a word other than 0 was handed over, and takes it. For the owning thread alone.
     pub(crate) fn park(&self) -> u32 {
         self.thread.get_or_init(current);
         loop {
@@ -77,7 +77,10 @@ impl Parker {
     }
 }
 
+/// Returns whether a bug is planted: never, outside a model.
 #[cfg(not(any(loom, shuttle)))]
-pub(crate) use planted::planted;
+pub(crate) const fn planted(_: Planted) -> bool {
+    false
+}
 #[cfg(any(loom, shuttle))]
 pub(crate) use primitives::planted;

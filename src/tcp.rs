@@ -1,34 +1,36 @@
-//! TCP socket options and checks that std does not offer, for servers and clients alike.
+//! Options of TCP sockets that std does not offer, for servers and clients.
 //!
-//! Does not know any protocol.
+//! Knows options of sockets; knows no protocol.
 
 use socket2::{SockRef, TcpKeepalive};
-use std::io::{Error, ErrorKind, Result};
+use std::io::Result;
+#[cfg(any(feature = "client", feature = "admin"))]
+use std::io::{Error, ErrorKind};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-/// Number of probes that the system sends to a silent peer before it resets the connection.
+/// Times the system asks a silent peer before it gives it up.
 pub(crate) const PROBES: u32 = 3;
 
-/// Times after which the system itself resets the connection of a silent peer. `None` is never, or the system's own.
+/// When the system itself gives up a peer that is silent. `None` is never, or when the system thinks best.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Silence {
-    /// Time without received bytes until the first probe.
+    /// Time without data until the first probe.
     pub(crate) keepalive: Option<Duration>,
-    /// Time that sent bytes may stay unacknowledged, or find no room at the peer.
+    /// Time for which sent data may stay unacknowledged, or find no room at the peer.
     pub(crate) unacknowledged: Option<Duration>,
 }
 
 impl Silence {
-    /// `unread` is the time that a peer may leave sent bytes unread.
+    /// `unread` is how long a peer may leave unread what was sent to it.
     pub(crate) fn new(keepalive: Option<Duration>, unread: Option<Duration>) -> Silence {
-        // As long as the probes take. A peer that may leave bytes unread for longer must not be reset for that, and
-        // this time also counts while a peer has no room.
+        // As long as the questions take. Who may leave bytes unread for longer must not be given up for that, and
+        // this time is also that of a peer which has no room.
         let unacknowledged = keepalive.zip(unread).map(|(keepalive, unread)| 2 * keepalive.max(unread));
         Silence { keepalive, unacknowledged }
     }
 
-    /// Sets the options of a connection, or of a listening socket, whose accepted connections inherit them.
+    /// For a connection, or for a socket that listens: those accepted from it are the same.
     pub(crate) fn apply(self, socket: &impl AsFd) -> Result<()> {
         let socket = SockRef::from(socket);
         if let Some(time) = self.keepalive {
@@ -45,8 +47,8 @@ impl Silence {
     }
 }
 
-/// Splits `host:port` or `[IPv6]:port`: as one text, the standard library accepts no link-local address with the name
-/// of its zone. Returns `None` where there is no port.
+/// Host and port of `host:port` or `[IPv6]:port`, apart: as one text, the standard library takes no link-local address
+/// with the name of its zone. `None` where there is no port.
 #[cfg(feature = "admin")]
 pub(crate) fn host_and_port(text: &str) -> Option<(&str, u16)> {
     let (host, port) = text.rsplit_once(':')?;
@@ -58,9 +60,9 @@ pub(crate) fn host_and_port(text: &str) -> Option<(&str, u16)> {
     Some((host, port.parse().ok()?))
 }
 
-/// Fails for a connection whose two ends are one socket. The system makes one when no socket listens at a port that it
-/// also chooses for outgoing connections. It is reset when it is dropped: closed in order, it would keep the server's
-/// port for a minute.
+/// Fails for a connection whose two ends are one socket. The system makes such a one when nobody listens at a port that
+/// it also chooses for outgoing connections. It is reset when it is dropped: closed in order, it would keep the
+/// server's port for a minute.
 ///
 /// # Errors
 /// [`ErrorKind::ConnectionRefused`], as without the coincidence.
@@ -105,7 +107,7 @@ mod tests {
 
     #[cfg(feature = "admin")]
     #[test]
-    fn an_address_is_split_at_its_last_colon() {
+    fn an_address_is_parted_at_its_last_colon() {
         for (text, expected) in [
             ("host:7", Some(("host", 7))),
             ("[fe80::1%eth0]:7", Some(("fe80::1%eth0", 7))),
@@ -120,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_to_another_socket_passes() {
+    fn a_connection_to_another_socket_is_let_be() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         refuse_own_end(&stream).unwrap();

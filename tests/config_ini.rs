@@ -2,6 +2,7 @@
 //! text and JSON of `boneyard check` for a few files (`tests/golden`).
 //!
 //! `BLESS=1 cargo test --test config_ini` writes the files anew; check the difference before the commit.
+#![cfg(feature = "server")]
 
 use boneyard::config::{Config, Machine, MachineLimit};
 use boneyard::internal::config::{self as document, Report};

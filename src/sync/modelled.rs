@@ -6,11 +6,12 @@ use loom as checker;
 #[cfg(shuttle)]
 use shuttle as checker;
 
+use super::Arc;
 use super::planted::Planted;
 use checker::sync as model;
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::Instant;
 
 pub(crate) use checker::thread::{Thread, current, park, yield_now};
@@ -105,7 +106,7 @@ pub(crate) struct Sender<T>(Arc<Channel<T>>);
 /// crossbeam's receiver, without disconnection.
 pub(crate) struct Receiver<T>(Arc<Channel<T>>);
 
-/// The channel is full or empty.
+/// There was no place, or nothing there.
 #[derive(Debug)]
 pub(crate) struct NotNow;
 
@@ -114,7 +115,7 @@ pub(crate) fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     (Sender(Arc::clone(&channel)), Receiver(channel))
 }
 
-// As in crossbeam: for items of any type.
+// As in crossbeam: whatever travels in the channel.
 impl<T> std::fmt::Debug for Sender<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Sender { .. }")
@@ -177,7 +178,7 @@ impl<T> Clone for Receiver<T> {
     }
 }
 
-/// Returns whether the environment variable `PLANTED` names this bug.
+/// The bug named by the environment variable `PLANTED`, if any.
 pub(crate) fn planted(bug: Planted) -> bool {
     std::env::var("PLANTED").is_ok_and(|name| name == format!("{bug:?}"))
 }

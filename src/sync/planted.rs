@@ -1,6 +1,6 @@
-//! Bugs that a model can plant.
+//! Bugs that a model plants to prove that it would find them.
 
-/// A bug that can be planted in a model, which then must find it: a model that finds nothing proves nothing.
+/// Bugs that can be switched on in a model, which must then find them: a model that finds nothing proves nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Planted {
     /// A worker that retires looks at the queue before it counts itself no longer awake.
@@ -17,12 +17,6 @@ pub(crate) enum Planted {
     LoweredInVain,
     /// A worker that is kept for nested calls takes others, too.
     NoReserve,
-    /// A worker that is kept for nested calls and finds none counts as having one.
+    /// A worker that looks for a call in vain, since it is kept for nested ones, counts as having one.
     KeptPlace,
-}
-
-/// Returns whether a bug is planted: never, outside a model.
-#[cfg(not(any(loom, shuttle)))]
-pub(crate) const fn planted(_: Planted) -> bool {
-    false
 }
