@@ -92,7 +92,7 @@ pub mod internal {
     #[cfg(feature = "server")]
     pub mod config {
         pub use crate::config::document::{TABLE_BEGINS, TABLE_ENDS, server_ini, settings_table};
-        pub use crate::config::report::Report;
+        pub use crate::config::report::CheckReport;
     }
     #[cfg(feature = "server")]
     pub mod metrics {
