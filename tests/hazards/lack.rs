@@ -79,7 +79,7 @@ fn connections_use_up_the_descriptors_of_everything_else() {
     server.line(&format!("{} for this process, room for {PLACES} connections", limit_for(PLACES)));
     let mut clients: Vec<Raw> = (1..PLACES).map(|_| Raw::connect(address)).collect();
     assert_eq!(refused(address), Status::NoDescriptors, "the last place is kept for another");
-    server.line("127.0.0.1 has 9 connections, and 9 of 10 that the descriptors allow are taken");
+    server.line("client=127.0.0.1 connections=9 all=9 limit=10 kept_for_others=1");
     let [other, third] = [2, 3].map(|last| Ipv4Addr::new(127, 0, 0, last));
     clients.insert(0, Raw::greet(connect_from(other, address)));
     for _ in 0..20 {

@@ -249,8 +249,8 @@ impl ReadContext<'_> {
         work.received = arrived;
         work.permit_clock_us = port.queue.permit_clock().read_us(arrived);
         if !work.chains.is_empty() {
-            let outlet = Arc::clone(writer) as Arc<dyn ReplySink>;
-            port.register_nested(work, &outlet, &shared.nested);
+            let sink = Arc::clone(writer) as Arc<dyn ReplySink>;
+            port.register_nested(work, &sink, &shared.nested);
         }
         writer.admitted(work.calls.len());
         if let Some(own) = self.at.own_session(writer) {
