@@ -6,7 +6,6 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Result, Write};
-#[cfg(feature = "server")]
 use std::os::unix::fs::chown;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -53,15 +52,10 @@ fn plain(file: &fs::Metadata) -> Result<()> {
     Err(Error::other(format!("it is {other}, not a plain file")))
 }
 
-/// Has an open return at once, whatever is there, and no terminal become this process's.
-#[cfg(feature = "server")]
+/// Makes opening return at once for any kind of file, and never acquire a controlling terminal.
 fn without_waiting(options: &mut OpenOptions) -> &mut OpenOptions {
     use rustix::fs::OFlags;
     options.custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32)
-}
-#[cfg(not(feature = "server"))]
-fn without_waiting(options: &mut OpenOptions) -> &mut OpenOptions {
-    options
 }
 
 /// A file to append to, made if it is not there. Follows symbolic links, and makes the file that a dangling one leads
@@ -69,7 +63,7 @@ fn without_waiting(options: &mut OpenOptions) -> &mut OpenOptions {
 ///
 /// # Errors
 /// The system's.
-#[cfg(feature = "server")]
+#[cfg(feature = "cli")]
 pub(crate) fn append(path: &Path) -> Result<File> {
     use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
     let opened = without_waiting(File::options().append(true).create(true)).open(path);
@@ -82,11 +76,11 @@ pub(crate) fn append(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// What would keep [`append`] from opening a file, as far as can be told without making it.
+/// Checks whether [`append`] could open a file, as far as is possible without creating it.
 ///
 /// # Errors
-/// That.
-#[cfg(feature = "server")]
+/// The reason why it could not.
+#[cfg(feature = "cli")]
 pub(crate) fn could_append(path: &Path) -> Result<()> {
     use rustix::fs::{Access, access};
     match fs::metadata(path) {
@@ -106,11 +100,8 @@ pub(crate) fn could_append(path: &Path) -> Result<()> {
 
 /// A new file beside the one whose place it is to take, under a name that nobody can have guessed; gone when it has
 /// not taken it.
-#[cfg(feature = "server")]
 #[derive(Debug)]
 pub(crate) struct Fresh(PathBuf);
-
-#[cfg(feature = "server")]
 impl Fresh {
     /// Makes it with these bytes, which have reached the disk then; with permissions and owner of `like`, or for its
     /// owner alone.
@@ -137,7 +128,7 @@ impl Fresh {
         Ok(fresh)
     }
 
-    /// Has it take the place of the file at `path`, or of the link.
+    /// Replaces the file or link at `path` by it.
     ///
     /// # Errors
     /// The system's. It is then gone.
@@ -148,8 +139,6 @@ impl Fresh {
         Ok(())
     }
 }
-
-#[cfg(feature = "server")]
 impl Drop for Fresh {
     fn drop(&mut self) {
         // It is not there when all went well.
@@ -157,8 +146,8 @@ impl Drop for Fresh {
     }
 }
 
-/// Does an error of [`Fresh`] come of where the file is, so that it may be written in place all the same? A file that
-/// is mounted by itself cannot be replaced, nor one in a folder that cannot be written.
+/// Returns whether an error of [`Fresh`] is due to the place of the file, so that it may be written in place all the
+/// same: a file that is mounted by itself cannot be replaced, nor one in a folder that cannot be written.
 pub(crate) fn is_of_the_place(error: &Error) -> bool {
     let kinds = [
         ErrorKind::ResourceBusy,
@@ -173,7 +162,6 @@ pub(crate) fn is_of_the_place(error: &Error) -> bool {
 ///
 /// # Errors
 /// The system's. What was there before is then put back, as far as that can be.
-#[cfg(feature = "server")]
 pub(crate) fn overwrite(path: &Path, before: &[u8], after: &[u8]) -> Result<()> {
     use std::io::Seek;
     let mut file = without_waiting(File::options().write(true)).open(path)?;
@@ -188,7 +176,6 @@ pub(crate) fn overwrite(path: &Path, before: &[u8], after: &[u8]) -> Result<()> 
 }
 
 #[cfg(test)]
-#[cfg(feature = "server")]
 mod tests {
     use super::*;
     use std::os::unix::fs::{PermissionsExt, symlink};

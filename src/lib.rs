@@ -1,40 +1,32 @@
 //! Boneyard: a thread-pool RPC server and native client whose limits mean exactly what they say.
 //!
-//! Handlers are ordinary blocking code. Each port of the INI file has one listener thread and a fixed pool of workers;
-//! one throttle over all ports limits what runs at once. Begin with [`Server`] and [`Client`], or with [`cli::main`]
-//! for a program that has the whole command line.
+//! Handlers are ordinary blocking code. Each port of the INI file gets one listener thread and a fixed pool of
+//! workers; one throttle over all ports caps what runs at once. Begin with [`Server`] and [`Client`], or with
+//! [`cli::main`] for a program that has the whole command line.
 //!
 //! ```text
 //! main.rs   examples/
-//! cli/                        the command line: arguments, signals, log
-//! server/  client/  bench/    shells: sockets, clocks
-//! admin/                      the admin server: HTTP
-//! monitor/                    observation: snapshots, history, statistics, verdict, console
-//! pool/                       threads, no sockets: workers, throttle, queue
-//! proto/  admission/          protocol logic and early refusal, sans-IO
-//! metrics/  service/          counters; methods, statuses, handlers
-//! config/  wire/  schema/     settings and sizing; frames as bytes; shapes of types
-//! files.rs  tcp.rs  sync.rs   files; socket options; locks, channels, threads
+//! cli/                          command line: arguments, signals, log
+//! server/  client/  bench/      sockets and clocks: server, client, load generator
+//! admin/                        HTTP endpoint for administrators
+//! monitor/                      snapshots, history, verdict, console commands, metrics
+//! pool/                         threads without sockets: workers, throttle, queue
+//! proto/                        protocol of both sides, sans-IO
+//! admission/                    limits on calls and connections, pure
+//! metrics/  service/  config/   counters; methods, statuses, handlers; settings
+//! wire/  schema/                frames as bytes; shapes of types
+//! files.rs  tcp.rs  sync.rs     files; socket options; locks, channels, threads
 //! ```
 //! Imports run downward only. `docs/ARCHITECTURE.md` has the threads and the way of one transaction.
 //!
-//! Cargo features, all on by default:
-//!
-//! | feature | adds |
-//! |---|---|
-//! | `client` | the native client |
-//! | `server` | the server; needs no `client` |
-//! | `admin` | the admin server: status page, `/metrics`, health, console; includes `server` |
-//! | `cli` | the command line and the load generator; includes `admin` and `client` |
-//! | `top` | the live view in a terminal; includes `cli` |
-//!
-//! Without any, the protocol and the settings remain, which touch no socket.
+//! Cargo features, all on by default: `client` and `server` (neither needs the other), `admin` (the HTTP endpoint of
+//! the server), `cli` (the command line: both sides, the admin endpoint and the load generator), `top` (the command of
+//! that name). Without any of them methods and statuses remain.
 #![forbid(unsafe_code)]
-// The layers below server and client are compiled without them too, and are then not used up.
-#![cfg_attr(not(all(feature = "server", feature = "client")), allow(dead_code, unused_imports))]
 
 #[cfg(feature = "admin")]
 mod admin;
+#[cfg(feature = "server")]
 mod admission;
 #[cfg(feature = "cli")]
 mod bench;
@@ -42,32 +34,54 @@ mod bench;
 pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
+#[cfg(feature = "server")]
 pub mod config;
+#[cfg(feature = "server")]
 mod files;
+#[cfg(feature = "server")]
 mod metrics;
 #[cfg(feature = "server")]
 mod monitor;
 #[cfg(feature = "server")]
 mod pool;
+#[cfg(any(feature = "client", feature = "server"))]
 mod proto;
+#[cfg_attr(
+    not(all(feature = "client", feature = "server")),
+    allow(dead_code, unused_imports, reason = "one side alone does not use all of it")
+)]
 mod schema;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg_attr(
+    not(all(feature = "client", feature = "server")),
+    allow(dead_code, unused_imports, reason = "one side alone does not use all of it")
+)]
 pub mod service;
+#[cfg_attr(
+    not(all(feature = "client", feature = "server")),
+    allow(dead_code, unused_imports, reason = "one side alone does not use all of it")
+)]
 mod sync;
 #[cfg(any(feature = "client", feature = "server"))]
 mod tcp;
 mod wire;
 
-/// What the tests, the benches, and the C and Python libraries need besides the interface. It changes without notice.
+/// Items for the project's tests and benches and its C and Python libraries. Not part of the interface: they change
+/// without notice.
 #[doc(hidden)]
 pub mod internal {
     #[cfg(feature = "admin")]
     pub mod admin {
         pub use crate::admin::*;
     }
+    #[cfg(feature = "server")]
     pub mod admission {
         pub use crate::admission::*;
+    }
+    #[cfg(feature = "cli")]
+    pub mod bench {
+        pub use crate::bench::{BenchError, BenchReport, Latency, Pacing, Plan, Target, run};
     }
     #[cfg(feature = "client")]
     pub mod client {
@@ -75,14 +89,12 @@ pub mod internal {
         pub use crate::client::options::{ADDRESSES_MAX, NAME_BYTES_MAX};
         pub use crate::client::raw::RawMethod;
     }
-    #[cfg(feature = "cli")]
-    pub mod bench {
-        pub use crate::bench::*;
-    }
+    #[cfg(feature = "server")]
     pub mod config {
         pub use crate::config::document::{TABLE_BEGINS, TABLE_ENDS, server_ini, settings_table};
-        pub use crate::config::report::Report;
+        pub use crate::config::report::CheckReport;
     }
+    #[cfg(feature = "server")]
     pub mod metrics {
         pub use crate::metrics::*;
     }
@@ -90,6 +102,7 @@ pub mod internal {
     pub mod monitor {
         pub use crate::monitor::*;
     }
+    #[cfg(any(feature = "client", feature = "server"))]
     pub mod proto {
         pub use crate::proto::*;
     }
@@ -106,7 +119,9 @@ pub mod internal {
 #[cfg(feature = "client")]
 pub use client::{Blame, Client, ClientError, ClientOptions, Pending, Session};
 #[cfg(feature = "server")]
-pub use server::{RunningServer, Server};
+pub use config::Config;
+#[cfg(feature = "server")]
+pub use server::{RunningServer, Server, StartError};
 pub use service::{ApplicationError, Method, Status, Transaction};
 
 /// The programs of the README, compiled.

@@ -10,6 +10,7 @@
 
 #[cfg(any(loom, shuttle))]
 mod modelled;
+mod planted;
 #[cfg(any(loom, shuttle))]
 use modelled as primitives;
 #[cfg(not(any(loom, shuttle)))]
@@ -27,6 +28,7 @@ mod primitives {
     }
 }
 
+pub(crate) use planted::Planted;
 pub(crate) use primitives::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
 pub(crate) use primitives::{Condvar, Mutex, Receiver, Sender, bounded, now, thread_local, yield_now};
 pub(crate) use std::sync::atomic::Ordering;
@@ -75,28 +77,7 @@ impl Parker {
     }
 }
 
-/// Bugs that can be switched on in a model, which then must find them: a model that finds nothing proves nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Planted {
-    /// A worker that retires looks at the queue before it counts itself no longer awake.
-    LateLeave,
-    /// A freed permit is not handed to a port that starves.
-    KeptPermit,
-    /// A worker whose handler has waited goes on without a look at the limit.
-    FreeReturn,
-    /// A worker whose handler begins to wait looks at the queue before it counts itself no longer awake.
-    LatePause,
-    /// A raised limit wakes one worker, however many it has room for.
-    OneRaised,
-    /// A permit that comes home is handed on although more are out than a lowered limit.
-    LoweredInVain,
-    /// A worker that is kept for nested calls takes others, too.
-    NoReserve,
-    /// A worker that looks for a call in vain, since it is kept for nested ones, counts as having one.
-    KeptPlace,
-}
-
-/// Is a bug planted? Never, outside a model.
+/// Returns whether a bug is planted: never, outside a model.
 #[cfg(not(any(loom, shuttle)))]
 pub(crate) const fn planted(_: Planted) -> bool {
     false

@@ -1,9 +1,11 @@
-//! What every TCP socket of this crate needs that std does not offer, for servers and clients alike.
+//! Options of TCP sockets that std does not offer, for servers and clients.
 //!
 //! Knows options of sockets; knows no protocol.
 
 use socket2::{SockRef, TcpKeepalive};
-use std::io::{Error, ErrorKind, Result};
+use std::io::Result;
+#[cfg(any(feature = "client", feature = "admin"))]
+use std::io::{Error, ErrorKind};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -13,9 +15,9 @@ pub(crate) const PROBES: u32 = 3;
 /// When the system itself gives up a peer that is silent. `None` is never, or when the system thinks best.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Silence {
-    /// Nothing comes: when to ask for the first time.
+    /// Time without data until the first probe.
     pub(crate) keepalive: Option<Duration>,
-    /// What was sent is not acknowledged, or finds no room there.
+    /// Time for which sent data may stay unacknowledged, or find no room at the peer.
     pub(crate) unacknowledged: Option<Duration>,
 }
 

@@ -1,5 +1,5 @@
 //! Each failure ends each call, with an error that says whose fault it is and whether the call may have run.
-#![cfg(feature = "client")]
+#![cfg(all(feature = "client", feature = "server"))]
 
 mod scripted_server;
 

@@ -1,6 +1,6 @@
 //! Client calls as runtimes of other languages make them, against a scripted server: sent without blocking, with waits
 //! that can be stopped.
-#![cfg(feature = "client")]
+#![cfg(all(feature = "client", feature = "server"))]
 
 mod scripted_server;
 

@@ -1,5 +1,5 @@
 //! Client library against a scripted server: connections, deadlines, futures, JSON, method tables.
-#![cfg(feature = "client")]
+#![cfg(all(feature = "client", feature = "server"))]
 
 mod scripted_server;
 

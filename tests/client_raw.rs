@@ -1,6 +1,6 @@
 //! Client calls as bindings of other languages make them, against a scripted server: encoded arguments and results,
 //! polls and short waits, cancels, several addresses.
-#![cfg(feature = "client")]
+#![cfg(all(feature = "client", feature = "server"))]
 
 mod scripted_server;
 

@@ -1,6 +1,6 @@
 //! Client threads end with the clients and calls that they serve. Alone in its binary, since it counts the threads of
 //! the process.
-#![cfg(all(feature = "client", target_os = "linux"))]
+#![cfg(all(feature = "client", feature = "server", target_os = "linux"))]
 
 mod scripted_server;
 

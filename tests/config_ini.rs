@@ -2,9 +2,10 @@
 //! text and JSON of `boneyard check` for a few files (`tests/golden`).
 //!
 //! `BLESS=1 cargo test --test config_ini` writes the files anew; check the difference before the commit.
+#![cfg(feature = "server")]
 
 use boneyard::config::{Config, Machine, MachineLimit};
-use boneyard::internal::config::{self as document, Report};
+use boneyard::internal::config::{self as document, CheckReport};
 use std::path::{Path, PathBuf};
 
 /// A fixed machine, so that reports are reproducible.
@@ -50,7 +51,7 @@ fn the_shipped_server_ini_starts_on_this_machine_only() {
     let config = Config::load(&root().join("server.ini"), 2).expect("the shipped file is valid");
     let addresses: Vec<_> = config.ports.iter().map(|port| port.address.to_string()).collect();
     assert_eq!(addresses, ["127.0.0.1:1352"]);
-    let report = Report::new(&Ok(config), &MACHINE);
+    let report = CheckReport::new(&Ok(config), &MACHINE);
     assert!(report.would_start() && report.warnings.is_empty() && report.notes.is_empty());
 }
 
@@ -77,7 +78,7 @@ fn check_prints_the_golden_output() {
         ("errors", "Server_Pool_Tasks=forty\nServer_Queue_Limt=5\njunk\n"),
     ] {
         let read = Config::from_text(text, Some(Path::new("server.ini")), MACHINE.cpus);
-        let report = Report::new(&read, &MACHINE);
+        let report = CheckReport::new(&read, &MACHINE);
         assert_eq!(report.would_start(), read.is_ok(), "{name}");
         compare(&format!("tests/golden/check_{name}.txt"), report.text());
         compare(&format!("tests/golden/check_{name}.json"), &report.json());
@@ -90,7 +91,7 @@ fn check_prints_the_golden_output() {
 
 #[test]
 fn json_has_exactly_the_documented_names() {
-    let report = Report::new(&Ok(Config::default_with(2)), &MACHINE);
+    let report = CheckReport::new(&Ok(Config::default_with(2)), &MACHINE);
     let value: serde_json::Value = serde_json::from_str(&report.json()).expect("it is JSON");
     let names = |value: &serde_json::Value| {
         let mut names: Vec<_> = value.as_object().expect("an object").keys().cloned().collect();
@@ -113,14 +114,14 @@ fn sources(folder: PathBuf) -> Vec<String> {
     entries.flat_map(|path| if path.is_dir() { sources(path) } else { text(path) }).collect()
 }
 
-/// The codes of warnings as the sources have them: the first text of a call of `warn` or `go_without`, or of a pair, or
+/// The codes of warnings as the sources have them: the first text of a call of `warn` or `start_without`, or of a pair, or
 /// the field of a `Warning`.
 fn codes() -> Vec<String> {
     let text =
         ["src/config", "src/cli", "src/server"].map(|path| sources(root().join(path)).concat()).concat();
     let code = |line: &str| {
         let line = line.trim();
-        let calls = ["warn(\"", "go_without(\"", "(\""];
+        let calls = ["warn(\"", "start_without(\"", "(\""];
         let begins = calls.into_iter().find_map(|head| line.strip_prefix(head));
         let field = || line.split_once("code: \"").map(|(_, begins)| begins);
         let (code, rest) = begins.or_else(field)?.split_once('"')?;
@@ -139,7 +140,7 @@ fn the_docs_name_every_warning_and_every_name_of_the_report() {
     let docs = std::fs::read_to_string(root().join("docs/SETTINGS.md")).expect("the docs are there");
     let codes = codes();
     assert!(codes.len() >= 19, "{codes:?}");
-    let report = Report::new(&Config::from_text("", None, 2), &MACHINE).json();
+    let report = CheckReport::new(&Config::from_text("", None, 2), &MACHINE).json();
     let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
     let names = report.as_object().expect("an object").keys().cloned();
     for name in codes.into_iter().chain(names) {

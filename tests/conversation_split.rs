@@ -1,5 +1,6 @@
 //! The server's half of the protocol without sockets: however a stream is peek_frame, the same calls, replies and end come
 //! out; whatever a stream holds, nothing is read past its end and nothing is forgotten.
+#![cfg(feature = "server")]
 
 mod common;
 
@@ -445,8 +446,8 @@ fn every_kind_in_every_state_has_its_place() {
 #[test]
 fn a_peer_that_hangs_up_is_counted_by_what_it_left() {
     let conversation = ServerProtocol::default();
-    assert_eq!(conversation.hung_up(0), CloseReason::PeerClosed);
-    assert_eq!(conversation.hung_up(1), CloseReason::PeerClosedMidFrame);
+    assert_eq!(conversation.peer_closed(0), CloseReason::PeerClosed);
+    assert_eq!(conversation.peer_closed(1), CloseReason::PeerClosedMidFrame);
 }
 
 /// A stream that may be good, damaged, or noise.

@@ -1,5 +1,6 @@
 //! `docs/PROTOCOL.md` is what the code does: its examples are decoded and made again with the crate's own code, and
 //! its tables list every kind and limit with the right number. `statuses.rs` compares the statuses.
+#![cfg(feature = "server")]
 
 use boneyard::internal::admission::{Admission, WINDOW_CALLS_MAX};
 use boneyard::internal::metrics::{MethodsStats, PortStats, ServiceTimes};

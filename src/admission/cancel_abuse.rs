@@ -64,7 +64,7 @@ impl CancelAbuse {
     }
 
     /// Records that the socket was empty.
-    pub(crate) fn emptied(&mut self, at: Instant) {
+    pub(crate) fn socket_emptied(&mut self, at: Instant) {
         if self.backlog_until.is_some_and(|until| at < until) {
             return;
         }
@@ -72,7 +72,7 @@ impl CancelAbuse {
     }
 
     /// Records that reading was put off until then and continues.
-    pub(crate) fn held_up(&mut self, until: Instant) {
+    pub(crate) fn reading_resumed(&mut self, until: Instant) {
         self.backlog_until = Some(until + BACKLOG);
     }
 
@@ -114,13 +114,13 @@ mod tests {
         cancels: impl Fn(u64) -> Option<u64>,
     ) -> Option<u64> {
         let (mut abuse, mut now) = (CancelAbuse::default(), Instant::now());
-        abuse.emptied(now);
+        abuse.socket_emptied(now);
         (1..=3_000).find(|&call| {
             now += every;
             abuse.called(call, deadline_ms);
             let abusive = cancels(call).is_some_and(|id| abuse.cancelled(id, now));
             if keeps_up {
-                abuse.emptied(now);
+                abuse.socket_emptied(now);
             }
             abusive
         })
@@ -143,19 +143,19 @@ mod tests {
     #[test]
     fn cancels_that_waited_at_the_peer_do_not_count() {
         let (mut abuse, start) = (CancelAbuse::default(), Instant::now());
-        abuse.emptied(start);
+        abuse.socket_emptied(start);
         // For a second the server did not read; callers have waited for 100 ms meanwhile, each several times.
         let mut now = start + 1000 * MS;
-        abuse.held_up(now);
+        abuse.reading_resumed(now);
         for call in 1..=3_000 {
             now += MS / 10;
             abuse.called(call, 100);
             assert!(!abuse.cancelled(call, now));
-            abuse.emptied(now);
+            abuse.socket_emptied(now);
         }
         // Long after that they count.
         now += BACKLOG;
-        abuse.emptied(now);
+        abuse.socket_emptied(now);
         let abusive_after = (3_001..).find(|&call| {
             abuse.called(call, 100);
             abuse.cancelled(call, now)

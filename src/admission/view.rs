@@ -1,4 +1,4 @@
-//! The questions that admission asks about the port, the queue and the running transactions.
+//! View of the port, the queue and the running transactions that admission needs while it reads.
 
 use super::forecast::Forecast;
 use super::received_chain::{OwnCallers, ReceivedChain};

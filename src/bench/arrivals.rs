@@ -1,8 +1,8 @@
-//! When calls are due in an open loop.
+//! Arrival times of calls in an open loop.
 
 use std::time::{Duration, Instant};
 
-/// Due times with exponential gaps: the arrivals of many callers who know nothing of one another.
+/// Arrival times with exponential gaps, as of many independent callers.
 #[derive(Debug)]
 pub(super) struct Arrivals {
     due: Instant,
@@ -11,24 +11,24 @@ pub(super) struct Arrivals {
 }
 
 impl Arrivals {
-    /// `rate` a second, from `start`.
+    /// `rate` arrivals a second, from `start`.
     pub(super) fn new(rate: f64, start: Instant, seed: u64) -> Arrivals {
         // xorshift must not begin at 0.
         Arrivals { due: start, mean_ns: 1e9 / rate, state: seed | 1 }
     }
 
-    /// When the next call is due.
+    /// Time at which the next call is due.
     pub(super) fn due(&self) -> Instant {
         self.due
     }
 
-    /// Goes on to the call after it.
+    /// Moves on to the next call.
     pub(super) fn advance(&mut self) {
         let gap = -self.uniform().ln() * self.mean_ns;
         self.due += Duration::from_nanos(gap as u64);
     }
 
-    /// In (0, 1], by Marsaglia's xorshift64.
+    /// A random number in (0, 1], by Marsaglia's xorshift64.
     fn uniform(&mut self) -> f64 {
         self.state ^= self.state << 13;
         self.state ^= self.state >> 7;

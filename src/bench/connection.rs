@@ -1,6 +1,6 @@
 //! One connection of the load generator.
 
-use super::report::Count;
+use super::report::RunCounts;
 use crate::wire::limits::HEADER_BYTES;
 use crate::wire::{FrameKind, Header};
 use mio::net::TcpStream;
@@ -10,23 +10,24 @@ use std::time::Instant;
 /// Offset of the call id in a frame.
 const CALL_ID: std::ops::Range<usize> = 8..16;
 
-/// How answers are told apart.
+/// Rule by which answers are told apart.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum AnswerCheck {
     /// By header.
     Frames,
-    /// So many bytes each, in order.
+    /// By size: this many bytes each, in order.
     Raw(usize),
 }
 
+/// One connection with its calls in flight.
 #[derive(Debug)]
 pub(super) struct BenchConnection {
     stream: TcpStream,
     out: Vec<u8>,
     sent: usize,
-    /// Read and not consumed: the beginning of an answer.
+    /// Bytes read and not consumed: the beginning of an answer.
     kept: Vec<u8>,
-    /// When each call out was due, by the low half of its id.
+    /// Due time of each call in flight, by the low half of its id.
     slots: Vec<Option<Instant>>,
     free: Vec<u32>,
     /// For raw answers: slots in the order of their calls.
@@ -54,7 +55,7 @@ impl BenchConnection {
         &mut self.stream
     }
 
-    /// Calls out.
+    /// Number of calls in flight.
     pub(super) fn outstanding(&self) -> usize {
         self.slots.len() - self.free.len()
     }
@@ -79,7 +80,7 @@ impl BenchConnection {
         }
     }
 
-    /// Sends what the socket takes.
+    /// Writes until the socket takes no more.
     pub(super) fn flush(&mut self) {
         while self.sent < self.out.len() && !self.dead {
             match self.stream.write(&self.out[self.sent..]) {
@@ -93,22 +94,22 @@ impl BenchConnection {
         self.sent = 0;
     }
 
-    /// Reads once and counts the answers in it. Returns how many there were and whether there may be more.
+    /// Reads once and counts the answers. Returns how many there were and whether there may be more.
     pub(super) fn read(
         &mut self,
         answers: AnswerCheck,
         buffer: &mut [u8],
-        count: &mut Option<&mut Count>,
+        count: &mut Option<&mut RunCounts>,
     ) -> (usize, bool) {
         let kept = self.kept.len();
         buffer[..kept].copy_from_slice(&self.kept);
         let filled = match self.stream.read(&mut buffer[kept..]) {
-            Ok(0) => return self.die(),
+            Ok(0) => return self.mark_dead(),
             Ok(n) => kept + n,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
                 return (0, false);
             }
-            Err(_) => return self.die(),
+            Err(_) => return self.mark_dead(),
         };
         let now = Instant::now();
         let (mut used, mut answered) = (0, 0);
@@ -116,7 +117,7 @@ impl BenchConnection {
             used += size;
             if let Some(slot) = slot {
                 answered += 1;
-                self.settle(slot, code, now, count);
+                self.finish_call(slot, code, now, count);
             }
         }
         self.kept.clear();
@@ -124,7 +125,7 @@ impl BenchConnection {
         (answered, filled == buffer.len())
     }
 
-    fn settle(&mut self, slot: u32, code: u16, now: Instant, count: &mut Option<&mut Count>) {
+    fn finish_call(&mut self, slot: u32, code: u16, now: Instant, count: &mut Option<&mut RunCounts>) {
         let due = self.slots.get_mut(slot as usize).and_then(Option::take);
         let Some(due) = due else { return self.dead = true };
         self.free.push(slot);
@@ -146,7 +147,7 @@ impl BenchConnection {
         }
     }
 
-    fn die(&mut self) -> (usize, bool) {
+    fn mark_dead(&mut self) -> (usize, bool) {
         self.dead = true;
         (0, false)
     }

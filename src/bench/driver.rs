@@ -1,9 +1,10 @@
-//! The one thread: polls, reads, calls again.
+//! The thread of a run: polls, reads, calls again.
 
 use super::arrivals::Arrivals;
 use super::connection::{AnswerCheck, BenchConnection};
-use super::report::{BenchReport, Count};
-use super::{BenchError, Pacing, Plan, Target};
+use super::error::BenchError;
+use super::plan::{Pacing, Plan, Target};
+use super::report::{BenchReport, RunCounts};
 use crate::service::suggest::nearest;
 use crate::service::{Fault, Status};
 use crate::tcp::refuse_own_end;
@@ -21,39 +22,49 @@ use std::net::TcpStream;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// The timer's token, beyond those of the lanes.
+/// Token of the timer, beyond those of the connections.
 const TIMER: Token = Token(usize::MAX);
 
-/// How often progress is told.
-const TELL: Duration = Duration::from_millis(100);
+/// Interval between two reports of progress.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Least size of the read buffer, in bytes.
+/// Smallest read buffer, in bytes.
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// How long to wait for answers still out when an open loop ends.
+/// Longest wait for outstanding answers after an open loop ends.
 const LAST_ANSWERS: Duration = Duration::from_secs(10);
 
-pub(super) struct Driver<'a> {
+/// Runs a plan. `progress` is called now and then with the share of the run that is done, from 0 to 1, and the number
+/// of calls answered so far. Blocks for warm-up and duration.
+///
+/// # Errors
+/// [`BenchError`]; a connection lost later is counted, not an error.
+pub fn run(plan: &Plan, progress: impl FnMut(f64, u64)) -> Result<BenchReport, BenchError> {
+    Driver::connect(plan)?.run(progress)
+}
+
+/// State of a run.
+struct Driver<'a> {
     plan: &'a Plan,
     poll: Poll,
     timer: OwnedFd,
-    lanes: Vec<BenchConnection>,
+    connections: Vec<BenchConnection>,
     template: Vec<u8>,
     answers: AnswerCheck,
     buffer: Vec<u8>,
-    /// Next lane of the open loop.
-    turn: usize,
+    /// Next connection of the open loop.
+    next_connection: usize,
 }
 
 impl<'a> Driver<'a> {
     /// Makes all connections and greets the server on each.
-    pub(super) fn connect(plan: &'a Plan) -> Result<Driver<'a>, BenchError> {
+    fn connect(plan: &'a Plan) -> Result<Driver<'a>, BenchError> {
         let poll = Poll::new()?;
         // Nanoseconds matter in an open loop, and a poll's own time-out counts milliseconds.
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK)
             .map_err(std::io::Error::from)?;
         poll.registry().register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)?;
-        let (mut lanes, mut template, mut answers) = (Vec::new(), Vec::new(), AnswerCheck::Frames);
+        let (mut connections, mut template, mut answers) = (Vec::new(), Vec::new(), AnswerCheck::Frames);
         for index in 0..plan.connections {
             let mut stream = TcpStream::connect(plan.address)?;
             refuse_own_end(&stream)?;
@@ -66,18 +77,22 @@ impl<'a> Driver<'a> {
                 }
             };
             stream.set_nonblocking(true)?;
-            let mut lane = BenchConnection::new(mio::net::TcpStream::from_std(stream));
-            poll.registry().register(lane.stream(), Token(index), Interest::READABLE | Interest::WRITABLE)?;
-            lanes.push(lane);
+            let mut connection = BenchConnection::new(mio::net::TcpStream::from_std(stream));
+            poll.registry().register(
+                connection.stream(),
+                Token(index),
+                Interest::READABLE | Interest::WRITABLE,
+            )?;
+            connections.push(connection);
         }
         let buffer = vec![0; BUFFER_BYTES.max(2 * (template.len() + HEADER_BYTES))];
-        Ok(Driver { plan, poll, timer, lanes, template, answers, buffer, turn: 0 })
+        Ok(Driver { plan, poll, timer, connections, template, answers, buffer, next_connection: 0 })
     }
 
-    pub(super) fn run(mut self, mut progress: impl FnMut(f64, u64)) -> Result<BenchReport, BenchError> {
+    fn run(mut self, mut progress: impl FnMut(f64, u64)) -> Result<BenchReport, BenchError> {
         let begin = Instant::now();
         let (counting, end) = (begin + self.plan.warm_up, begin + self.plan.warm_up + self.plan.duration);
-        let mut count = Count::new(counting);
+        let mut count = RunCounts::new(counting);
         let mut arrivals = match self.plan.pace {
             Pacing::Open(rate) => Some(Arrivals::new(rate, begin, self.plan.seed)),
             Pacing::Closed(depth) => {
@@ -86,9 +101,12 @@ impl<'a> Driver<'a> {
             }
         };
         let mut events = Events::with_capacity(1024);
-        let (mut told, mut cpu, mut now) = (begin, 0.0, begin);
+        let (mut reported, mut cpu, mut now) = (begin, 0.0, begin);
         while now < end {
-            let wake = arrivals.as_ref().map_or(end, |arrivals| arrivals.due().min(end)).min(told + TELL);
+            let wake = arrivals
+                .as_ref()
+                .map_or(end, |arrivals| arrivals.due().min(end))
+                .min(reported + PROGRESS_INTERVAL);
             self.sleep_until(wake, now, &mut events)?;
             now = Instant::now();
             if cpu == 0.0 && now >= counting {
@@ -98,8 +116,8 @@ impl<'a> Driver<'a> {
             if let Some(arrivals) = &mut arrivals {
                 self.send_due(arrivals, now, counting, &mut count);
             }
-            if now >= told + TELL {
-                told = now;
+            if now >= reported + PROGRESS_INTERVAL {
+                reported = now;
                 progress((now - begin).as_secs_f64() / (end - begin).as_secs_f64(), count.answered());
             }
         }
@@ -108,23 +126,23 @@ impl<'a> Driver<'a> {
         if arrivals.is_some() {
             self.await_last(&mut events, &mut count)?;
         }
-        let unanswered = self.lanes.iter().map(|lane| lane.outstanding() as u64).sum();
-        count.lost = self.lanes.iter().filter(|lane| lane.dead).count() as u64;
+        let unanswered = self.connections.iter().map(|connection| connection.outstanding() as u64).sum();
+        count.lost = self.connections.iter().filter(|connection| connection.dead).count() as u64;
         let bytes = match &self.plan.target {
             Target::Raw { bytes } => *bytes,
             Target::Method { arguments, .. } => arguments.len(),
         };
-        Ok(count.finish(seconds, self.lanes.len(), bytes, unanswered, cpu))
+        Ok(count.finish(seconds, self.connections.len(), bytes, unanswered, cpu))
     }
 
     /// Begins a closed loop.
     fn fill(&mut self, depth: usize) {
-        for lane in &mut self.lanes {
+        for connection in &mut self.connections {
             let now = Instant::now();
             for _ in 0..depth {
-                lane.call(&self.template, self.answers, now);
+                connection.call(&self.template, self.answers, now);
             }
-            lane.flush();
+            connection.flush();
         }
     }
 
@@ -142,43 +160,49 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn read_ready(&mut self, events: &Events, counted: bool, count: &mut Count) {
+    fn read_ready(&mut self, events: &Events, counted: bool, count: &mut RunCounts) {
         for event in events {
-            let Some(lane) = self.lanes.get_mut(event.token().0).filter(|lane| !lane.dead) else { continue };
+            let Some(connection) =
+                self.connections.get_mut(event.token().0).filter(|connection| !connection.dead)
+            else {
+                continue;
+            };
             loop {
                 let mut counted = counted.then_some(&mut *count);
-                let (answered, more) = lane.read(self.answers, &mut self.buffer, &mut counted);
+                let (answered, more) = connection.read(self.answers, &mut self.buffer, &mut counted);
                 if matches!(self.plan.pace, Pacing::Closed(_)) && answered > 0 {
                     let now = Instant::now();
                     for _ in 0..answered {
-                        lane.call(&self.template, self.answers, now);
+                        connection.call(&self.template, self.answers, now);
                     }
                 }
-                if !more || lane.dead {
+                if !more || connection.dead {
                     break;
                 }
             }
-            lane.flush();
+            connection.flush();
         }
     }
 
-    /// Sends all calls that are due, the lanes taking turns.
-    fn send_due(&mut self, arrivals: &mut Arrivals, now: Instant, counting: Instant, count: &mut Count) {
+    /// Sends all calls that are due, over the connections in turn.
+    fn send_due(&mut self, arrivals: &mut Arrivals, now: Instant, counting: Instant, count: &mut RunCounts) {
         while arrivals.due() <= now {
-            let lane = &mut self.lanes[self.turn];
-            self.turn = (self.turn + 1) % self.plan.connections;
-            if !lane.dead {
-                lane.call(&self.template, self.answers, arrivals.due());
-                lane.flush();
+            let connection = &mut self.connections[self.next_connection];
+            self.next_connection = (self.next_connection + 1) % self.plan.connections;
+            if !connection.dead {
+                connection.call(&self.template, self.answers, arrivals.due());
+                connection.flush();
             }
             count.due += u64::from(arrivals.due() >= counting);
             arrivals.advance();
         }
     }
 
-    fn await_last(&mut self, events: &mut Events, count: &mut Count) -> Result<(), BenchError> {
+    fn await_last(&mut self, events: &mut Events, count: &mut RunCounts) -> Result<(), BenchError> {
         let end = Instant::now() + LAST_ANSWERS;
-        while self.lanes.iter().any(|lane| !lane.dead && lane.outstanding() > 0) && Instant::now() < end {
+        while self.connections.iter().any(|connection| !connection.dead && connection.outstanding() > 0)
+            && Instant::now() < end
+        {
             self.sleep_until(end, Instant::now(), events)?;
             self.read_ready(events, true, count);
         }
@@ -186,7 +210,7 @@ impl<'a> Driver<'a> {
     }
 }
 
-/// Says Hello on a blocking connection and finds the method's number.
+/// Sends a Hello on a blocking connection and returns the method's number.
 fn greet(stream: &mut TcpStream, method: &str) -> Result<u16, BenchError> {
     let failed = |error: &dyn std::fmt::Display| BenchError::Greeting(error.to_string());
     let mut body = Vec::new();
@@ -225,7 +249,7 @@ fn greet(stream: &mut TcpStream, method: &str) -> Result<u16, BenchError> {
     })
 }
 
-/// A GoAway in place of the Welcome.
+/// The error for a GoAway in place of the Welcome.
 fn refused(code: u16, Fault { retry_after_ms, message, .. }: &Fault) -> BenchError {
     let status =
         Status::from_code(code).map_or_else(|| format!("status {code}"), |status| format!("{status:?}"));

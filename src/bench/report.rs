@@ -1,4 +1,4 @@
-//! What a run measured.
+//! Report of a run.
 
 use crate::service::Status;
 use hdrhistogram::Histogram;
@@ -6,10 +6,10 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-/// Longest latency told apart, in nanoseconds: 10 minutes.
+/// Longest latency that is measured, in nanoseconds: 10 minutes.
 const LATENCY_NS_MAX: u64 = 600_000_000_000;
 
-/// What was counted, warm-up not included.
+/// Results of a run, without its warm-up.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BenchReport {
     /// Connections the plan asked for.
@@ -22,21 +22,21 @@ pub struct BenchReport {
     pub errors: BTreeMap<String, u64>,
     /// Calls that were due in an open loop.
     pub due: u64,
-    /// Calls still out at the end.
+    /// Calls still in flight at the end.
     pub unanswered: u64,
-    /// Connections lost on the way.
+    /// Connections lost during the run.
     pub connections_lost: u64,
-    /// Ok calls in each whole second.
+    /// Calls answered with Ok, in each whole second.
     pub ok_by_second: Vec<u64>,
-    /// Ok calls a second.
+    /// Calls answered with Ok, each second.
     pub calls_per_second: f64,
-    /// Argument bytes of Ok calls a second, in millions.
+    /// Megabytes (1,000,000 bytes) of arguments of calls answered with Ok, each second.
     pub megabytes_per_second: f64,
-    /// Latency of Ok calls.
+    /// Latency of calls answered with Ok.
     pub latency: Latency,
     /// Latency of calls that were refused.
     pub refused_latency: Latency,
-    /// Microseconds of CPU this process spent in that time, for each answered call.
+    /// CPU time of this process for each answered call, in microseconds.
     pub own_cpu_us_per_call: f64,
 }
 
@@ -45,11 +45,11 @@ pub struct BenchReport {
 pub struct Latency {
     /// Median.
     pub p50_us: f64,
-    /// 90 % are no longer than this.
+    /// 90th percentile.
     pub p90_us: f64,
-    /// 99 %.
+    /// 99th percentile.
     pub p99_us: f64,
-    /// 99.9 %.
+    /// 99.9th percentile.
     pub p999_us: f64,
     /// The longest.
     pub max_us: f64,
@@ -68,9 +68,9 @@ impl Latency {
     }
 }
 
-/// Counts while a run goes on.
+/// Counts of a run in progress.
 #[derive(Debug)]
-pub(super) struct Count {
+pub(super) struct RunCounts {
     begin: Instant,
     ok: Histogram<u64>,
     ok_by_second: Vec<u64>,
@@ -80,16 +80,16 @@ pub(super) struct Count {
     pub(super) lost: u64,
 }
 
-impl Count {
-    /// Counts what is answered from `begin` on.
-    pub(super) fn new(begin: Instant) -> Count {
+impl RunCounts {
+    /// Counts answers from `begin` on.
+    pub(super) fn new(begin: Instant) -> RunCounts {
         let histogram =
             || Histogram::new_with_max(LATENCY_NS_MAX, 3).expect("the bounds are constants that fit");
         let (ok, refused, ok_by_second) = (histogram(), histogram(), Vec::new());
-        Count { begin, ok, ok_by_second, refused, errors: BTreeMap::new(), due: 0, lost: 0 }
+        RunCounts { begin, ok, ok_by_second, refused, errors: BTreeMap::new(), due: 0, lost: 0 }
     }
 
-    /// A call that was due at `due` was answered at `now`.
+    /// Counts the answer, at `now`, to a call that was due at `due`.
     pub(super) fn reply(&mut self, code: u16, due: Instant, now: Instant) {
         let ns = now.saturating_duration_since(due).as_nanos() as u64;
         if code == Status::Ok.code() {

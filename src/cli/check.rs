@@ -2,7 +2,7 @@
 
 use super::exit::Exit;
 use super::output::{print, suggest_template};
-use crate::config::report::{Report, StartCheck};
+use crate::config::report::{CheckReport, StartCheck};
 use crate::config::{Config, Warning, document};
 use crate::server::{self, Server, machine};
 use std::path::Path;
@@ -11,7 +11,7 @@ use std::path::Path;
 pub(super) fn run(program: &str, file: &Path, json: bool) -> Exit {
     let read = server::load(file);
     let check = read.as_ref().map(try_start).unwrap_or_default();
-    let report = Report::with_start_check(&read, &machine::read(), &check);
+    let report = CheckReport::with_start_check(&read, &machine::read(), &check);
     if read.is_err() {
         suggest_template(program, file);
     }

@@ -3,7 +3,9 @@
 //! Invariant: each error is one line, so that a list of them can be printed, searched and compared; what was found is
 //! shortened, never omitted. Does not know the keys.
 
+#[cfg(feature = "admin")]
 use super::settings::Config;
+#[cfg(feature = "admin")]
 use super::source::Source;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -170,6 +172,7 @@ impl ConfigErrors {
     }
 
     /// Returns the one error of a valid file in which this setting names something unusable.
+    #[cfg(feature = "admin")]
     pub(crate) fn of_setting(
         config: &Config,
         (key, value): (&str, &str),

@@ -1,16 +1,13 @@
 //! Second reading by the `ini` crate of the text that the scanner accepted.
 //!
 //! The values are the crate's; line numbers and the rejection of doubtful text are the scanner's. Invariant: a
-//! difference is an error of the file, never a silent choice of one reading. Without the feature `server` the crate is
-//! absent and the scanner's values are used; a test of the full build compares the two readings.
+//! difference is an error of the file, never a silent choice of one reading.
 
-use super::error::ConfigError;
+use super::error::{ConfigError, Problem, shorten};
 use super::scan::Scan;
 
 /// Replaces the scanner's values by the crate's; returns an error for each line in which they differ.
-#[cfg(feature = "server")]
 pub(super) fn confirm(scan: &mut Scan) -> Vec<ConfigError> {
-    use super::error::{Problem, shorten};
     const AGREE: &str = "both readings of the file to agree";
     let sections = match ini::inistr!(safe & scan.text) {
         Ok(sections) => sections,
@@ -42,13 +39,7 @@ pub(super) fn confirm(scan: &mut Scan) -> Vec<ConfigError> {
     errors
 }
 
-/// Without the crate there is only one reading.
-#[cfg(not(feature = "server"))]
-pub(super) fn confirm(_scan: &mut Scan) -> Vec<ConfigError> {
-    Vec::new()
-}
-
-#[cfg(all(test, feature = "server"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::scan::scan;

@@ -45,6 +45,7 @@ mod value_kind;
 mod warning;
 
 pub use admin_socket::AdminSocket;
+#[cfg(feature = "admin")]
 pub(crate) use admin_socket::SOCKET_PATH_BYTES_MAX;
 pub use advice::advise;
 pub use codel_mode::CodelMode;

@@ -1,9 +1,9 @@
 //! Output of `boneyard check`: every effective value with its line or rule, then totals, notes and warnings.
 //!
-//! Two forms of the same facts: text for people ([`Report::text`]) and JSON for programs (the `Serialize` of
-//! [`Report`]), whose names are stable. Invariant: a report has no errors and the server would start; or it has errors
-//! of the file and no values; or it has values and one error that would prevent a start at this moment. Does not read
-//! anything itself.
+//! Two forms of the same facts: text for people ([`CheckReport::text`]) and JSON for programs (the `Serialize` of
+//! [`CheckReport`]), whose names are stable. Invariant: a report has no errors and the server would start; or it has
+//! errors of the file and no values; or it has values and one error that would prevent a start at this moment. Does not
+//! read anything itself.
 
 use super::advice::advise;
 use super::effective::EffectiveSetting;
@@ -19,7 +19,7 @@ use std::fmt::Write;
 
 /// Result of checking a file.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Report {
+pub struct CheckReport {
     /// The file; null for settings from elsewhere.
     pub file: Option<String>,
     /// Enabled ports in order; empty when the file has errors.
@@ -42,7 +42,7 @@ pub struct Report {
     text: String,
 }
 
-/// A port in a [`Report`].
+/// A port in a [`CheckReport`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PortReport {
     /// Name as written.
@@ -53,7 +53,7 @@ pub struct PortReport {
     pub pool_tasks: ReportedValue,
 }
 
-/// An effective number in a [`Report`].
+/// An effective number in a [`CheckReport`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ReportedValue {
     /// The number.
@@ -65,7 +65,7 @@ pub struct ReportedValue {
     pub line: Option<u32>,
 }
 
-/// An error in a [`Report`].
+/// An error in a [`CheckReport`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ErrorReport {
     /// Line number from 1; null for an error of the whole file.
@@ -87,10 +87,10 @@ pub struct StartCheck {
     pub sockets: u64,
 }
 
-impl Report {
+impl CheckReport {
     /// Returns the report on a file, on a machine with these limits.
-    pub fn new(read: &Result<Config, ConfigErrors>, machine: &Machine) -> Report {
-        Report::with_start_check(read, machine, &StartCheck::default())
+    pub fn new(read: &Result<Config, ConfigErrors>, machine: &Machine) -> CheckReport {
+        CheckReport::with_start_check(read, machine, &StartCheck::default())
     }
 
     /// Returns the report on a file together with the result of trying the start.
@@ -98,10 +98,10 @@ impl Report {
         read: &Result<Config, ConfigErrors>,
         machine: &Machine,
         check: &StartCheck,
-    ) -> Report {
+    ) -> CheckReport {
         match read {
-            Ok(config) => Report::on_settings(config, machine, check),
-            Err(errors) => Report::on_errors(errors),
+            Ok(config) => CheckReport::on_settings(config, machine, check),
+            Err(errors) => CheckReport::on_errors(errors),
         }
     }
 
@@ -124,7 +124,7 @@ impl Report {
         text
     }
 
-    fn on_settings(config: &Config, machine: &Machine, check: &StartCheck) -> Report {
+    fn on_settings(config: &Config, machine: &Machine, check: &StartCheck) -> CheckReport {
         let mut warnings = advise(config, machine);
         warnings.extend(check.warnings.iter().cloned());
         let error = |message: &String| ErrorReport { line: None, key: None, message: message.clone() };
@@ -133,7 +133,7 @@ impl Report {
             address: port.address.to_string(),
             pool_tasks: value(&port.pool_tasks, i64::from(port.pool_tasks.value)),
         };
-        Report {
+        CheckReport {
             file: config.file.as_ref().map(|file| file.display().to_string()),
             ports: config.ports.iter().map(port).collect(),
             max_concurrent_trans: Some(value(
@@ -150,7 +150,7 @@ impl Report {
         }
     }
 
-    fn on_errors(errors: &ConfigErrors) -> Report {
+    fn on_errors(errors: &ConfigErrors) -> CheckReport {
         let error = |error: &ConfigError| ErrorReport {
             line: error.line,
             key: error.key.clone(),
@@ -158,7 +158,7 @@ impl Report {
         };
         let count = errors.iter().count();
         let count = plural(u32::try_from(count).unwrap_or(u32::MAX), "error");
-        Report {
+        CheckReport {
             file: errors.file().map(|file| file.display().to_string()),
             ports: Vec::new(),
             max_concurrent_trans: None,

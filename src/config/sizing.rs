@@ -55,7 +55,7 @@ impl PoolRule {
         }
     }
 
-    /// [`max_concurrent_trans`] under this rule, in words.
+    /// `max_concurrent_trans` under this rule, in words.
     pub fn throttle_in_words(self) -> &'static str {
         match self {
             PoolRule::R5 => "20",
@@ -64,7 +64,7 @@ impl PoolRule {
         }
     }
 
-    /// [`pool_tasks`] under this rule, in words.
+    /// `pool_tasks` under this rule, in words.
     pub fn pool_in_words(self) -> &'static str {
         match self {
             PoolRule::R5 => "2 x Server_Max_Concurrent_Trans, 100 when that is unlimited, at most 4096",

@@ -199,15 +199,16 @@ impl Queue {
         if calls == 0 {
             return Forecast { workers, ..Forecast::NONE };
         }
-        let lane_ns = sink.queue(nested).cost_ns();
+        let own_ns = sink.queue(nested).cost_ns();
         if nested {
-            let (queue_ns, lanes) = (gauges.nested_ns.load(Ordering::Relaxed), self.nested.len() as u64);
-            return Forecast { queue_ns, calls, bursts: calls, lanes, lane_ns, workers };
+            let (queue_ns, connections) =
+                (gauges.nested_ns.load(Ordering::Relaxed), self.nested.len() as u64);
+            return Forecast { queue_ns, calls, bursts: calls, connections, own_ns, workers };
         }
         let (queue_ns, bursts) =
             (gauges.cost_ns.load(Ordering::Relaxed), gauges.bursts.load(Ordering::Relaxed));
-        let lanes = self.fresh.len() + self.nested.len();
-        Forecast { queue_ns, calls, bursts: bursts as u64, lanes: lanes as u64, lane_ns, workers }
+        let connections = self.fresh.len() + self.nested.len();
+        Forecast { queue_ns, calls, bursts: bursts as u64, connections: connections as u64, own_ns, workers }
     }
 
     /// Returns whether other connections wait. Includes those that only this worker may take next, because the other

@@ -4,14 +4,22 @@
 //! calls [`ServerProtocol::receive`] with the bytes it read, queues the calls found together, sends the replies, keeps
 //! the bytes not consumed and passes them again with the next ones.
 
+#[cfg(feature = "server")]
 mod call;
 #[cfg(feature = "client")]
 pub mod client;
+#[cfg(feature = "server")]
 mod frames;
+#[cfg(feature = "server")]
 mod received;
+#[cfg(feature = "server")]
 mod server;
 
+#[cfg(feature = "server")]
 pub use call::Call;
+#[cfg(feature = "server")]
 pub use frames::{goaway, reply, welcome};
+#[cfg(feature = "server")]
 pub use received::{ProtocolClose, ReceiveContext, Received};
+#[cfg(feature = "server")]
 pub use server::ServerProtocol;

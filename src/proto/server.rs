@@ -72,7 +72,7 @@ impl ServerProtocol {
 
     /// Closes a connection that only costs the server work.
     fn close_abusive(&mut self, what: &str, received: &mut Received) -> ProtocolClose {
-        self.part(&Refusal::new(Status::ProtocolError, what), &mut received.replies);
+        self.close(&Refusal::new(Status::ProtocolError, what), &mut received.replies);
         ProtocolClose(CloseReason::Abusive)
     }
 
@@ -90,7 +90,7 @@ impl ServerProtocol {
     }
 
     /// The reason to record after the peer has closed with `left` bytes not consumed.
-    pub fn hung_up(&self, left: usize) -> CloseReason {
+    pub fn peer_closed(&self, left: usize) -> CloseReason {
         if left == 0 { CloseReason::PeerClosed } else { CloseReason::PeerClosedMidFrame }
     }
 
@@ -105,17 +105,17 @@ impl ServerProtocol {
     }
 
     /// Records that everything the peer had sent by then was received.
-    pub fn caught_up(&mut self, at: Instant) {
-        self.cancel_abuse.emptied(at);
+    pub fn socket_emptied(&mut self, at: Instant) {
+        self.cancel_abuse.socket_emptied(at);
     }
 
     /// Records that reading was put off until then and continues.
-    pub fn held_up(&mut self, until: Instant) {
-        self.cancel_abuse.held_up(until);
+    pub fn reading_resumed(&mut self, until: Instant) {
+        self.cancel_abuse.reading_resumed(until);
     }
 
     /// Closes the protocol for a reason that is not in the bytes: appends a GoAway with it.
-    pub fn part(&mut self, refusal: &Refusal, replies: &mut Vec<u8>) {
+    pub fn close(&mut self, refusal: &Refusal, replies: &mut Vec<u8>) {
         self.state = State::Closed;
         frames::goaway(refusal, replies);
     }
@@ -267,7 +267,7 @@ impl ServerProtocol {
             // A queued call of another connection was refused to make room for this one.
             received.found_full(context);
         }
-        received.cost_ns += u64::from(context.admission.paces.mean_ns(header.code));
+        received.cost_ns += u64::from(context.admission.service_times.mean_ns(header.code));
         let mut call =
             Call::new(header.call, header.code, Codec::of(header.flags), prelude.session, deadline);
         if let Some(chain) = chain {

@@ -12,8 +12,10 @@ use super::derived_settings::connections_max;
 use super::error::StartError;
 use super::machine;
 use super::start::PreparedServer;
+#[cfg(feature = "admin")]
+use crate::config::Config;
+use crate::config::Warning;
 use crate::config::requirements::{THREADS_BASE, THREADS_SPARE};
-use crate::config::{Config, Warning};
 use crate::service::builtin::Info;
 use crate::sync::{Sender, bounded};
 use std::io::{Error, ErrorKind};

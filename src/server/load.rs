@@ -1,7 +1,10 @@
 //! Reads the settings file, and checks the files that it names.
 
 use super::machine;
-use crate::config::{Config, ConfigErrors, Warning};
+#[cfg(feature = "cli")]
+use crate::config::Warning;
+use crate::config::{Config, ConfigErrors};
+#[cfg(feature = "cli")]
 use crate::files;
 use std::path::Path;
 
@@ -25,6 +28,7 @@ pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
 }
 
 /// Returns a warning if the log file cannot be written to. The server starts all the same.
+#[cfg(feature = "cli")]
 pub(crate) fn warn_about_files(config: &Config) -> Option<Warning> {
     let path = config.log_file.value.as_deref()?;
     let error = files::could_append(path).err()?;

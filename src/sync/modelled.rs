@@ -6,7 +6,8 @@ use loom as checker;
 #[cfg(shuttle)]
 use shuttle as checker;
 
-use super::{Arc, Planted};
+use super::Arc;
+use super::planted::Planted;
 use checker::sync as model;
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};

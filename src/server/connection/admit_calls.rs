@@ -178,14 +178,14 @@ impl ReadContext<'_> {
         };
         let admission = Admission {
             draining: mode != AdmissionMode::All,
-            dismissed: evicted,
+            evicted,
             view: &view,
             methods: shared.services.len() as u16,
             queue_room: port.queue.room(),
             session_room: at.session_calls_max.saturating_sub(writer.in_flight()),
             buffers_full: port.buffers.are_full(),
             wait_max: port.codel.wait_max(),
-            paces: &shared.service_times,
+            service_times: &shared.service_times,
         };
         let context = ReceiveContext {
             welcome: &at.welcome,

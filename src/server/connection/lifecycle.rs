@@ -27,7 +27,7 @@ impl Connection {
     /// Sends the peer why the connection ends.
     pub(in crate::server) fn send_reason(&mut self, refusal: &Refusal) {
         let mut frame = Vec::new();
-        self.protocol.part(refusal, &mut frame);
+        self.protocol.close(refusal, &mut frame);
         self.writer.send(&mut frame, 0);
     }
 

@@ -166,7 +166,7 @@ impl Connection {
             if let Unread::PartialFrame { since } = &mut self.unread {
                 *since = now;
             }
-            self.protocol.held_up(now);
+            self.protocol.reading_resumed(now);
         }
         let mut buffer = if self.filled > COPY_BYTES_MAX {
             std::mem::take(&mut self.buffer)
@@ -235,7 +235,7 @@ impl Connection {
             let room = if self.answer_heavy { COPY_BYTES_MAX } else { buffer.len() };
             let end = buffer.len().min(self.filled + room);
             match self.transport.receive(&mut buffer[self.filled..end]) {
-                Ok(0) => return (ReadOutcome::Ended(self.protocol.hung_up(self.filled)), NOTHING),
+                Ok(0) => return (ReadOutcome::Ended(self.protocol.peer_closed(self.filled)), NOTHING),
                 Ok(n) => (self.filled, self.arrived) = (self.filled + n, Instant::now()),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
                 Err(_) => return (ReadOutcome::Ended(CloseReason::SocketError), NOTHING),
@@ -259,7 +259,7 @@ impl Connection {
             // A short read means that the socket was empty: the poll reports what comes after it. An end that came with
             // the bytes was reported already, hence `eof_reported`.
             self.readable = false;
-            self.protocol.caught_up(self.arrived);
+            self.protocol.socket_emptied(self.arrived);
             ReadOutcome::Drained
         };
         (outcome, consumed)
