@@ -18,7 +18,6 @@ mod interval;
 mod overview;
 mod pattern;
 mod readiness;
-mod report;
 #[cfg(test)]
 mod sample_snapshots;
 mod server_monitor;
@@ -26,6 +25,7 @@ mod slow_calls;
 mod snapshot;
 mod stall_detector;
 pub mod statistics;
+mod text_page;
 mod threads;
 mod window;
 

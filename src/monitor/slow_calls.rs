@@ -2,8 +2,8 @@
 
 use super::format::{call_chain, elapsed, ms};
 use super::pattern;
-use super::report::{Left, Right, table};
 use super::snapshot::SlowCallInfo;
+use super::text_page::{Left, Right, table};
 
 /// Returns those of `calls`, the slowest first, whose methods match `pattern`, with the parts of their time; an empty
 /// pattern is all. `kept` is the number of calls that are kept of each method.

@@ -4,8 +4,8 @@
 //! are stuck.
 
 use super::format::{call_chain, elapsed, plural, seconds};
-use super::report::{Left, Right, table};
 use super::snapshot::{HandlerState, PortSnapshot, Snapshot, Task, WorkerSnapshot};
+use super::text_page::{Left, Right, table};
 use crate::sync::Arc;
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -3,8 +3,8 @@
 use super::error::CommandError;
 use crate::monitor::control::ConnectionFilter;
 use crate::monitor::format::{plain, plain_lines, plural};
-use crate::monitor::report::Report;
 use crate::monitor::server_monitor::ServerMonitor;
+use crate::monitor::text_page::TextPage;
 use crate::service::ClientId;
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -84,11 +84,11 @@ pub(super) fn tell(monitor: &ServerMonitor, arguments: &[String]) -> Result<Stri
 pub(super) fn quit(monitor: &ServerMonitor) -> Result<String, CommandError> {
     monitor.control().quit()?;
     let in_flight = monitor.control().snapshot().ports.iter().map(|port| port.in_flight).sum::<u64>();
-    let mut report = Report::default();
+    let mut page = TextPage::default();
     let timeout = monitor.control().config().shutdown_timeout.value.as_secs();
     let calls = plural(in_flight, "transaction");
-    report.line(format_args!("The server is shutting down; {calls} in flight, {timeout} s to finish."));
-    Ok(report.0)
+    page.line(format_args!("The server is shutting down; {calls} in flight, {timeout} s to finish."));
+    Ok(page.0)
 }
 
 /// Switches the log line of each minute on or off.

@@ -4,8 +4,8 @@ use super::error::CommandError;
 use super::grammar::{self, SyntaxError, begins};
 use super::{actions, lists, ports, server, settings, transactions};
 use crate::monitor::format::plain;
-use crate::monitor::report::Report;
 use crate::monitor::server_monitor::ServerMonitor;
+use crate::monitor::text_page::TextPage;
 
 /// One command.
 pub(super) struct Command {
@@ -338,17 +338,17 @@ fn help(words: &[String]) -> Result<String, CommandError> {
         return Err(SyntaxError::Unknown(words.join(" "), None).into());
     }
     let width = found.iter().map(|command| command.syntax().len()).max().unwrap_or(0);
-    let mut report = Report::default();
+    let mut page = TextPage::default();
     for command in found {
-        report.line(format_args!("{:width$}  {}", command.syntax(), command.doc));
+        page.line(format_args!("{:width$}  {}", command.syntax(), command.doc));
     }
-    Ok(report.0)
+    Ok(page.0)
 }
 
 /// Returns every line that is known, for completion: a command with its words in full and, where the values of its
 /// argument are known, with these.
 fn lines(monitor: &ServerMonitor) -> String {
-    let mut report = Report::default();
+    let mut page = TextPage::default();
     for command in shown() {
         let words = command.words.join(" ");
         let arguments: Vec<String> = match command.completes {
@@ -360,11 +360,11 @@ fn lines(monitor: &ServerMonitor) -> String {
             These(these) => these.iter().map(|&word| word.to_owned()).collect(),
         };
         if arguments.is_empty() || command.takes.0 == 0 {
-            report.line(&words);
+            page.line(&words);
         }
         for argument in arguments {
-            report.line(format_args!("{words} {}", plain(&argument)));
+            page.line(format_args!("{words} {}", plain(&argument)));
         }
     }
-    report.0
+    page.0
 }

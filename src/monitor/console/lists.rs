@@ -2,10 +2,10 @@
 
 use super::error::CommandError;
 use crate::monitor::format::{elapsed, minutes, plain, plural, seconds, size};
-use crate::monitor::report::{Left, Report, Right};
 use crate::monitor::server_monitor::ServerMonitor;
 use crate::monitor::snapshot::{ConnectionInfo, HandlerState, SessionSnapshot, WorkerSnapshot};
 use crate::monitor::statistics::{self, Statistic, StatisticValue};
+use crate::monitor::text_page::{Left, Right, TextPage};
 use std::cmp::Reverse;
 
 /// Lists the server's threads and what they do.
@@ -29,9 +29,9 @@ pub(super) fn tasks(monitor: &ServerMonitor) -> String {
     }
     add("Sampler", "Takes a snapshot of the server each second".to_owned());
     add("Admin server", "Performs console commands".to_owned());
-    let mut report = Report::default();
-    report.table([("Task", Left), ("Description", Left)], rows.into_iter());
-    report.0
+    let mut page = TextPage::default();
+    page.table([("Task", Left), ("Description", Left)], rows.into_iter());
+    page.0
 }
 
 fn task(worker: &WorkerSnapshot) -> Option<String> {
@@ -63,8 +63,8 @@ pub(super) fn users(monitor: &ServerMonitor) -> String {
             minutes(connection.idle),
         ]
     };
-    let mut report = Report::default();
-    report.table(
+    let mut page = TextPage::default();
+    page.table(
         [
             ("Connection", Left),
             ("Address", Left),
@@ -77,8 +77,8 @@ pub(super) fn users(monitor: &ServerMonitor) -> String {
         ],
         connections.iter().map(row),
     );
-    report.line(plural(connections.len(), "connection"));
-    report.0
+    page.line(plural(connections.len(), "connection"));
+    page.0
 }
 
 /// Lists the sessions.
@@ -96,8 +96,8 @@ pub(super) fn sessions(monitor: &ServerMonitor) -> String {
             minutes(session.idle),
         ]
     };
-    let mut report = Report::default();
-    report.table(
+    let mut page = TextPage::default();
+    page.table(
         [
             ("Session", Right),
             ("User Name", Left),
@@ -109,8 +109,8 @@ pub(super) fn sessions(monitor: &ServerMonitor) -> String {
         ],
         sessions.iter().map(row),
     );
-    report.line(plural(sessions.len(), "session"));
-    report.0
+    page.line(plural(sessions.len(), "session"));
+    page.0
 }
 
 /// Shows the statistics that match a pattern.

@@ -5,9 +5,9 @@ use super::error::CommandError;
 use super::server::add_times;
 use crate::metrics::{CloseReason, PORT_COUNTERS};
 use crate::monitor::format::{plain, seconds};
-use crate::monitor::report::{Left, Report, Right};
 use crate::monitor::server_monitor::ServerMonitor;
 use crate::monitor::snapshot::PortSnapshot;
+use crate::monitor::text_page::{Left, Right, TextPage};
 use crate::service::Status;
 
 /// Lists all ports, the disabled ones too.
@@ -26,9 +26,9 @@ pub(super) fn all(monitor: &ServerMonitor) -> String {
             port.calls.to_string(),
         ]
     };
-    let mut report = Report::default();
-    report.line("Enabled Ports:");
-    report.table(
+    let mut page = TextPage::default();
+    page.line("Enabled Ports:");
+    page.table(
         [
             ("Port", Left),
             ("Address", Left),
@@ -42,12 +42,12 @@ pub(super) fn all(monitor: &ServerMonitor) -> String {
         snapshot.ports.iter().map(row),
     );
     if !config.disabled_ports.is_empty() {
-        report.line("Disabled Ports:");
+        page.line("Disabled Ports:");
     }
     for port in &config.disabled_ports {
-        report.line(plain(&format!("  {}  {}", port.name, port.address)));
+        page.line(plain(&format!("  {}  {}", port.name, port.address)));
     }
-    report.0
+    page.0
 }
 
 fn state(port: &PortSnapshot) -> &'static str {
@@ -60,10 +60,10 @@ pub(super) fn one(monitor: &ServerMonitor, name: &str) -> Result<String, Command
     let snapshot = monitor.control().snapshot();
     let found = snapshot.ports.iter().find(|port| *port.name == name);
     let port = found.ok_or_else(|| CommandError::NotFound(format!("Unable to find port {name}")))?;
-    let mut report = Report::default();
-    report.line(format_args!("Port {} at {}, {}\n", port.name, port.address, state(port)));
+    let mut page = TextPage::default();
+    page.line(format_args!("Port {} at {}, {}\n", port.name, port.address, state(port)));
     let workers = port.workers;
-    report.label(
+    page.label(
         "Workers",
         format_args!(
             "{}; Idle: {}; Running: {}; Blocked: {}; Returning: {}",
@@ -74,41 +74,41 @@ pub(super) fn one(monitor: &ServerMonitor, name: &str) -> Result<String, Command
             workers.returning
         ),
     );
-    report.label("Waiting Tasks", format_args!("{}; Limit: {}", port.waiting, port.queue_limit));
-    report.label("In flight", port.in_flight);
-    report.label("Connections", port.connections);
-    report.label("Transactions", port.calls);
-    report.label("Lacked a permit", format_args!("{} s", seconds(port.without_permit)));
+    page.label("Waiting Tasks", format_args!("{}; Limit: {}", port.waiting, port.queue_limit));
+    page.label("In flight", port.in_flight);
+    page.label("Connections", port.connections);
+    page.label("Transactions", port.calls);
+    page.label("Lacked a permit", format_args!("{} s", seconds(port.without_permit)));
     let interval = monitor.history.lock().interval();
     let last = interval
         .as_ref()
         .and_then(|interval| Some((interval, interval.ports.iter().find(|p| *p.name == name)?)));
     if let Some((interval, port)) = last {
-        report.line(format_args!("\nLast {:.0} seconds:", interval.length.as_secs_f64()));
-        report.label("Transactions/second", format_args!("{:.1}", interval.per_second(port.answers.all())));
-        report.label(
+        page.line(format_args!("\nLast {:.0} seconds:", interval.length.as_secs_f64()));
+        page.label("Transactions/second", format_args!("{:.1}", interval.per_second(port.answers.all())));
+        page.label(
             "Busy workers",
             format_args!("{:.1}, of them blocked: {:.1}", port.workers_busy, port.workers_blocked),
         );
-        report.label("Waiting Tasks", format_args!("{:.1}; at least: {}", port.waiting, port.waiting_min));
-        report.label("Lacked a permit", format_args!("{:.1} % of the time", port.without_permit * 100.0));
-        add_times(&mut report, &port.times);
+        page.label("Waiting Tasks", format_args!("{:.1}; at least: {}", port.waiting, port.waiting_min));
+        page.label("Lacked a permit", format_args!("{:.1} % of the time", port.without_permit * 100.0));
+        add_times(&mut page, &port.times);
     }
-    report.line("\nSince the start:");
+    page.line("\nSince the start:");
     counts(
-        &mut report,
+        &mut page,
         "Answers",
         Status::ALL.iter().map(|&status| (format!("{status:?}"), port.answers.with(status))),
     );
     let reasons = CloseReason::ALL.iter().map(|&reason| (format!("{reason:?}"), port.closed[reason.index()]));
-    counts(&mut report, "Connections closed", reasons);
+    counts(&mut page, "Connections closed", reasons);
     let others = PORT_COUNTERS.iter().map(|row| (row.field.to_owned(), (row.of)(&port.counters)));
-    counts(&mut report, "Counters", others);
-    Ok(report.0)
+    counts(&mut page, "Counters", others);
+    Ok(page.0)
 }
 
 /// Adds the counts that are not zero, on one line.
-fn counts(report: &mut Report, label: &str, counts: impl Iterator<Item = (String, u64)>) {
+fn counts(page: &mut TextPage, label: &str, counts: impl Iterator<Item = (String, u64)>) {
     let all: Vec<_> = counts.filter(|(_, n)| *n > 0).map(|(name, n)| format!("{name}: {n}")).collect();
-    report.label(label, if all.is_empty() { "none".to_owned() } else { all.join("; ") });
+    page.label(label, if all.is_empty() { "none".to_owned() } else { all.join("; ") });
 }

@@ -4,9 +4,9 @@ use crate::metrics::{Distribution, Parts};
 use crate::monitor::diagnose;
 use crate::monitor::format::{elapsed, ms, or_none, plain, plain_lines, size};
 use crate::monitor::interval::Interval;
-use crate::monitor::report::Report;
 use crate::monitor::server_monitor::ServerMonitor;
 use crate::monitor::snapshot::Snapshot;
+use crate::monitor::text_page::TextPage;
 
 /// Shows the server at a glance.
 pub(super) fn show(monitor: &ServerMonitor) -> String {
@@ -17,12 +17,12 @@ pub(super) fn show(monitor: &ServerMonitor) -> String {
         let history = monitor.history.lock();
         (history.interval(), history.answers_per_hour())
     };
-    let mut report = Report::default();
-    report.line(format_args!("{}\n", plain(monitor.server())));
+    let mut page = TextPage::default();
+    page.line(format_args!("{}\n", plain(monitor.server())));
     let file = config.file.as_ref().map(|file| plain(&file.display().to_string()));
-    report.label("Settings file", or_none(file));
-    report.label("Elapsed time", elapsed(snapshot.uptime));
-    report.label(
+    page.label("Settings file", or_none(file));
+    page.label("Elapsed time", elapsed(snapshot.uptime));
+    page.label(
         "Transactions/minute",
         format_args!(
             "Last minute: {}; Last hour: {last_hour}; Peak: {}",
@@ -30,45 +30,45 @@ pub(super) fn show(monitor: &ServerMonitor) -> String {
         ),
     );
     let sessions = &snapshot.sessions;
-    report.label(
+    page.label(
         "Sessions",
         format_args!("{}; Peak: {}; Limit: {}", sessions.open, sessions.peak, or_none(sessions.max)),
     );
     let (open, most) = snapshot.connections;
-    report.label("Connections", format_args!("{open}; Limit: {}", or_none(most)));
+    page.label("Connections", format_args!("{open}; Limit: {}", or_none(most)));
     let answers: u64 = snapshot.ports.iter().map(|port| port.answers.all()).sum();
     let permits = &snapshot.permits;
-    report.line(format_args!(
+    page.line(format_args!(
         "{:24}Max. concurrent: {}",
         format!("Transactions: {answers}"),
         or_none(permits.limit)
     ));
-    report.label("Running", format_args!("{}; Peak: {}", permits.out, permits.peak));
+    page.label("Running", format_args!("{}; Peak: {}", permits.out, permits.peak));
     for port in &snapshot.ports {
         let closed = if port.open { "" } else { ", stopped" };
-        report.label(
+        page.label(
             "ThreadPool Threads",
             format_args!("{}  ({} Port{closed})", port.workers.total(), port.name),
         );
     }
-    report.label("Waiting Tasks", snapshot.ports.iter().map(|port| port.waiting).sum::<u64>());
+    page.label("Waiting Tasks", snapshot.ports.iter().map(|port| port.waiting).sum::<u64>());
     let (held, bound) = snapshot.buffer_bytes;
-    report.label("Buffers", format_args!("{} of {}", size(held), size(bound)));
+    page.label("Buffers", format_args!("{} of {}", size(held), size(bound)));
     if let Some(interval) = &interval {
-        add_interval(&mut report, interval);
+        add_interval(&mut page, interval);
     }
     let (index, state) = (availability.index(), state(&snapshot, monitor));
-    report.label("Availability Index", format_args!("{index} (state: {state})"));
-    report.label("Verdict", plain(&monitor.verdict().headline));
-    report.0
+    page.label("Availability Index", format_args!("{index} (state: {state})"));
+    page.label("Verdict", plain(&monitor.verdict().headline));
+    page.0
 }
 
-fn add_interval(report: &mut Report, interval: &Interval) {
-    report.label("Processors", format_args!("{:.1} of {} used", interval.cores_used, interval.cores));
+fn add_interval(page: &mut TextPage, interval: &Interval) {
+    page.label("Processors", format_args!("{:.1} of {} used", interval.cores_used, interval.cores));
     let (refused, errors) = interval.ports.iter().fold((0, 0), |(refused, errors), port| {
         (refused + port.answers.refused(), errors + port.answers.errors())
     });
-    report.label(
+    page.label(
         "Transactions/second",
         format_args!(
             "{:.1}; Errors: {:.1}, of them refused: {:.1}",
@@ -77,15 +77,15 @@ fn add_interval(report: &mut Report, interval: &Interval) {
             interval.per_second(refused)
         ),
     );
-    add_times(report, &interval.times());
+    add_times(page, &interval.times());
 }
 
 /// Adds three labels: percentiles and averages of each part of a call's time.
-pub(super) fn add_times(report: &mut Report, times: &Parts<Distribution>) {
+pub(super) fn add_times(page: &mut TextPage, times: &Parts<Distribution>) {
     let parts =
         [("Queue wait", &times.queue_wait), ("Permit wait", &times.permit_wait), ("Run time", &times.run)];
     for (name, part) in parts {
-        report.label(
+        page.label(
             name,
             format_args!(
                 "p50 {} ms, p99 {} ms, average {} ms",

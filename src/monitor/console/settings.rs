@@ -6,8 +6,8 @@ use super::grammar::SyntaxError;
 use crate::config::remedy::pools_kept;
 use crate::monitor::format::plain;
 use crate::monitor::pattern;
-use crate::monitor::report::Report;
 use crate::monitor::server_monitor::ServerMonitor;
+use crate::monitor::text_page::TextPage;
 
 /// The key by which pools without a line of their own are sized.
 const THROTTLE: &str = "Server_Max_Concurrent_Trans";
@@ -36,13 +36,13 @@ pub(super) fn show(monitor: &ServerMonitor, arguments: &[String]) -> Result<Stri
     let lines: Vec<_> = all.iter().map(|setting| line(&setting.key, &setting.value)).collect();
     let width = lines.iter().map(|line| line.chars().count()).max().unwrap_or(0).min(60);
     let at_restart = monitor.control().at_restart();
-    let mut report = Report::default();
+    let mut page = TextPage::default();
     for (line, setting) in lines.iter().zip(&all) {
         let later = at_restart.get(&setting.key);
         let later = later.map_or_else(String::new, |value| format!("; after a restart {value}"));
-        report.line(format_args!("{line:width$}  ({})", plain(&format!("{}{later}", setting.source))));
+        page.line(format_args!("{line:width$}  ({})", plain(&format!("{}{later}", setting.source))));
     }
-    Ok(report.0)
+    Ok(page.0)
 }
 
 /// Changes a setting: `KEY=VALUE`, which may be several words.
@@ -52,21 +52,19 @@ pub(super) fn set(monitor: &ServerMonitor, arguments: &[String]) -> Result<Strin
     let (key, value) = (key.trim(), value.trim());
     let control = monitor.control();
     let change = control.set(key, value)?;
-    let mut report = Report::default();
-    report.line(line(key, value));
+    let mut page = TextPage::default();
+    page.line(line(key, value));
     if change.effective {
         follow_performance(monitor, key);
-        report.line("In force from now on.");
+        page.line("In force from now on.");
     } else {
-        report.line("In force after a restart of the server.");
+        page.line("In force after a restart of the server.");
     }
     match (control.config().file, change.not_kept) {
-        (_, Some(why)) => report.line(plain(&format!("Not kept over a restart: {why}."))),
-        (Some(file), None) if change.written => {
-            report.line(plain(&format!("Written to {}.", file.display())))
-        }
-        (None, None) if change.written => report.line("Written to the settings file."),
-        _ => report.line("Not written: the server has no settings file."),
+        (_, Some(why)) => page.line(plain(&format!("Not kept over a restart: {why}."))),
+        (Some(file), None) if change.written => page.line(plain(&format!("Written to {}.", file.display()))),
+        (None, None) if change.written => page.line("Written to the settings file."),
+        _ => page.line("Not written: the server has no settings file."),
     }
     let config = control.config();
     let follow = change.written
@@ -75,9 +73,9 @@ pub(super) fn set(monitor: &ServerMonitor, arguments: &[String]) -> Result<Strin
     let keeps = pools_kept(&config).filter(|_| follow);
     if let Some(line) = keeps {
         let rule = config.pool_rule.value;
-        report.line(plain(&format!(
+        page.line(plain(&format!(
             "From the next start on rule {rule} sizes the pools by it; {line} keeps them as they are."
         )));
     }
-    Ok(report.0)
+    Ok(page.0)
 }

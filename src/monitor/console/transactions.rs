@@ -6,9 +6,9 @@ use super::error::CommandError;
 use super::grammar;
 use crate::metrics::{Distribution, Parts};
 use crate::monitor::format::{elapsed, ms, plain};
-use crate::monitor::report::{Left, Report, Right};
 use crate::monitor::server_monitor::ServerMonitor;
 use crate::monitor::snapshot::{MethodSnapshot, Snapshot};
+use crate::monitor::text_page::{Left, Right, TextPage};
 use crate::sync::Arc;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub(super) fn show(monitor: &ServerMonitor, arguments: &[String]) -> Result<Stri
         return Ok("Transaction times are reset.\n".to_owned());
     }
     let reset = monitor.console.reset.lock().clone();
-    let mut report = Report::default();
+    let mut page = TextPage::default();
     let functions = functions(&snapshot, reset.as_deref());
     let row = |(name, times): &(Arc<str>, Parts<Distribution>)| {
         let (run, whole) = (&times.run, reset.is_none());
@@ -40,7 +40,7 @@ pub(super) fn show(monitor: &ServerMonitor, arguments: &[String]) -> Result<Stri
         ]
     };
     // As wide as Domino's; a longer name or number widens a column.
-    report.table(
+    page.table(
         [
             ("Function                    ", Left),
             (" Count", Right),
@@ -53,17 +53,17 @@ pub(super) fn show(monitor: &ServerMonitor, arguments: &[String]) -> Result<Stri
         ],
         functions.iter().map(row),
     );
-    report.line("Milliseconds of run time; Queue and Permit are average waits.");
+    page.line("Milliseconds of run time; Queue and Permit are average waits.");
     if let Some(reset) = reset.as_ref() {
         let ago = snapshot.uptime.saturating_sub(reset.uptime);
-        report.line(format_args!(
+        page.line(format_args!(
             "Since the reset {} ago; Min and Max may be an eighth too long.",
             elapsed(ago)
         ));
     } else {
-        report.line(format_args!("Since the start {} ago.", elapsed(snapshot.uptime)));
+        page.line(format_args!("Since the start {} ago.", elapsed(snapshot.uptime)));
     }
-    Ok(report.0)
+    Ok(page.0)
 }
 
 /// The methods that ran, over all ports, by the time they took.

@@ -19,9 +19,9 @@ pub(super) enum Align {
 
 /// A text under construction.
 #[derive(Debug, Default)]
-pub(super) struct Report(pub(super) String);
+pub(super) struct TextPage(pub(super) String);
 
-impl Report {
+impl TextPage {
     /// Adds a line.
     pub(super) fn line(&mut self, line: impl Display) {
         // Writing to a String cannot fail.
@@ -78,12 +78,12 @@ mod tests {
 
     #[test]
     fn a_long_list_is_cut_and_says_so() {
-        let mut report = Report::default();
-        report.table(
+        let mut page = TextPage::default();
+        page.table(
             [("Name", Left), ("N", Right)],
             (0..ROWS_MAX + 2).map(|n| ["x".to_owned(), n.to_string()]),
         );
-        assert!(report.0.starts_with("  Name    N\n  x       0\n"), "{}", &report.0[..40]);
-        assert!(report.0.ends_with("  x     999\n  ... and 2 more\n"));
+        assert!(page.0.starts_with("  Name    N\n  x       0\n"), "{}", &page.0[..40]);
+        assert!(page.0.ends_with("  x     999\n  ... and 2 more\n"));
     }
 }
