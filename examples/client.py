@@ -23,13 +23,11 @@ CALL_PRELUDE = struct.Struct("<II")  # session, deadline in ms
 REPLY_PRELUDE = struct.Struct("<III")  # queue wait, permit wait, run, in us
 JSON_FLAG, BODY_MAX, CONTROL_BODY_MAX = 1, 64 << 20, 16 << 20
 # <statuses> of docs/PROTOCOL.md
-STATUSES = {
-    0: "Ok", 1: "Application", 10: "UnknownMethod", 11: "BadRequest", 12: "TooLarge", 13: "UnsupportedVersion",
-    14: "ProtocolError", 15: "TooSlow", 16: "UnknownSession", 20: "QueueFull", 21: "Draining", 22: "WouldBeLate",
-    23: "Overloaded", 24: "SessionLimit", 25: "NestedDeadlock", 26: "MaxUsers", 27: "Restricted", 28: "NoDescriptors",
-    29: "BuffersFull", 30: "DeadlineExceeded", 31: "Cancelled", 32: "ConnectLimit", 33: "SessionClosed",
-    40: "Panicked", 41: "BadResponse",
-}
+STATUSES = {0: "Ok", 1: "Application", 10: "UnknownMethod", 11: "BadRequest", 12: "TooLarge", 13: "UnsupportedVersion",
+    14: "ProtocolError", 15: "TooSlow", 16: "UnknownSession", 20: "QueueFull", 21: "Draining",
+    22: "WouldBeLate", 23: "Overloaded", 24: "SessionLimit", 25: "NestedDeadlock", 26: "MaxUsers",
+    27: "Restricted", 28: "NoDescriptors", 29: "BuffersFull", 30: "DeadlineExceeded", 31: "Cancelled",
+    32: "ConnectLimit", 33: "SessionClosed", 40: "Panicked", 41: "BadResponse",}
 # </statuses>
 Times = namedtuple("Times", "queue_wait permit_wait run")  # seconds
 
@@ -46,10 +44,8 @@ class BoneyardError(Exception):
 Refused, Failed, Lost = (type(name, (BoneyardError,), {}) for name in ("Refused", "Failed", "Lost"))
 
 
-def number(body, form):
-    """The next number of a body in bincode's legacy layout."""
-    return struct.unpack("<" + form, body.read(struct.calcsize("<" + form)))[0]
-
+# The next number or text of a body in bincode's legacy layout.
+number = lambda body, form: struct.unpack("<" + form, body.read(struct.calcsize("<" + form)))[0]
 text = lambda body: body.read(number(body, "Q")).decode()
 
 
@@ -77,14 +73,14 @@ class Pending(Future):
         return super().cancel() and self.client.forget(self)
 
 
-class Session(namedtuple("Session", "client number ticket")):
+class Session(namedtuple("Session", "client session ticket")):
     """Calls that share state on the server. Its `ticket` attaches the session to another connection."""
 
     def call(self, method, arguments=None, timeout=...):
-        return self.client.call(method, arguments, timeout, self.number)
+        return self.client.call(method, arguments, timeout, self.session)
 
     def close(self):
-        self.client.call("session.close", self.number)
+        self.client.call("session.close", self.session)
 
     __enter__, __exit__ = lambda self: self, lambda self, *_: self.close()
 
@@ -131,8 +127,7 @@ class Client:
         return call
 
     def session(self):
-        opened = self.call("session.open")
-        return Session(self, opened["session"], opened["ticket"])
+        return Session(self, **self.call("session.open"))
 
     def attach(self, ticket):
         return Session(self, self.call("session.attach", ticket), ticket)
