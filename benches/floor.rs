@@ -25,7 +25,7 @@ impl Echo {
         }
     }
 
-    fn turn(&mut self, buffer: &mut [u8]) {
+    fn echo(&mut self, buffer: &mut [u8]) {
         self.flush();
         while self.unsent.is_empty() && !self.closed {
             let filled = match self.stream.read(buffer) {
@@ -70,7 +70,7 @@ fn main() -> Result<()> {
             } else if let Some(slot) = echoes.get_mut(event.token().0)
                 && let Some(echo) = slot
             {
-                echo.turn(&mut buffer);
+                echo.echo(&mut buffer);
                 if echo.closed {
                     *slot = None;
                 }

@@ -79,20 +79,20 @@ fn reads(criterion: &mut Criterion) {
         4 << 20,
         vec![MethodEntry { number: 1, name: "a.b".to_owned(), fingerprint: 0 }],
     );
-    let (paces, now) = (ServiceTimes::new(1), Instant::now());
-    let reception = ReceiveContext {
+    let (service_times, now) = (ServiceTimes::new(1), Instant::now());
+    let context = ReceiveContext {
         welcome: &welcome,
         body_bytes_max: BODY_BYTES_MAX,
-        admission: Admission::open(1, &paces),
+        admission: Admission::open(1, &service_times),
         window_room: usize::MAX,
         arrived: now,
         now,
         stats: &stats,
         methods: &MethodsStats::new(0),
     };
-    let (mut conversation, mut intake) = (ServerProtocol::default(), Received::default());
+    let (mut protocol, mut received) = (ServerProtocol::default(), Received::default());
     let greeting = greeting();
-    let used = conversation.receive(&greeting, &reception, &mut intake);
+    let used = protocol.receive(&greeting, &context, &mut received);
     assert_eq!(used, Ok(greeting.len()), "the greeting is taken");
     for calls in [1, 32, 512] {
         let mut bytes = Vec::new();
@@ -100,11 +100,11 @@ fn reads(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(calls));
         group.bench_function(BenchmarkId::new("calls", calls), |bench| {
             bench.iter(|| {
-                intake.calls.clear();
-                conversation.receive(black_box(&bytes), &reception, &mut intake)
+                received.calls.clear();
+                protocol.receive(black_box(&bytes), &context, &mut received)
             });
         });
-        assert_eq!(intake.calls.len(), calls as usize, "all calls are cut");
+        assert_eq!(received.calls.len(), calls as usize, "all calls are cut");
     }
     group.finish();
 }

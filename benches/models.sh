@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks the hand-over of src/pool under loom (every order of its threads, with few preemptions) and shuttle
-# (100,000 random schedules a model), then plants each bug and demands that both find it, by the model made for it.
+# (100,000 random schedules a model), then plants each bug and requires that both find it, by the model made for it.
 # About three minutes on two cores, half of it for building. Ends with the count of checks passed and failed.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,7 +1,7 @@
 //! Cost of the pool without sockets: a permit taken and given back, and the way of a call to a worker and back.
 //!
-//! `cargo bench --bench throttle`. Under `throttle` no thread sleeps, so what is timed is the lock and the lists; under
-//! `queue` it is mostly what the system takes to wake a thread.
+//! `cargo bench --bench throttle`. Under `throttle` no thread sleeps, so the lock and the lists are timed; under `queue`
+//! it is mostly the time of the system to wake a thread.
 
 use boneyard::internal::{BenchPool, BenchThrottle};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -39,15 +39,15 @@ fn throttle(criterion: &mut Criterion) {
 
 /// Runs `rounds` in each thread, every thread at a port of its own under the one lock.
 fn contended(threads: usize, rounds: u64) -> Duration {
-    let turnstile = BenchThrottle::new(threads, None);
+    let throttle = BenchThrottle::new(threads, None);
     let start = Instant::now();
     std::thread::scope(|scope| {
         for port in 0..threads {
-            let turnstile = &turnstile;
+            let throttle = &throttle;
             scope.spawn(move || {
                 for _ in 0..rounds {
-                    assert!(turnstile.take(port), "there is no limit");
-                    turnstile.give(port);
+                    assert!(throttle.take(port), "there is no limit");
+                    throttle.give(port);
                 }
             });
         }
@@ -55,16 +55,16 @@ fn contended(threads: usize, rounds: u64) -> Duration {
     start.elapsed()
 }
 
-/// A read's calls to a worker, and their answers back.
+/// The calls of one read to a worker, and their replies back.
 fn queue(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("queue");
-    let rig = BenchPool::start(40, NonZeroU32::new(20)).expect("40 threads can be made");
+    let pool = BenchPool::start(40, NonZeroU32::new(20)).expect("40 threads can be made");
     for calls in [1, 32, 512] {
         group.throughput(Throughput::Elements(calls as u64));
         group.bench_function(BenchmarkId::new("there and back, asleep between", calls), |bench| {
             bench.iter(|| {
-                rig.push(calls);
-                rig.await_answers();
+                pool.push(calls);
+                pool.await_answers();
             });
         });
     }
@@ -73,12 +73,12 @@ fn queue(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(calls as u64));
         group.bench_function(BenchmarkId::new("workers kept busy", calls), |bench| {
             bench.iter(|| {
-                rig.push(calls);
-                while rig.in_flight() > 4096 {
+                pool.push(calls);
+                while pool.in_flight() > 4096 {
                     std::thread::yield_now();
                 }
             });
-            rig.await_answers();
+            pool.await_answers();
         });
     }
     group.finish();

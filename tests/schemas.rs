@@ -300,7 +300,7 @@ fn types_without_a_description_are_not_compared() {
     assert_eq!(client.call(Method::<(), String>::new("test.tell"), &()).unwrap(), "of the program");
     let schema = client.call(SCHEMA, &"test.tell".to_owned()).unwrap();
     assert_eq!((schema.fingerprint, schema.bincode, schema.json), (0, None, None));
-    assert_eq!(schema.unknown, "nobody described it");
+    assert_eq!(schema.unknown, "it was declared without a description");
     // The other way round: the server has a description, and the client writes what the server cannot read.
     let server = Echo::of::<String>();
     let borrowed = Method::<&str, String>::undescribed(NAME);

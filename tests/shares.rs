@@ -207,6 +207,6 @@ fn no_client_fills_the_log_and_what_is_left_out_is_counted() {
     assert!(left_out(server.monitor().statistics()));
     server.monitor().control().drop_sessions(&ConnectionFilter::All);
     server.stop();
-    let told = lines.with("lines about clients left out here");
-    assert!(told.iter().any(|line| line.ends_with("about 127.0.3.1")), "{told:?}");
+    let told = lines.with("lines about clients suppressed");
+    assert!(told.iter().any(|line| line.ends_with("client=127.0.3.1")), "{told:?}");
 }

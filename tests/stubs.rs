@@ -106,7 +106,7 @@ fn schemas_are_json_for_programs() {
     assert_eq!(said["notes.read"]["fingerprint"], READ.schema().fingerprint());
     assert_eq!(said["notes.any"]["bincode"], serde_json::Value::Null);
     assert_eq!(said["notes.any"]["json"]["request"], "any");
-    assert_eq!(said["notes.class"]["unknown"], "nobody described it");
+    assert_eq!(said["notes.class"]["unknown"], "it was declared without a description");
 }
 
 /// Runs a program of another language to its end.

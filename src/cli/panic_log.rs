@@ -14,10 +14,10 @@ pub(super) fn install() {
     let (limiter, all) = (LogLimiter::default(), ClientId::of(Ipv4Addr::UNSPECIFIED.into()));
     panic::set_hook(Box::new(move |info| {
         let now = Instant::now();
-        if let Some(left_out) = limiter.news(now, false) {
+        if let Some(left_out) = limiter.take_report(now, false) {
             log::error!("{} panics not logged here", left_out.lines);
         }
-        if !limiter.lets(log::Level::Error, all, now) {
+        if !limiter.allows(log::Level::Error, all, now) {
             return;
         }
         let payload = info.payload();

@@ -179,7 +179,7 @@ impl WorkerHooks for BlockingContext {
         }
     }
 
-    fn lend(&self, bytes: usize) -> Result<(), Shortage> {
+    fn reserve(&self, bytes: usize) -> Result<(), Shortage> {
         let (buffers, mut arguments) = (&self.port.buffers, self.arguments.borrow_mut());
         if arguments.bytes().saturating_add(bytes) > buffers.argument_bytes_max() {
             return Err(Shortage::Ever);

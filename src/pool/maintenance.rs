@@ -39,7 +39,7 @@ impl PortShared {
         let pool = DeadlockedPool { port: &self.name, workers: pools[self.index], kept: self.queue.kept() };
         let last = format!("{} {}", self.name, shared.services.name(call.method));
         // The client gets the names of other servers' links as it sent them; the log marks them as the client's word.
-        if shared.services.log_bound().lets(Level::Error, ClientId::of(sink.peer().ip()), now) {
+        if shared.services.log_limiter().allows(Level::Error, ClientId::of(sink.peer().ip()), now) {
             let path = [chain.names(), vec![last.clone()]].concat().join(" -> ");
             log::error!("nested deadlock: {}", pool.describe(&path, chain.depth()));
         }
@@ -50,7 +50,7 @@ impl PortShared {
     /// While calls run: logs and counts, once each, those that have run longer than `limit`.
     pub(crate) fn report_long_calls(&self, shared: &Shared, limit: Duration, now: Instant) {
         for long in self.running_calls_by(shared, |slot| slot.take_long(limit, now)) {
-            if shared.services.log_bound().lets(Level::Warn, ClientId::of(long.peer.ip()), now) {
+            if shared.services.log_limiter().allows(Level::Warn, ClientId::of(long.peer.ip()), now) {
                 log::warn!("{long} (Server_Long_Transaction={})", limit.as_secs());
             }
             // Counted afterwards, so that a reader of the count finds the line in the log.

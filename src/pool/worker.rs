@@ -12,7 +12,7 @@ use super::throttle::{Next, Throttle, WorkerCounts};
 use super::worker_slot::{Step, Turn, WorkerSlot};
 use crate::metrics::{CallRecord, Parts, ServiceTimeBatch};
 use crate::proto::{Call, reply};
-use crate::service::{Session, Status, Transaction, WorkerHooks, worker_hooks};
+use crate::service::{SessionState, Status, Transaction, WorkerHooks, worker_hooks};
 use crate::sync::{Arc, Ordering, Parker, now, yield_now};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -223,7 +223,7 @@ fn run(
     work: &Work,
     call: &Call,
     sink: &dyn ReplySink,
-    session: Option<&Arc<Session>>,
+    session: Option<&Arc<SessionState>>,
     out: &mut Vec<u8>,
 ) -> Status {
     let transaction = Transaction {
@@ -245,11 +245,11 @@ fn run(
 }
 
 /// The session that a call names; none for 0, the session that every connection has.
-fn session(call: &Call, sink: &dyn ReplySink) -> Result<Option<Arc<Session>>, Status> {
+fn session(call: &Call, sink: &dyn ReplySink) -> Result<Option<Arc<SessionState>>, Status> {
     if call.session == 0 {
         return Ok(None);
     }
-    let found = sink.carried().and_then(|carried| carried.find(call.session));
+    let found = sink.carried_sessions().and_then(|carried| carried.find(call.session));
     found.map(Some).ok_or(Status::UnknownSession)
 }
 

@@ -1,15 +1,15 @@
-//! Where a client's shapes and a server's first differ, in words; `None` where each side can read what the other
+//! Finds the first difference between a client's and a server's shapes; `None` where each side can read what the other
 //! writes.
 //!
-//! Invariant: two shapes with the same nameless text never differ. What bincode would misread always does.
+//! Invariant: two shapes with the same nameless text never differ. Two that bincode would misread always do.
 
-use super::schema_of::Shapes;
+use super::method_schema::Shapes;
 use super::shape::Shape;
 
 /// Characters of a shape that a message shows.
 const SHOWN_CHARS_MAX: usize = 80;
 
-/// The first difference that matters: `response.tags[]: text here, u32 at the server`.
+/// Returns the first difference that matters: `response.tags[]: text here, u32 at the server`.
 ///
 /// An enum may have more variants behind the others on the side that reads it. Everything else must be the same, names
 /// of fields and variants included; names of types do not matter.
@@ -48,7 +48,7 @@ impl Comparison {
                 self.variants(here, server)
             }
             (Shape::Scalar(here), Shape::Scalar(server)) if here == server => None,
-            _ => Some(self.say(&shown(here), &shown(server))),
+            _ => Some(self.describe(&shown(here), &shown(server))),
         }
     }
 
@@ -56,10 +56,10 @@ impl Comparison {
         self.at(step, |inner| inner.compare(here, server))
     }
 
-    fn at<T>(&mut self, step: &str, look: impl FnOnce(&mut Self) -> T) -> T {
+    fn at<T>(&mut self, step: &str, run: impl FnOnce(&mut Self) -> T) -> T {
         let length = self.path.len();
         self.path.push_str(step);
-        let found = look(self);
+        let found = run(self);
         self.path.truncate(length);
         found
     }
@@ -68,7 +68,7 @@ impl Comparison {
         for (index, (name, shape)) in here.iter().enumerate() {
             match server.get(index) {
                 Some((other, _)) if other != name => {
-                    return Some(self.say(&nth("field", index, name), &nth("field", index, other)));
+                    return Some(self.describe(&nth("field", index, name), &nth("field", index, other)));
                 }
                 Some((_, other)) => {
                     let found = self.inside(&format!(".{name}"), shape, other);
@@ -76,11 +76,11 @@ impl Comparison {
                         return found;
                     }
                 }
-                None => return Some(self.say(&nth("field", index, name), "no more fields")),
+                None => return Some(self.describe(&nth("field", index, name), "no more fields")),
             }
         }
         let (name, _) = server.get(here.len())?;
-        Some(self.say("no more fields", &nth("field", here.len(), name)))
+        Some(self.describe("no more fields", &nth("field", here.len(), name)))
     }
 
     fn variants(
@@ -90,28 +90,28 @@ impl Comparison {
     ) -> Option<String> {
         for (index, ((name, held), (other, other_held))) in here.iter().zip(server).enumerate() {
             if name != other {
-                return Some(self.say(&nth("variant", index, name), &nth("variant", index, other)));
+                return Some(self.describe(&nth("variant", index, name), &nth("variant", index, other)));
             }
             let holds = |held: &Option<Shape>| held.as_ref().map_or("nothing".to_owned(), shown);
             let found = self.at(&format!(".{name}"), |inner| match (held, other_held) {
                 (None, None) => None,
                 (Some(held), Some(other)) => inner.compare(held, other),
-                _ => Some(inner.say(&holds(held), &holds(other_held))),
+                _ => Some(inner.describe(&holds(held), &holds(other_held))),
             });
             if found.is_some() {
                 return found;
             }
         }
-        // Whoever reads may know more of them than whoever writes.
+        // The reading side may know more variants than the writing side.
         let last = |variants: &[(String, Option<Shape>)], index: usize| {
             variants.get(index).map_or("no more variants".to_owned(), |(name, _)| nth("variant", index, name))
         };
         let common = here.len().min(server.len());
         let unknown = if self.here_reads { server.len() > common } else { here.len() > common };
-        unknown.then(|| self.say(&last(here, common), &last(server, common)))
+        unknown.then(|| self.describe(&last(here, common), &last(server, common)))
     }
 
-    fn say(&self, here: &str, server: &str) -> String {
+    fn describe(&self, here: &str, server: &str) -> String {
         format!("{}: {here} here, {server} at the server", self.path)
     }
 }
@@ -120,7 +120,7 @@ fn nth(what: &str, index: usize, name: &str) -> String {
     format!("{what} {} is {name:?}", index + 1)
 }
 
-/// A shape's text, cut where it is long.
+/// Returns a shape's text, cut where it is long.
 fn shown(shape: &Shape) -> String {
     let text = shape.to_string();
     match text.char_indices().nth(SHOWN_CHARS_MAX) {
@@ -136,9 +136,12 @@ mod tests {
     fn difference(here: &str, server: &str) -> (Option<String>, Option<String>) {
         let shape = |text: &str| text.parse::<Shape>().unwrap();
         let nothing = || shape("nothing");
-        let asks = |text| Shapes { request: shape(text), response: nothing() };
-        let gives = |text| Shapes { request: nothing(), response: shape(text) };
-        (first_difference(&asks(here), &asks(server)), first_difference(&gives(here), &gives(server)))
+        let request = |text| Shapes { request: shape(text), response: nothing() };
+        let response = |text| Shapes { request: nothing(), response: shape(text) };
+        (
+            first_difference(&request(here), &request(server)),
+            first_difference(&response(here), &response(server)),
+        )
     }
 
     #[test]
@@ -174,12 +177,12 @@ mod tests {
     }
 
     #[test]
-    fn whoever_reads_an_enum_may_know_more_of_it() {
+    fn the_reading_side_may_know_more_variants() {
         let (request, response) = difference("<A>", "<A | B>");
-        let said = "response: no more variants here, variant 2 is \"B\" at the server";
-        assert_eq!((request, response.as_deref()), (None, Some(said)));
+        let expected = "response: no more variants here, variant 2 is \"B\" at the server";
+        assert_eq!((request, response.as_deref()), (None, Some(expected)));
         let (request, response) = difference("<A | B>", "<A>");
-        let said = "request: variant 2 is \"B\" here, no more variants at the server";
-        assert_eq!((request.as_deref(), response), (Some(said), None));
+        let expected = "request: variant 2 is \"B\" here, no more variants at the server";
+        assert_eq!((request.as_deref(), response), (Some(expected), None));
     }
 }

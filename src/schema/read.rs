@@ -1,22 +1,22 @@
-//! Reads a shape from its text. The text is a peer's: its length and depth are bounded, and nothing in it can make
-//! more of itself than is written.
+//! Parses a shape from its text. The text comes from a peer: its length and depth are bounded, and the shape is never
+//! larger than a fixed multiple of its text.
 
 use super::shape::{Scalar, Shape, is_word, is_word_char};
 use thiserror::Error;
 
-/// Deepest nest that is read. What is traced is less deep.
+/// Limit on the nesting that is parsed. Traced shapes are less deep.
 const DEPTH_MAX: usize = 64;
 
-/// Longest text that is read, in bytes: a shape takes some dozen times its text. What is traced has 4096 parts at most.
+/// Limit on the text, in bytes: a shape takes some dozen times its text. Traced shapes have at most 4096 parts.
 const TEXT_BYTES_MAX: usize = 1 << 20;
 
 /// A text is not a shape.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("not a shape, from byte {at} on: expected {expected}")]
 pub struct Unreadable {
-    /// Where in the text, in bytes.
+    /// Offset in the text, in bytes.
     pub at: usize,
-    /// The text expected there.
+    /// Description of what should be there.
     pub expected: &'static str,
 }
 
@@ -43,7 +43,7 @@ impl Reader<'_> {
         Unreadable { at: self.at, expected }
     }
 
-    /// The next character that is no blank.
+    /// Skips blanks and returns the next character.
     fn peek(&mut self) -> Option<char> {
         let rest = &self.text[self.at..];
         self.at = self.text.len() - rest.trim_start_matches([' ', '\n']).len();
@@ -161,7 +161,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A word, or any text in quotes.
+    /// Parses a word, or any text in quotes.
     fn name(&mut self) -> Result<String, Unreadable> {
         let quoted = self.peek() == Some('"');
         let rest = &self.text[self.at..];
@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn a_written_shape_is_parsed_again() {
         for text in [
             "u64",
             "text??",

@@ -66,7 +66,7 @@ impl Scalar {
     }
 }
 
-/// Shape of a type. A structure of one part without a name is that part.
+/// The parts of a type. A structure of one part without a name is that part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shape {
     /// No parts.

@@ -30,7 +30,7 @@ pub(super) struct ConnectionLimiter {
     /// Connections refused since the limit was reached; 0 when that is over.
     refused: AtomicU64,
     connects: Mutex<ConnectRateLimiter>,
-    log_bound: Arc<LogLimiter>,
+    log_limiter: Arc<LogLimiter>,
 }
 
 /// Permit for one connection; released on drop, therefore declared after the socket.
@@ -41,7 +41,7 @@ impl ConnectionLimiter {
     pub(super) fn new(
         config: &Config,
         connections_max: usize,
-        log_bound: Arc<LogLimiter>,
+        log_limiter: Arc<LogLimiter>,
     ) -> ConnectionLimiter {
         ConnectionLimiter {
             connections_max,
@@ -49,7 +49,7 @@ impl ConnectionLimiter {
             held: Mutex::default(),
             refused: AtomicU64::new(0),
             connects: Mutex::new(ConnectRateLimiter::new(config.max_connects.value)),
-            log_bound,
+            log_limiter,
         }
     }
 
@@ -72,7 +72,7 @@ impl ConnectionLimiter {
     pub(super) fn ended(&self, client: ClientId, age: Duration, calls: u64) {
         let now = Instant::now();
         let offender = self.connects.lock().end(client, age, calls, now);
-        if let Some(offender) = offender.filter(|_| self.log_bound.lets(Level::Warn, client, now)) {
+        if let Some(offender) = offender.filter(|_| self.log_limiter.allows(Level::Warn, client, now)) {
             log_offender(&offender, None);
         }
     }
@@ -85,7 +85,7 @@ impl ConnectionLimiter {
         stats: &PortStats,
     ) -> Result<ConnectionPermit, Refusal> {
         let RateDecision { refused_for, offender } = self.connects.lock().connect(client, now);
-        if let Some(offender) = offender.filter(|_| self.log_bound.lets(Level::Warn, client, now)) {
+        if let Some(offender) = offender.filter(|_| self.log_limiter.allows(Level::Warn, client, now)) {
             log_offender(&offender, refused_for);
         }
         if let Some(time) = refused_for {
@@ -95,7 +95,7 @@ impl ConnectionLimiter {
         if let Err((own, all)) = self.take_place(client) {
             stats.refused_descriptors.add(1);
             let first = self.refused.fetch_add(1, Ordering::SeqCst) == 0;
-            if first && self.log_bound.lets(Level::Warn, client, now) {
+            if first && self.log_limiter.allows(Level::Warn, client, now) {
                 self.log_limit_reached(client, own, all);
             }
             return Err(no_descriptors());
@@ -149,7 +149,7 @@ impl ConnectionLimiter {
         let over = connections < self.connections_max - self.connections_max / 16;
         if over && self.refused.load(Ordering::SeqCst) > 0 {
             let refused = self.refused.swap(0, Ordering::SeqCst);
-            if refused > 0 && self.log_bound.lets(Level::Info, client, Instant::now()) {
+            if refused > 0 && self.log_limiter.allows(Level::Info, client, Instant::now()) {
                 log::info!("below the connection limit again, refused={refused}");
             }
         }

@@ -43,7 +43,7 @@ pub enum StartError {
     AdminToken {
         /// Path in the INI line.
         path: PathBuf,
-        /// What is wrong with the file.
+        /// Description of what is wrong with the file.
         wrong: String,
     },
     /// The system refused a thread.

@@ -112,8 +112,8 @@ impl RunningServer {
         let monitor = Arc::new(monitor);
         #[cfg(feature = "admin")]
         self.open_admin(config, Arc::clone(&monitor))?;
-        let log_bound = Arc::clone(self.shared.services.log_bound());
-        let sampler = Sampler::start(Arc::clone(&monitor), log_bound, control.start_verdict_writer()?)?;
+        let log_limiter = Arc::clone(self.shared.services.log_limiter());
+        let sampler = Sampler::start(Arc::clone(&monitor), log_limiter, control.start_verdict_writer()?)?;
         self.monitor = Some((control, monitor, sampler));
         Ok(())
     }

@@ -54,10 +54,10 @@ impl PreparedServer {
     ) -> Result<PreparedServer, StartError> {
         let extra_sockets = bound.iter().map(|port| port.addresses.len() as u64 - 1).sum();
         let connections_max = connections_max(config, descriptors, extra_sockets)?;
-        let log_bound = || Arc::clone(services.log_bound());
-        let connection_limiter = Arc::new(ConnectionLimiter::new(config, connections_max, log_bound()));
+        let log_limiter = || Arc::clone(services.log_limiter());
+        let connection_limiter = Arc::new(ConnectionLimiter::new(config, connections_max, log_limiter()));
         let first_listener = Arc::clone(&bound[0].listener);
-        let sessions = Arc::new(Registry::new(config, first_listener, log_bound(), Instant::now()));
+        let sessions = Arc::new(Registry::new(config, first_listener, log_limiter(), Instant::now()));
         builtin::add(&mut services, info, Arc::clone(&sessions) as _);
         let (shared, pools) = make_pools(config, services.build()?);
         let workers = start_all_workers(config, &shared, &pools)?;

@@ -1,10 +1,14 @@
-//! Methods every server has: `server.ping`, `server.echo`, `server.info`, `server.methods`, `server.schema`, all
+//! Methods of every server: `server.ping`, `server.echo`, `server.info`, `server.methods`, `server.schema`, all
 //! idempotent, and `session.open`, `session.attach`, `session.close`.
 
+use super::Bytes;
 use super::handler::typed;
+use super::method::{Method, check_method_name};
+use super::refusal::Refusal;
 use super::services::ServicesBuilder;
 use super::session::{self, Sessions};
-use super::{Bytes, Method, Refusal, Status, Transaction, check_method_name};
+use super::status::Status;
+use super::transaction::Transaction;
 use crate::schema::{Schema, Shapes, Unreadable};
 use crate::sync::Arc;
 use crate::wire::{Codec, json};
@@ -12,40 +16,40 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Nothing in, nothing out: is the server there?
+/// Checks that the server answers; takes and returns nothing.
 pub const PING: Method<(), ()> = Method::new("server.ping").idempotent();
 
-/// Gives its arguments back, byte for byte, whatever they are; JSON arguments must be JSON.
+/// Returns its arguments, byte for byte, whatever they are; JSON arguments must be JSON.
 pub const ECHO: Method<Bytes, Bytes> = Method::new("server.echo").idempotent();
 
-/// What the server is and how it is sized.
+/// Returns the server's version, sizes and counters.
 pub const INFO: Method<(), Info> = Method::new("server.info").idempotent();
 
-/// Names of all methods, sorted.
+/// Returns the names of all methods, sorted.
 pub const METHODS: Method<(), Vec<String>> = Method::new("server.methods").idempotent();
 
-/// What the types of the method of this name look like. A name that no method has is answered `UnknownMethod`.
+/// Returns the shapes of a method's types by its name. An unknown name is answered `UnknownMethod`.
 pub const SCHEMA: Method<String, MethodSchema> = Method::new("server.schema").idempotent();
 
 /// Result of [`SCHEMA`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MethodSchema {
-    /// As in the Welcome; 0 where bincode's shapes are not known.
+    /// Fingerprint in the Welcome; 0 where bincode's shapes are not known.
     pub fingerprint: u64,
-    /// As bincode writes them, if that is known.
+    /// Shapes as bincode writes them, if they are known.
     pub bincode: Option<ShapeTexts>,
-    /// As JSON writes them, if that is known. Most types are the same in both.
+    /// Shapes as JSON writes them, if they are known. Most types are the same in both.
     pub json: Option<ShapeTexts>,
-    /// Why either is not known; empty where both are.
+    /// Reason why either is not known; empty where both are.
     pub unknown: String,
 }
 
 /// Both shapes of a method, in the language of `docs/TYPES.md`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShapeTexts {
-    /// Of the arguments.
+    /// Shape of the arguments.
     pub request: String,
-    /// Of the result.
+    /// Shape of the result.
     pub response: String,
 }
 
@@ -66,10 +70,10 @@ impl From<&Schema> for MethodSchema {
 }
 
 impl ShapeTexts {
-    /// The shapes themselves.
+    /// Parses the shapes.
     ///
     /// # Errors
-    /// A text is none.
+    /// A text is not a shape.
     pub fn read(&self) -> Result<Shapes, Unreadable> {
         Ok(Shapes { request: self.request.parse()?, response: self.response.parse()? })
     }
@@ -82,21 +86,21 @@ pub struct Info {
     pub server: String,
     /// Protocol version.
     pub protocol: u16,
-    /// Since the start.
+    /// Time since the start.
     pub uptime_ms: u64,
     /// `Server_Max_Concurrent_Trans`; -1 is unlimited.
     pub max_concurrent_trans: i64,
     /// Transactions admitted and not yet answered, this one included.
     pub in_flight: u64,
-    /// Permits out now: transactions that run, and workers between two of them. Who waits inside `blocking` has none.
+    /// Permits out now: transactions that run, and workers between two of them. One inside `blocking` has none.
     pub permits_out: u32,
-    /// Most permits that were ever out at once.
+    /// The most permits that were ever out at once.
     pub permits_peak: u32,
     /// Transactions answered since the start.
     pub answered: u64,
     /// Each port of the server.
     pub ports: Vec<PortInfo>,
-    /// Sessions there are: one of each connection, and those that clients opened.
+    /// Open sessions: one of each connection, and those that clients opened.
     pub sessions: u64,
     /// Sessions closed because they were not used for `Server_Session_Timeout`.
     pub sessions_timed_out: u64,
@@ -111,12 +115,12 @@ pub struct PortInfo {
     pub name: String,
     /// Address it listens on.
     pub address: String,
-    /// Workers of its pool.
+    /// Number of workers of its pool.
     pub workers: u32,
 }
 
-/// Adds them, after all others, since `server.methods` lists those there are; `info` is asked at each call of
-/// `server.info`.
+/// Adds the built-in methods. To be called after all others are added, since `server.methods` lists them; `info` is
+/// called at each `server.info`.
 pub(crate) fn add(
     builder: &mut ServicesBuilder,
     info: impl Fn() -> Info + Send + Sync + 'static,
@@ -143,7 +147,7 @@ pub(crate) fn add(
     });
 }
 
-/// Adds a method that may say no with any status.
+/// Adds a method that may refuse with any status.
 fn add_refusing<Request: DeserializeOwned, Response: Serialize>(
     builder: &mut ServicesBuilder,
     method: Method<Request, Response>,
@@ -152,7 +156,7 @@ fn add_refusing<Request: DeserializeOwned, Response: Serialize>(
     builder.add_described(method.name(), method.schema(), typed(run));
 }
 
-/// Copies the arguments. Works for every type, since both codecs write request and response alike.
+/// Copies the arguments. It works for every type, since both codecs write request and response alike.
 pub(crate) fn echo(
     _: &Transaction<'_>,
     codec: Codec,

@@ -1,5 +1,4 @@
-//! The identity of a client, by which limits tell one client from another: sessions, connects, places in a queue and
-//! lines of the log are shared out by it.
+//! Identity of a client for limits: sessions, connects, places in a queue and lines of the log are counted by it.
 //!
 //! A client is its address. IPv6 counts by /64, the least that one subscriber is given (RFC 6177): a client that
 //! changes its address within it remains the same. An IPv4 client of an IPv6 socket is an IPv4 client.
@@ -7,7 +6,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The network of an IPv6 client, of /48. Shown as `2001:db8::/48`.
+/// The /48 network of an IPv6 client. Shown as `2001:db8::/48`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Site(u64);
 
@@ -23,7 +22,7 @@ enum Network {
 }
 
 impl ClientId {
-    /// The client behind an address.
+    /// Returns the client behind an address.
     pub fn of(address: IpAddr) -> ClientId {
         ClientId(match address.to_canonical() {
             IpAddr::V4(address) => Network::V4(address),
@@ -31,7 +30,7 @@ impl ClientId {
         })
     }
 
-    /// The network that an IPv6 client is one of 65,536 in.
+    /// Returns the /48 network of an IPv6 client, which holds 65,536 clients.
     pub fn site(self) -> Option<Site> {
         match self.0 {
             Network::V4(_) => None,

@@ -1,30 +1,32 @@
-//! The rehearsal service, only with `Load_Service=1`: methods whose cost the caller chooses, for benchmarks and for
-//! trying settings before real users do.
+//! The load service, only with `Load_Service=1`: methods whose cost the caller chooses, for benchmarks and for trying
+//! settings before real users do.
 
+use super::method::Method;
+use super::refusal::ApplicationError;
 use super::services::ServicesBuilder;
-use super::{ApplicationError, Bytes, Method, builtin};
+use super::{Bytes, builtin};
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
 
-/// Gives its bytes back.
+/// Returns its bytes.
 pub const ECHO: Method<Bytes, Bytes> = Method::new("load.echo");
 
-/// Burns so many microseconds of CPU, at most [`SPIN_US_MAX`], and returns how many it burnt.
+/// Uses the CPU for a number of microseconds, at most [`SPIN_US_MAX`], and returns how many it used.
 pub const SPIN: Method<u64, u64> = Method::new("load.spin");
 
-/// Sleeps so many milliseconds, at most [`SLEEP_MS_MAX`], and keeps its permit.
+/// Sleeps for a number of milliseconds, at most [`SLEEP_MS_MAX`], and keeps its permit.
 pub const SLEEP: Method<u64, ()> = Method::new("load.sleep");
 
 /// As [`SLEEP`], but gives its permit back meanwhile.
 pub const BLOCK: Method<u64, ()> = Method::new("load.block");
 
-/// Longest spin, in microseconds: 10 s.
+/// Limit on a spin, in microseconds: 10 s.
 pub const SPIN_US_MAX: u64 = 10_000_000;
 
-/// Longest sleep, in milliseconds: 10 minutes.
+/// Limit on a sleep, in milliseconds: 10 minutes.
 pub const SLEEP_MS_MAX: u64 = 600_000;
 
-/// Code of the application error for a cost over its bound.
+/// Code of the application error for a cost over its limit.
 pub const TOO_MUCH: u32 = 1;
 
 /// Adds the service.
@@ -48,7 +50,7 @@ fn bounded(value: u64, most: u64) -> Result<u64, ApplicationError> {
     }
 }
 
-/// Measured in the thread's own CPU time: on a busy machine a wall clock would count others' work as ours.
+/// Measures the thread's own CPU time: on a busy machine a wall clock would count other threads' work.
 fn spin(us: u64) -> Result<u64, ApplicationError> {
     let start = cpu_ns();
     loop {

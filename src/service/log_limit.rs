@@ -1,15 +1,17 @@
-//! The bound of all lines of the log that clients cause, by client and over all: a log must not grow as fast as
-//! somebody can connect.
+//! Rate limit on log lines that clients cause, for each client and over all: a log must not grow as fast as a client
+//! can connect.
 //!
-//! Whoever logs what a client did asks first; what is left out is counted, and told of in one line now and then. What
-//! the server and its administrator do is not asked for here. Half of the bound is kept for warnings and errors, so
-//! that no crowd of sessions hides what is wrong. Time comes in as a value.
+//! Code that logs an action of a client checks here first. Suppressed lines are counted and reported in one line now
+//! and then. Half of the limit is kept for warnings and errors, so that many sessions do not hide a fault. Time comes
+//! in as a value.
 //!
 //! Invariants: within [`PERIOD`] no client causes more than [`CLIENT_LINES`] lines and all together no more than
 //! [`ALL_LINES`]; every line is written or counted; a client has an entry for a line that was written, so there are
 //! never more entries than lines.
+//!
+//! Does not limit lines about the server itself or its administrator.
 
-use super::ClientId;
+use super::client_id::ClientId;
 use crate::sync::unordered::AtomicU64;
 use crate::sync::{Mutex, Ordering};
 use log::Level;
@@ -17,52 +19,53 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// Over how long lines are counted, and between two lines that tell of what was left out.
+/// Period over which lines are counted, and between two reports of suppressed lines.
 const PERIOD: Duration = Duration::from_secs(10);
 
-/// Lines that one client may cause in a period, half of them below a warning: a gateway that opens ten sessions a
-/// second, with two lines for each, is told of in full.
+/// Limit on the lines of one client in a period, half of them below a warning: a gateway that opens ten sessions a
+/// second, with two lines for each, is logged in full.
 const CLIENT_LINES: u32 = 500;
 
-/// Lines that all clients may cause in a period, half of them below a warning. With 200 bytes each that is 30 kB/s.
+/// Limit on the lines of all clients in a period, half of them below a warning. With 200 bytes each that is 30 kB/s.
 const ALL_LINES: u32 = 1500;
 
-/// Characters that are shown of a name that a client gave.
+/// Limit on the characters shown of a client's name for itself.
 const NAME_CHARS_MAX: usize = 64;
 
-/// Characters that are logged of the message of a panic.
+/// Limit on the characters logged of a panic's message.
 const MESSAGE_CHARS_MAX: usize = 1000;
 
-/// Lines of the log about clients, counted.
+/// Limits the log lines about clients.
 #[derive(Debug, Default)]
 pub struct LogLimiter {
     lines: Mutex<Lines>,
-    left_out: AtomicU64,
+    suppressed: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct Lines {
-    /// When the period began.
+    /// Start of the period.
     since: Option<Instant>,
     written: u32,
-    clients: HashMap<ClientId, Client>,
-    /// Left out since that was told last.
-    left_out: u64,
-    /// About whom most were left out in a period, and how many.
+    clients: HashMap<ClientId, ClientLines>,
+    /// Lines suppressed since the last report.
+    suppressed: u64,
+    /// The client with the most lines suppressed in a period, and their number.
     most: Option<(ClientId, u64)>,
-    /// When the first of them was left out.
-    untold_since: Option<Instant>,
+    /// Time when the first of them was suppressed.
+    unreported_since: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
-struct Client {
+struct ClientLines {
     written: u32,
-    left_out: u64,
+    suppressed: u64,
 }
 
 impl LogLimiter {
-    /// May a line be written that a client caused? If not, it is counted. A line that nobody wants to see is neither.
-    pub(crate) fn lets(&self, level: Level, client: ClientId, now: Instant) -> bool {
+    /// Returns whether a line about a client may be written; if not, it is counted. A line below the log's level is
+    /// neither written nor counted.
+    pub(crate) fn allows(&self, level: Level, client: ClientId, now: Instant) -> bool {
         level <= log::max_level() && self.has_room(level, client, now)
     }
 
@@ -84,64 +87,63 @@ impl LogLimiter {
             }
         }
         if let Some(of_client) = lines.clients.get_mut(&client) {
-            of_client.left_out += 1;
-            if lines.most.is_none_or(|(_, most)| of_client.left_out > most) {
-                lines.most = Some((client, of_client.left_out));
+            of_client.suppressed += 1;
+            if lines.most.is_none_or(|(_, most)| of_client.suppressed > most) {
+                lines.most = Some((client, of_client.suppressed));
             }
         }
-        lines.left_out += 1;
-        lines.untold_since.get_or_insert(now);
-        self.left_out.fetch_add(1, Ordering::Relaxed);
+        lines.suppressed += 1;
+        lines.unreported_since.get_or_insert(now);
+        self.suppressed.fetch_add(1, Ordering::Relaxed);
         false
     }
 
-    /// Lines left out since the start.
-    pub(crate) fn left_out(&self) -> u64 {
-        self.left_out.load(Ordering::Relaxed)
+    /// Returns the number of lines suppressed since the start.
+    pub(crate) fn suppressed(&self) -> u64 {
+        self.suppressed.load(Ordering::Relaxed)
     }
 
-    /// What is to be told of lines left out: once in a period, or `reloadable`.
-    pub(crate) fn news(&self, now: Instant, reloadable: bool) -> Option<SuppressedLines> {
+    /// Takes the report on suppressed lines, if there are any: once in a period, or `at_once`.
+    pub(crate) fn take_report(&self, now: Instant, at_once: bool) -> Option<SuppressedLines> {
         let mut lines = self.lines.lock();
-        let since = lines.untold_since?;
-        if !reloadable && now.saturating_duration_since(since) < PERIOD {
+        let since = lines.unreported_since?;
+        if !at_once && now.saturating_duration_since(since) < PERIOD {
             return None;
         }
-        lines.untold_since = None;
-        Some(SuppressedLines { lines: std::mem::take(&mut lines.left_out), most: lines.most.take() })
+        lines.unreported_since = None;
+        Some(SuppressedLines { lines: std::mem::take(&mut lines.suppressed), most: lines.most.take() })
     }
 }
 
-/// Lines that were left out.
+/// Report on suppressed lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SuppressedLines {
     pub(crate) lines: u64,
-    /// About whom most were left out in a period, and how many.
+    /// The client with the most lines suppressed in a period, and their number.
     most: Option<(ClientId, u64)>,
 }
 
 impl fmt::Display for SuppressedLines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines = self.lines;
-        write!(f, "lines about clients left out here, which came faster than the log takes them: {lines}")?;
+        write!(f, "lines about clients suppressed (rate limit of the log), lines={}", self.lines)?;
         match self.most {
-            Some((client, most)) => write!(f, "; most of them, {most} in a period, about {client}"),
+            Some((client, most)) => write!(f, " most={most} client={client}"),
             None => Ok(()),
         }
     }
 }
 
-/// A name that a client gave, as much of it as is kept and shown.
+/// Cuts a client's name for itself to the part that is kept and shown.
 pub(crate) fn cut_name(name: &str) -> &str {
     cut(name, NAME_CHARS_MAX)
 }
 
-/// The same as it is logged: what does not print is escaped, so that no name passes for more than it is.
+/// Cuts a client's name for the log and escapes what does not print, so that it cannot spoil the line.
 pub(crate) fn name_in_line(name: &str) -> String {
     cut_name(&name.escape_debug().to_string()).to_owned()
 }
 
-/// What a handler said when it panicked, perhaps with what its client had sent, as much of it as is logged.
+/// Cuts a panic's message, which may hold what a client sent, to the part that is logged.
 pub(crate) fn cut_message(message: &str) -> &str {
     cut(message, MESSAGE_CHARS_MAX)
 }
@@ -159,41 +161,41 @@ mod tests {
         ClientId::of(Ipv4Addr::from(number).into())
     }
 
-    /// How many of so many lines are written.
-    fn written(bound: &LogLimiter, level: Level, number: u32, lines: u32, now: Instant) -> u32 {
-        (0..lines).filter(|_| bound.has_room(level, client(number), now)).count() as u32
+    /// Returns how many of `lines` lines are written.
+    fn written(limiter: &LogLimiter, level: Level, number: u32, lines: u32, now: Instant) -> u32 {
+        (0..lines).filter(|_| limiter.has_room(level, client(number), now)).count() as u32
     }
 
     #[test]
     fn each_client_has_its_lines_and_all_together_have_theirs() {
-        let (bound, start) = (LogLimiter::default(), Instant::now());
-        assert_eq!(written(&bound, Level::Info, 1, 1000, start), CLIENT_LINES / 2);
-        assert_eq!(written(&bound, Level::Warn, 1, 1000, start), CLIENT_LINES / 2, "kept for warnings");
-        assert_eq!(written(&bound, Level::Info, 2, 10, start), 10, "another has its own");
-        let all: u32 = (3..1000).map(|n| written(&bound, Level::Info, n, 3, start)).sum();
+        let (limiter, start) = (LogLimiter::default(), Instant::now());
+        assert_eq!(written(&limiter, Level::Info, 1, 1000, start), CLIENT_LINES / 2);
+        assert_eq!(written(&limiter, Level::Warn, 1, 1000, start), CLIENT_LINES / 2, "kept for warnings");
+        assert_eq!(written(&limiter, Level::Info, 2, 10, start), 10, "another has its own");
+        let all: u32 = (3..1000).map(|n| written(&limiter, Level::Info, n, 3, start)).sum();
         assert_eq!(all, ALL_LINES / 2 - CLIENT_LINES - 10);
-        assert!(bound.lines.lock().clients.len() <= ALL_LINES as usize);
-        let warnings: u32 = (1000..9000).map(|n| written(&bound, Level::Error, n, 1, start)).sum();
+        assert!(limiter.lines.lock().clients.len() <= ALL_LINES as usize);
+        let warnings: u32 = (1000..9000).map(|n| written(&limiter, Level::Error, n, 1, start)).sum();
         assert_eq!(warnings, ALL_LINES / 2);
-        assert!(bound.lines.lock().clients.len() <= ALL_LINES as usize);
-        assert_eq!(bound.left_out(), 2010 + 3 * 997 + 8000 - u64::from(ALL_LINES));
-        assert_eq!(written(&bound, Level::Info, 1, 1000, start + PERIOD), CLIENT_LINES / 2, "a new period");
+        assert!(limiter.lines.lock().clients.len() <= ALL_LINES as usize);
+        assert_eq!(limiter.suppressed(), 2010 + 3 * 997 + 8000 - u64::from(ALL_LINES));
+        assert_eq!(written(&limiter, Level::Info, 1, 1000, start + PERIOD), CLIENT_LINES / 2, "a new period");
     }
 
     #[test]
-    fn what_was_left_out_is_told_once_in_a_period() {
-        let (bound, start) = (LogLimiter::default(), Instant::now());
-        assert!(bound.news(start, true).is_none());
-        written(&bound, Level::Warn, 1, CLIENT_LINES, start);
-        assert!(bound.news(start + PERIOD, true).is_none(), "nothing was left out");
-        written(&bound, Level::Warn, 1, 7, start);
-        written(&bound, Level::Info, 2, CLIENT_LINES, start);
-        assert!(bound.news(start + PERIOD / 2, false).is_none());
-        let told = bound.news(start + PERIOD, false).unwrap().to_string();
-        assert!(told.ends_with(": 257; most of them, 250 in a period, about 0.0.0.2"), "{told}");
-        assert!(bound.news(start + 9 * PERIOD, true).is_none());
-        written(&bound, Level::Warn, 1, CLIENT_LINES + 1, start + PERIOD);
-        assert!(bound.news(start + PERIOD, true).is_some_and(|told| told.lines == 1));
+    fn suppressed_lines_are_reported_once_in_a_period() {
+        let (limiter, start) = (LogLimiter::default(), Instant::now());
+        assert!(limiter.take_report(start, true).is_none());
+        written(&limiter, Level::Warn, 1, CLIENT_LINES, start);
+        assert!(limiter.take_report(start + PERIOD, true).is_none(), "nothing was suppressed");
+        written(&limiter, Level::Warn, 1, 7, start);
+        written(&limiter, Level::Info, 2, CLIENT_LINES, start);
+        assert!(limiter.take_report(start + PERIOD / 2, false).is_none());
+        let told = limiter.take_report(start + PERIOD, false).unwrap().to_string();
+        assert!(told.ends_with(", lines=257 most=250 client=0.0.0.2"), "{told}");
+        assert!(limiter.take_report(start + 9 * PERIOD, true).is_none());
+        written(&limiter, Level::Warn, 1, CLIENT_LINES + 1, start + PERIOD);
+        assert!(limiter.take_report(start + PERIOD, true).is_some_and(|told| told.lines == 1));
     }
 
     #[test]

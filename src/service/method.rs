@@ -8,9 +8,8 @@ use thiserror::Error;
 
 /// A method's name with the types of its request and response.
 ///
-/// Request and response are frozen once published, but for what `docs/TYPES.md` lists: a client whose types differ from
-/// the server's is told so before it sends anything. Types must not be recursive; see
-/// [`crate::wire::codec`].
+/// Request and response are frozen once published, except for what `docs/TYPES.md` lists: a client whose types differ
+/// from the server's gets an error before it sends anything. Types must not be recursive.
 ///
 /// ```
 /// use boneyard::Method;
@@ -26,7 +25,7 @@ pub struct Method<Request, Response> {
 }
 
 impl<Request: DeserializeOwned, Response: DeserializeOwned> Method<Request, Response> {
-    /// A method named `service.method`.
+    /// Makes a method named `service.method`.
     ///
     /// # Panics
     /// At compile time when used in a constant: the name breaks the rules of [`check_method_name`].
@@ -36,8 +35,8 @@ impl<Request: DeserializeOwned, Response: DeserializeOwned> Method<Request, Resp
 }
 
 impl<Request, Response> Method<Request, Response> {
-    /// A method whose types nobody compares: for a type that one side only writes and cannot read, as `&'static str`.
-    /// The other side may know the same method by [`Method::new`].
+    /// Makes a method whose types are not compared: for a type that one side only writes and cannot read, as `&'static
+    /// str`. The other side may know the same method by [`Method::new`].
     ///
     /// # Panics
     /// As [`Method::new`].
@@ -49,8 +48,8 @@ impl<Request, Response> Method<Request, Response> {
         Method { name, idempotent: false, describe: None, types: PhantomData }
     }
 
-    /// The same method, which may run twice without harm: to read is idempotent, to add is not. A client then makes a
-    /// call again also where it may have run, and may hedge it. It changes nothing on the server.
+    /// Marks the method as one that may run twice without harm: to read is idempotent, to add is not. A client then
+    /// repeats a call also where it may have run, and may hedge it. It changes nothing on the server.
     ///
     /// ```
     /// # use boneyard::Method;
@@ -60,12 +59,12 @@ impl<Request, Response> Method<Request, Response> {
         Method { idempotent: true, ..self }
     }
 
-    /// May it run twice without harm?
+    /// Returns whether it may run twice without harm.
     pub const fn is_idempotent(&self) -> bool {
         self.idempotent
     }
 
-    /// What its types look like; traced anew at each call. A test of one's own can pin the fingerprint.
+    /// Returns the shapes of its types; traced anew at each call. A test of yours can pin the fingerprint.
     ///
     /// ```
     /// # use boneyard::Method;
@@ -73,21 +72,22 @@ impl<Request, Response> Method<Request, Response> {
     /// assert_eq!(DOUBLE.schema().bincode.unwrap().response.to_string(), "u64");
     /// ```
     pub fn schema(&self) -> Schema {
-        self.describe.map_or_else(|| Schema::unknown("nobody described it"), |describe| describe())
+        self.describe
+            .map_or_else(|| Schema::unknown("it was declared without a description"), |describe| describe())
     }
 
-    /// Makes the schema, if anything can.
+    /// Returns the function that makes the schema, if there is one.
     pub(crate) const fn describe(&self) -> Option<Describe> {
         self.describe
     }
 
-    /// `service.method`.
+    /// Returns `service.method`.
     pub const fn name(&self) -> &'static str {
         self.name
     }
 }
 
-// Not derived: a derive would ask the same of the two types.
+// Not derived: a derive would require the same of the two types.
 impl<Request, Response> Clone for Method<Request, Response> {
     fn clone(&self) -> Self {
         *self
@@ -102,7 +102,7 @@ impl<Request, Response> Copy for Method<Request, Response> {}
 )]
 pub struct InvalidMethodName;
 
-/// Two or more words of ASCII letters, digits, `_` and `-`, joined by dots, at most 128 bytes together.
+/// Checks that a name is two or more words of ASCII letters, digits, `_` and `-`, joined by dots, of at most 128 bytes.
 ///
 /// # Errors
 /// [`InvalidMethodName`].

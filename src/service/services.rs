@@ -1,7 +1,12 @@
-//! The table of methods a server offers, and the one place where foreign code is run.
+//! The table of a server's methods, and the one place where handlers are run.
 
+use super::client_id::ClientId;
 use super::handler::{Handler, typed};
-use super::{ApplicationError, ClientId, LogLimiter, Method, Refusal, Status, Transaction, cut_message};
+use super::log_limit::{LogLimiter, cut_message};
+use super::method::Method;
+use super::refusal::{ApplicationError, Refusal};
+use super::status::Status;
+use super::transaction::Transaction;
 use crate::schema::Schema;
 use crate::sync::Arc;
 use crate::wire::body::MethodEntry;
@@ -13,7 +18,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use thiserror::Error;
 
-/// Two handlers were given for one method.
+/// Two handlers have one method name.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("two handlers for the method {0}")]
 pub struct DuplicateMethod(pub String);
@@ -22,21 +27,21 @@ pub struct DuplicateMethod(pub String);
 #[derive(Default)]
 pub struct Services {
     methods: Vec<(String, Handler)>,
-    /// Of the methods, in the same order; 0 where the types are not known.
+    /// One for each method, in the same order; 0 where the types are not known.
     fingerprints: Vec<u64>,
-    log_bound: Arc<LogLimiter>,
+    log_limiter: Arc<LogLimiter>,
 }
 
-/// Methods while they are gathered.
+/// Collects methods until the start.
 #[derive(Default)]
 pub(crate) struct ServicesBuilder {
     methods: BTreeMap<String, (Handler, Schema)>,
     duplicate: Option<String>,
-    log_bound: Arc<LogLimiter>,
+    log_limiter: Arc<LogLimiter>,
 }
 
 impl ServicesBuilder {
-    /// Adds a method; a name given twice is reported by [`ServicesBuilder::build`].
+    /// Adds a method; [`ServicesBuilder::build`] reports a name that was given twice.
     pub(crate) fn add<Request, Response, F>(&mut self, method: Method<Request, Response>, run: F)
     where
         Request: DeserializeOwned,
@@ -51,7 +56,7 @@ impl ServicesBuilder {
         self.add_described(name, Schema::unknown("it reads and writes its bytes itself"), handler);
     }
 
-    /// Adds a method's code with what is known of its types.
+    /// Adds a method's code with its types, as far as they are known.
     pub(crate) fn add_described(&mut self, name: &str, schema: Schema, handler: Handler) {
         if let Err(why) = &schema.bincode {
             log::debug!("{name}: its types are not compared: {why}");
@@ -61,17 +66,17 @@ impl ServicesBuilder {
         }
     }
 
-    /// The bound of the lines that clients cause.
-    pub(crate) fn log_bound(&self) -> &Arc<LogLimiter> {
-        &self.log_bound
+    /// Returns the limit on log lines that clients cause.
+    pub(crate) fn log_limiter(&self) -> &Arc<LogLimiter> {
+        &self.log_limiter
     }
 
-    /// The names so far and, for the built-in table, those that will be there.
+    /// Returns the names so far.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.methods.keys().map(String::as_str)
     }
 
-    /// What is known of their types so far, by name.
+    /// Returns the types so far, by name.
     pub(crate) fn schemas(&self) -> impl Iterator<Item = (&str, &Schema)> {
         self.methods.iter().map(|(name, (_, schema))| (name.as_str(), schema))
     }
@@ -87,24 +92,24 @@ impl ServicesBuilder {
             None => {
                 let fingerprints = self.methods.values().map(|(_, schema)| schema.fingerprint()).collect();
                 let methods = self.methods.into_iter().map(|(name, (handler, _))| (name, handler)).collect();
-                Ok(Services { methods, fingerprints, log_bound: self.log_bound })
+                Ok(Services { methods, fingerprints, log_limiter: self.log_limiter })
             }
         }
     }
 }
 
 impl Services {
-    /// How many methods there are; their numbers are 1 to this.
+    /// Returns the number of methods; they are numbered from 1 to this.
     pub fn len(&self) -> usize {
         self.methods.len()
     }
 
-    /// Is there no method?
+    /// Returns whether there is no method.
     pub fn is_empty(&self) -> bool {
         self.methods.is_empty()
     }
 
-    /// The table a Welcome carries.
+    /// Returns the table that a Welcome carries.
     pub fn table(&self) -> Vec<MethodEntry> {
         let known = self.methods.iter().zip(&self.fingerprints).zip(1u16..);
         let entry = |(((name, _), fingerprint), number): ((&(String, Handler), &u64), u16)| MethodEntry {
@@ -115,18 +120,18 @@ impl Services {
         known.map(entry).collect()
     }
 
-    /// The bound of the lines that clients cause.
-    pub(crate) fn log_bound(&self) -> &Arc<LogLimiter> {
-        &self.log_bound
+    /// Returns the limit on log lines that clients cause.
+    pub(crate) fn log_limiter(&self) -> &Arc<LogLimiter> {
+        &self.log_limiter
     }
 
-    /// Name of a method's number; empty for a number that is none's.
+    /// Returns the name of a method; empty for an unknown number.
     pub fn name(&self, number: u16) -> &str {
         self.methods.get(usize::from(number).wrapping_sub(1)).map_or("", |(name, _)| name)
     }
 
-    /// Runs a method and appends its result, or the details of the refusal, to `out`. At most `bytes_max` are
-    /// appended for a result. Never panics: a handler's panic is an answer.
+    /// Runs a method and appends its result, or the details of the refusal, to `out`. A result has at most `bytes_max`
+    /// bytes. Never panics: a handler's panic becomes an answer.
     pub(crate) fn run(
         &self,
         number: u16,
@@ -144,8 +149,8 @@ impl Services {
                 out,
             );
         };
-        // Unwind safety: a panic leaves `out` with half a result, which is cut off below; what a handler does to
-        // its own state is its own affair, as it would be on a thread of its own.
+        // Unwind safety: a panic leaves `out` with half a result, which is cut off below; a handler's own state is its
+        // own concern, as it would be on a thread of its own.
         let ran = catch_unwind(AssertUnwindSafe(|| handler(transaction, codec, arguments, out)));
         let size = out.len() - start;
         let refusal = match ran {
@@ -161,7 +166,7 @@ impl Services {
                 let message = panic_text(panic.as_ref()).to_owned();
                 let dropped = catch_unwind(AssertUnwindSafe(|| drop(panic)));
                 let client = ClientId::of(transaction.peer().ip());
-                if self.log_bound.lets(Level::Error, client, transaction.now()) {
+                if self.log_limiter.allows(Level::Error, client, transaction.now()) {
                     let and = if dropped.is_err() { "; and its payload panicked when dropped" } else { "" };
                     let message = cut_message(&message);
                     log::error!("{}: handler panicked: {message}{and}", transaction.method);
@@ -205,8 +210,8 @@ mod tests {
     use crate::service::{Fault, Peer};
     use std::net::SocketAddr;
 
-    struct Nobody;
-    impl Peer for Nobody {
+    struct TestPeer;
+    impl Peer for TestPeer {
         fn peer(&self) -> SocketAddr {
             ([127, 0, 0, 1], 1).into()
         }
@@ -234,10 +239,10 @@ mod tests {
 
     fn run(number: u16, codec: Codec, arguments: &[u8]) -> (Status, Vec<u8>) {
         let transaction =
-            Transaction { caller: &Nobody, method: "m", call: 1, session: 0, opened: None, deadline: None };
+            Transaction { caller: &TestPeer, method: "m", call: 1, session: 0, opened: None, deadline: None };
         let mut out = vec![9];
         let status = services().run(number, &transaction, codec, arguments, 100, &mut out);
-        assert_eq!(out.remove(0), 9, "what was there before is left alone");
+        assert_eq!(out.remove(0), 9, "earlier bytes stay");
         (status, out)
     }
 
@@ -272,7 +277,7 @@ mod tests {
         assert_eq!(run(4, Codec::Json, b"99").0, Status::BadResponse, "two quotes and 99 letters");
     }
 
-    /// A panic's payload that panics when it is dropped, with a payload that does so too, so many times.
+    /// A panic's payload that panics when it is dropped, with a payload that does so too, this many times.
     struct Bomb(u32);
     impl Drop for Bomb {
         fn drop(&mut self) {
@@ -287,7 +292,7 @@ mod tests {
         let mut builder = ServicesBuilder::default();
         builder.add(PANIC, |_, ()| std::panic::resume_unwind(Box::new(Bomb(3))));
         let transaction =
-            Transaction { caller: &Nobody, method: "m", call: 1, session: 0, opened: None, deadline: None };
+            Transaction { caller: &TestPeer, method: "m", call: 1, session: 0, opened: None, deadline: None };
         let services = builder.build().unwrap();
         let status = services.run(1, &transaction, Codec::Json, b"null", 100, &mut Vec::new());
         assert_eq!(status, Status::Panicked);

@@ -217,7 +217,7 @@ mod tests {
                 40.. => assert_eq!(status.blame(), Some(Server), "{status:?}"),
                 _ => {}
             }
-            // What the client repeats by itself may pass by itself.
+            // The client repeats by itself only errors that may pass by themselves.
             assert!(
                 !matches!(status.repeat(), ByClient(_)) || status.blame() == Some(Overload),
                 "{status:?}"

@@ -1,17 +1,17 @@
-//! The name a mistyped name was probably meant to be.
+//! Spelling suggestions for mistyped names.
 //!
-//! Pure; knows text only. Names are ASCII and short (see [`super::check_method_name`]); a longer question
-//! gets no suggestion, so the work for one is bounded by the number of candidates.
+//! Pure; knows text only. Names are ASCII and short (see [`super::check_method_name`]); a longer name gets no
+//! suggestion, so the work for one is bounded by the number of candidates.
 
 use crate::wire::limits::METHOD_NAME_BYTES_MAX;
 
-/// What an error says of the name that was probably meant.
+/// Returns the words that an error adds about the nearest name.
 pub(crate) fn suggestion(nearest: Option<&str>) -> String {
     nearest.map_or(String::new(), |nearest| format!("; did you mean {nearest:?}?"))
 }
 
-/// The candidate most like `name`, if one is like it: a third of its letters may differ, upper and lower case are the
-/// same, and a lone last word stands for its whole name.
+/// Returns the candidate nearest to `name`, if one is near: a third of its letters may differ, upper and lower case are
+/// the same, and a lone last word stands for its whole name.
 pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     if name.is_empty() || name.len() > METHOD_NAME_BYTES_MAX {
         return None;
@@ -37,23 +37,23 @@ mod tests {
 
     const NAMES: [&str; 5] = ["notes.read", "notes.reread", "notes.write", "server.echo", "server.ping"];
 
-    fn ask(name: &str) -> Option<&'static str> {
+    fn nearest_of_names(name: &str) -> Option<&'static str> {
         nearest(name, NAMES.into_iter())
     }
 
     #[test]
-    fn a_slip_of_the_fingers_finds_its_name() {
-        assert_eq!(ask("notes.raed"), Some("notes.read"));
-        assert_eq!(ask("Notes.Read"), Some("notes.read"));
-        assert_eq!(ask("note.write"), Some("notes.write"));
-        assert_eq!(ask("server.pong"), Some("server.ping"));
-        assert_eq!(ask("echo"), Some("server.echo"));
+    fn a_typing_error_finds_its_name() {
+        assert_eq!(nearest_of_names("notes.raed"), Some("notes.read"));
+        assert_eq!(nearest_of_names("Notes.Read"), Some("notes.read"));
+        assert_eq!(nearest_of_names("note.write"), Some("notes.write"));
+        assert_eq!(nearest_of_names("server.pong"), Some("server.ping"));
+        assert_eq!(nearest_of_names("echo"), Some("server.echo"));
     }
 
     #[test]
-    fn what_is_like_nothing_gets_no_suggestion() {
-        assert_eq!(ask("completely.different"), None);
-        assert_eq!(ask(""), None);
-        assert_eq!(ask(&"notes.read".repeat(50)), None);
+    fn a_name_that_is_near_none_gets_no_suggestion() {
+        assert_eq!(nearest_of_names("completely.different"), None);
+        assert_eq!(nearest_of_names(""), None);
+        assert_eq!(nearest_of_names(&"notes.read".repeat(50)), None);
     }
 }

@@ -27,7 +27,7 @@ static inline boneyard_status call_notes_any(boneyard_client client, const char 
     return boneyard_stubs_call(client, "notes.any", json, result);
 }
 
-/* types not known: nobody described it */
+/* types not known: it was declared without a description */
 static inline boneyard_status call_notes_class(boneyard_client client, const char *json,
         boneyard_bytes *result) {
     return boneyard_stubs_call(client, "notes.class", json, result);

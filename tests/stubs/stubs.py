@@ -46,7 +46,7 @@ class NotesService:
         return result
 
     def class_(self, arguments: Any) -> Any:
-        # types not known: nobody described it
+        # types not known: it was declared without a description
         result: Any = self._caller.call("notes.class", arguments)
         return result
 

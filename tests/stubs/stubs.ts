@@ -40,7 +40,7 @@ export class NotesService {
     return (await this.caller("notes.any", args)) as unknown;
   }
 
-  /* types not known: nobody described it */
+  /* types not known: it was declared without a description */
   async class(args: unknown): Promise<unknown> {
     return (await this.caller("notes.class", args)) as unknown;
   }

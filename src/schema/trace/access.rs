@@ -1,4 +1,4 @@
-//! The parts of what a `TracingDeserializer` gives: elements, fields, entries and variants.
+//! Parts that a `TracingDeserializer` gives: elements, fields, entries and variants.
 
 use super::context::{Context, TraceError};
 use super::deserializer::TracingDeserializer;
@@ -111,7 +111,7 @@ impl EnumAccess<'static> for Chosen<'_> {
 }
 
 impl<'t> Chosen<'t> {
-    /// Contents of the chosen variant, if it has any.
+    /// Returns the deserializer of the chosen variant's value.
     fn held(self) -> Result<TracingDeserializer<'t>, TraceError> {
         let context = self.context;
         let held = &mut self.several.variants[self.index].1;

@@ -1,25 +1,25 @@
-//! State and limits of a trace, and its errors.
+//! State and limits of a trace.
 
 use serde::de;
 use std::cell::{Cell, RefCell};
 use thiserror::Error;
 
-/// Deepest nest of types.
+/// Limit on the nesting of types.
 pub(super) const DEPTH_MAX: usize = 32;
 
-/// Most parts of a type.
+/// Limit on the parts of a type.
 pub(super) const NODES_MAX: usize = 4096;
 
-/// Most parts looked at over all passes: some hundredths of a second.
+/// Limit on the parts visited over all passes: some hundredths of a second.
 pub(super) const VISITS_MAX: usize = 200_000;
 
 /// State that all parts of a trace share.
 #[derive(Default)]
 pub(super) struct Context {
     pub(super) human: bool,
-    /// Number of the made-up values in use.
+    /// Index of the made-up values that are given.
     pub(super) sample: Cell<usize>,
-    /// Things seen for the first time.
+    /// Number of parts seen for the first time.
     pub(super) found: Cell<usize>,
     pub(super) visits: Cell<usize>,
     /// Names of the types that are being decoded, the outermost first.
@@ -34,7 +34,7 @@ impl Context {
         TraceError::Value("the trace has ended".to_owned())
     }
 
-    /// Counts a part seen for the first time.
+    /// Counts a new part.
     pub(super) fn found(&self) -> Result<(), TraceError> {
         self.found.set(self.found.get() + 1);
         if self.found.get() > NODES_MAX {
@@ -44,7 +44,7 @@ impl Context {
     }
 }
 
-/// Error of a `Deserialize` with a made-up value.
+/// Error that a `Deserialize` returns for a value.
 #[derive(Debug, Error)]
 pub(super) enum TraceError {
     #[error("{0}")]

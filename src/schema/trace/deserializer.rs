@@ -1,12 +1,12 @@
-//! The decoder that makes its values up, and writes down what it was asked for.
+//! Deserializer that answers with made-up values and records each request.
 
 use super::access::{ByName, Chosen, InOrder, OneEntry};
 use super::context::{Context, DEPTH_MAX, NODES_MAX, TraceError, VISITS_MAX};
 use super::node::{Enum, Node, Structure, VariantShape};
-use crate::schema::Scalar;
+use crate::schema::shape::Scalar;
 use serde::de::{Deserializer, Visitor};
 
-/// Texts that one or the other type takes.
+/// Texts, each of which some type accepts.
 const TEXTS: [&str; 13] = [
     "",
     "a",
@@ -23,13 +23,13 @@ const TEXTS: [&str; 13] = [
     "1.0.0",
 ];
 
-/// Numbers that one or the other type takes; all fit in a byte with a sign.
+/// Numbers, each of which some type accepts; all fit in a signed byte.
 const NUMBERS: [u8; 4] = [1, 0, 2, 10];
 
-/// Lengths of byte strings that one or the other type takes.
+/// Byte strings of lengths, each of which some type accepts.
 const BYTES: [&[u8]; 4] = [&[], &[0; 16], &[0; 32], &[0; 4]];
 
-/// Times a type may be open at once: what a type is decoded with may have its name.
+/// Limit on how often a type is open at once: a helper that decodes a type may have its name.
 const SAME_TYPE_MAX: usize = 3;
 
 /// Gives one value.
@@ -40,12 +40,12 @@ pub(super) struct TracingDeserializer<'t> {
 }
 
 impl<'t> TracingDeserializer<'t> {
-    /// A part of it, once that is known to be within the bounds.
+    /// Makes the deserializer of a part.
     pub(super) fn inner(context: &'t Context, depth: usize, node: &'t mut Node) -> TracingDeserializer<'t> {
         TracingDeserializer { node, context, depth: depth + 1 }
     }
 
-    /// Looks at the bounds, and writes down the type without parts.
+    /// Checks the limits, and records a type without parts.
     fn plain(self, plain: Scalar) -> Result<usize, TraceError> {
         let context = self.context;
         context.visits.set(context.visits.get() + 1);
@@ -60,7 +60,7 @@ impl<'t> TracingDeserializer<'t> {
         Ok(context.sample.get())
     }
 
-    /// Opens a type with parts for as long as `give` gives them.
+    /// Opens a type with parts while `give` gives them.
     fn opened<V: Visitor<'static>>(
         self,
         visitor: V,
@@ -156,7 +156,7 @@ impl<'t> TracingDeserializer<'t> {
         })?;
         let gaps: Vec<usize> =
             (0..known.variants.len()).filter(|index| !known.variants[*index].1.is_complete()).collect();
-        // All seen: which is given matters no more, only that it is taken.
+        // All are seen: any variant will do, as long as the type accepts it.
         let sample = context.sample.get();
         let index = match gaps.len() {
             0 => sample.checked_rem(known.variants.len()).unwrap_or(0),
@@ -175,7 +175,7 @@ impl<'t> TracingDeserializer<'t> {
     }
 }
 
-/// The order in which fields are given: first those with gaps, each of them once in a while at the very front.
+/// Returns the order in which fields are given: first those with gaps, and each of these at the front now and then.
 fn order(fields: &[(&'static str, Node)], sample: usize) -> Vec<usize> {
     let (full, mut gaps): (Vec<_>, Vec<_>) =
         (0..fields.len()).partition(|index| fields[*index].1.is_complete());
@@ -187,7 +187,8 @@ fn order(fields: &[(&'static str, Node)], sample: usize) -> Vec<usize> {
 }
 
 impl Structure {
-    /// `field` was given under two names. Names of one field stand side by side in serde's list, its own among them.
+    /// Removes an alias after `field` was given under two names. The names of one field stand side by side in serde's
+    /// list.
     fn forget_alias(
         &mut self,
         field: &'static str,
@@ -213,7 +214,7 @@ impl Structure {
     }
 }
 
-macro_rules! given_plainly {
+macro_rules! scalar_methods {
     ($($method:ident $plain:ident $visit:ident $value:expr;)*) => {$(
         fn $method<V: Visitor<'static>>(self, visitor: V) -> Result<V::Value, TraceError> {
             let sample = self.plain(Scalar::$plain)?;
@@ -234,7 +235,7 @@ impl<'t> Deserializer<'static> for TracingDeserializer<'t> {
         self.context.human
     }
 
-    given_plainly! {
+    scalar_methods! {
         deserialize_bool Bool visit_bool |sample| sample % 2 == 1;
         deserialize_u8 U8 visit_u8 number;
         deserialize_u16 U16 visit_u16 |sample| number(sample).into();
@@ -291,9 +292,9 @@ impl<'t> Deserializer<'static> for TracingDeserializer<'t> {
         _: &'static str,
         visitor: V,
     ) -> Result<V::Value, TraceError> {
-        // Neither codec writes anything of it.
-        self.opened(visitor, |giver, visitor| {
-            let TracingDeserializer { node, context, depth } = giver;
+        // Neither codec writes anything for the wrapper.
+        self.opened(visitor, |this, visitor| {
+            let TracingDeserializer { node, context, depth } = this;
             visitor.visit_newtype_struct(TracingDeserializer::inner(context, depth, node))
         })
     }
@@ -345,7 +346,7 @@ impl<'t> Deserializer<'static> for TracingDeserializer<'t> {
         count: usize,
         visitor: V,
     ) -> Result<V::Value, TraceError> {
-        self.opened(visitor, |giver, visitor| giver.tuple_of(count, visitor))
+        self.opened(visitor, |this, visitor| this.tuple_of(count, visitor))
     }
 
     fn deserialize_tuple_struct<V: Visitor<'static>>(
@@ -363,7 +364,7 @@ impl<'t> Deserializer<'static> for TracingDeserializer<'t> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, TraceError> {
-        self.opened(visitor, |giver, visitor| giver.structure(name, fields, visitor))
+        self.opened(visitor, |this, visitor| this.structure(name, fields, visitor))
     }
 
     fn deserialize_enum<V: Visitor<'static>>(
@@ -372,6 +373,6 @@ impl<'t> Deserializer<'static> for TracingDeserializer<'t> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, TraceError> {
-        self.opened(visitor, |giver, visitor| giver.one_of(name, variants, visitor))
+        self.opened(visitor, |this, visitor| this.one_of(name, variants, visitor))
     }
 }

@@ -1,7 +1,7 @@
-//! Part of a type as seen so far: a shape with gaps.
+//! The part of a type that has been seen so far: a shape with gaps.
 
 use super::context::{Context, TraceError};
-use crate::schema::{Scalar, Shape};
+use crate::schema::shape::{Scalar, Shape};
 
 /// A part of a type.
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ pub(super) struct Enum {
     pub(super) by_name: bool,
 }
 
-/// Contents of a variant.
+/// Value of a variant.
 #[derive(Debug)]
 pub(super) enum VariantShape {
     Unknown,
@@ -55,7 +55,7 @@ impl Node {
         }
     }
 
-    /// The shape of the parts seen; parts not seen are "any".
+    /// Returns the shape; parts not seen become `any`.
     pub(super) fn shape(self) -> Shape {
         match self {
             Node::Unknown => Shape::Scalar(Scalar::Any),
@@ -102,7 +102,7 @@ impl VariantShape {
     }
 }
 
-/// Four or more that are alike are an array.
+/// Returns an array for four or more equal parts, and a tuple otherwise.
 fn tuple(mut parts: Vec<Shape>) -> Shape {
     let alike = parts.windows(2).all(|pair| pair[0] == pair[1]);
     match parts.len() {

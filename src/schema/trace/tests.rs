@@ -1,4 +1,4 @@
-//! Shapes found for types of every kind, and the reasons for those that have none.
+//! Shapes found of types of every kind, and the errors of types that have no shape.
 
 use super::shape_of;
 use serde::de::{DeserializeOwned, Deserializer};

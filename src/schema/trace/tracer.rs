@@ -1,16 +1,17 @@
-//! Passes over a type until its shape is complete.
+//! The passes of a trace.
 
 use super::context::Context;
 use super::deserializer::TracingDeserializer;
 use super::node::Node;
-use crate::schema::Shape;
+use crate::schema::shape::Shape;
 use serde::de::DeserializeOwned;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Passes in a row that may find nothing new: each gives other values.
+/// Limit on passes in a row that find nothing new: each gives other values.
 const FRUITLESS_MAX: usize = 16;
 
-/// The shape of `T` in a codec that is human-readable (JSON) or not (bincode), or the reason why it is not known.
+/// Returns the shape of `T` in a codec for people (`human`: JSON) or for programs (bincode), or the reason why it is
+/// not known.
 pub(in crate::schema) fn shape_of<T: DeserializeOwned>(human: bool) -> Result<Shape, String> {
     let traced = catch_unwind(AssertUnwindSafe(|| trace::<T>(human)));
     traced.unwrap_or_else(|_| Err("its Deserialize panics".to_owned()))

@@ -12,7 +12,7 @@ use crate::pool::{Burst, PortShared, ReplySink, Shared};
 use crate::proto::{ProtocolClose, ReceiveContext, Received, ServerProtocol};
 use crate::server::sessions::{Registry, SessionHolder};
 use crate::server::shutdown::AdmissionMode;
-use crate::service::{ClientId, Peer, Refusal, Session};
+use crate::service::{ClientId, Peer, Refusal, SessionState};
 use crate::sync::{Arc, Weak};
 use crate::wire::Chain;
 use std::cell::{OnceCell, RefCell};
@@ -140,7 +140,7 @@ impl PortContext {
     pub(in crate::server) fn own_session<'a>(
         &self,
         writer: &'a ConnectionWriter,
-    ) -> Option<&'a Arc<Session>> {
+    ) -> Option<&'a Arc<SessionState>> {
         if self.sessions.is_tracked() { writer.sessions_if_any()?.own_if_made() } else { None }
     }
 

@@ -408,7 +408,7 @@ impl Peer for ConnectionWriter {
         asked || self.is_gone()
     }
 
-    fn carried(&self) -> Option<&Arc<ConnectionSessions>> {
+    fn carried_sessions(&self) -> Option<&Arc<ConnectionSessions>> {
         Some(self.sessions())
     }
 }

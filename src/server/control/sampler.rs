@@ -54,7 +54,7 @@ impl Sampler {
 
 /// Logs how many lines were left out of the log; `at_once` also if that was logged a moment ago.
 fn log_left_out(log_limiter: &LogLimiter, at_once: bool) {
-    if let Some(line) = log_limiter.news(Instant::now(), at_once) {
+    if let Some(line) = log_limiter.take_report(Instant::now(), at_once) {
         log::warn!("{line}");
     }
 }

@@ -56,7 +56,7 @@ impl LiveControl {
                 (connections_max != usize::MAX).then_some(connections_max as u64),
             ),
             connects_most: self.connection_limiter.connects_most(),
-            log_left_out: self.shared.services.log_bound().left_out(),
+            log_left_out: self.shared.services.log_limiter().suppressed(),
             buffer_bytes: (
                 self.ports.iter().map(|port| port.shared.buffers.bytes() as u64).sum(),
                 config.buffer_memory_bytes.value as u64,

@@ -173,6 +173,6 @@ impl Listener {
 
     /// Returns whether a line that a client caused may be logged.
     fn may_log(&self, level: Level, client: ClientId) -> bool {
-        self.context.shared.services.log_bound().lets(level, client, Instant::now())
+        self.context.shared.services.log_limiter().allows(level, client, Instant::now())
     }
 }

@@ -1,8 +1,8 @@
-//! Which sessions there are, and which must go: the rules, without lock, clock and log.
+//! Table of sessions and the rules by which they end, without lock, clock and log.
 //!
-//! Every connection that was welcomed has a session of its own; clients open others besides. Those are in the book
+//! Every connection that was welcomed has a session of its own; clients open others besides. Those are in the table
 //! one by one, since they outlive their connections. The own ones are only counted, unless they are of interest: there
-//! is a soft limit, and the book must know who was idle for longest, or the log tells of them.
+//! is a soft limit, and the table must know who was idle for longest, or the log tells of them.
 //!
 //! The hard limit bounds connections and opened sessions each, so that neither pushes out the other; `shares` says
 //! which client may take one of the last places, and which opened session makes room.
@@ -11,44 +11,44 @@
 
 use super::client_shares::{Carrier, Shares, Use};
 use crate::service::session::SessionTicket;
-use crate::service::{ClientId, ConnectionSessions, Session, Status, has_room};
+use crate::service::{ClientId, ConnectionSessions, SessionState, Status, has_room};
 use crate::sync::{Arc, Weak};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// Between two looks at what is idle, while there are too many sessions.
+/// Pause between two searches for idle sessions, while there are too many.
 pub(super) const CROWD_PAUSE: Duration = Duration::from_millis(100);
 
-/// Longest time between two looks at what has timed out.
+/// Limit on the pause between two searches for sessions that have timed out.
 const TIMEOUT_PAUSE_MAX: Duration = Duration::from_secs(60);
 
-/// Sessions at most where `Server_MaxUsers` sets no limit.
+/// Limit on sessions where `Server_MaxUsers` sets none.
 const SESSIONS_MAX: usize = 10_000_000;
 
-/// How many sessions, and how long.
+/// Limits on the number of sessions and on their idle time.
 #[derive(Debug, Clone)]
 pub(super) struct Rules {
     pub(super) timeout: Duration,
-    /// An idle session is left alone for so long, however many there are.
+    /// An idle session is kept for this time, however many there are.
     pub(super) idle_min: Duration,
     pub(super) soft_max: Option<usize>,
     pub(super) hard_max: Option<usize>,
-    /// Own sessions of connections are of interest, one by one: for the soft limit or for the log.
+    /// Connections' own sessions are in the table: for the soft limit or for the log.
     pub(super) tracked: bool,
 }
 
-/// A connection as the book sees it.
+/// A connection as the table knows it.
 pub(crate) trait SessionHolder: Send + Sync + std::fmt::Debug {
-    /// Calls it has out.
+    /// Returns the number of its calls out.
     fn calls_out(&self) -> usize;
-    /// Opened sessions that it carries.
+    /// Returns the number of opened sessions that it carries.
     fn carries(&self) -> usize;
-    /// It is idle and its place is wanted. Its listener has the last word.
+    /// Asks an idle connection to close. Its listener decides.
     fn ask_to_leave(&self);
 }
 
-/// Why an opened session ended, as the log says it.
+/// Reason why an opened session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SessionEnd {
     Closed,
@@ -62,7 +62,7 @@ pub(super) enum SessionEnd {
 /// A session that a client opened.
 #[derive(Debug)]
 pub(super) struct SessionEntry {
-    pub(super) session: Arc<Session>,
+    pub(super) session: Arc<SessionState>,
     token: [u8; 16],
     /// The connection that carries it, if any does, and its number there.
     place: (Weak<ConnectionSessions>, u32),
@@ -86,32 +86,33 @@ impl SessionEntry {
 /// The own session of a connection.
 #[derive(Debug)]
 struct Own {
-    session: Arc<Session>,
-    tenant: Weak<dyn SessionHolder>,
-    /// It was asked to leave and is still there.
+    session: Arc<SessionState>,
+    holder: Weak<dyn SessionHolder>,
+    /// It was asked to close and is still open.
     asked: bool,
 }
 
-/// What a look at the book found.
+/// Sessions found by a look at the table.
 #[derive(Debug, Default)]
 pub(super) struct ExpiredSessions {
     pub(super) ended: Vec<(SessionEntry, SessionEnd)>,
     pub(super) ask: Vec<Arc<dyn SessionHolder>>,
-    /// Were looked at. Whoever drops a connection last drops what handlers keep with it: not under the book's lock.
+    /// Connections looked at. The last owner of a connection drops its handlers' values, which must not happen under
+    /// the table's lock.
     seen: Vec<Arc<dyn SessionHolder>>,
 }
 
-/// A session that could go.
+/// A session that could be closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Idle {
     Own(u64),
     Opened(u64),
 }
 
-/// Where an attached session is to be put, and where it was.
+/// An attached session: its new place and the one before.
 #[derive(Debug)]
 pub(super) struct Move {
-    pub(super) session: Arc<Session>,
+    pub(super) session: Arc<SessionState>,
     pub(super) stamp: u64,
     pub(super) number: u32,
     pub(super) from: Option<(Arc<ConnectionSessions>, u32)>,
@@ -128,11 +129,11 @@ pub(super) struct SessionTable {
     own: HashMap<u64, Own>,
     opened: HashMap<u64, SessionEntry>,
     shares: Shares,
-    /// When to look for what has timed out.
+    /// Time of the next search for sessions that have timed out.
     next_timeout: Option<Instant>,
-    /// When to look for what is idle.
+    /// Time of the next search for idle sessions.
     next_crowd: Option<Instant>,
-    /// When it was looked for last.
+    /// Time of the last search for idle sessions.
     last_crowd: Option<Instant>,
 }
 
@@ -153,31 +154,31 @@ impl SessionTable {
         }
     }
 
-    /// Sessions there are.
+    /// Returns the number of sessions.
     pub(super) fn len(&self) -> usize {
         self.connections + self.opened.len()
     }
 
-    /// Of them those that clients opened.
+    /// Returns the number of sessions that clients opened.
     pub(super) fn opened(&self) -> usize {
         self.opened.len()
     }
 
-    /// From now on these rules hold, for what is in the book too.
+    /// Sets the rules, for the sessions in the table too.
     pub(super) fn set_rules(&mut self, rules: Rules, now: Instant) {
         self.rules = rules;
         self.next_timeout = self.next_timeout.map(|_| now);
         self.counted(now);
     }
 
-    /// All sessions in the book, and whether a connection carries them.
-    pub(super) fn known(&self) -> Vec<(Arc<Session>, bool)> {
+    /// Returns all sessions in the table, and whether a connection carries them.
+    pub(super) fn known(&self) -> Vec<(Arc<SessionState>, bool)> {
         let own = self.own.values().map(|own| (Arc::clone(&own.session), true));
         let carried = |entry: &SessionEntry| entry.place.0.strong_count() > 0;
         own.chain(self.opened.values().map(|entry| (Arc::clone(&entry.session), carried(entry)))).collect()
     }
 
-    /// When [`SessionTable::look`] has something to do.
+    /// Returns the time of the next [`SessionTable::look`].
     pub(super) fn next(&self) -> Option<Instant> {
         [self.next_timeout, self.next_crowd].into_iter().flatten().min()
     }
@@ -195,7 +196,7 @@ impl SessionTable {
         self.last_id
     }
 
-    /// One more than the soft limit calls for a look.
+    /// Schedules a look if there are more sessions than the soft limit.
     fn counted(&mut self, now: Instant) {
         if self.rules.soft_max.is_some_and(|most| self.len() > most) {
             let soonest = self.last_crowd.map_or(now, |last| now.max(last + CROWD_PAUSE));
@@ -203,16 +204,16 @@ impl SessionTable {
         }
     }
 
-    /// A connection is let in; its own session, if that is of interest.
+    /// Admits a connection. Returns its own session, if that is tracked.
     ///
     /// # Errors
     /// MaxUsers, Restricted.
     pub(super) fn enter(
         &mut self,
-        tenant: Weak<dyn SessionHolder>,
+        holder: Weak<dyn SessionHolder>,
         (client, peer): (&str, SocketAddr),
         now: Instant,
-    ) -> Result<Option<Arc<Session>>, Status> {
+    ) -> Result<Option<Arc<SessionState>>, Status> {
         self.admits()?;
         let (id, all, most) = (ClientId::of(peer.ip()), self.connections, self.most());
         let own = self.clients.get(&id).copied().unwrap_or(0);
@@ -225,12 +226,12 @@ impl SessionTable {
         if !self.rules.tracked {
             return Ok(None);
         }
-        let session = Arc::new(Session::new(self.number(), client, peer, now));
-        self.own.insert(session.id(), Own { session: Arc::clone(&session), tenant, asked: false });
+        let session = Arc::new(SessionState::new(self.number(), client, peer, now));
+        self.own.insert(session.id(), Own { session: Arc::clone(&session), holder, asked: false });
         Ok(Some(session))
     }
 
-    /// A connection that was let in is closed. What it carries waits for another, and it opens no more.
+    /// Removes a connection that was admitted. The sessions that it carries wait for another, and it opens no more.
     pub(super) fn leave(
         &mut self,
         peer: SocketAddr,
@@ -247,12 +248,12 @@ impl SessionTable {
         }
         own.and_then(|own| self.own.remove(&own));
         if let Some(carried) = carried {
-            carried.depart();
+            carried.set_gone();
             self.shares.depart(carrier(carried), now);
         }
     }
 
-    /// A connection that was asked to leave had begun to call.
+    /// Keeps a connection that was asked to close, since it has calls again.
     pub(super) fn stays(&mut self, own: u64, now: Instant) {
         if let Some(own) = self.own.get_mut(&own) {
             own.asked = false;
@@ -260,8 +261,8 @@ impl SessionTable {
         }
     }
 
-    /// A client opens a session: its place is `number` of what its connection carries. Another may have to make room,
-    /// which is then ended without the book.
+    /// Opens a session with a reserved number of its connection. Another session may have to make room; the caller ends
+    /// it without the table's lock.
     ///
     /// # Errors
     /// MaxUsers, Restricted; UnknownSession if the connection is gone.
@@ -279,7 +280,7 @@ impl SessionTable {
         let holder = (carrier(carried), ClientId::of(peer.ip()));
         let gone = self.make_room(holder, now)?;
         let id = self.number();
-        let session = Arc::new(Session::new(id, client, peer, now));
+        let session = Arc::new(SessionState::new(id, client, peer, now));
         let moved = Move { session: Arc::clone(&session), stamp: session.restamp(), number, from: None };
         let place = (Arc::downgrade(carried), number);
         self.shares.add(id, holder, used(&session));
@@ -289,7 +290,7 @@ impl SessionTable {
         Ok((moved, SessionTicket { id, token }, gone))
     }
 
-    /// Finds a place for one more opened session; if there is none, takes the one out that is used least.
+    /// Finds a place for one more opened session; if there is none, removes the one that is used least.
     fn make_room(
         &mut self,
         (carrier, client): (Carrier, ClientId),
@@ -313,13 +314,13 @@ impl SessionTable {
         found.and_then(|id| self.take(id)).map(Some).ok_or(Status::MaxUsers)
     }
 
-    /// Takes an opened session out.
+    /// Removes an opened session.
     fn take(&mut self, id: u64) -> Option<SessionEntry> {
         self.shares.remove(id);
         self.opened.remove(&id)
     }
 
-    /// A connection asks for a session that there is. One that has it already keeps it where it is, and `number` is
+    /// Moves a session to a connection. On the connection that carries it already it keeps its number, and `number` is
     /// not needed.
     ///
     /// # Errors
@@ -349,28 +350,27 @@ impl SessionTable {
         Ok(Move { session: Arc::clone(session), stamp: session.restamp(), number, from })
     }
 
-    /// A client closes a session.
-    /// Nothing if `carried` carries it no longer.
+    /// Closes a session; `None` if `carried` carries it no longer.
     pub(super) fn close(&mut self, id: u64, carried: &Arc<ConnectionSessions>) -> Option<SessionEntry> {
         let here = self.opened.get(&id).is_some_and(|entry| entry.is_carried_by(carried));
         if here { self.take(id) } else { None }
     }
 
-    /// Those that an administrator means.
-    pub(super) fn take_those(&mut self, meant: impl Fn(&Session) -> bool) -> Vec<SessionEntry> {
-        let opened = self.opened.iter().filter(|(_, entry)| meant(&entry.session));
+    /// Removes the opened sessions that an administrator selects.
+    pub(super) fn take_those(&mut self, selected: impl Fn(&SessionState) -> bool) -> Vec<SessionEntry> {
+        let opened = self.opened.iter().filter(|(_, entry)| selected(&entry.session));
         let ids: Vec<u64> = opened.map(|(id, _)| *id).collect();
         ids.into_iter().filter_map(|id| self.take(id)).collect()
     }
 
-    /// All that clients opened, at the end of the server.
+    /// Removes all opened sessions, at the end of the server.
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = SessionEntry> {
         self.next_timeout = None;
         self.shares = Shares::default();
         std::mem::take(&mut self.opened).into_values()
     }
 
-    /// Takes out what has timed out, and what is idle and over the soft limit.
+    /// Removes sessions that have timed out, and idle ones over the soft limit.
     pub(super) fn look(&mut self, now: Instant) -> ExpiredSessions {
         let mut found = ExpiredSessions::default();
         if self.next_timeout.is_some_and(|next| now >= next) {
@@ -412,18 +412,18 @@ impl SessionTable {
                 Idle::Own(id) => {
                     let own = self.own.get_mut(id).expect("it was found there just now");
                     own.asked = true;
-                    found.ask.extend(own.tenant.upgrade());
+                    found.ask.extend(own.holder.upgrade());
                 }
             }
         }
         if idle < over {
-            // Where a session went, the connection that carried it may be free to go too.
+            // The connection that carried a removed session may now be idle too.
             let first = unused.first().map_or(now, |(last_use, _)| *last_use) + self.rules.idle_min;
             self.next_crowd = Some(first.max(now + CROWD_PAUSE));
         }
     }
 
-    /// Sessions that could go, each with its last use. One at work is used now.
+    /// Returns the sessions that could be closed, each with its last use. A running one counts as used now.
     fn unused(&self, now: Instant, seen: &mut Vec<Arc<dyn SessionHolder>>) -> Vec<(Instant, Idle)> {
         let mut unused = Vec::new();
         for (id, SessionEntry { session, .. }) in &self.opened {
@@ -433,14 +433,14 @@ impl SessionTable {
                 unused.push((session.last_use(), Idle::Opened(*id)));
             }
         }
-        for (id, Own { session, tenant, asked }) in &self.own {
-            let Some(tenant) = tenant.upgrade() else { continue };
-            if tenant.calls_out() > 0 {
+        for (id, Own { session, holder, asked }) in &self.own {
+            let Some(holder) = holder.upgrade() else { continue };
+            if holder.calls_out() > 0 {
                 session.touch(now);
-            } else if !asked && tenant.carries() == 0 {
+            } else if !asked && holder.carries() == 0 {
                 unused.push((session.last_use(), Idle::Own(*id)));
             }
-            seen.push(tenant);
+            seen.push(holder);
         }
         unused
     }
@@ -450,7 +450,7 @@ fn carrier(carried: &Arc<ConnectionSessions>) -> Carrier {
     Arc::as_ptr(carried) as Carrier
 }
 
-fn used(session: &Session) -> Use {
+fn used(session: &SessionState) -> Use {
     Use { called: session.calls() > 0, last: session.last_use() }
 }
 

@@ -1,10 +1,10 @@
-//! Schema of a method: the shapes of its types, and their fingerprint.
+//! [`Schema`]: the shapes of a method's types, and a fingerprint of them.
 
 use super::shape::Shape;
-use super::trace::shape_of;
+use super::trace;
 use serde::de::DeserializeOwned;
 
-/// Shapes of both types of a method.
+/// Both types of a method.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shapes {
     /// Shape of the arguments.
@@ -13,7 +13,7 @@ pub struct Shapes {
     pub response: Shape,
 }
 
-/// Shapes of a method's types by codec. Some types differ with the codec: an IP address is text in JSON.
+/// Shapes of a method's types, as far as they are known. Some differ with the codec: an IP address is text in JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schema {
     /// Shapes in bincode, or the reason why they are not known.
@@ -26,26 +26,26 @@ pub struct Schema {
 pub type Describe = fn() -> Schema;
 
 impl Schema {
-    /// Traces both types. Runs their `Deserialize` some dozen times, with values it makes up; a panic in it is a
-    /// reason.
+    /// Traces both types. Runs their `Deserialize` some dozen times with made-up values; after a panic in it the shape
+    /// is not known.
     pub fn of<Request: DeserializeOwned, Response: DeserializeOwned>() -> Schema {
         let shapes = |human| {
-            let request = shape_of::<Request>(human).map_err(|why| format!("request: {why}"))?;
-            let response = shape_of::<Response>(human).map_err(|why| format!("response: {why}"))?;
+            let request = trace::shape_of::<Request>(human).map_err(|why| format!("request: {why}"))?;
+            let response = trace::shape_of::<Response>(human).map_err(|why| format!("response: {why}"))?;
             Ok(Shapes { request, response })
         };
         Schema { bincode: shapes(false), json: shapes(true) }
     }
 
-    /// The schema of types that are not known, with the reason.
+    /// Returns the schema of types that cannot be traced.
     pub fn unknown(why: &str) -> Schema {
         Schema { bincode: Err(why.to_owned()), json: Err(why.to_owned()) }
     }
 
-    /// A hash of what bincode writes, with the names of fields and variants and without those of types; 0 where that is
-    /// not known.
+    /// Returns a hash of the shapes in bincode, with the names of fields and variants and without those of types; 0
+    /// where they are not known.
     ///
-    /// Field names count because two fields of one type that change places are otherwise not to be seen.
+    /// Field names count because otherwise two fields of one type could change places unnoticed.
     pub fn fingerprint(&self) -> u64 {
         let Ok(Shapes { request, response }) = &self.bincode else { return 0 };
         let text = format!("{} -> {}", request.nameless(), response.nameless());
@@ -53,7 +53,7 @@ impl Schema {
     }
 }
 
-/// FNV-1a, 64 bits: short, stable, in every language. It guards against mistakes, not against malice.
+/// FNV-1a, 64 bits: short, stable, available in every language. It guards against mistakes, not against malice.
 fn fnv1a(bytes: &[u8]) -> u64 {
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
