@@ -2,7 +2,7 @@
 //!
 //! Invariants: nothing waits for the far end of a named pipe; only a plain file is read, and never more of it than was
 //! asked for; a file that is replaced is found whole, the old one or the new one, and nothing is written through a
-//! symbolic link that somebody has put where the new one is made.
+//! symbolic link that another user has put where the new one is made.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Result, Write};
@@ -59,7 +59,7 @@ fn without_waiting(options: &mut OpenOptions) -> &mut OpenOptions {
 }
 
 /// A file to append to, made if it is not there. Follows symbolic links, and makes the file that a dangling one leads
-/// to. A device will do, and a pipe that somebody reads from: writing to it then waits, but not the opening.
+/// to. A device will do, and a pipe that a process reads from: writing to it then waits, but not the opening.
 ///
 /// # Errors
 /// The system's.

@@ -241,7 +241,7 @@ fn every_limit_is_the_codes() {
         ("call prelude", CALL_PRELUDE_BYTES),
         ("reply prelude", REPLY_PRELUDE_BYTES),
         ("chain of a nested Call, at most", CHAIN_BYTES_MAX),
-        ("links of a chain, at most (links, not bytes)", CHAIN_LINKS_MAX),
+        ("entries of a chain, at most (entries, not bytes)", CHAIN_LINKS_MAX),
         ("body of a Hello", HELLO_BODY_BYTES_MAX),
         ("body of a Cancel or Ping", SIGNAL_BODY_BYTES_MAX),
         ("body of a Welcome or GoAway", CONTROL_BODY_BYTES_MAX),

@@ -1,7 +1,7 @@
 //! Lingering close of a connection: sends the refusal, if there is one, and waits up to 1 s for the peer to close.
 //!
 //! Closing while data of the peer is unread would reset the connection, possibly before the peer has read the response.
-//! `server/lingering_close.rs` does the same for refused connections of a port, on mio instead of tokio.
+//! `server/listener/lingering_close.rs` does the same for refused connections of a port, on mio instead of tokio.
 
 use std::io::Error;
 use std::time::Duration;

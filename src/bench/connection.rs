@@ -10,7 +10,7 @@ use std::time::Instant;
 /// Offset of the call id in a frame.
 const CALL_ID: std::ops::Range<usize> = 8..16;
 
-/// Rule by which answers are told apart.
+/// Check of an answer.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum AnswerCheck {
     /// By header.

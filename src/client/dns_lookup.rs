@@ -1,7 +1,7 @@
 //! Lookup of a host name by the system's resolver, within a limit that the resolver does not know.
 //!
-//! The resolver blocks for as long as it likes, so it is called on a thread of its own, one for an address in the
-//! whole process, for which all callers that need the address wait. Results that come too late for all of them are
+//! The resolver can block for any time, so it is called on a thread of its own, one for an address in the whole
+//! process, for which all callers that need the address wait. Results that come too late for all of them are
 //! kept for the next caller: once, and for a minute at most. Knows names and addresses; knows no sockets.
 //!
 //! Invariants: no two threads look up one address. [`LOOKUPS_MAX`] bounds the threads and what is kept. The lock is

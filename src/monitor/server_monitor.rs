@@ -1,5 +1,5 @@
-//! The observation of one server: samples it, keeps its history, and answers what the console, the admin server and the
-//! program around it want to know.
+//! The observation of one server: samples it, keeps its history, and answers the questions of the console, the
+//! admin server and the program around it.
 //!
 //! Invariant: no method holds two of its locks at a time.
 

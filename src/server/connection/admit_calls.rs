@@ -54,7 +54,7 @@ pub(super) struct Input<'a> {
     pub(super) bytes: &'a [u8],
     /// Calls the connection may still have out.
     pub(super) window_room: usize,
-    /// The peer was told to call elsewhere.
+    /// The peer was sent a GoAway to make room.
     pub(super) evicted: bool,
     /// Time of the read, and the time now: later where the bytes had to wait for the window.
     pub(super) arrived: Instant,

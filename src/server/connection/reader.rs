@@ -206,8 +206,8 @@ impl Connection {
             port.stats.window_full.add(1);
             return Some(ReadOutcome::Paused);
         }
-        // While there is room, small reads go on: their calls are refused, and the peer is sent why. So are frames that
-        // are read already.
+        // While there is room, small reads go on: their calls are refused, and the peer is sent why. Frames that
+        // are read already are refused as well.
         if !held
             && port.buffers.are_full()
             && (self.filled > COPY_BYTES_MAX || !port.buffers.have_room(BUFFER_BYTES))

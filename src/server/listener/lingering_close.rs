@@ -4,8 +4,8 @@
 //! client; and closing while its bytes are unread would reset the connection, and might destroy the GoAway on its way.
 //! So the socket stays until the client has closed, or for [`WAIT_MAX`].
 //!
-//! Knows sockets and refusals; knows nothing of connections: these have never been any. One for each listener.
-//! Invariant: no more sockets than its places are kept; one more is told and closed at once.
+//! Knows sockets and refusals; knows nothing of connections: a refused socket never becomes one. One for each listener.
+//! Invariant: no more sockets than its places are kept; one more gets its GoAway and is closed at once.
 
 use crate::proto::goaway;
 use crate::server::connection::Transport;
