@@ -1,8 +1,8 @@
 //! Memory limit for decoding one value, besides the bytes that it is read from, and the limit on what an error quotes.
 //!
 //! Some types grow: a JSON object of 7 bytes becomes a map of 600 bytes. Memory is charged when a type asks for the
-//! next element of a list, entry of a map or text (`budgeted_decoder`), by the sizes of the Rust types: the most that the
-//! usual containers take.
+//! next element of a list, entry of a map or text (`budgeted_decoder`), by the sizes of the Rust types: the most that
+//! the usual containers take.
 //!
 //! Invariants: the charge never exceeds [`FACTOR`] times the body, or [`FLOOR_BYTES`]; what exceeds [`FREE_BYTES`] was
 //! granted by a [`DecodeMemory`]. Lists and maps have together at most as many elements as the body has bytes, plus

@@ -50,8 +50,8 @@ impl Connection {
         }
     }
 
-    /// The server or the port stops: sends a GoAway, after which the peer sends no more calls and closes once it has its
-    /// answers. A client over whose connection handlers call may keep it until a second GoAway.
+    /// The server or the port stops: sends a GoAway, after which the peer sends no more calls and closes once it has
+    /// its answers. A client over whose connection handlers call may keep it until a second GoAway.
     pub(in crate::server) fn drain(&mut self) {
         if !self.is_closing() && self.state != ConnectionState::Evicted {
             self.state.to(ConnectionState::Draining);

@@ -1,8 +1,8 @@
 //! The stop of the listener's port, by an administrator or with the server, and its start. Moves [`Shutdown`].
 //!
 //! A stopped port has no listening socket and admits only calls nested in what it has in flight. Its connections
-//! get a GoAway, finish what they have in progress, and have a moment to close by themselves, as when the server stops; one
-//! that is still there when the port starts is served like any other. Does not know other ports: they go on.
+//! get a GoAway, finish what they have in progress, and have a moment to close by themselves, as when the server stops;
+//! one that is still there when the port starts is served like any other. Does not know other ports: they go on.
 
 use super::acceptor::{ACCEPT, Acceptor};
 use super::connections::LINGER_MAX;
