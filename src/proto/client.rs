@@ -281,7 +281,8 @@ pub fn signal(kind: FrameKind, call: u64) -> [u8; HEADER_BYTES] {
     Header { body_bytes: 0, kind, flags: Flags::NONE, code: 0, call }.write()
 }
 
-#[cfg(test)]
+/// What it receives is written by the server's side.
+#[cfg(all(test, feature = "server"))]
 mod tests {
     use super::*;
     use crate::proto;
