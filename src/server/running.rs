@@ -130,7 +130,7 @@ impl RunningServer {
         let has_no_socket = config.admin_socket.value == AdminSocket::Auto && config.file.is_none();
         if has_no_socket && token.is_none() {
             log::info!(
-                "no admin socket: the server has no settings file (Admin_Socket); nobody can command it"
+                "no admin socket: the server has no settings file (Admin_Socket), so it takes no commands"
             );
         }
         self.admin_socket = addresses.unix.as_ref().map(|unix| unix.path().to_path_buf());

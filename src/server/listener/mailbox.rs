@@ -3,8 +3,8 @@
 //! A command that has a result comes with a channel of one place for it. The listener executes it between two polls and
 //! never waits; the thread that asked waits for [`REPLY_MAX`].
 //!
-//! Invariant: whoever leaves something wakes the poll afterwards, so nothing stays in the mailbox of a listener that
-//! sleeps.
+//! Invariant: the thread that leaves something wakes the poll afterwards, so nothing stays in the mailbox of a listener
+//! that sleeps.
 
 use super::slots::Id;
 use crate::monitor::{ConnectionFilter, ConnectionInfo, ControlError};

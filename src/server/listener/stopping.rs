@@ -1,7 +1,7 @@
 //! The stop of the listener's port, by an administrator or with the server, and its start. Moves [`Shutdown`].
 //!
-//! A stopped port has no listening socket and admits only calls nested in what it has in flight. Its connections are
-//! told, finish what they have in progress, and have a moment to close by themselves, as when the server stops; one
+//! A stopped port has no listening socket and admits only calls nested in what it has in flight. Its connections get
+//! a GoAway, finish what they have in progress, and have a moment to close by themselves, as when the server stops; one
 //! that is still there when the port starts is served like any other. Does not know other ports: they go on.
 
 use super::acceptor::{ACCEPT, Acceptor};
@@ -76,8 +76,8 @@ impl Listener {
         self.move_to(Shutdown::Closing { until });
     }
 
-    /// Accepts no more connections, and tells the peers to send no more calls, save those of handlers that are waited
-    /// for.
+    /// Closes the listening socket and sends each peer a GoAway: it is to send no more calls, save those of handlers
+    /// that are waited for.
     fn close_address(&mut self) {
         self.acceptor.close();
         self.for_each_connection(Connection::drain);
