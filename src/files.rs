@@ -161,7 +161,7 @@ pub(crate) fn is_of_the_place(error: &Error) -> bool {
 /// Writes a plain file in place, from `before` to `after`. A reader meanwhile may find part of it.
 ///
 /// # Errors
-/// The system's. What was there before is then put back, as far as that can be.
+/// The system's. The bytes from before are then put back, as far as that can be.
 pub(crate) fn overwrite(path: &Path, before: &[u8], after: &[u8]) -> Result<()> {
     use std::io::Seek;
     let mut file = without_waiting(File::options().write(true)).open(path)?;

@@ -178,8 +178,8 @@ impl RunningServer {
     }
 
     /// Returns the most connections at once over all ports, by the descriptors that this process may hold; the next is
-    /// refused. `usize::MAX` where there is no limit. What else this process opens, other servers in it included, is
-    /// not counted: `Server_Descriptor_Reserve` is for that.
+    /// refused. `usize::MAX` where there is no limit. Other descriptors of this process, those of other servers in it
+    /// included, are not counted: `Server_Descriptor_Reserve` is for that.
     pub fn connections_max(&self) -> usize {
         self.connection_limiter.connections_max()
     }

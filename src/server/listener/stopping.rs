@@ -110,8 +110,8 @@ impl Listener {
 
     /// Returns whether the server has stopped, and every peer has closed, or had its replies, or had its time.
     ///
-    /// What a peer sent before it read of the stop is read and refused meanwhile: closed at once, it would not know
-    /// whether its call was run.
+    /// Calls that a peer sent before it read the GoAway are read and refused meanwhile: closed at once, it would not
+    /// know whether its call was run.
     pub(super) fn is_over(&mut self) -> bool {
         let now = Instant::now;
         match self.shutdown {

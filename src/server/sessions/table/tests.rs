@@ -219,7 +219,7 @@ fn only_the_right_token_attaches_and_what_moves_is_gone_from_where_it_was() {
     assert!(there.carried.find(number).is_some());
     assert!(
         sessions.table.close(ticket.id, &here.carried).is_none(),
-        "who carries it no longer does not close it"
+        "a connection that no longer carries it does not close it"
     );
     sessions.table.close(ticket.id, &there.carried).unwrap().end();
     assert!(there.carried.find(number).is_none());
@@ -315,7 +315,7 @@ fn among_small_holders_an_old_abandoned_session_makes_room() {
         sessions.leave(&stand, None, u64::from(client));
     }
     let connection = sessions.enter_from(200, 59).unwrap().0;
-    assert!(sessions.displaces(&connection, 59).is_some(), "who holds nothing gets a place at once");
+    assert!(sessions.displaces(&connection, 59).is_some(), "one that holds nothing gets a place at once");
     assert_eq!(sessions.open(&connection, 59), Err(Status::MaxUsers), "they may come back yet");
     assert!(sessions.displaces(&connection, 62).is_some());
     assert_eq!(sessions.open(&connection, 300), Err(Status::MaxUsers), "it holds more than the others");
