@@ -225,6 +225,7 @@ mod tests {
         assert_eq!(read(&folder.at("none"), 3).unwrap_err().kind(), ErrorKind::NotFound);
     }
 
+    #[cfg(feature = "cli")]
     #[test]
     fn a_pipe_is_appended_to_only_if_it_has_a_reader() {
         let folder = Folder::new("append");

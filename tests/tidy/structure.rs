@@ -122,7 +122,9 @@ impl<'a> Tree<'a> {
             match word {
                 "pub" => {
                     public = true;
-                    at += code[at..].starts_with('(').then(|| code[at..].find(')').unwrap_or(0)).unwrap_or(0);
+                    if code[at..].starts_with('(') {
+                        at += code[at..].find(')').unwrap_or(0);
+                    }
                 }
                 "use" => {
                     let end = start + code[start..].find(';').unwrap_or(code.len() - start);
