@@ -2,7 +2,7 @@
 //!
 //! Invariants: nothing waits for the far end of a named pipe; only a plain file is read, and never more of it than was
 //! asked for; a file that is replaced is found whole, the old one or the new one, and nothing is written through a
-//! symbolic link that another user has put where the new one is made.
+//! symbolic link planted where the new one is made.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Result, Write};
@@ -59,7 +59,7 @@ fn without_waiting(options: &mut OpenOptions) -> &mut OpenOptions {
 }
 
 /// A file to append to, made if it is not there. Follows symbolic links, and makes the file that a dangling one leads
-/// to. A device will do, and a pipe that a process reads from: writing to it then waits, but not the opening.
+/// to. A device will do, and a pipe that has a reader: writing to it then waits, but not the opening.
 ///
 /// # Errors
 /// The system's.
@@ -68,7 +68,7 @@ pub(crate) fn append(path: &Path) -> Result<File> {
     use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
     let opened = without_waiting(File::options().append(true).create(true)).open(path);
     let file = opened.map_err(|error| match fs::metadata(path) {
-        Ok(there) if there.file_type().is_fifo() => Error::other("it is a named pipe that nobody reads from"),
+        Ok(there) if there.file_type().is_fifo() => Error::other("it is a named pipe without a reader"),
         Ok(there) if there.file_type().is_socket() => Error::other("it is a socket"),
         _ => error,
     })?;
@@ -98,7 +98,7 @@ pub(crate) fn could_append(path: &Path) -> Result<()> {
     }
 }
 
-/// A new file beside the one whose place it is to take, under a name that nobody can have guessed; gone when it has
+/// A new file beside the one whose place it is to take, under a name that cannot be guessed; removed when it has
 /// not taken it.
 #[derive(Debug)]
 pub(crate) struct Fresh(PathBuf);
@@ -113,7 +113,7 @@ impl Fresh {
         getrandom::fill(&mut random).map_err(Error::other)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let fresh = path.with_file_name(format!(".{name}.{:016x}", u64::from_ne_bytes(random)));
-        // Fails on whatever is there, a dangling link included. Nobody else reads it before it may be read.
+        // Fails on whatever is there, a dangling link included. No other user reads it before it may be read.
         let mut file = File::options().write(true).create_new(true).mode(0o600).open(&fresh)?;
         let fresh = Fresh(fresh);
         if let Some(like) = like {
@@ -158,10 +158,10 @@ pub(crate) fn is_of_the_place(error: &Error) -> bool {
     kinds.contains(&error.kind())
 }
 
-/// Writes a plain file in place, from `before` to `after`. Whoever reads meanwhile may find part of it.
+/// Writes a plain file in place, from `before` to `after`. A reader meanwhile may find part of it.
 ///
 /// # Errors
-/// The system's. What was there before is then put back, as far as that can be.
+/// The system's. The bytes from before are then put back, as far as that can be.
 pub(crate) fn overwrite(path: &Path, before: &[u8], after: &[u8]) -> Result<()> {
     use std::io::Seek;
     let mut file = without_waiting(File::options().write(true)).open(path)?;
@@ -225,12 +225,13 @@ mod tests {
         assert_eq!(read(&folder.at("none"), 3).unwrap_err().kind(), ErrorKind::NotFound);
     }
 
+    #[cfg(feature = "cli")]
     #[test]
-    fn a_pipe_is_appended_to_only_if_somebody_reads() {
+    fn a_pipe_is_appended_to_only_if_it_has_a_reader() {
         let folder = Folder::new("append");
         let pipe = folder.pipe("pipe");
         let error = append(&pipe).unwrap_err().to_string();
-        assert_eq!(error, "it is a named pipe that nobody reads from");
+        assert_eq!(error, "it is a named pipe without a reader");
         let mut reader = without_waiting(File::options().read(true)).open(&pipe).unwrap();
         append(&pipe).unwrap().write_all(b"line\n").unwrap();
         let mut text = String::new();

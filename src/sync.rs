@@ -45,8 +45,8 @@ use std::sync::OnceLock;
 
 /// Lets one thread sleep until another hands it a word.
 ///
-/// A word handed over before the sleep is not lost. At most one word is ever on its way: who hands over must
-/// know that the thread waits for it.
+/// A word handed over before the sleep is not lost. At most one word is ever on its way: the thread that
+/// hands over must know that the other waits for it.
 #[derive(Debug, Default)]
 pub(crate) struct Parker {
     word: AtomicU32,

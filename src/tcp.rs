@@ -9,10 +9,10 @@ use std::io::{Error, ErrorKind};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-/// Times the system asks a silent peer before it gives it up.
+/// Keepalive probes to a silent peer before the system ends the connection.
 pub(crate) const PROBES: u32 = 3;
 
-/// When the system itself gives up a peer that is silent. `None` is never, or when the system thinks best.
+/// Times after which the system itself ends the connection of a silent peer. `None` is never, or the system's default.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Silence {
     /// Time without data until the first probe.
@@ -24,8 +24,8 @@ pub(crate) struct Silence {
 impl Silence {
     /// `unread` is how long a peer may leave unread what was sent to it.
     pub(crate) fn new(keepalive: Option<Duration>, unread: Option<Duration>) -> Silence {
-        // As long as the questions take. Who may leave bytes unread for longer must not be given up for that, and
-        // this time is also that of a peer which has no room.
+        // As long as the probes take. A peer that may leave bytes unread for longer must not lose its connection for
+        // that, and this time is also that of a peer which has no room.
         let unacknowledged = keepalive.zip(unread).map(|(keepalive, unread)| 2 * keepalive.max(unread));
         Silence { keepalive, unacknowledged }
     }
@@ -60,8 +60,8 @@ pub(crate) fn host_and_port(text: &str) -> Option<(&str, u16)> {
     Some((host, port.parse().ok()?))
 }
 
-/// Fails for a connection whose two ends are one socket. The system makes such a one when nobody listens at a port that
-/// it also chooses for outgoing connections. It is reset when it is dropped: closed in order, it would keep the
+/// Fails for a connection whose two ends are one socket. The system makes such a one when no socket listens at a port
+/// that it also chooses for outgoing connections. It is reset when it is dropped: closed in order, it would keep the
 /// server's port for a minute.
 ///
 /// # Errors
@@ -74,7 +74,7 @@ pub(crate) fn refuse_own_end(stream: &impl AsFd) -> Result<()> {
         return Ok(());
     }
     socket.set_linger(Some(Duration::ZERO))?;
-    Err(Error::new(ErrorKind::ConnectionRefused, "Connection refused (nobody listens there)"))
+    Err(Error::new(ErrorKind::ConnectionRefused, "Connection refused (no listener there)"))
 }
 
 #[cfg(any(feature = "client", feature = "admin"))]

@@ -74,12 +74,12 @@ fn a_slow_lookup() {
     let names = NameServer::start();
     let server = ScriptedServer::new();
     let port = server.address().parse::<SocketAddr>().unwrap().port();
-    let client = Client::new(&format!("slow.example:{port}")).unwrap();
+    let client = Client::new(format!("slow.example:{port}")).unwrap();
     let late = ClientError::DeadlineExceeded { detected_by: DeadlineSource::Client, may_have_run: false };
     for _ in 0..5 {
         let begin = Instant::now();
         // Another client of the same name shares the lookup.
-        let client = Client::new(&format!("slow.example:{port}")).unwrap();
+        let client = Client::new(format!("slow.example:{port}")).unwrap();
         let soon = client.with_deadline(Duration::from_millis(300));
         assert_eq!(soon.call(DOUBLE, &1), Err(late.clone()));
         assert!(begin.elapsed() < Duration::from_secs(20), "the limit holds");
@@ -174,7 +174,7 @@ fn a_server_whose_machine_crashes() {
         directory.file("server.ini", "Load_Service=1\nTCPIP_TCPIPAddress=0,10.9.0.2:0\nServer_Pool_Tasks=4");
     let server = Running::start(command("ip").args(["netns", "exec", "far", BONEYARD, "serve"]).arg(&file));
     let options = ClientOptions::default().deadline(None).keepalive(Duration::from_secs(1));
-    let client = Client::with_options(&server.address(), options).unwrap();
+    let client = Client::with_options(server.address(), options).unwrap();
     let waiting = client.start_json("load.sleep", "600000").unwrap();
     // Answered after the other was admitted: calls of a connection are admitted in their order.
     client.call(boneyard::service::builtin::PING, &()).unwrap();

@@ -51,7 +51,7 @@ fn a_pipe_in_the_place_of_a_file_holds_no_start_up() {
         neither_checks_nor_serves(&file, "cannot be read (it is a named pipe, not a plain file)");
         let file = settings(&directory, &format!("Log_File={}", path.display()));
         let mut server = Running::start(command(BONEYARD).arg("serve").arg(file));
-        server.line("it is a named pipe that nobody reads from; logging to standard error");
+        server.line("it is a named pipe without a reader; logging to standard error");
         let pinged = run(command(BONEYARD).args(["call", &server.address(), "server.ping"]));
         assert_eq!((pinged.code, server.stop()), (Some(0), Some(0)));
     }
@@ -67,7 +67,7 @@ fn a_pipe_that_somebody_reads_takes_the_log() {
     let mut tries = 0;
     let log = loop {
         let mut server = Running::start(command(BONEYARD).arg("serve").arg(&file));
-        let said = || server.lines().iter().any(|line| line.contains("nobody reads from"));
+        let said = || server.lines().iter().any(|line| line.contains("pipe without a reader"));
         let socket = directory.path().join("server.ini.admin");
         wait_until("it serves", || said() || socket.exists());
         let early = said();

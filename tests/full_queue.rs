@@ -13,7 +13,7 @@ use common::*;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const WAIT: Method<(), ()> = Method::new("test.wait");
 const QUICK: Method<(), ()> = Method::new("test.quick");
@@ -71,11 +71,18 @@ fn occupy(server: &RunningServer, gate: &Gate) -> Raw {
     caller
 }
 
-/// All that was sent has been read, and the queue is as full as it may be.
+/// The shortest time between two counts of the calls that each client has in the queue: `PAUSE` in
+/// `src/server/connection/queue_shares.rs`.
+const SURVEY_PAUSE: Duration = Duration::from_millis(1);
+
+/// Waits until all that was sent has been read, the queue is as full as it may be, and the next read counts the calls
+/// of each client anew: an older count lacks those that found room since.
 fn full(server: &RunningServer, calls: usize, limit: usize) {
     let port = &server.ports()[0];
     wait_until("all calls have come", || port.stats().calls.get() == (calls + WORKERS) as u64);
     wait_until("the queue is full", || port.in_flight() == limit + WORKERS && port.queued() == limit);
+    let filled = Instant::now();
+    wait_until("the next count is due", || filled.elapsed() > SURVEY_PAUSE);
 }
 
 #[test]

@@ -76,7 +76,7 @@ fn settings_and_log_may_be_links() {
     let mut server = serve();
     let address = served(1352);
     wait_until("it logs where the links lead", || read(&at("disk1/today.log")).contains("Throttle: "));
-    let lost = || read(&at("disk1/today.log")).matches("a connection ended").count();
+    let lost = || read(&at("disk1/today.log")).matches("connection closed, peer=").count();
     wait_until("the connection of the look has ended", || lost() == 1);
 
     // The directory is moved while the server serves.
@@ -335,7 +335,7 @@ fn a_renamed_log_goes_on_in_a_new_file_after_sighup() {
         }
         wait_until("lines go to it", || {
             come_and_go(address, 1);
-            read(&log).contains("a connection ended")
+            read(&log).contains("connection closed, peer=")
         });
     }
     // What cannot be opened anew is written on.
@@ -346,6 +346,6 @@ fn a_renamed_log_goes_on_in_a_new_file_after_sighup() {
     answers(address);
     assert_eq!(server.stop(), Some(0));
     assert!(read(&old(ROUNDS)).contains("Stopped, 0 lost"));
-    let told: usize = (0..=ROUNDS).map(|n| read(&old(n)).matches("a connection ended").count()).sum();
+    let told: usize = (0..=ROUNDS).map(|n| read(&old(n)).matches("connection closed, peer=").count()).sum();
     assert!(told >= ROUNDS * 20, "{told} lines of {} connections at least", ROUNDS * 20);
 }

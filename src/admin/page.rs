@@ -1,4 +1,4 @@
-//! The pages of the admin server: paths, and who may request them.
+//! The pages of the admin server: paths, and the access that each requires.
 
 use super::auth::AdminPeer;
 use hyper::Method;

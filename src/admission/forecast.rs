@@ -78,7 +78,7 @@ mod tests {
             workers: 20,
         };
         assert_eq!(flood.wait(0), ms(10));
-        assert_eq!(Forecast { workers: 0, ..flood }.wait(0), ms(200), "nobody may run: as if one could");
+        assert_eq!(Forecast { workers: 0, ..flood }.wait(0), ms(200), "no worker may run: as if one could");
         assert_eq!(
             Forecast { queue_ns: 0, calls: 0, bursts: 0, connections: 0, ..flood }.wait(40 * MS),
             ms(2),
@@ -104,6 +104,6 @@ mod tests {
         assert!(!would_be_late(ms(73), ms(2), ms(100)));
         assert!(would_be_late(ms(74), ms(2), ms(100)));
         assert!(would_be_late(ms(1), ms(200), ms(100)), "it runs too long to wait at all");
-        assert!(!would_be_late(ms(0), ms(200), ms(100)), "and is run at once where nobody waits");
+        assert!(!would_be_late(ms(0), ms(200), ms(100)), "and is run at once where no call waits");
     }
 }

@@ -249,7 +249,7 @@ mod tests {
         }
         let loopback: IpAddr = [127, 0, 0, 1].into();
         same(SocketAddr::new(loopback, 9), "127.0.0.1:9");
-        same(&(loopback, 9), "127.0.0.1:9");
+        same((loopback, 9), "127.0.0.1:9");
         same(("host", 9), "host:9");
         same(("fe80::1%eth0", 9), "[fe80::1%eth0]:9");
         same("[::1]:9".parse::<SocketAddr>().unwrap(), "[::1]:9");

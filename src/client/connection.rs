@@ -298,8 +298,8 @@ impl Core {
         }
     }
 
-    /// Writes `chunk` and all that is queued meanwhile. What is left when the socket is full, or when other callers
-    /// keep this thread busy, goes to a helper thread.
+    /// Writes `chunk` and all that is queued meanwhile. The rest, when the socket is full or when other callers keep
+    /// this thread busy, goes to a helper thread.
     fn write(self: &Arc<Self>, chunk: Vec<u8>) {
         if chunk.is_empty() {
             return;

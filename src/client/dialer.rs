@@ -1,4 +1,5 @@
-//! The open connection of a client, and the attempts to make the next: one at a time, shared by all who need it.
+//! The open connection of a client, and the attempts to make the next: one at a time, shared by all callers that need
+//! it.
 //!
 //! Knows attempts and when they are due; knows no sockets and no calls. The lock of [`Dialer`] guards only its state
 //! and is never held over I/O.

@@ -310,7 +310,7 @@ impl ClientError {
             Status::Cancelled => ClientError::Cancelled,
             Status::Panicked => ClientError::Panicked(message),
             Status::BadResponse => ClientError::BadResponse(message),
-            // Those that have no variant of their own.
+            // Statuses without a variant of their own.
             _ if status.blame() == Some(Blame::Overload) => {
                 ClientError::Unavailable { status, message, retry_after }
             }

@@ -26,7 +26,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// Beginnings of minutes that are kept: those of an hour, and of the minute that has begun.
 const MINUTES_KEPT: usize = 61;
 
-/// What happened in one second.
+/// Readings of one second.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SecondSample {
@@ -58,7 +58,7 @@ pub struct History {
     seconds: Window<SecondSample>,
     snapshots: Window<Arc<Snapshot>>,
     quarters: Window<Arc<Snapshot>>,
-    /// What had been answered when each minute began.
+    /// Answers counted at the beginning of each minute.
     minutes: Window<u64>,
     answers: u64,
 }

@@ -28,7 +28,7 @@ pub struct Overview {
     pub draining: bool,
     /// Why `/health/ready` fails, if it does.
     pub not_ready: Option<String>,
-    /// What limits it.
+    /// Its limit, as diagnosed.
     pub verdict: Verdict,
     /// Processors that it may use.
     pub cores: u32,

@@ -1,4 +1,4 @@
-//! What every worker does, as text: for the console, and for the log of a server that does not answer.
+//! Activity of every worker, as text: for the console, and for the log of a server that does not answer.
 //!
 //! Made of a snapshot and the states of the workers, which wait for nothing: so it works when all workers of all ports
 //! are stuck.

@@ -239,7 +239,7 @@ impl Throttle {
         next
     }
 
-    /// A worker's handler begins to wait: its permit goes to the next in the round. What its port's queue holds is to
+    /// A worker's handler begins to wait: its permit goes to the next in the round. Calls in its port's queue are to
     /// be announced after this, not before: see the proof in docs/ARCHITECTURE.md.
     pub(super) fn pause(&self, port: usize) {
         let mut state = self.state.lock();

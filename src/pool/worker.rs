@@ -9,7 +9,7 @@ use super::port::{PortShared, micros};
 use super::shared::Shared;
 use super::slow_calls::SlowCall;
 use super::throttle::{Next, Throttle, WorkerCounts};
-use super::worker_slot::{Step, Turn, WorkerSlot};
+use super::worker_slot::{Step, Turn};
 use crate::metrics::{CallRecord, Parts, ServiceTimeBatch};
 use crate::proto::{Call, reply};
 use crate::service::{SessionState, Status, Transaction, WorkerHooks, worker_hooks};
@@ -74,7 +74,7 @@ impl Worker {
                 Some(burst) => {
                     shared.throttle.announce(port.index);
                     let nested = burst.is_nested();
-                    self.serve(burst);
+                    self.serve(burst, &port, &shared);
                     port.queue.done(nested);
                     yielded = false;
                     if shared.throttle.others_starve(port.index) {
@@ -98,18 +98,24 @@ impl Worker {
     }
 
     /// Runs a burst's calls, or as many of them as its turn has time for.
-    fn serve(&mut self, burst: Burst) {
-        let (port, work) = (Arc::clone(&self.port), Arc::clone(burst.work()));
+    fn serve(&mut self, burst: Burst, port: &PortShared, shared: &Shared) {
+        let work = Arc::clone(burst.work());
         if let Some(sink) = &work.sink {
-            self.serve_for(&work, sink.as_ref(), &port.slots[self.id], burst);
+            self.serve_for(&work, sink.as_ref(), burst, port, shared);
         }
         port.recycle(work);
     }
 
-    fn serve_for(&mut self, work: &Work, sink: &dyn ReplySink, slot: &WorkerSlot, burst: Burst) {
-        let (port, shared, calls) = (Arc::clone(&self.port), Arc::clone(&self.shared), burst.len());
-        let mut now = now();
-        let workers = || describe_workers(&port, &shared.throttle);
+    fn serve_for(
+        &mut self,
+        work: &Work,
+        sink: &dyn ReplySink,
+        burst: Burst,
+        port: &PortShared,
+        shared: &Shared,
+    ) {
+        let (slot, calls, mut now) = (&port.slots[self.id], burst.len(), now());
+        let workers = || describe_workers(port, &shared.throttle);
         self.late = port.codel.is_late(now.saturating_duration_since(work.received), now, workers);
         let turn = Turn { work, service_times: &shared.service_times, methods: &port.methods };
         let others_wait = || port.queue.others_wait() || shared.throttle.others_starve(port.index);

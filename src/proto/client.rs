@@ -281,7 +281,8 @@ pub fn signal(kind: FrameKind, call: u64) -> [u8; HEADER_BYTES] {
     Header { body_bytes: 0, kind, flags: Flags::NONE, code: 0, call }.write()
 }
 
-#[cfg(test)]
+/// The frames it receives are written by the code of the server.
+#[cfg(all(test, feature = "server"))]
 mod tests {
     use super::*;
     use crate::proto;

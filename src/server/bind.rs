@@ -303,8 +303,8 @@ mod tests {
         // Both at once: a socket of IPv6 takes no IPv4.
         let (six, four) = (of("::", &[], true), of("0.0.0.0", &["[::]:4787"], true));
         assert!(six.is_ok() && four.is_ok(), "{six:?} {four:?}");
-        let told = of("127.0.0.1", &["0.0.0.0:4787"], false).unwrap_err();
-        assert_eq!(told.to_string(), "127.0.0.1:4787 belongs to a port of this server");
+        let error = of("127.0.0.1", &["0.0.0.0:4787"], false).unwrap_err();
+        assert_eq!(error.to_string(), "127.0.0.1:4787 belongs to a port of this server");
         assert_eq!(of("::", &[], false).unwrap_err().kind(), ErrorKind::PermissionDenied);
     }
 
@@ -312,9 +312,9 @@ mod tests {
     fn two_ports_of_one_address_are_found_by_what_their_hosts_resolve_to() {
         // The interface `lo` is the first.
         let lines = "Ports=A,B\nA_TCPIPAddress=[fe80::1%lo]:7\nB_TCPIPAddress=[fe80::1%1]:7";
-        let told = resolved(lines).unwrap_err();
-        assert!(told.starts_with("port B cannot listen on "), "{told}");
-        assert!(told.contains(" belongs to port A, at "), "{told}");
+        let error = resolved(lines).unwrap_err();
+        assert!(error.starts_with("port B cannot listen on "), "{error}");
+        assert!(error.contains(" belongs to port A, at "), "{error}");
         for (a, b) in [("[::]:7", "0.0.0.0:7"), ("[::1]:7", "127.0.0.1:7"), ("localhost:0", "127.0.0.1:0")] {
             let found = resolved(&format!("Ports=A,B\nA_TCPIPAddress={a}\nB_TCPIPAddress={b}"));
             assert_eq!(found.map(|ports| ports.len()), Ok(2), "{a} {b}");

@@ -2,7 +2,7 @@
 
 use super::bind::{Purpose, bind_admin};
 use super::error::StartError;
-use crate::admin::{AdminListeners, Token, TokenError, UnixSocket};
+use crate::admin::{AdminListeners, Token, UnixSocket};
 use crate::config::{Config, Warning};
 use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
@@ -38,9 +38,7 @@ pub(super) fn bind_admin_server(
     purpose: Purpose,
 ) -> Result<AdminBound, StartError> {
     let token = config.admin_token_file.value.as_deref().map(|path| {
-        let wrong =
-            |error: TokenError| StartError::AdminToken { path: path.to_path_buf(), wrong: error.to_string() };
-        Token::read(path).map_err(wrong)
+        Token::read(path).map_err(|error| StartError::AdminToken { path: path.to_path_buf(), error })
     });
     let token = token.transpose()?;
     let (address, socket) = (&config.admin_address, &config.admin_socket);

@@ -274,8 +274,8 @@ mod tests {
                 (0..100)
                     .all(|n| ends(0, BRIEF / 2, BRIEF_CALLS + n).is_none() && ends(0, BRIEF, 0).is_none())
             );
-            let told: Vec<_> = (0..200).filter_map(|n| ends(n, BRIEF / 2, 1)).collect();
-            assert_eq!(told, [(BRIEF_CONNECTS_MAX + 1, 6 * SECOND, None)]);
+            let offenders: Vec<_> = (0..200).filter_map(|n| ends(n, BRIEF / 2, 1)).collect();
+            assert_eq!(offenders, [(BRIEF_CONNECTS_MAX + 1, 6 * SECOND, None)]);
         }
     }
 
@@ -318,8 +318,8 @@ mod tests {
         assert_eq!(connects.connect(v6(1 << 16), start).refused_for, None, "another network");
         assert_eq!(connects.connect(v6(5001), start + MINUTE).refused_for, None, "a new minute");
         let mut other = ConnectRateLimiter::new(Some(1));
-        let told: Vec<_> = (0..100).filter_map(|n| other.connect(v6(n), start).offender).collect();
-        assert_eq!((told.len(), told[0].client.as_str()), (1, "1000::/48"));
+        let offenders: Vec<_> = (0..100).filter_map(|n| other.connect(v6(n), start).offender).collect();
+        assert_eq!((offenders.len(), offenders[0].client.as_str()), (1, "1000::/48"));
     }
 
     #[test]

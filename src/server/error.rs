@@ -39,12 +39,13 @@ pub enum StartError {
         error: std::io::Error,
     },
     /// The token of the admin server cannot be read.
-    #[error("Admin_Token_File {}: {wrong}", path.display())]
+    #[cfg(feature = "admin")]
+    #[error("Admin_Token_File {}: {error}", path.display())]
     AdminToken {
         /// Path in the INI line.
         path: PathBuf,
-        /// Description of what is wrong with the file.
-        wrong: String,
+        /// Error of the file or of the token in it.
+        error: crate::admin::TokenError,
     },
     /// The system refused a thread.
     #[error("port {port}: only {made} of {wanted} threads could be made: {error}")]

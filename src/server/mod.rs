@@ -27,6 +27,8 @@ mod start;
 mod tests;
 mod verdict_file;
 
+#[cfg(feature = "admin")]
+pub use crate::admin::TokenError;
 pub use crate::pool::RunningCall;
 pub use builder::Server;
 pub use dry_run::DryRun;

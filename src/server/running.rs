@@ -130,7 +130,7 @@ impl RunningServer {
         let has_no_socket = config.admin_socket.value == AdminSocket::Auto && config.file.is_none();
         if has_no_socket && token.is_none() {
             log::info!(
-                "no admin socket: the server has no settings file (Admin_Socket); no command is accepted"
+                "no admin socket: the server has no settings file (Admin_Socket), so it takes no commands"
             );
         }
         self.admin_socket = addresses.unix.as_ref().map(|unix| unix.path().to_path_buf());
@@ -178,8 +178,8 @@ impl RunningServer {
     }
 
     /// Returns the most connections at once over all ports, by the descriptors that this process may hold; the next is
-    /// refused. `usize::MAX` where there is no limit. What else this process opens, other servers in it included, is
-    /// not counted: `Server_Descriptor_Reserve` is for that.
+    /// refused. `usize::MAX` where there is no limit. Other descriptors of this process, those of other servers in it
+    /// included, are not counted: `Server_Descriptor_Reserve` is for that.
     pub fn connections_max(&self) -> usize {
         self.connection_limiter.connections_max()
     }

@@ -33,6 +33,7 @@ pub const SCHEMA: Method<String, MethodSchema> = Method::new("server.schema").id
 
 /// Result of [`SCHEMA`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct MethodSchema {
     /// Fingerprint in the Welcome; 0 where bincode's shapes are not known.
     pub fingerprint: u64,
@@ -46,6 +47,7 @@ pub struct MethodSchema {
 
 /// Both shapes of a method, in the language of `docs/TYPES.md`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ShapeTexts {
     /// Shape of the arguments.
     pub request: String,
@@ -81,6 +83,7 @@ impl ShapeTexts {
 
 /// Result of [`INFO`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Info {
     /// Name and version of the server's software.
     pub server: String,
@@ -110,6 +113,7 @@ pub struct Info {
 
 /// A port in [`Info`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct PortInfo {
     /// Name from `Ports`.
     pub name: String,

@@ -191,11 +191,11 @@ mod tests {
         written(&limiter, Level::Warn, 1, 7, start);
         written(&limiter, Level::Info, 2, CLIENT_LINES, start);
         assert!(limiter.take_report(start + PERIOD / 2, false).is_none());
-        let told = limiter.take_report(start + PERIOD, false).unwrap().to_string();
-        assert!(told.ends_with(", lines=257 most=250 client=0.0.0.2"), "{told}");
+        let report = limiter.take_report(start + PERIOD, false).unwrap().to_string();
+        assert!(report.ends_with(", lines=257 most=250 client=0.0.0.2"), "{report}");
         assert!(limiter.take_report(start + 9 * PERIOD, true).is_none());
         written(&limiter, Level::Warn, 1, CLIENT_LINES + 1, start + PERIOD);
-        assert!(limiter.take_report(start + PERIOD, true).is_some_and(|told| told.lines == 1));
+        assert!(limiter.take_report(start + PERIOD, true).is_some_and(|report| report.lines == 1));
     }
 
     #[test]

@@ -100,6 +100,7 @@ impl<Request, Response> Copy for Method<Request, Response> {}
 #[error(
     "a method's name is service.method, of letters, digits, _ and -, at most {METHOD_NAME_BYTES_MAX} bytes"
 )]
+#[non_exhaustive]
 pub struct InvalidMethodName;
 
 /// Checks that a name is two or more words of ASCII letters, digits, `_` and `-`, joined by dots, of at most 128 bytes.

@@ -1,6 +1,6 @@
 //! The built-in methods of sessions: `session.open`, `session.attach`, `session.close`.
 //!
-//! Does not keep sessions: the server implements [`Sessions`].
+//! Does not keep sessions: the server implements `Sessions`.
 
 pub use super::session_state::CARRIED_SESSIONS_MAX;
 

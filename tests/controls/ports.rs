@@ -98,7 +98,7 @@ fn no_call_is_lost_while_a_port_stops_and_starts() {
             wait_until("it says that it is", || {
                 control(&server).stop_port("a").unwrap_err().to_string().contains("stopped already")
             });
-            assert!(TcpStream::connect(server.address()).is_err(), "nobody listens");
+            assert!(TcpStream::connect(server.address()).is_err(), "no listener");
             start_a(&server);
             assert_eq!(is_open(&server), [true, true]);
             come(20);

@@ -59,7 +59,7 @@ impl ScriptedServer {
     }
 
     pub fn client_with(&self, options: ClientOptions) -> Client {
-        Client::with_options(&self.address(), options.deadline(PATIENCE)).unwrap()
+        Client::with_options(self.address(), options.deadline(PATIENCE)).unwrap()
     }
 
     /// Returns whether a connection waits to be accepted, and closes it.

@@ -25,43 +25,13 @@ const RINGS: [(&[&str], &str); 2] = [
 /// Words that make a question or a half sentence of the first line of a comment.
 const OPENINGS: [&str; 8] = ["Who", "What", "Whose", "Those", "Has", "Is", "Does", "Are"];
 
-/// Findings that wait for the end of the renaming. Must be empty.
-#[rustfmt::skip]
-const NAMES_TO_CLEAN: &[&str] = &[
-    "Call",
-    "Method",
-    "Page",
-    "Report",
-];
-#[rustfmt::skip]
-const FACADES_TO_CLEAN: &[&str] = &[
-];
-#[rustfmt::skip]
-const RINGS_TO_CLEAN: &[&str] = &[
-    "cli/admin_args.rs",
-    "cli/command_line.rs",
-    "cli/console/command.rs",
-    "cli/console/session.rs",
-    "cli/console/terminal.rs",
-    "cli/serve.rs",
-    "cli/top/command.rs",
-];
-#[rustfmt::skip]
-const OPENINGS_TO_CLEAN: &[&str] = &[
-    "cli/admin_args.rs",
-    "client/error.rs",
-    "monitor/history.rs",
-    "monitor/overview.rs",
-    "monitor/threads.rs",
-];
-
 /// Everything that is wrong with the shape of a tree of sources.
 pub(super) fn check(files: &BTreeMap<String, String>) -> Vec<String> {
     let tree = Tree::new(files);
     let mut found = tree.names_twice();
     found.extend(tree.facades_with_logic());
     found.extend(tree.rings());
-    for (name, text) in files.iter().filter(|(name, _)| !OPENINGS_TO_CLEAN.contains(&name.as_str())) {
+    for (name, text) in files {
         found.extend(openings(name, text));
     }
     found
@@ -152,7 +122,9 @@ impl<'a> Tree<'a> {
             match word {
                 "pub" => {
                     public = true;
-                    at += code[at..].starts_with('(').then(|| code[at..].find(')').unwrap_or(0)).unwrap_or(0);
+                    if code[at..].starts_with('(') {
+                        at += code[at..].find(')').unwrap_or(0);
+                    }
                 }
                 "use" => {
                     let end = start + code[start..].find(';').unwrap_or(code.len() - start);
@@ -207,7 +179,7 @@ impl<'a> Tree<'a> {
     fn names_twice(&self) -> Vec<String> {
         let twice = self.types.iter().filter(|(name, places)| {
             let excused = NAMES_TWICE.iter().any(|(excused, _)| excused == name);
-            places.len() > 1 && !excused && !NAMES_TO_CLEAN.contains(&name.as_str())
+            places.len() > 1 && !excused
         });
         twice
             .map(|(name, places)| format!("{}: {name} is also at {}", places[0], places[1..].join(", ")))
@@ -218,7 +190,7 @@ impl<'a> Tree<'a> {
     fn facades_with_logic(&self) -> Vec<String> {
         let facades = self.files.values().filter(|file| file.name.ends_with("/mod.rs"));
         let mut found = Vec::new();
-        for file in facades.filter(|file| !FACADES_TO_CLEAN.contains(&file.name)) {
+        for file in facades {
             let code = without_attributes(&file.code);
             for item in code.split(';').map(str::trim).filter(|item| !item.is_empty()) {
                 let item = item.strip_prefix("pub").map_or(item, |rest| match rest.strip_prefix('(') {
@@ -322,9 +294,8 @@ impl<'a> Tree<'a> {
         let excused = |ring: &BTreeSet<&str>| {
             RINGS.iter().any(|(files, _)| ring.iter().all(|file| files.contains(file)))
         };
-        let waits = |ring: &BTreeSet<&str>| ring.iter().all(|file| RINGS_TO_CLEAN.contains(file));
         let mut found = Vec::new();
-        for ring in rings.iter().filter(|ring| !excused(ring) && !waits(ring)) {
+        for ring in rings.iter().filter(|ring| !excused(ring)) {
             let inside =
                 |file: &&str| edges[*file].iter().filter(|(target, _)| ring.contains(target.as_str()));
             let named: Vec<String> =

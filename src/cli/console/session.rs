@@ -38,7 +38,7 @@ impl ConsoleSession {
     }
 }
 
-/// Prints why the server refused a command; the exit code tells whose fault it was.
+/// Prints why the server refused a command; the exit code says which side was at fault.
 pub(super) fn report_refusal(response: &AdminResponse) -> Exit {
     eprint_error(response.text.trim_end());
     match response.status {

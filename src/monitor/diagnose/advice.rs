@@ -159,7 +159,7 @@ pub(super) fn processors(inputs: &Inputs<'_>) -> Advice {
     if inputs.refuses_mostly() {
         return without_lines(format!(
             "{} calls are run a second, and refusing the others takes the processors: clients should wait as long as a refusal \
-             tells them to. Until they do, what a setting would bring is not known.",
+             asks. Until they do, what a setting would bring is not known.",
             rounded(per_s),
         ));
     }

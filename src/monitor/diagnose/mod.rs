@@ -2,8 +2,8 @@
 //!
 //! Each sample gives a [`Finding`](finding::Finding) on the last three seconds: `causes.rs` finds what calls wait for,
 //! `refusals.rs` what is refused whatever the load is, by the figures of `sizing.rs`, with the settings of `advice.rs`.
-//! What four of five findings agree on is the verdict (`diagnoser.rs`). When settings change, what was measured before
-//! is compared with what is measured after (`experiment.rs`).
+//! The verdict is the one that four of five findings agree on (`diagnoser.rs`). When settings change, what was measured
+//! before is compared with what is measured after (`experiment.rs`).
 //!
 //! Invariants: pure logic, from snapshots, settings and connections to text. Names of ports and methods are the
 //! server's own and addresses are typed; no other foreign text comes in.

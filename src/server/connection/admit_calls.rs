@@ -54,7 +54,7 @@ pub(super) struct Input<'a> {
     pub(super) bytes: &'a [u8],
     /// Calls the connection may still have out.
     pub(super) window_room: usize,
-    /// The peer was sent a GoAway to make room.
+    /// The connection was evicted: the peer has a GoAway and is to call on another one.
     pub(super) evicted: bool,
     /// Time of the read, and the time now: later where the bytes had to wait for the window.
     pub(super) arrived: Instant,
@@ -232,8 +232,8 @@ impl ReadContext<'_> {
         fill: impl FnOnce(&mut Vec<u8>),
     ) {
         let PortContext { port, shared, .. } = self.at;
-        let mut shelf = port.take_buffer(arrived);
-        let work = Arc::get_mut(&mut shelf).expect("spare buffers have one owner");
+        let mut buffers = port.take_buffer(arrived);
+        let work = Arc::get_mut(&mut buffers).expect("spare buffers have one owner");
         std::mem::swap(&mut work.calls, &mut self.received.calls);
         std::mem::swap(&mut work.chains, &mut self.received.chains);
         // From here on the sessions that calls name are in use, however long the calls wait.
@@ -256,7 +256,7 @@ impl ReadContext<'_> {
         if let Some(own) = self.at.own_session(writer) {
             own.used(work.calls.len() as u64, arrived);
         }
-        for burst in Burst::split_work(shelf) {
+        for burst in Burst::split_work(buffers) {
             port.queue.admit(burst, &shared.service_times);
             shared.throttle.announce(port.index);
         }

@@ -50,8 +50,8 @@ impl Connection {
         }
     }
 
-    /// The server or the port stops: sends a GoAway, after which the peer sends no more calls and closes once it has
-    /// its answers. A client over whose connection handlers call may keep it until a second GoAway.
+    /// Sends a GoAway since the server or the port stops: the peer is to send no more calls, and to close once it has
+    /// its answers. A client over whose connection handlers call may keep it until the second GoAway.
     pub(in crate::server) fn drain(&mut self) {
         if !self.is_closing() && self.state != ConnectionState::Evicted {
             self.state.to(ConnectionState::Draining);
@@ -85,8 +85,8 @@ impl Connection {
         false
     }
 
-    /// Another session needs its place: tells the peer to close and to call on another connection. Returns false if it
-    /// has begun to call.
+    /// Sends a GoAway since another session needs the place: the peer is to close and to call on another connection.
+    /// Returns false if it has begun to call.
     pub(in crate::server) fn evict(&mut self) -> bool {
         if self.writer.calls_out() > 0 || self.writer.carries() > 0 || self.filled > 0 {
             return false;

@@ -8,6 +8,7 @@
 //!
 //! Surveyed now and then while the queue may get full, since workers take calls all along. Between two surveys those
 //! calls are added that were queued at another's cost, and counts that are too high are corrected where that matters.
+//! Calls that found room since the last survey are not in it: their client counts too few of them until the next.
 //! Knows connections by [`QueueHolder`] alone.
 
 use crate::pool::Displaced;

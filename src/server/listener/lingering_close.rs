@@ -4,7 +4,7 @@
 //! client; and closing while its bytes are unread would reset the connection, and might destroy the GoAway on its way.
 //! So the socket stays until the client has closed, or for [`WAIT_MAX`].
 //!
-//! Knows sockets and refusals; knows nothing of connections: a refused socket never becomes one. One for each listener.
+//! Knows sockets and refusals; knows nothing of connections: these have never been any. One for each listener.
 //! Invariant: no more sockets than its places are kept; one more gets its GoAway and is closed at once.
 
 use crate::proto::goaway;
@@ -136,10 +136,10 @@ mod tests {
         assert_eq!((lingering_close.waiting.len(), lingering_close.next()), (2, Some(start + WAIT_MAX)));
         let mut heard = Vec::new();
         clients.pop().unwrap().read_to_end(&mut heard).unwrap();
-        let mut told = Vec::new();
-        goaway(&refusal, &mut told);
-        assert_eq!(heard, told, "the third is closed after its GoAway");
-        clients[0].write_all(b"Hello, which nobody reads").unwrap();
+        let mut sent = Vec::new();
+        goaway(&refusal, &mut sent);
+        assert_eq!(heard, sent, "the third is closed after its GoAway");
+        clients[0].write_all(b"Hello, which is not read").unwrap();
         clients.remove(1);
         while lingering_close.waiting.len() > 1 {
             poll.poll(&mut events, None).unwrap();

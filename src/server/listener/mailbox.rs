@@ -3,7 +3,7 @@
 //! A command that has a result comes with a channel of one place for it. The listener executes it between two polls and
 //! never waits; the thread that asked waits for [`REPLY_MAX`].
 //!
-//! Invariant: a thread that leaves something wakes the poll afterwards, so nothing stays in the mailbox of a listener
+//! Invariant: the thread that leaves something wakes the poll afterwards, so nothing stays in the mailbox of a listener
 //! that sleeps.
 
 use super::slots::Id;

@@ -1,8 +1,8 @@
 //! The stop of the listener's port, by an administrator or with the server, and its start. Moves [`Shutdown`].
 //!
-//! A stopped port has no listening socket and admits only calls nested in what it has in flight. Its connections
-//! get a GoAway, finish what they have in progress, and have a moment to close by themselves, as when the server stops;
-//! one that is still there when the port starts is served like any other. Does not know other ports: they go on.
+//! A stopped port has no listening socket and admits only calls nested in what it has in flight. Its connections get
+//! a GoAway, finish what they have in progress, and have a moment to close by themselves, as when the server stops; one
+//! that is still there when the port starts is served like any other. Does not know other ports: they go on.
 
 use super::acceptor::{ACCEPT, Acceptor};
 use super::connections::LINGER_MAX;
@@ -76,8 +76,8 @@ impl Listener {
         self.move_to(Shutdown::Closing { until });
     }
 
-    /// Accepts no more connections, and tells the peers to send no more calls, save those of handlers that are waited
-    /// for.
+    /// Closes the listening socket and sends each peer a GoAway: it is to send no more calls, save those of handlers
+    /// that are waited for.
     fn close_address(&mut self) {
         self.acceptor.close();
         self.for_each_connection(Connection::drain);
@@ -110,8 +110,8 @@ impl Listener {
 
     /// Returns whether the server has stopped, and every peer has closed, or had its replies, or had its time.
     ///
-    /// What a peer sent before it read of the stop is read and refused meanwhile: closed at once, it would not know
-    /// whether its call was run.
+    /// Calls that a peer sent before it read the GoAway are read and refused meanwhile: closed at once, it would not
+    /// know whether its call was run.
     pub(super) fn is_over(&mut self) -> bool {
         let now = Instant::now;
         match self.shutdown {

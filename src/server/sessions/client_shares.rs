@@ -1,9 +1,9 @@
 //! Shares of clients in the sessions that may be opened, and which session makes room for another.
 //!
-//! A share binds only when room is short: while there are places any client may take them, but some are kept for
-//! clients that hold few ([`has_room`](crate::service::has_room)). When all are taken, a client gets a place from the one that
+//! A share binds only when room is short: while there are places any client may take them, but some are kept for those
+//! that hold few ([`has_room`](crate::service::has_room)). When all are taken, a client gets a place from the one that
 //! holds the most, or from another connection of its own, and the place taken is that of the session that is used
-//! least: one that nobody came back to, the longest first; then one that was never called, or not for a while. A
+//! least: one that no connection came back to, the longest first; then one that was never called, or not for a while. A
 //! session that a connection carries and uses is never taken.
 //!
 //! Sessions are grouped by the connection that carries them or carried them last, their [`Carrier`], which belongs to

@@ -2,7 +2,7 @@
 //!
 //! Every connection that was welcomed has a session of its own; clients open others besides. Those are in the table
 //! one by one, since they outlive their connections. The own ones are only counted, unless they are of interest: there
-//! is a soft limit, and the table must know who was idle for longest, or the log tells of them.
+//! is a soft limit, and the table must know which was idle for longest, or the log reports them.
 //!
 //! The hard limit bounds connections and opened sessions each, so that neither pushes out the other; `shares` says
 //! which client may take one of the last places, and which opened session makes room.

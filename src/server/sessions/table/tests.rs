@@ -142,7 +142,7 @@ fn over_the_soft_limit_the_longest_idle_is_closed_and_none_is_refused() {
     assert_eq!(sessions.next(), Some(TIMEOUT + Duration::from_secs(2)), "there is room");
     sessions.enter(3).unwrap();
     assert_eq!(sessions.next(), Some(Duration::from_secs(3)));
-    assert_eq!(sessions.look(3), (vec![], 0), "nobody has been idle for a minute");
+    assert_eq!(sessions.look(3), (vec![], 0), "none has been idle for a minute");
     assert_eq!(
         sessions.next(),
         Some(Duration::from_secs(61)),
@@ -199,8 +199,8 @@ fn only_the_right_token_attaches_and_what_moves_is_gone_from_where_it_was() {
     let now = sessions.at(1);
     let mut wrong = ticket;
     wrong.token[15] ^= 1;
-    let nobody = SessionTicket { id: ticket.id + 1, ..ticket };
-    for ticket in [wrong, nobody] {
+    let unknown = SessionTicket { id: ticket.id + 1, ..ticket };
+    for ticket in [wrong, unknown] {
         assert_eq!(
             sessions.table.attach(&ticket, (&there.carried, 1), there.peer, now).unwrap_err(),
             Status::UnknownSession
@@ -219,7 +219,7 @@ fn only_the_right_token_attaches_and_what_moves_is_gone_from_where_it_was() {
     assert!(there.carried.find(number).is_some());
     assert!(
         sessions.table.close(ticket.id, &here.carried).is_none(),
-        "who carries it no longer does not close it"
+        "a connection that no longer carries it does not close it"
     );
     sessions.table.close(ticket.id, &there.carried).unwrap().end();
     assert!(there.carried.find(number).is_none());
@@ -245,7 +245,7 @@ fn the_largest_holder_makes_room_for_smaller_ones_and_is_refused_itself() {
         Some(tickets[0].id),
         "at once, the first that was never called"
     );
-    assert!(flood.carried.find(1).is_none(), "its number is nobody's");
+    assert!(flood.carried.find(1).is_none(), "its number is free");
     // Used ones are spared; what was not used for a while is not.
     for number in 2..7 {
         let session = flood.carried.find(number).unwrap();
@@ -261,7 +261,7 @@ fn the_largest_holder_makes_room_for_smaller_ones_and_is_refused_itself() {
         "the longest idle that no handler runs for"
     );
     assert_eq!(sessions.displaces(&connection, 65), Some(tickets[3].id));
-    assert_eq!(sessions.open(&connection, 300), Err(Status::MaxUsers), "each has three: nobody holds less");
+    assert_eq!(sessions.open(&connection, 300), Err(Status::MaxUsers), "each has three: none holds less");
     assert_eq!(sessions.table.len(), 8);
 }
 
@@ -315,7 +315,7 @@ fn among_small_holders_an_old_abandoned_session_makes_room() {
         sessions.leave(&stand, None, u64::from(client));
     }
     let connection = sessions.enter_from(200, 59).unwrap().0;
-    assert!(sessions.displaces(&connection, 59).is_some(), "who holds nothing gets a place at once");
+    assert!(sessions.displaces(&connection, 59).is_some(), "one that holds nothing gets a place at once");
     assert_eq!(sessions.open(&connection, 59), Err(Status::MaxUsers), "they may come back yet");
     assert!(sessions.displaces(&connection, 62).is_some());
     assert_eq!(sessions.open(&connection, 300), Err(Status::MaxUsers), "it holds more than the others");
