@@ -46,22 +46,10 @@ mod monitor;
 mod pool;
 #[cfg(any(feature = "client", feature = "server"))]
 mod proto;
-#[cfg_attr(
-    not(all(feature = "client", feature = "server")),
-    allow(dead_code, unused_imports, reason = "one side alone does not use all of it")
-)]
 mod schema;
 #[cfg(feature = "server")]
 pub mod server;
-#[cfg_attr(
-    not(all(feature = "client", feature = "server")),
-    allow(dead_code, unused_imports, reason = "one side alone does not use all of it")
-)]
 pub mod service;
-#[cfg_attr(
-    not(all(feature = "client", feature = "server")),
-    allow(dead_code, unused_imports, reason = "one side alone does not use all of it")
-)]
 mod sync;
 #[cfg(any(feature = "client", feature = "server"))]
 mod tcp;
@@ -122,7 +110,9 @@ pub use client::{Blame, Client, ClientError, ClientOptions, Pending, Session};
 pub use config::Config;
 #[cfg(feature = "server")]
 pub use server::{RunningServer, Server, StartError};
-pub use service::{ApplicationError, Method, Status, Transaction};
+#[cfg(feature = "server")]
+pub use service::Transaction;
+pub use service::{ApplicationError, Method, Status};
 
 /// The programs of the README, compiled.
 #[cfg(all(doctest, feature = "cli"))]

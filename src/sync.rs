@@ -8,8 +8,16 @@
 //! Rules for its users: no lock is held across a call out of its file, and at most one is held at a time, so
 //! there is no lock order to keep (docs/ARCHITECTURE.md names the one exception).
 
+#![cfg_attr(
+    not(all(feature = "client", feature = "server")),
+    allow(unused_imports, reason = "a list of primitives, of which one side alone needs only some")
+)]
+
 #[cfg(any(loom, shuttle))]
 mod modelled;
+#[cfg(feature = "server")]
+mod parker;
+#[cfg(feature = "server")]
 mod planted;
 #[cfg(any(loom, shuttle))]
 use modelled as primitives;
@@ -20,17 +28,24 @@ mod primitives {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
     pub(crate) use std::thread::{Thread, current, park, yield_now};
     pub(crate) use std::thread_local;
+    #[cfg(feature = "server")]
     use std::time::Instant;
 
     /// The clock. Stands still under a checker, which must come to the same decisions in every run.
+    #[cfg(feature = "server")]
     pub(crate) fn now() -> Instant {
         Instant::now()
     }
 }
 
+#[cfg(feature = "server")]
+pub(crate) use parker::Parker;
+#[cfg(feature = "server")]
 pub(crate) use planted::Planted;
+#[cfg(feature = "server")]
+pub(crate) use primitives::now;
 pub(crate) use primitives::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
-pub(crate) use primitives::{Condvar, Mutex, Receiver, Sender, bounded, now, thread_local, yield_now};
+pub(crate) use primitives::{Condvar, Mutex, Receiver, Sender, bounded, thread_local, yield_now};
 pub(crate) use std::sync::atomic::Ordering;
 pub(crate) use std::sync::{Arc, Weak};
 
@@ -40,45 +55,8 @@ pub(crate) mod unordered {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 }
 
-use primitives::{Thread, current, park};
-use std::sync::OnceLock;
-
-/// Lets one thread sleep until another hands it a word.
-///
-/// A word handed over before the sleep is not lost. At most one word is ever on its way: the thread that
-/// hands over must know that the other waits for it.
-#[derive(Debug, Default)]
-pub(crate) struct Parker {
-    word: AtomicU32,
-    thread: OnceLock<Thread>,
-}
-
-impl Parker {
-    /// Sleeps until a word other than 0 was handed over, and takes it. For the owning thread alone.
-    pub(crate) fn park(&self) -> u32 {
-        self.thread.get_or_init(current);
-        loop {
-            // SeqCst: pairs with the swap in `unpark`; either the word is seen here or the thread there.
-            match self.word.swap(0, Ordering::SeqCst) {
-                0 => park(),
-                word => return word,
-            }
-        }
-    }
-
-    /// Hands `word` (not 0) to the thread and wakes it.
-    pub(crate) fn unpark(&self, word: u32) {
-        let before = self.word.swap(word, Ordering::SeqCst);
-        debug_assert_eq!(before, 0, "two words at once");
-        // A thread that has not come to its first park finds the word there.
-        if let Some(thread) = self.thread.get() {
-            thread.unpark();
-        }
-    }
-}
-
 /// Returns whether a bug is planted: never, outside a model.
-#[cfg(not(any(loom, shuttle)))]
+#[cfg(all(feature = "server", not(any(loom, shuttle))))]
 pub(crate) const fn planted(_: Planted) -> bool {
     false
 }

@@ -21,7 +21,8 @@ use crate::pool::{
     start_workers,
 };
 use crate::proto::welcome;
-use crate::service::builtin::{self, Info};
+use crate::service::builtin::Info;
+use crate::service::builtin_handlers;
 use crate::service::{Services, ServicesBuilder};
 use crate::sync::{Arc, Parker, Receiver, Sender, bounded};
 use crate::wire::limits::REPLY_PRELUDE_BYTES;
@@ -58,7 +59,7 @@ impl PreparedServer {
         let connection_limiter = Arc::new(ConnectionLimiter::new(config, connections_max, log_limiter()));
         let first_listener = Arc::clone(&bound[0].listener);
         let sessions = Arc::new(Registry::new(config, first_listener, log_limiter(), Instant::now()));
-        builtin::add(&mut services, info, Arc::clone(&sessions) as _);
+        builtin_handlers::add(&mut services, info, Arc::clone(&sessions) as _);
         let (shared, pools) = make_pools(config, services.build()?);
         let workers = start_all_workers(config, &shared, &pools)?;
         let (opener, gate) = bounded::<()>(pools.len());

@@ -2,19 +2,9 @@
 //! idempotent, and `session.open`, `session.attach`, `session.close`.
 
 use super::Bytes;
-use super::handler::typed;
-use super::method::{Method, check_method_name};
-use super::refusal::Refusal;
-use super::services::ServicesBuilder;
-use super::session::{self, Sessions};
-use super::status::Status;
-use super::transaction::Transaction;
+use super::method::Method;
 use crate::schema::{Schema, Shapes, Unreadable};
-use crate::sync::Arc;
-use crate::wire::{Codec, json};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// Checks that the server answers; takes and returns nothing.
 pub const PING: Method<(), ()> = Method::new("server.ping").idempotent();
@@ -121,55 +111,4 @@ pub struct PortInfo {
     pub address: String,
     /// Number of workers of its pool.
     pub workers: u32,
-}
-
-/// Adds the built-in methods. To be called after all others are added, since `server.methods` lists them; `info` is
-/// called at each `server.info`.
-pub(crate) fn add(
-    builder: &mut ServicesBuilder,
-    info: impl Fn() -> Info + Send + Sync + 'static,
-    sessions: Arc<dyn Sessions>,
-) {
-    let (attach, close) = (Arc::clone(&sessions), Arc::clone(&sessions));
-    add_refusing(builder, session::OPEN, move |tx, ()| sessions.open(tx));
-    add_refusing(builder, session::ATTACH, move |tx, ticket| attach.attach(tx, &ticket));
-    add_refusing(builder, session::CLOSE, move |tx, number| close.close(tx, number));
-    builder.add(PING, |_, ()| Ok(()));
-    builder.add_raw(ECHO.name(), Box::new(echo));
-    builder.add(INFO, move |_, ()| Ok(info()));
-    let mut names: Vec<String> = builder.names().map(str::to_owned).collect();
-    names.extend([METHODS.name().to_owned(), SCHEMA.name().to_owned()]);
-    names.sort();
-    builder.add(METHODS, move |_, ()| Ok(names.clone()));
-    let own = [(SCHEMA.name().to_owned(), MethodSchema::from(&SCHEMA.schema()))];
-    let known = builder.schemas().map(|(name, schema)| (name.to_owned(), MethodSchema::from(schema)));
-    let schemas: BTreeMap<String, MethodSchema> = known.chain(own).collect();
-    add_refusing(builder, SCHEMA, move |_, name: String| {
-        check_method_name(&name).map_err(|error| Refusal::new(Status::BadRequest, error.to_string()))?;
-        let unknown = || Refusal::new(Status::UnknownMethod, format!("there is no method {name:?}"));
-        schemas.get(&name).cloned().ok_or_else(unknown)
-    });
-}
-
-/// Adds a method that may refuse with any status.
-fn add_refusing<Request: DeserializeOwned, Response: Serialize>(
-    builder: &mut ServicesBuilder,
-    method: Method<Request, Response>,
-    run: impl Fn(&Transaction<'_>, Request) -> Result<Response, Refusal> + Send + Sync + 'static,
-) {
-    builder.add_described(method.name(), method.schema(), typed(run));
-}
-
-/// Copies the arguments. It works for every type, since both codecs write request and response alike.
-pub(crate) fn echo(
-    _: &Transaction<'_>,
-    codec: Codec,
-    arguments: &[u8],
-    out: &mut Vec<u8>,
-) -> Result<(), Refusal> {
-    if codec == Codec::Json {
-        json::check(arguments)?;
-    }
-    out.extend_from_slice(arguments);
-    Ok(())
 }

@@ -4,7 +4,7 @@
 use super::method::Method;
 use super::refusal::ApplicationError;
 use super::services::ServicesBuilder;
-use super::{Bytes, builtin};
+use super::{Bytes, builtin_handlers};
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub const TOO_MUCH: u32 = 1;
 
 /// Adds the service.
 pub(crate) fn add(builder: &mut ServicesBuilder) {
-    builder.add_raw(ECHO.name(), Box::new(builtin::echo));
+    builder.add_raw(ECHO.name(), Box::new(builtin_handlers::echo));
     builder.add(SPIN, |_, us| spin(bounded(us, SPIN_US_MAX)?));
     builder.add(SLEEP, |_, ms| sleep(ms));
     builder.add(BLOCK, |transaction, ms| transaction.blocking(|| sleep(ms)));

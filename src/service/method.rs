@@ -77,6 +77,7 @@ impl<Request, Response> Method<Request, Response> {
     }
 
     /// Returns the function that makes the schema, if there is one.
+    #[cfg(feature = "client")]
     pub(crate) const fn describe(&self) -> Option<Describe> {
         self.describe
     }

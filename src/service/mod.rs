@@ -4,36 +4,63 @@
 //! a thread may have a worker's hooks (`worker_hooks.rs`).
 
 pub mod builtin;
+#[cfg(feature = "server")]
+pub(crate) mod builtin_handlers;
+#[cfg(feature = "server")]
 mod client_id;
+#[cfg(feature = "server")]
 mod handler;
 #[cfg(feature = "server")]
 pub mod load_service;
+#[cfg(feature = "server")]
 mod log_limit;
 mod method;
 mod refusal;
+#[cfg(feature = "server")]
 mod reserved_share;
+#[cfg(feature = "server")]
 mod services;
 pub mod session;
+#[cfg(feature = "server")]
 mod session_state;
 mod status;
+#[cfg(feature = "client")]
 pub(crate) mod suggest;
+#[cfg(feature = "server")]
 mod transaction;
+#[cfg_attr(
+    not(all(feature = "client", feature = "server")),
+    allow(dead_code, reason = "the server sets the hooks, the client library asks them")
+)]
 pub(crate) mod worker_hooks;
 
+#[cfg(feature = "server")]
+pub(crate) use builtin_handlers::Sessions;
+#[cfg(feature = "server")]
 pub use client_id::{ClientId, Site};
+#[cfg(feature = "server")]
 pub use log_limit::LogLimiter;
-pub(crate) use log_limit::{cut_message, name_in_line};
+#[cfg(feature = "cli")]
+pub(crate) use log_limit::cut_message;
+#[cfg(feature = "server")]
+pub(crate) use log_limit::name_in_line;
 pub use method::{InvalidMethodName, Method, check_method_name};
+#[cfg(feature = "server")]
 pub(crate) use refusal::BUFFERS_AFTER;
 pub use refusal::{ApplicationError, Refusal};
+#[cfg(feature = "server")]
 pub(crate) use reserved_share::{has_room, kept};
+#[cfg(feature = "server")]
 pub(crate) use services::ServicesBuilder;
+#[cfg(feature = "server")]
 pub use services::{DuplicateMethod, Services};
 pub use session::SessionTicket;
-pub(crate) use session::Sessions;
+#[cfg(feature = "server")]
 pub(crate) use session_state::{ConnectionSessions, SessionState};
 pub use status::{Blame, Fault, Repeat, Status};
+#[cfg(feature = "server")]
 pub use transaction::{Peer, Transaction};
+#[cfg(feature = "server")]
 pub(crate) use worker_hooks::WorkerHooks;
 pub use worker_hooks::blocking;
 

@@ -1,8 +1,11 @@
 //! Refusals: the answer to a call that has no result, and the error that a handler returns.
 
 use super::status::{Fault, Status};
+use crate::wire::WireError;
+#[cfg(feature = "server")]
 use crate::wire::limits::FAULT_MESSAGE_BYTES_MAX;
-use crate::wire::{Codec, WireError, beginning};
+#[cfg(feature = "server")]
+use crate::wire::{Codec, beginning};
 use std::time::Duration;
 
 /// Time after which a call that found the buffers full may be repeated.
@@ -56,6 +59,7 @@ impl Refusal {
 
     /// Appends the details as the call's codec writes them. The message is cut to its bound: that of a handler may be
     /// of any length.
+    #[cfg(feature = "server")]
     pub(crate) fn encode(&self, codec: Codec, out: &mut Vec<u8>) {
         let message = beginning(&self.fault.message, FAULT_MESSAGE_BYTES_MAX);
         let encoded = if message.len() == self.fault.message.len() {

@@ -2,11 +2,10 @@
 //!
 //! Does not keep sessions: the server implements `Sessions`.
 
+#[cfg(feature = "server")]
 pub use super::session_state::CARRIED_SESSIONS_MAX;
 
 use super::method::Method;
-use super::refusal::Refusal;
-use super::transaction::Transaction;
 use serde::{Deserialize, Serialize};
 
 /// Opens a session, which the connection then carries.
@@ -37,6 +36,7 @@ impl std::fmt::Debug for SessionTicket {
 
 impl SessionTicket {
     /// Returns whether the token is the same. Takes the same time wherever they differ.
+    #[cfg(feature = "server")]
     pub(crate) fn fits(&self, token: &[u8; 16]) -> bool {
         let differing =
             self.token.iter().zip(token).fold(0, |found, (a, b)| std::hint::black_box(found | a ^ b));
@@ -53,20 +53,7 @@ pub struct Opened {
     pub ticket: SessionTicket,
 }
 
-/// Opens and closes sessions for the built-in methods.
-pub(crate) trait Sessions: Send + Sync {
-    /// # Errors
-    /// No more sessions are allowed.
-    fn open(&self, call: &Transaction<'_>) -> Result<Opened, Refusal>;
-    /// # Errors
-    /// There is no such session, or this is not its token.
-    fn attach(&self, call: &Transaction<'_>, ticket: &SessionTicket) -> Result<u32, Refusal>;
-    /// # Errors
-    /// The connection carries no such session.
-    fn close(&self, call: &Transaction<'_>, number: u32) -> Result<(), Refusal>;
-}
-
-#[cfg(test)]
+#[cfg(all(test, feature = "server"))]
 mod tests {
     use super::*;
 
