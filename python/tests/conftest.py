@@ -20,6 +20,10 @@ ROOT = Path(__file__).resolve().parents[2]
 NOTES = Path(os.environ.get("BONEYARD_NOTES", ROOT / "target/debug/examples/notes"))
 PATIENCE = 60
 
+# A shell without job control starts its background commands with SIGINT ignored; the tests of signals would then wait
+# without end.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 sys.path.insert(0, str(ROOT / "examples"))
 import boneyard  # noqa: E402
 import client as pure  # noqa: E402
