@@ -323,7 +323,7 @@ def measure(options):
 def is_met(record):
     """The verdicts were awaited already; checks that the advice is the known one, and that it helped."""
     for story in record["stories"]:
-        if "Server_Max_Concurrent_Trans=120" not in story["before"]["lines"] or "said" not in story["after"]["effect"]:
+        if "Server_Max_Concurrent_Trans=120" not in story["before"]["lines"] or "expected" not in story["after"]["effect"]:
             return False
     return True
 
