@@ -120,7 +120,9 @@ impl BlockingContext {
 impl WorkerHooks for BlockingContext {
     fn pause(&self) {
         let (shared, port) = (&*self.shared, &*self.port);
-        port.give_away(shared, port.slots[self.id].release_blocked(now()));
+        if let Some(released) = port.slots[self.id].release_blocked(now()) {
+            port.give_away(shared, released);
+        }
         self.disengage();
         let seen_early = planted(Planted::LatePause).then(|| port.queue.is_empty());
         // First no longer awake, then the look at the queue: see the proof in docs/ARCHITECTURE.md.

@@ -63,7 +63,10 @@ impl PortShared {
     pub(crate) fn rescue_stalled(&self, shared: &Shared, moved: bool, now: Instant) -> bool {
         let mut found = false;
         for slot in &self.slots {
-            found |= self.give_away(shared, slot.release_slow(now));
+            if let Some(released) = slot.release_slow(now) {
+                self.give_away(shared, released);
+                found = true;
+            }
         }
         if (found || !moved) && !self.queue.is_empty() {
             found |= shared.throttle.wake_one(self.index);

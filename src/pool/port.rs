@@ -119,18 +119,15 @@ impl PortShared {
         replies.send(sink, &self.stats.answers, &self.queue);
     }
 
-    /// Gives away what was kept back behind a call: the calls to the queue, the replies to their client. Returns
-    /// whether there was anything.
-    pub(super) fn give_away(&self, shared: &Shared, released: Released) -> bool {
+    /// Gives away what was kept back behind a call: the calls to the queue, the replies to their client.
+    pub(super) fn give_away(&self, shared: &Shared, released: Released) {
         let Released { rest, mut replies, sink } = released;
-        let found = rest.is_some() || !replies.is_empty();
         if let Some(rest) = rest {
             self.queue.give_back(rest, &shared.service_times);
         }
         if let Some(sink) = sink {
             self.send(&mut replies, sink.as_ref());
         }
-        found
     }
 }
 

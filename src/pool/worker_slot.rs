@@ -90,7 +90,6 @@ pub(super) struct Step {
 }
 
 /// Calls and replies that were kept back around a call, to be given away.
-#[derive(Default)]
 pub(super) struct Released {
     /// The calls behind it, for the queue.
     pub(super) rest: Option<Burst>,
@@ -203,27 +202,29 @@ impl WorkerSlot {
     }
 
     /// Called by the listener: takes what is kept back behind a call that turned out to be slow.
-    pub(super) fn release_slow(&self, now: Instant) -> Released {
+    pub(super) fn release_slow(&self, now: Instant) -> Option<Released> {
         self.release_if(|running| now.saturating_duration_since(running.started) >= SLOW_AFTER)
     }
 
     /// Called by the worker whose handler is about to wait: takes what is kept back behind it.
-    pub(super) fn release_blocked(&self, now: Instant) -> Released {
+    pub(super) fn release_blocked(&self, now: Instant) -> Option<Released> {
         self.release_if(|running| {
             (running.activity, running.since) = (Activity::Blocked, now);
             true
         })
     }
 
-    fn release_if(&self, due: impl FnOnce(&mut Running) -> bool) -> Released {
+    /// `None` if nothing is kept back: the usual case by far, which copies nothing.
+    fn release_if(&self, due: impl FnOnce(&mut Running) -> bool) -> Option<Released> {
         let mut state = self.0.lock();
         if !state.running.as_mut().is_some_and(due) {
-            return Released::default();
+            return None;
         }
-        Released {
-            rest: state.burst.as_mut().and_then(Burst::split),
-            replies: std::mem::take(&mut state.replies),
-            sink: state.burst.as_ref().and_then(|burst| burst.work().sink.clone()),
+        let rest = state.burst.as_mut().and_then(Burst::split);
+        if rest.is_none() && state.replies.is_empty() {
+            return None;
         }
+        let sink = state.burst.as_ref().and_then(|burst| burst.work().sink.clone());
+        Some(Released { rest, replies: std::mem::take(&mut state.replies), sink })
     }
 }
