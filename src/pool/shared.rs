@@ -6,7 +6,7 @@ use super::throttle::Throttle;
 use crate::metrics::ServiceTimes;
 use crate::service::{Services, worker_hooks};
 use crate::sync::{AtomicBool, AtomicUsize};
-use crate::wire::LinkId;
+use crate::wire::EntryId;
 use std::time::Instant;
 
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl Shared {
 }
 
 impl worker_hooks::OutgoingCallTable for Shared {
-    fn close(&self, id: LinkId) {
+    fn close(&self, id: EntryId) {
         self.nested.outgoing.close(id);
     }
 }
