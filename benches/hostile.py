@@ -286,8 +286,8 @@ def no_methods(address, count, over):
 
 def broken_chains(address, count, over):
     """Each sends nested calls whose chain is cut off in its sixteenth entry and reads the answers."""
-    link = struct.pack("<QQIQ", 1, 2, 3, 16) + bytes(16)
-    in_vain(address, count, over, frame(CALL, 1, 1, bytes(8) + b"\x10" + (link * 16)[:-3], NESTED))
+    entry = struct.pack("<QQIQ", 1, 2, 3, 16) + bytes(16)
+    in_vain(address, count, over, frame(CALL, 1, 1, bytes(8) + b"\x10" + (entry * 16)[:-3], NESTED))
 
 
 def pings(address, count, over):

@@ -15,10 +15,6 @@
 
 #[cfg(any(loom, shuttle))]
 mod modelled;
-#[cfg(feature = "server")]
-mod parker;
-#[cfg(feature = "server")]
-mod planted;
 #[cfg(any(loom, shuttle))]
 use modelled as primitives;
 #[cfg(not(any(loom, shuttle)))]
@@ -39,13 +35,13 @@ mod primitives {
 }
 
 #[cfg(feature = "server")]
-pub(crate) use parker::Parker;
-#[cfg(feature = "server")]
-pub(crate) use planted::Planted;
-#[cfg(feature = "server")]
 pub(crate) use primitives::now;
 pub(crate) use primitives::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
 pub(crate) use primitives::{Condvar, Mutex, Receiver, Sender, bounded, thread_local, yield_now};
+#[cfg(feature = "server")]
+use primitives::{Thread, current, park};
+#[cfg(feature = "server")]
+use std::sync::OnceLock;
 pub(crate) use std::sync::atomic::Ordering;
 pub(crate) use std::sync::{Arc, Weak};
 
@@ -55,10 +51,72 @@ pub(crate) mod unordered {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 }
 
+/// Lets one thread sleep until another hands it a word.
+///
+/// A word handed over before the sleep is not lost. At most one word is ever on its way: the thread that hands over
+/// must know that the other waits for it.
+#[cfg(feature = "server")]
+#[derive(Debug, Default)]
+pub(crate) struct Parker {
+    word: AtomicU32,
+    thread: OnceLock<Thread>,
+}
+
+#[cfg(feature = "server")]
+impl Parker {
+    /// Sleeps until a word other than 0 was handed over, and takes it. For the owning thread alone.
+    pub(crate) fn park(&self) -> u32 {
+        self.thread.get_or_init(current);
+        loop {
+            // SeqCst: pairs with the swap in `unpark`; either the word is seen here or the thread there.
+            match self.word.swap(0, Ordering::SeqCst) {
+                0 => park(),
+                word => return word,
+            }
+        }
+    }
+
+    /// Hands `word` (not 0) to the thread and wakes it.
+    pub(crate) fn unpark(&self, word: u32) {
+        let before = self.word.swap(word, Ordering::SeqCst);
+        debug_assert_eq!(before, 0, "two words at once");
+        // A thread that has not come to its first park finds the word there.
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+}
+
+/// Bugs that can be switched on in a model, which must then find them: a model that finds nothing proves nothing.
+#[cfg(feature = "server")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Planted {
+    /// A worker that retires looks at the queue before it counts itself no longer awake.
+    LateLeave,
+    /// A freed permit is not handed to a port that starves.
+    KeptPermit,
+    /// A worker whose handler has waited goes on without a look at the limit.
+    FreeReturn,
+    /// A worker whose handler begins to wait looks at the queue before it counts itself no longer awake.
+    LatePause,
+    /// A raised limit wakes one worker, however many it has room for.
+    OneRaised,
+    /// A permit that comes home is handed on although more are out than a lowered limit.
+    LoweredInVain,
+    /// A worker that is kept for nested calls takes others, too.
+    NoReserve,
+    /// A worker that looks for a call in vain, since it is kept for nested ones, counts as having one.
+    KeptPlace,
+}
+
 /// Returns whether a bug is planted: never, outside a model.
 #[cfg(all(feature = "server", not(any(loom, shuttle))))]
 pub(crate) const fn planted(_: Planted) -> bool {
     false
 }
+
+/// Returns whether the environment variable `PLANTED` names the bug.
 #[cfg(any(loom, shuttle))]
-pub(crate) use primitives::planted;
+pub(crate) fn planted(bug: Planted) -> bool {
+    std::env::var("PLANTED").is_ok_and(|name| name == format!("{bug:?}"))
+}

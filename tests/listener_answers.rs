@@ -35,7 +35,7 @@ fn start(lines: &str, gate: &Arc<Gate>) -> RunningServer {
     server.start().unwrap()
 }
 
-/// A call with a chain of one link that is cut off in its midst.
+/// A call with a chain of one entry that is cut off in its midst.
 fn with_broken_chain(method: u16) -> Vec<u8> {
     call_frame(1, method, Flags::NESTED, 0, &[1, 9, 9, 9])
 }

@@ -3,11 +3,11 @@
 //! Deadlines are far longer than any test may take: a test that passes has seen the detection and not a deadline.
 #![cfg(all(feature = "server", feature = "client"))]
 
+#[path = "nested/chain_entries.rs"]
+mod chain_entries;
 mod common;
 #[path = "nested/drain.rs"]
 mod drain;
-#[path = "nested/links.rs"]
-mod links;
 mod process;
 mod scripted_server;
 

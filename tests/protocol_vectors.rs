@@ -102,14 +102,14 @@ fn expected(name: &str) -> Expected {
         "call" => frame(FrameKind::Call, 1, 7, call(10_000, encoded(bincode, (2u32, 3u32)))),
         "call-json" => json(FrameKind::Call, 1, 8, call(0, encoded(Codec::Json, (2u32, 3u32)))),
         "call-nested" => {
-            let link = ChainEntry {
+            let entry = ChainEntry {
                 server: 0x1122_3344_5566_7788,
                 transaction: 5,
                 step: 1,
                 name: "TCPIP math.sum".to_owned(),
             };
             let mut rest = Vec::new();
-            Chain { links: vec![link] }.write(&mut rest).unwrap();
+            Chain { entries: vec![entry] }.write(&mut rest).unwrap();
             rest.extend(encoded(bincode, (2u32, 3u32)));
             let body = call(0, rest);
             Expected { kind: FrameKind::Call, flags: Flags::NESTED, code: 1, call: 9, body }
@@ -241,7 +241,7 @@ fn every_limit_is_the_codes() {
         ("call prelude", CALL_PRELUDE_BYTES),
         ("reply prelude", REPLY_PRELUDE_BYTES),
         ("chain of a nested Call, at most", CHAIN_BYTES_MAX),
-        ("entries of a chain, at most (entries, not bytes)", CHAIN_LINKS_MAX),
+        ("entries of a chain, at most (entries, not bytes)", CHAIN_ENTRIES_MAX),
         ("body of a Hello", HELLO_BODY_BYTES_MAX),
         ("body of a Cancel or Ping", SIGNAL_BODY_BYTES_MAX),
         ("body of a Welcome or GoAway", CONTROL_BODY_BYTES_MAX),

@@ -312,8 +312,8 @@ mod nested {
         let mut chains: Vec<_> =
             server.monitor().control().slow_calls().into_iter().map(|call| call.chain).collect();
         chains.sort_by_key(Vec::len);
-        let link = "TCPIP test.relay";
-        assert_eq!(chains, [vec![], vec![link.to_owned()], vec![link.to_owned(), link.to_owned()]]);
-        assert!(server.monitor().slow("").contains(&format!("  {link} -> {link}\n")));
+        let entry = "TCPIP test.relay";
+        assert_eq!(chains, [vec![], vec![entry.to_owned()], vec![entry.to_owned(), entry.to_owned()]]);
+        assert!(server.monitor().slow("").contains(&format!("  {entry} -> {entry}\n")));
     }
 }

@@ -9,7 +9,7 @@ mod process;
 
 use boneyard::client::ClientOptions;
 use boneyard::config::Setting;
-use boneyard::internal::wire::limits::{CALL_PRELUDE_BYTES, CHAIN_LINKS_MAX, REPLY_PRELUDE_BYTES};
+use boneyard::internal::wire::limits::{CALL_PRELUDE_BYTES, CHAIN_ENTRIES_MAX, REPLY_PRELUDE_BYTES};
 use boneyard::internal::wire::{Flags, FrameKind};
 use boneyard::server::StartError;
 use boneyard::service::builtin::PING;
@@ -118,7 +118,7 @@ fn nested_calls_and_panics_work() {
     next.set(client(common::PATIENCE)).expect("it is set once");
     let client = client(common::PATIENCE);
     let bytes = Bytes::from(vec![7; 3 << 20]);
-    let depth = CHAIN_LINKS_MAX as u32;
+    let depth = CHAIN_ENTRIES_MAX as u32;
     assert_eq!(client.call(DEEP, &(depth, bytes.clone())), Ok(bytes));
     assert!(matches!(client.call(PANIC, &()), Err(ClientError::Panicked { .. })));
     assert_eq!(client.call(PING, &()), Ok(()));

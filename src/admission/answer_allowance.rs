@@ -13,7 +13,7 @@
 //!
 //! Pure: works on numbers and times passed in.
 
-use super::window::WINDOW_CALLS_MAX;
+use super::call_admission::WINDOW_CALLS_MAX;
 use std::time::{Duration, Instant};
 
 /// Most frames of one read that the listener answers.

@@ -7,15 +7,11 @@ mod call_admission;
 mod cancel_abuse;
 mod forecast;
 mod received_chain;
-mod view;
-mod window;
 
 pub(crate) use answer_allowance::{ANSWERS_MAX, Allowance, AllowanceDecision, Answered};
-pub use call_admission::Admission;
 pub(crate) use call_admission::Ahead;
+pub use call_admission::{Admission, AdmissionView, WINDOW_CALLS_MAX};
 pub(crate) use cancel_abuse::CancelAbuse;
 pub use forecast::Forecast;
 pub(crate) use forecast::TURN_NS_MAX;
 pub use received_chain::{OwnCallers, ReceivedChain};
-pub use view::AdmissionView;
-pub use window::WINDOW_CALLS_MAX;

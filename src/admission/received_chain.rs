@@ -1,23 +1,23 @@
-//! Received chain of a nested call, with which of its links are this server's own and open.
+//! Received chain of a nested call, with which of its entries are this server's own and open.
 //!
-//! Invariant: only the names of open links are known to be true; all else in a chain is the sender's claim.
+//! Invariant: only the names of open entries are known to be true; all else in a chain is the sender's claim.
 
 use crate::wire::{Chain, beginning};
 use std::ops::Deref;
 
-/// Longest name of a link of others that is shown, in bytes.
+/// Longest name of an entry of others that is shown, in bytes.
 const NAME_BYTES_MAX: usize = 64;
 
-/// Links of a chain that are this server's own and open.
+/// Entries of a chain that are this server's own and open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OwnCallers {
-    /// A bit for each link, from the lowest: whether it is open.
+    /// A bit for each entry, from the lowest: whether it is open.
     pub open: u16,
-    /// Index of the link for which the call is admitted as a nested one.
+    /// Index of the entry for which the call is admitted as a nested one.
     pub by: Option<usize>,
 }
 
-/// A chain with its own links.
+/// A chain with its own entries.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReceivedChain {
     chain: Chain,
@@ -34,26 +34,26 @@ impl ReceivedChain {
         self.found.open.count_ones() as usize
     }
 
-    /// Index of the link for which the call was admitted as a nested one.
+    /// Index of the entry for which the call was admitted as a nested one.
     pub(crate) fn by(&self) -> Option<usize> {
         self.found.by
     }
 
-    /// Returns whether the link at this index is this server's own and open.
+    /// Returns whether the entry at this index is this server's own and open.
     pub(crate) fn is_open(&self, at: usize) -> bool {
         self.found.open & 1 << at != 0
     }
 
-    /// Names of its links, the outermost first; those of others are marked as their claim.
+    /// Names of its entries, the outermost first; those of others are marked as their claim.
     pub(crate) fn names(&self) -> Vec<String> {
-        let name = |(at, link): (usize, &crate::wire::ChainEntry)| {
+        let name = |(at, entry): (usize, &crate::wire::ChainEntry)| {
             if self.is_open(at) {
-                return link.name.clone();
+                return entry.name.clone();
             }
-            let more = if link.name.len() > NAME_BYTES_MAX { "..." } else { "" };
-            format!("caller says {:?}{more}", beginning(&link.name, NAME_BYTES_MAX))
+            let more = if entry.name.len() > NAME_BYTES_MAX { "..." } else { "" };
+            format!("caller says {:?}{more}", beginning(&entry.name, NAME_BYTES_MAX))
         };
-        self.links.iter().enumerate().map(name).collect()
+        self.entries.iter().enumerate().map(name).collect()
     }
 }
 
@@ -72,9 +72,9 @@ mod tests {
 
     #[test]
     fn names_of_others_are_marked_and_escaped() {
-        let link = |name: &str| ChainEntry { server: 1, transaction: 2, step: 1, name: name.to_owned() };
-        let links = vec![link("P a.b"), link("P a.b\" -> \"x\n"), link(&"y".repeat(70))];
-        let received = ReceivedChain::new(Chain { links }, OwnCallers { open: 1, by: Some(0) });
+        let entry = |name: &str| ChainEntry { server: 1, transaction: 2, step: 1, name: name.to_owned() };
+        let entries = vec![entry("P a.b"), entry("P a.b\" -> \"x\n"), entry(&"y".repeat(70))];
+        let received = ReceivedChain::new(Chain { entries }, OwnCallers { open: 1, by: Some(0) });
         let long = format!("caller says {:?}...", "y".repeat(64));
         assert_eq!(received.names(), ["P a.b", "caller says \"P a.b\\\" -> \\\"x\\n\"", &long]);
         assert_eq!((received.depth(), received.by()), (1, Some(0)));

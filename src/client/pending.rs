@@ -16,7 +16,7 @@ use crate::proto::client::Answer;
 use crate::service::Status;
 use crate::service::worker_hooks::awaiting;
 use crate::sync::Arc;
-use crate::wire::LinkId;
+use crate::wire::EntryId;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -57,7 +57,7 @@ pub(super) struct SentCall {
     pub(super) call: u64,
     pub(super) method: u16,
     /// Its registration as outgoing, if a handler made it.
-    pub(super) outgoing: Option<LinkId>,
+    pub(super) outgoing: Option<EntryId>,
     pub(super) deadline: Option<Instant>,
 }
 

@@ -16,7 +16,7 @@ use crate::admission::ReceivedChain;
 use crate::proto::Call;
 use crate::service::worker_hooks::{Origin, OutgoingCall, OutgoingCallTable, WorkerHooks};
 use crate::sync::{Arc, Parker, Planted, Weak, now, planted};
-use crate::wire::{Chain, LinkId, Shortage};
+use crate::wire::{Chain, EntryId, Shortage};
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
@@ -158,14 +158,14 @@ impl WorkerHooks for BlockingContext {
         running.calls += 1;
         let name = format!("{} {}", self.port.name, self.shared.services.name(running.method));
         let outgoing = &self.shared.nested.outgoing;
-        let (link, is_open) = outgoing.open(self.port.index, self.id, running.calls, name);
+        let (entry, is_open) = outgoing.open(self.port.index, self.id, running.calls, name);
         if !is_open {
             self.port.stats.nested_over.add(1);
         }
-        let links: Weak<dyn OutgoingCallTable> = Arc::downgrade(&self.shared) as Weak<dyn OutgoingCallTable>;
-        let open = OutgoingCall { links, id: link.id() };
-        let outer = running.chain.as_ref().map_or(&[][..], |chain| &chain.links);
-        let chain = Chain { links: outer.iter().cloned().chain([link]).collect() };
+        let table: Weak<dyn OutgoingCallTable> = Arc::downgrade(&self.shared) as Weak<dyn OutgoingCallTable>;
+        let open = OutgoingCall { table, id: entry.id() };
+        let outer = running.chain.as_ref().map_or(&[][..], |chain| &chain.entries);
+        let chain = Chain { entries: outer.iter().cloned().chain([entry]).collect() };
         Origin { chain, open }
     }
 
@@ -173,7 +173,7 @@ impl WorkerHooks for BlockingContext {
         self.running.borrow().deadline
     }
 
-    fn awaits(&self, call: Option<LinkId>) {
+    fn awaits(&self, call: Option<EntryId>) {
         let (nested, port) = (&self.shared.nested, self.port.index);
         match call {
             Some(call) => nested.begin_wait(port, self.id, call),

@@ -27,6 +27,7 @@ pub(crate) struct CodelRules {
 
 impl CodelRules {
     /// CoDel switched off.
+    #[cfg(any(not(any(loom, shuttle)), test))]
     pub(crate) const OFF: CodelRules =
         CodelRules { target: Duration::ZERO, interval: Duration::ZERO, refuse: false };
 }

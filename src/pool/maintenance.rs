@@ -38,7 +38,7 @@ impl PortShared {
         };
         let pool = DeadlockedPool { port: &self.name, workers: pools[self.index], kept: self.queue.kept() };
         let last = format!("{} {}", self.name, shared.services.name(call.method));
-        // The client gets the names of other servers' links as it sent them; the log marks them as the client's word.
+        // The client gets the names of other servers' entries as it sent them; the log marks them as the client's word.
         if shared.services.log_limiter().allows(Level::Error, ClientId::of(sink.peer().ip()), now) {
             let path = [chain.names(), vec![last.clone()]].concat().join(" -> ");
             log::error!("nested deadlock: {}", pool.describe(&path, chain.depth()));

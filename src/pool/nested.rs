@@ -7,7 +7,7 @@
 //! by calls of different chains, because neither server sees the other's half. A queued nested call leaves the list
 //! exactly once, when it is answered: by its worker or by [`Nested::take_deadlocked`].
 //!
-//! Knows queued calls, waiting workers, and the links between them (`outgoing_calls.rs`), but no sockets and no clock.
+//! Knows queued calls, waiting workers, and the entries between them (`outgoing_calls.rs`), but no sockets, no clock.
 //! Costs nothing for calls that are not nested.
 
 use super::burst::{ReplySink, Work};
@@ -17,13 +17,13 @@ use crate::metrics::PortStats;
 use crate::proto::Call;
 use crate::sync::unordered::AtomicUsize;
 use crate::sync::{Arc, Mutex, Ordering};
-use crate::wire::{Chain, LinkId};
+use crate::wire::{Chain, EntryId};
 use std::time::Instant;
 
 /// The nested calls of a server.
 #[derive(Debug)]
 pub(crate) struct Nested {
-    /// The open links of the calls that handlers make.
+    /// The open entries of the calls that handlers make.
     pub(crate) outgoing: OutgoingCalls,
     /// Number of queued calls, to be read without the lock.
     count: AtomicUsize,
@@ -53,14 +53,14 @@ pub(crate) struct QueuedNested {
 struct Wait {
     port: usize,
     worker: usize,
-    call: LinkId,
+    call: EntryId,
 }
 
 impl Wait {
     /// Returns whether the worker waits for the call with this chain, or for one it was made for.
     fn is_for(&self, chain: &ReceivedChain) -> bool {
-        let mut links = chain.links.iter().enumerate();
-        links.any(|(at, link)| chain.is_open(at) && link.id() == self.call)
+        let mut entries = chain.entries.iter().enumerate();
+        entries.any(|(at, entry)| chain.is_open(at) && entry.id() == self.call)
     }
 }
 
@@ -70,8 +70,8 @@ impl Nested {
         Nested { outgoing: OutgoingCalls::new(pools), count: AtomicUsize::new(0), state: Mutex::default() }
     }
 
-    /// Admits a call with this chain: which of its links are open, and which of them it counts against. `port` limits
-    /// the links to those of one port.
+    /// Admits a call with this chain: which of its entries are open, and which of them it counts against. `port` limits
+    /// the entries to those of one port.
     pub(crate) fn enter(&self, chain: &Chain, port: Option<usize>, stats: &PortStats) -> OwnCallers {
         self.outgoing.enter(chain, port).unwrap_or_else(|found| {
             stats.nested_over.add(1);
@@ -82,14 +82,14 @@ impl Nested {
     /// Undoes [`Nested::enter`] for a call that is refused at once.
     pub(crate) fn refused(&self, chain: &ReceivedChain) {
         if let Some(by) = chain.by() {
-            self.outgoing.undo(chain.links[by].id());
+            self.outgoing.undo(chain.entries[by].id());
         }
     }
 
     /// A call that was admitted waits no longer.
     fn leave(&self, chain: &ReceivedChain) {
         if let Some(by) = chain.by() {
-            self.outgoing.leave(chain.links[by].id());
+            self.outgoing.leave(chain.entries[by].id());
         }
     }
 
@@ -121,7 +121,7 @@ impl Nested {
     }
 
     /// A worker's handler begins to wait for the reply to a call it made.
-    pub(super) fn begin_wait(&self, port: usize, worker: usize, call: LinkId) {
+    pub(super) fn begin_wait(&self, port: usize, worker: usize, call: EntryId) {
         self.state.lock().waits.push(Wait { port, worker, call });
     }
 
@@ -230,17 +230,17 @@ mod tests {
     use crate::wire::{ChainEntry, Codec};
 
     /// A call queued at `port` and made for these, outermost first.
-    fn queued(port: usize, ids: &[LinkId]) -> QueuedNested {
-        let link =
-            |id: &LinkId| ChainEntry { server: id.0, transaction: id.1, step: 1, name: "m".to_owned() };
-        // A link of another server between means nothing.
-        let other = link(&LinkId(5, 1));
-        let links: Vec<ChainEntry> = ids.iter().map(link).chain([other]).collect();
+    fn queued(port: usize, ids: &[EntryId]) -> QueuedNested {
+        let entry =
+            |id: &EntryId| ChainEntry { server: id.0, transaction: id.1, step: 1, name: "m".to_owned() };
+        // An entry of another server between means nothing.
+        let other = entry(&EntryId(5, 1));
+        let entries: Vec<ChainEntry> = ids.iter().map(entry).chain([other]).collect();
         let found = OwnCallers { open: (1 << ids.len()) - 1, by: ids.len().checked_sub(1) };
         QueuedNested {
             port,
             call: Call::new(1, 1, Codec::Bincode, 0, None).chained(0, true),
-            chain: Arc::new(ReceivedChain::new(Chain { links }, found)),
+            chain: Arc::new(ReceivedChain::new(Chain { entries }, found)),
             sink: Arc::new(NullSink::default()),
             received: Instant::now(),
         }
@@ -249,13 +249,13 @@ mod tests {
     #[test]
     fn a_full_pool_that_waits_for_its_own_queue_is_a_deadlock() {
         let nested = Nested::new(&[]);
-        nested.begin_wait(0, 0, LinkId(10, 1));
-        nested.begin_wait(0, 1, LinkId(11, 3));
-        nested.queue(queued(0, &[LinkId(10, 1)]));
+        nested.begin_wait(0, 0, EntryId(10, 1));
+        nested.begin_wait(0, 1, EntryId(11, 3));
+        nested.queue(queued(0, &[EntryId(10, 1)]));
         assert!(nested.take_deadlocked(0, &[2]).is_none(), "worker 1 may get its reply");
-        nested.queue(queued(0, &[LinkId(11, 2)]));
+        nested.queue(queued(0, &[EntryId(11, 2)]));
         assert!(nested.take_deadlocked(0, &[2]).is_none(), "it waits for another of its calls");
-        let inner = queued(0, &[LinkId(10, 1), LinkId(11, 3)]);
+        let inner = queued(0, &[EntryId(10, 1), EntryId(11, 3)]);
         nested.queue(inner.clone());
         assert!(nested.take_deadlocked(0, &[3]).is_none(), "a third worker can run it");
         let victim = nested.take_deadlocked(0, &[2]).unwrap();
@@ -269,14 +269,14 @@ mod tests {
     #[test]
     fn two_pools_that_wait_for_each_other_are_a_deadlock() {
         let nested = Nested::new(&[]);
-        nested.begin_wait(0, 0, LinkId(10, 1));
-        nested.begin_wait(1, 0, LinkId(20, 1));
-        nested.queue(queued(1, &[LinkId(10, 1)]));
+        nested.begin_wait(0, 0, EntryId(10, 1));
+        nested.begin_wait(1, 0, EntryId(20, 1));
+        nested.queue(queued(1, &[EntryId(10, 1)]));
         assert!(
             nested.take_deadlocked(0, &[1, 1]).is_none(),
             "port 1's worker waits for nothing of this server"
         );
-        let back = queued(0, &[LinkId(20, 1)]);
+        let back = queued(0, &[EntryId(20, 1)]);
         nested.queue(back.clone());
         assert!(nested.take_deadlocked(0, &[1, 2]).is_none(), "port 1 has another worker");
         assert!(
@@ -288,9 +288,9 @@ mod tests {
     #[test]
     fn a_claimed_call_is_no_longer_queued() {
         let nested = Nested::new(&[]);
-        let call = queued(0, &[LinkId(10, 1)]);
+        let call = queued(0, &[EntryId(10, 1)]);
         nested.queue(call.clone());
-        nested.begin_wait(0, 0, LinkId(10, 1));
+        nested.begin_wait(0, 0, EntryId(10, 1));
         assert!(nested.claim(&call.chain));
         assert!(!nested.any_queued() && nested.take_deadlocked(0, &[1]).is_none());
     }

@@ -1,4 +1,4 @@
-//! State that a port's listener and workers share.
+//! State that a port's listener and workers share, and what runs in it.
 
 use super::buffered_replies::BufferedReplies;
 use super::buffers::Buffers;
@@ -12,6 +12,7 @@ use crate::admission::Forecast;
 use crate::metrics::{MethodsStats, PortStats};
 use crate::sync::{Arc, Mutex};
 use crate::wire::ReplyPrelude;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// Spare buffers kept for each port. More would only keep memory after a peak.
@@ -29,6 +30,35 @@ pub(crate) struct PoolSizes {
     pub(crate) methods: usize,
     /// Slowest calls kept of each.
     pub(crate) slow_calls: usize,
+}
+
+/// A running transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RunningCall {
+    /// Name of its port.
+    pub port: String,
+    /// `service.method`.
+    pub method: String,
+    /// Address of the client.
+    pub peer: SocketAddr,
+    /// The client's number for the call.
+    pub call: u64,
+    /// Number of its worker, from 1.
+    pub worker: usize,
+    /// How long it has run, its waits included.
+    pub ran: Duration,
+}
+
+impl std::fmt::Display for RunningCall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let RunningCall { port, method, peer, call, worker, ran } = self;
+        let seconds = ran.as_secs_f64();
+        write!(
+            f,
+            "port {port}: {method} of {peer} (call {call}) has run for {seconds:.1} s on worker {worker}"
+        )
+    }
 }
 
 #[derive(Debug)]
@@ -104,6 +134,24 @@ impl PortShared {
     /// The running call of each worker; `None` for a worker that runs nothing.
     pub(crate) fn progress(&self, now: Instant) -> impl Iterator<Item = Option<Progress>> {
         self.slots.iter().map(move |slot| slot.progress(now))
+    }
+
+    /// The transactions that run now.
+    pub(crate) fn running_calls(&self, shared: &Shared, now: Instant) -> Vec<RunningCall> {
+        self.running_calls_by(shared, |slot| slot.progress(now)).collect()
+    }
+
+    /// The transactions that `progress` returns of the worker slots.
+    pub(super) fn running_calls_by(
+        &self,
+        shared: &Shared,
+        progress: impl Fn(&WorkerSlot) -> Option<Progress>,
+    ) -> impl Iterator<Item = RunningCall> {
+        self.slots.iter().zip(1..).filter_map(move |(slot, worker)| {
+            let Progress { call, peer, ran, .. } = progress(slot)?;
+            let (port, method) = (self.name.clone(), shared.services.name(call.method).to_owned());
+            Some(RunningCall { port, method, peer, call: call.id, worker, ran })
+        })
     }
 
     /// Where a call's time went before its start.

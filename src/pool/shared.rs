@@ -1,12 +1,11 @@
 //! State that the pools of all ports of a server share.
 
-use super::exits::Exits;
 use super::nested::Nested;
 use super::throttle::Throttle;
 use crate::metrics::ServiceTimes;
 use crate::service::{Services, worker_hooks};
-use crate::sync::{AtomicBool, AtomicUsize};
-use crate::wire::LinkId;
+use crate::sync::{AtomicBool, AtomicUsize, Condvar, Mutex};
+use crate::wire::EntryId;
 use std::time::Instant;
 
 #[derive(Debug)]
@@ -21,7 +20,9 @@ pub(crate) struct Shared {
     pub(crate) abandoned: AtomicBool,
     /// Calls that were admitted and then refused because of it.
     pub(crate) refused: AtomicUsize,
-    pub(super) exits: Exits,
+    /// Worker threads that have ended.
+    ended: Mutex<usize>,
+    ended_changed: Condvar,
 }
 
 impl Shared {
@@ -36,18 +37,27 @@ impl Shared {
             result_bytes_max,
             abandoned: AtomicBool::new(false),
             refused: AtomicUsize::new(0),
-            exits: Exits::default(),
+            ended: Mutex::new(0),
+            ended_changed: Condvar::new(),
         }
+    }
+
+    /// A worker has ended.
+    pub(super) fn worker_ended(&self) {
+        *self.ended.lock() += 1;
+        self.ended_changed.notify_all();
     }
 
     /// Waits until all `workers` of all pools have ended, or until `deadline`. Returns how many have not.
     pub(crate) fn await_exits(&self, workers: usize, deadline: Instant) -> usize {
-        self.exits.wait(workers, deadline)
+        let mut ended = self.ended.lock();
+        while *ended < workers && !self.ended_changed.wait_until(&mut ended, deadline).timed_out() {}
+        workers - *ended
     }
 }
 
 impl worker_hooks::OutgoingCallTable for Shared {
-    fn close(&self, id: LinkId) {
+    fn close(&self, id: EntryId) {
         self.nested.outgoing.close(id);
     }
 }

@@ -4,7 +4,7 @@
 //! A call that is not among them costs its worker one relaxed load and a comparison. [`SlowCalls::expire`] must be
 //! called now and then: it removes old calls, and only then can others take their places.
 //!
-//! Bound: the configured number of calls for each method; each holds its chain, at most 16 links out of 4 KiB.
+//! Bound: the configured number of calls for each method; each holds its chain, at most 16 entries out of 4 KiB.
 
 use crate::admission::ReceivedChain;
 use crate::metrics::Parts;

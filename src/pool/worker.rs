@@ -58,7 +58,7 @@ impl Worker {
             }
         }
         worker_hooks::set(None);
-        self.shared.exits.add();
+        self.shared.worker_ended();
     }
 
     /// Serves bursts until there are none or another port is due.

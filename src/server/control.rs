@@ -7,10 +7,8 @@
 mod hooks;
 mod live_control;
 mod live_settings;
-mod managed_port;
 mod ports;
 mod sampler;
-mod server_control;
 mod settings;
 mod settings_file;
 mod snapshot;

@@ -17,7 +17,6 @@ mod error;
 mod listener;
 mod load;
 pub mod machine;
-mod port_handle;
 mod running;
 mod server_info;
 mod sessions;
@@ -36,6 +35,5 @@ pub use error::StartError;
 pub use load::load;
 #[cfg(feature = "cli")]
 pub(crate) use load::warn_about_files;
-pub use port_handle::PortHandle;
-pub use running::{RunningServer, Stopped};
+pub use running::{PortHandle, RunningServer, Stopped};
 pub use server_info::SERVER_NAME;

@@ -119,6 +119,7 @@ impl Shutdown {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::tests::assert_transitions;
 
     #[test]
     fn only_the_transitions_of_the_table_are_legal() {
@@ -140,16 +141,7 @@ mod tests {
             ".....x", // Closing
             "......", // Forced
         ];
-        for (from, row) in states.into_iter().zip(table) {
-            for (next, legal) in states.into_iter().zip(row.chars()) {
-                assert_eq!(from.may_become(next), legal == 'x', "{from:?} to {next:?}");
-                if legal == 'x' {
-                    let mut state = from;
-                    state.to(next);
-                    assert_eq!(state, next);
-                }
-            }
-        }
+        assert_transitions(states, table, Shutdown::may_become, Shutdown::to);
     }
 
     #[test]

@@ -11,8 +11,7 @@ use super::derived_settings::{
 };
 use super::error::StartError;
 use super::listener::{Acceptor, LingeringClose, Listener, ListenerParts, Timeouts, Watchdog};
-use super::port_handle::PortHandle;
-use super::running::RunningServer;
+use super::running::{PortHandle, RunningServer};
 use super::server_info::SERVER_NAME;
 use super::sessions::Registry;
 use crate::config::{Config, Limit};

@@ -1,4 +1,5 @@
-//! Ports with several addresses, as a host name gives them: no test can choose what a name resolves to.
+//! Ports with several addresses, as a host name gives them: no test can choose what a name resolves to. Also the check
+//! of a table of transitions.
 
 use super::bind::{self, Purpose, Silence};
 use super::builder::Server;
@@ -9,8 +10,28 @@ use super::start::PreparedServer;
 use crate::config::Config;
 use crate::service::ServicesBuilder;
 use crate::service::builtin::Info;
+use std::fmt::Debug;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
+
+/// Checks which transitions are legal: a row for each state it begins in, a column for each it leads to.
+pub(super) fn assert_transitions<S: Copy + Debug + PartialEq, const STATES: usize>(
+    states: [S; STATES],
+    table: [&str; STATES],
+    may_become: fn(S, S) -> bool,
+    to: fn(&mut S, S),
+) {
+    for (from, row) in states.into_iter().zip(table) {
+        for (next, legal) in states.into_iter().zip(row.chars()) {
+            assert_eq!(may_become(from, next), legal == 'x', "{from:?} to {next:?}");
+            if legal == 'x' {
+                let mut state = from;
+                to(&mut state, next);
+                assert_eq!(state, next);
+            }
+        }
+    }
+}
 
 fn open(addresses: &[SocketAddr]) -> RunningServer {
     let lines = "TCPIP_TCPIPAddress=localhost:0\nServer_Pool_Tasks=2\nAdmin_Address=\n";

@@ -10,7 +10,7 @@
 //! Does not know the pool, nor how many permits there are and which workers have them.
 
 use crate::sync::{Weak, thread_local};
-use crate::wire::{Chain, DecodeMemory, LinkId, Shortage};
+use crate::wire::{Chain, DecodeMemory, EntryId, Shortage};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Instant;
@@ -26,7 +26,7 @@ pub(crate) trait WorkerHooks {
     /// Returns the deadline of the running transaction.
     fn deadline(&self) -> Option<Instant>;
     /// Sets the call that the handler waits for; `None` once it no longer waits.
-    fn awaits(&self, call: Option<LinkId>);
+    fn awaits(&self, call: Option<EntryId>);
     /// Reserves more memory for the running transaction's arguments, until it ends.
     fn reserve(&self, bytes: usize) -> Result<(), Shortage>;
 }
@@ -52,20 +52,20 @@ pub(crate) struct Origin {
 /// Table of the calls that are out.
 pub(crate) trait OutgoingCallTable: Send + Sync {
     /// Removes a call that is no longer waited for.
-    fn close(&self, id: LinkId);
+    fn close(&self, id: EntryId);
 }
 
 /// A call that is out. To be dropped when the call is no longer waited for, whatever the reason.
 #[derive(Debug)]
 pub(crate) struct OutgoingCall {
-    pub(crate) links: Weak<dyn OutgoingCallTable>,
-    pub(crate) id: LinkId,
+    pub(crate) table: Weak<dyn OutgoingCallTable>,
+    pub(crate) id: EntryId,
 }
 
 impl Drop for OutgoingCall {
     fn drop(&mut self) {
-        if let Some(links) = self.links.upgrade() {
-            links.close(self.id);
+        if let Some(table) = self.table.upgrade() {
+            table.close(self.id);
         }
     }
 }
@@ -108,7 +108,7 @@ pub(crate) fn deadline() -> Option<Instant> {
 }
 
 /// As [`blocking`], while the handler waits for the answer to a call it made.
-pub(crate) fn awaiting<R>(call: Option<LinkId>, wait: impl FnOnce() -> R) -> R {
+pub(crate) fn awaiting<R>(call: Option<EntryId>, wait: impl FnOnce() -> R) -> R {
     let Some(call) = call else { return blocking(wait) };
     // Within the pause: a handler that has its answer and waits for a permit no longer waits for the call.
     blocking(|| {
@@ -121,7 +121,7 @@ pub(crate) fn awaiting<R>(call: Option<LinkId>, wait: impl FnOnce() -> R) -> R {
 struct Awaiting;
 
 impl Awaiting {
-    fn begin(call: LinkId) -> Awaiting {
+    fn begin(call: EntryId) -> Awaiting {
         with_hooks(|hooks| hooks.awaits(Some(call)));
         Awaiting
     }
@@ -170,7 +170,7 @@ mod tests {
 
     /// Counts how often the permit is given back and taken again.
     #[derive(Default)]
-    struct PermitCounts(Cell<u32>, Cell<u32>, Cell<Option<LinkId>>);
+    struct PermitCounts(Cell<u32>, Cell<u32>, Cell<Option<EntryId>>);
 
     impl PermitCounts {
         fn pauses_and_resumes(&self) -> (u32, u32) {
@@ -181,7 +181,7 @@ mod tests {
     struct NoTable;
 
     impl OutgoingCallTable for NoTable {
-        fn close(&self, _: LinkId) {}
+        fn close(&self, _: EntryId) {}
     }
 
     impl WorkerHooks for PermitCounts {
@@ -193,13 +193,13 @@ mod tests {
             self.1.set(self.1.get() + 1);
         }
         fn origin(&self) -> Origin {
-            let links: Weak<NoTable> = Weak::new();
-            Origin { chain: Chain::default(), open: OutgoingCall { links, id: LinkId(7, 1) } }
+            let table: Weak<NoTable> = Weak::new();
+            Origin { chain: Chain::default(), open: OutgoingCall { table, id: EntryId(7, 1) } }
         }
         fn deadline(&self) -> Option<Instant> {
             None
         }
-        fn awaits(&self, call: Option<LinkId>) {
+        fn awaits(&self, call: Option<EntryId>) {
             self.2.set(call);
         }
         fn reserve(&self, bytes: usize) -> Result<(), Shortage> {
@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn within_a_wait_the_transaction_is_still_known() {
         let counts = counts();
-        let id = LinkId(7, 1);
+        let id = EntryId(7, 1);
         let seen = blocking(|| {
             assert_eq!(origin().map(|origin| origin.open.id), Some(id));
             awaiting(Some(id), || counts.2.get())

@@ -7,7 +7,6 @@ use loom as checker;
 use shuttle as checker;
 
 use super::Arc;
-use super::planted::Planted;
 use checker::sync as model;
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
@@ -176,9 +175,4 @@ impl<T> Clone for Receiver<T> {
     fn clone(&self) -> Self {
         Receiver(Arc::clone(&self.0))
     }
-}
-
-/// The bug named by the environment variable `PLANTED`, if any.
-pub(crate) fn planted(bug: Planted) -> bool {
-    std::env::var("PLANTED").is_ok_and(|name| name == format!("{bug:?}"))
 }

@@ -3,12 +3,12 @@
 //! ```text
 //! Call with flag 0x02   header, prelude, 0 length of the chain u16, chain (bincode), arguments
 //! ```
-//! A link has 128 random bits, drawn anew by the server that makes it. That server knows the link while it waits for
-//! the call; links of other servers mean nothing to it, and it passes them on.
+//! An entry has 128 random bits, drawn anew by the server that makes it. That server knows the entry while it waits for
+//! the call; entries of other servers mean nothing to it, and it passes them on.
 
 use super::codec::Codec;
 use super::error::WireError;
-use super::limits::{CHAIN_BYTES_MAX, CHAIN_LINKS_MAX};
+use super::limits::{CHAIN_BYTES_MAX, CHAIN_ENTRIES_MAX};
 use serde::{Deserialize, Serialize};
 
 /// Size of the length before the chain, in bytes.
@@ -17,8 +17,8 @@ const LENGTH_BYTES: usize = 2;
 /// Transactions for which a call is made, the first in front.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Chain {
-    /// Links, at most 16.
-    pub links: Vec<ChainEntry>,
+    /// Entries, at most 16.
+    pub entries: Vec<ChainEntry>,
 }
 
 /// A call that a transaction makes and waits for.
@@ -34,14 +34,14 @@ pub struct ChainEntry {
     pub name: String,
 }
 
-/// Id of a link: 128 random bits.
+/// Id of an entry: 128 random bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct LinkId(pub u64, pub u64);
+pub struct EntryId(pub u64, pub u64);
 
 impl ChainEntry {
-    /// Id of the link.
-    pub fn id(&self) -> LinkId {
-        LinkId(self.server, self.transaction)
+    /// Id of the entry.
+    pub fn id(&self) -> EntryId {
+        EntryId(self.server, self.transaction)
     }
 }
 
@@ -58,8 +58,8 @@ impl Chain {
             return Err(WireError::TooLarge { bytes: length as u64, limit: CHAIN_BYTES_MAX as u64 });
         }
         let chain: Chain = Codec::Bincode.decode(bytes)?;
-        if chain.links.len() > CHAIN_LINKS_MAX {
-            let calls = chain.links.len();
+        if chain.entries.len() > CHAIN_ENTRIES_MAX {
+            let calls = chain.entries.len();
             return Err(WireError::Undecodable(format!(
                 "{calls} calls nested in one another, over the limit of 16"
             )));
@@ -84,10 +84,10 @@ impl Chain {
         Ok(())
     }
 
-    /// The names of its links and of the last call, in order. Names are escaped, so that no peer can break a line of
+    /// The names of its entries and of the last call, in order. Names are escaped, so that no peer can break a line of
     /// the log.
     pub fn path(&self, last: &str) -> String {
-        let names = self.links.iter().map(|link| link.name.escape_debug().to_string());
+        let names = self.entries.iter().map(|entry| entry.name.escape_debug().to_string());
         names.chain([last.to_owned()]).collect::<Vec<_>>().join(" -> ")
     }
 }
@@ -96,10 +96,10 @@ impl Chain {
 mod tests {
     use super::*;
 
-    fn chain(links: usize) -> Chain {
-        let link =
+    fn chain(entries: usize) -> Chain {
+        let entry =
             |n: usize| ChainEntry { server: 7, transaction: n as u64, step: 1, name: format!("P a.m{n}") };
-        Chain { links: (0..links).map(link).collect() }
+        Chain { entries: (0..entries).map(entry).collect() }
     }
 
     #[test]
@@ -118,7 +118,7 @@ mod tests {
     fn a_chain_has_its_bounds() {
         let mut bytes = Vec::new();
         chain(17).write(&mut bytes).unwrap();
-        assert!(matches!(Chain::split(&bytes), Err(WireError::Undecodable(_))), "too many links");
+        assert!(matches!(Chain::split(&bytes), Err(WireError::Undecodable(_))), "too many entries");
         assert!(matches!(chain(400).write(&mut bytes), Err(WireError::TooLarge { .. })));
         assert!(matches!(Chain::split(&[0xFF; 70_000]), Err(WireError::TooLarge { .. })));
     }

@@ -12,11 +12,11 @@ pub const HEADER_BYTES: usize = 16;
 /// Size of a Call's prelude, in bytes: session and deadline.
 pub const CALL_PRELUDE_BYTES: usize = 8;
 
-/// Largest chain of a nested Call, in bytes: 16 links of the longest names.
+/// Largest chain of a nested Call, in bytes: 16 entries of the longest names.
 pub const CHAIN_BYTES_MAX: usize = 4096;
 
 /// Most calls nested in one another.
-pub const CHAIN_LINKS_MAX: usize = 16;
+pub const CHAIN_ENTRIES_MAX: usize = 16;
 
 /// Size of a Reply's prelude, in bytes: the three parts of the transaction's time.
 pub const REPLY_PRELUDE_BYTES: usize = 12;

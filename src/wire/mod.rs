@@ -16,7 +16,7 @@ mod header;
 pub mod json;
 pub mod limits;
 
-pub use chain::{Chain, ChainEntry, LinkId};
+pub use chain::{Chain, ChainEntry, EntryId};
 pub use codec::Codec;
 pub use decode_budget::{DecodeMemory, FACTOR, FLOOR_BYTES, FREE_BYTES, Shortage, beginning};
 pub use error::WireError;

@@ -170,12 +170,13 @@ fn while_a_server_stops_only_chains_of_what_it_has_in_flight_are_let_in() {
 
     let other = |change: fn(&mut boneyard::internal::wire::ChainEntry)| {
         let mut other = call.chain.clone();
-        other.iter_mut().flat_map(|chain| &mut chain.links).for_each(change);
+        other.iter_mut().flat_map(|chain| &mut chain.entries).for_each(change);
         other
     };
     let (live, number) = (chained(&raw, 1, call.chain.as_ref()), raw.number(DEEP.name()));
     assert_eq!(answer(&mut raw, &live), Ok(0));
-    for chain in [other(|link| link.server ^= 1), other(|link| link.transaction += 1), Some(Chain::default())]
+    for chain in
+        [other(|entry| entry.server ^= 1), other(|entry| entry.transaction += 1), Some(Chain::default())]
     {
         let frame = chained(&raw, 2, chain.as_ref());
         assert_refused(&mut raw, &frame);

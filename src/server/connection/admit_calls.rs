@@ -4,7 +4,6 @@
 //! Knows the port, its queue and the sessions; knows no sockets. [`PortView`] is the server as admission sees it.
 
 use super::queue_shares::{Contender, QueueHolder, QueueShares};
-use super::read_buffers::{BUFFER_BYTES, ReadBuffers};
 use super::writer::ConnectionWriter;
 use crate::admission::{Admission, AdmissionView, Forecast, OwnCallers, ReceivedChain};
 use crate::metrics::CloseReason;
@@ -17,6 +16,12 @@ use crate::sync::{Arc, Weak};
 use crate::wire::Chain;
 use std::cell::{OnceCell, RefCell};
 use std::time::Instant;
+
+/// Bytes read at once.
+pub(in crate::server) const BUFFER_BYTES: usize = 128 << 10;
+
+/// Most buffers kept.
+const SPARE_BUFFERS_MAX: usize = 4;
 
 /// Call buffers up to this size do not count: they are no larger than what a call costs besides, and bounded with the
 /// queue.
@@ -33,6 +38,30 @@ pub(in crate::server) struct PortContext {
     pub(in crate::server) body_bytes_max: usize,
     /// Calls a connection may have out.
     pub(in crate::server) session_calls_max: usize,
+}
+
+/// A listener's spare read buffers, kept for use again.
+#[derive(Debug)]
+pub(in crate::server) struct ReadBuffers(Vec<Vec<u8>>);
+
+impl Default for ReadBuffers {
+    fn default() -> Self {
+        ReadBuffers(vec![vec![0; BUFFER_BYTES]])
+    }
+}
+
+impl ReadBuffers {
+    /// Returns a buffer of at least [`BUFFER_BYTES`].
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        self.0.pop().unwrap_or_else(|| vec![0; BUFFER_BYTES])
+    }
+
+    /// Keeps a buffer for use again, unless there are enough or it has grown too large.
+    pub(super) fn put_back(&mut self, buffer: Vec<u8>) {
+        if self.0.len() < SPARE_BUFFERS_MAX && (BUFFER_BYTES..=2 * BUFFER_BYTES).contains(&buffer.len()) {
+            self.0.push(buffer);
+        }
+    }
 }
 
 /// Parts of a listener, borrowed for one read.

@@ -6,15 +6,13 @@
 mod admit_calls;
 mod lifecycle;
 mod queue_shares;
-mod read_buffers;
 mod reader;
 mod state;
 mod transport;
 mod writer;
 
-pub(super) use admit_calls::{PortContext, ReadContext};
+pub(super) use admit_calls::{PortContext, ReadBuffers, ReadContext};
 pub(super) use queue_shares::QueueShares;
-pub(super) use read_buffers::ReadBuffers;
 pub(super) use reader::{AcceptedAt, Connection, ReadOutcome};
 pub(super) use transport::Transport;
 pub(super) use writer::{ConnectionWriter, DRAINED_BYTES, WriterLimits};

@@ -1,8 +1,7 @@
 //! The half of a connection that its listener alone knows: reads the socket, and cuts and admits the calls of each
 //! read. Steps 2 to 4 of a transaction's way (see docs/ARCHITECTURE.md).
 
-use super::admit_calls::{Input, ReadContext};
-use super::read_buffers::{BUFFER_BYTES, ReadBuffers};
+use super::admit_calls::{BUFFER_BYTES, Input, ReadBuffers, ReadContext};
 use super::state::ConnectionState;
 use super::transport::Transport;
 use super::writer::ConnectionWriter;

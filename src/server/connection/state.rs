@@ -56,6 +56,7 @@ impl ConnectionState {
 mod tests {
     use super::ConnectionState::{Closing, Drained, Draining, Evicted, Open};
     use super::*;
+    use crate::server::tests::assert_transitions;
 
     #[test]
     fn only_the_transitions_of_the_table_are_legal() {
@@ -68,16 +69,7 @@ mod tests {
             "....x", // Evicted
             ".....", // Closing
         ];
-        for (from, row) in states.into_iter().zip(table) {
-            for (next, legal) in states.into_iter().zip(row.chars()) {
-                assert_eq!(from.may_become(next), legal == 'x', "{from:?} to {next:?}");
-                if legal == 'x' {
-                    let mut state = from;
-                    state.to(next);
-                    assert_eq!(state, next);
-                }
-            }
-        }
+        assert_transitions(states, table, ConnectionState::may_become, ConnectionState::to);
     }
 
     #[test]

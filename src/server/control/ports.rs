@@ -3,8 +3,7 @@
 //! The listeners alone know their connections; they are asked through their mailboxes, and one that does not reply in
 //! time is left out.
 
-use super::live_control::LiveControl;
-use super::managed_port::ManagedPort;
+use super::live_control::{LiveControl, ManagedPort};
 use crate::monitor::{ConnectionFilter, ConnectionInfo, ControlError, ServerControl};
 use crate::server::bind::{Silence, bind_again};
 use crate::server::listener::{ListenerCommand, ReplySlot};

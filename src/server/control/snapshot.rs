@@ -2,8 +2,7 @@
 //!
 //! Invariant: waits for no listener and no worker, only for locks that are held for moments.
 
-use super::live_control::LiveControl;
-use super::managed_port::ManagedPort;
+use super::live_control::{LiveControl, ManagedPort};
 use crate::admission::ReceivedChain;
 use crate::config::Config;
 use crate::metrics::MethodStats;

@@ -1,11 +1,12 @@
 //! Beginning and end of connections in their listener: accepts and registers, evicts, begins to close and closes them,
-//! and looks at those that their writers report.
+//! the largest holders of memory while the buffers are full, and looks at those that their writers report.
 
 use super::acceptor::Accepted;
 use super::lingering_close::LingeringClose;
+use super::memory_pressure::largest_until;
 use super::poll_loop::Listener;
 use super::slots::Id;
-use super::timeouts::TimeoutKind;
+use super::timeout_heap::TimeoutKind;
 use crate::metrics::CloseReason;
 use crate::pool::BufferLease;
 use crate::server::connection::{AcceptedAt, Connection, ConnectionWriter, Transport, WriterLimits};
@@ -168,6 +169,29 @@ impl Listener {
             self.closing.pop_front();
             // Each of them has its reason already.
             self.close(id, CloseReason::Idle);
+        }
+    }
+
+    /// While the buffers are full, closes the connections that hold the most; afterwards reads those that waited for
+    /// room.
+    pub(super) fn reclaim_buffers(&mut self) {
+        if !self.context.port.buffers.are_full() {
+            for id in self.memory_pressure.end() {
+                if let Some(connection) = self.connections.get_mut(id) {
+                    connection.queued.buffers_full = false;
+                    self.make_ready(id);
+                }
+            }
+            return;
+        }
+        if !self.memory_pressure.is_due(Instant::now()) {
+            return;
+        }
+        let held = self.connections.iter().map(|(id, connection)| (connection.held_bytes(), id));
+        let holders = held.filter(|(bytes, _)| *bytes > 0).collect();
+        let buffers = &self.context.port.buffers;
+        for id in largest_until(holders, buffers.excess(), buffers.fair_part()) {
+            self.close_with_reason(id, CloseReason::BuffersFull, Status::BuffersFull.text());
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod acceptor;
 mod close_log;
+mod close_timed_out;
 mod commands;
 mod connections;
 mod lingering_close;
@@ -14,9 +15,8 @@ mod memory_pressure;
 mod poll_loop;
 mod read_scheduling;
 mod slots;
-mod slow_peers;
-mod stopping;
-mod timeouts;
+mod stop_port;
+mod timeout_heap;
 mod watchdog;
 
 pub(super) use acceptor::{ACCEPT, Acceptor};
@@ -24,5 +24,5 @@ pub(super) use lingering_close::LingeringClose;
 pub(super) use mailbox::{ListenerCommand, ListenerHandle, MAILBOX, ReplySlot};
 pub(super) use poll_loop::{Listener, ListenerParts};
 pub(super) use slots::Id;
-pub(super) use timeouts::{TimeoutLimits, Timeouts};
+pub(super) use timeout_heap::{TimeoutLimits, Timeouts};
 pub(super) use watchdog::Watchdog;

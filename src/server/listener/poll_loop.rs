@@ -6,7 +6,7 @@ use super::lingering_close::{LINGERING, LingeringClose};
 use super::mailbox::{ListenerHandle, MAILBOX};
 use super::memory_pressure::{MemoryPressure, PART_EXCEEDED_PAUSE};
 use super::slots::{Id, Slots};
-use super::timeouts::Timeouts;
+use super::timeout_heap::Timeouts;
 use super::watchdog::Watchdog;
 use crate::metrics::CloseReason;
 use crate::proto::Received;
@@ -147,7 +147,7 @@ impl Listener {
         self.close_overdue();
         self.lingering_close.close_overdue();
         if let Some(now) = now_if_waiting {
-            self.close_slow_peers(now);
+            self.close_timed_out(now);
         }
         self.reclaim_buffers();
         self.check_drained();

@@ -7,7 +7,7 @@
 
 use super::poll_loop::Listener;
 use super::slots::Id;
-use super::timeouts::TimeoutKind;
+use super::timeout_heap::TimeoutKind;
 use crate::server::connection::{ReadContext, ReadOutcome};
 use crate::service::{ClientId, Peer};
 use crate::sync::Arc;

@@ -1,16 +1,13 @@
-//! Closes connections whose peer takes too long: to say Hello, to finish a frame, to take its replies. Also closes the
-//! largest holders of memory while the buffers are full.
+//! Closes connections whose peer takes too long: to say Hello, to finish a frame, to take its replies.
 //!
 //! Invariants: time in which the server did not run does not count, and before a connection is closed its socket is
 //! read once more, since one poll reports a limited number of events.
 
-use super::memory_pressure::largest_until;
 use super::poll_loop::Listener;
 use super::slots::Id;
-use super::timeouts::TimeoutKind;
+use super::timeout_heap::TimeoutKind;
 use crate::metrics::CloseReason;
 use crate::server::connection::DRAINED_BYTES;
-use crate::service::Status;
 use std::time::Instant;
 
 impl Listener {
@@ -38,7 +35,7 @@ impl Listener {
     }
 
     /// Closes the connections whose time is over, unless their peer has done its part meanwhile.
-    pub(super) fn close_slow_peers(&mut self, now: Instant) {
+    pub(super) fn close_timed_out(&mut self, now: Instant) {
         let mut unread = Vec::new();
         while let Some((id, kind)) = self.timeouts.take_due(now) {
             if let TimeoutKind::Replies { taken } = kind {
@@ -118,29 +115,6 @@ impl Listener {
             self.close(id, CloseReason::SlowReader);
         } else {
             self.timeouts.begin(id, TimeoutKind::Replies { taken }, now);
-        }
-    }
-
-    /// While the buffers are full, closes the connections that hold the most; afterwards reads those that waited for
-    /// room.
-    pub(super) fn reclaim_buffers(&mut self) {
-        if !self.context.port.buffers.are_full() {
-            for id in self.memory_pressure.end() {
-                if let Some(connection) = self.connections.get_mut(id) {
-                    connection.queued.buffers_full = false;
-                    self.make_ready(id);
-                }
-            }
-            return;
-        }
-        if !self.memory_pressure.is_due(Instant::now()) {
-            return;
-        }
-        let held = self.connections.iter().map(|(id, connection)| (connection.held_bytes(), id));
-        let holders = held.filter(|(bytes, _)| *bytes > 0).collect();
-        let buffers = &self.context.port.buffers;
-        for id in largest_until(holders, buffers.excess(), buffers.fair_part()) {
-            self.close_with_reason(id, CloseReason::BuffersFull, Status::BuffersFull.text());
         }
     }
 }

@@ -80,7 +80,7 @@ fn end(peer: &mut Peer, call: &Call, how: u32) {
 }
 
 #[test]
-fn a_link_opens_nothing_once_its_call_has_ended_though_its_transaction_runs() {
+fn an_entry_opens_nothing_once_its_call_has_ended_though_its_transaction_runs() {
     const CALLS: u64 = 10;
     for how in [ANSWERED, REFUSED, LATE, DROPPED, UNCLAIMED] {
         let Setting { server, client, outside, gate } = setting("");
@@ -105,7 +105,7 @@ fn a_link_opens_nothing_once_its_call_has_ended_though_its_transaction_runs() {
 }
 
 #[test]
-fn a_link_lets_in_a_call_for_each_row_and_no_more_than_so_many_at_once() {
+fn an_entry_lets_in_a_call_for_each_row_and_no_more_than_so_many_at_once() {
     const CALLS: u64 = 10_000;
     const ROWS: u64 = 3000;
     const WAITING_MAX: u64 = 64;
@@ -143,44 +143,44 @@ fn a_link_lets_in_a_call_for_each_row_and_no_more_than_so_many_at_once() {
 }
 
 #[test]
-fn a_link_that_was_guessed_or_changed_opens_nothing() {
+fn an_entry_that_was_guessed_or_changed_opens_nothing() {
     let Setting { server, client, outside, gate } = setting("");
     gate.open();
     let outer = client.start(OUT, &ANSWERED).unwrap();
     let mut peer = outside.accept();
     let call = peer.call();
-    let link = chain_of(&call).links.pop().expect("the handler's own");
+    let entry = chain_of(&call).entries.pop().expect("the handler's own");
     let bits = (0..64).flat_map(|bit| {
-        let (server, transaction) = (link.server ^ 1 << bit, link.transaction ^ 1 << bit);
-        [ChainEntry { server, ..link.clone() }, ChainEntry { transaction, ..link.clone() }]
+        let (server, transaction) = (entry.server ^ 1 << bit, entry.transaction ^ 1 << bit);
+        [ChainEntry { server, ..entry.clone() }, ChainEntry { transaction, ..entry.clone() }]
     });
     let others = [
-        ChainEntry { step: link.step + 1, ..link.clone() },
-        ChainEntry { name: "TCPIP server.ping".to_owned(), ..link.clone() },
-        ChainEntry { server: 0, transaction: 0, ..link.clone() },
-        ChainEntry { server: link.transaction, transaction: link.server, ..link.clone() },
+        ChainEntry { step: entry.step + 1, ..entry.clone() },
+        ChainEntry { name: "TCPIP server.ping".to_owned(), ..entry.clone() },
+        ChainEntry { server: 0, transaction: 0, ..entry.clone() },
+        ChainEntry { server: entry.transaction, transaction: entry.server, ..entry.clone() },
     ];
     let mut random = super::common::Random(7);
     let guessed =
-        (0..200).map(|_| ChainEntry { server: random.next(), transaction: random.next(), ..link.clone() });
-    let links: Vec<ChainEntry> = bits.chain(others).collect();
-    let links: Vec<ChainEntry> = links.into_iter().chain(guessed).collect();
+        (0..200).map(|_| ChainEntry { server: random.next(), transaction: random.next(), ..entry.clone() });
+    let entries: Vec<ChainEntry> = bits.chain(others).collect();
+    let entries: Vec<ChainEntry> = entries.into_iter().chain(guessed).collect();
     let mut raw = Raw::connect(server.address());
-    for (link, id) in links.iter().zip(1..) {
-        let frame = chained(&raw, id, &Chain { links: vec![link.clone(); 3] });
+    for (entry, id) in entries.iter().zip(1..) {
+        let frame = chained(&raw, id, &Chain { entries: vec![entry.clone(); 3] });
         raw.stream.write_all(&frame).unwrap();
     }
-    wait_until("all stand in the line of all", || server.ports()[0].queued() == links.len());
+    wait_until("all stand in the line of all", || server.ports()[0].queued() == entries.len());
     assert_eq!(server.ports()[0].stats().answered(Status::Ok), 0);
     peer.answer(&call, &8_u64);
     assert_eq!(outer.wait(), Ok(()));
-    for _ in &links {
+    for _ in &entries {
         assert_eq!(raw.read().expect("an answer").status(), Status::Ok);
     }
 }
 
 #[test]
-fn a_name_in_a_chain_is_its_senders_word_unless_the_link_is_ones_own() {
+fn a_name_in_a_chain_is_its_senders_word_unless_the_entry_is_ones_own() {
     let inner = Arc::<Gate>::default();
     let outside = ScriptedServer::new();
     let (out, held) = (outside.client(), Arc::clone(&inner));
@@ -196,7 +196,12 @@ fn a_name_in_a_chain_is_its_senders_word_unless_the_link_is_ones_own() {
     let mut peer = outside.accept();
     let call = peer.call();
     let mut chain = chain_of(&call);
-    chain.links.push(ChainEntry { server: 1, transaction: 2, step: 1, name: "TCPIP server.ping".to_owned() });
+    chain.entries.push(ChainEntry {
+        server: 1,
+        transaction: 2,
+        step: 1,
+        name: "TCPIP server.ping".to_owned(),
+    });
     let mut raw = Raw::connect(server.address());
     let mut body = Vec::new();
     chain.write(&mut body).unwrap();
