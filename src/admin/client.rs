@@ -5,8 +5,7 @@
 //! user is root.
 
 use super::auth::{ROOT, TOKEN_REALM};
-use super::routes::CONSOLE;
-use super::state::SocketIdentity;
+use super::routes::{CONSOLE, SocketIdentity};
 use crate::tcp::{host_and_port, refuse_own_end};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;

@@ -2,22 +2,22 @@
 
 use super::auth::AdminPeer;
 use super::connection_slots::{ConnectionSlots, Occupied};
-use super::lingering_close::linger_close;
-use super::routes;
-use super::state::AdminState;
-use super::timeout_stream::TimeoutStream;
-use crate::monitor::AdminRejection;
+use super::routes::{self, AdminState};
+use crate::monitor::{AdminRejection, ServerMonitor};
 use crate::service::ClientId;
 use crate::sync::Arc;
+use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioTimer;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use std::future::Future;
+use std::io::{Error, ErrorKind, Result};
 use std::pin::Pin;
-use std::task::Poll;
-use std::time::Instant;
-use tokio::io::{AsyncRead, AsyncWrite};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Semaphore;
+use tokio::time::{Sleep, sleep, timeout};
 
 /// Longest head of a request, in bytes. hyper accepts no smaller limit.
 const HEAD_BYTES_MAX: usize = 8192;
@@ -149,5 +149,89 @@ async fn serve_connection<S>(
     stats.went();
     if was_displaced {
         close(stream, None, lingering).await;
+    }
+}
+
+/// Longest wait for the peer to close.
+const WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// Bytes of the peer that are read meanwhile.
+const READ_BYTES_MAX: usize = 1 << 20;
+
+/// Sends `refusal`, shuts down the write side, and reads until the peer closes: closing while data of the peer is
+/// unread would reset the connection, possibly before the peer has read the response.
+/// `server/listener/lingering_close.rs` does the same for refused connections of a port, on mio instead of tokio.
+async fn linger_close(mut stream: impl AsyncRead + AsyncWrite + Unpin, refusal: Option<&str>) {
+    let close = async {
+        if let Some(refusal) = refusal {
+            stream.write_all(refusal.as_bytes()).await?;
+        }
+        stream.shutdown().await?;
+        let (mut buffer, mut left) = ([0; 4096], READ_BYTES_MAX);
+        while left > 0 {
+            match stream.read(&mut buffer).await? {
+                0 => break,
+                count => left = left.saturating_sub(count),
+            }
+        }
+        Ok::<(), Error>(())
+    };
+    // An error or a time-out ends it as well.
+    drop(timeout(WAIT_MAX, close).await);
+}
+
+/// A socket whose writes time out if the peer does not read.
+#[derive(Debug)]
+struct TimeoutStream<S> {
+    stream: TokioIo<S>,
+    timeout: Duration,
+    /// Runs while a write waits.
+    timer: Option<Pin<Box<Sleep>>>,
+    monitor: Arc<ServerMonitor>,
+}
+
+impl<S> TimeoutStream<S> {
+    fn new(stream: S, timeout: Duration, monitor: Arc<ServerMonitor>) -> TimeoutStream<S> {
+        TimeoutStream { stream: TokioIo::new(stream), timeout, timer: None, monitor }
+    }
+
+    fn into_inner(self) -> S {
+        self.stream.into_inner()
+    }
+
+    fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        let timeout = self.timeout;
+        ready!(self.timer.get_or_insert_with(|| Box::pin(sleep(timeout))).as_mut().poll(cx));
+        self.monitor.admin_stats().refuse(AdminRejection::SlowReader);
+        Poll::Ready(Error::new(ErrorKind::TimedOut, "the response was not read in time"))
+    }
+
+    fn or_timeout<T>(&mut self, written: Poll<Result<T>>, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        if written.is_pending() {
+            return self.poll_timeout(cx).map(Err);
+        }
+        self.timer = None;
+        written
+    }
+}
+
+impl<S: AsyncRead + Unpin> Read for TimeoutStream<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Write for TimeoutStream<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.or_timeout(written, cx)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

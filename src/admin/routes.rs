@@ -1,11 +1,9 @@
-//! Responses to the requests of the admin server.
+//! The pages of the admin server: paths, the access that each requires, and the responses to requests.
 
-use super::auth::{Access, AdminPeer, TOKEN_REALM};
-use super::command_threads::JobResult;
+use super::auth::{Access, AdminPeer, Auth, TOKEN_REALM};
+use super::command_threads::{CommandThreads, JobResult};
 use super::connection_slots::ConnectionSlot;
-use super::page::AdminPage;
 use super::prometheus::{self, Format};
-use super::state::{AdminState, SocketIdentity};
 use crate::monitor::console::{CommandOutcome, CommandSource};
 use crate::monitor::{AdminRejection, ServerMonitor};
 use crate::sync::Arc;
@@ -15,8 +13,9 @@ use hyper::header::{
     ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
     REFERRER_POLICY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use std::convert::Infallible;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
@@ -228,4 +227,82 @@ fn response(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> H
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
+}
+
+/// A page of the admin server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AdminPage {
+    Status,
+    StatusJson,
+    Metrics,
+    Live,
+    Ready,
+    Socket,
+    Console,
+}
+
+impl AdminPage {
+    /// Returns the page at this path.
+    fn of(path: &str) -> Option<AdminPage> {
+        Some(match path {
+            "/" => AdminPage::Status,
+            "/status.json" => AdminPage::StatusJson,
+            "/metrics" => AdminPage::Metrics,
+            "/health/live" => AdminPage::Live,
+            "/health/ready" => AdminPage::Ready,
+            "/socket" => AdminPage::Socket,
+            "/console" => AdminPage::Console,
+            _ => return None,
+        })
+    }
+
+    /// Returns whether it needs no token: health checks have none, nor has a console on this machine that asks for the
+    /// socket.
+    fn is_open(self, peer: AdminPeer) -> bool {
+        match self {
+            AdminPage::Live | AdminPage::Ready => true,
+            AdminPage::Socket => {
+                matches!(peer, AdminPeer::Tcp(address) if address.to_canonical().is_loopback())
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns whether it accepts this method.
+    fn accepts(self, method: &Method) -> bool {
+        match self {
+            AdminPage::Console => method == Method::POST,
+            _ => method == Method::GET || method == Method::HEAD,
+        }
+    }
+
+    /// Accepted methods, for the header `Allow`.
+    fn methods(self) -> &'static str {
+        if self == AdminPage::Console { "POST" } else { "GET, HEAD" }
+    }
+}
+
+/// State that all requests share.
+#[derive(Debug)]
+pub(super) struct AdminState {
+    pub(super) monitor: Arc<ServerMonitor>,
+    pub(super) auth: Auth,
+    /// Time for a body.
+    pub(super) timeout: Duration,
+    /// The Unix socket, if there is one.
+    pub(super) socket: Option<SocketIdentity>,
+    /// Threads for commands with full access.
+    pub(super) commands: CommandThreads,
+    /// Threads for read-only commands and /metrics, which therefore delay no command with full access.
+    pub(super) reads: CommandThreads,
+}
+
+/// A Unix socket and the server that listens there, as the page `/socket` returns them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SocketIdentity {
+    /// Path of the socket.
+    pub(super) path: PathBuf,
+    /// Random value of each start. If a server on another machine names its path, for example through a tunnel, no
+    /// server at the same path of this machine has its value.
+    pub(super) instance: String,
 }

@@ -1,11 +1,9 @@
-//! The thread of a run: polls, reads, calls again.
+//! The thread of a run: polls, reads, calls again; in an open loop at random arrival times.
 
-use super::arrivals::Arrivals;
 use super::connection::{AnswerCheck, BenchConnection};
-use super::error::BenchError;
 use super::plan::{Pacing, Plan, Target};
 use super::report::{BenchReport, RunCounts};
-use crate::service::suggest::nearest;
+use crate::service::suggest::{nearest, suggestion};
 use crate::service::{Fault, Status};
 use crate::tcp::refuse_own_end;
 use crate::wire::body::{Hello, Welcome};
@@ -21,6 +19,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
+use thiserror::Error;
 
 /// Token of the timer, beyond those of the connections.
 const TIMER: Token = Token(usize::MAX);
@@ -269,4 +268,84 @@ fn call(number: u16, codec: Codec, arguments: &[u8], deadline: Option<Duration>)
 fn cpu_us() -> f64 {
     let now = clock_gettime(ClockId::ProcessCPUTime);
     now.tv_sec as f64 * 1e6 + now.tv_nsec as f64 / 1e3
+}
+
+/// Arrival times with exponential gaps, as of many independent callers.
+#[derive(Debug)]
+struct Arrivals {
+    due: Instant,
+    mean_ns: f64,
+    state: u64,
+}
+
+impl Arrivals {
+    /// `rate` arrivals a second, from `start`.
+    fn new(rate: f64, start: Instant, seed: u64) -> Arrivals {
+        // xorshift must not begin at 0.
+        Arrivals { due: start, mean_ns: 1e9 / rate, state: seed | 1 }
+    }
+
+    /// Time at which the next call is due.
+    fn due(&self) -> Instant {
+        self.due
+    }
+
+    /// Moves on to the next call.
+    fn advance(&mut self) {
+        let gap = -self.uniform().ln() * self.mean_ns;
+        self.due += Duration::from_nanos(gap as u64);
+    }
+
+    /// A random number in (0, 1], by Marsaglia's xorshift64.
+    fn uniform(&mut self) -> f64 {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        ((self.state >> 11) as f64 + 1.0) / (1u64 << 53) as f64
+    }
+}
+
+/// Reason why a run has no report.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BenchError {
+    /// A connection could not be made or the poll failed.
+    #[error("{0}")]
+    System(#[from] std::io::Error),
+    /// The server has no such method.
+    #[error("the server has no method {name:?}{}", suggestion(nearest.as_deref()))]
+    UnknownMethod {
+        /// The name asked for.
+        name: String,
+        /// The server's method with the most similar name, if one is similar.
+        nearest: Option<String>,
+    },
+    /// The server refuses the connection, with its reason.
+    #[error("the server takes no connection: {0}")]
+    Refused(String),
+    /// The server does not speak the protocol, or closed before its Welcome.
+    #[error("the server's greeting: {0}")]
+    Greeting(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps_are_exponential_with_the_rates_mean() {
+        let start = Instant::now();
+        let mut arrivals = Arrivals::new(10_000.0, start, 7);
+        let gaps: Vec<f64> = (0..100_000)
+            .map(|_| {
+                let before = arrivals.due();
+                arrivals.advance();
+                (arrivals.due() - before).as_secs_f64()
+            })
+            .collect();
+        let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
+        assert!((mean - 1e-4).abs() < 2e-6, "mean gap {mean}");
+        let longer = gaps.iter().filter(|gap| **gap > 1e-4).count() as f64 / gaps.len() as f64;
+        assert!((longer - (-1f64).exp()).abs() < 0.01, "{longer} of the gaps are longer than the mean");
+    }
 }

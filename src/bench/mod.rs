@@ -7,14 +7,11 @@
 //! loop: calls are due at times of their own (Poisson gaps), whether or not earlier ones were answered, and their
 //! latency counts from the time they were due, so that the wait for a slow server is not hidden.
 
-mod arrivals;
 mod connection;
 mod driver;
-mod error;
 mod plan;
 mod report;
 
-pub use driver::run;
-pub use error::BenchError;
+pub use driver::{BenchError, run};
 pub use plan::{Pacing, Plan, Target};
 pub use report::{BenchReport, Latency};

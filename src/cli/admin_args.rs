@@ -1,8 +1,7 @@
 //! Arguments that name an admin server, shared by the commands that use one: its address or socket, and its token.
 
-use super::exit::Exit;
 use super::input::DEFAULT_FILE;
-use super::output::eprint_error;
+use super::output::{Exit, eprint_error};
 use crate::admin::{AdminClient, is_not_listening};
 use crate::config::{ADMIN_PORT, AdminSocket, Config};
 use crate::files;

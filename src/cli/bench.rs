@@ -3,9 +3,8 @@
 //! Knows the options and the progress bar; the load generator is `crate::bench`.
 
 use super::escape::one_line;
-use super::exit::Exit;
 use super::input::{json_arguments, seconds};
-use super::output::{eprint_error, print};
+use super::output::{Exit, eprint_error, print};
 use super::server_args::{report_error, suggest_methods};
 use crate::bench::{self, BenchError, Pacing, Plan, Target};
 use crate::client;

@@ -1,10 +1,9 @@
 //! `call`: any method of a running server, by its name, in JSON. No method is compiled in.
 
 use super::escape::{self, one_line};
-use super::exit::Exit;
 use super::input::{json_arguments, point_at_error};
 use super::json;
-use super::output::{eprint_error, print, print_with};
+use super::output::{Exit, eprint_error, print, print_with};
 use super::server_args::{ServerArgs, report_error, suggest_methods};
 use crate::client::{ClientError, Times};
 use crate::service::suggest::{nearest, suggestion};

@@ -1,7 +1,6 @@
 //! `check`: the report on a settings file, and whether a server would start with it on this machine.
 
-use super::exit::Exit;
-use super::output::{print, suggest_template};
+use super::output::{Exit, print, suggest_template};
 use crate::config::report::{CheckReport, StartCheck};
 use crate::config::{Config, Warning, document};
 use crate::server::{self, Server, machine};

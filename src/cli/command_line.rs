@@ -1,11 +1,11 @@
 //! Commands and options, and [`main`], which carries out those of the process.
 
-use super::exit::{Exit, exits_in_words};
 use super::input::DEFAULT_FILE;
-use super::into_server::IntoServer;
+use super::output::{Exit, exits_in_words};
+use super::serve::{self, IntoServer};
 #[cfg(feature = "top")]
 use super::top;
-use super::{bench, call, check, console, methods, serve, stubs};
+use super::{bench, call, check, console, methods, stubs};
 use crate::server::Server;
 use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};

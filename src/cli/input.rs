@@ -1,8 +1,7 @@
 //! Values of options, and JSON arguments from the command line or standard input.
 
-use super::exit::Exit;
 use super::json;
-use super::output::eprint_error;
+use super::output::{Exit, eprint_error};
 use crate::wire::limits::BODY_BYTES_MAX;
 use serde::de::IgnoredAny;
 use std::io::{self, Read};

@@ -1,8 +1,7 @@
 //! `methods`: the methods of a running server, with their types if asked.
 
 use super::escape::one_line;
-use super::exit::Exit;
-use super::output::print;
+use super::output::{Exit, print};
 use super::server_args::{ServerArgs, report_error};
 use crate::client::{Client, ClientError};
 use crate::service::builtin::{MethodSchema, SCHEMA, ShapeTexts};

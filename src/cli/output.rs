@@ -1,7 +1,7 @@
-//! Results on standard output, messages on standard error; control characters are escaped in both.
+//! Output of a command: results on standard output, messages on standard error, both with control characters escaped,
+//! and the exit code. The numbers are part of the interface for scripts.
 
 use super::escape;
-use super::exit::Exit;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
@@ -38,5 +38,81 @@ pub(super) fn suggest_template(program: &str, file: &Path) {
             "{file} does not exist; `{program} check --template > {file}` writes one that explains every setting; an empty \
              file is valid, too, and means the defaults"
         ));
+    }
+}
+
+/// Exit codes in words, for `--help`.
+const EXITS: [(&str, &str); 6] = [
+    ("0", "success; a server was stopped by SIGTERM or SIGINT and has logged its losses, if any"),
+    (
+        "1",
+        "failed because of the environment: a port is in use, no thread, no connection; a call was not started",
+    ),
+    (
+        "2",
+        "failed because of the input: a settings file with errors, a wrong option, an unknown method, arguments the method does not accept",
+    ),
+    (
+        "3",
+        "the server responded with an error: the service's own, overload, a server that stops, or a defect of the server",
+    ),
+    ("4", "no response: the deadline passed or the connection was lost, and the call may have run"),
+    (
+        "130, 143",
+        "another SIGINT, SIGTERM more than a second after the first, while the server was stopping: it exited at once, and calls in flight were lost",
+    ),
+];
+
+/// Result of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Exit {
+    Success,
+    /// Failed because of the environment.
+    Environment,
+    /// Failed because of the input.
+    Input,
+    /// The server responded with an error.
+    ErrorResponse,
+    NoResponse,
+    /// Ended at once by this signal.
+    Signal(i32),
+}
+
+impl Exit {
+    /// The exit code.
+    pub(super) fn code(self) -> u8 {
+        match self {
+            Exit::Success => 0,
+            Exit::Environment => 1,
+            Exit::Input => 2,
+            Exit::ErrorResponse => 3,
+            Exit::NoResponse => 4,
+            // As a shell reports a program that the signal killed.
+            Exit::Signal(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
+        }
+    }
+}
+
+/// The table of exit codes, for `--help`.
+pub(super) fn exits_in_words() -> String {
+    let mut text = "Exit codes:".to_owned();
+    for (number, words) in EXITS {
+        text.push_str(&format!("\n  {number:8}  {words}"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_exit_is_in_the_table() {
+        let exits = [Exit::Success, Exit::Environment, Exit::Input, Exit::ErrorResponse, Exit::NoResponse];
+        for (exit, (number, _)) in exits.into_iter().zip(EXITS) {
+            assert_eq!(exit.code().to_string(), number);
+        }
+        let signals = [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM];
+        assert_eq!(signals.map(|signal| Exit::Signal(signal).code()), [130, 143]);
     }
 }

@@ -6,25 +6,24 @@
 //! Invariant: everything that the shutdown needs (the signals, the thread that stops) exists before the first call is
 //! served, so that a running server can always be stopped. Does not know sockets or pools.
 
-use super::exit::Exit;
-use super::into_server::IntoServer;
 use super::logger::Logger;
-use super::output::{eprint_error, suggest_template};
-use super::panic_log;
+use super::output::{Exit, eprint_error, suggest_template};
 use crate::config::{Config, ConfigErrors, Limit, advise, plural, resource_check};
 use crate::monitor::ServerMonitor;
 use crate::server::{RunningServer, SERVER_NAME, Server, StartError, Stopped, machine};
+use crate::service::{ClientId, LogLimiter, cut_message};
 use crate::sync::unordered::AtomicBool;
 use crate::sync::{Arc, bounded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::flag;
 use signal_hook::iterator::{Handle, Signals};
 use signal_hook::low_level::signal_name;
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::error::Error;
-use std::io;
+use std::net::Ipv4Addr;
 use std::path::Path;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{io, panic, thread};
 use thiserror::Error;
 
 /// Time that the end of the process, and a signal, wait for the log to be written.
@@ -101,7 +100,7 @@ fn prepare_process(config: &Config) -> Result<Logger, ServeError> {
     }
     let logger = Logger::start(config.log_level.value, config.log_file.value.as_deref());
     let logger = logger.map_err(ServeError::Log)?;
-    panic_log::install();
+    log_panics();
     Ok(logger)
 }
 
@@ -228,4 +227,53 @@ fn log_stopped(stopped: &Stopped, timeout: u64) {
 
 fn name(signal: i32) -> &'static str {
     signal_name(signal).unwrap_or("a signal")
+}
+
+/// Result of the closure given to [`main`](super::main): a [`Server`], or a `Result` of one.
+pub trait IntoServer {
+    /// Returns the server, or why there is none.
+    ///
+    /// # Errors
+    /// The program's own.
+    fn into_server(self) -> Result<Server, Box<dyn Error>>;
+}
+
+impl IntoServer for Server {
+    fn into_server(self) -> Result<Server, Box<dyn Error>> {
+        Ok(self)
+    }
+}
+
+impl<E: Into<Box<dyn Error>>> IntoServer for Result<Server, E> {
+    fn into_server(self) -> Result<Server, Box<dyn Error>> {
+        self.map_err(Into::into)
+    }
+}
+
+/// Reports panics through the log, with the backtrace if `RUST_BACKTRACE` requests it: the default report goes to
+/// standard error and would block there with it. Handlers panic as often as clients make them, so the lines are
+/// limited, too, for all clients together: the client is not known here.
+fn log_panics() {
+    let (limiter, all) = (LogLimiter::default(), ClientId::of(Ipv4Addr::UNSPECIFIED.into()));
+    panic::set_hook(Box::new(move |info| {
+        let now = Instant::now();
+        if let Some(left_out) = limiter.take_report(now, false) {
+            log::error!("{} panics not logged here", left_out.lines);
+        }
+        if !limiter.allows(log::Level::Error, all, now) {
+            return;
+        }
+        let payload = info.payload();
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let message = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message");
+        let message = cut_message(message);
+        let place = info.location().map_or("an unknown place".to_owned(), ToString::to_string);
+        let current = thread::current();
+        let thread = current.name().unwrap_or("without a name");
+        log::error!("thread {thread} panicked at {place}: {message}");
+        let backtrace = Backtrace::capture();
+        if backtrace.status() == BacktraceStatus::Captured {
+            backtrace.to_string().lines().for_each(|line| log::error!("{line}"));
+        }
+    }));
 }

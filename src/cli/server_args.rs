@@ -2,9 +2,8 @@
 //! then a hint.
 
 use super::escape::one_line;
-use super::exit::Exit;
 use super::input::seconds;
-use super::output::eprint_error;
+use super::output::{Exit, eprint_error};
 use crate::client::{Blame, Client, ClientError, ClientOptions, DeadlineSource};
 use clap::Args;
 use std::time::Duration;

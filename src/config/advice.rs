@@ -5,13 +5,11 @@
 //! room give none. Does not know how the limits of the machine are read.
 
 use super::format::{plural, workers_in_words};
-use super::limit::Limit;
-use super::machine::Machine;
-use super::remedy::{self, appended};
+use super::remedy::{self, Warning, appended};
+use super::requirements::Machine;
 use super::resource_check;
 use super::settings::{Config, PortConfig};
-use super::sizing::{self, WORKERS_ADVISED_MAX};
-use super::warning::Warning;
+use super::sizing::{self, Limit, WORKERS_ADVISED_MAX};
 
 /// Returns all warnings about `config` on `machine`, in a fixed order.
 ///

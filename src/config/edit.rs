@@ -6,9 +6,9 @@
 //! Invariant: the new text is returned only if it reads as the old one did, except for the changed line and for values
 //! that rules derive from it. Does not know disks: text in, text out.
 
-use super::effective::EffectiveSetting;
 use super::error::ConfigErrors;
-use super::setting_line::SettingLine;
+use super::keys::EffectiveSetting;
+use super::parse::SettingLine;
 use super::settings::Config;
 use thiserror::Error;
 

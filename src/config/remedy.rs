@@ -1,14 +1,12 @@
-//! Lines that correct settings: those that the warnings of `advice` and `resource_check` recommend.
+//! Warnings, and the lines that correct settings: those that the warnings of `advice` and `resource_check` recommend.
 //!
 //! All warnings on one subject name the same lines, so that following one is following all. Invariants: a file with the
 //! lines has none of the warnings that named them, and no new one; it has no more workers than before. If no such lines
 //! exist, none are named.
 
-use super::limit::Limit;
-use super::machine::Machine;
-use super::requirements::{self, BUFFERS_MIN_MB, buffer_ceiling, buffers_needed_mb};
+use super::requirements::{self, BUFFERS_MIN_MB, Machine, buffer_ceiling, buffers_needed_mb};
 use super::settings::{Config, PortConfig};
-use super::sizing::{POOL_TASKS_MAX, WORKERS_ADVISED_MAX, total_workers};
+use super::sizing::{Limit, POOL_TASKS_MAX, WORKERS_ADVISED_MAX, total_workers};
 
 /// Lines for a file, each `key=value`, and the number of workers with them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,6 +149,16 @@ fn cap(config: &Config, most: u32) -> u32 {
         *(if total <= most { &mut least } else { &mut beyond }) = middle;
     }
     least
+}
+
+/// A warning about the settings; the server starts in spite of it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct Warning {
+    /// Stable name of this kind of warning, in snake_case.
+    pub code: &'static str,
+    /// Text of the warning.
+    pub message: String,
 }
 
 #[cfg(test)]

@@ -6,14 +6,13 @@
 //! read anything itself.
 
 use super::advice::advise;
-use super::effective::EffectiveSetting;
 use super::error::{ConfigError, ConfigErrors};
 use super::format::{bytes_in_words, plural, workers_in_words};
-use super::machine::Machine;
-use super::requirements::stack_bytes;
+use super::keys::EffectiveSetting;
+use super::remedy::Warning;
+use super::requirements::{Machine, stack_bytes};
 use super::settings::{Config, PortConfig};
 use super::source::Setting;
-use super::warning::Warning;
 use serde::Serialize;
 use std::fmt::Write;
 

@@ -5,13 +5,12 @@
 //! machines work with less. Does not know how the machine's limits are read.
 
 use super::format::{bytes_in_words, plural, workers_in_words};
-use super::machine::{Machine, MachineLimit};
-use super::remedy::{self, appended};
+use super::remedy::{self, Warning, appended};
 use super::requirements::{
-    MAPPINGS_PER_THREAD, THREADS_BASE, buffers_needed_mb, heap_bytes, mappings, stack_bytes, threads,
+    MAPPINGS_PER_THREAD, Machine, MachineLimit, THREADS_BASE, buffers_needed_mb, heap_bytes, mappings,
+    stack_bytes, threads,
 };
 use super::settings::Config;
-use super::warning::Warning;
 
 /// Codes: `stack_memory`, `buffer_memory`, `buffer_room`, `threads_limit`, `mappings_limit`; each at most once, in this
 /// order.

@@ -3,12 +3,10 @@
 //! Knows the fields and what follows from them by arithmetic. Does not know keys, text or files.
 
 use super::admin_socket::AdminSocket;
-use super::codel_mode::CodelMode;
-use super::limit::Limit;
 use super::listen_address::ListenAddress;
-use super::sizing::{self, POOL_TASKS_MAX, PoolRule};
+use super::sizing::{self, Limit, POOL_TASKS_MAX, PoolRule};
 use super::source::{Setting, Source};
-use super::unset::Unset;
+use log::LevelFilter;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -203,5 +201,78 @@ impl PortConfig {
             pool_tasks: Setting::program(pool_tasks),
             driver_source: Source::Default,
         }
+    }
+}
+
+/// Action of CoDel on calls that wait too long at an overloaded port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CodelMode {
+    /// Counts and logs the calls that it would refuse, and refuses none.
+    Observe,
+    /// Refuses them.
+    Refuse,
+}
+
+impl CodelMode {
+    /// Returns the mode with this name, ignoring case.
+    pub(crate) fn named(text: &str) -> Option<CodelMode> {
+        let modes = [CodelMode::Observe, CodelMode::Refuse];
+        modes.into_iter().find(|mode| mode.name().eq_ignore_ascii_case(text))
+    }
+
+    /// Name as it is written.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            CodelMode::Observe => "observe",
+            CodelMode::Refuse => "refuse",
+        }
+    }
+}
+
+/// Types of the fields of [`Config`], each with a value before the parser stores the defaults of the table. The parser
+/// overwrites every one of them, so none is ever seen outside of it.
+trait Unset {
+    fn unset() -> Self;
+}
+
+macro_rules! unset {
+    ($($type:ty = $value:expr,)*) => {
+        $(impl Unset for $type {
+            fn unset() -> $type {
+                $value
+            }
+        })*
+    };
+}
+
+unset! {
+    u32 = 0,
+    usize = 0,
+    bool = false,
+    Duration = Duration::ZERO,
+    Limit = Limit::Unlimited,
+    PoolRule = PoolRule::R8_0_1,
+    CodelMode = CodelMode::Observe,
+    AdminSocket = AdminSocket::Off,
+    LevelFilter = LevelFilter::Off,
+    Source = Source::Default,
+}
+
+impl<T> Unset for Option<T> {
+    fn unset() -> Option<T> {
+        None
+    }
+}
+
+impl<T> Unset for Vec<T> {
+    fn unset() -> Vec<T> {
+        Vec::new()
+    }
+}
+
+impl<T: Unset> Unset for Setting<T> {
+    fn unset() -> Setting<T> {
+        Setting { value: T::unset(), source: Source::Default }
     }
 }

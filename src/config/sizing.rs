@@ -8,8 +8,8 @@
 //! unlimited throttle never means an unlimited pool (releases 5 and 6 ran out of memory that way at about 1,800
 //! threads). Does not know files, lines or the machine: the number of CPUs is a parameter.
 
-use super::limit::Limit;
 use std::fmt;
+use std::num::NonZeroU32;
 
 /// Most workers of one port.
 pub(crate) const POOL_TASKS_MAX: u32 = 4096;
@@ -135,6 +135,36 @@ pub(super) fn effective_concurrency(throttle: Limit, workers: u32) -> u32 {
     match throttle {
         Limit::AtMost(count) => count.get().min(workers),
         Limit::Unlimited => workers,
+    }
+}
+
+/// A limit that may be absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// No throttle: only the number of workers limits what runs. Written -1.
+    Unlimited,
+    /// At most this many at once.
+    AtMost(NonZeroU32),
+}
+
+impl Limit {
+    /// Returns the limit `count`, or `None` for 0, which would let nothing run.
+    pub fn at_most(count: u32) -> Option<Limit> {
+        NonZeroU32::new(count).map(Limit::AtMost)
+    }
+
+    /// Number as it is written in the file: -1 for unlimited.
+    pub fn number(self) -> i64 {
+        match self {
+            Limit::Unlimited => -1,
+            Limit::AtMost(count) => i64::from(count.get()),
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.number().fmt(f)
     }
 }
 

@@ -1,16 +1,15 @@
-//! Kinds of values: how each is written, read and described.
+//! Kinds of values: how each is written, read and described; among them Domino's line that describes a port:
+//! `TCPIP=TCP,0,15,0,,12288,`.
 //!
 //! Invariant: a kind holds the function that stores a value of its own type, so a key cannot be read as one type and
 //! stored as another. Does not know which keys exist.
 
 use super::admin_socket::{AdminSocket, SOCKET_PATH_BYTES_MAX};
-use super::codel_mode::CodelMode;
-use super::limit::Limit;
 use super::listen_address::{self, ListenAddress};
-use super::settings::{Config, PortConfig};
-use super::sizing::PoolRule;
+use super::path;
+use super::settings::{CodelMode, Config, PortConfig};
+use super::sizing::{Limit, PoolRule};
 use super::source::{Setting, Source};
-use super::{driver_line, path};
 use log::LevelFilter;
 use std::path::PathBuf;
 
@@ -153,7 +152,7 @@ impl PortKind {
     /// Accepted values, in words; completes "expected ...".
     pub(super) fn expected(&self) -> String {
         match self {
-            PortKind::Driver => driver_line::EXPECTED.to_owned(),
+            PortKind::Driver => DRIVER_EXPECTED.to_owned(),
             PortKind::Address => listen_address::EXPECTED.to_owned(),
             PortKind::Count { min, max, .. } => format!("a whole number from {min} to {max}"),
         }
@@ -170,7 +169,7 @@ impl PortKind {
         let source = Source::File { line };
         match self {
             PortKind::Driver => {
-                notes.extend(driver_line::read(&port.name, text, line)?);
+                notes.extend(read_driver(&port.name, text, line)?);
                 port.driver_source = source;
             }
             PortKind::Address => {
@@ -193,6 +192,43 @@ fn count(text: &str, min: u32, max: u32) -> Option<u32> {
     }
     // More digits than a u32 holds fail in `parse`, which is out of range, too.
     text.parse().ok().filter(|number| (min..=max).contains(number))
+}
+
+/// Completes "expected ..." when a port's line is wrong.
+const DRIVER_EXPECTED: &str = "TCP, or Domino's line TCP,0,15,0,,12288";
+
+/// Bit of the flags field that requests encryption.
+const FLAG_ENCRYPTION: u64 = 0x8000;
+
+/// Bit of the flags field that requests compression.
+const FLAG_COMPRESSION: u64 = 0x0020;
+
+/// Reads the line of port `name`. `Ok` has one sentence for each part of it that is ignored.
+fn read_driver(name: &str, text: &str, line: u32) -> Result<Vec<String>, String> {
+    let fields: Vec<&str> = text.split(',').map(str::trim).collect();
+    if !fields[0].eq_ignore_ascii_case("TCP") {
+        return Err("only the driver TCP is supported".to_owned());
+    }
+    let flags = match fields.get(5).copied().unwrap_or("") {
+        "" => 0,
+        // Unreadable flags may request encryption, and the port must not open without it.
+        digits => digits.parse::<u64>().map_err(|_| format!("the flags {digits:?} are not a number"))?,
+    };
+    let mut notes = Vec::new();
+    if fields[1..].iter().any(|field| !field.is_empty()) {
+        notes.push(format!(
+            "line {line}: {name}={text}: only the driver is used, the other fields are ignored"
+        ));
+    }
+    for (flag, requested) in [(FLAG_ENCRYPTION, "encryption"), (FLAG_COMPRESSION, "compression")] {
+        if flags & flag != 0 {
+            notes.push(format!(
+                "line {line}: port {name} requests {requested} (flag 0x{flag:04X}), which is not supported yet: its \
+                 traffic is sent without"
+            ));
+        }
+    }
+    Ok(notes)
 }
 
 #[cfg(test)]
@@ -222,5 +258,37 @@ mod tests {
         ] {
             assert_eq!(count(text, 1, 4096), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn the_four_published_flag_values() {
+        for (flags, requested) in [
+            (12288, &[][..]),
+            (12320, &["compression"]),
+            (45056, &["encryption"]),
+            (45088, &["encryption", "compression"]),
+        ] {
+            let notes =
+                read_driver("P", &format!("TCP,0,15,0,,{flags},"), 3).expect("a line of Domino's own");
+            assert_eq!(notes.len(), 1 + requested.len(), "{notes:?}");
+            for (note, requested) in notes[1..].iter().zip(requested) {
+                assert!(note.contains(requested), "{note}");
+            }
+        }
+    }
+
+    #[test]
+    fn driver_lines() {
+        assert_eq!(read_driver("P", "tcp", 1), Ok(vec![]));
+        assert_eq!(read_driver("P", "TCP,,,,,,", 1), Ok(vec![]));
+        assert_eq!(
+            read_driver("P", "TCP, 0, 15, 0", 7),
+            Ok(vec![
+                "line 7: P=TCP, 0, 15, 0: only the driver is used, the other fields are ignored".to_owned()
+            ])
+        );
+        assert_eq!(read_driver("P", "NETBIOS,1,15,0", 1), Err("only the driver TCP is supported".to_owned()));
+        assert_eq!(read_driver("P", "", 1), Err("only the driver TCP is supported".to_owned()));
+        assert_eq!(read_driver("P", "TCP,0,15,0,,x", 1), Err("the flags \"x\" are not a number".to_owned()));
     }
 }

@@ -1,10 +1,9 @@
 //! Handlers of the built-in methods (`builtin.rs`). Does not know what a server counts: `info` is a function it gives.
 
 use super::builtin::{ECHO, INFO, Info, METHODS, MethodSchema, PING, SCHEMA};
-use super::handler::typed;
 use super::method::{Method, check_method_name};
 use super::refusal::Refusal;
-use super::services::ServicesBuilder;
+use super::services::{ServicesBuilder, typed};
 use super::session::{self, Opened, SessionTicket};
 use super::status::Status;
 use super::transaction::Transaction;

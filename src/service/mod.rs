@@ -9,8 +9,6 @@ pub(crate) mod builtin_handlers;
 #[cfg(feature = "server")]
 mod client_id;
 #[cfg(feature = "server")]
-mod handler;
-#[cfg(feature = "server")]
 pub mod load_service;
 #[cfg(feature = "server")]
 mod log_limit;

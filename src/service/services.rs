@@ -1,12 +1,13 @@
-//! The table of a server's methods, and the one place where handlers are run.
+//! The table of a server's methods, handlers of bytes made from closures over typed values, and the one place where
+//! handlers are run.
 
 use super::client_id::ClientId;
-use super::handler::{Handler, typed};
 use super::log_limit::{LogLimiter, cut_message};
 use super::method::Method;
 use super::refusal::{ApplicationError, Refusal};
 use super::status::Status;
 use super::transaction::Transaction;
+use super::worker_hooks;
 use crate::schema::Schema;
 use crate::sync::Arc;
 use crate::wire::body::MethodEntry;
@@ -204,10 +205,30 @@ impl std::fmt::Debug for Services {
     }
 }
 
+/// A method's code without its types: arguments in, result appended to the last parameter.
+pub(crate) type Handler =
+    Box<dyn Fn(&Transaction<'_>, Codec, &[u8], &mut Vec<u8>) -> Result<(), Refusal> + Send + Sync>;
+
+/// Wraps a closure over typed values. Handlers refuse with an `ApplicationError`, built-in methods with any
+/// [`Refusal`].
+pub(crate) fn typed<Request, Response, E, F>(run: F) -> Handler
+where
+    Request: DeserializeOwned,
+    Response: Serialize,
+    E: Into<Refusal>,
+    F: Fn(&Transaction<'_>, Request) -> Result<Response, E> + Send + Sync + 'static,
+{
+    Box::new(move |transaction, codec, arguments, result| {
+        let request = codec.decode_in(arguments, &worker_hooks::ArgumentMemory)?;
+        let response = run(transaction, request).map_err(Into::into)?;
+        Ok(codec.encode(&response, result)?)
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::{Fault, Peer};
     use super::*;
-    use crate::service::{Fault, Peer};
     use std::net::SocketAddr;
 
     struct TestPeer;

@@ -1,8 +1,7 @@
 //! C: a function for each method over `boneyard_call`, with its types as a comment. Arguments and result are JSON text:
 //! C has no text or lists of its own, and programs have a JSON library that they know.
 
-use super::method::{StubMethod, comment};
-use super::names::{Names, function_name};
+use super::names::{Names, StubMethod, comment, function_name};
 
 const HEAD: &str = "\
 /* Written by `boneyard stubs --lang c`. Each function calls a method with JSON text that ends with a NUL, or with NULL

@@ -1,11 +1,10 @@
 //! Arguments of `stubs`, and the schemas fetched from the server.
 
-use super::method::StubMethod;
+use super::names::StubMethod;
 use super::{c, python, typescript};
 use crate::cli::escape::one_line;
-use crate::cli::exit::Exit;
 use crate::cli::methods::schemas;
-use crate::cli::output::{eprint_error, print};
+use crate::cli::output::{Exit, eprint_error, print};
 use crate::cli::server_args::{ServerArgs, report_error};
 use crate::client::{Client, ClientError};
 use crate::service::builtin::MethodSchema;

@@ -5,7 +5,6 @@
 
 mod c;
 mod command;
-mod method;
 mod names;
 mod python;
 mod typescript;

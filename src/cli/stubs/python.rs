@@ -1,7 +1,6 @@
 //! Python: a `TypedDict` for each structure, a class for each service, over anything with the package's `call`.
 
-use super::method::{StubMethod, services};
-use super::names::{Declared, Names, function_name, quoted, type_name};
+use super::names::{Declared, Names, StubMethod, function_name, quoted, services, type_name};
 use crate::schema::{Scalar, Shape};
 
 const TAKEN: [&str; 13] = [

@@ -1,7 +1,6 @@
 //! TypeScript: a type for each structure and enum, a class for each service, over a function that the program provides.
 
-use super::method::{StubMethod, services};
-use super::names::{Declared, Names, function_name, quoted, type_name};
+use super::names::{Declared, Names, StubMethod, function_name, quoted, services, type_name};
 use crate::schema::{Scalar, Shape};
 
 const TAKEN: [&str; 11] = [

@@ -3,9 +3,8 @@
 use super::view::{TopData, draw};
 use crate::admin::AdminClient;
 use crate::cli::admin_args::{AdminArgs, AdminTarget};
-use crate::cli::exit::Exit;
 use crate::cli::input::seconds;
-use crate::cli::output::{eprint_error, print};
+use crate::cli::output::{Exit, eprint_error, print};
 use crate::monitor::Overview;
 use crate::wire::Codec;
 use ratatui::Terminal;

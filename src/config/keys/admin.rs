@@ -1,7 +1,6 @@
 //! Keys of the admin server and of what it observes.
 
-use super::convert::{in_seconds, seconds};
-use super::key::{Accessor, DefaultValue, Key, shown};
+use super::key::{Accessor, DefaultValue, Key, in_seconds, seconds, shown};
 use crate::config::value_kind::ValueKind;
 use std::path::Path;
 

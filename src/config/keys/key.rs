@@ -3,6 +3,7 @@
 use crate::config::settings::{Config, PortConfig};
 use crate::config::source::Source;
 use crate::config::value_kind::{PortKind, ValueKind};
+use std::time::Duration;
 
 /// Placeholder for a port's name in the name of a per-port key.
 const PORT_MARK: &str = "<Port>";
@@ -127,6 +128,26 @@ impl Key {
 pub(in crate::config) fn strip_suffix_ignoring_case<'a>(text: &'a str, suffix: &str) -> Option<&'a str> {
     let (head, tail) = text.split_at_checked(text.len().checked_sub(suffix.len())?)?;
     tail.eq_ignore_ascii_case(suffix).then_some(head)
+}
+
+/// The limit, or `None` for 0.
+pub(super) fn limit(number: u32) -> Option<u32> {
+    (number > 0).then_some(number)
+}
+
+/// The time, or `None` for 0.
+pub(super) fn seconds(seconds: u32) -> Option<Duration> {
+    limit(seconds).map(|seconds| Duration::from_secs(seconds.into()))
+}
+
+/// The number of a line for this time.
+pub(super) fn in_seconds(time: Option<Duration>) -> u64 {
+    time.map_or(0, |time| time.as_secs())
+}
+
+/// The time of so many milliseconds.
+pub(super) fn milliseconds(milliseconds: u32) -> Duration {
+    Duration::from_millis(milliseconds.into())
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Keys of the behaviour under load: queues, refusals, long and nested transactions.
 
-use super::convert::{in_seconds, milliseconds, seconds};
-use super::key::{Accessor, DefaultValue, Key, shown};
+use super::key::{Accessor, DefaultValue, Key, in_seconds, milliseconds, seconds, shown};
 use crate::config::sizing::POOL_TASKS_MAX;
 use crate::config::value_kind::ValueKind;
 

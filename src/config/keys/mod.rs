@@ -7,7 +7,6 @@
 //! that its own kind accepts (tests hold all three). Does not know lines or files.
 
 mod admin;
-mod convert;
 mod key;
 mod load;
 mod peers;
@@ -17,6 +16,6 @@ mod sessions;
 mod table;
 
 pub use key::Key;
-pub(super) use key::{Accessor, ShownValue, strip_suffix_ignoring_case};
-pub use table::all;
+pub(super) use key::{Accessor, strip_suffix_ignoring_case};
 pub(super) use table::port_suffixes;
+pub use table::{EffectiveSetting, all};

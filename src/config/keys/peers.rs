@@ -1,7 +1,6 @@
 //! Keys of the resources that one client may use: messages, buffers, descriptors, time.
 
-use super::convert::{in_seconds, seconds};
-use super::key::{Accessor, DefaultValue, Key, shown};
+use super::key::{Accessor, DefaultValue, Key, in_seconds, seconds, shown};
 use crate::config::value_kind::ValueKind;
 
 pub(super) static KEYS: &[Key] = &[

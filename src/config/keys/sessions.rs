@@ -1,7 +1,6 @@
 //! Keys of the limits on sessions and connections.
 
-use super::convert::limit;
-use super::key::{Accessor, DefaultValue, Key, shown};
+use super::key::{Accessor, DefaultValue, Key, limit, shown};
 use crate::config::value_kind::ValueKind;
 use std::time::Duration;
 

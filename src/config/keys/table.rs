@@ -1,7 +1,9 @@
-//! All rows together.
+//! All rows together, and the effective value of each, written so that a file could contain it.
 
-use super::key::Key;
+use super::key::{Accessor, Key, ShownValue};
 use super::{admin, load, peers, pools, process, sessions};
+use crate::config::settings::Config;
+use crate::config::source::Source;
 
 /// Every setting, in the order of `server.ini`.
 pub fn all() -> impl Iterator<Item = &'static Key> + Clone {
@@ -11,6 +13,36 @@ pub fn all() -> impl Iterator<Item = &'static Key> + Clone {
 /// Suffixes of the per-port keys, including the empty one of the driver line.
 pub(in crate::config) fn port_suffixes() -> impl Iterator<Item = &'static str> {
     all().filter_map(Key::suffix)
+}
+
+/// One effective setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EffectiveSetting {
+    /// Its key; of a per-port key, with the port's name.
+    pub key: String,
+    /// Its value as it would be written.
+    pub value: String,
+    /// Its source.
+    pub source: Source,
+}
+
+impl Config {
+    /// Every setting, in the order of `server.ini`; per-port settings for each port, disabled ones included.
+    pub fn effective(&self) -> Vec<EffectiveSetting> {
+        let setting = |key, ShownValue { value, source }| EffectiveSetting { key, value, source };
+        let mut settings = Vec::new();
+        for key in all() {
+            match &key.accessor {
+                Accessor::Server { show, .. } => settings.push(setting(key.name().to_owned(), show(self))),
+                Accessor::Port { show, .. } => {
+                    settings
+                        .extend(self.all_ports().map(|port| setting(key.name_for(&port.name), show(port))));
+                }
+            }
+        }
+        settings
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Commands that change something.
 
-use super::error::CommandError;
+use super::grammar::CommandError;
 use crate::monitor::control::ConnectionFilter;
 use crate::monitor::format::{plain, plain_lines, plural};
 use crate::monitor::server_monitor::ServerMonitor;

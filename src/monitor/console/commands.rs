@@ -1,7 +1,6 @@
 //! The table of commands: their words, arguments, help and functions.
 
-use super::error::CommandError;
-use super::grammar::{self, SyntaxError, begins};
+use super::grammar::{self, CommandError, SyntaxError, begins};
 use super::{actions, lists, ports, server, settings, transactions};
 use crate::monitor::format::plain;
 use crate::monitor::server_monitor::ServerMonitor;

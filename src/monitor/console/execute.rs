@@ -1,8 +1,7 @@
 //! Executes a line of the console.
 
 use super::commands;
-use super::error::CommandError;
-use super::grammar;
+use super::grammar::{self, CommandError};
 use crate::monitor::format::{plain, plain_lines};
 use crate::monitor::server_monitor::ServerMonitor;
 

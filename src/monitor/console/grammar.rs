@@ -1,8 +1,9 @@
-//! The grammar of a line: words, each of which may be cut where it stays unique.
+//! The grammar of a line: words, each of which may be cut where it stays unique; and why a command is not carried out.
 //!
 //! Invariants: pure text; no line panics, and an error shows its line without control characters.
 
 use crate::config::nearest;
+use crate::monitor::control::ControlError;
 use crate::monitor::format::plain;
 
 /// Why a line is not a command.
@@ -87,6 +88,31 @@ pub(super) fn one_of(
 /// Returns whether `text` begins with `start`, in any letter case.
 pub(super) fn begins(text: &str, start: &str) -> bool {
     text.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
+}
+
+/// Why a command was not carried out.
+#[derive(Debug)]
+pub(super) enum CommandError {
+    /// The line is not a command.
+    Syntax(SyntaxError),
+    /// It names something that does not exist.
+    NotFound(String),
+    /// The server refused it, or failed.
+    Refused(ControlError),
+    /// It changes something, and its source may only look.
+    Forbidden,
+}
+
+impl From<SyntaxError> for CommandError {
+    fn from(error: SyntaxError) -> CommandError {
+        CommandError::Syntax(error)
+    }
+}
+
+impl From<ControlError> for CommandError {
+    fn from(error: ControlError) -> CommandError {
+        CommandError::Refused(error)
+    }
 }
 
 #[cfg(test)]

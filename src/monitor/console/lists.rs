@@ -1,6 +1,6 @@
 //! show tasks, show users, show sessions and show statistics.
 
-use super::error::CommandError;
+use super::grammar::CommandError;
 use crate::monitor::format::{elapsed, minutes, plain, plural, seconds, size};
 use crate::monitor::server_monitor::ServerMonitor;
 use crate::monitor::snapshot::{ConnectionInfo, HandlerState, SessionSnapshot, WorkerSnapshot};

@@ -7,7 +7,6 @@
 
 mod actions;
 mod commands;
-mod error;
 mod execute;
 mod grammar;
 mod lists;

@@ -1,7 +1,7 @@
 //! show ports and show port.
 
 use super::actions::port_name;
-use super::error::CommandError;
+use super::grammar::CommandError;
 use super::server::add_times;
 use crate::metrics::{CloseReason, PORT_COUNTERS};
 use crate::monitor::format::{plain, seconds};

@@ -1,8 +1,7 @@
 //! show config and set config.
 
 use super::actions::{follow_performance, line};
-use super::error::CommandError;
-use super::grammar::SyntaxError;
+use super::grammar::{CommandError, SyntaxError};
 use crate::config::remedy::pools_kept;
 use crate::monitor::format::plain;
 use crate::monitor::pattern;

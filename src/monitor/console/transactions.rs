@@ -2,8 +2,7 @@
 //!
 //! A distribution has exact extremes only since the start; after a reset they come from its buckets.
 
-use super::error::CommandError;
-use super::grammar;
+use super::grammar::{self, CommandError};
 use crate::metrics::{Distribution, Parts};
 use crate::monitor::format::{elapsed, ms, plain};
 use crate::monitor::server_monitor::ServerMonitor;

@@ -8,12 +8,10 @@
 
 use super::advice::{self, Advice};
 use super::clients::{self, Noisy};
-use super::finding::{Finding, clarity};
-use super::inputs::{Bottleneck, Inputs};
-use super::refusal_window::{RefusalWindow, time_covered};
+use super::inputs::{Bottleneck, Inputs, RefusalWindow, time_covered};
 use super::refusals::{by_setting, by_shortage};
 use super::sizing::{FULL, Load, Processors, REFUSED};
-use super::verdict::Cause;
+use super::verdict::{Cause, Finding, clarity};
 use crate::metrics::Distribution;
 use crate::monitor::format::{percent, plural, rounded, short_time};
 use crate::monitor::interval::MethodInterval;

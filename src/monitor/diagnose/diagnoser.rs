@@ -6,10 +6,8 @@
 
 use super::causes;
 use super::experiment::{self, Baseline, Experiment, Figures, LimitSettings};
-use super::finding::Finding;
-use super::inputs::Inputs;
-use super::refusal_window::{REFUSALS_KEPT, RefusalWindow};
-use super::verdict::{Cause, Verdict};
+use super::inputs::{Inputs, REFUSALS_KEPT, RefusalWindow};
+use super::verdict::{Cause, Finding, Verdict};
 use crate::config::Config;
 use crate::monitor::interval::Interval;
 use crate::monitor::snapshot::{ConnectionInfo, Snapshot};

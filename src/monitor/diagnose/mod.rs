@@ -13,9 +13,7 @@ mod causes;
 mod clients;
 mod diagnoser;
 mod experiment;
-mod finding;
 mod inputs;
-mod refusal_window;
 mod refusals;
 mod sizing;
 #[cfg(test)]

@@ -3,10 +3,8 @@
 //! Invariant: refusals by a setting that is off by default are kept apart from those for lack of a resource.
 
 use super::advice::{self, Advice};
-use super::finding::{Finding, clarity};
-use super::inputs::Inputs;
-use super::refusal_window::{REFUSING_SAMPLES, RefusalWindow, refused, time_covered};
-use super::verdict::Cause;
+use super::inputs::{Inputs, REFUSING_SAMPLES, RefusalWindow, refused, time_covered};
+use super::verdict::{Cause, Finding, clarity};
 use crate::monitor::format::{percent, plural, rounded};
 use crate::service::kept;
 

@@ -3,8 +3,6 @@
 
 mod list;
 mod statistic;
-mod text;
 
 pub(super) use list::list;
-pub use statistic::{Statistic, StatisticFamily, StatisticKind, StatisticValue};
-pub use text::text;
+pub use statistic::{Statistic, StatisticFamily, StatisticKind, StatisticValue, text};

@@ -1,8 +1,7 @@
 //! Parts that a `TracingDeserializer` gives: elements, fields, entries and variants.
 
-use super::context::{Context, TraceError};
 use super::deserializer::TracingDeserializer;
-use super::node::{Enum, Node, Structure, VariantShape};
+use super::node::{Context, Enum, Node, Structure, TraceError, VariantShape};
 use serde::de::value::{BorrowedStrDeserializer, U32Deserializer};
 use serde::de::{DeserializeSeed, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor};
 

@@ -1,8 +1,9 @@
 //! Deserializer that answers with made-up values and records each request.
 
 use super::access::{ByName, Chosen, InOrder, OneEntry};
-use super::context::{Context, DEPTH_MAX, NODES_MAX, TraceError, VISITS_MAX};
-use super::node::{Enum, Node, Structure, VariantShape};
+use super::node::{
+    Context, DEPTH_MAX, Enum, NODES_MAX, Node, Structure, TraceError, VISITS_MAX, VariantShape,
+};
 use crate::schema::shape::Scalar;
 use serde::de::{Deserializer, Visitor};
 

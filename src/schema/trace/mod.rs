@@ -9,7 +9,6 @@
 //! "any" in bincode, one that contains itself, and one over the limits. A panic ends the trace, not the thread.
 
 mod access;
-mod context;
 mod deserializer;
 mod node;
 #[cfg(test)]

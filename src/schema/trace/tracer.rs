@@ -1,8 +1,7 @@
 //! The passes of a trace.
 
-use super::context::Context;
 use super::deserializer::TracingDeserializer;
-use super::node::Node;
+use super::node::{Context, Node};
 use crate::schema::shape::Shape;
 use serde::de::DeserializeOwned;
 use std::panic::{AssertUnwindSafe, catch_unwind};

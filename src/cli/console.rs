@@ -1,14 +1,16 @@
-//! Console on a terminal: line editing, completion, history.
+//! `console`: administrator's commands to a running server, from a terminal, from options, or from standard input.
 //!
-//! Lines are completed from the list of possible lines that the server returns. Invariant: no command stops the server
-//! without a confirmation.
+//! On a terminal, lines are completed from the list of possible lines that the server returns. The server alone knows
+//! what a line means, except for the words that leave the console and the one that stops the server. Invariant: no
+//! command stops the server without a confirmation.
 
-use super::session::{ConsoleSession, is_exit, report_refusal};
-use crate::cli::admin_args::report_no_response;
-use crate::cli::escape::plain;
-use crate::cli::exit::Exit;
-use crate::cli::output::{eprint_error, print};
+use super::admin_args::{AdminArgs, AdminTarget, report_no_response};
+use super::escape::plain;
+use super::input::{seconds, without_byte_order_mark};
+use super::output::{Exit, eprint_error, print};
+use crate::admin::AdminResponse;
 use crate::monitor::console::stops_the_server;
+use clap::Args;
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
@@ -17,9 +19,100 @@ use rustyline::history::DefaultHistory;
 use rustyline::validate::Validator;
 use rustyline::{CompletionType, Config, Context, Editor, Helper};
 use std::fs::DirBuilder;
-use std::io;
+use std::io::{self, BufRead, IsTerminal};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Arguments of `console`.
+#[derive(Debug, Args)]
+pub(super) struct Console {
+    #[command(flatten)]
+    admin: AdminArgs,
+    /// Carry out this command and exit; may be given several times. The first command that fails is the last.
+    #[arg(long = "command", short, value_name = "LINE")]
+    commands: Vec<String>,
+    /// Time to wait for a response.
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    timeout: Duration,
+}
+
+impl Console {
+    pub(super) fn run(self) -> Exit {
+        if let Some(line) = self.commands.iter().find(|line| line.trim().contains(['\n', '\r'])) {
+            eprint_error(&format!(
+                "{:?} is more than one line: use a separate -c for each command",
+                line.trim()
+            ));
+            return Exit::Input;
+        }
+        let session = match self.admin.connect(self.timeout) {
+            Ok(target) => ConsoleSession(target),
+            Err(exit) => return exit,
+        };
+        if !self.commands.is_empty() {
+            session.carry_out(self.commands.into_iter().map(Ok))
+        } else if io::stdin().is_terminal() {
+            converse(session)
+        } else {
+            let lines = io::stdin().lock().lines().enumerate();
+            session.carry_out(
+                lines.map(|(at, line)| if at == 0 { line.map(without_byte_order_mark) } else { line }),
+            )
+        }
+    }
+}
+
+/// A console at one server.
+struct ConsoleSession(AdminTarget);
+
+impl ConsoleSession {
+    /// Carries out one line after the other, until one fails or leaves the console.
+    fn carry_out(&self, lines: impl Iterator<Item = io::Result<String>>) -> Exit {
+        for line in lines {
+            let exit = match line {
+                Ok(line) if is_exit(&line) => return Exit::Success,
+                Ok(line) => self.command(&line),
+                Err(error) => {
+                    eprint_error(&format!("cannot read the commands from standard input: {error}"));
+                    Exit::Input
+                }
+            };
+            if exit != Exit::Success {
+                return exit;
+            }
+        }
+        Exit::Success
+    }
+
+    /// Carries out a line and prints the response.
+    fn command(&self, line: &str) -> Exit {
+        match self.0.client.command(line) {
+            Ok(response) if response.is_ok() => print(&response.text),
+            Ok(response) => report_refusal(&response),
+            Err(error) => report_no_response(&error, &self.0.place),
+        }
+    }
+}
+
+/// Prints why the server refused a command; the exit code says which side was at fault.
+fn report_refusal(response: &AdminResponse) -> Exit {
+    eprint_error(response.text.trim_end());
+    match response.status {
+        401 => {
+            eprint_error("--token-file names the file with the token that the server requires");
+            Exit::Input
+        }
+        409 => Exit::ErrorResponse,
+        400..=499 => Exit::Input,
+        _ => Exit::ErrorResponse,
+    }
+}
+
+/// Returns whether the line is a word of the console itself, which leaves it.
+fn is_exit(line: &str) -> bool {
+    ["exit", "bye"].iter().any(|word| line.trim().eq_ignore_ascii_case(word))
+}
 
 /// Lines of history kept.
 const HISTORY_LINES: usize = 1000;
@@ -28,7 +121,7 @@ const HISTORY_LINES: usize = 1000;
 const WORDS: &str = "words";
 
 /// Reads lines and carries them out until one leaves the console.
-pub(super) fn converse(session: ConsoleSession) -> Exit {
+fn converse(session: ConsoleSession) -> Exit {
     match session.0.client.command(WORDS) {
         Ok(response) if response.is_ok() => {}
         Ok(response) => return report_refusal(&response),
