@@ -136,10 +136,10 @@ impl<'a> Admission<'a> {
         ahead: Ahead,
     ) -> Option<Refusal> {
         if self.draining && !nested {
-            return Some(refusal(Status::Draining).retry_after(RETURN_AFTER));
+            return Some(Refusal::from(Status::Draining).retry_after(RETURN_AFTER));
         }
         if self.evicted {
-            return Some(refusal(Status::SessionClosed));
+            return Some(Refusal::from(Status::SessionClosed));
         }
         if header.code == 0 || header.code > self.methods {
             let message = format!("no method has number {}; see the Welcome's table", header.code);
@@ -155,7 +155,7 @@ impl<'a> Admission<'a> {
         } else if full && !self.view.can_displace(ahead.calls, nested) {
             Status::QueueFull
         } else if self.buffers_full {
-            return Some(refusal(Status::BuffersFull).retry_after(wait().max(BUFFERS_AFTER)));
+            return Some(Refusal::from(Status::BuffersFull).retry_after(wait().max(BUFFERS_AFTER)));
         } else {
             let run = || Duration::from_nanos(self.service_times.mean_ns(header.code).into());
             if left.is_some_and(|left| would_be_late(wait(), run(), left)) {
@@ -168,12 +168,8 @@ impl<'a> Admission<'a> {
                 return None;
             }
         };
-        Some(refusal(status).retry_after(wait()))
+        Some(Refusal::from(status).retry_after(wait()))
     }
-}
-
-fn refusal(status: Status) -> Refusal {
-    Refusal::new(status, status.text())
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@
 
 use super::buffers::Buffers;
 use super::burst::{Burst, ReplySink, Work};
-use super::codel::CodelRules;
 use super::null_sink::NullSink;
 use super::port::{PoolSizes, PortShared};
 use super::queue::{Queue, QueueSizes};
@@ -55,15 +54,8 @@ impl BenchPool {
         let ports = port_workers(1, workers, 1 << 16);
         let (queue, parkers) = (Arc::clone(&ports[0].queue), ports[0].parkers.clone());
         let shared = Arc::new(Shared::new(services, Throttle::new(permits, ports), 1024));
-        let port = PortShared::new(
-            0,
-            "bench".to_owned(),
-            queue,
-            PoolSizes { workers, methods: METHOD.into(), slow_calls: 10 },
-            CodelRules::OFF,
-            Buffers::unbounded(),
-            now(),
-        );
+        let sizes = PoolSizes { workers, methods: METHOD.into(), slow_calls: 10 };
+        let port = PortShared::unlimited(0, queue, sizes, now());
         let pool = BenchPool { shared, port: Arc::new(port), sink: Arc::default() };
         start_workers(&pool.shared, &pool.port, &parkers, STACK_BYTES).map_err(|failed| failed.error)?;
         Ok(pool)

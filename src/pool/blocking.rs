@@ -195,7 +195,7 @@ impl WorkerHooks for BlockingContext {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::{Buffers, CodelRules, PoolSizes, PortWorkers, Queue, QueueSizes, Throttle};
+    use crate::pool::{PoolSizes, PortWorkers, Queue, QueueSizes, Throttle};
     use crate::service::ServicesBuilder;
     use std::num::NonZeroU32;
 
@@ -208,15 +208,8 @@ mod tests {
         let throttle = Throttle::new(NonZeroU32::new(1), vec![workers]);
         let services = ServicesBuilder::default().build().unwrap();
         let shared = Arc::new(Shared::new(services, throttle, 1024));
-        let port = PortShared::new(
-            0,
-            "P".to_owned(),
-            queue,
-            PoolSizes { workers: 2, ..PoolSizes::default() },
-            CodelRules::OFF,
-            Buffers::unbounded(),
-            now(),
-        );
+        let sizes = PoolSizes { workers: 2, ..PoolSizes::default() };
+        let port = PortShared::unlimited(0, queue, sizes, now());
         let context = BlockingContext::new(Arc::clone(&shared), Arc::new(port), 0, Arc::clone(&parkers[0]));
         let throttle = &shared.throttle;
 

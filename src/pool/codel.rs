@@ -25,15 +25,8 @@ pub(crate) struct CodelRules {
     pub(crate) refuse: bool,
 }
 
-impl CodelRules {
-    /// CoDel switched off.
-    #[cfg(any(not(any(loom, shuttle)), test))]
-    pub(crate) const OFF: CodelRules =
-        CodelRules { target: Duration::ZERO, interval: Duration::ZERO, refuse: false };
-}
-
 /// [`CodelRules`] that can be changed. A reader of two of them during a change may see one old and one new.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct AtomicRules {
     target_ns: AtomicU64,
     interval_ns: AtomicU64,
@@ -42,11 +35,15 @@ struct AtomicRules {
 
 impl AtomicRules {
     fn new(rules: CodelRules) -> AtomicRules {
-        AtomicRules {
-            target_ns: AtomicU64::new(nanos(rules.target)),
-            interval_ns: AtomicU64::new(nanos(rules.interval)),
-            refuse: AtomicBool::new(rules.refuse),
-        }
+        let atomic = AtomicRules::default();
+        atomic.store(rules);
+        atomic
+    }
+
+    fn store(&self, rules: CodelRules) {
+        self.target_ns.store(nanos(rules.target), Ordering::Relaxed);
+        self.interval_ns.store(nanos(rules.interval), Ordering::Relaxed);
+        self.refuse.store(rules.refuse, Ordering::Relaxed);
     }
 
     fn target(&self) -> Duration {
@@ -94,25 +91,15 @@ struct State {
 
 impl Codel {
     pub(crate) fn new(rules: CodelRules, port: String, now: Instant) -> Codel {
-        let state = State { since: None, log_from: now, logged: false };
-        let zero = || AtomicU64::new(0);
-        Codel {
-            rules: AtomicRules::new(rules),
-            port,
-            epoch: now,
-            end_ns: zero(),
-            least_ns: zero(),
-            overloaded: AtomicBool::new(false),
-            late: zero(),
-            state: Mutex::new(state),
-        }
+        let state = Mutex::new(State { since: None, log_from: now, logged: false });
+        let (end_ns, least_ns, overloaded, late) = Default::default();
+        let rules = AtomicRules::new(rules);
+        Codel { rules, port, epoch: now, end_ns, least_ns, overloaded, late, state }
     }
 
     /// Replaces the settings. The current interval ends when it would have ended.
     pub(crate) fn set_rules(&self, rules: CodelRules) {
-        self.rules.target_ns.store(nanos(rules.target), Ordering::Relaxed);
-        self.rules.interval_ns.store(nanos(rules.interval), Ordering::Relaxed);
-        self.rules.refuse.store(rules.refuse, Ordering::Relaxed);
+        self.rules.store(rules);
         if rules.target.is_zero() {
             // Workers stop checking, so nothing else would end an overload.
             let mut state = self.state.lock();

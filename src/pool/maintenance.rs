@@ -1,8 +1,8 @@
 //! Maintenance of a port, done by its listener now and then while calls wait or run: gives away what is kept back
-//! behind slow handlers, reports long transactions, and aborts deadlocks of nested calls.
+//! behind slow handlers, reports long transactions, and registers nested calls.
 
 use super::burst::{ReplySink, Work};
-use super::nested::{DeadlockedPool, Nested, QueuedNested};
+use super::nested::{Nested, QueuedNested};
 use super::port::PortShared;
 use super::shared::Shared;
 use crate::proto::Call;
@@ -25,26 +25,6 @@ impl PortShared {
                 nested.queue(QueuedNested { port, call, chain, sink, received });
             }
         }
-    }
-
-    /// While nested calls wait: if this port is in a deadlock, refuses its innermost call, which frees the worker that
-    /// waits for it.
-    pub(crate) fn abort_deadlock(&self, shared: &Shared, now: Instant) {
-        let pools = shared.throttle.pools();
-        let Some(QueuedNested { call, chain, sink, received, .. }) =
-            shared.nested.take_deadlocked(self.index, &pools)
-        else {
-            return;
-        };
-        let pool = DeadlockedPool { port: &self.name, workers: pools[self.index], kept: self.queue.kept() };
-        let last = format!("{} {}", self.name, shared.services.name(call.method));
-        // The client gets the names of other servers' entries as it sent them; the log marks them as the client's word.
-        if shared.services.log_limiter().allows(Level::Error, ClientId::of(sink.peer().ip()), now) {
-            let path = [chain.names(), vec![last.clone()]].concat().join(" -> ");
-            log::error!("nested deadlock: {}", pool.describe(&path, chain.depth()));
-        }
-        let message = pool.describe(&chain.path(&last), chain.depth());
-        self.refuse_deadlocked(&call, sink.as_ref(), message, received, now);
     }
 
     /// While calls run: logs and counts, once each, those that have run longer than `limit`.

@@ -6,7 +6,6 @@
 
 use super::buffers::Buffers;
 use super::burst::{Burst, ReplySink, Work};
-use super::codel::CodelRules;
 use super::null_sink::NullSink;
 use super::port::{PoolSizes, PortShared};
 use super::queue::{Queue, QueueSizes};
@@ -15,7 +14,7 @@ use super::throttle::{PortWorkers, Throttle};
 use super::worker::Worker;
 use crate::admission::ReceivedChain;
 use crate::proto::Call;
-use crate::service::{Services, ServicesBuilder};
+use crate::service::{Services, ServicesBuilder, Transaction};
 use crate::sync::unordered::AtomicUsize;
 use crate::sync::{Arc, Condvar, Mutex, Ordering, Parker, now};
 use crate::wire::Codec;
@@ -26,12 +25,15 @@ use loom::thread;
 #[cfg(shuttle)]
 use shuttle::thread;
 
-/// Runs a model in every order of its threads with at most `preemptions` preemptions (loom), or in `schedules` random
+/// Random orders in which shuttle runs a model.
+#[cfg(shuttle)]
+const SCHEDULES: usize = 100_000;
+
+/// Runs a model in every order of its threads with at most `preemptions` preemptions (loom), or in `SCHEDULES` random
 /// orders (shuttle).
-fn check(preemptions: usize, schedules: usize, model: impl Fn() + Send + Sync + 'static) {
+fn check(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
     #[cfg(loom)]
     {
-        let _ = schedules;
         let mut builder = loom::model::Builder::new();
         builder.preemption_bound = Some(preemptions);
         builder.max_branches = 100_000;
@@ -42,9 +44,9 @@ fn check(preemptions: usize, schedules: usize, model: impl Fn() + Send + Sync + 
         let _ = preemptions;
         let model = Arc::new(model);
         let again = Arc::clone(&model);
-        shuttle::check_random(move || model(), schedules);
+        shuttle::check_random(move || model(), SCHEDULES);
         // Random orders seldom hold one thread back for long; PCT does.
-        shuttle::check_pct(move || again(), schedules / 5, 3);
+        shuttle::check_pct(move || again(), SCHEDULES / 5, 3);
     }
 }
 
@@ -138,22 +140,9 @@ impl Model {
             Throttle::new(NonZeroU32::new(permits), queues.iter().zip(&parkers).map(port_workers).collect());
         let witness = Arc::<Witness>::default();
         let shared = Arc::new(Shared::new(services(&witness), throttle, 1024));
-        let ports: Vec<_> = queues
-            .into_iter()
-            .enumerate()
-            .map(|(index, queue)| {
-                let buffers = Buffers::unbounded();
-                Arc::new(PortShared::new(
-                    index,
-                    "P".into(),
-                    queue,
-                    PoolSizes { workers, methods: 1, slow_calls: 0 },
-                    CodelRules::OFF,
-                    buffers,
-                    start,
-                ))
-            })
-            .collect();
+        let sizes = PoolSizes { workers, methods: 1, slow_calls: 0 };
+        let port = |(index, queue)| Arc::new(PortShared::unlimited(index, queue, sizes, start));
+        let ports: Vec<_> = queues.into_iter().enumerate().map(port).collect();
         let mut threads = Vec::new();
         for (port, parkers) in ports.iter().zip(&parkers) {
             for (id, parker) in parkers.iter().enumerate() {
@@ -200,7 +189,7 @@ impl Model {
     /// Displaces a call, as a listener does whose queue is full, if no worker has taken it.
     fn displace(&self, port: usize) {
         let (port, sink) = (&self.ports[port], &*self.connections[port]);
-        let displaced = port.displace(&self.shared, sink, 0);
+        let displaced = port.queue.displace(sink, 0, &self.shared.service_times);
         port.refuse_displaced(&self.shared, sink, displaced);
     }
 
@@ -238,53 +227,33 @@ const WAIT: u16 = 6;
 /// `model.run` does nothing. The others wait: `model.wait` for nothing, `model.meet` for another handler, `model.hold`
 /// for two others without returning its permit, `model.call` for one `model.answer`.
 fn services(witness: &Arc<Witness>) -> Services {
-    let (one, other, third) = (Arc::clone(witness), Arc::clone(witness), Arc::clone(witness));
-    let (caller, callee) = (Arc::clone(witness), Arc::clone(witness));
-    let mut builder = ServicesBuilder::default();
-    builder.add_raw(
-        "model.hold",
-        Box::new(move |_, _, _, _| {
-            third.meet(3);
-            Ok(())
-        }),
-    );
-    builder.add_raw("model.run", Box::new(|_, _, _, _| Ok(())));
-    builder.add_raw(
-        "model.wait",
-        Box::new(move |transaction, _, _, _| {
-            one.run();
+    let methods: [(&str, fn(&Witness, &Transaction<'_>)); 6] = [
+        ("model.answer", |witness, _| witness.answer()),
+        ("model.call", |witness, transaction| transaction.blocking(|| witness.call())),
+        ("model.hold", |witness, _| witness.meet(3)),
+        ("model.meet", |witness, transaction| transaction.blocking(|| witness.meet(2))),
+        ("model.run", |_, _| ()),
+        ("model.wait", |witness, transaction| {
+            witness.run();
             transaction.blocking(|| ());
-            one.run();
-            Ok(())
+            witness.run();
         }),
-    );
-    builder.add_raw(
-        "model.meet",
-        Box::new(move |transaction, _, _, _| {
-            transaction.blocking(|| other.meet(2));
+    ];
+    let mut builder = ServicesBuilder::default();
+    for (name, run) in methods {
+        let witness = Arc::clone(witness);
+        let run = move |transaction: &Transaction<'_>| {
+            run(&witness, transaction);
             Ok(())
-        }),
-    );
-    builder.add_raw(
-        "model.call",
-        Box::new(move |transaction, _, _, _| {
-            transaction.blocking(|| caller.call());
-            Ok(())
-        }),
-    );
-    builder.add_raw(
-        "model.answer",
-        Box::new(move |_, _, _, _| {
-            callee.answer();
-            Ok(())
-        }),
-    );
+        };
+        builder.add_raw(name, Box::new(move |transaction, _, _, _| run(transaction)));
+    }
     builder.build().expect("six names are no duplicates")
 }
 
 #[test]
 fn model_one_worker_misses_no_burst() {
-    check(4, 100_000, || {
+    check(4, || {
         let model = Model::start(1, 1, 1);
         model.push(0, 1);
         model.push(0, 1);
@@ -294,7 +263,7 @@ fn model_one_worker_misses_no_burst() {
 
 #[test]
 fn model_a_burst_comes_as_its_worker_retires() {
-    check(4, 100_000, || {
+    check(4, || {
         let model = Model::start(1, 1, 1);
         model.push(0, 1);
         model.ports[0].queue.await_drained(now());
@@ -305,7 +274,7 @@ fn model_a_burst_comes_as_its_worker_retires() {
 
 #[test]
 fn model_two_workers_share_one_permit() {
-    check(3, 100_000, || {
+    check(3, || {
         let model = Model::start(1, 2, 1);
         model.push(0, 1);
         model.push(0, 1);
@@ -315,7 +284,7 @@ fn model_two_workers_share_one_permit() {
 
 #[test]
 fn model_a_freed_permit_goes_round_the_ports() {
-    check(3, 100_000, || {
+    check(3, || {
         let model = Model::start(2, 1, 1);
         model.push(0, 1);
         model.push(1, 1);
@@ -325,7 +294,7 @@ fn model_a_freed_permit_goes_round_the_ports() {
 
 #[test]
 fn model_a_split_burst_is_answered_whole() {
-    check(3, 100_000, || {
+    check(3, || {
         let model = Model::start(1, 2, 2);
         // The method is not known to be short, so its first worker gives the rest away.
         model.push(0, 3);
@@ -335,7 +304,7 @@ fn model_a_split_burst_is_answered_whole() {
 
 #[test]
 fn model_a_call_is_displaced_as_its_worker_takes_it() {
-    check(3, 100_000, || {
+    check(3, || {
         let model = Model::start(1, 1, 1);
         model.push(0, 2);
         (0..2).for_each(|_| model.displace(0));
@@ -346,7 +315,7 @@ fn model_a_call_is_displaced_as_its_worker_takes_it() {
 
 #[test]
 fn model_two_listeners_press_two_ports() {
-    check(2, 100_000, || {
+    check(2, || {
         // Five threads are the most that loom takes.
         let model = Arc::new(Model::start(2, 1, 1));
         let other = Arc::clone(&model);
@@ -362,7 +331,7 @@ fn model_two_listeners_press_two_ports() {
 
 #[test]
 fn model_two_handlers_that_wait_share_one_permit() {
-    check(2, 100_000, || {
+    check(2, || {
         let model = Model::start(1, 2, 1);
         model.push_for(WAIT, 0, 1);
         model.push_for(WAIT, 0, 1);
@@ -372,7 +341,7 @@ fn model_two_handlers_that_wait_share_one_permit() {
 
 #[test]
 fn model_handlers_of_two_ports_wait_and_come_back() {
-    check(2, 100_000, || {
+    check(2, || {
         let model = Model::start(2, 1, 1);
         model.push_for(WAIT, 0, 1);
         model.push_for(WAIT, 1, 1);
@@ -382,7 +351,7 @@ fn model_handlers_of_two_ports_wait_and_come_back() {
 
 #[test]
 fn model_a_handler_that_waits_holds_back_no_call() {
-    check(2, 100_000, || {
+    check(2, || {
         let model = Model::start(1, 2, 1);
         // Taken for short, so that the second call is left to the worker that runs the first.
         model.shared.service_times.add(MEET, 1, 0);
@@ -394,7 +363,7 @@ fn model_a_handler_that_waits_holds_back_no_call() {
 
 #[test]
 fn model_a_handler_that_waits_holds_back_no_call_of_its_burst() {
-    check(2, 100_000, || {
+    check(2, || {
         let model = Model::start(1, 2, 1);
         model.shared.service_times.add(MEET, 1, 0);
         model.push_for(MEET, 0, 2);
@@ -404,7 +373,7 @@ fn model_a_handler_that_waits_holds_back_no_call_of_its_burst() {
 
 #[test]
 fn model_a_raised_limit_wakes_all_that_starve() {
-    check(1, 100_000, || {
+    check(1, || {
         let model = Model::start(3, 1, 1);
         (0..3).for_each(|port| model.push_for(HOLD, port, 1));
         // Each waits for the other two, with its permit.
@@ -415,7 +384,7 @@ fn model_a_raised_limit_wakes_all_that_starve() {
 
 #[test]
 fn model_a_limit_is_lowered_while_calls_come() {
-    check(2, 100_000, || {
+    check(2, || {
         let model = Model::start(2, 1, 2);
         model.push(0, 1);
         model.shared.throttle.set_limit(NonZeroU32::new(1));
@@ -427,7 +396,7 @@ fn model_a_limit_is_lowered_while_calls_come() {
 
 #[test]
 fn model_a_limit_is_lowered_and_raised_while_handlers_wait() {
-    check(2, 100_000, || {
+    check(2, || {
         let model = Model::start(1, 2, 2);
         model.push(0, 1);
         model.push_for(MEET, 0, 1);
@@ -440,7 +409,7 @@ fn model_a_limit_is_lowered_and_raised_while_handlers_wait() {
 
 #[test]
 fn model_nobody_runs_above_a_lowered_limit() {
-    check(2, 100_000, || {
+    check(2, || {
         let model = Model::start(2, 1, 2);
         model.shared.throttle.set_limit(NonZeroU32::new(1));
         model.push_for(WAIT, 0, 1);
@@ -451,7 +420,7 @@ fn model_nobody_runs_above_a_lowered_limit() {
 
 #[test]
 fn model_a_kept_worker_runs_what_the_others_wait_for() {
-    check(2, 100_000, || {
+    check(2, || {
         let model = Model::start_with(1, 1, 2, 1);
         // Each would have the worker that the other's call needs.
         model.push_for(CALL, 0, 1);
@@ -466,7 +435,7 @@ fn model_a_kept_worker_runs_what_the_others_wait_for() {
 
 #[test]
 fn model_a_worker_is_kept_and_no_call_is_left() {
-    check(2, 100_000, || {
+    check(2, || {
         let model = Model::start_with(1, 1, 2, 2);
         model.push(0, 1);
         model.push_nested(RUN, 0);
@@ -477,7 +446,7 @@ fn model_a_worker_is_kept_and_no_call_is_left() {
 
 #[test]
 fn model_a_close_comes_while_handlers_wait() {
-    check(2, 100_000, || {
+    check(2, || {
         let model = Model::start(1, 2, 1);
         model.push_for(WAIT, 0, 1);
         model.push_for(WAIT, 0, 1);

@@ -130,7 +130,6 @@ impl Nested {
         self.state.lock().waits.retain(|wait| (wait.port, wait.worker) != (port, worker));
     }
 
-    /// Returns whether a nested call waits for a worker.
     pub(crate) fn any_queued(&self) -> bool {
         self.count.load(Ordering::Relaxed) > 0
     }

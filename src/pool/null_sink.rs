@@ -15,7 +15,6 @@ pub(crate) struct NullSink {
 }
 
 impl NullSink {
-    /// Number of calls answered.
     #[cfg(any(loom, shuttle))]
     pub(crate) fn answers(&self) -> usize {
         self.answers.load(Ordering::Relaxed)

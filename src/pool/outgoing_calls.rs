@@ -127,7 +127,6 @@ impl OutgoingCalls {
         }
     }
 
-    /// Number of open entries.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         let table = self.0.lock();

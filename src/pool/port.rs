@@ -103,6 +103,13 @@ impl PortShared {
         }
     }
 
+    /// Without CoDel and without a limit on its buffers, for tests and benches.
+    #[cfg(any(not(any(loom, shuttle)), test))]
+    pub(super) fn unlimited(index: usize, queue: Arc<Queue>, sizes: PoolSizes, now: Instant) -> PortShared {
+        let rules = CodelRules { target: Duration::ZERO, interval: Duration::ZERO, refuse: false };
+        PortShared::new(index, "P".to_owned(), queue, sizes, rules, Buffers::unbounded(), now)
+    }
+
     /// Forecast for a connection's next call: of a call that a client makes, or of one that a handler of this
     /// server makes.
     pub(crate) fn forecast(&self, shared: &Shared, sink: &dyn ReplySink, nested: bool) -> Forecast {
@@ -136,7 +143,6 @@ impl PortShared {
         self.slots.iter().map(move |slot| slot.progress(now))
     }
 
-    /// The transactions that run now.
     pub(crate) fn running_calls(&self, shared: &Shared, now: Instant) -> Vec<RunningCall> {
         self.running_calls_by(shared, |slot| slot.progress(now)).collect()
     }
@@ -157,7 +163,7 @@ impl PortShared {
     /// Where a call's time went before its start.
     pub(super) fn waits(&self, work: &Work, start: Instant) -> ReplyPrelude {
         let waited = micros(start.saturating_duration_since(work.received));
-        let clock = self.queue.permit_clock().read_us(start).saturating_sub(work.permit_clock_us);
+        let clock = self.queue.permit_clock.read_us(start).saturating_sub(work.permit_clock_us);
         let permit_wait_us = waited.min(u32::try_from(clock).unwrap_or(u32::MAX));
         ReplyPrelude { queue_wait_us: waited - permit_wait_us, permit_wait_us, run_us: 0 }
     }

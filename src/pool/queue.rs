@@ -45,7 +45,7 @@ pub(crate) struct Queue {
     pub(super) permit_usage: PermitUsage,
     /// Whether a thread waits until nothing is in flight.
     drained: (Mutex<bool>, Condvar),
-    permit_clock: PermitClock,
+    pub(crate) permit_clock: PermitClock,
 }
 
 /// Gauges that listener and workers change with each burst. Aligned to its own cache lines to avoid false sharing, and
@@ -273,7 +273,7 @@ impl Queue {
     /// Takes the youngest fresh call of a connection out again, if it has more than `most` waiting: the queue is full,
     /// and others have fewer. For the listener alone. The last call of a connection stays while many connections have
     /// lost theirs, since such a connection keeps its place in the queue.
-    pub(super) fn displace(
+    pub(crate) fn displace(
         &self,
         sink: &dyn ReplySink,
         most: usize,
@@ -395,7 +395,6 @@ impl Queue {
         free == 0 || behind && free < self.cores
     }
 
-    /// Bursts taken since the start.
     pub(crate) fn bursts_taken(&self) -> u64 {
         self.gauges.taken.load(Ordering::Relaxed)
     }
@@ -424,10 +423,6 @@ impl Queue {
         while self.in_flight() > 0 && !self.drained.1.wait_until(&mut waiting, deadline).timed_out() {}
         *waiting = false;
         self.in_flight()
-    }
-
-    pub(crate) fn permit_clock(&self) -> &PermitClock {
-        &self.permit_clock
     }
 
     /// Workers that hold a permit. Exact under the throttle's lock.

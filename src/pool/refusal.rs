@@ -7,21 +7,18 @@
 
 use super::buffered_replies::{BufferedReplies, WorkerReply};
 use super::burst::ReplySink;
+use super::nested::{DeadlockedPool, QueuedNested};
 use super::port::{PortShared, micros};
 use super::queue::Displaced;
 use super::shared::Shared;
 use crate::proto::{Call, reply};
-use crate::service::{Refusal, Status};
+use crate::service::{ClientId, Refusal, Status};
 use crate::sync::{Arc, Ordering, now};
 use crate::wire::ReplyPrelude;
+use log::Level;
 use std::time::Instant;
 
 impl PortShared {
-    /// Takes the youngest waiting call of a connection out of the queue if it has more than `most` there.
-    pub(crate) fn displace(&self, shared: &Shared, sink: &dyn ReplySink, most: usize) -> Option<Displaced> {
-        self.queue.displace(sink, most, &shared.service_times)
-    }
-
     /// Refuses displaced calls of one connection.
     pub(crate) fn refuse_displaced(
         &self,
@@ -29,10 +26,9 @@ impl PortShared {
         sink: &dyn ReplySink,
         displaced: impl IntoIterator<Item = Displaced>,
     ) {
-        const STATUS: Status = Status::QueueFull;
         let (now, mut replies) = (now(), BufferedReplies::default());
         let wait = self.forecast(shared, sink, false).wait(0);
-        let refusal = Refusal::new(STATUS, STATUS.text()).retry_after(wait);
+        let refusal = Refusal::from(Status::QueueFull).retry_after(wait);
         for Displaced { work, call } in displaced {
             self.stats.displaced.add(1);
             self.refuse(&call, &refusal, self.waits(&work, now), &mut replies, now);
@@ -43,7 +39,7 @@ impl PortShared {
 
     /// Refuses all queued calls, for a server that stops while its workers are stuck.
     pub(crate) fn refuse_queued(&self, shared: &Shared) {
-        let refusal = Refusal::new(Status::Draining, Status::Draining.text());
+        let refusal = Refusal::from(Status::Draining);
         let mut replies = BufferedReplies::default();
         while let Some(mut burst) = self.queue.take_to_refuse() {
             if burst.len() > 1 {
@@ -62,20 +58,28 @@ impl PortShared {
         }
     }
 
-    /// Refuses one call of a deadlock, which waited since `received`.
-    pub(super) fn refuse_deadlocked(
-        &self,
-        call: &Call,
-        sink: &dyn ReplySink,
-        message: String,
-        received: Instant,
-        now: Instant,
-    ) {
+    /// While nested calls wait: if this port is in a deadlock, refuses its innermost call, which frees the worker that
+    /// waits for it.
+    pub(crate) fn abort_deadlock(&self, shared: &Shared, now: Instant) {
+        let pools = shared.throttle.pools();
+        let Some(QueuedNested { call, chain, sink, received, .. }) =
+            shared.nested.take_deadlocked(self.index, &pools)
+        else {
+            return;
+        };
+        let pool = DeadlockedPool { port: &self.name, workers: pools[self.index], kept: self.queue.kept() };
+        let last = format!("{} {}", self.name, shared.services.name(call.method));
+        // The client gets the names of other servers' entries as it sent them; the log marks them as the client's word.
+        if shared.services.log_limiter().allows(Level::Error, ClientId::of(sink.peer().ip()), now) {
+            let path = [chain.names(), vec![last.clone()]].concat().join(" -> ");
+            log::error!("nested deadlock: {}", pool.describe(&path, chain.depth()));
+        }
+        let message = pool.describe(&chain.path(&last), chain.depth());
         let queue_wait_us = micros(now.saturating_duration_since(received));
         let times = ReplyPrelude { queue_wait_us, ..ReplyPrelude::default() };
         let mut replies = BufferedReplies::default();
-        self.refuse(call, &Refusal::new(Status::NestedDeadlock, message), times, &mut replies, now);
-        self.send(&mut replies, sink);
+        self.refuse(&call, &Refusal::new(Status::NestedDeadlock, message), times, &mut replies, now);
+        self.send(&mut replies, sink.as_ref());
     }
 
     /// Counts a call as refused and adds its reply.
@@ -98,7 +102,7 @@ impl PortShared {
 
     /// The refusal of a call that its worker does not run.
     pub(super) fn worker_refusal(&self, status: Status, shared: &Shared, sink: &dyn ReplySink) -> Refusal {
-        let refusal = Refusal::new(status, status.text());
+        let refusal = Refusal::from(status);
         if status != Status::Overloaded {
             return refusal;
         }

@@ -42,7 +42,6 @@ impl Shared {
         }
     }
 
-    /// A worker has ended.
     pub(super) fn worker_ended(&self) {
         *self.ended.lock() += 1;
         self.ended_changed.notify_all();

@@ -136,7 +136,6 @@ impl Throttle {
         }
     }
 
-    /// The states of each port's workers.
     pub(crate) fn worker_counts(&self) -> Vec<WorkerCounts> {
         let state = self.state.lock();
         let count = |(index, port): (usize, &PortWorkers)| {
@@ -148,12 +147,10 @@ impl Throttle {
         self.ports.iter().enumerate().map(count).collect()
     }
 
-    /// Workers of a port that sleep.
     pub(crate) fn idle(&self, port: usize) -> usize {
         self.state.lock().idle[port].len()
     }
 
-    /// Sizes of the ports' pools.
     pub(super) fn pools(&self) -> Vec<usize> {
         self.ports.iter().map(|port| port.parkers.len()).collect()
     }
@@ -345,13 +342,13 @@ impl Throttle {
 
     fn set_starving(&self, port: usize) {
         if self.starving.fetch_or(1 << port, Ordering::Relaxed) & (1 << port) == 0 {
-            self.ports[port].queue.permit_clock().start(now());
+            self.ports[port].queue.permit_clock.start(now());
         }
     }
 
     fn clear_starving(&self, port: usize) {
         if self.starving.fetch_and(!(1 << port), Ordering::Relaxed) & (1 << port) != 0 {
-            self.ports[port].queue.permit_clock().stop(now());
+            self.ports[port].queue.permit_clock.stop(now());
         }
     }
 
@@ -362,12 +359,10 @@ impl Throttle {
 }
 
 impl State {
-    /// Returns whether a permit is free.
     fn has_permit(&self) -> bool {
         self.limit.is_none_or(|limit| self.out < limit.get())
     }
 
-    /// Returns whether more permits are out than the limit.
     fn is_over(&self) -> bool {
         self.limit.is_some_and(|limit| self.out > limit.get())
     }
@@ -398,6 +393,12 @@ mod tests {
         throttle.ports[port].parkers[worker].park()
     }
 
+    /// Wakes a worker, which is the next of its port.
+    fn wake(throttle: &Throttle, port: usize, worker: usize) {
+        assert!(throttle.wake_one(port));
+        assert_eq!(word(throttle, port, worker), PERMIT);
+    }
+
     #[test]
     fn returning_workers_get_permits_in_order_and_before_idle_ones() {
         let throttle = throttle(2, 1);
@@ -423,11 +424,9 @@ mod tests {
     #[test]
     fn a_close_leaves_returning_workers_in_line() {
         let throttle = throttle(1, 1);
-        assert!(throttle.wake_one(0));
-        assert_eq!(word(&throttle, 0, 0), PERMIT);
+        wake(&throttle, 0, 0);
         throttle.pause(0);
-        assert!(throttle.wake_one(0));
-        assert_eq!(word(&throttle, 0, 1), PERMIT);
+        wake(&throttle, 0, 1);
         assert!(!throttle.resume(0, 0));
         throttle.close();
         assert_eq!(throttle.pass_on(0, 1), Next::Go, "no worker goes to sleep any more");
@@ -441,8 +440,7 @@ mod tests {
     fn permits_above_a_lowered_limit_are_returned_and_a_raised_limit_grants_them_to_waiters() {
         let throttle = throttle(2, 3);
         for (port, worker) in [(0, 0), (0, 1), (1, 0)] {
-            assert!(throttle.wake_one(port));
-            assert_eq!(word(&throttle, port, worker), PERMIT);
+            wake(&throttle, port, worker);
         }
         throttle.set_limit(NonZeroU32::new(1));
         assert_eq!(

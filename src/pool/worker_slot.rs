@@ -187,7 +187,6 @@ impl WorkerSlot {
         }
     }
 
-    /// The running call.
     pub(super) fn progress(&self, now: Instant) -> Option<Progress> {
         self.0.lock().progress(now)
     }

@@ -120,7 +120,6 @@ fn collide(one: SocketAddr, two: SocketAddr) -> bool {
     one.port() == two.port() && one.port() != 0 && (one == two || covers(one, two) || covers(two, one))
 }
 
-/// Binds a port to its addresses.
 pub(super) fn bind(
     port: &PortConfig,
     addresses: &[SocketAddr],

@@ -42,6 +42,8 @@ pub(super) struct RateDecision {
     pub(super) offender: Option<TopOffender>,
 }
 
+const ADMITTED: RateDecision = RateDecision { refused_for: None, offender: None };
+
 /// A client or network that connects too often.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TopOffender {
@@ -87,21 +89,21 @@ impl ConnectRateLimiter {
 
     /// Counts and decides on a connection. Refused connections count too, but do not make the client's minute longer.
     pub(super) fn connect(&mut self, client: ClientId, now: Instant) -> RateDecision {
-        let Some(limit) = self.limit else { return RateDecision { refused_for: None, offender: None } };
+        let Some(limit) = self.limit else { return ADMITTED };
         let count = self.clients.count(client, limit, now);
         if count.over {
             self.note_most(client, count.connects, now);
             return count.refuses(client, (limit, limit), now);
         }
         // A refused connection does not count against the client's neighbours.
-        let Some(site) = client.site() else { return RateDecision { refused_for: None, offender: None } };
+        let Some(site) = client.site() else { return ADMITTED };
         let most = limit.saturating_mul(SITE_CLIENTS);
         let count = self.sites.count(site, most, now);
         if count.over {
             self.note_most(client, count.connects.div_ceil(SITE_CLIENTS), now);
             return count.refuses(site, (most, limit), now);
         }
-        RateDecision { refused_for: None, offender: None }
+        ADMITTED
     }
 
     /// Counts a connection that has ended. Returns its client, if this is the first over [`BRIEF_CONNECTS_MAX`] in its
@@ -230,7 +232,7 @@ mod tests {
         let (mut connects, start) = (ConnectRateLimiter::new(Some(3)), Instant::now());
         for n in 0..3 {
             let decision = connects.connect(v4(1), start + n * SECOND);
-            assert_eq!(decision, RateDecision { refused_for: None, offender: None });
+            assert_eq!(decision, ADMITTED);
         }
         let fourth = connects.connect(v4(1), start + 3 * SECOND);
         assert_eq!((fourth.refused_for, reported(&fourth)), (Some(57 * SECOND), Some((4, 3 * SECOND))));
@@ -265,7 +267,7 @@ mod tests {
         for minute in 0..3 {
             let mut ends = |n: u32, age, calls| {
                 let at = start + minute * MINUTE + n * SECOND / 10;
-                assert_eq!(connects.connect(v4(1), at), RateDecision { refused_for: None, offender: None });
+                assert_eq!(connects.connect(v4(1), at), ADMITTED);
                 let offender = connects.end(v4(1), age, calls, at);
                 offender.map(|TopOffender { connects, within, limit, .. }| (connects, within, limit))
             };

@@ -53,12 +53,10 @@ impl ConnectionLimiter {
         }
     }
 
-    /// Returns the most connections at once, over all ports.
     pub(super) fn connections_max(&self) -> usize {
         self.connections_max
     }
 
-    /// Returns the connections there are, over all ports.
     pub(super) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
@@ -90,7 +88,7 @@ impl ConnectionLimiter {
         }
         if let Some(time) = refused_for {
             stats.refused_connects.add(1);
-            return Err(Refusal::new(Status::ConnectLimit, Status::ConnectLimit.text()).retry_after(time));
+            return Err(Refusal::from(Status::ConnectLimit).retry_after(time));
         }
         if let Err((own, all)) = self.take_place(client) {
             stats.refused_descriptors.add(1);
@@ -170,7 +168,7 @@ fn log_offender(offender: &TopOffender, refused_for: Option<Duration>) {
 
 /// Returns the refusal of a connection for which there is no descriptor.
 pub(super) fn no_descriptors() -> Refusal {
-    Refusal::new(Status::NoDescriptors, Status::NoDescriptors.text()).retry_after(RETRY_AFTER)
+    Refusal::from(Status::NoDescriptors).retry_after(RETRY_AFTER)
 }
 
 impl Drop for ConnectionPermit {
@@ -184,73 +182,56 @@ mod tests {
     use super::*;
     use std::net::{IpAddr, Ipv4Addr};
 
-    fn peer() -> ClientId {
-        other(1)
-    }
-
-    fn other(last: u8) -> ClientId {
+    fn client(last: u8) -> ClientId {
         ClientId::of(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)))
     }
 
-    fn status(try_acquire: Result<ConnectionPermit, Refusal>) -> Result<ConnectionPermit, Status> {
-        try_acquire.map_err(|refusal| refusal.status)
+    /// A limiter with this many places.
+    fn limiter(places: usize, connects_max: Option<u32>) -> (Arc<ConnectionLimiter>, Instant, PortStats) {
+        let mut config = Config::default_with(2);
+        config.max_connects.value = connects_max;
+        let limiter = Arc::new(ConnectionLimiter::new(&config, places, Arc::default()));
+        (limiter, Instant::now(), PortStats::default())
     }
 
     #[test]
     fn there_are_as_many_permits_as_places_and_not_one_more() {
-        let connection_limiter =
-            Arc::new(ConnectionLimiter::new(&Config::default_with(2), 3, Arc::default()));
-        let (now, stats) = (Instant::now(), PortStats::default());
-        let mut permits: Vec<ConnectionPermit> =
-            (0..3).map(|_| connection_limiter.try_acquire(peer(), now, &stats).unwrap()).collect();
-        let refused = connection_limiter.try_acquire(peer(), now, &stats).unwrap_err();
+        let (limiter, now, stats) = limiter(3, None);
+        let try_acquire = || limiter.try_acquire(client(1), now, &stats);
+        let mut permits: Vec<ConnectionPermit> = (0..3).map(|_| try_acquire().unwrap()).collect();
+        let refused = try_acquire().unwrap_err();
         assert_eq!((refused.status, refused.fault.retry_after_ms), (Status::NoDescriptors, 1000));
-        assert_eq!(
-            (stats.refused_descriptors.get(), connection_limiter.refused.load(Ordering::SeqCst)),
-            (1, 1)
-        );
+        assert_eq!((stats.refused_descriptors.get(), limiter.refused.load(Ordering::SeqCst)), (1, 1));
         permits.pop();
-        assert_eq!(connection_limiter.refused.load(Ordering::SeqCst), 0, "it is over");
-        permits.push(connection_limiter.try_acquire(peer(), now, &stats).unwrap());
-        assert_eq!(
-            status(connection_limiter.try_acquire(peer(), now, &stats)).unwrap_err(),
-            Status::NoDescriptors
-        );
+        assert_eq!(limiter.refused.load(Ordering::SeqCst), 0, "it is over");
+        permits.push(try_acquire().unwrap());
+        assert_eq!(try_acquire().unwrap_err().status, Status::NoDescriptors);
         drop(permits);
-        assert_eq!(connection_limiter.connections.load(Ordering::SeqCst), 0);
+        assert_eq!(limiter.connections(), 0);
     }
 
     #[test]
     fn a_client_alone_does_not_have_all_places() {
-        let connection_limiter =
-            Arc::new(ConnectionLimiter::new(&Config::default_with(2), 128, Arc::default()));
-        let (now, stats) = (Instant::now(), PortStats::default());
-        let try_acquire = |client| connection_limiter.try_acquire(client, now, &stats);
-        let mut permits: Vec<ConnectionPermit> = std::iter::from_fn(|| try_acquire(other(1)).ok()).collect();
+        let (limiter, now, stats) = limiter(128, None);
+        let try_acquire = |last| limiter.try_acquire(client(last), now, &stats);
+        let mut permits: Vec<ConnectionPermit> = std::iter::from_fn(|| try_acquire(1).ok()).collect();
         assert_eq!(permits.len(), 126);
-        assert_eq!(status(try_acquire(other(1))).unwrap_err(), Status::NoDescriptors);
-        permits.push(try_acquire(other(2)).unwrap());
-        permits.push(try_acquire(other(3)).unwrap());
-        assert_eq!(status(try_acquire(other(4))).unwrap_err(), Status::NoDescriptors, "all are taken");
+        assert_eq!(try_acquire(1).unwrap_err().status, Status::NoDescriptors);
+        permits.push(try_acquire(2).unwrap());
+        permits.push(try_acquire(3).unwrap());
+        assert_eq!(try_acquire(4).unwrap_err().status, Status::NoDescriptors, "all are taken");
         assert_eq!(stats.refused_descriptors.get(), 3);
         drop(permits);
-        assert_eq!((connection_limiter.connections(), connection_limiter.held.lock().len()), (0, 0));
+        assert_eq!((limiter.connections(), limiter.held.lock().len()), (0, 0));
     }
 
     #[test]
     fn a_client_that_connects_too_often_is_refused_for_a_time_and_takes_no_place() {
-        let mut config = Config::default_with(2);
-        config.max_connects.value = Some(2);
-        let connection_limiter = Arc::new(ConnectionLimiter::new(&config, 10, Arc::default()));
-        let (now, stats) = (Instant::now(), PortStats::default());
-        (0..2).for_each(|_| drop(connection_limiter.try_acquire(peer(), now, &stats).unwrap()));
-        let refused =
-            connection_limiter.try_acquire(peer(), now + Duration::from_secs(20), &stats).unwrap_err();
+        let (limiter, now, stats) = limiter(10, Some(2));
+        (0..2).for_each(|_| drop(limiter.try_acquire(client(1), now, &stats).unwrap()));
+        let refused = limiter.try_acquire(client(1), now + Duration::from_secs(20), &stats).unwrap_err();
         assert_eq!((refused.status, refused.fault.retry_after_ms), (Status::ConnectLimit, 40_000));
-        assert_eq!(
-            (stats.refused_connects.get(), connection_limiter.connections.load(Ordering::SeqCst)),
-            (1, 0)
-        );
-        assert_eq!(connection_limiter.connects_most(), Some((peer(), 3)));
+        assert_eq!((stats.refused_connects.get(), limiter.connections()), (1, 0));
+        assert_eq!(limiter.connects_most(), Some((client(1), 3)));
     }
 }

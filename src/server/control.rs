@@ -7,12 +7,11 @@
 mod hooks;
 mod live_control;
 mod live_settings;
-mod ports;
 mod sampler;
 mod settings;
 mod settings_file;
 mod snapshot;
 
 pub(super) use hooks::AdminHooks;
-pub(super) use live_control::LiveControl;
+pub(super) use live_control::{LiveControl, ManagedPort};
 pub(super) use sampler::Sampler;

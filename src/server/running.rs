@@ -5,7 +5,7 @@ use super::bind::Purpose;
 #[cfg(feature = "admin")]
 use super::bind_admin::{AdminBound, bind_admin_server};
 use super::connection_limiter::ConnectionLimiter;
-use super::control::{AdminHooks, LiveControl, Sampler};
+use super::control::{AdminHooks, LiveControl, ManagedPort, Sampler};
 use super::error::StartError;
 use super::listener::{ListenerCommand, ListenerHandle};
 use super::server_info::{SERVER_NAME, ServerInfo};
@@ -167,7 +167,13 @@ impl RunningServer {
     /// Starts the sampler and the admin server.
     pub(super) fn start_sampler(&mut self, config: &Config, hooks: AdminHooks) -> Result<(), StartError> {
         let parts = (Arc::clone(&self.connection_limiter), Arc::clone(&self.sessions));
-        let ports = self.ports.iter().map(|port| (&port.port, Arc::clone(&port.addresses), &port.listener));
+        let port = |port: &PortHandle| ManagedPort {
+            name: port.name().into(),
+            addresses: Arc::clone(&port.addresses),
+            shared: Arc::clone(&port.port),
+            listener: Arc::clone(&port.listener),
+        };
+        let ports = self.ports.iter().map(port).collect();
         let control = Arc::new(LiveControl::new(Arc::clone(&self.shared), parts, ports, config, hooks));
         let monitor = ServerMonitor::new(Arc::clone(&control) as _, SERVER_NAME);
         let monitor = Arc::new(monitor);

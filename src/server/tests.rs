@@ -1,5 +1,5 @@
-//! Ports with several addresses, as a host name gives them: no test can choose what a name resolves to. Also the check
-//! of a table of transitions.
+//! Ports with several addresses, as a host name gives them: no test can choose what a name resolves to. Also what
+//! the tests of this module share.
 
 use super::bind::{self, Purpose, Silence};
 use super::builder::Server;
@@ -13,6 +13,15 @@ use crate::service::builtin::Info;
 use std::fmt::Debug;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
+
+/// Both ends of a connection: the client's, and the accepted one.
+pub(super) fn connected() -> (TcpStream, mio::net::TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (stream, _) = listener.accept().unwrap();
+    stream.set_nonblocking(true).unwrap();
+    (client, mio::net::TcpStream::from_std(stream))
+}
 
 /// Checks which transitions are legal: a row for each state it begins in, a column for each it leads to.
 pub(super) fn assert_transitions<S: Copy + Debug + PartialEq, const STATES: usize>(

@@ -45,6 +45,13 @@ pub struct Refusal {
     pub fault: Fault,
 }
 
+impl From<Status> for Refusal {
+    /// Makes a refusal with the text of its status.
+    fn from(status: Status) -> Refusal {
+        Refusal::new(status, status.text())
+    }
+}
+
 impl Refusal {
     /// Makes a refusal with a message.
     pub fn new(status: Status, message: impl Into<String>) -> Refusal {

@@ -145,7 +145,8 @@ impl AdmissionView for PortView<'_> {
 
     fn displace(&self, ahead: usize, nested: bool) -> bool {
         let PortContext { port, shared, .. } = self.at;
-        let displace = |writer: &ConnectionWriter, most| port.displace(shared, writer, most);
+        let displace =
+            |writer: &ConnectionWriter, most| port.queue.displace(writer, most, &shared.service_times);
         self.shares.borrow_mut().displace(self.contender(ahead, nested), displace)
     }
 
@@ -236,7 +237,6 @@ impl ReadContext<'_> {
         used
     }
 
-    /// Sends the replies received.
     pub(super) fn send_replies(&mut self, writer: &ConnectionWriter) {
         if !self.received.replies.is_empty() {
             writer.send(&mut self.received.replies, 0);
@@ -276,7 +276,7 @@ impl ReadContext<'_> {
         work.lease.set(if bytes > UNCOUNTED_BYTES_MAX { bytes } else { 0 });
         work.sink = Some(Arc::clone(writer) as Arc<dyn ReplySink>);
         work.received = arrived;
-        work.permit_clock_us = port.queue.permit_clock().read_us(arrived);
+        work.permit_clock_us = port.queue.permit_clock.read_us(arrived);
         if !work.chains.is_empty() {
             let sink = Arc::clone(writer) as Arc<dyn ReplySink>;
             port.register_nested(work, &sink, &shared.nested);

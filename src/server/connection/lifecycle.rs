@@ -98,7 +98,7 @@ impl Connection {
 
     fn send_goaway(&self, status: Status) {
         let mut frame = Vec::new();
-        goaway(&Refusal::new(status, status.text()), &mut frame);
+        goaway(&Refusal::from(status), &mut frame);
         self.writer.send(&mut frame, 0);
     }
 
@@ -107,7 +107,6 @@ impl Connection {
         self.protocol.is_chained()
     }
 
-    /// Returns whether it has calls in progress.
     pub(in crate::server) fn is_calling(&self) -> bool {
         self.writer.in_flight() > 0
     }
@@ -148,7 +147,6 @@ impl Connection {
         self.calls
     }
 
-    /// Returns whether the filter selects it.
     pub(in crate::server) fn matches(&self, filter: &ConnectionFilter) -> bool {
         match filter {
             ConnectionFilter::One(_, number) => self.accepted.number == *number,

@@ -377,7 +377,6 @@ impl Connection {
         }
     }
 
-    /// Returns whether the peer has still to say Hello.
     pub(in crate::server) fn awaits_hello(&self) -> bool {
         self.protocol.awaits_hello()
     }

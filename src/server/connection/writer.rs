@@ -437,7 +437,7 @@ impl QueueHolder for ConnectionWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mio::net::TcpStream;
+    use crate::server::tests::connected;
     use mio::{Poll, Token, Waker};
     use std::io::Read;
 
@@ -447,11 +447,8 @@ mod tests {
     fn a_peer_that_is_always_behind_costs_what_it_is_behind() {
         let poll = Poll::new().unwrap();
         let handle = Arc::new(ListenerHandle::new(Waker::new(poll.registry(), Token(0)).unwrap()));
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (stream, address) = listener.accept().unwrap();
-        stream.set_nonblocking(true).unwrap();
-        let transport = Arc::new(Transport::Plain(TcpStream::from_std(stream)));
+        let (mut peer, stream) = connected();
+        let (address, transport) = (stream.peer_addr().unwrap(), Arc::new(Transport::Plain(stream)));
         let limits = WriterLimits { buffers: &Buffers::unbounded(), unsent_bytes_max: usize::MAX };
         let writer = ConnectionWriter::new(transport, address, Id::of(Token(1)), handle, limits);
         let mut given = 0;

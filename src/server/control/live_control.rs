@@ -1,4 +1,7 @@
 //! [`LiveControl`]: the parts of a running server that an administrator observes and changes, as [`ServerControl`].
+//!
+//! The listeners alone know their connections; they are asked through their mailboxes, and one that does not reply in
+//! time is left out.
 
 use super::hooks::AdminHooks;
 use super::live_settings::LiveSettings;
@@ -8,11 +11,12 @@ use crate::monitor::{
     SlowCallInfo, Snapshot, WorkerSnapshot,
 };
 use crate::pool::{PortShared, Shared};
+use crate::server::bind::{Silence, bind_again};
 use crate::server::connection_limiter::ConnectionLimiter;
-use crate::server::listener::{ListenerCommand, ListenerHandle};
+use crate::server::listener::{ListenerCommand, ListenerHandle, ReplySlot};
 use crate::server::sessions::Registry;
 use crate::server::verdict_file::{VerdictFile, WriterThread};
-use crate::sync::Arc;
+use crate::sync::{Arc, Sender};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
@@ -35,33 +39,24 @@ pub(in crate::server) struct LiveControl {
 
 /// A port, and how to reach its listener.
 #[derive(Debug)]
-pub(super) struct ManagedPort {
-    pub(super) name: Arc<str>,
-    pub(super) addresses: Arc<[SocketAddr]>,
-    pub(super) shared: Arc<PortShared>,
-    pub(super) listener: Arc<ListenerHandle>,
+pub(in crate::server) struct ManagedPort {
+    pub(in crate::server) name: Arc<str>,
+    pub(in crate::server) addresses: Arc<[SocketAddr]>,
+    pub(in crate::server) shared: Arc<PortShared>,
+    pub(in crate::server) listener: Arc<ListenerHandle>,
 }
 
 impl LiveControl {
-    pub(in crate::server) fn new<'a>(
+    pub(in crate::server) fn new(
         shared: Arc<Shared>,
         (connection_limiter, sessions): (Arc<ConnectionLimiter>, Arc<Registry>),
-        ports: impl Iterator<Item = (&'a Arc<PortShared>, Arc<[SocketAddr]>, &'a Arc<ListenerHandle>)>,
+        ports: Vec<ManagedPort>,
         config: &Config,
         hooks: AdminHooks,
     ) -> LiveControl {
-        let port =
-            |(shared, addresses, listener): (&Arc<PortShared>, Arc<[SocketAddr]>, &Arc<ListenerHandle>)| {
-                ManagedPort {
-                    name: shared.name.as_str().into(),
-                    addresses,
-                    shared: Arc::clone(shared),
-                    listener: Arc::clone(listener),
-                }
-            };
         let name = |number| shared.services.name(number).into();
         LiveControl {
-            ports: ports.map(port).collect(),
+            ports,
             methods: (1..=shared.services.len() as u16).map(name).collect(),
             shared,
             connection_limiter,
@@ -80,6 +75,21 @@ impl LiveControl {
     /// The system has no thread for it.
     pub(in crate::server) fn start_verdict_writer(&self) -> std::io::Result<Option<WriterThread>> {
         self.verdict_file.start_writer()
+    }
+
+    fn find(&self, name: &str) -> Result<&ManagedPort, ControlError> {
+        let found = self.ports.iter().find(|port| port.name.eq_ignore_ascii_case(name));
+        found.ok_or_else(|| ControlError::UnknownPort(name.to_owned()))
+    }
+
+    /// Lists the connections that `command` asks for.
+    fn list_connections(
+        &self,
+        command: fn(Sender<Vec<ConnectionInfo>>) -> ListenerCommand,
+    ) -> Vec<ConnectionInfo> {
+        // All are asked before the first reply is waited for.
+        let asked: Vec<_> = self.ports.iter().map(|port| port.listener.request(command)).collect();
+        asked.into_iter().filter_map(ReplySlot::get).flatten().collect()
     }
 }
 
@@ -113,19 +123,55 @@ impl ServerControl for LiveControl {
     }
 
     fn close_connections(&self, which: &ConnectionFilter) -> usize {
-        self.close_selected(which)
+        let concerned = |port: &&ManagedPort| match which {
+            ConnectionFilter::One(name, _) => port.name.eq_ignore_ascii_case(name),
+            ConnectionFilter::All | ConnectionFilter::Peer(_) | ConnectionFilter::Client(_) => true,
+            ConnectionFilter::Session(_) => false,
+        };
+        let close = |port: &ManagedPort| {
+            port.listener.request(|reply| ListenerCommand::CloseConnections(which.clone(), reply))
+        };
+        let asked: Vec<_> = self.ports.iter().filter(concerned).map(close).collect();
+        let closed = asked.into_iter().filter_map(ReplySlot::get).sum();
+        if closed > 0 {
+            log::info!("connections closed by the administrator, count={closed}");
+        }
+        closed
     }
 
     fn drop_sessions(&self, which: &ConnectionFilter) -> usize {
-        self.drop_selected_sessions(which)
+        let dropped = self.sessions.drop_those(|session| match which {
+            ConnectionFilter::Session(id) => session.id() == *id,
+            others => others.matches(session.peer().ip()),
+        });
+        if dropped > 0 {
+            log::info!("sessions closed by the administrator, count={dropped}");
+        }
+        dropped
     }
 
     fn stop_port(&self, port: &str) -> Result<(), ControlError> {
-        self.stop_one(port)
+        let port = self.find(port)?;
+        port.listener.request(ListenerCommand::StopPort).get().unwrap_or_else(|| Err(no_reply(port)))?;
+        log::info!("port {}: stopped by the administrator", port.name);
+        Ok(())
     }
 
     fn start_port(&self, port: &str) -> Result<(), ControlError> {
-        self.start_one(port)
+        let port = self.find(port)?;
+        port.listener.shutdown().check_can_start(&port.name)?;
+        let addresses = in_words(&port.addresses);
+        let sockets = bind_again(&port.addresses, Silence::of(&self.config())).map_err(|error| {
+            ControlError::CannotListen {
+                port: port.name.to_string(),
+                addresses: addresses.clone(),
+                reason: error.to_string(),
+            }
+        })?;
+        let started = port.listener.request(|reply| ListenerCommand::StartPort(sockets, reply)).get();
+        started.unwrap_or_else(|| Err(no_reply(port)))?;
+        log::info!("port {}: started by the administrator, addresses={addresses}", port.name);
+        Ok(())
     }
 
     fn set(&self, key: &str, value: &str) -> Result<SettingChange, ControlError> {
@@ -158,4 +204,12 @@ impl ServerControl for LiveControl {
     fn save_verdict(&self, text: Option<&str>) {
         self.verdict_file.put(text);
     }
+}
+
+fn in_words(addresses: &[SocketAddr]) -> String {
+    addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn no_reply(port: &ManagedPort) -> ControlError {
+    ControlError::PortUnresponsive(port.name.to_string())
 }

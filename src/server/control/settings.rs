@@ -11,6 +11,7 @@ use crate::config::read_line;
 use crate::config::{Config, Limit};
 use crate::monitor::{ControlError, SettingChange};
 use crate::server::derived_settings::codel_rules;
+use crate::server::listener::ListenerCommand;
 use crate::server::machine;
 use std::time::Instant;
 
@@ -35,7 +36,8 @@ const EFFECTS: [(&str, Effect); 11] = [
     ("Server_CoDel_Interval", set_codel),
     ("Server_CoDel_Mode", set_codel),
     ("Server_Long_Transaction", |control, config| {
-        control.set_long_transaction(config.long_transaction.value);
+        let command = || ListenerCommand::SetLongTransaction(config.long_transaction.value);
+        control.ports.iter().for_each(|port| port.listener.send(command()));
         true
     }),
     ("Server_Session_Timeout", set_sessions),

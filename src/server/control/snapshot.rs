@@ -145,7 +145,7 @@ impl LiveControl {
             queue_limit: config.queue_limit.value.into(),
             in_flight: shared.queue.in_flight() as u64,
             connections: stats.open(),
-            without_permit: Duration::from_micros(shared.queue.permit_clock().read_us(now)),
+            without_permit: Duration::from_micros(shared.queue.permit_clock.read_us(now)),
             calls: stats.calls.get(),
             answers: AnswerCounts(stats.answers.counts()),
             closed: stats.closed.counts(),

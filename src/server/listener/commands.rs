@@ -17,7 +17,7 @@ impl Listener {
             ListenerCommand::CloseConnections(filter, reply) => self.close_connections(&filter, &reply),
             ListenerCommand::StopPort(reply) => _ = reply.try_send(self.stop_port()),
             ListenerCommand::StartPort(sockets, reply) => _ = reply.try_send(self.start_port(sockets)),
-            ListenerCommand::SetLongTransaction(long) => self.set_long_transaction(long),
+            ListenerCommand::SetLongTransaction(long) => self.watchdog.set_long_transaction(long),
             ListenerCommand::Drain => self.drain(),
             ListenerCommand::RefuseCalls => self.refuse_calls(),
             ListenerCommand::CloseBy(until) => self.close_by(until),

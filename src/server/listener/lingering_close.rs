@@ -107,28 +107,19 @@ fn discard(transport: &Transport) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::tests::connected;
     use crate::service::Status;
     use mio::Poll;
     use std::io::{Read, Write};
-    use std::net::TcpListener;
-
-    /// Both ends of a connection.
-    fn pair(listener: &TcpListener) -> (std::net::TcpStream, TcpStream) {
-        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (stream, _) = listener.accept().unwrap();
-        stream.set_nonblocking(true).unwrap();
-        (client, TcpStream::from_std(stream))
-    }
 
     #[test]
     fn refused_connections_linger_if_they_are_few_and_end_when_their_clients_close() {
         let (mut poll, mut events) = (Poll::new().unwrap(), mio::Events::with_capacity(8));
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let refusal = Refusal::new(Status::ConnectLimit, "no");
         let (mut lingering_close, start) = (LingeringClose::new(2), Instant::now());
         let mut clients: Vec<_> = (0..3)
             .map(|_| {
-                let (client, stream) = pair(&listener);
+                let (client, stream) = connected();
                 lingering_close.refuse(stream, &refusal, poll.registry(), start);
                 client
             })
@@ -156,9 +147,9 @@ mod tests {
 
     #[test]
     fn refused_connections_are_closed_when_their_time_is_over() {
-        let (poll, listener) = (Poll::new().unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+        let poll = Poll::new().unwrap();
         let mut lingering_close = LingeringClose::new(10);
-        let (mut client, stream) = pair(&listener);
+        let (mut client, stream) = connected();
         let long_ago = Instant::now().checked_sub(WAIT_MAX).unwrap();
         lingering_close.refuse(stream, &Refusal::new(Status::NoDescriptors, "no"), poll.registry(), long_ago);
         assert_eq!(lingering_close.waiting.len(), 1);

@@ -48,7 +48,7 @@ pub(in crate::server) struct Listener {
     pub(super) connection_limiter: Arc<ConnectionLimiter>,
     pub(super) lingering_close: LingeringClose,
     pub(super) timeouts: Timeouts,
-    watchdog: Watchdog,
+    pub(super) watchdog: Watchdog,
     pub(super) unsent_bytes_max: usize,
     /// The state of the port's stop.
     pub(super) shutdown: Shutdown,
@@ -165,11 +165,6 @@ impl Listener {
         for command in mail.commands {
             self.execute(command);
         }
-    }
-
-    /// Changes the run time from which on a transaction counts as long.
-    pub(super) fn set_long_transaction(&mut self, long: Option<Duration>) {
-        self.watchdog.set_long_transaction(long);
     }
 
     fn poll_timeout(&self) -> Option<Duration> {

@@ -26,7 +26,6 @@ impl Listener {
         self.handle.publish(next);
     }
 
-    /// Stops the port for an administrator.
     pub(super) fn stop_port(&mut self) -> Result<(), ControlError> {
         self.shutdown.check_can_stop(&self.context.port.name)?;
         self.close_address();

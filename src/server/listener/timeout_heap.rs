@@ -101,7 +101,6 @@ impl Timeouts {
         self.due_first().map(|due| due.min(self.tick))
     }
 
-    /// Returns when the first wait is due.
     fn due_first(&self) -> Option<Instant> {
         self.waits.peek().map(|Reverse((at, ..))| *at)
     }

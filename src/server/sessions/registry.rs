@@ -136,7 +136,7 @@ impl Registry {
     ) -> Result<(), Refusal> {
         let client = if self.is_logged() { client } else { "" };
         let entered = self.with(|table| table.enter(holder, (client, peer), now));
-        if let Some(own) = entered.map_err(refusal)? {
+        if let Some(own) = entered? {
             self.log_opened(&own, now);
             carried().set_own(own);
         }
@@ -166,7 +166,6 @@ impl Registry {
         self.with(|table| table.stays(own.id(), Instant::now()));
     }
 
-    /// Sets whether new sessions are refused.
     pub(in crate::server) fn restrict(&self, restricted: bool) {
         self.with(|table| table.restricted = restricted);
     }
@@ -191,12 +190,10 @@ impl Registry {
         (self.peak.load(Ordering::Relaxed), self.table.lock().restricted)
     }
 
-    /// Returns the number of open sessions.
     pub(in crate::server) fn len(&self) -> usize {
         self.table.lock().len()
     }
 
-    /// Returns the number of sessions that clients opened.
     pub(in crate::server) fn opened(&self) -> usize {
         self.table.lock().opened()
     }
@@ -257,12 +254,8 @@ fn client_and_peer(session: &SessionState) -> String {
     format!("{} ({})", name_in_line(session.client()), session.peer())
 }
 
-fn refusal(status: Status) -> Refusal {
-    Refusal::new(status, status.text())
-}
-
-fn carried<'a>(call: &'a Transaction<'_>) -> Result<&'a Arc<ConnectionSessions>, Refusal> {
-    call.caller.carried_sessions().ok_or_else(|| refusal(Status::UnknownSession))
+fn carried<'a>(call: &'a Transaction<'_>) -> Result<&'a Arc<ConnectionSessions>, Status> {
+    call.caller.carried_sessions().ok_or(Status::UnknownSession)
 }
 
 /// Reserves a session number of a connection.
@@ -282,10 +275,7 @@ impl Sessions for Registry {
         let client = client.as_ref().map_or("", |own| own.client());
         let number = reserve(carried)?;
         let opened = self.with(|table| table.open(token, (carried, number), (client, call.peer()), now));
-        let (Move { session, stamp, .. }, ticket, gone) = opened.map_err(|status| {
-            carried.clear(number);
-            refusal(status)
-        })?;
+        let (Move { session, stamp, .. }, ticket, gone) = opened.inspect_err(|_| carried.clear(number))?;
         if let Some(gone) = gone {
             self.displaced.add(1);
             self.end(&gone, SessionEnd::MadeRoom, now);
@@ -304,7 +294,7 @@ impl Sessions for Registry {
         if number != reserved {
             carried.clear(reserved);
         }
-        let Move { session, stamp, from, .. } = attached.map_err(refusal)?;
+        let Move { session, stamp, from, .. } = attached?;
         carried.put(number, session, stamp);
         if let Some((from, number)) = from {
             from.clear(number);
@@ -316,7 +306,7 @@ impl Sessions for Registry {
         let carried = carried(call)?;
         let found = carried.find(number);
         let entry = found.and_then(|session| self.with(|table| table.close(session.id(), carried)));
-        self.end(&entry.ok_or_else(|| refusal(Status::UnknownSession))?, SessionEnd::Closed, Instant::now());
+        self.end(&entry.ok_or(Status::UnknownSession)?, SessionEnd::Closed, Instant::now());
         Ok(())
     }
 }

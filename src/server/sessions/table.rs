@@ -154,7 +154,6 @@ impl SessionTable {
         }
     }
 
-    /// Returns the number of sessions.
     pub(super) fn len(&self) -> usize {
         self.connections + self.opened.len()
     }
