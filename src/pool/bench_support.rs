@@ -7,9 +7,8 @@
 use super::buffers::Buffers;
 use super::burst::{Burst, ReplySink, Work};
 use super::null_sink::NullSink;
-use super::port::{PoolSizes, PortShared};
 use super::queue::{Queue, QueueSizes};
-use super::shared::Shared;
+use super::shared::{PoolSizes, PortShared, Shared};
 use super::throttle::{Next, PERMIT, PortWorkers, Throttle};
 use super::worker::start_workers;
 use crate::metrics::ServiceTimes;

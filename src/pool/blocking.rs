@@ -8,8 +8,7 @@
 //! a worker that is not awake cannot be subtracted from those awake.
 
 use super::buffers::BufferLease;
-use super::port::PortShared;
-use super::shared::Shared;
+use super::shared::{PortShared, Shared};
 use super::throttle::PERMIT;
 use super::worker_slot::Activity;
 use crate::admission::ReceivedChain;

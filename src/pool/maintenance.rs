@@ -3,8 +3,7 @@
 
 use super::burst::{ReplySink, Work};
 use super::nested::{Nested, QueuedNested};
-use super::port::PortShared;
-use super::shared::Shared;
+use super::shared::{PortShared, Shared};
 use crate::proto::Call;
 use crate::service::ClientId;
 use crate::sync::Arc;

@@ -8,9 +8,8 @@
 use super::buffered_replies::{BufferedReplies, WorkerReply};
 use super::burst::ReplySink;
 use super::nested::{DeadlockedPool, QueuedNested};
-use super::port::{PortShared, micros};
 use super::queue::Displaced;
-use super::shared::Shared;
+use super::shared::{PortShared, Shared, micros};
 use crate::proto::{Call, reply};
 use crate::service::{ClientId, Refusal, Status};
 use crate::sync::{Arc, Ordering, now};

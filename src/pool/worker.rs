@@ -5,8 +5,7 @@
 use super::blocking::BlockingContext;
 use super::buffered_replies::{BufferedReplies, WorkerReply};
 use super::burst::{Burst, ReplySink, Work};
-use super::port::{PortShared, micros};
-use super::shared::Shared;
+use super::shared::{PortShared, Shared, micros};
 use super::slow_calls::SlowCall;
 use super::throttle::{Next, Throttle, WorkerCounts};
 use super::worker_slot::{Step, Turn};

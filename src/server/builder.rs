@@ -90,14 +90,14 @@ impl Server {
     /// Sets what an administrator's `quit` does. `run` must neither block nor wait for the server's end: the server
     /// itself calls it. Without it, `quit` is refused.
     pub fn on_quit(mut self, run: impl Fn() + Send + Sync + 'static) -> Server {
-        self.hooks.on_quit(Box::new(run));
+        self.hooks.quit = Some(Box::new(run));
         self
     }
 
     /// Sets what is done when an administrator changes `Log_Level`. Without it, the change takes effect after a
     /// restart.
     pub fn on_log_level(mut self, run: impl Fn(log::LevelFilter) + Send + Sync + 'static) -> Server {
-        self.hooks.on_log_level(Box::new(run));
+        self.hooks.log_level = Some(Box::new(run));
         self
     }
 

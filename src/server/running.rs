@@ -180,7 +180,8 @@ impl RunningServer {
         #[cfg(feature = "admin")]
         self.open_admin(config, Arc::clone(&monitor))?;
         let log_limiter = Arc::clone(self.shared.services.log_limiter());
-        let sampler = Sampler::start(Arc::clone(&monitor), log_limiter, control.start_verdict_writer()?)?;
+        let sampler =
+            Sampler::start(Arc::clone(&monitor), log_limiter, control.verdict_file.start_writer()?)?;
         self.monitor = Some((control, monitor, sampler));
         Ok(())
     }

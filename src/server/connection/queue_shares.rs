@@ -33,7 +33,8 @@ pub(in crate::server) trait QueueHolder {
 #[derive(Debug)]
 pub(in crate::server) struct QueueShares<H> {
     surveyed: Option<Instant>,
-    clients: Vec<Client<H>>,
+    connections: Vec<Arc<H>>,
+    clients: Vec<Client>,
     places: HashMap<ClientId, usize>,
     /// Calls and place of each client, those with the most on top; an entry with more than its client has is old.
     order: BinaryHeap<(usize, usize)>,
@@ -42,37 +43,10 @@ pub(in crate::server) struct QueueShares<H> {
 }
 
 #[derive(Debug)]
-struct Client<H> {
+struct Client {
     calls: usize,
-    /// The one with the most calls on top.
-    connections: BinaryHeap<Counted<H>>,
-}
-
-/// A connection, ordered by its calls.
-#[derive(Debug)]
-struct Counted<H> {
-    calls: usize,
-    connection: Arc<H>,
-}
-
-impl<H> PartialEq for Counted<H> {
-    fn eq(&self, other: &Self) -> bool {
-        self.calls == other.calls
-    }
-}
-
-impl<H> Eq for Counted<H> {}
-
-impl<H> PartialOrd for Counted<H> {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<H> Ord for Counted<H> {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.calls.cmp(&other.calls)
-    }
+    /// Calls and place of each connection, the one with the most on top.
+    connections: BinaryHeap<(usize, usize)>,
 }
 
 /// A call that wants a place in the queue.
@@ -97,6 +71,7 @@ impl<H> Default for QueueShares<H> {
     fn default() -> Self {
         QueueShares {
             surveyed: None,
+            connections: Vec::new(),
             clients: Vec::new(),
             places: HashMap::new(),
             order: BinaryHeap::new(),
@@ -145,7 +120,8 @@ impl<H: QueueHolder> QueueShares<H> {
         }
         let client = &mut self.clients[place];
         client.calls += calls;
-        client.connections.push(Counted { calls, connection });
+        client.connections.push((calls, self.connections.len()));
+        self.connections.push(connection);
         place
     }
 
@@ -154,6 +130,7 @@ impl<H: QueueHolder> QueueShares<H> {
         if self.surveyed.take().is_none() {
             return;
         }
+        self.connections.clear();
         self.clients.clear();
         self.places.clear();
         self.order.clear();
@@ -175,14 +152,14 @@ impl<H: QueueHolder> QueueShares<H> {
             let Some(Target { place, most }) = self.target(contender) else { return false };
             let client = &mut self.clients[place];
             let Some(mut top) = client.connections.peek_mut() else { return false };
-            let displaced = take(&top.connection, most);
+            let (calls, connection) = (top.0, &self.connections[top.1]);
+            let displaced = take(connection, most);
             // Workers may have taken some meanwhile, so count the calls that are left.
-            let left =
-                if displaced.is_some() { top.calls - 1 } else { top.connection.waiting().min(top.calls - 1) };
-            client.calls -= top.calls - left;
-            top.calls = left;
+            let left = if displaced.is_some() { calls - 1 } else { connection.waiting().min(calls - 1) };
+            client.calls -= calls - left;
+            top.0 = left;
             if let Some(displaced) = displaced {
-                self.displaced.push((Arc::clone(&top.connection), displaced));
+                self.displaced.push((Arc::clone(connection), displaced));
                 return true;
             }
         }
@@ -202,7 +179,7 @@ impl<H: QueueHolder> QueueShares<H> {
         }
         let (place, most) = (own?, waiting + ahead + 1);
         let top = self.clients[place].connections.peek()?;
-        (top.calls > most).then_some(Target { place, most })
+        (top.0 > most).then_some(Target { place, most })
     }
 
     /// Returns the place of the client with the most calls.
@@ -299,7 +276,8 @@ mod tests {
         let (mut shares, start) = (QueueShares::default(), Instant::now());
         let gone = Arc::new(Fixed(0));
         shares.survey([(client(1), Arc::new(Fixed(9)))].into_iter(), start);
-        shares.clients[0].connections.push(Counted { calls: 20, connection: gone });
+        shares.connections.push(gone);
+        shares.clients[0].connections.push((20, 1));
         shares.clients[0].calls += 20;
         let contender = Contender { client: client(2), waiting: 0, ahead: 0, nested: false };
         let asked = std::cell::RefCell::new(Vec::new());

@@ -20,8 +20,8 @@ type TellHandler = dyn Fn(&str) -> Result<String, String> + Send + Sync;
 #[derive(Default)]
 pub(in crate::server) struct AdminHooks {
     services: Vec<(String, TellService)>,
-    quit: Option<Box<dyn Fn() + Send + Sync>>,
-    log_level: Option<Box<dyn Fn(LevelFilter) + Send + Sync>>,
+    pub(in crate::server) quit: Option<Box<dyn Fn() + Send + Sync>>,
+    pub(in crate::server) log_level: Option<Box<dyn Fn(LevelFilter) + Send + Sync>>,
 }
 
 /// A service that takes orders.
@@ -43,14 +43,6 @@ impl AdminHooks {
     pub(in crate::server) fn on_tell(&mut self, service: &str, run: Arc<TellHandler>) {
         self.services.retain(|(known, _)| !known.eq_ignore_ascii_case(service));
         self.services.push((service.to_owned(), TellService { run, busy: Arc::default() }));
-    }
-
-    pub(in crate::server) fn on_quit(&mut self, run: Box<dyn Fn() + Send + Sync>) {
-        self.quit = Some(run);
-    }
-
-    pub(in crate::server) fn on_log_level(&mut self, run: Box<dyn Fn(LevelFilter) + Send + Sync>) {
-        self.log_level = Some(run);
     }
 
     pub(super) fn tell(&self, service: &str, order: &str) -> Result<String, ControlError> {

@@ -15,7 +15,7 @@ use crate::server::bind::{Silence, bind_again};
 use crate::server::connection_limiter::ConnectionLimiter;
 use crate::server::listener::{ListenerCommand, ListenerHandle, ReplySlot};
 use crate::server::sessions::Registry;
-use crate::server::verdict_file::{VerdictFile, WriterThread};
+use crate::server::verdict_file::VerdictFile;
 use crate::sync::{Arc, Sender};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -34,7 +34,7 @@ pub(in crate::server) struct LiveControl {
     pub(super) hooks: AdminHooks,
     pub(super) started: Instant,
     pub(super) started_at: SystemTime,
-    pub(super) verdict_file: VerdictFile,
+    pub(in crate::server) verdict_file: VerdictFile,
 }
 
 /// A port, and how to reach its listener.
@@ -67,14 +67,6 @@ impl LiveControl {
             started_at: SystemTime::now(),
             verdict_file: VerdictFile::beside(config.file.as_deref()),
         }
-    }
-
-    /// Starts the thread that writes the verdict file; `None` for a server without a settings file.
-    ///
-    /// # Errors
-    /// The system has no thread for it.
-    pub(in crate::server) fn start_verdict_writer(&self) -> std::io::Result<Option<WriterThread>> {
-        self.verdict_file.start_writer()
     }
 
     fn find(&self, name: &str) -> Result<&ManagedPort, ControlError> {

@@ -140,7 +140,12 @@ impl LiveControl {
             name: Arc::clone(name),
             address: addresses[0],
             open: listener.shutdown() == Shutdown::No,
-            workers: workers(counts),
+            workers: Workers {
+                idle: counts.idle as u32,
+                running: counts.running as u32,
+                blocked: counts.blocked as u32,
+                returning: counts.returning as u32,
+            },
             waiting: shared.queue.len() as u64,
             queue_limit: config.queue_limit.value.into(),
             in_flight: shared.queue.in_flight() as u64,
@@ -152,17 +157,6 @@ impl LiveControl {
             counters: stats.counts(),
             methods: shared.method_stats().called().map(method).collect(),
         }
-    }
-}
-
-fn workers(counts: WorkerCounts) -> Workers {
-    let count = |count: usize| count as u32;
-    let WorkerCounts { idle, running, blocked, returning } = counts;
-    Workers {
-        idle: count(idle),
-        running: count(running),
-        blocked: count(blocked),
-        returning: count(returning),
     }
 }
 
