@@ -132,8 +132,8 @@ pub(in crate::config) fn strip_suffix_ignoring_case<'a>(text: &'a str, suffix: &
     tail.eq_ignore_ascii_case(suffix).then_some(head)
 }
 
-/// A setting of the whole server, kept in a field of [`Config`]: its kind and the field. Where the field keeps something
-/// else than the value that is written, one function makes it of that value, and one shows it.
+/// A setting of the whole server, kept in a field of [`Config`]: its kind and the field. Where the field keeps
+/// something else than the value that is written, one function makes it of that value, and one shows it.
 macro_rules! field {
     (Switch, $field:ident) => {
         field!(Switch, $field, |on: &bool| u8::from(*on))
