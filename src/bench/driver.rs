@@ -2,9 +2,9 @@
 
 use super::connection::{AnswerCheck, BenchConnection};
 use super::plan::{Pacing, Plan, Target};
-use super::report::{BenchReport, RunCounts};
+use super::report::{BenchReport, RunCounts, status_name};
+use crate::service::Fault;
 use crate::service::suggest::{nearest, suggestion};
-use crate::service::{Fault, Status};
 use crate::tcp::refuse_own_end;
 use crate::wire::body::{Hello, Welcome};
 use crate::wire::limits::{CALL_PRELUDE_BYTES, CONTROL_BODY_BYTES_MAX, HEADER_BYTES};
@@ -250,8 +250,7 @@ fn greet(stream: &mut TcpStream, method: &str) -> Result<u16, BenchError> {
 
 /// The error for a GoAway in place of the Welcome.
 fn refused(code: u16, Fault { retry_after_ms, message, .. }: &Fault) -> BenchError {
-    let status =
-        Status::from_code(code).map_or_else(|| format!("status {code}"), |status| format!("{status:?}"));
+    let status = status_name(code);
     let later =
         if *retry_after_ms > 0 { format!("; try again in {retry_after_ms} ms") } else { String::new() };
     BenchError::Refused(format!("{status}: {message}{later}"))

@@ -68,6 +68,11 @@ impl Latency {
     }
 }
 
+/// Returns the name of a status, or its number if this build does not know it.
+pub(super) fn status_name(code: u16) -> String {
+    Status::from_code(code).map_or_else(|| format!("status {code}"), |status| format!("{status:?}"))
+}
+
 /// Counts of a run in progress.
 #[derive(Debug)]
 pub(super) struct RunCounts {
@@ -117,16 +122,13 @@ impl RunCounts {
         unanswered: u64,
         cpu_us: f64,
     ) -> BenchReport {
-        let name = |code: u16| {
-            Status::from_code(code).map_or_else(|| format!("status {code}"), |s| format!("{s:?}"))
-        };
         let (ok, answered) = (self.ok.len(), self.answered());
         self.ok_by_second.resize(seconds as usize, 0);
         BenchReport {
             connections,
             seconds,
             ok,
-            errors: self.errors.iter().map(|(code, count)| (name(*code), *count)).collect(),
+            errors: self.errors.iter().map(|(code, count)| (status_name(*code), *count)).collect(),
             due: self.due,
             unanswered,
             connections_lost: self.lost,

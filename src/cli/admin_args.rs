@@ -51,10 +51,7 @@ impl AdminArgs {
     /// Returns a client that waits at most `timeout` for each response.
     pub(super) fn connect(&self, timeout: Duration) -> Result<AdminTarget, Exit> {
         let token = self.token_file.as_deref().map(token).transpose()?;
-        let cannot = |error| {
-            eprint_error(&format!("cannot create a poll: {error}"));
-            Exit::Environment
-        };
+        let cannot = |error| Exit::Environment.with_error(&format!("cannot create a poll: {error}"));
         let address = match &self.address {
             Some(path) if path.contains('/') => {
                 let (client, place) = over_socket(Path::new(path), timeout);
@@ -115,18 +112,12 @@ fn by_file(file: &Path, timeout: Duration) -> Result<FromFile, Exit> {
     let no_socket = no_socket.unwrap_or_default();
     match read.map(|config| config.admin_address.value) {
         Ok(Some(address)) => Ok(FromFile::Address(address.to_string())),
-        Ok(None) => {
-            eprint_error(&format!(
-                "no connection to the server of {file}: {no_socket}it has no Admin_Address"
-            ));
-            Err(Exit::Environment)
-        }
-        Err(errors) => {
-            eprint_error(&format!(
-                "{no_socket}{file} has errors, so its server is unknown; give its address:\n{errors}"
-            ));
-            Err(Exit::Input)
-        }
+        Ok(None) => Err(Exit::Environment.with_error(&format!(
+            "no connection to the server of {file}: {no_socket}it has no Admin_Address"
+        ))),
+        Err(errors) => Err(Exit::Input.with_error(&format!(
+            "{no_socket}{file} has errors, so its server is unknown; give its address:\n{errors}"
+        ))),
     }
 }
 
@@ -141,8 +132,7 @@ fn token(file: &Path) -> Result<String, Exit> {
     match read.and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other)) {
         Ok(text) => Ok(text.lines().next().unwrap_or_default().trim().to_owned()),
         Err(error) => {
-            eprint_error(&format!("cannot read the token in {}: {error}", file.display()));
-            Err(Exit::Input)
+            Err(Exit::Input.with_error(&format!("cannot read the token in {}: {error}", file.display())))
         }
     }
 }

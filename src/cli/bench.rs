@@ -75,8 +75,7 @@ impl Bench {
         let address = match client::addresses(&self.address).map(|found| found.into_iter().next()) {
             Ok(Some(address)) => address,
             Ok(None) => {
-                eprint_error(&format!("{}: the host has no address", self.address));
-                return Exit::Environment;
+                return Exit::Environment.with_error(&format!("{}: the host has no address", self.address));
             }
             Err(error) => return report_error(&error, &self.address),
         };
@@ -103,10 +102,7 @@ impl Bench {
         match outcome {
             Ok(outcome) if self.json => match serde_json::to_string(&outcome) {
                 Ok(text) => print(&format!("{text}\n")),
-                Err(error) => {
-                    eprint_error(&error.to_string());
-                    Exit::Environment
-                }
+                Err(error) => Exit::Environment.with_error(&error.to_string()),
             },
             Ok(outcome) => print(&format!("{outcome}\n")),
             Err(error) => {

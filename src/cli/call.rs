@@ -40,10 +40,9 @@ impl CallCommand {
             Err(exit) => return exit,
         };
         if let Some(more) = self.rest.first() {
-            eprint_error(&one_line(&format!(
+            return Exit::Input.with_error(&one_line(&format!(
                 "unexpected argument {more:?}: the arguments of a call are one JSON text"
             )));
-            return Exit::Input;
         }
         let client = self.server.client_with(self.wait);
         match client.and_then(|client| client.call_json_timed(&self.method, &arguments)) {

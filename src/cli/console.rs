@@ -40,14 +40,13 @@ pub(super) struct Console {
 impl Console {
     pub(super) fn run(self) -> Exit {
         if let Some(line) = self.commands.iter().find(|line| line.trim().contains(['\n', '\r'])) {
-            eprint_error(&format!(
+            return Exit::Input.with_error(&format!(
                 "{:?} is more than one line: use a separate -c for each command",
                 line.trim()
             ));
-            return Exit::Input;
         }
         let session = match self.admin.connect(self.timeout) {
-            Ok(target) => ConsoleSession(target),
+            Ok(target) => target,
             Err(exit) => return exit,
         };
         if !self.commands.is_empty() {
@@ -63,10 +62,7 @@ impl Console {
     }
 }
 
-/// A console at one server.
-struct ConsoleSession(AdminTarget);
-
-impl ConsoleSession {
+impl AdminTarget {
     /// Carries out one line after the other, until one fails or leaves the console.
     fn carry_out(&self, lines: impl Iterator<Item = io::Result<String>>) -> Exit {
         for line in lines {
@@ -74,8 +70,7 @@ impl ConsoleSession {
                 Ok(line) if is_exit(&line) => return Exit::Success,
                 Ok(line) => self.command(&line),
                 Err(error) => {
-                    eprint_error(&format!("cannot read the commands from standard input: {error}"));
-                    Exit::Input
+                    Exit::Input.with_error(&format!("cannot read the commands from standard input: {error}"))
                 }
             };
             if exit != Exit::Success {
@@ -87,10 +82,10 @@ impl ConsoleSession {
 
     /// Carries out a line and prints the response.
     fn command(&self, line: &str) -> Exit {
-        match self.0.client.command(line) {
+        match self.client.command(line) {
             Ok(response) if response.is_ok() => print(&response.text),
             Ok(response) => report_refusal(&response),
-            Err(error) => report_no_response(&error, &self.0.place),
+            Err(error) => report_no_response(&error, &self.place),
         }
     }
 }
@@ -99,10 +94,7 @@ impl ConsoleSession {
 fn report_refusal(response: &AdminResponse) -> Exit {
     eprint_error(response.text.trim_end());
     match response.status {
-        401 => {
-            eprint_error("--token-file names the file with the token that the server requires");
-            Exit::Input
-        }
+        401 => Exit::Input.with_error("--token-file names the file with the token that the server requires"),
         409 => Exit::ErrorResponse,
         400..=499 => Exit::Input,
         _ => Exit::ErrorResponse,
@@ -121,18 +113,17 @@ const HISTORY_LINES: usize = 1000;
 const WORDS: &str = "words";
 
 /// Reads lines and carries them out until one leaves the console.
-fn converse(session: ConsoleSession) -> Exit {
-    match session.0.client.command(WORDS) {
+fn converse(session: AdminTarget) -> Exit {
+    match session.client.command(WORDS) {
         Ok(response) if response.is_ok() => {}
         Ok(response) => return report_refusal(&response),
-        Err(error) => return report_no_response(&error, &session.0.place),
+        Err(error) => return report_no_response(&error, &session.place),
     }
-    let prompt = format!("{}> ", session.0.place);
+    let prompt = format!("{}> ", session.place);
     let mut editor = match editor(session) {
         Ok(editor) => editor,
         Err(error) => {
-            eprint_error(&format!("cannot read from the terminal: {error}"));
-            return Exit::Environment;
+            return Exit::Environment.with_error(&format!("cannot read from the terminal: {error}"));
         }
     };
     let history = history_file();
@@ -153,8 +144,7 @@ fn converse(session: ConsoleSession) -> Exit {
             Err(ReadlineError::Interrupted) => {}
             Err(ReadlineError::Eof) => return Exit::Success,
             Err(error) => {
-                eprint_error(&format!("cannot read from the terminal: {error}"));
-                return Exit::Environment;
+                return Exit::Environment.with_error(&format!("cannot read from the terminal: {error}"));
             }
         }
     }
@@ -176,7 +166,7 @@ fn carry_out(editor: &mut Editor<Words, DefaultHistory>, line: &str) -> bool {
     stops && exit == Exit::Success
 }
 
-fn editor(session: ConsoleSession) -> rustyline::Result<Editor<Words, DefaultHistory>> {
+fn editor(session: AdminTarget) -> rustyline::Result<Editor<Words, DefaultHistory>> {
     let config = Config::builder()
         .completion_type(CompletionType::List)
         .max_history_size(HISTORY_LINES)?
@@ -209,13 +199,13 @@ fn history_file() -> Option<PathBuf> {
 }
 
 /// Completes lines from the server's list of possible lines, fetched each time because it changes.
-struct Words(ConsoleSession);
+struct Words(AdminTarget);
 
 impl Completer for Words {
     type Candidate = String;
 
     fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
-        let lines = self.0.0.client.command(WORDS).ok().filter(|response| response.is_ok());
+        let lines = self.0.client.command(WORDS).ok().filter(|response| response.is_ok());
         // Choices are foreign text, too.
         Ok(completions(
             &line[..at],

@@ -51,8 +51,8 @@ fn read_standard_input() -> Result<String, Exit> {
     match io::stdin().lock().take(BODY_BYTES_MAX as u64 + 1).read_to_string(&mut text) {
         Ok(_) => Ok(text),
         Err(error) => {
-            eprint_error(&format!("cannot read the arguments from standard input: {error}"));
-            Err(Exit::Environment)
+            Err(Exit::Environment
+                .with_error(&format!("cannot read the arguments from standard input: {error}")))
         }
     }
 }

@@ -17,10 +17,7 @@ pub(super) fn print_with(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -
         Ok(()) => Exit::Success,
         // The reader has read enough, as `head` does.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Environment,
-        Err(error) => {
-            eprint_error(&format!("cannot write to standard output: {error}"));
-            Exit::Environment
-        }
+        Err(error) => Exit::Environment.with_error(&format!("cannot write to standard output: {error}")),
     }
 }
 
@@ -79,6 +76,12 @@ pub(super) enum Exit {
 }
 
 impl Exit {
+    /// Prints a message to standard error and returns this result.
+    pub(super) fn with_error(self, message: &str) -> Exit {
+        eprint_error(message);
+        self
+    }
+
     /// The exit code.
     pub(super) fn code(self) -> u8 {
         match self {

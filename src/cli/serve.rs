@@ -106,8 +106,7 @@ fn prepare_process(config: &Config) -> Result<Logger, ServeError> {
 
 fn wrong_settings(program: &str, file: &Path, errors: &ConfigErrors) -> Exit {
     eprint_error(&errors.to_string());
-    let count = u32::try_from(errors.iter().count()).unwrap_or(u32::MAX);
-    eprint_error(&format!("{}: server not started", plural(count, "error")));
+    eprint_error(&format!("{}: server not started", plural(errors.iter().count(), "error")));
     suggest_template(program, file);
     Exit::Input
 }
@@ -132,7 +131,7 @@ fn serve(server: Server, config: &Config, logger: &Logger) -> Result<Exit, Serve
     // The console requests a stop only once: no signal repeats that.
     let first = signal.map(|_| Instant::now());
     let timeout = running.monitor().control().config().shutdown_timeout.value.as_secs();
-    let in_flight = plural(u32::try_from(running.in_flight()).unwrap_or(u32::MAX), "transaction");
+    let in_flight = plural(running.in_flight(), "transaction");
     let origin = signal.map_or("console", name);
     log::info!("{origin}: stopping; {in_flight} in flight, {timeout} s to finish");
     if signal.is_none() {
@@ -182,7 +181,7 @@ fn log_started(running: &RunningServer, config: &Config) {
     let file = config.file.as_deref().unwrap_or(Path::new("the program"));
     log::info!("{SERVER_NAME} with the settings of {}", file.display());
     for port in running.ports() {
-        let workers = plural(u32::try_from(port.workers()).unwrap_or(u32::MAX), "worker");
+        let workers = plural(port.workers(), "worker");
         for address in port.addresses() {
             log::info!("Listen for connect requests on {} at {address}, {workers}", port.name());
         }

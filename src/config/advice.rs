@@ -9,7 +9,7 @@ use super::remedy::{self, Warning, appended};
 use super::requirements::Machine;
 use super::resource_check;
 use super::settings::{Config, PortConfig};
-use super::sizing::{self, Limit, WORKERS_ADVISED_MAX};
+use super::sizing::{self, WORKERS_ADVISED_MAX};
 
 /// Returns all warnings about `config` on `machine`, in a fixed order.
 ///
@@ -40,16 +40,8 @@ pub fn advise(config: &Config, machine: &Machine) -> Vec<Warning> {
     warnings
 }
 
-/// The throttle as a number, if there is one.
-fn throttle(config: &Config) -> Option<u32> {
-    match config.max_concurrent_trans.value {
-        Limit::AtMost(count) => Some(count.get()),
-        Limit::Unlimited => None,
-    }
-}
-
 fn workers_wait(config: &Config, sizes: &str) -> Option<String> {
-    let (throttle, total) = (throttle(config)?, config.total_workers());
+    let (throttle, total) = (config.max_concurrent_trans.value.count()?, config.total_workers());
     (throttle < total).then(|| {
         let (words, wait) = (workers_in_words(config), total - throttle);
         format!("{words}, {throttle} may run at once: {wait} can only wait{sizes}")
@@ -57,7 +49,7 @@ fn workers_wait(config: &Config, sizes: &str) -> Option<String> {
 }
 
 fn throttle_no_effect(config: &Config, sizes: &str) -> Option<String> {
-    let (throttle, total) = (throttle(config)?, config.total_workers());
+    let (throttle, total) = (config.max_concurrent_trans.value.count()?, config.total_workers());
     (throttle > total).then(|| {
         let words = workers_in_words(config);
         format!(
@@ -68,10 +60,10 @@ fn throttle_no_effect(config: &Config, sizes: &str) -> Option<String> {
 
 /// The throttle was raised, the pools are sized by a rule, and the rule did not follow.
 fn throttle_alone(config: &Config, machine: &Machine, sizes: &str) -> Option<String> {
-    let (throttle, total) = (throttle(config)?, config.total_workers());
+    let (throttle, total) = (config.max_concurrent_trans.value.count()?, config.total_workers());
     let by_rule = sizing::max_concurrent_trans(config.pool_rule.value, machine.cpus);
     let raised = config.max_concurrent_trans.source.is_given()
-        && matches!(by_rule, Limit::AtMost(count) if throttle > count.get());
+        && by_rule.count().is_some_and(|count| throttle > count);
     let pools_given = config.ports.iter().any(|port| port.pool_tasks.source.is_given());
     (raised && !pools_given && total < throttle).then(|| {
         format!(
@@ -85,7 +77,7 @@ fn throttle_alone(config: &Config, machine: &Machine, sizes: &str) -> Option<Str
 
 /// A pool was raised above the rule's size, and the throttle is still the rule's, below the number of workers.
 fn pool_alone(config: &Config, sizes: &str) -> Option<String> {
-    let (throttle, total) = (throttle(config)?, config.total_workers());
+    let (throttle, total) = (config.max_concurrent_trans.value.count()?, config.total_workers());
     let by_rule = sizing::pool_tasks(config.pool_rule.value, config.max_concurrent_trans.value);
     let given = |port: &&PortConfig| port.pool_tasks.source.is_given() && port.pool_tasks.value > by_rule;
     let raised = config.ports.iter().find(given)?;
@@ -101,7 +93,7 @@ fn pool_alone(config: &Config, sizes: &str) -> Option<String> {
 }
 
 fn unlimited(config: &Config) -> Option<String> {
-    throttle(config).is_none().then(|| {
+    config.max_concurrent_trans.value.count().is_none().then(|| {
         let words = workers_in_words(config);
         format!("{words} and no throttle (Server_Max_Concurrent_Trans=-1): all of them can run at once")
     })

@@ -1,11 +1,13 @@
 //! Numbers in sentences: counts with their noun, sizes with their unit, the workers of all ports.
 
 use super::settings::Config;
+use std::fmt::Display;
 
 /// Returns `1 port`, `3 ports`.
-pub(crate) fn plural(count: u32, what: &str) -> String {
-    let ending = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{ending}")
+pub(crate) fn plural(count: impl Display, noun: &str) -> String {
+    let count = count.to_string();
+    let ending = if count == "1" { "" } else { "s" };
+    format!("{count} {noun}{ending}")
 }
 
 /// Returns `3 ports x 40 = 120 workers`, or the sum where the pools differ.
@@ -14,7 +16,7 @@ pub(super) fn workers_in_words(config: &Config) -> String {
     let ports = &config.ports;
     let Some(first) = ports.first().map(|port| port.pool_tasks.value) else { return total };
     if ports.iter().all(|port| port.pool_tasks.value == first) {
-        return format!("{} x {first} = {total}", plural(ports.len() as u32, "port"));
+        return format!("{} x {first} = {total}", plural(ports.len(), "port"));
     }
     let parts: Vec<_> = ports.iter().map(|port| format!("{} {}", port.name, port.pool_tasks.value)).collect();
     format!("{} = {total}", parts.join(" + "))

@@ -43,22 +43,7 @@ pub(super) fn confirm(scan: &mut Scan) -> Vec<ConfigError> {
 mod tests {
     use super::*;
     use crate::config::scan::scan;
-
-    /// Small deterministic generator (xorshift64).
-    struct Random(u64);
-
-    impl Random {
-        fn below(&mut self, bound: usize) -> usize {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            usize::try_from(self.0 % bound as u64).expect("below a usize")
-        }
-
-        fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
-            from[self.below(from.len())]
-        }
-    }
+    use crate::config::tests::Random;
 
     const PIECES: &[&str] = &[
         "Server_Pool_Tasks",

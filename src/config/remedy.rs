@@ -6,7 +6,7 @@
 
 use super::requirements::{self, BUFFERS_MIN_MB, Machine, buffer_ceiling, buffers_needed_mb};
 use super::settings::{Config, PortConfig};
-use super::sizing::{Limit, POOL_TASKS_MAX, WORKERS_ADVISED_MAX, total_workers};
+use super::sizing::{POOL_TASKS_MAX, WORKERS_ADVISED_MAX, total_workers};
 
 /// Lines for a file, each `key=value`, and the number of workers with them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,10 +36,8 @@ pub(super) fn sizes(config: &Config, machine: &Machine) -> Remedy {
     let pool = |port: &PortConfig| port.pool_tasks.value.min(largest);
     let workers = total_workers(config.ports.iter().map(pool));
     let mut lines = Vec::new();
-    let throttle = match config.max_concurrent_trans.value {
-        Limit::AtMost(limit) if limit.get() != workers => Some(workers),
-        Limit::AtMost(_) | Limit::Unlimited => None,
-    };
+    let limit = config.max_concurrent_trans.value.count();
+    let throttle = limit.is_some_and(|limit| limit != workers).then_some(workers);
     lines.extend(throttle.map(|workers| format!("Server_Max_Concurrent_Trans={workers}")));
     let (shared, own): (Vec<_>, Vec<_>) = config.ports.iter().partition(|port| follows_server(config, port));
     let pinned = throttle.is_some() && rule_would_move(config, None);

@@ -155,8 +155,7 @@ impl CheckReport {
             key: error.key.clone(),
             message: error.message(),
         };
-        let count = errors.iter().count();
-        let count = plural(u32::try_from(count).unwrap_or(u32::MAX), "error");
+        let count = plural(errors.iter().count(), "error");
         CheckReport {
             file: errors.file().map(|file| file.display().to_string()),
             ports: Vec::new(),

@@ -111,11 +111,7 @@ pub(super) fn max_concurrent_trans(rule: PoolRule, cpus: u32) -> Limit {
 /// 8.0: twice the throttle, at most 100. 8.0.1: the throttle while it is 1 to 100, else 100. zOS: 100. zLinux: 40.
 /// Under an unlimited throttle the first three give 100, so that the number of threads stays limited.
 pub(super) fn pool_tasks(rule: PoolRule, throttle: Limit) -> u32 {
-    let throttle = match throttle {
-        Limit::AtMost(count) => Some(count.get()),
-        Limit::Unlimited => None,
-    };
-    match (rule, throttle) {
+    match (rule, throttle.count()) {
         (PoolRule::Zos, _) => 100,
         (PoolRule::Zlinux, _) => 40,
         (_, None) => RULE_MAX,
@@ -132,10 +128,7 @@ pub(super) fn total_workers(pools: impl IntoIterator<Item = u32>) -> u32 {
 
 /// Transactions that can actually run at once: the throttle, or all workers if there are fewer or no throttle is set.
 pub(super) fn effective_concurrency(throttle: Limit, workers: u32) -> u32 {
-    match throttle {
-        Limit::AtMost(count) => count.get().min(workers),
-        Limit::Unlimited => workers,
-    }
+    throttle.count().map_or(workers, |count| count.min(workers))
 }
 
 /// A limit that may be absent.
@@ -153,12 +146,17 @@ impl Limit {
         NonZeroU32::new(count).map(Limit::AtMost)
     }
 
+    /// The limit as a count, if there is one.
+    pub fn count(self) -> Option<u32> {
+        match self {
+            Limit::Unlimited => None,
+            Limit::AtMost(count) => Some(count.get()),
+        }
+    }
+
     /// Number as it is written in the file: -1 for unlimited.
     pub fn number(self) -> i64 {
-        match self {
-            Limit::Unlimited => -1,
-            Limit::AtMost(count) => i64::from(count.get()),
-        }
+        self.count().map_or(-1, i64::from)
     }
 }
 

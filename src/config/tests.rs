@@ -15,6 +15,22 @@ const ROOMY: Machine = Machine {
     heaps: None,
 };
 
+/// Small deterministic generator (xorshift64).
+pub(super) struct Random(pub(super) u64);
+
+impl Random {
+    pub(super) fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % bound as u64) as usize
+    }
+
+    pub(super) fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
+        from[self.below(from.len())]
+    }
+}
+
 fn read(text: &str) -> Config {
     match Config::from_text(text, None, 2) {
         Ok(config) => config,

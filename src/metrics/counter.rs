@@ -63,6 +63,27 @@ impl<const N: usize> EnumCounters<N> {
     }
 }
 
+/// Declares an enum whose values are counted by an [`EnumCounters`].
+macro_rules! counted_enum {
+    ($(#[$doc:meta])* pub enum $name:ident { $($(#[$help:meta])* $value:ident,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum $name { $($(#[$help])* $value,)* }
+
+        impl $name {
+            /// Every value, in the order of its index.
+            pub const ALL: [$name; [$($name::$value),*].len()] = [$($name::$value),*];
+
+            /// Its place in `ALL`.
+            pub const fn index(self) -> usize {
+                self as usize
+            }
+        }
+    };
+}
+pub(crate) use counted_enum;
+
 /// Counts of one thread that are added to an [`EnumCounters`] together: threads that add to one counter for each call
 /// would bounce the cache line between cores.
 #[derive(Debug)]

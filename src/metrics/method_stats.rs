@@ -25,13 +25,22 @@ impl<T> Parts<T> {
     pub fn map<U>(&self, f: impl Fn(&T) -> U) -> Parts<U> {
         Parts { queue_wait: f(&self.queue_wait), permit_wait: f(&self.permit_wait), run: f(&self.run) }
     }
+}
 
-    /// Pairs the parts of two.
-    pub fn zip<'a, U>(&'a self, other: &'a Parts<U>) -> Parts<(&'a T, &'a U)> {
+impl Parts<Distribution> {
+    /// Adds the times of another, part by part.
+    pub fn add(&mut self, other: &Parts<Distribution>) {
+        self.queue_wait.add(&other.queue_wait);
+        self.permit_wait.add(&other.permit_wait);
+        self.run.add(&other.run);
+    }
+
+    /// The times counted since `earlier`, part by part.
+    pub fn since(&self, earlier: &Parts<Distribution>) -> Parts<Distribution> {
         Parts {
-            queue_wait: (&self.queue_wait, &other.queue_wait),
-            permit_wait: (&self.permit_wait, &other.permit_wait),
-            run: (&self.run, &other.run),
+            queue_wait: self.queue_wait.since(&earlier.queue_wait),
+            permit_wait: self.permit_wait.since(&earlier.permit_wait),
+            run: self.run.since(&earlier.run),
         }
     }
 }

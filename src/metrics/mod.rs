@@ -12,7 +12,7 @@ mod port_stats;
 mod service_times;
 
 pub use close_reason::CloseReason;
-pub(crate) use counter::Batch;
+pub(crate) use counter::{Batch, counted_enum};
 pub use counter::{Counter, EnumCounters};
 pub use histogram::{BUCKETS, Distribution, Histogram};
 pub(crate) use local_stats::{CallRecord, LocalStats};

@@ -2,68 +2,46 @@
 //!
 //! Kept here and not beside its sockets, so that they are in the list of statistics like everything else.
 
-use crate::metrics::{Counter, EnumCounters};
+use crate::metrics::{Counter, EnumCounters, counted_enum};
 use crate::sync::Ordering;
 use crate::sync::unordered::AtomicUsize;
 
-/// Why the admin server refused a request or closed a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum AdminRejection {
-    /// The limit on connections is reached.
-    ConnectionsFull,
-    /// The `Host` header is not a name of this server.
-    ForeignHost,
-    /// There is no token, or a wrong one.
-    NoToken,
-    /// The bytes are not HTTP.
-    BadHead,
-    /// The head is over its limit.
-    HeadTooLarge,
-    /// The head timed out.
-    SlowHead,
-    /// The body is over its limit.
-    BodyTooLarge,
-    /// The body timed out.
-    SlowBody,
-    /// The body is not text, or ended early.
-    BadBody,
-    /// The response was not read in time.
-    SlowReader,
-    /// The command lacks the header that commands have.
-    NoCommandHeader,
-    /// The limit on running commands is reached.
-    CommandsFull,
-    /// The command changes something, and the client may only look.
-    LookOnly,
-    /// It had been idle the longest when a new connection needed its place.
-    Displaced,
-    /// There is no such page.
-    NoSuchPage,
-    /// The page does not support this HTTP method.
-    NoSuchMethod,
-}
-
-impl AdminRejection {
-    /// Every reason, in the order of its index.
-    pub const ALL: [AdminRejection; 16] = [
-        AdminRejection::ConnectionsFull,
-        AdminRejection::ForeignHost,
-        AdminRejection::NoToken,
-        AdminRejection::BadHead,
-        AdminRejection::HeadTooLarge,
-        AdminRejection::SlowHead,
-        AdminRejection::BodyTooLarge,
-        AdminRejection::SlowBody,
-        AdminRejection::BadBody,
-        AdminRejection::SlowReader,
-        AdminRejection::NoCommandHeader,
-        AdminRejection::CommandsFull,
-        AdminRejection::LookOnly,
-        AdminRejection::Displaced,
-        AdminRejection::NoSuchPage,
-        AdminRejection::NoSuchMethod,
-    ];
+counted_enum! {
+    /// Why the admin server refused a request or closed a connection.
+    pub enum AdminRejection {
+        /// The limit on connections is reached.
+        ConnectionsFull,
+        /// The `Host` header is not a name of this server.
+        ForeignHost,
+        /// There is no token, or a wrong one.
+        NoToken,
+        /// The bytes are not HTTP.
+        BadHead,
+        /// The head is over its limit.
+        HeadTooLarge,
+        /// The head timed out.
+        SlowHead,
+        /// The body is over its limit.
+        BodyTooLarge,
+        /// The body timed out.
+        SlowBody,
+        /// The body is not text, or ended early.
+        BadBody,
+        /// The response was not read in time.
+        SlowReader,
+        /// The command lacks the header that commands have.
+        NoCommandHeader,
+        /// The limit on running commands is reached.
+        CommandsFull,
+        /// The command changes something, and the client may only look.
+        LookOnly,
+        /// It had been idle the longest when a new connection needed its place.
+        Displaced,
+        /// There is no such page.
+        NoSuchPage,
+        /// The page does not support this HTTP method.
+        NoSuchMethod,
+    }
 }
 
 /// Counters of the admin server.
@@ -84,7 +62,7 @@ impl AdminStats {
 
     /// Counts a refusal.
     pub(crate) fn refuse(&self, reason: AdminRejection) {
-        self.refused.add(reason as usize);
+        self.refused.add(reason.index());
     }
 
     /// Counts a connection that was opened.
@@ -111,7 +89,7 @@ impl AdminStats {
 
     /// Refusals for this reason.
     pub fn refused(&self, reason: AdminRejection) -> u64 {
-        self.refused.get(reason as usize)
+        self.refused.get(reason.index())
     }
 }
 
@@ -121,6 +99,6 @@ mod tests {
 
     #[test]
     fn every_reason_has_its_own_counter() {
-        assert!(AdminRejection::ALL.into_iter().enumerate().all(|(index, reason)| reason as usize == index));
+        assert!(AdminRejection::ALL.into_iter().enumerate().all(|(index, reason)| reason.index() == index));
     }
 }

@@ -1,17 +1,11 @@
 //! Times, numbers, sizes and foreign text as the console, the diagnosis and the log show them.
 
+pub(super) use crate::config::plural;
 use std::fmt::Display;
 use std::time::{Duration, SystemTime};
 
 /// Characters of a foreign name that are shown.
 const NAME_CHARS_MAX: usize = 80;
-
-/// `1 connection`, `2 connections`.
-pub(super) fn plural(count: impl Display, noun: &str) -> String {
-    let count = count.to_string();
-    let ending = if count == "1" { "" } else { "s" };
-    format!("{count} {noun}{ending}")
-}
 
 /// `1,234,567`.
 pub fn thousands(count: u64) -> String {

@@ -174,7 +174,7 @@ impl PortInterval {
             MethodInterval {
                 name: Arc::clone(&method.name),
                 answers: method.answers.since(&earlier.answers),
-                times: method.times.zip(&earlier.times).map(|(after, before)| after.since(before)),
+                times: method.times.since(&earlier.times),
             }
         });
         let methods: Vec<_> = methods.filter(|method| method.answers.all() > 0).collect();
@@ -200,9 +200,7 @@ impl PortInterval {
 
 fn sum<'a>(all: impl Iterator<Item = &'a Parts<Distribution>>) -> Parts<Distribution> {
     all.fold(Parts::default(), |mut sum: Parts<Distribution>, one| {
-        sum.queue_wait.add(&one.queue_wait);
-        sum.permit_wait.add(&one.permit_wait);
-        sum.run.add(&one.run);
+        sum.add(one);
         sum
     })
 }

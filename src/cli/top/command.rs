@@ -4,7 +4,7 @@ use super::view::{TopData, draw};
 use crate::admin::AdminClient;
 use crate::cli::admin_args::{AdminArgs, AdminTarget};
 use crate::cli::input::seconds;
-use crate::cli::output::{Exit, eprint_error, print};
+use crate::cli::output::{Exit, print};
 use crate::monitor::Overview;
 use crate::wire::Codec;
 use ratatui::Terminal;
@@ -43,18 +43,12 @@ impl Top {
         }
         let mut terminal = match ratatui::try_init() {
             Ok(terminal) => terminal,
-            Err(error) => {
-                eprint_error(&format!("cannot use this terminal: {error}"));
-                return Exit::Environment;
-            }
+            Err(error) => return Exit::Environment.with_error(&format!("cannot use this terminal: {error}")),
         };
         let watched = watch(&mut terminal, &target, self.every);
         ratatui::restore();
         watched.map_or_else(
-            |error| {
-                eprint_error(&format!("the terminal failed: {error}"));
-                Exit::Environment
-            },
+            |error| Exit::Environment.with_error(&format!("the terminal failed: {error}")),
             |()| Exit::Success,
         )
     }
@@ -74,10 +68,7 @@ fn fetch(client: &AdminClient) -> Result<Overview, String> {
 fn print_once(AdminTarget { client, place }: &AdminTarget) -> Exit {
     let overview = match fetch(client) {
         Ok(overview) => overview,
-        Err(error) => {
-            eprint_error(&format!("{place}: {error}"));
-            return Exit::Environment;
-        }
+        Err(error) => return Exit::Environment.with_error(&format!("{place}: {error}")),
     };
     let Ok(mut terminal) = Terminal::new(TestBackend::new(PRINT_SIZE.0, PRINT_SIZE.1));
     let data = TopData { address: place, overview: Some(&overview), failure: None, paused: false };

@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::keys;
 use crate::config::parse::read_line;
+use crate::config::tests::Random;
 
 /// The text after `key=value` was set in it.
 fn set(text: &str, key: &str, value: &str) -> Result<Edited, String> {
@@ -79,22 +80,6 @@ fn an_invalid_line_is_an_error_and_nothing_is_written() {
     let line = read_line(&Config::default_with(2), "Log_Level", "off").unwrap();
     let error = edit(b"Log_Level=warn\nPort=A", &line, 2).unwrap_err().to_string();
     assert!(error.starts_with("the file already has errors: line 2: Port=A: unknown key"), "{error}");
-}
-
-/// Small deterministic generator (xorshift64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % bound as u64) as usize
-    }
-
-    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
-        from[self.below(from.len())]
-    }
 }
 
 /// Keys with values that they take.

@@ -1,8 +1,10 @@
 //! One row of the table of settings.
 
+use crate::config::listen_address::ListenAddress;
 use crate::config::settings::{Config, PortConfig};
 use crate::config::source::Source;
 use crate::config::value_kind::{PortKind, ValueKind};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Placeholder for a port's name in the name of a per-port key.
@@ -130,9 +132,41 @@ pub(in crate::config) fn strip_suffix_ignoring_case<'a>(text: &'a str, suffix: &
     tail.eq_ignore_ascii_case(suffix).then_some(head)
 }
 
+/// A setting of the whole server, kept in a field of [`Config`]: its kind and the field. Where the field keeps
+/// something else than the value that is written, one function makes it of that value, and one shows it.
+macro_rules! field {
+    (Switch, $field:ident) => {
+        field!(Switch, $field, |on: &bool| u8::from(*on))
+    };
+    ($kind:ident $({ $($limit:ident: $bound:expr),* })?, $field:ident) => {
+        field!($kind $({ $($limit: $bound),* })?, $field, ToString::to_string)
+    };
+    ($kind:ident $({ $($limit:ident: $bound:expr),* })?, $field:ident, $show:expr) => {
+        field!($kind $({ $($limit: $bound),* })?, $field, std::convert::identity, $show)
+    };
+    ($kind:ident $({ $($limit:ident: $bound:expr),* })?, $field:ident, $read:expr, $show:expr) => {
+        $crate::config::keys::key::Accessor::Server {
+            kind: $crate::config::value_kind::ValueKind::$kind {
+                $($($limit: $bound,)*)?
+                store: |config, setting| config.$field = setting.map($read),
+            },
+            show: |config| {
+                let show = $show;
+                $crate::config::keys::key::shown(show(&config.$field.value), &config.$field.source)
+            },
+        }
+    };
+}
+pub(super) use field;
+
 /// The limit, or `None` for 0.
 pub(super) fn limit(number: u32) -> Option<u32> {
     (number > 0).then_some(number)
+}
+
+/// The number of a line for this limit.
+pub(super) fn or_zero(limit: &Option<u32>) -> u32 {
+    limit.unwrap_or(0)
 }
 
 /// The time, or `None` for 0.
@@ -141,13 +175,33 @@ pub(super) fn seconds(seconds: u32) -> Option<Duration> {
 }
 
 /// The number of a line for this time.
-pub(super) fn in_seconds(time: Option<Duration>) -> u64 {
+pub(super) fn in_seconds(time: &Option<Duration>) -> u64 {
     time.map_or(0, |time| time.as_secs())
 }
 
 /// The time of so many milliseconds.
 pub(super) fn milliseconds(milliseconds: u32) -> Duration {
     Duration::from_millis(milliseconds.into())
+}
+
+/// The bytes of so many KiB.
+pub(super) fn kib(kib: u32) -> usize {
+    kib as usize * 1024
+}
+
+/// The number of a line for so many bytes.
+pub(super) fn in_kib(bytes: &usize) -> usize {
+    bytes / 1024
+}
+
+/// The value of a line for this path.
+pub(super) fn path_text(path: &Option<PathBuf>) -> String {
+    path.as_ref().map_or_else(String::new, |path| path.display().to_string())
+}
+
+/// The value of a line for this address.
+pub(super) fn address_text(address: &Option<ListenAddress>) -> String {
+    address.as_ref().map_or_else(String::new, ToString::to_string)
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Keys of the behaviour under load: queues, refusals, long and nested transactions.
 
-use super::key::{Accessor, DefaultValue, Key, in_seconds, milliseconds, seconds, shown};
+use super::key::{DefaultValue, Key, field, in_seconds, milliseconds, seconds};
+use crate::config::settings::CodelMode;
 use crate::config::sizing::POOL_TASKS_MAX;
-use crate::config::value_kind::ValueKind;
+use std::time::Duration;
 
 pub(super) static KEYS: &[Key] = &[
     Key {
@@ -13,10 +14,7 @@ pub(super) static KEYS: &[Key] = &[
         doc: "Limit of each port's queue. In a full queue the new transaction is refused, or instead one of the client that \
               has the most transactions there. While the server runs the limit can be lowered, and raised again up to its \
               value at the start; a higher one takes a restart.",
-        accessor: Accessor::Server {
-            kind: ValueKind::Count { min: 1, max: 1_000_000, store: |c, s| c.queue_limit = s },
-            show: |c| shown(c.queue_limit.value, &c.queue_limit.source),
-        },
+        accessor: field!(Count { min: 1, max: 1_000_000 }, queue_limit),
     },
     Key {
         name: "Server_Session_Calls",
@@ -25,14 +23,12 @@ pub(super) static KEYS: &[Key] = &[
         reloadable: false,
         doc: "Limit of unanswered transactions on one connection, over all its sessions; further ones are refused at once. \
               0 refuses none: those beyond 512 wait in the connection's socket.",
-        accessor: Accessor::Server {
-            kind: ValueKind::Count {
-                min: 0,
-                max: 511,
-                store: |c, s| c.session_calls = s.map(|calls| (calls > 0).then_some(calls as usize)),
-            },
-            show: |c| shown(c.session_calls.value.unwrap_or(0), &c.session_calls.source),
-        },
+        accessor: field!(
+            Count { min: 0, max: 511 },
+            session_calls,
+            |calls: u32| (calls > 0).then_some(calls as usize),
+            |calls: &Option<usize>| calls.unwrap_or(0)
+        ),
     },
     Key {
         name: "Server_CoDel_Target",
@@ -43,14 +39,7 @@ pub(super) static KEYS: &[Key] = &[
               overloaded when every transaction of a whole Server_CoDel_Interval waited longer; Server_CoDel_Mode then \
               applies to those that wait more than twice as long. 0 disables CoDel. Transactions that would miss their own \
               deadline are refused in any case.",
-        accessor: Accessor::Server {
-            kind: ValueKind::Count {
-                min: 0,
-                max: 10_000,
-                store: |c, s| c.codel_target = s.map(milliseconds),
-            },
-            show: |c| shown(c.codel_target.value.as_millis(), &c.codel_target.source),
-        },
+        accessor: field!(Count { min: 0, max: 10_000 }, codel_target, milliseconds, Duration::as_millis),
     },
     Key {
         name: "Server_CoDel_Interval",
@@ -59,14 +48,7 @@ pub(super) static KEYS: &[Key] = &[
         reloadable: true,
         doc: "CoDel interval: a port is overloaded when every transaction of this period waited longer than \
               Server_CoDel_Target.",
-        accessor: Accessor::Server {
-            kind: ValueKind::Count {
-                min: 10,
-                max: 60_000,
-                store: |c, s| c.codel_interval = s.map(milliseconds),
-            },
-            show: |c| shown(c.codel_interval.value.as_millis(), &c.codel_interval.source),
-        },
+        accessor: field!(Count { min: 10, max: 60_000 }, codel_interval, milliseconds, Duration::as_millis),
     },
     Key {
         name: "Server_CoDel_Mode",
@@ -75,10 +57,7 @@ pub(super) static KEYS: &[Key] = &[
         reloadable: true,
         doc: "Action of CoDel at an overloaded port. observe: counts and logs the transactions that it would refuse. refuse: \
               refuses them, which keeps the queue short.",
-        accessor: Accessor::Server {
-            kind: ValueKind::CodelMode { store: |c, s| c.codel_mode = s },
-            show: |c| shown(c.codel_mode.value.name(), &c.codel_mode.source),
-        },
+        accessor: field!(CodelMode, codel_mode, |mode: &CodelMode| mode.name()),
     },
     Key {
         name: "Server_Long_Transaction",
@@ -86,10 +65,7 @@ pub(super) static KEYS: &[Key] = &[
         default: DefaultValue::Fixed("60"),
         reloadable: true,
         doc: "Run time after which a transaction is logged, once, with its method, caller and worker. 0 disables this.",
-        accessor: Accessor::Server {
-            kind: ValueKind::Count { min: 0, max: 86_400, store: |c, s| c.long_transaction = s.map(seconds) },
-            show: |c| shown(in_seconds(c.long_transaction.value), &c.long_transaction.source),
-        },
+        accessor: field!(Count { min: 0, max: 86_400 }, long_transaction, seconds, in_seconds),
     },
     Key {
         name: "Server_Nested_Reserve",
@@ -99,9 +75,6 @@ pub(super) static KEYS: &[Key] = &[
         doc: "Workers of each port that only run calls made by handlers of this server, directly or through another server. \
               They prevent a pool from waiting for itself: for one level of nesting, 1 is enough. At least one worker is left \
               for the other calls.",
-        accessor: Accessor::Server {
-            kind: ValueKind::Count { min: 0, max: POOL_TASKS_MAX - 1, store: |c, s| c.nested_reserve = s },
-            show: |c| shown(c.nested_reserve.value, &c.nested_reserve.source),
-        },
+        accessor: field!(Count { min: 0, max: POOL_TASKS_MAX - 1 }, nested_reserve),
     },
 ];

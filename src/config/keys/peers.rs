@@ -1,7 +1,6 @@
 //! Keys of the resources that one client may use: messages, buffers, descriptors, time.
 
-use super::key::{Accessor, DefaultValue, Key, in_seconds, seconds, shown};
-use crate::config::value_kind::ValueKind;
+use super::key::{DefaultValue, Key, field, in_kib, in_seconds, kib, seconds};
 
 pub(super) static KEYS: &[Key] = &[
     Key {
@@ -10,14 +9,12 @@ pub(super) static KEYS: &[Key] = &[
         default: DefaultValue::Fixed("4096"),
         reloadable: false,
         doc: "Largest message in either direction, header included.",
-        accessor: Accessor::Server {
-            kind: ValueKind::Count {
-                min: 1,
-                max: 65_536,
-                store: |c, s| c.max_frame_bytes = s.map(|kib| kib * 1024),
-            },
-            show: |c| shown(c.max_frame_bytes.value / 1024, &c.max_frame_bytes.source),
-        },
+        accessor: field!(
+            Count { min: 1, max: 65_536 },
+            max_frame_bytes,
+            |kib: u32| kib * 1024,
+            |bytes: &u32| bytes / 1024
+        ),
     },
     Key {
         name: "Server_Send_Buffer_KB",
@@ -26,14 +23,7 @@ pub(super) static KEYS: &[Key] = &[
         reloadable: false,
         doc: "Limit of unread replies on one connection; above it the connection is closed. The server stops reading its \
               calls long before.",
-        accessor: Accessor::Server {
-            kind: ValueKind::Count {
-                min: 1024,
-                max: 1048576,
-                store: |c, s| c.send_buffer_bytes = s.map(|kib| kib as usize * 1024),
-            },
-            show: |c| shown(c.send_buffer_bytes.value / 1024, &c.send_buffer_bytes.source),
-        },
+        accessor: field!(Count { min: 1024, max: 1048576 }, send_buffer_bytes, kib, in_kib),
     },
     Key {
         name: "Server_Buffer_Memory_MB",
@@ -42,14 +32,12 @@ pub(super) static KEYS: &[Key] = &[
         reloadable: false,
         doc: "Memory for the messages of all connections together: half-read, queued, and unread replies. When it is full, \
               calls are refused, and if necessary the connections that hold the most are closed.",
-        accessor: Accessor::Server {
-            kind: ValueKind::Count {
-                min: 16,
-                max: 1048576,
-                store: |c, s| c.buffer_memory_bytes = s.map(|mib| mib as usize * 1024 * 1024),
-            },
-            show: |c| shown(c.buffer_memory_bytes.value / 1024 / 1024, &c.buffer_memory_bytes.source),
-        },
+        accessor: field!(
+            Count { min: 16, max: 1048576 },
+            buffer_memory_bytes,
+            |mib: u32| mib as usize * 1024 * 1024,
+            |bytes: &usize| bytes / 1024 / 1024
+        ),
     },
     Key {
         name: "Server_Hello_Timeout",
@@ -57,10 +45,7 @@ pub(super) static KEYS: &[Key] = &[
         default: DefaultValue::Fixed("10"),
         reloadable: false,
         doc: "Time that a new connection has to send its Hello. 0 is no limit.",
-        accessor: Accessor::Server {
-            kind: ValueKind::Count { min: 0, max: 3600, store: |c, s| c.hello_timeout = s.map(seconds) },
-            show: |c| shown(in_seconds(c.hello_timeout.value), &c.hello_timeout.source),
-        },
+        accessor: field!(Count { min: 0, max: 3600 }, hello_timeout, seconds, in_seconds),
     },
     Key {
         name: "Server_Frame_Timeout",
@@ -69,10 +54,7 @@ pub(super) static KEYS: &[Key] = &[
         reloadable: false,
         doc: "Time that a message has to arrive, from its first byte to its last, not counting the time in which the server \
               does not read. 0 is no limit.",
-        accessor: Accessor::Server {
-            kind: ValueKind::Count { min: 0, max: 3600, store: |c, s| c.frame_timeout = s.map(seconds) },
-            show: |c| shown(in_seconds(c.frame_timeout.value), &c.frame_timeout.source),
-        },
+        accessor: field!(Count { min: 0, max: 3600 }, frame_timeout, seconds, in_seconds),
     },
     Key {
         name: "Server_Send_Timeout",
@@ -80,10 +62,7 @@ pub(super) static KEYS: &[Key] = &[
         default: DefaultValue::Fixed("60"),
         reloadable: false,
         doc: "Time in which a client must read 64 KiB of the replies that wait for it, or all of them. 0 is no limit.",
-        accessor: Accessor::Server {
-            kind: ValueKind::Count { min: 0, max: 3600, store: |c, s| c.send_timeout = s.map(seconds) },
-            show: |c| shown(in_seconds(c.send_timeout.value), &c.send_timeout.source),
-        },
+        accessor: field!(Count { min: 0, max: 3600 }, send_timeout, seconds, in_seconds),
     },
     Key {
         name: "Server_Keepalive",
@@ -92,10 +71,7 @@ pub(super) static KEYS: &[Key] = &[
         reloadable: false,
         doc: "Idle time after which TCP keepalive probes the peer: three times within the same time again, then the connection \
               is closed, but not before twice Server_Send_Timeout. 0 disables this.",
-        accessor: Accessor::Server {
-            kind: ValueKind::Count { min: 0, max: 7200, store: |c, s| c.keepalive = s.map(seconds) },
-            show: |c| shown(in_seconds(c.keepalive.value), &c.keepalive.source),
-        },
+        accessor: field!(Count { min: 0, max: 7200 }, keepalive, seconds, in_seconds),
     },
     Key {
         name: "Server_Descriptors_Per_Session",
@@ -103,10 +79,7 @@ pub(super) static KEYS: &[Key] = &[
         default: DefaultValue::Fixed("1"),
         reloadable: false,
         doc: "File descriptors that a connection needs: its own, and those of the files and sockets that handlers open for it.",
-        accessor: Accessor::Server {
-            kind: ValueKind::Count { min: 1, max: 64, store: |c, s| c.descriptors_per_session = s },
-            show: |c| shown(c.descriptors_per_session.value, &c.descriptors_per_session.source),
-        },
+        accessor: field!(Count { min: 1, max: 64 }, descriptors_per_session),
     },
     Key {
         name: "Server_Descriptor_Reserve",
@@ -115,9 +88,6 @@ pub(super) static KEYS: &[Key] = &[
         reloadable: false,
         doc: "File descriptors reserved for other uses than connections: the log, connections that are being refused, what \
               handlers open occasionally.",
-        accessor: Accessor::Server {
-            kind: ValueKind::Count { min: 16, max: 100000, store: |c, s| c.descriptor_reserve = s },
-            show: |c| shown(c.descriptor_reserve.value, &c.descriptor_reserve.source),
-        },
+        accessor: field!(Count { min: 16, max: 100000 }, descriptor_reserve),
     },
 ];

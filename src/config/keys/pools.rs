@@ -1,6 +1,6 @@
 //! Keys of the ports, their pools, and the throttle over all of them.
 
-use super::key::{Accessor, DefaultValue, Key, shown};
+use super::key::{Accessor, DefaultValue, Key, field, shown};
 use crate::config::settings::PortConfig;
 use crate::config::sizing::POOL_TASKS_MAX;
 use crate::config::value_kind::{PortKind, ValueKind};
@@ -58,10 +58,7 @@ pub(super) static KEYS: &[Key] = &[
         default: DefaultValue::Rule { words: "by Server_Pool_Rule", on_two_cpus: "40" },
         reloadable: false,
         doc: "Worker threads of each port that has no line of its own. The number is fixed while the server runs.",
-        accessor: Accessor::Server {
-            kind: ValueKind::Count { min: 1, max: POOL_TASKS_MAX, store: |c, s| c.pool_tasks = s },
-            show: |c| shown(c.pool_tasks.value, &c.pool_tasks.source),
-        },
+        accessor: field!(Count { min: 1, max: POOL_TASKS_MAX }, pool_tasks),
     },
     Key {
         name: "<Port>_Pool_Tasks",
@@ -82,10 +79,7 @@ pub(super) static KEYS: &[Key] = &[
         doc: "Throttle: the number of transactions that may run at once over all ports. -1 removes it, and only the worker \
               threads limit what runs. Set it together with Server_Pool_Tasks: above the number of all workers it has no \
               effect, below it the surplus workers can only wait.",
-        accessor: Accessor::Server {
-            kind: ValueKind::Limit { max: 100_000, store: |c, s| c.max_concurrent_trans = s },
-            show: |c| shown(c.max_concurrent_trans.value, &c.max_concurrent_trans.source),
-        },
+        accessor: field!(Limit { max: 100_000 }, max_concurrent_trans),
     },
     Key {
         name: "Server_Pool_Rule",
@@ -96,10 +90,7 @@ pub(super) static KEYS: &[Key] = &[
               throttle. 8.0: throttle 20 per CPU and at most 100, pool twice the throttle and at most 100. 8.0.1: the same \
               throttle, pool equal to it while it is 1 to 100, else 100. zOS: no throttle, pool 100. zLinux: no throttle, pool \
               40.",
-        accessor: Accessor::Server {
-            kind: ValueKind::Rule { store: |c, s| c.pool_rule = s },
-            show: |c| shown(c.pool_rule.value, &c.pool_rule.source),
-        },
+        accessor: field!(Rule, pool_rule),
     },
 ];
 

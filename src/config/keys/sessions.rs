@@ -1,7 +1,6 @@
 //! Keys of the limits on sessions and connections.
 
-use super::key::{Accessor, DefaultValue, Key, limit, shown};
-use crate::config::value_kind::ValueKind;
+use super::key::{DefaultValue, Key, field, limit, or_zero};
 use std::time::Duration;
 
 pub(super) static KEYS: &[Key] = &[
@@ -12,16 +11,12 @@ pub(super) static KEYS: &[Key] = &[
         reloadable: true,
         doc: "Idle time after which a session is closed. A session outlives its connection by the same time. A connection \
               that opened no session of its own is not closed.",
-        accessor: Accessor::Server {
-            kind: ValueKind::Count {
-                min: 1,
-                max: 43_200,
-                store: |c, s| {
-                    c.session_timeout = s.map(|minutes| Duration::from_secs(60 * u64::from(minutes)))
-                },
-            },
-            show: |c| shown(c.session_timeout.value.as_secs() / 60, &c.session_timeout.source),
-        },
+        accessor: field!(
+            Count { min: 1, max: 43_200 },
+            session_timeout,
+            |minutes: u32| Duration::from_secs(60 * u64::from(minutes)),
+            |time: &Duration| time.as_secs() / 60
+        ),
     },
     Key {
         name: "Server_MaxSessions",
@@ -31,10 +26,7 @@ pub(super) static KEYS: &[Key] = &[
         doc: "Soft limit of sessions: above it the session that has been idle longest is closed, if it has been idle for a \
               minute. It never refuses a session. Each connection counts as one session, in addition to those that it opened. \
               0 is no limit.",
-        accessor: Accessor::Server {
-            kind: ValueKind::Count { min: 0, max: 10_000_000, store: |c, s| c.max_sessions = s.map(limit) },
-            show: |c| shown(c.max_sessions.value.unwrap_or(0), &c.max_sessions.source),
-        },
+        accessor: field!(Count { min: 0, max: 10_000_000 }, max_sessions, limit, or_zero),
     },
     Key {
         name: "Server_MaxUsers",
@@ -46,10 +38,7 @@ pub(super) static KEYS: &[Key] = &[
               sixty-fourth of either limit, and at least one of eight or more, is reserved for clients that hold less than \
               that: a single client gets 98,438 of 100,000. A session takes about 400 bytes and what handlers keep in it. 0 \
               means the largest value.",
-        accessor: Accessor::Server {
-            kind: ValueKind::Count { min: 0, max: 10_000_000, store: |c, s| c.max_users = s.map(limit) },
-            show: |c| shown(c.max_users.value.unwrap_or(0), &c.max_users.source),
-        },
+        accessor: field!(Count { min: 0, max: 10_000_000 }, max_users, limit, or_zero),
     },
     Key {
         name: "Server_Restricted",
@@ -58,10 +47,7 @@ pub(super) static KEYS: &[Key] = &[
         reloadable: true,
         doc: "Refuses new sessions; existing ones continue. 0: no. 1: until the next start, so it has no effect in this file. \
               2: until this line is changed.",
-        accessor: Accessor::Server {
-            kind: ValueKind::Count { min: 0, max: 2, store: |c, s| c.restricted = s },
-            show: |c| shown(c.restricted.value, &c.restricted.source),
-        },
+        accessor: field!(Count { min: 0, max: 2 }, restricted),
     },
     Key {
         name: "Log_Sessions",
@@ -70,10 +56,7 @@ pub(super) static KEYS: &[Key] = &[
         reloadable: true,
         doc: "1 logs each session when it is opened and closed, with its client and its number of calls, within the log's \
               limit of lines about clients (250 in 10 seconds about one client, 750 about all).",
-        accessor: Accessor::Server {
-            kind: ValueKind::Switch { store: |c, s| c.log_sessions = s },
-            show: |c| shown(u8::from(c.log_sessions.value), &c.log_sessions.source),
-        },
+        accessor: field!(Switch, log_sessions),
     },
     Key {
         name: "Server_Max_Connects_Per_Minute",
@@ -83,9 +66,6 @@ pub(super) static KEYS: &[Key] = &[
         doc: "Limit of new connections from one address in a minute; further ones are refused. Of IPv6 it applies to a /64, \
               and 64 times as many to a /48. The log names addresses above the limit, or without a limit those that make many \
               short connections. 0 is no limit.",
-        accessor: Accessor::Server {
-            kind: ValueKind::Count { min: 0, max: 1_000_000, store: |c, s| c.max_connects = s.map(limit) },
-            show: |c| shown(c.max_connects.value.unwrap_or(0), &c.max_connects.source),
-        },
+        accessor: field!(Count { min: 0, max: 1_000_000 }, max_connects, limit, or_zero),
     },
 ];

@@ -6,11 +6,10 @@ use super::grammar::{self, CommandError};
 use crate::metrics::{Distribution, Parts};
 use crate::monitor::format::{elapsed, ms, plain};
 use crate::monitor::server_monitor::ServerMonitor;
-use crate::monitor::snapshot::{MethodSnapshot, Snapshot};
+use crate::monitor::snapshot::Snapshot;
 use crate::monitor::text_page::{Left, Right, TextPage};
 use crate::sync::Arc;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 /// Shows the times, or with `RESET` starts them anew.
 pub(super) fn show(monitor: &ServerMonitor, arguments: &[String]) -> Result<String, CommandError> {
@@ -73,26 +72,14 @@ fn functions(now: &Snapshot, reset: Option<&Snapshot>) -> Vec<(Arc<str>, Parts<D
         for method in &port.methods {
             let before =
                 before.and_then(|port| port.methods.iter().find(|before| before.name == method.name));
-            let times = since(method, before);
+            let times =
+                before.map_or_else(|| method.times.clone(), |before| method.times.since(&before.times));
             let (_, sum) =
                 sums.entry(&method.name).or_insert_with(|| (Arc::clone(&method.name), Parts::default()));
-            sum.queue_wait.add(&times.queue_wait);
-            sum.permit_wait.add(&times.permit_wait);
-            sum.run.add(&times.run);
+            sum.add(&times);
         }
     }
     let mut functions: Vec<_> = sums.into_values().filter(|(_, times)| times.run.count() > 0).collect();
-    functions.sort_by_key(|(_, times)| std::cmp::Reverse(total(times)));
+    functions.sort_by_key(|(_, times)| std::cmp::Reverse(times.run.sum()));
     functions
-}
-
-fn since(method: &MethodSnapshot, before: Option<&MethodSnapshot>) -> Parts<Distribution> {
-    match before {
-        Some(before) => method.times.zip(&before.times).map(|(after, before)| after.since(before)),
-        None => method.times.clone(),
-    }
-}
-
-fn total(times: &Parts<Distribution>) -> Duration {
-    times.run.sum()
 }

@@ -42,6 +42,10 @@ fn without_lines(expected: impl Into<String>) -> Advice {
     Advice { expected: expected.into(), ..Advice::default() }
 }
 
+fn with_line(line: String, expected: impl Into<String>) -> Advice {
+    Advice { lines: vec![line], ..without_lines(expected) }
+}
+
 /// All permits are out.
 pub(super) fn permits(inputs: &Inputs<'_>) -> Advice {
     let limit = inputs.interval.limit.unwrap_or(0);
@@ -226,13 +230,10 @@ pub(super) fn queue(inputs: &Inputs<'_>, at: usize) -> Advice {
         }
         false => String::new(),
     };
-    Advice {
-        lines: vec![format!("Server_Queue_Limit={more}")],
-        expected: format!(
-            "No call of such bursts is refused.{last} Throughput between them does not change."
-        ),
-        gain: None,
-    }
+    with_line(
+        format!("Server_Queue_Limit={more}"),
+        format!("No call of such bursts is refused.{last} Throughput between them does not change."),
+    )
 }
 
 /// The most that a port refused at once, from when its queue was full until that could have been emptied: a mean where
@@ -277,7 +278,7 @@ pub(super) fn users(inputs: &Inputs<'_>, max: u64, refused: u64) -> Advice {
     if inputs.config.max_sessions.value.is_none() {
         expected.push_str(" Server_MaxSessions instead closes those that are idle and refuses none.");
     }
-    Advice { lines: vec![format!("Server_MaxUsers={more}")], expected, gain: None }
+    with_line(format!("Server_MaxUsers={more}"), expected)
 }
 
 /// New sessions are refused on purpose.
@@ -286,13 +287,12 @@ pub(super) fn restricted(inputs: &Inputs<'_>) -> Advice {
         0 => " The program has asked for it, not the settings file.",
         _ => "",
     };
-    Advice {
-        lines: vec!["Server_Restricted=0".to_owned()],
-        expected: format!(
+    with_line(
+        "Server_Restricted=0".to_owned(),
+        format!(
             "That admits them, with set config at once; raising a limit does not.{by_program} Leave it as long as it is intended."
         ),
-        gain: None,
-    }
+    )
 }
 
 /// An address connects too often.
@@ -302,14 +302,13 @@ pub(super) fn connects(limit: u32, most: u32) -> Advice {
     if more <= limit {
         return without_lines(format!("The limit is as high as it can be. {remedy}."));
     }
-    Advice {
-        lines: vec![format!("Server_Max_Connects_Per_Minute={more}")],
-        expected: format!(
+    with_line(
+        format!("Server_Max_Connects_Per_Minute={more}"),
+        format!(
             "That allows an address to connect so often. {remedy}; then no line is needed. Where many clients are behind the \
              address, it is."
         ),
-        gain: None,
-    }
+    )
 }
 
 /// Connections have too many calls out.
@@ -325,13 +324,10 @@ pub(super) fn session_calls(inputs: &Inputs<'_>, limit: usize) -> Advice {
         ),
         false => (0, "None is refused then: calls over 512 wait in the connection's socket".to_owned()),
     };
-    Advice {
-        lines: vec![format!("Server_Session_Calls={line}")],
-        expected: format!(
-            "{room}. The limit keeps one client from taking the others' places: some are free now."
-        ),
-        gain: None,
-    }
+    with_line(
+        format!("Server_Session_Calls={line}"),
+        format!("{room}. The limit keeps one client from taking the others' places: some are free now."),
+    )
 }
 
 /// One client has most of the calls.
@@ -345,29 +341,27 @@ pub(super) fn client(inputs: &Inputs<'_>, noisy: &Noisy, sized: Option<&Advice>)
         let left = fair * client.connections;
         let wait = inputs.loads[inputs.worst()].wait;
         let shorter = (left + others.1) as f64 / (client.in_flight + others.1) as f64;
-        return Advice {
-            lines: vec![format!("Server_Session_Calls={fair}")],
-            expected: format!(
+        return with_line(
+            format!("Server_Session_Calls={fair}"),
+            format!(
                 "At most {left} of its calls are in progress instead of {}; those over it are refused (SessionLimit). The others \
                  wait about {} instead of {}. It holds for every connection.",
                 client.in_flight,
                 short_time(wait * shorter),
                 short_time(wait),
             ),
-            gain: None,
-        };
+        );
     }
     if client.young >= 60 && client.young * 2 > client.connections {
         let often = (client.young / 2).max(10);
-        return Advice {
-            lines: vec![format!("Server_Max_Connects_Per_Minute={often}")],
-            expected: format!(
+        return with_line(
+            format!("Server_Max_Connects_Per_Minute={often}"),
+            format!(
                 "It makes {} connections a minute; half of them is refused (ConnectLimit), as of any address that connects so \
                  often.",
                 client.young
             ),
-            gain: None,
-        };
+        );
     }
     // Many connections with few calls each are probably many users behind one address.
     let serve = sized.map(|sized| format!(" If it stands for many users: {}", or_else(sized)));
@@ -386,24 +380,22 @@ pub(super) fn descriptors(inputs: &Inputs<'_>) -> Advice {
     let raise = "raise the hard limit of the process (ulimit -H -n) before it starts";
     if reserve > RESERVE {
         let more = u64::from((reserve - RESERVE) / each);
-        return Advice {
-            lines: vec![format!("Server_Descriptor_Reserve={RESERVE}")],
-            expected: format!(
+        return with_line(
+            format!("Server_Descriptor_Reserve={RESERVE}"),
+            format!(
                 "Room for {} connections instead of {max}, if handlers hold no more than {RESERVE} descriptors; for more, {raise}.",
                 max + more
             ),
-            gain: None,
-        };
+        );
     }
     if each > 1 {
-        return Advice {
-            lines: vec!["Server_Descriptors_Per_Session=1".to_owned()],
-            expected: format!(
+        return with_line(
+            "Server_Descriptors_Per_Session=1".to_owned(),
+            format!(
                 "Room for {} connections instead of {max}, if handlers open nothing for each; otherwise {raise}.",
                 max * u64::from(each)
             ),
-            gain: None,
-        };
+        );
     }
     without_lines(format!(
         "No setting helps: {raise}, to {} for twice the present {open} connections.",
@@ -415,16 +407,15 @@ pub(super) fn descriptors(inputs: &Inputs<'_>) -> Advice {
 pub(super) fn buffers(inputs: &Inputs<'_>) -> Advice {
     let now = (inputs.config.buffer_memory_bytes.value >> 20) as u64;
     let more = (2 * now).min(BUFFERS_MAX_MB);
-    Advice {
-        lines: vec![format!("Server_Buffer_Memory_MB={more}")],
-        expected: format!(
+    with_line(
+        format!("Server_Buffer_Memory_MB={more}"),
+        format!(
             "Calls are refused from {} MiB of messages on instead of {}, if the machine has that memory. A lower \
              Server_Queue_Limit or Server_Max_Frame_KB would need less.",
             more * 7 / 8,
             now * 7 / 8
         ),
-        gain: None,
-    }
+    )
 }
 
 /// Handlers wait for calls that wait for their own pool.

@@ -3,7 +3,7 @@
 //! Invariants: everything that a snapshot counts is here (tests/statistics.rs compares them). A limit that is not set
 //! has no statistic.
 
-use super::statistic::{Statistic, StatisticFamily, StatisticKind, StatisticValue};
+use super::statistic::{Statistic, StatisticFamily, StatisticValue};
 use crate::metrics::{CloseReason, PORT_COUNTERS, Parts};
 use crate::monitor::admin_stats::{AdminRejection, AdminStats};
 use crate::monitor::availability::Availability;
@@ -31,6 +31,11 @@ impl List {
     fn one(&mut self, name: &str, family: &'static StatisticFamily, value: StatisticValue) {
         self.add(name, family, Vec::new(), value);
     }
+
+    /// Adds a count without labels.
+    fn count(&mut self, name: &str, family: &'static StatisticFamily, count: u64) {
+        self.one(name, family, StatisticValue::Count(count));
+    }
 }
 
 /// Returns all statistics.
@@ -57,104 +62,87 @@ pub(in crate::monitor) fn list(
 }
 
 fn of_server(list: &mut List, server: &str, snapshot: &Snapshot, ready: bool) {
-    static VERSION: StatisticFamily = StatisticFamily::new(
-        StatisticKind::Info,
-        "boneyard_build_info",
-        "",
-        "Name and version of the server.",
-    );
+    static VERSION: StatisticFamily =
+        StatisticFamily::info("boneyard_build_info", "Name and version of the server.");
     static UPTIME: StatisticFamily =
-        StatisticFamily::gauge("boneyard_uptime_seconds", "seconds", "Time since the server started.");
-    static READY: StatisticFamily =
-        StatisticFamily::gauge("boneyard_ready", "", "1 if /health/ready succeeds.");
+        StatisticFamily::gauge("boneyard_uptime_seconds", "Time since the server started.")
+            .in_unit("seconds");
+    static READY: StatisticFamily = StatisticFamily::gauge("boneyard_ready", "1 if /health/ready succeeds.");
     static DRAINING: StatisticFamily =
-        StatisticFamily::gauge("boneyard_draining", "", "1 while the server shuts down.");
+        StatisticFamily::gauge("boneyard_draining", "1 while the server shuts down.");
     static CPUS: StatisticFamily =
-        StatisticFamily::gauge("boneyard_cpus", "", "Processors that the process may use.");
+        StatisticFamily::gauge("boneyard_cpus", "Processors that the process may use.");
     static CPU: StatisticFamily =
-        StatisticFamily::counter("boneyard_cpu_seconds", "seconds", "CPU time the process has used.");
+        StatisticFamily::counter("boneyard_cpu_seconds", "CPU time the process has used.").in_unit("seconds");
     static IDLE: StatisticFamily = StatisticFamily::counter(
         "boneyard_machine_cpu_idle_seconds",
-        "seconds",
         "Time that the processors of the machine together were idle.",
-    );
+    )
+    .in_unit("seconds");
     static STOLEN: StatisticFamily = StatisticFamily::counter(
         "boneyard_machine_cpu_stolen_seconds",
-        "seconds",
         "Time that the machine's host took away from its processors.",
-    );
+    )
+    .in_unit("seconds");
     static LEFT_OUT: StatisticFamily = StatisticFamily::counter(
         "boneyard_log_lines_left_out",
-        "",
         "Lines about clients left out of the log, whose rate is limited.",
     );
     static BUFFERS: StatisticFamily = StatisticFamily::gauge(
         "boneyard_buffer_bytes",
-        "bytes",
         "Memory of all buffers that peers make the server hold.",
-    );
+    )
+    .in_unit("bytes");
     static BUFFERS_MAX: StatisticFamily = StatisticFamily::gauge(
         "boneyard_buffer_limit_bytes",
-        "bytes",
         "Limit of the memory of all buffers: Server_Buffer_Memory_MB.",
-    );
+    )
+    .in_unit("bytes");
     let seconds = |time: Duration| StatisticValue::Real(time.as_secs_f64());
     let version = vec![("version", server.to_owned())];
     list.add("Server.Version", &VERSION, version, StatisticValue::Text(server.to_owned()));
     list.one("Server.ElapsedTime", &UPTIME, StatisticValue::Elapsed(snapshot.uptime));
     list.one("Server.Ready", &READY, StatisticValue::Flag(ready));
     list.one("Server.Draining", &DRAINING, StatisticValue::Flag(snapshot.draining));
-    list.one("Server.CPU.Count", &CPUS, StatisticValue::Count(snapshot.cpu.cores.into()));
+    list.count("Server.CPU.Count", &CPUS, snapshot.cpu.cores.into());
     list.one("Server.CPU.Used", &CPU, seconds(snapshot.cpu.used));
     if let Some((idle, stolen)) = snapshot.cpu.idle_and_stolen {
         list.one("Server.CPU.Machine.Idle", &IDLE, seconds(idle));
         list.one("Server.CPU.Machine.Stolen", &STOLEN, seconds(stolen));
     }
-    list.one("Server.Log.LeftOut", &LEFT_OUT, StatisticValue::Count(snapshot.log_left_out));
-    list.one("Server.Buffers", &BUFFERS, StatisticValue::Count(snapshot.buffer_bytes.0));
-    list.one("Server.Buffers.Limit", &BUFFERS_MAX, StatisticValue::Count(snapshot.buffer_bytes.1));
+    list.count("Server.Log.LeftOut", &LEFT_OUT, snapshot.log_left_out);
+    list.count("Server.Buffers", &BUFFERS, snapshot.buffer_bytes.0);
+    list.count("Server.Buffers.Limit", &BUFFERS_MAX, snapshot.buffer_bytes.1);
 }
 
 fn of_work(list: &mut List, snapshot: &Snapshot, availability: Availability) {
-    static TOTAL: StatisticFamily = StatisticFamily::counter(
-        "boneyard_transactions",
-        "",
-        "Answers made, refusals included, over all ports.",
-    );
+    static TOTAL: StatisticFamily =
+        StatisticFamily::counter("boneyard_transactions", "Answers made, refusals included, over all ports.");
     static MINUTE: StatisticFamily =
-        StatisticFamily::gauge("boneyard_transactions_last_minute", "", "Answers made in the last minute.");
+        StatisticFamily::gauge("boneyard_transactions_last_minute", "Answers made in the last minute.");
     static PEAK: StatisticFamily =
-        StatisticFamily::gauge("boneyard_transactions_peak_minute", "", "Most answers ever in a minute.");
+        StatisticFamily::gauge("boneyard_transactions_peak_minute", "Most answers ever in a minute.");
     static PEAK_TIME: StatisticFamily = StatisticFamily::gauge(
         "boneyard_transactions_peak_timestamp_seconds",
-        "seconds",
         "When the minute of the most answers ended, in seconds since 1970.",
-    );
+    )
+    .in_unit("seconds");
     static PERMITS: StatisticFamily = StatisticFamily::gauge(
         "boneyard_permits_out",
-        "",
         "Transactions that run: permits of the throttle that are out.",
     );
     static PERMITS_PEAK: StatisticFamily =
-        StatisticFamily::gauge("boneyard_permits_peak", "", "Most permits that were ever out.");
-    static PERMITS_MAX: StatisticFamily = StatisticFamily::gauge(
-        "boneyard_permits_limit",
-        "",
-        "Limit of permits: Server_Max_Concurrent_Trans.",
-    );
-    static WAITING: StatisticFamily = StatisticFamily::gauge(
-        "boneyard_transactions_waiting",
-        "",
-        "Transactions that wait, over all ports.",
-    );
+        StatisticFamily::gauge("boneyard_permits_peak", "Most permits that were ever out.");
+    static PERMITS_MAX: StatisticFamily =
+        StatisticFamily::gauge("boneyard_permits_limit", "Limit of permits: Server_Max_Concurrent_Trans.");
+    static WAITING: StatisticFamily =
+        StatisticFamily::gauge("boneyard_transactions_waiting", "Transactions that wait, over all ports.");
     static EXPANSION: StatisticFamily = StatisticFamily::gauge(
         "boneyard_expansion_factor",
-        "",
         "How many times longer transactions take than at best, over about the last minute, unfinished ones included.",
     );
     static INDEX: StatisticFamily = StatisticFamily::gauge(
         "boneyard_availability_index",
-        "",
         "100 for an idle server, 0 at an expansion factor of 64.",
     );
     let (total, waiting) = snapshot
@@ -162,101 +150,81 @@ fn of_work(list: &mut List, snapshot: &Snapshot, availability: Availability) {
         .iter()
         .fold((0, 0), |(total, waiting), port| (total + port.answers.all(), waiting + port.waiting));
     let peak_at = (availability.per_minute_peak > 0).then(|| snapshot.started + availability.peak_at);
-    list.one("Server.Trans.Total", &TOTAL, StatisticValue::Count(total));
-    list.one("Server.Trans.PerMinute", &MINUTE, StatisticValue::Count(availability.per_minute));
-    list.one("Server.Trans.PerMinute.Peak", &PEAK, StatisticValue::Count(availability.per_minute_peak));
+    list.count("Server.Trans.Total", &TOTAL, total);
+    list.count("Server.Trans.PerMinute", &MINUTE, availability.per_minute);
+    list.count("Server.Trans.PerMinute.Peak", &PEAK, availability.per_minute_peak);
     list.one("Server.Trans.PerMinute.Peak.Time", &PEAK_TIME, StatisticValue::Moment(peak_at));
-    list.one("Server.ConcurrentTasks", &PERMITS, StatisticValue::Count(snapshot.permits.out.into()));
-    list.one(
-        "Server.ConcurrentTasks.Peak",
-        &PERMITS_PEAK,
-        StatisticValue::Count(snapshot.permits.peak.into()),
-    );
+    list.count("Server.ConcurrentTasks", &PERMITS, snapshot.permits.out.into());
+    list.count("Server.ConcurrentTasks.Peak", &PERMITS_PEAK, snapshot.permits.peak.into());
     if let Some(limit) = snapshot.permits.limit {
-        list.one("Server.ConcurrentTasks.Limit", &PERMITS_MAX, StatisticValue::Count(limit.into()));
+        list.count("Server.ConcurrentTasks.Limit", &PERMITS_MAX, limit.into());
     }
-    list.one("Server.ConcurrentTasks.Waiting", &WAITING, StatisticValue::Count(waiting));
+    list.count("Server.ConcurrentTasks.Waiting", &WAITING, waiting);
     list.one("Server.ExpansionFactor", &EXPANSION, StatisticValue::Real(availability.expansion_factor));
-    list.one("Server.AvailabilityIndex", &INDEX, StatisticValue::Count(availability.index()));
+    list.count("Server.AvailabilityIndex", &INDEX, availability.index());
 }
 
 fn of_sessions(list: &mut List, snapshot: &Snapshot) {
-    static OPEN: StatisticFamily = StatisticFamily::gauge("boneyard_sessions", "", "Sessions open.");
+    static OPEN: StatisticFamily = StatisticFamily::gauge("boneyard_sessions", "Sessions open.");
     static PEAK: StatisticFamily =
-        StatisticFamily::gauge("boneyard_sessions_peak", "", "Most sessions that were ever open.");
+        StatisticFamily::gauge("boneyard_sessions_peak", "Most sessions that were ever open.");
     static MAX: StatisticFamily = StatisticFamily::gauge(
         "boneyard_sessions_limit",
-        "",
         "Most connections, and most opened sessions: Server_MaxUsers.",
     );
     static ALL_DROPPED: StatisticFamily = StatisticFamily::counter(
         "boneyard_idle_sessions_closed",
-        "",
         "Idle sessions that the server closed, all of them.",
     );
     static DROPPED: StatisticFamily = StatisticFamily::counter(
         "boneyard_sessions_dropped",
-        "",
         "Idle sessions that the server closed, by the reason.",
     );
     static RESTRICTED: StatisticFamily = StatisticFamily::gauge(
         "boneyard_sessions_restricted",
-        "",
         "1 while new sessions are refused: Server_Restricted.",
     );
-    static CONNECTIONS_MAX: StatisticFamily = StatisticFamily::gauge(
-        "boneyard_connections_limit",
-        "",
-        "Most connections that the descriptors allow.",
-    );
+    static CONNECTIONS_MAX: StatisticFamily =
+        StatisticFamily::gauge("boneyard_connections_limit", "Most connections that the descriptors allow.");
     let sessions = &snapshot.sessions;
     let dropped = |reason: &str| vec![("reason", reason.to_owned())];
-    list.one("Server.Users", &OPEN, StatisticValue::Count(sessions.open));
-    list.one("Server.Users.Peak", &PEAK, StatisticValue::Count(sessions.peak));
+    list.count("Server.Users", &OPEN, sessions.open);
+    list.count("Server.Users.Peak", &PEAK, sessions.peak);
     if let Some(max) = sessions.max {
-        list.one("Server.Users.Limit", &MAX, StatisticValue::Count(max));
+        list.count("Server.Users.Limit", &MAX, max);
     }
     let [timed_out, displaced] = [sessions.timed_out, sessions.displaced].map(StatisticValue::Count);
-    list.one(
-        "Server.Sessions.Dropped",
-        &ALL_DROPPED,
-        StatisticValue::Count(sessions.timed_out + sessions.displaced),
-    );
+    list.count("Server.Sessions.Dropped", &ALL_DROPPED, sessions.timed_out + sessions.displaced);
     list.add("Server.Sessions.Dropped.TimedOut", &DROPPED, dropped("timed_out"), timed_out);
     list.add("Server.Sessions.Dropped.Displaced", &DROPPED, dropped("displaced"), displaced);
     list.one("Server.Sessions.Restricted", &RESTRICTED, StatisticValue::Flag(sessions.restricted));
     if let Some(max) = snapshot.connections.1 {
-        list.one("Server.Connections.Limit", &CONNECTIONS_MAX, StatisticValue::Count(max));
+        list.count("Server.Connections.Limit", &CONNECTIONS_MAX, max);
     }
 }
 
 fn of_port(list: &mut List, port: &PortSnapshot) {
     static OPEN: StatisticFamily =
-        StatisticFamily::gauge("boneyard_port_open", "", "1 while the port takes connections and calls.");
-    static CONNECTIONS: StatisticFamily =
-        StatisticFamily::gauge("boneyard_connections", "", "Connections open.");
+        StatisticFamily::gauge("boneyard_port_open", "1 while the port takes connections and calls.");
+    static CONNECTIONS: StatisticFamily = StatisticFamily::gauge("boneyard_connections", "Connections open.");
     static WORKERS: StatisticFamily =
-        StatisticFamily::gauge("boneyard_workers", "", "Workers of the port, by what they do.");
+        StatisticFamily::gauge("boneyard_workers", "Workers of the port, by what they do.");
     static WAITING: StatisticFamily =
-        StatisticFamily::gauge("boneyard_queue_calls", "", "Calls that wait at the port.");
-    static LIMIT: StatisticFamily = StatisticFamily::gauge(
-        "boneyard_queue_limit_calls",
-        "",
-        "Most calls that may wait: Server_Queue_Limit.",
-    );
+        StatisticFamily::gauge("boneyard_queue_calls", "Calls that wait at the port.");
+    static LIMIT: StatisticFamily =
+        StatisticFamily::gauge("boneyard_queue_limit_calls", "Most calls that may wait: Server_Queue_Limit.");
     static IN_FLIGHT: StatisticFamily =
-        StatisticFamily::gauge("boneyard_calls_in_flight", "", "Calls admitted and not yet answered.");
+        StatisticFamily::gauge("boneyard_calls_in_flight", "Calls admitted and not yet answered.");
     static NO_PERMIT: StatisticFamily = StatisticFamily::counter(
         "boneyard_without_permit_seconds",
-        "seconds",
         "Time in which calls waited and a worker was idle, but there was no permit for it.",
-    );
-    static CALLS: StatisticFamily =
-        StatisticFamily::counter("boneyard_calls", "", "Calls that arrived whole.");
+    )
+    .in_unit("seconds");
+    static CALLS: StatisticFamily = StatisticFamily::counter("boneyard_calls", "Calls that arrived whole.");
     static ANSWERS: StatisticFamily =
-        StatisticFamily::counter("boneyard_answers", "", "Answers made, by their status.");
+        StatisticFamily::counter("boneyard_answers", "Answers made, by their status.");
     static CLOSED: StatisticFamily =
-        StatisticFamily::counter("boneyard_connections_closed", "", "Connections closed, by the reason.");
+        StatisticFamily::counter("boneyard_connections_closed", "Connections closed, by the reason.");
     let named = |what: &str| format!("NET.{}.{what}", port.name);
     let with = |label, value: String| [of(port), vec![(label, value)]].concat();
     list.add(
@@ -295,10 +263,10 @@ fn of_port(list: &mut List, port: &PortSnapshot) {
 
 /// The families of [`PORT_COUNTERS`], in its order.
 static PORT_COUNTER_FAMILIES: [StatisticFamily; PORT_COUNTERS.len()] = {
-    let mut families = [const { StatisticFamily::counter("", "", "") }; PORT_COUNTERS.len()];
+    let mut families = [const { StatisticFamily::counter("", "") }; PORT_COUNTERS.len()];
     let mut row = 0;
     while row < families.len() {
-        families[row] = StatisticFamily::counter(PORT_COUNTERS[row].metric, "", PORT_COUNTERS[row].help);
+        families[row] = StatisticFamily::counter(PORT_COUNTERS[row].metric, PORT_COUNTERS[row].help);
         row += 1;
     }
     families
@@ -314,21 +282,18 @@ fn of_port_counters(list: &mut List, port: &PortSnapshot) {
 fn of_method(list: &mut List, port: &PortSnapshot, method: &MethodSnapshot) {
     static ANSWERS: StatisticFamily = StatisticFamily::counter(
         "boneyard_method_answers",
-        "",
         "Answers made to calls of the method, by their status.",
     );
-    static TIMES: StatisticFamily = StatisticFamily::new(
-        StatisticKind::Histogram,
+    static TIMES: StatisticFamily = StatisticFamily::histogram(
         "boneyard_call_seconds",
-        "seconds",
         "Time of calls that ran, by its parts: waited for a worker, waited for a permit, ran.",
-    );
-    static WHOLE: StatisticFamily = StatisticFamily::new(
-        StatisticKind::Histogram,
+    )
+    .in_unit("seconds");
+    static WHOLE: StatisticFamily = StatisticFamily::histogram(
         "boneyard_call_duration_seconds",
-        "seconds",
         "Time of calls that ran, from their arrival to their answer: the parts of boneyard_call_seconds together.",
-    );
+    )
+    .in_unit("seconds");
     let named = |what: &str| format!("Method.{}.{}.{what}", port.name, method.name);
     let labels = [("port", port.name.to_string()), ("method", method.name.to_string())];
     let with = |label, value: &str| [labels.to_vec(), vec![(label, value.to_owned())]].concat();
@@ -355,16 +320,15 @@ fn of_method(list: &mut List, port: &PortSnapshot, method: &MethodSnapshot) {
 
 fn of_admin_server(list: &mut List, admin_stats: &AdminStats) {
     static CONNECTIONS: StatisticFamily =
-        StatisticFamily::gauge("boneyard_admin_connections", "", "Connections of the admin server.");
+        StatisticFamily::gauge("boneyard_admin_connections", "Connections of the admin server.");
     static REQUESTS: StatisticFamily =
-        StatisticFamily::counter("boneyard_admin_requests", "", "Requests to the admin server.");
+        StatisticFamily::counter("boneyard_admin_requests", "Requests to the admin server.");
     static REFUSED: StatisticFamily = StatisticFamily::counter(
         "boneyard_admin_refused",
-        "",
         "Requests and connections that the admin server refused, by the reason.",
     );
-    list.one("Admin.Connections", &CONNECTIONS, StatisticValue::Count(admin_stats.connections() as u64));
-    list.one("Admin.Requests", &REQUESTS, StatisticValue::Count(admin_stats.requests()));
+    list.count("Admin.Connections", &CONNECTIONS, admin_stats.connections() as u64);
+    list.count("Admin.Requests", &REQUESTS, admin_stats.requests());
     for reason in AdminRejection::ALL {
         let labels = vec![("reason", format!("{reason:?}"))];
         list.add(

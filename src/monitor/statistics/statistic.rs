@@ -69,29 +69,29 @@ pub enum StatisticValue {
 }
 
 impl StatisticFamily {
-    pub(super) const fn new(
-        kind: StatisticKind,
-        metric: &'static str,
-        unit: &'static str,
-        help: &'static str,
-    ) -> StatisticFamily {
-        StatisticFamily { metric, kind, unit, help }
+    const fn new(kind: StatisticKind, metric: &'static str, help: &'static str) -> StatisticFamily {
+        StatisticFamily { metric, kind, unit: "", help }
     }
 
-    pub(super) const fn counter(
-        metric: &'static str,
-        unit: &'static str,
-        help: &'static str,
-    ) -> StatisticFamily {
-        StatisticFamily::new(StatisticKind::Counter, metric, unit, help)
+    pub(super) const fn counter(metric: &'static str, help: &'static str) -> StatisticFamily {
+        StatisticFamily::new(StatisticKind::Counter, metric, help)
     }
 
-    pub(super) const fn gauge(
-        metric: &'static str,
-        unit: &'static str,
-        help: &'static str,
-    ) -> StatisticFamily {
-        StatisticFamily::new(StatisticKind::Gauge, metric, unit, help)
+    pub(super) const fn gauge(metric: &'static str, help: &'static str) -> StatisticFamily {
+        StatisticFamily::new(StatisticKind::Gauge, metric, help)
+    }
+
+    pub(super) const fn histogram(metric: &'static str, help: &'static str) -> StatisticFamily {
+        StatisticFamily::new(StatisticKind::Histogram, metric, help)
+    }
+
+    pub(super) const fn info(metric: &'static str, help: &'static str) -> StatisticFamily {
+        StatisticFamily::new(StatisticKind::Info, metric, help)
+    }
+
+    /// Returns the family with the unit of its values.
+    pub(super) const fn in_unit(self, unit: &'static str) -> StatisticFamily {
+        StatisticFamily { unit, ..self }
     }
 }
 
@@ -142,8 +142,8 @@ fn lines(statistic: &Statistic) -> Vec<(String, String)> {
 mod tests {
     use super::*;
 
-    static CALLS: StatisticFamily = StatisticFamily::counter("calls", "", "Calls.");
-    static TIME: StatisticFamily = StatisticFamily::gauge("time", "seconds", "Time.");
+    static CALLS: StatisticFamily = StatisticFamily::counter("calls", "Calls.");
+    static TIME: StatisticFamily = StatisticFamily::gauge("time", "Time.").in_unit("seconds");
 
     fn statistic(name: &str, family: &'static StatisticFamily, value: StatisticValue) -> Statistic {
         Statistic { name: name.to_owned(), family, labels: Vec::new(), value }

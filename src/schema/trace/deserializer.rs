@@ -1,9 +1,7 @@
 //! Deserializer that answers with made-up values and records each request.
 
 use super::access::{ByName, Chosen, InOrder, OneEntry};
-use super::node::{
-    Context, DEPTH_MAX, Enum, NODES_MAX, Node, Structure, TraceError, VISITS_MAX, VariantShape,
-};
+use super::node::{Context, DEPTH_MAX, Enum, NODES_MAX, Node, Structure, TraceError, VariantShape};
 use crate::schema::shape::Scalar;
 use serde::de::{Deserializer, Visitor};
 
@@ -49,10 +47,7 @@ impl<'t> TracingDeserializer<'t> {
     /// Checks the limits, and records a type without parts.
     fn plain(self, plain: Scalar) -> Result<usize, TraceError> {
         let context = self.context;
-        context.visits.set(context.visits.get() + 1);
-        if context.visits.get() > VISITS_MAX {
-            return Err(context.end("it takes too long to trace"));
-        }
+        context.visit()?;
         let same = |node: &'t mut Node| match node {
             Node::Scalar(known) if *known == plain => Some(known),
             _ => None,
@@ -68,13 +63,10 @@ impl<'t> TracingDeserializer<'t> {
         give: impl FnOnce(TracingDeserializer<'t>, V) -> Result<V::Value, TraceError>,
     ) -> Result<V::Value, TraceError> {
         let context = self.context;
-        context.visits.set(context.visits.get() + 1);
         if self.depth > DEPTH_MAX {
             return Err(context.end(format!("it is nested more than {DEPTH_MAX} deep")));
         }
-        if context.visits.get() > VISITS_MAX {
-            return Err(context.end("it takes too long to trace"));
-        }
+        context.visit()?;
         let name = std::any::type_name::<V::Value>();
         let open = context.open.borrow().iter().filter(|open| **open == name).count();
         if open >= SAME_TYPE_MAX {

@@ -120,7 +120,7 @@ pub(super) const DEPTH_MAX: usize = 32;
 pub(super) const NODES_MAX: usize = 4096;
 
 /// Limit on the parts visited over all passes: some hundredths of a second.
-pub(super) const VISITS_MAX: usize = 200_000;
+const VISITS_MAX: usize = 200_000;
 
 /// State that all parts of a trace share.
 #[derive(Default)]
@@ -141,6 +141,15 @@ impl Context {
     pub(super) fn end(&self, reason: impl Into<String>) -> TraceError {
         self.ended.borrow_mut().get_or_insert(reason.into());
         TraceError::Value("the trace has ended".to_owned())
+    }
+
+    /// Counts a visit.
+    pub(super) fn visit(&self) -> Result<(), TraceError> {
+        self.visits.set(self.visits.get() + 1);
+        if self.visits.get() > VISITS_MAX {
+            return Err(self.end("it takes too long to trace"));
+        }
+        Ok(())
     }
 
     /// Counts a new part.

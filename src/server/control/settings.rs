@@ -63,40 +63,40 @@ impl LiveControl {
         let before = self.settings.effective();
         let line = read_line(&before, key, value)
             .map_err(|errors| ControlError::InvalidSetting(errors.messages()))?;
-        if line.key().is_file_only() {
-            return Err(ControlError::FileOnly(line.name().to_owned()));
+        if line.key.is_file_only() {
+            return Err(ControlError::FileOnly(line.name.clone()));
         }
-        let reloadable = line.key().is_reloadable();
+        let reloadable = line.key.is_reloadable();
         let file = before.file.as_deref().map(|path| settings_file::write(path, &line, machine::cpus()));
         let (number, not_kept) = match file.transpose() {
             Ok(number) => (number, None),
             Err(SettingsFileError::ReadOnly(reason)) if reloadable => (None, Some(reason)),
             Err(error) => return Err(ControlError::InvalidSetting(error.to_string())),
         };
-        let unchanged = before.effective().iter().any(|s| s.key == line.name() && s.value == line.value());
+        let unchanged = before.effective().iter().any(|s| s.key == line.name && s.value == line.value);
         let mut after = before;
         line.store(&mut after, number);
-        let effective = reloadable && self.take_effect(line.key().name(), &after);
+        let effective = reloadable && self.take_effect(line.key.name(), &after);
         // The same value as before is in force as well, now by a line.
         if effective || unchanged && number.is_some() {
             self.settings.set_effective(after);
         } else if number.is_none() {
             return Err(ControlError::RestartNeeded {
-                setting: format!("{}={}", line.name(), line.value()),
+                setting: format!("{}={}", line.name, line.value),
                 reason: not_kept.unwrap_or_else(|| "this server has no file to keep it in".to_owned()),
             });
         }
         let mut at_restart = self.settings.at_restart.lock();
         if effective || unchanged {
-            at_restart.remove(line.name());
+            at_restart.remove(&line.name);
         } else {
-            at_restart.insert(line.name().to_owned(), line.value().to_owned());
+            at_restart.insert(line.name.clone(), line.value.clone());
         }
         drop(at_restart);
         log::info!(
             "setting changed, {}={} effective={}",
-            line.name(),
-            line.value(),
+            line.name,
+            line.value,
             match (effective, &not_kept) {
                 (true, None) => "now",
                 (true, Some(_)) => "until_restart",
