@@ -241,48 +241,40 @@ mod tests {
     fn each_reason_has_its_status_and_its_retry_hint() {
         let none = Ahead::default();
         let two = Ahead { calls: 2, ns: 4 * MS };
-        assert_eq!(refused(None, none, |_| ()), None, "a call without a deadline waits");
-        assert_eq!(refused(Some(100), none, |_| ()), None, "40 of 98 ms");
-        assert_eq!(refused(Some(54), none, |_| ()), Some((Status::WouldBeLate, 40)));
-        assert_eq!(
-            refused(Some(56), two, |_| ()),
-            Some((Status::WouldBeLate, 42)),
-            "with those of the same read"
-        );
-        assert_eq!(refused(Some(0), none, |_| ()), Some((Status::DeadlineExceeded, 40)));
-        assert_eq!(refused(Some(1), none, |port| port.view = &Forecast::NONE), None, "nothing to wait for");
         let full = |port: &mut Admission<'_>| port.queue_room = 2;
-        assert_eq!(
-            (refused(None, none, full), refused(None, two, full)),
-            (None, Some((Status::QueueFull, 42)))
-        );
-        let other = busy(3);
-        let among = |left_ms, ahead| refused_by(left_ms, ahead, &other, full);
-        assert_eq!(among(None, two), None, "a call of the connection with more is displaced");
-        assert_eq!(
-            among(Some(54), two).map(|refused| refused.0),
-            Some(Status::WouldBeLate),
-            "but not in vain"
-        );
-        assert_eq!(other.displaced(), 1);
-        assert_eq!(among(None, Ahead { calls: 3, ns: 4 * MS }), Some((Status::QueueFull, 42)));
         let session = |port: &mut Admission<'_>| port.session_room = 2;
-        assert_eq!(
-            (refused(None, none, session), refused(None, two, session)),
-            (None, Some((Status::SessionLimit, 42)))
-        );
         let heavy = |port: &mut Admission<'_>| port.buffers_full = true;
         let short = |port: &mut Admission<'_>| (port.buffers_full, port.view) = (true, &Forecast::NONE);
-        assert_eq!(
-            (refused(None, none, heavy), refused(None, none, short)),
-            (Some((Status::BuffersFull, 100)), Some((Status::BuffersFull, 100)))
-        );
         let codel = |ms| move |port: &mut Admission<'_>| port.wait_max = Some(Duration::from_millis(ms));
-        assert_eq!(
-            (refused(None, none, codel(40)), refused(None, none, codel(39))),
-            (None, Some((Status::Overloaded, 40)))
-        );
-        assert_eq!(refused(Some(0), two, |port| port.draining = true), Some((Status::Draining, 1000)));
-        assert_eq!(refused(None, none, |port| port.methods = 0), Some((Status::UnknownMethod, 0)));
+        let other = busy(3);
+        let among = |left_ms, ahead| refused_by(left_ms, ahead, &other, full);
+        for (expected, found, what) in [
+            (None, refused(None, none, |_| ()), "a call without a deadline waits"),
+            (None, refused(Some(100), none, |_| ()), "40 of 98 ms"),
+            (Some((Status::WouldBeLate, 40)), refused(Some(54), none, |_| ()), "40 of 52 ms"),
+            (Some((Status::WouldBeLate, 42)), refused(Some(56), two, |_| ()), "with those of the same read"),
+            (Some((Status::DeadlineExceeded, 40)), refused(Some(0), none, |_| ()), "no time is left"),
+            (None, refused(Some(1), none, |port| port.view = &Forecast::NONE), "nothing to wait for"),
+            (None, refused(None, none, full), "room for two"),
+            (Some((Status::QueueFull, 42)), refused(None, two, full), "two are before it"),
+            (None, among(None, two), "a call of the connection with more is displaced"),
+            (Some((Status::WouldBeLate, 42)), among(Some(54), two), "but not in vain"),
+            (Some((Status::QueueFull, 42)), among(None, Ahead { calls: 3, ns: 4 * MS }), "none has more"),
+            (None, refused(None, none, session), "the session has room for two"),
+            (Some((Status::SessionLimit, 42)), refused(None, two, session), "two of it are before it"),
+            (Some((Status::BuffersFull, 100)), refused(None, none, heavy), "a hint of 100 ms at least"),
+            (Some((Status::BuffersFull, 100)), refused(None, none, short), "where nothing waits, too"),
+            (None, refused(None, none, codel(40)), "no longer than CoDel allows"),
+            (Some((Status::Overloaded, 40)), refused(None, none, codel(39)), "longer than CoDel allows"),
+            (
+                Some((Status::Draining, 1000)),
+                refused(Some(0), two, |port| port.draining = true),
+                "before all",
+            ),
+            (Some((Status::UnknownMethod, 0)), refused(None, none, |port| port.methods = 0), "no hint"),
+        ] {
+            assert_eq!(found, expected, "{what}");
+        }
+        assert_eq!(other.displaced(), 1);
     }
 }

@@ -99,24 +99,11 @@ impl Worker {
     /// Runs a burst's calls, or as many of them as its turn has time for.
     fn serve(&mut self, burst: Burst, port: &PortShared, shared: &Shared) {
         let work = Arc::clone(burst.work());
-        if let Some(sink) = &work.sink {
-            self.serve_for(&work, sink.as_ref(), burst, port, shared);
-        }
-        port.recycle(work);
-    }
-
-    fn serve_for(
-        &mut self,
-        work: &Work,
-        sink: &dyn ReplySink,
-        burst: Burst,
-        port: &PortShared,
-        shared: &Shared,
-    ) {
+        let sink = work.sink().as_ref();
         let (slot, calls, mut now) = (&port.slots[self.id], burst.len(), now());
         let workers = || describe_workers(port, &shared.throttle);
         self.late = port.codel.is_late(now.saturating_duration_since(work.received), now, workers);
-        let turn = Turn { work, service_times: &shared.service_times, methods: &port.methods };
+        let turn = Turn { work: &work, service_times: &shared.service_times, methods: &port.methods };
         let others_wait = || port.queue.others_wait() || shared.throttle.others_starve(port.index);
         let mut step = slot.begin(burst, &turn, now);
         while let Some(Step { call, slow, due, rest }) = step {
@@ -131,7 +118,7 @@ impl Worker {
             if slow {
                 self.blocking.engage();
             }
-            now = self.answer(work, &work.calls[call], sink, now);
+            now = self.answer(&work, &work.calls[call], sink, now);
             self.blocking.disengage();
             step = slot.step(&turn, &mut self.reply, &mut self.unsent, now, others_wait);
         }
@@ -139,6 +126,7 @@ impl Worker {
         if calls > 1 {
             port.queue.change_exposed(-1);
         }
+        port.recycle(work);
     }
 
     /// The status of a call of the current burst if it is refused for having waited too long.

@@ -104,29 +104,26 @@ impl Acceptor {
         let due = self.retry.is_none_or(|at| at <= Instant::now());
         while self.ready && due && self.accepted < ACCEPTS_MAX {
             self.spare = self.spare.take().or_else(spare);
-            match self.sockets[self.at].accept() {
-                Ok((stream, peer)) => {
+            let (mut found, mut shortage) = (self.sockets[self.at].accept(), None);
+            // The system looks for a descriptor before it looks for a client, so there may be no client.
+            if found.as_ref().is_err_and(lacks_descriptors) && self.spare.take().is_some() {
+                shortage = std::mem::replace(&mut found, self.sockets[self.at].accept()).err();
+            }
+            match (found, shortage) {
+                (Ok((stream, peer)), None) => {
                     self.recovered(port);
                     self.took_one();
                     return Some(Accepted::Client(stream, peer));
                 }
-                Err(error) if is_empty(&error) => self.found_none(),
-                Err(error) if is_lost(&error) => {}
-                // The system looks for a descriptor before it looks for a client, so there may be no client.
-                Err(error) if lacks_descriptors(&error) && self.spare.take().is_some() => {
-                    match self.sockets[self.at].accept() {
-                        Ok((stream, _)) => {
-                            self.failed(port, &error);
-                            self.retry = None;
-                            self.took_one();
-                            return Some(Accepted::Overflow(stream));
-                        }
-                        Err(error) if is_empty(&error) => self.found_none(),
-                        Err(error) if is_lost(&error) => {}
-                        Err(error) => return self.wait(port, &error),
-                    }
+                (Ok((stream, _)), Some(error)) => {
+                    self.failed(port, &error);
+                    self.retry = None;
+                    self.took_one();
+                    return Some(Accepted::Overflow(stream));
                 }
-                Err(error) => return self.wait(port, &error),
+                (Err(error), _) if is_empty(&error) => self.found_none(),
+                (Err(error), _) if is_lost(&error) => {}
+                (Err(error), _) => return self.wait(port, &error),
             }
         }
         self.spare = self.spare.take().or_else(spare);
