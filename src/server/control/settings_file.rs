@@ -28,9 +28,6 @@ pub(super) enum SettingsFileError {
 }
 
 /// Writes a line; returns its number.
-///
-/// # Errors
-/// [`SettingsFileError`].
 pub(super) fn write(path: &Path, line: &SettingLine, cpus: u32) -> Result<u32, SettingsFileError> {
     let failed = |error: Error| {
         let reason = format!("{} cannot be written: {error}", path.display());
