@@ -16,7 +16,6 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
-/// Fewest characters of a token.
 const TOKEN_CHARS_MIN: usize = 16;
 
 /// Bytes of a token file that are read at most.

@@ -27,7 +27,6 @@ pub(super) struct CommandThreads {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// Result of a job.
 pub(super) enum JobResult<T> {
     /// Its result, and its permit, to be kept until the response is sent.
     Result(T, OwnedSemaphorePermit),

@@ -89,7 +89,6 @@ async fn close(
     }
 }
 
-/// Serves all requests of one connection.
 async fn serve_connection<S>(
     stream: S,
     peer: AdminPeer,

@@ -13,7 +13,6 @@ use std::cmp::Reverse;
 use std::time::Instant;
 use tokio::sync::oneshot;
 
-/// A fixed number of slots.
 #[derive(Debug)]
 pub(super) struct ConnectionSlots {
     max: usize,
@@ -107,7 +106,6 @@ impl ConnectionSlot {
         self.change(|entry| entry.idle_since = None);
     }
 
-    /// Marks that it has full access.
     pub(super) fn set_full_access(&self) {
         self.change(|entry| entry.full_access = true);
     }

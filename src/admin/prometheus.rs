@@ -11,7 +11,6 @@ use std::time::SystemTime;
 /// Upper bounds of the buckets of a histogram are two to the power of these, in microseconds: 4 us to 268 s.
 const BOUNDS: std::ops::RangeInclusive<u32> = 2..=28;
 
-/// Text format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     Prometheus,
@@ -25,7 +24,6 @@ impl Format {
         if open { Format::OpenMetrics } else { Format::Prometheus }
     }
 
-    /// Content type.
     pub(super) fn name(self) -> &'static str {
         match self {
             Format::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
@@ -34,7 +32,6 @@ impl Format {
     }
 }
 
-/// Returns all statistics as text.
 pub(super) fn text(statistics: &[Statistic], format: Format) -> String {
     // In the order of each family's first member.
     let mut order = BTreeMap::new();
@@ -106,7 +103,6 @@ fn sample(text: &mut String, statistic: &Statistic) {
     text.push_str(&format!("{metric}{braced} {number}\n"));
 }
 
-/// Escapes the value of a label.
 fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

@@ -22,7 +22,6 @@ use tokio::time::timeout;
 /// Header of every command: a page of another site cannot send it without permission (CORS).
 pub(super) const CONSOLE: HeaderName = HeaderName::from_static("x-boneyard-console");
 
-/// Longest command, in bytes.
 const COMMAND_BYTES_MAX: usize = 4096;
 
 /// The status page: one file, which requests nothing but `/status.json`.
@@ -40,7 +39,6 @@ const HTML: &str = "text/html; charset=utf-8";
 
 type HttpResponse = Response<Full<Bytes>>;
 
-/// Responds to a request.
 pub(super) async fn respond(
     request: Request<Incoming>,
     peer: AdminPeer,
@@ -206,7 +204,6 @@ async fn command(
     }
 }
 
-/// Reads the line of a command.
 async fn command_line(
     body: Incoming,
     time: Duration,
@@ -229,7 +226,6 @@ fn response(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> H
     response
 }
 
-/// A page of the admin server.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum AdminPage {
     Status,
@@ -242,7 +238,6 @@ enum AdminPage {
 }
 
 impl AdminPage {
-    /// Returns the page at this path.
     fn of(path: &str) -> Option<AdminPage> {
         Some(match path {
             "/" => AdminPage::Status,
@@ -268,7 +263,6 @@ impl AdminPage {
         }
     }
 
-    /// Returns whether it accepts this method.
     fn accepts(self, method: &Method) -> bool {
         match self {
             AdminPage::Console => method == Method::POST,

@@ -166,7 +166,6 @@ async fn serve_unix(listener: UnixListener, endpoint: Endpoint) {
     }
 }
 
-/// User id of the peer.
 fn user(stream: &UnixStream) -> Result<u32> {
     stream.peer_cred().map(|peer| peer.uid())
 }

@@ -10,7 +10,6 @@ use std::time::Instant;
 /// Offset of the call id in a frame.
 const CALL_ID: std::ops::Range<usize> = 8..16;
 
-/// Check of an answer.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum AnswerCheck {
     /// By header.

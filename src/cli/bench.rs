@@ -4,7 +4,7 @@
 
 use super::escape::one_line;
 use super::input::{json_arguments, seconds};
-use super::output::{Exit, eprint_error, print};
+use super::output::{CommandResult, Exit, eprint_error, print};
 use super::server_args::{report_error, suggest_methods};
 use crate::bench::{self, BenchError, Pacing, Plan, Target};
 use crate::client;
@@ -66,19 +66,13 @@ pub(super) struct Bench {
 }
 
 impl Bench {
-    pub(super) fn run(self, program: &str) -> Exit {
-        let target = match self.target() {
-            Ok(target) => target,
-            Err(exit) => return exit,
-        };
+    pub(super) fn run(self, program: &str) -> CommandResult {
+        let target = self.target()?;
         // Only the first address of a host is used.
-        let address = match client::addresses(&self.address).map(|found| found.into_iter().next()) {
-            Ok(Some(address)) => address,
-            Ok(None) => {
-                return Exit::Environment.with_error(&format!("{}: the host has no address", self.address));
-            }
-            Err(error) => return report_error(&error, &self.address),
-        };
+        let found = client::addresses(&self.address).map_err(|error| report_error(&error, &self.address))?;
+        let address = found.into_iter().next().ok_or_else(|| {
+            Exit::Environment.with_error(&format!("{}: the host has no address", self.address))
+        })?;
         let plan = Plan {
             address,
             target,
@@ -99,7 +93,7 @@ impl Bench {
             bar.set_message(format!("{answered} responses"));
         });
         bar.finish_and_clear();
-        match outcome {
+        Ok(match outcome {
             Ok(outcome) if self.json => match serde_json::to_string(&outcome) {
                 Ok(text) => print(&format!("{text}\n")),
                 Err(error) => Exit::Environment.with_error(&error.to_string()),
@@ -116,7 +110,7 @@ impl Bench {
                     _ => Exit::Environment,
                 }
             }
-        }
+        })
     }
 
     fn target(&self) -> Result<Target, Exit> {

@@ -3,7 +3,7 @@
 use super::escape::{self, one_line};
 use super::input::{json_arguments, point_at_error};
 use super::json;
-use super::output::{Exit, eprint_error, print, print_with};
+use super::output::{CommandResult, Exit, eprint_error, print, print_with};
 use super::server_args::{ServerArgs, report_error, suggest_methods};
 use crate::client::{ClientError, Times};
 use crate::service::suggest::{nearest, suggestion};
@@ -34,18 +34,15 @@ pub(super) struct CallCommand {
 }
 
 impl CallCommand {
-    pub(super) fn run(self, program: &str) -> Exit {
-        let arguments = match json_arguments(self.json) {
-            Ok(arguments) => arguments,
-            Err(exit) => return exit,
-        };
+    pub(super) fn run(self, program: &str) -> CommandResult {
+        let arguments = json_arguments(self.json)?;
         if let Some(more) = self.rest.first() {
-            return Exit::Input.with_error(&one_line(&format!(
+            return Err(Exit::Input.with_error(&one_line(&format!(
                 "unexpected argument {more:?}: the arguments of a call are one JSON text"
-            )));
+            ))));
         }
         let client = self.server.client_with(self.wait);
-        match client.and_then(|client| client.call_json_timed(&self.method, &arguments)) {
+        Ok(match client.and_then(|client| client.call_json_timed(&self.method, &arguments)) {
             Ok(reply) => {
                 if self.times {
                     print_times(reply.times);
@@ -70,7 +67,7 @@ impl CallCommand {
                 }
                 exit
             }
-        }
+        })
     }
 }
 

@@ -101,17 +101,17 @@ pub fn main<B: IntoServer>(build: impl FnOnce(Server) -> B) -> ExitCode {
     let exit = match line.command {
         None => serve::run(&program, Path::new(DEFAULT_FILE), build),
         Some(Command::Serve { file }) => serve::run(&program, &file, build),
-        Some(Command::Check { template: true, .. }) => check::template(),
-        Some(Command::Check { file, json, .. }) => check::run(&program, &file, json),
+        Some(Command::Check { template: true, .. }) => Ok(check::template()),
+        Some(Command::Check { file, json, .. }) => Ok(check::run(&program, &file, json)),
         Some(Command::Call(call)) => call.run(&program),
-        Some(Command::Methods(methods)) => methods.run(),
+        Some(Command::Methods(methods)) => Ok(methods.run()),
         Some(Command::Stubs(stubs)) => stubs.run(),
         Some(Command::Bench(bench)) => bench.run(&program),
         #[cfg(feature = "top")]
         Some(Command::Top(top)) => top.run(),
         Some(Command::Console(console)) => console.run(),
     };
-    ExitCode::from(exit.code())
+    ExitCode::from(exit.unwrap_or_else(|exit| exit).code())
 }
 
 /// Name of the program, for hints on what to type.

@@ -7,7 +7,7 @@
 use super::admin_args::{AdminArgs, AdminTarget, report_no_response};
 use super::escape::plain;
 use super::input::{seconds, without_byte_order_mark};
-use super::output::{Exit, eprint_error, print};
+use super::output::{CommandResult, Exit, eprint_error, print};
 use crate::admin::AdminResponse;
 use crate::monitor::console::stops_the_server;
 use clap::Args;
@@ -38,18 +38,15 @@ pub(super) struct Console {
 }
 
 impl Console {
-    pub(super) fn run(self) -> Exit {
+    pub(super) fn run(self) -> CommandResult {
         if let Some(line) = self.commands.iter().find(|line| line.trim().contains(['\n', '\r'])) {
-            return Exit::Input.with_error(&format!(
+            return Err(Exit::Input.with_error(&format!(
                 "{:?} is more than one line: use a separate -c for each command",
                 line.trim()
-            ));
+            )));
         }
-        let session = match self.admin.connect(self.timeout) {
-            Ok(target) => target,
-            Err(exit) => return exit,
-        };
-        if !self.commands.is_empty() {
+        let session = self.admin.connect(self.timeout)?;
+        Ok(if !self.commands.is_empty() {
             session.carry_out(self.commands.into_iter().map(Ok))
         } else if io::stdin().is_terminal() {
             converse(session)
@@ -58,7 +55,7 @@ impl Console {
             session.carry_out(
                 lines.map(|(at, line)| if at == 0 { line.map(without_byte_order_mark) } else { line }),
             )
-        }
+        })
     }
 }
 
@@ -106,7 +103,6 @@ fn is_exit(line: &str) -> bool {
     ["exit", "bye"].iter().any(|word| line.trim().eq_ignore_ascii_case(word))
 }
 
-/// Lines of history kept.
 const HISTORY_LINES: usize = 1000;
 
 /// Command that returns every possible line.

@@ -21,7 +21,6 @@ pub(super) fn print_with(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -
     }
 }
 
-/// Prints a message to standard error.
 pub(super) fn eprint_error(message: &str) {
     // A closed standard error is ignored: there is no other place for the message.
     writeln!(io::stderr(), "{}", escape::plain(message)).ok();
@@ -74,6 +73,9 @@ pub(super) enum Exit {
     /// Ended at once by this signal.
     Signal(i32),
 }
+
+/// Result of a command that may end early; both are its exit.
+pub(super) type CommandResult = Result<Exit, Exit>;
 
 impl Exit {
     /// Prints a message to standard error and returns this result.

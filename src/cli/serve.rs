@@ -7,7 +7,7 @@
 //! served, so that a running server can always be stopped. Does not know sockets or pools.
 
 use super::logger::Logger;
-use super::output::{Exit, eprint_error, suggest_template};
+use super::output::{CommandResult, Exit, eprint_error, suggest_template};
 use crate::config::{Config, ConfigErrors, Limit, advise, plural, resource_check};
 use crate::monitor::ServerMonitor;
 use crate::server::{RunningServer, SERVER_NAME, Server, StartError, Stopped, machine};
@@ -62,16 +62,14 @@ impl ServeError {
 }
 
 /// Serves with the settings of `file` until a signal.
-pub(super) fn run<B: IntoServer>(program: &str, file: &Path, build: impl FnOnce(Server) -> B) -> Exit {
-    let server = match Server::from_ini(file) {
-        Ok(server) => server,
-        Err(errors) => return wrong_settings(program, file, &errors),
-    };
+pub(super) fn run<B: IntoServer>(
+    program: &str,
+    file: &Path,
+    build: impl FnOnce(Server) -> B,
+) -> CommandResult {
+    let server = Server::from_ini(file).map_err(|errors| wrong_settings(program, file, &errors))?;
     let config = server.config().clone();
-    let logger = match prepare_process(&config) {
-        Ok(logger) => logger,
-        Err(error) => return error.report(),
-    };
+    let logger = prepare_process(&config).map_err(|error| error.report())?;
     let built = build(server).into_server().map_err(ServeError::Services).map(|server| {
         if logger.is_set_by_settings() { server.on_log_level(log::set_max_level) } else { server }
     });
@@ -89,7 +87,7 @@ pub(super) fn run<B: IntoServer>(program: &str, file: &Path, build: impl FnOnce(
         exit
     });
     logger.flush(FLUSH_MAX);
-    exit
+    Ok(exit)
 }
 
 /// Ignores signals that would kill the process, starts the log, and reports panics through it.

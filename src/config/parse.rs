@@ -9,15 +9,15 @@
 
 use super::error::{ConfigError, ConfigErrors, Problem};
 use super::format::plural;
+use super::ini_crosscheck;
 use super::keys::{self, Accessor, Key, strip_suffix_ignoring_case};
 use super::listen_address::ListenAddress;
+use super::names::{self, nearest, suggestion};
 use super::scan::{self, FILE_BYTES_MAX, IniEntry};
 use super::settings::{Config, PORTS_MAX, PortConfig};
 use super::sizing::{self, PoolRule};
 use super::source::{Setting, Source};
-use super::suggest::{nearest, suggestion};
 use super::value_kind::ValueKind;
-use super::{ini_crosscheck, port_names};
 use crate::files;
 use std::path::Path;
 use std::time::Duration;
@@ -164,7 +164,7 @@ impl Reader {
 
     fn port_list(&mut self, key: &Key, text: &str, line: Option<u32>, enabled: bool) -> Vec<PortConfig> {
         let mut made: Vec<PortConfig> = Vec::new();
-        let names = port_names::names(text);
+        let names = names::names(text);
         let mut wrong = Vec::new();
         if enabled && names.is_empty() {
             wrong.push("no port is enabled".to_owned());
@@ -174,7 +174,7 @@ impl Reader {
         }
         for name in names {
             let taken = |port: &PortConfig| port.name.eq_ignore_ascii_case(name);
-            if let Some(problem) = port_names::name_problem(name) {
+            if let Some(problem) = names::name_problem(name) {
                 wrong.push(problem);
             } else if made.iter().any(taken) {
                 wrong.push(format!("{name} is listed twice"));
@@ -254,7 +254,7 @@ impl Reader {
     }
 
     /// Returns the setting that a line's key names. Settings of the server come first; no port name can hide one
-    /// (`port_names::name_problem`).
+    /// (`names::name_problem`).
     fn target(&self, entry: &IniEntry) -> Target {
         let key = entry.key.as_str();
         let same = |found: &&Key| !found.is_per_port() && found.name().eq_ignore_ascii_case(key);

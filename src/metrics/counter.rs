@@ -8,7 +8,6 @@ use crate::sync::unordered::AtomicU64;
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Adds `n`.
     pub(crate) fn add(&self, n: u64) {
         // Relaxed: counters order nothing; a reader wants a number, not a happens-before.
         self.0.fetch_add(n, Ordering::Relaxed);

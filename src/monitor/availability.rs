@@ -26,7 +26,6 @@ pub(super) struct AvailabilityTracker {
 /// Rates and availability of a server.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Availability {
-    /// Answers in the last minute.
     pub(super) per_minute: u64,
     /// Most answers ever in a minute.
     pub(super) per_minute_peak: u64,

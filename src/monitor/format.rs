@@ -1,8 +1,10 @@
-//! Times, numbers, sizes and foreign text as the console, the diagnosis and the log show them.
+//! Times, numbers, sizes and foreign text as the console, the diagnosis and the log show them, and
+//! the patterns by which the console chooses among names: `*` stands for anything.
 
-pub(super) use crate::config::plural;
 use std::fmt::Display;
 use std::time::{Duration, SystemTime};
+
+pub(super) use crate::config::plural;
 
 /// Characters of a foreign name that are shown.
 const NAME_CHARS_MAX: usize = 80;
@@ -146,6 +148,22 @@ pub(super) fn call_chain(methods: &[String]) -> String {
     methods.iter().map(name).collect::<Vec<_>>().join(" -> ")
 }
 
+/// Returns whether a text matches a pattern, in which `*` stands for anything, also for nothing, in any letter case.
+/// Takes time proportional to the product of both lengths at most.
+pub(super) fn matches_pattern(text: &str, pattern: &str) -> bool {
+    let (text, pattern) = (text.to_ascii_lowercase(), pattern.to_ascii_lowercase());
+    let pieces: Vec<&str> = pattern.split('*').collect();
+    let [first, middle @ .., last] = &pieces[..] else { return text == pattern };
+    let Some(mut rest) = text.strip_prefix(first).and_then(|rest| rest.strip_suffix(last)) else {
+        return false;
+    };
+    middle.iter().all(|piece| {
+        let found = rest.find(piece);
+        rest = found.map_or(rest, |at| &rest[at + piece.len()..]);
+        found.is_some()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,5 +223,33 @@ mod tests {
         assert_eq!(date(951_827_696), "2000-02-29 12:34:56 UTC");
         assert_eq!(date(1_763_813_099), "2025-11-22 12:04:59 UTC");
         assert_eq!(date(4_107_542_400), "2100-03-01 00:00:00 UTC");
+    }
+
+    #[test]
+    fn a_star_stands_for_anything() {
+        for (text, pattern) in [
+            ("", ""),
+            ("A.b", "a.B"),
+            ("a.b", "*"),
+            ("a.b", "a.b"),
+            ("a.b", "a*"),
+            ("a.b", "*.b"),
+            ("abcbd", "a*b*d"),
+            ("", "**"),
+        ] {
+            assert!(matches_pattern(text, pattern), "{text} {pattern}");
+        }
+        for (text, pattern) in [
+            ("a.b", ""),
+            ("a.b", "a"),
+            ("a.b", "b*"),
+            ("aba", "ab*ba"),
+            ("a.b", "a*c*b"),
+            ("", "a"),
+            ("ab", "a?"),
+        ] {
+            assert!(!matches_pattern(text, pattern), "{text} {pattern}");
+        }
+        assert!(!matches_pattern(&"a".repeat(4000), &("*a".repeat(2000) + "b")), "within a moment");
     }
 }

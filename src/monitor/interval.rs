@@ -107,14 +107,23 @@ impl Interval {
             let before = first.ports.get(index)?;
             let gauge =
                 |gauge: &dyn Fn(&PortSnapshot) -> f64| mean(&|snapshot| gauge(&snapshot.ports[index]));
+            let methods = called_methods(before, after);
             Some(PortInterval {
+                name: Arc::clone(&after.name),
+                workers: after.workers,
                 workers_busy: gauge(&|port| f64::from(port.workers.total() - port.workers.idle)),
                 workers_blocked: gauge(&|port| f64::from(port.workers.blocked)),
                 workers_returning: gauge(&|port| f64::from(port.workers.returning)),
                 waiting: gauge(&|port| port.waiting as f64),
                 waiting_min: samples.iter().map(|snapshot| snapshot.ports[index].waiting).min().unwrap_or(0),
+                queue_limit: after.queue_limit,
                 without_permit: share(after.without_permit.saturating_sub(before.without_permit)).min(1.0),
-                ..PortInterval::between(before, after)
+                calls: after.calls.saturating_sub(before.calls),
+                answers: after.answers.since(&before.answers),
+                closed: std::array::from_fn(|index| after.closed[index].saturating_sub(before.closed[index])),
+                queue_filled: after.counters.queue_filled.saturating_sub(before.counters.queue_filled),
+                times: sum(methods.iter().map(|method| &method.times)),
+                methods,
             })
         });
         Some(Interval {
@@ -157,45 +166,23 @@ impl Interval {
     }
 }
 
-impl PortInterval {
-    /// Differences of counters; of gauges only those at the end.
-    fn between(before: &PortSnapshot, after: &PortSnapshot) -> PortInterval {
-        // Both are in the order of the methods' numbers, and a method that was called once stays. There may be
-        // thousands, so they are merged and not searched.
-        let mut earlier = before.methods.iter().peekable();
-        let methods = after.methods.iter().map(|method| {
-            let Some(earlier) = earlier.next_if(|earlier| earlier.name == method.name) else {
-                return MethodInterval {
-                    name: Arc::clone(&method.name),
-                    answers: method.answers,
-                    times: method.times.clone(),
-                };
-            };
-            MethodInterval {
-                name: Arc::clone(&method.name),
+/// The methods that were answered between two snapshots of a port.
+fn called_methods(before: &PortSnapshot, after: &PortSnapshot) -> Vec<MethodInterval> {
+    // Both are in the order of the methods' numbers, and a method that was called once stays. There may be
+    // thousands, so they are merged and not searched.
+    let mut earlier = before.methods.iter().peekable();
+    let methods = after.methods.iter().map(|method| {
+        let name = Arc::clone(&method.name);
+        match earlier.next_if(|earlier| earlier.name == method.name) {
+            Some(earlier) => MethodInterval {
+                name,
                 answers: method.answers.since(&earlier.answers),
                 times: method.times.since(&earlier.times),
-            }
-        });
-        let methods: Vec<_> = methods.filter(|method| method.answers.all() > 0).collect();
-        PortInterval {
-            name: Arc::clone(&after.name),
-            workers: after.workers,
-            workers_busy: 0.0,
-            workers_blocked: 0.0,
-            workers_returning: 0.0,
-            waiting: 0.0,
-            waiting_min: 0,
-            queue_limit: after.queue_limit,
-            without_permit: 0.0,
-            calls: after.calls.saturating_sub(before.calls),
-            answers: after.answers.since(&before.answers),
-            closed: std::array::from_fn(|index| after.closed[index].saturating_sub(before.closed[index])),
-            queue_filled: after.counters.queue_filled.saturating_sub(before.counters.queue_filled),
-            times: sum(methods.iter().map(|method| &method.times)),
-            methods,
+            },
+            None => MethodInterval { name, answers: method.answers, times: method.times.clone() },
         }
-    }
+    });
+    methods.filter(|method| method.answers.all() > 0).collect()
 }
 
 fn sum<'a>(all: impl Iterator<Item = &'a Parts<Distribution>>) -> Parts<Distribution> {

@@ -16,7 +16,6 @@ pub mod format;
 mod history;
 mod interval;
 mod overview;
-mod pattern;
 mod readiness;
 #[cfg(test)]
 mod sample_snapshots;

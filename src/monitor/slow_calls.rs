@@ -1,14 +1,13 @@
 //! The slowest calls of the last hour, as text.
 
-use super::format::{call_chain, elapsed, ms};
-use super::pattern;
+use super::format::{call_chain, elapsed, matches_pattern, ms};
 use super::snapshot::SlowCallInfo;
 use super::text_page::{Left, Right, table};
 
 /// Returns those of `calls`, the slowest first, whose methods match `pattern`, with the parts of their time; an empty
 /// pattern is all. `kept` is the number of calls that are kept of each method.
 pub(super) fn text(mut calls: Vec<SlowCallInfo>, kept: usize, pattern: &str) -> String {
-    calls.retain(|call| pattern.is_empty() || pattern::matches(&call.method, pattern));
+    calls.retain(|call| pattern.is_empty() || matches_pattern(&call.method, pattern));
     match (calls.len(), kept) {
         (_, 0) => "No calls are kept (Server_Slow_Calls=0)\n".to_owned(),
         (0, _) if pattern.is_empty() => "No call in the last hour\n".to_owned(),

@@ -20,7 +20,6 @@ struct PortProgress {
     finished: u64,
     /// Since when calls wait and none has finished; `None` while none waits.
     since: Option<Instant>,
-    /// The stall was logged.
     logged: bool,
 }
 

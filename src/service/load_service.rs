@@ -29,7 +29,6 @@ pub const SLEEP_MS_MAX: u64 = 600_000;
 /// Code of the application error for a cost over its limit.
 pub const TOO_MUCH: u32 = 1;
 
-/// Adds the service.
 pub(crate) fn add(builder: &mut ServicesBuilder) {
     builder.add_raw(ECHO.name(), Box::new(builtin_handlers::echo));
     builder.add(SPIN, |_, us| spin(bounded(us, SPIN_US_MAX)?));

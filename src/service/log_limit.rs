@@ -115,7 +115,6 @@ impl LogLimiter {
     }
 }
 
-/// Report on suppressed lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SuppressedLines {
     pub(crate) lines: u64,

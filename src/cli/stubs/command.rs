@@ -4,7 +4,7 @@ use super::names::StubMethod;
 use super::{c, python, typescript};
 use crate::cli::escape::one_line;
 use crate::cli::methods::schemas;
-use crate::cli::output::{Exit, eprint_error, print};
+use crate::cli::output::{CommandResult, eprint_error, print};
 use crate::cli::server_args::{ServerArgs, report_error};
 use crate::client::{Client, ClientError};
 use crate::service::builtin::MethodSchema;
@@ -32,19 +32,17 @@ enum Language {
 }
 
 impl Stubs {
-    pub(in crate::cli) fn run(self) -> Exit {
-        let methods = match self.server.client().and_then(|client| methods(&client)) {
-            Ok(methods) => methods,
-            Err(error) => return report_error(&error, &self.server.address),
-        };
+    pub(in crate::cli) fn run(self) -> CommandResult {
+        let found = self.server.client().and_then(|client| methods(&client));
+        let methods = found.map_err(|error| report_error(&error, &self.server.address))?;
         for StubMethod { name, unknown, .. } in methods.iter().filter(|method| method.shapes.is_none()) {
             eprint_error(&one_line(&format!("types of {name} unknown: {unknown}")));
         }
-        print(&match self.lang {
+        Ok(print(&match self.lang {
             Language::Python => python::write(&methods),
             Language::C => c::write(&methods),
             Language::TypeScript => typescript::write(&methods),
-        })
+        }))
     }
 }
 

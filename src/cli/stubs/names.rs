@@ -124,7 +124,6 @@ pub(super) fn comment(text: &str) -> String {
     text.chars().map(plain).collect::<String>().replace("*/", "* /")
 }
 
-/// Methods by service.
 pub(super) fn services(methods: &[StubMethod]) -> BTreeMap<&str, Vec<&StubMethod>> {
     let mut services: BTreeMap<&str, Vec<&StubMethod>> = BTreeMap::new();
     for method in methods {

@@ -4,7 +4,7 @@ use super::view::{TopData, draw};
 use crate::admin::AdminClient;
 use crate::cli::admin_args::{AdminArgs, AdminTarget};
 use crate::cli::input::seconds;
-use crate::cli::output::{Exit, print};
+use crate::cli::output::{CommandResult, Exit, print};
 use crate::monitor::Overview;
 use crate::wire::Codec;
 use ratatui::Terminal;
@@ -33,28 +33,19 @@ pub(in crate::cli) struct Top {
 }
 
 impl Top {
-    pub(in crate::cli) fn run(self) -> Exit {
-        let target = match self.admin.connect(TIMEOUT) {
-            Ok(target) => target,
-            Err(exit) => return exit,
-        };
+    pub(in crate::cli) fn run(self) -> CommandResult {
+        let target = self.admin.connect(TIMEOUT)?;
         if self.once || !io::stdout().is_terminal() {
             return print_once(&target);
         }
-        let mut terminal = match ratatui::try_init() {
-            Ok(terminal) => terminal,
-            Err(error) => return Exit::Environment.with_error(&format!("cannot use this terminal: {error}")),
-        };
+        let failed = |what: &str, error| Exit::Environment.with_error(&format!("{what}: {error}"));
+        let mut terminal = ratatui::try_init().map_err(|error| failed("cannot use this terminal", error))?;
         let watched = watch(&mut terminal, &target, self.every);
         ratatui::restore();
-        watched.map_or_else(
-            |error| Exit::Environment.with_error(&format!("the terminal failed: {error}")),
-            |()| Exit::Success,
-        )
+        watched.map(|()| Exit::Success).map_err(|error| failed("the terminal failed", error))
     }
 }
 
-/// Fetches the status of the server.
 fn fetch(client: &AdminClient) -> Result<Overview, String> {
     let response = client.get("/status.json").map_err(|error| error.to_string())?;
     if !response.is_ok() {
@@ -65,18 +56,16 @@ fn fetch(client: &AdminClient) -> Result<Overview, String> {
         .map_err(|error| format!("response of another version: {error}"))
 }
 
-fn print_once(AdminTarget { client, place }: &AdminTarget) -> Exit {
-    let overview = match fetch(client) {
-        Ok(overview) => overview,
-        Err(error) => return Exit::Environment.with_error(&format!("{place}: {error}")),
-    };
+fn print_once(AdminTarget { client, place }: &AdminTarget) -> CommandResult {
+    let failed = |error| Exit::Environment.with_error(&format!("{place}: {error}"));
+    let overview = fetch(client).map_err(failed)?;
     let Ok(mut terminal) = Terminal::new(TestBackend::new(PRINT_SIZE.0, PRINT_SIZE.1));
     let data = TopData { address: place, overview: Some(&overview), failure: None, paused: false };
     let Ok(_) = terminal.draw(|frame| draw(frame, &data));
     let cells = terminal.backend().buffer().content().chunks(PRINT_SIZE.0.into());
     let lines = cells.map(|row| row.iter().map(|cell| cell.symbol()).collect::<String>());
     let text: String = lines.map(|line| format!("{}\n", line.trim_end())).collect();
-    print(&format!("{}\n", text.trim_end()))
+    Ok(print(&format!("{}\n", text.trim_end())))
 }
 
 fn watch(

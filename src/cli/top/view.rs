@@ -17,7 +17,6 @@ use std::time::Duration;
 /// Cells of a bar of workers.
 const BAR: u16 = 24;
 
-/// Most lines of a verdict.
 const VERDICT_LINES_MAX: usize = 8;
 
 /// Colours of the states of workers.
@@ -33,7 +32,6 @@ const IN_PARTS: &str = "p99 ms:  queue permit    run";
 
 /// Data of one frame.
 pub(super) struct TopData<'a> {
-    /// Address of the server.
     pub(super) address: &'a str,
     /// Last status of the server.
     pub(super) overview: Option<&'a Overview>,

@@ -6,7 +6,6 @@ use crate::monitor::format::plain;
 use crate::monitor::server_monitor::ServerMonitor;
 use crate::monitor::text_page::TextPage;
 
-/// One command.
 pub(super) struct Command {
     /// Its words, as they are written in full.
     words: &'static [&'static str],
@@ -35,7 +34,6 @@ enum Completes {
     These(&'static [&'static str]),
 }
 
-/// The right that a command needs.
 #[derive(Clone, Copy)]
 enum Needs {
     /// Looking.
@@ -298,12 +296,10 @@ pub(super) fn find(words: &[String]) -> Result<(&'static Command, &[String]), Sy
 }
 
 impl Command {
-    /// Returns its syntax.
     pub(super) fn syntax(&self) -> String {
         format!("{} {}", self.words.join(" "), self.arguments).trim_end().to_owned()
     }
 
-    /// Checks the number of arguments.
     pub(super) fn check(&self, arguments: &[String]) -> Result<(), SyntaxError> {
         match arguments.len() {
             few if few < self.takes.0 => Err(SyntaxError::TooFew),

@@ -45,7 +45,6 @@ fn task(worker: &WorkerSnapshot) -> Option<String> {
     Some(format!("{does} {method} for {}, {} s", task.peer, seconds(task.ran)))
 }
 
-/// Lists the connections.
 pub(super) fn users(monitor: &ServerMonitor) -> String {
     let mut connections = monitor.control().connections();
     connections.sort_by_key(|connection| {
@@ -81,7 +80,6 @@ pub(super) fn users(monitor: &ServerMonitor) -> String {
     page.0
 }
 
-/// Lists the sessions.
 pub(super) fn sessions(monitor: &ServerMonitor) -> String {
     let mut sessions = monitor.control().sessions();
     sessions.sort_by_key(|session| session.idle);

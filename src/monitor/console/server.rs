@@ -8,7 +8,6 @@ use crate::monitor::server_monitor::ServerMonitor;
 use crate::monitor::snapshot::Snapshot;
 use crate::monitor::text_page::TextPage;
 
-/// Shows the server at a glance.
 pub(super) fn show(monitor: &ServerMonitor) -> String {
     let snapshot = monitor.control().snapshot();
     let config = monitor.control().config();
@@ -113,7 +112,6 @@ fn state(snapshot: &Snapshot, monitor: &ServerMonitor) -> &'static str {
     }
 }
 
-/// Shows what limits the server.
 pub(super) fn verdict(monitor: &ServerMonitor) -> String {
     plain_lines(&diagnose::text(&monitor.verdict()))
 }

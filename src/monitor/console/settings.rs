@@ -3,8 +3,7 @@
 use super::actions::{follow_performance, line};
 use super::grammar::{CommandError, SyntaxError};
 use crate::config::remedy::pools_kept;
-use crate::monitor::format::plain;
-use crate::monitor::pattern;
+use crate::monitor::format::{matches_pattern, plain};
 use crate::monitor::server_monitor::ServerMonitor;
 use crate::monitor::text_page::TextPage;
 
@@ -25,7 +24,7 @@ pub(super) fn show(monitor: &ServerMonitor, arguments: &[String]) -> Result<Stri
             Some(place) => all = vec![all.swap_remove(place)],
             None => {
                 let beginning = key.clone() + "*";
-                all.retain(|setting| pattern::matches(&setting.key, &beginning));
+                all.retain(|setting| matches_pattern(&setting.key, &beginning));
             }
         }
         if all.is_empty() {

@@ -25,20 +25,16 @@ pub(super) const WORTH: f64 = 1.1;
 /// Largest gain that is expected.
 const GAIN_MAX: f64 = 1000.0;
 
-/// Load of a port.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Load<'a> {
     pub(super) port: &'a PortInterval,
-    /// Its workers.
     pub(super) workers: f64,
     /// Workers that run a handler or wait in one.
     pub(super) busy: f64,
-    /// Calls that wait.
     pub(super) waiting: f64,
     /// Mean times of a call, in seconds: queue and permit together, and run. 0 where no call ended.
     pub(super) wait: f64,
     pub(super) run: f64,
-    /// Calls run per second.
     pub(super) per_s: f64,
     /// Calls refused per second for overload.
     pub(super) refused_per_s: f64,

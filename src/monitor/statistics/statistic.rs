@@ -2,8 +2,7 @@
 //! text it is a line `Name = value`, as Domino writes it.
 
 use crate::metrics::Distribution;
-use crate::monitor::format::{decimals, elapsed, thousands, utc};
-use crate::monitor::pattern;
+use crate::monitor::format::{decimals, elapsed, matches_pattern, thousands, utc};
 use std::time::{Duration, SystemTime};
 
 /// One statistic.
@@ -100,7 +99,7 @@ impl StatisticFamily {
 pub fn text(statistics: &[Statistic], pattern: &str) -> Option<String> {
     let mut text = String::new();
     for (name, value) in statistics.iter().flat_map(lines) {
-        if pattern::matches(&name, pattern) {
+        if matches_pattern(&name, pattern) {
             text.push_str(&format!("{} = {value}\n", name.escape_debug()));
         }
     }

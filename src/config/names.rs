@@ -1,11 +1,10 @@
-//! Names of ports.
+//! Names of ports, and the suggestion for a misspelled key or port.
 //!
 //! Invariant: a name that passes [`name_problem`] cannot be confused with a setting, alone or followed by any per-port
 //! suffix. Does not know addresses or sizes.
 
 use super::keys;
 
-/// Most characters of a port's name.
 const NAME_CHARS_MAX: usize = 32;
 
 /// Returns the names of a list as written; an empty list has none.
@@ -34,6 +33,27 @@ pub(super) fn name_problem(name: &str) -> Option<String> {
     clash.map(|key| format!("{name} is ambiguous with the setting {}", key.name()))
 }
 
+/// Returns "did you mean ...?", or nothing.
+pub(super) fn suggestion(near: Option<String>) -> String {
+    near.map_or(String::new(), |name| format!("did you mean {name}?"))
+}
+
+/// Returns the nearest known name, if a typing error explains the difference.
+pub(crate) fn nearest(found: &str, known: Vec<String>) -> Option<String> {
+    let (steps, name) = known.into_iter().map(|name| (distance(found, &name), name)).min()?;
+    (steps <= 1 + name.len() / 5 && steps < name.len()).then_some(name)
+}
+
+/// Edit distance, ignoring case: letters to add, remove, replace, or swap with their neighbour.
+fn distance(one: &str, two: &str) -> usize {
+    // A key longer than any name is near none; this also limits the work that a hostile file can cause.
+    const LONGEST: usize = 64;
+    if one.len() > LONGEST {
+        return usize::MAX;
+    }
+    strsim::osa_distance(&one.to_ascii_lowercase(), &two.to_ascii_lowercase())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,6 +78,34 @@ mod tests {
             ),
         ] {
             assert_eq!(name_problem(name).as_deref(), Some(expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn distance_counts_single_edits() {
+        for (one, two, steps) in [
+            ("", "", 0),
+            ("abc", "ABC", 0),
+            ("abc", "ab", 1),
+            ("abc", "abcd", 1),
+            ("abc", "axc", 1),
+            ("abc", "acb", 1),
+            ("kitten", "sitting", 3),
+            ("", "abc", 3),
+        ] {
+            assert_eq!(distance(one, two), steps, "{one} {two}");
+            assert_eq!(distance(two, one), steps, "{two} {one}");
+        }
+        assert_eq!(distance(&"x".repeat(65), "x"), usize::MAX);
+    }
+
+    #[test]
+    fn distant_names_are_not_suggested() {
+        for (found, expected) in
+            [("Port", Some("Ports")), ("Log_Flie", Some("Log_File")), ("ServerTasks", None), ("B", None)]
+        {
+            let known = ["Ports", "Log_File", "A"].map(str::to_owned).to_vec();
+            assert_eq!(nearest(found, known).as_deref(), expected, "{found}");
         }
     }
 }
