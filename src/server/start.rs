@@ -21,8 +21,7 @@ use crate::pool::{
 };
 use crate::proto::welcome;
 use crate::service::builtin::Info;
-use crate::service::builtin_handlers;
-use crate::service::{Services, ServicesBuilder};
+use crate::service::{Services, ServicesBuilder, builtin_handlers};
 use crate::sync::{Arc, Parker, Receiver, Sender, bounded};
 use crate::wire::limits::REPLY_PRELUDE_BYTES;
 use std::thread;

@@ -5,9 +5,8 @@
 //! again and not overwritten. A file that cannot be replaced, because it is a mount or its folder is not writable, is
 //! written in place.
 
-use crate::config::FILE_BYTES_MAX;
-use crate::config::SettingLine;
 use crate::config::edit::{Edited, edit};
+use crate::config::{FILE_BYTES_MAX, SettingLine};
 use crate::files::{self, Fresh};
 use std::fs;
 use std::io::{Error, Result as IoResult};
