@@ -216,12 +216,9 @@ mod tests {
         // With a Ping each second besides: none counts as abuse.
         let (mut allowance, mut now, mut put_off) = (Allowance::default(), Instant::now(), 0);
         for _ in 0..60 {
-            for read in [own(1), by_load(64), by_load(64), by_load(64)].into_iter().cycle().take(64) {
-                match allowance.settle(
-                    0,
-                    if read.by_load == 0 { Answered { all: 2, by_load: 1 } } else { read },
-                    now,
-                ) {
+            let with_ping = Answered { all: 2, by_load: 1 };
+            for read in [with_ping, by_load(64), by_load(64), by_load(64)].into_iter().cycle().take(64) {
+                match allowance.settle(0, read, now) {
                     AllowanceDecision::GoOn => now += MS,
                     AllowanceDecision::PutOff(time) => (put_off, now) = (put_off + 1, now + time),
                     AllowanceDecision::Abusive => panic!("abusive"),

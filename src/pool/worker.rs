@@ -286,9 +286,6 @@ pub(crate) struct PoolStartError {
 }
 
 /// Starts a port's workers; they sleep until work comes.
-///
-/// # Errors
-/// The system did not make a thread.
 pub(crate) fn start_workers(
     shared: &Arc<Shared>,
     port: &Arc<PortShared>,

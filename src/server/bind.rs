@@ -68,8 +68,7 @@ pub(super) fn resolve(config: &Config) -> Result<Vec<Vec<SocketAddr>>, StartErro
     for port in ports {
         let found = addresses_of(&port.address).map_err(|error| wrong(port, error))?;
         for (other, theirs) in ports.iter().zip(&all) {
-            let met = found.iter().find(|one| theirs.iter().any(|two| collide(**one, *two)));
-            if let Some(address) = met {
+            if let Some(address) = first_collision(&found, theirs) {
                 let text = format!("{address} belongs to port {}, at {}", other.name, other.address);
                 return Err(wrong(port, Error::other(text)));
             }
@@ -88,7 +87,7 @@ fn keep_from_admin(config: &Config, all: &[Vec<SocketAddr>]) -> Result<(), Start
         return Ok(());
     };
     for (port, theirs) in config.ports.iter().zip(all) {
-        if let Some(one) = found.iter().find(|one| theirs.iter().any(|two| collide(**one, *two))) {
+        if let Some(one) = first_collision(&found, theirs) {
             let error = Error::other(format!("{one} belongs to port {}, at {}", port.name, port.address));
             return Err(StartError::Admin { address: admin.to_string(), error });
         }
@@ -112,6 +111,11 @@ fn addresses_of(address: &ListenAddress) -> std::io::Result<Vec<SocketAddr>> {
         return Err(Error::new(ErrorKind::NotFound, "the host has no address"));
     }
     Ok(found)
+}
+
+/// Returns the first of these addresses that collides with one of the others.
+fn first_collision<'a>(addresses: &'a [SocketAddr], others: &[SocketAddr]) -> Option<&'a SocketAddr> {
+    addresses.iter().find(|one| others.iter().any(|two| collide(**one, *two)))
 }
 
 /// Returns whether two sockets cannot listen on these at once.
@@ -152,7 +156,7 @@ pub(super) fn bind_admin(
         let wrong = format!("other machines reach {}, which needs Admin_Token_File", open.ip());
         return Err(Error::new(ErrorKind::PermissionDenied, wrong));
     }
-    if let Some(one) = addresses.iter().find(|one| ports.iter().any(|two| collide(**one, *two))) {
+    if let Some(one) = first_collision(&addresses, ports) {
         return Err(Error::other(format!("{one} belongs to a port of this server")));
     }
     let backlog = purpose.backlog(ADMIN_BACKLOG);

@@ -2,9 +2,18 @@
 
 use super::error::StartError;
 use super::listener::TimeoutLimits;
-use crate::config::{CodelMode, Config};
+use crate::config::{CodelMode, Config, Limit};
 use crate::pool::CodelRules;
 use crate::wire::limits::{FRAME_BYTES_MIN, HEADER_BYTES};
+use std::num::NonZeroU32;
+
+/// Returns the throttle's limit; `None` for no throttle.
+pub(super) fn permits_max(config: &Config) -> Option<NonZeroU32> {
+    match config.max_concurrent_trans.value {
+        Limit::Unlimited => None,
+        Limit::AtMost(limit) => Some(limit),
+    }
+}
 
 pub(super) fn codel_rules(config: &Config) -> CodelRules {
     CodelRules {

@@ -7,22 +7,21 @@ use super::bind::Bound;
 use super::connection::PortContext;
 use super::connection_limiter::ConnectionLimiter;
 use super::derived_settings::{
-    body_bytes_max, codel_rules, connections_max, lingering_places, timeout_limits,
+    body_bytes_max, codel_rules, connections_max, lingering_places, permits_max, timeout_limits,
 };
 use super::error::StartError;
 use super::listener::{Acceptor, LingeringClose, Listener, ListenerParts, Timeouts, Watchdog};
 use super::running::{PortHandle, RunningServer};
 use super::server_info::SERVER_NAME;
 use super::sessions::Registry;
-use crate::config::{Config, Limit};
+use crate::config::Config;
 use crate::pool::{
     AllBuffers, Buffers, PoolSizes, PortShared, PortWorkers, Queue, QueueSizes, Shared, Throttle,
     start_workers,
 };
 use crate::proto::welcome;
 use crate::service::builtin::Info;
-use crate::service::builtin_handlers;
-use crate::service::{Services, ServicesBuilder};
+use crate::service::{Services, ServicesBuilder, builtin_handlers};
 use crate::sync::{Arc, Parker, Receiver, Sender, bounded};
 use crate::wire::limits::REPLY_PRELUDE_BYTES;
 use std::thread;
@@ -154,11 +153,7 @@ fn make_pools(config: &Config, services: Services) -> (Arc<Shared>, Vec<Pool>) {
         let port = Arc::new(PortShared::new(index, name, queue, sizes, rules, buffers, now));
         pools.push(Pool { port, parkers });
     }
-    let limit = match config.max_concurrent_trans.value {
-        Limit::Unlimited => None,
-        Limit::AtMost(limit) => Some(limit),
-    };
-    let throttle = Throttle::new(limit, workers_of_ports);
+    let throttle = Throttle::new(permits_max(config), workers_of_ports);
     let shared = Shared::new(services, throttle, body_bytes_max(config) as usize - REPLY_PRELUDE_BYTES);
     (Arc::new(shared), pools)
 }

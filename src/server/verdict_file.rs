@@ -83,9 +83,6 @@ impl VerdictFile {
     }
 
     /// Starts the thread that writes; `None` for a server without a settings file.
-    ///
-    /// # Errors
-    /// The system has no thread for it.
     pub(super) fn start_writer(&self) -> IoResult<Option<WriterThread>> {
         let Some(path) = self.path.clone() else { return Ok(None) };
         let (pending, texts) = (Arc::clone(&self.pending), Arc::clone(&self.pending));

@@ -22,9 +22,6 @@ pub(in crate::server) struct Sampler {
 
 impl Sampler {
     /// Starts the thread. It also logs how many lines were left out of the log.
-    ///
-    /// # Errors
-    /// The system has no thread for it.
     pub(in crate::server) fn start(
         monitor: Arc<ServerMonitor>,
         log_limiter: Arc<LogLimiter>,

@@ -7,10 +7,9 @@
 use super::live_control::LiveControl;
 use super::live_settings::CHANGE_TIMEOUT;
 use super::settings_file::{self, SettingsFileError};
-use crate::config::read_line;
-use crate::config::{Config, Limit};
+use crate::config::{Config, read_line};
 use crate::monitor::{ControlError, SettingChange};
-use crate::server::derived_settings::codel_rules;
+use crate::server::derived_settings::{codel_rules, permits_max};
 use crate::server::listener::ListenerCommand;
 use crate::server::machine;
 use std::time::Instant;
@@ -21,11 +20,7 @@ type Effect = fn(&LiveControl, &Config) -> bool;
 /// Keys whose values are also kept outside the settings in force. Other reloadable values are read from these.
 const EFFECTS: [(&str, Effect); 11] = [
     ("Server_Max_Concurrent_Trans", |control, config| {
-        let limit = match config.max_concurrent_trans.value {
-            Limit::Unlimited => None,
-            Limit::AtMost(limit) => Some(limit),
-        };
-        control.shared.throttle.set_limit(limit);
+        control.shared.throttle.set_limit(permits_max(config));
         true
     }),
     ("Server_Queue_Limit", |control, config| {

@@ -5,9 +5,8 @@
 //! again and not overwritten. A file that cannot be replaced, because it is a mount or its folder is not writable, is
 //! written in place.
 
-use crate::config::FILE_BYTES_MAX;
-use crate::config::SettingLine;
 use crate::config::edit::{Edited, edit};
+use crate::config::{FILE_BYTES_MAX, SettingLine};
 use crate::files::{self, Fresh};
 use std::fs;
 use std::io::{Error, Result as IoResult};
@@ -28,9 +27,6 @@ pub(super) enum SettingsFileError {
 }
 
 /// Writes a line; returns its number.
-///
-/// # Errors
-/// [`SettingsFileError`].
 pub(super) fn write(path: &Path, line: &SettingLine, cpus: u32) -> Result<u32, SettingsFileError> {
     let failed = |error: Error| {
         let reason = format!("{} cannot be written: {error}", path.display());

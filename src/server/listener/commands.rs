@@ -5,6 +5,7 @@ use super::poll_loop::Listener;
 use crate::metrics::CloseReason;
 use crate::monitor::{ConnectionFilter, ConnectionInfo};
 use crate::server::connection::Connection;
+use crate::server::shutdown::Shutdown;
 use crate::sync::{Arc, Sender};
 use std::time::Instant;
 
@@ -20,7 +21,7 @@ impl Listener {
             ListenerCommand::SetLongTransaction(long) => self.watchdog.set_long_transaction(long),
             ListenerCommand::Drain => self.drain(),
             ListenerCommand::RefuseCalls => self.refuse_calls(),
-            ListenerCommand::CloseBy(until) => self.close_by(until),
+            ListenerCommand::CloseBy(until) => self.move_to(Shutdown::Closing { until }),
         }
     }
 

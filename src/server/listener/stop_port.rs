@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 const DRAIN_CHECK_PAUSE: Duration = Duration::from_millis(250);
 
 impl Listener {
-    /// Moves on with the stop, and shows the others.
-    fn move_to(&mut self, next: Shutdown) {
+    /// Moves on with the stop, and shows other threads how far it is.
+    pub(super) fn move_to(&mut self, next: Shutdown) {
         self.shutdown.to(next);
         self.handle.publish(next);
     }
@@ -68,11 +68,6 @@ impl Listener {
                 connection.drain();
             }
         });
-    }
-
-    /// Peers may close by themselves until then.
-    pub(super) fn close_by(&mut self, until: Instant) {
-        self.move_to(Shutdown::Closing { until });
     }
 
     /// Closes the listening socket and sends each peer a GoAway: it is to send no more calls, save those of handlers
