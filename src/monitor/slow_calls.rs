@@ -2,7 +2,7 @@
 
 use super::format::{call_chain, elapsed, matches_pattern, ms};
 use super::snapshot::SlowCallInfo;
-use super::text_page::{Left, Right, table};
+use super::text_page::Table;
 
 /// Returns those of `calls`, the slowest first, whose methods match `pattern`, with the parts of their time; an empty
 /// pattern is all. `kept` is the number of calls that are kept of each method.
@@ -17,34 +17,17 @@ pub(super) fn text(mut calls: Vec<SlowCallInfo>, kept: usize, pattern: &str) -> 
 }
 
 fn rows(calls: &[SlowCallInfo]) -> String {
-    let headings = [
-        ("Total ms", Right),
-        ("Queue ms", Right),
-        ("Permit ms", Right),
-        ("Run ms", Right),
-        ("Ago", Right),
-        ("Method", Left),
-        ("Port", Left),
-        ("Status", Left),
-        ("Caller", Left),
-        ("Call", Right),
-        ("Made for", Left),
-    ];
-    table(headings, &calls.iter().map(row).collect::<Vec<_>>())
-}
-
-fn row(call: &SlowCallInfo) -> [String; 11] {
-    [
-        ms(call.total()),
-        ms(call.times.queue_wait),
-        ms(call.times.permit_wait),
-        ms(call.times.run),
-        elapsed(call.ago),
-        call.method.to_string(),
-        call.port.to_string(),
-        format!("{:?}", call.status),
-        call.peer.to_string(),
-        call.call.to_string(),
-        call_chain(&call.chain),
-    ]
+    let table = Table::of(calls)
+        .right("Total ms", |call| ms(call.total()))
+        .right("Queue ms", |call| ms(call.times.queue_wait))
+        .right("Permit ms", |call| ms(call.times.permit_wait))
+        .right("Run ms", |call| ms(call.times.run))
+        .right("Ago", |call| elapsed(call.ago))
+        .left("Method", |call| call.method.to_string())
+        .left("Port", |call| call.port.to_string())
+        .left("Status", |call| format!("{:?}", call.status))
+        .left("Caller", |call| call.peer.to_string())
+        .right("Call", |call| call.call.to_string())
+        .left("Made for", |call| call_chain(&call.chain));
+    table.text()
 }

@@ -2,20 +2,11 @@
 
 use std::fmt::{Display, Write};
 
-pub(super) use Align::{Left, Right};
-
 /// Columns of a label, as in Domino.
 const LABEL: usize = 24;
 
 /// Rows of a list that are shown; the others are counted.
 const ROWS_MAX: usize = 1000;
-
-/// The side of a column on which its cells are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Align {
-    Left,
-    Right,
-}
 
 /// A text under construction.
 #[derive(Debug, Default)]
@@ -33,36 +24,66 @@ impl TextPage {
         writeln!(self.0, "{:LABEL$}{value}", format!("{label}:")).ok();
     }
 
-    /// Adds rows under headings, no more than [`ROWS_MAX`].
-    pub(super) fn table<const N: usize>(
-        &mut self,
-        headings: [(&str, Align); N],
-        rows: impl ExactSizeIterator<Item = [String; N]>,
-    ) {
-        let more = rows.len().saturating_sub(ROWS_MAX);
-        self.0 += &table(headings, &rows.take(ROWS_MAX).collect::<Vec<_>>());
-        if more > 0 {
-            self.line(format_args!("  ... and {more} more"));
+    /// Adds a table, no more than [`ROWS_MAX`] of its rows.
+    pub(super) fn table<T>(&mut self, table: &Table<'_, T>) {
+        let (shown, more) = table.rows.split_at(table.rows.len().min(ROWS_MAX));
+        self.0 += &table.lines(shown);
+        if !more.is_empty() {
+            self.line(format_args!("  ... and {} more", more.len()));
         }
     }
 }
 
 /// Rows below their headings, with two blanks before each column.
-pub(super) fn table<const N: usize>(headings: [(&str, Align); N], rows: &[[String; N]]) -> String {
-    let heads = headings.map(|(heading, _)| heading.to_owned());
-    let widths: [usize; N] = std::array::from_fn(|column| {
-        let widths = rows.iter().chain([&heads]).map(|row| row[column].chars().count());
-        widths.max().unwrap_or(0)
-    });
-    let line = |row: &[String; N]| {
-        let cell = |column: usize| match headings[column].1 {
-            Left => format!("  {:<1$}", row[column], widths[column]),
-            Right => format!("  {:>1$}", row[column], widths[column]),
+pub(super) struct Table<'a, T> {
+    rows: &'a [T],
+    columns: Vec<Column<'a, T>>,
+}
+
+struct Column<'a, T> {
+    heading: &'a str,
+    /// Its cells are on the left side of it, else on the right.
+    is_left: bool,
+    cell: Box<dyn Fn(&T) -> String + 'a>,
+}
+
+impl<'a, T> Table<'a, T> {
+    pub(super) fn of(rows: &'a [T]) -> Table<'a, T> {
+        Table { rows, columns: Vec::new() }
+    }
+
+    /// Adds a column whose cells are on the left side of it.
+    pub(super) fn left(mut self, heading: &'a str, cell: impl Fn(&T) -> String + 'a) -> Table<'a, T> {
+        self.columns.push(Column { heading, is_left: true, cell: Box::new(cell) });
+        self
+    }
+
+    /// Adds a column whose cells are on the right side of it.
+    pub(super) fn right(mut self, heading: &'a str, cell: impl Fn(&T) -> String + 'a) -> Table<'a, T> {
+        self.columns.push(Column { heading, is_left: false, cell: Box::new(cell) });
+        self
+    }
+
+    pub(super) fn text(&self) -> String {
+        self.lines(self.rows)
+    }
+
+    fn lines(&self, rows: &[T]) -> String {
+        let heads = self.columns.iter().map(|column| column.heading.to_owned()).collect();
+        let cells = rows.iter().map(|row| self.columns.iter().map(|column| (column.cell)(row)).collect());
+        let lines: Vec<Vec<String>> = std::iter::once(heads).chain(cells).collect();
+        let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
+        let line = |line: &Vec<String>| {
+            let cell = |(index, column): (usize, &Column<'_, T>)| match column.is_left {
+                true => format!("  {:<1$}", line[index], widths[index]),
+                false => format!("  {:>1$}", line[index], widths[index]),
+            };
+            let cells: String = self.columns.iter().enumerate().map(cell).collect();
+            format!("{}\n", cells.trim_end())
         };
-        let cells: String = (0..N).map(cell).collect();
-        format!("{}\n", cells.trim_end())
-    };
-    [&heads].into_iter().chain(rows).map(line).collect()
+        lines.iter().map(line).collect()
+    }
 }
 
 #[cfg(test)]
@@ -71,18 +92,18 @@ mod tests {
 
     #[test]
     fn columns_are_aligned() {
-        let row = |name: &str, count: &str| [name.to_owned(), count.to_owned()];
-        let text = table([("Name", Left), ("Calls", Right)], &[row("a", "12"), row("longer", "3")]);
+        let rows = [("a", 12), ("longer", 3)];
+        let table =
+            Table::of(&rows).left("Name", |row| row.0.to_owned()).right("Calls", |row| row.1.to_string());
+        let text = table.text();
         assert_eq!(text, "  Name    Calls\n  a          12\n  longer      3\n");
     }
 
     #[test]
     fn a_long_list_is_cut_and_says_so() {
         let mut page = TextPage::default();
-        page.table(
-            [("Name", Left), ("N", Right)],
-            (0..ROWS_MAX + 2).map(|n| ["x".to_owned(), n.to_string()]),
-        );
+        let rows: Vec<usize> = (0..ROWS_MAX + 2).collect();
+        page.table(&Table::of(&rows).left("Name", |_| "x".to_owned()).right("N", usize::to_string));
         assert!(page.0.starts_with("  Name    N\n  x       0\n"), "{}", &page.0[..40]);
         assert!(page.0.ends_with("  x     999\n  ... and 2 more\n"));
     }

@@ -5,7 +5,7 @@
 
 use super::format::{call_chain, elapsed, plural, seconds};
 use super::snapshot::{HandlerState, PortSnapshot, Snapshot, Task, WorkerSnapshot};
-use super::text_page::{Left, Right, table};
+use super::text_page::Table;
 use crate::sync::Arc;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -55,20 +55,20 @@ fn body<'a>(workers: impl Iterator<Item = &'a WorkerSnapshot>) -> String {
         return String::new();
     }
     busy.sort_by_key(|(_, task)| std::cmp::Reverse(task.ran));
-    let rows: Vec<_> = busy.iter().take(LISTED_MAX).map(|(worker, task)| row(worker, task)).collect();
-    let headings = [
-        ("Thread", Left),
-        ("State", Left),
-        ("For s", Right),
-        ("Ran s", Right),
-        ("Left s", Right),
-        ("Method", Left),
-        ("Caller", Left),
-        ("Call", Right),
-        ("Session", Right),
-        ("Made for", Left),
-    ];
-    let mut text = by_method(&busy) + &table(headings, &rows);
+    let table = Table::of(&busy[..busy.len().min(LISTED_MAX)])
+        .left("Thread", |(worker, _)| format!("{}-{}", worker.port, worker.worker))
+        .left("State", |(_, task)| state(task).to_owned())
+        .right("For s", |(_, task)| seconds(task.since))
+        .right("Ran s", |(_, task)| seconds(task.ran))
+        .right("Left s", |(_, task)| {
+            task.left_ms.map_or("-".to_owned(), |ms| format!("{:.3}", ms as f64 / 1e3))
+        })
+        .left("Method", |(_, task)| task.method.to_string())
+        .left("Caller", |(_, task)| task.peer.to_string())
+        .right("Call", |(_, task)| task.call.to_string())
+        .right("Session", |(_, task)| task.session.to_string())
+        .left("Made for", |(_, task)| call_chain(&task.chain));
+    let mut text = by_method(&busy) + &table.text();
     if busy.len() > LISTED_MAX {
         text += &format!("  and {} more that have run for less time\n", busy.len() - LISTED_MAX);
     }
@@ -90,24 +90,12 @@ fn by_method(busy: &[(&WorkerSnapshot, &Task)]) -> String {
     methods.into_iter().map(line).collect()
 }
 
-fn row(worker: &WorkerSnapshot, task: &Task) -> [String; 10] {
-    let state = match task.state {
+fn state(task: &Task) -> &'static str {
+    match task.state {
         HandlerState::Running => "running",
         HandlerState::Blocked => "blocked",
         HandlerState::Returning => "returning",
-    };
-    [
-        format!("{}-{}", worker.port, worker.worker),
-        state.to_owned(),
-        seconds(task.since),
-        seconds(task.ran),
-        task.left_ms.map_or("-".to_owned(), |ms| format!("{:.3}", ms as f64 / 1e3)),
-        task.method.to_string(),
-        task.peer.to_string(),
-        task.call.to_string(),
-        task.session.to_string(),
-        call_chain(&task.chain),
-    ]
+    }
 }
 
 #[cfg(test)]

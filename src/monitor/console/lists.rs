@@ -3,9 +3,9 @@
 use super::grammar::CommandError;
 use crate::monitor::format::{elapsed, minutes, plain, plural, seconds, size};
 use crate::monitor::server_monitor::ServerMonitor;
-use crate::monitor::snapshot::{ConnectionInfo, HandlerState, SessionSnapshot, WorkerSnapshot};
+use crate::monitor::snapshot::{HandlerState, WorkerSnapshot};
 use crate::monitor::statistics::{self, Statistic, StatisticValue};
-use crate::monitor::text_page::{Left, Right, TextPage};
+use crate::monitor::text_page::{Table, TextPage};
 use std::cmp::Reverse;
 
 /// Lists the server's threads and what they do.
@@ -30,7 +30,9 @@ pub(super) fn tasks(monitor: &ServerMonitor) -> String {
     add("Sampler", "Takes a snapshot of the server each second".to_owned());
     add("Admin server", "Performs console commands".to_owned());
     let mut page = TextPage::default();
-    page.table([("Task", Left), ("Description", Left)], rows.into_iter());
+    page.table(
+        &Table::of(&rows).left("Task", |row| row[0].clone()).left("Description", |row| row[1].clone()),
+    );
     page.0
 }
 
@@ -50,31 +52,17 @@ pub(super) fn users(monitor: &ServerMonitor) -> String {
     connections.sort_by_key(|connection| {
         (Reverse((connection.in_flight, connection.bytes, connection.calls)), connection.id)
     });
-    let row = |connection: &ConnectionInfo| {
-        [
-            format!("{}/{}", connection.port, connection.id),
-            connection.peer.to_string(),
-            connection.in_flight.to_string(),
-            connection.calls.to_string(),
-            size(connection.bytes),
-            connection.sessions.to_string(),
-            elapsed(connection.age),
-            minutes(connection.idle),
-        ]
-    };
     let mut page = TextPage::default();
     page.table(
-        [
-            ("Connection", Left),
-            ("Address", Left),
-            ("Out", Right),
-            ("Calls", Right),
-            ("Memory", Right),
-            ("Sessions", Right),
-            ("Age", Right),
-            ("Minutes Since Last Used", Right),
-        ],
-        connections.iter().map(row),
+        &Table::of(&connections)
+            .left("Connection", |connection| format!("{}/{}", connection.port, connection.id))
+            .left("Address", |connection| connection.peer.to_string())
+            .right("Out", |connection| connection.in_flight.to_string())
+            .right("Calls", |connection| connection.calls.to_string())
+            .right("Memory", |connection| size(connection.bytes))
+            .right("Sessions", |connection| connection.sessions.to_string())
+            .right("Age", |connection| elapsed(connection.age))
+            .right("Minutes Since Last Used", |connection| minutes(connection.idle)),
     );
     page.line(plural(connections.len(), "connection"));
     page.0
@@ -83,29 +71,16 @@ pub(super) fn users(monitor: &ServerMonitor) -> String {
 pub(super) fn sessions(monitor: &ServerMonitor) -> String {
     let mut sessions = monitor.control().sessions();
     sessions.sort_by_key(|session| session.idle);
-    let row = |session: &SessionSnapshot| {
-        [
-            session.id.to_string(),
-            plain(&session.client),
-            session.peer.to_string(),
-            if session.attached { "Open" } else { "Away" }.to_owned(),
-            session.calls.to_string(),
-            elapsed(session.age),
-            minutes(session.idle),
-        ]
-    };
     let mut page = TextPage::default();
     page.table(
-        [
-            ("Session", Right),
-            ("User Name", Left),
-            ("Address", Left),
-            ("State", Left),
-            ("Calls", Right),
-            ("Age", Right),
-            ("Minutes Since Last Used", Right),
-        ],
-        sessions.iter().map(row),
+        &Table::of(&sessions)
+            .right("Session", |session| session.id.to_string())
+            .left("User Name", |session| plain(&session.client))
+            .left("Address", |session| session.peer.to_string())
+            .left("State", |session| if session.attached { "Open" } else { "Away" }.to_owned())
+            .right("Calls", |session| session.calls.to_string())
+            .right("Age", |session| elapsed(session.age))
+            .right("Minutes Since Last Used", |session| minutes(session.idle)),
     );
     page.line(plural(sessions.len(), "session"));
     page.0

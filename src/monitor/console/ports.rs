@@ -7,39 +7,24 @@ use crate::metrics::{CloseReason, PORT_COUNTERS};
 use crate::monitor::format::{plain, seconds};
 use crate::monitor::server_monitor::ServerMonitor;
 use crate::monitor::snapshot::PortSnapshot;
-use crate::monitor::text_page::{Left, Right, TextPage};
+use crate::monitor::text_page::{Table, TextPage};
 use crate::service::Status;
 
 /// Lists all ports, the disabled ones too.
 pub(super) fn all(monitor: &ServerMonitor) -> String {
     let (snapshot, config) = (monitor.control().snapshot(), monitor.control().config());
-    let row = |port: &PortSnapshot| {
-        let busy = port.workers.total() - port.workers.idle;
-        [
-            port.name.to_string(),
-            port.address.to_string(),
-            state(port).to_owned(),
-            port.workers.total().to_string(),
-            busy.to_string(),
-            port.waiting.to_string(),
-            port.connections.to_string(),
-            port.calls.to_string(),
-        ]
-    };
     let mut page = TextPage::default();
     page.line("Enabled Ports:");
     page.table(
-        [
-            ("Port", Left),
-            ("Address", Left),
-            ("State", Left),
-            ("Workers", Right),
-            ("Busy", Right),
-            ("Waiting", Right),
-            ("Connections", Right),
-            ("Transactions", Right),
-        ],
-        snapshot.ports.iter().map(row),
+        &Table::of(&snapshot.ports)
+            .left("Port", |port| port.name.to_string())
+            .left("Address", |port| port.address.to_string())
+            .left("State", |port| state(port).to_owned())
+            .right("Workers", |port| port.workers.total().to_string())
+            .right("Busy", |port| (port.workers.total() - port.workers.idle).to_string())
+            .right("Waiting", |port| port.waiting.to_string())
+            .right("Connections", |port| port.connections.to_string())
+            .right("Transactions", |port| port.calls.to_string()),
     );
     if !config.disabled_ports.is_empty() {
         page.line("Disabled Ports:");

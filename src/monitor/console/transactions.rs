@@ -7,9 +7,10 @@ use crate::metrics::{Distribution, Parts};
 use crate::monitor::format::{elapsed, ms, plain};
 use crate::monitor::server_monitor::ServerMonitor;
 use crate::monitor::snapshot::Snapshot;
-use crate::monitor::text_page::{Left, Right, TextPage};
+use crate::monitor::text_page::{Table, TextPage};
 use crate::sync::Arc;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Shows the times, or with `RESET` starts them anew.
 pub(super) fn show(monitor: &ServerMonitor, arguments: &[String]) -> Result<String, CommandError> {
@@ -22,34 +23,20 @@ pub(super) fn show(monitor: &ServerMonitor, arguments: &[String]) -> Result<Stri
     let reset = monitor.console.reset.lock().clone();
     let mut page = TextPage::default();
     let functions = functions(&snapshot, reset.as_deref());
-    let row = |(name, times): &(Arc<str>, Parts<Distribution>)| {
-        let (run, whole) = (&times.run, reset.is_none());
-        let (min, max) = if whole { (run.min(), run.max()) } else { (run.quantile(0.0), run.quantile(1.0)) };
-        let average = |part: &Distribution| ms(part.mean());
-        [
-            plain(name),
-            run.count().to_string(),
-            ms(min),
-            ms(max),
-            ms(run.sum()),
-            average(run),
-            average(&times.queue_wait),
-            average(&times.permit_wait),
-        ]
-    };
+    let whole = reset.is_none();
+    let extreme =
+        |run: &Distribution, exact: Duration, share| if whole { exact } else { run.quantile(share) };
     // As wide as Domino's; a longer name or number widens a column.
     page.table(
-        [
-            ("Function                    ", Left),
-            (" Count", Right),
-            ("   Min", Right),
-            ("   Max", Right),
-            ("    Total", Right),
-            ("Average", Right),
-            ("Queue", Right),
-            ("Permit", Right),
-        ],
-        functions.iter().map(row),
+        &Table::of(&functions)
+            .left("Function                    ", |(name, _)| plain(name))
+            .right(" Count", |(_, times)| times.run.count().to_string())
+            .right("   Min", |(_, times)| ms(extreme(&times.run, times.run.min(), 0.0)))
+            .right("   Max", |(_, times)| ms(extreme(&times.run, times.run.max(), 1.0)))
+            .right("    Total", |(_, times)| ms(times.run.sum()))
+            .right("Average", |(_, times)| ms(times.run.mean()))
+            .right("Queue", |(_, times)| ms(times.queue_wait.mean()))
+            .right("Permit", |(_, times)| ms(times.permit_wait.mean())),
     );
     page.line("Milliseconds of run time; Queue and Permit are average waits.");
     if let Some(reset) = reset.as_ref() {
