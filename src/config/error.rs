@@ -148,16 +148,16 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl ConfigErrors {
-    /// Sorts the errors by line and adds the file's name to each; `None` if there are none.
-    pub(super) fn collect(mut errors: Vec<ConfigError>, file: Option<&Path>) -> Option<ConfigErrors> {
+    /// Fails if there are errors: sorted by line, with the file's name in each.
+    pub(super) fn check(mut errors: Vec<ConfigError>, file: Option<&Path>) -> Result<(), ConfigErrors> {
         if errors.is_empty() {
-            return None;
+            return Ok(());
         }
         errors.sort_by_key(|error| error.line);
         for error in &mut errors {
             error.file = file.map(Path::to_path_buf);
         }
-        Some(ConfigErrors { errors })
+        Err(ConfigErrors { errors })
     }
 
     /// Returns the one error of a file that cannot be read.

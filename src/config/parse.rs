@@ -54,10 +54,8 @@ impl Config {
         reader.addresses();
         reader.admin();
         size(&mut reader.config, cpus);
-        match ConfigErrors::collect(reader.errors, file) {
-            Some(errors) => Err(errors),
-            None => Ok(reader.config),
-        }
+        ConfigErrors::check(reader.errors, file)?;
+        Ok(reader.config)
     }
 
     /// Reads the settings file `path`. Blocks on the disk; reads at most 256 KiB and one byte.
@@ -99,10 +97,8 @@ pub(crate) fn read_line(config: &Config, key: &str, value: &str) -> Result<Setti
         }
         _ => {}
     }
-    match ConfigErrors::collect(reader.errors, None) {
-        Some(errors) => Err(errors),
-        None => Ok(line.expect("an unknown key was an error")),
-    }
+    ConfigErrors::check(reader.errors, None)?;
+    Ok(line.expect("an unknown key was an error"))
 }
 
 /// A `Config` before the table's defaults are stored; every setting is overwritten by [`Reader::values`] or [`size`].

@@ -39,7 +39,9 @@ pub(super) fn sizes(config: &Config, machine: &Machine) -> Remedy {
     let limit = config.max_concurrent_trans.value.count();
     let throttle = limit.is_some_and(|limit| limit != workers).then_some(workers);
     lines.extend(throttle.map(|workers| format!("Server_Max_Concurrent_Trans={workers}")));
-    let (shared, own): (Vec<_>, Vec<_>) = config.ports.iter().partition(|port| follows_server(config, port));
+    // Ports without a size of their own, and the others.
+    let (shared, own): (Vec<_>, Vec<_>) =
+        config.ports.iter().partition(|port| port.pool_tasks == config.pool_tasks);
     let pinned = throttle.is_some() && rule_would_move(config, None);
     if !shared.is_empty() && (pinned || config.pool_tasks.value > largest) {
         lines.push(format!("Server_Pool_Tasks={}", config.pool_tasks.value.min(largest)));
@@ -81,11 +83,6 @@ fn rule_would_move(config: &Config, changed: Option<&str>) -> bool {
     config.pool_rule.value.pool_follows_throttle()
         && !config.pool_tasks.source.is_given()
         && others.any(|port| !port.pool_tasks.source.is_given())
-}
-
-/// Returns whether the port has no size of its own.
-fn follows_server(config: &Config, port: &PortConfig) -> bool {
-    port.pool_tasks == config.pool_tasks
 }
 
 /// The line for the shortest queue with which no call is refused while a worker is idle.

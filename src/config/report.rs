@@ -14,10 +14,9 @@ use super::requirements::{Machine, stack_bytes};
 use super::settings::{Config, PortConfig};
 use super::source::Setting;
 use serde::Serialize;
-use std::fmt::Write;
 
 /// Result of checking a file.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct CheckReport {
     /// The file; null for settings from elsewhere.
     pub file: Option<String>,
@@ -158,15 +157,9 @@ impl CheckReport {
         let count = plural(errors.iter().count(), "error");
         CheckReport {
             file: errors.file().map(|file| file.display().to_string()),
-            ports: Vec::new(),
-            max_concurrent_trans: None,
-            total_workers: None,
-            effective_concurrency: None,
-            connections_max: None,
-            warnings: Vec::new(),
             errors: errors.iter().map(error).collect(),
-            notes: Vec::new(),
             text: format!("{errors}\n{count}: a server would not start\n"),
+            ..CheckReport::default()
         }
     }
 }
@@ -189,42 +182,33 @@ fn settings_text(config: &Config, machine: &Machine, check: &StartCheck, warning
         None => "a server would start".to_owned(),
     };
     let mut text = format!("{file}: {outcome}\n\nEffective settings\n");
-    let rows = rows(config);
+    let row = |EffectiveSetting { key, value, source }| (format!("{key}={value}"), source.to_string());
+    let rows: Vec<_> = config.effective().into_iter().map(row).collect();
     let width = rows.iter().map(|(setting, _)| setting.chars().count()).max().unwrap_or(0);
     for (setting, source) in &rows {
-        put(&mut text, format_args!("  {setting:width$}  {source}\n"));
+        text += &format!("  {setting:width$}  {source}\n");
     }
-    put(&mut text, format_args!("\nTotals\n"));
+    text.push_str("\nTotals\n");
     let running = plural(config.effective_concurrency(), "transaction");
-    put(&mut text, format_args!("  {}; {running} can run at once\n", workers_in_words(config)));
+    text += &format!("  {}; {running} can run at once\n", workers_in_words(config));
     let stacks = bytes_in_words(stack_bytes(config));
-    put(&mut text, format_args!("  worker stacks: {stacks} of virtual memory\n"));
+    text += &format!("  worker stacks: {stacks} of virtual memory\n");
     let buffers = bytes_in_words(config.buffer_memory_bytes.value as u64);
-    put(&mut text, format_args!("  message buffers of all connections: {buffers} at most\n"));
+    text += &format!("  message buffers of all connections: {buffers} at most\n");
     if let Some((limit, connections)) = connections_max(config, machine, check) {
-        put(&mut text, format_args!("  descriptors: {limit}, which allow {connections} connections\n"));
+        text += &format!("  descriptors: {limit}, which allow {connections} connections\n");
     }
     if !config.notes.is_empty() {
         text.push_str("\nNotes\n");
     }
     for note in &config.notes {
-        put(&mut text, format_args!("  {note}\n"));
+        text += &format!("  {note}\n");
     }
     if !warnings.is_empty() {
         text.push_str("\nWarnings\n");
     }
     for Warning { code, message } in warnings {
-        put(&mut text, format_args!("  {code}: {message}\n"));
+        text += &format!("  {code}: {message}\n");
     }
     text
-}
-
-/// Each setting as it would be written, with its source.
-fn rows(config: &Config) -> Vec<(String, String)> {
-    let row = |EffectiveSetting { key, value, source }| (format!("{key}={value}"), source.to_string());
-    config.effective().into_iter().map(row).collect()
-}
-
-fn put(text: &mut String, words: std::fmt::Arguments<'_>) {
-    text.write_fmt(words).expect("a String takes all that is written to it");
 }

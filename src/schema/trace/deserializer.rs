@@ -207,6 +207,20 @@ impl Structure {
     }
 }
 
+/// Records a part of this kind, and gives what it holds.
+macro_rules! settle {
+    ($node:expr, $context:expr, $kind:ident) => {
+        $node.settle(
+            $context,
+            || Node::$kind(Box::default()),
+            |node| match node {
+                Node::$kind(held) => Some(held.as_mut()),
+                _ => None,
+            },
+        )
+    };
+}
+
 macro_rules! scalar_methods {
     ($($method:ident $plain:ident $visit:ident $value:expr;)*) => {$(
         fn $method<V: Visitor<'static>>(self, visitor: V) -> Result<V::Value, TraceError> {
@@ -294,42 +308,21 @@ impl<'t> Deserializer<'static> for TracingDeserializer<'t> {
 
     fn deserialize_option<V: Visitor<'static>>(self, visitor: V) -> Result<V::Value, TraceError> {
         self.opened(visitor, |TracingDeserializer { node, context, depth }, visitor| {
-            let inner = node.settle(
-                context,
-                || Node::Option(Box::default()),
-                |node| match node {
-                    Node::Option(inner) => Some(inner.as_mut()),
-                    _ => None,
-                },
-            )?;
+            let inner = settle!(node, context, Option)?;
             visitor.visit_some(TracingDeserializer::inner(context, depth, inner))
         })
     }
 
     fn deserialize_seq<V: Visitor<'static>>(self, visitor: V) -> Result<V::Value, TraceError> {
         self.opened(visitor, |TracingDeserializer { node, context, depth }, visitor| {
-            let element = node.settle(
-                context,
-                || Node::List(Box::default()),
-                |node| match node {
-                    Node::List(element) => Some(element.as_mut()),
-                    _ => None,
-                },
-            )?;
+            let element = settle!(node, context, List)?;
             visitor.visit_seq(InOrder { nodes: std::iter::once(element), context, depth })
         })
     }
 
     fn deserialize_map<V: Visitor<'static>>(self, visitor: V) -> Result<V::Value, TraceError> {
         self.opened(visitor, |TracingDeserializer { node, context, depth }, visitor| {
-            let parts = node.settle(
-                context,
-                || Node::Map(Box::default()),
-                |node| match node {
-                    Node::Map(parts) => Some(parts.as_mut()),
-                    _ => None,
-                },
-            )?;
+            let parts = settle!(node, context, Map)?;
             visitor.visit_map(OneEntry { key: Some(&mut parts.0), value: &mut parts.1, context, depth })
         })
     }

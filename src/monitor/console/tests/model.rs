@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::metrics::{CloseReason, Histogram, Parts, PortCounts};
+use crate::monitor::sample_snapshots::snapshot;
 use crate::monitor::{
     AnswerCounts, ConnectionFilter, ConnectionInfo, ControlError, Cpu, HandlerState, MethodSnapshot, Permits,
     PortSnapshot, ServerControl, ServerMonitor, SessionCounts, SessionSnapshot, SettingChange, SlowCallInfo,
@@ -13,7 +14,7 @@ use crate::sync::{Arc, Mutex, Ordering};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 const INI: &str = "Ports=TCPIP,LAN2\nTCPIP_TCPIPAddress=0,127.0.0.1:1352\nLAN2_TCPIPAddress=0,127.0.0.1:1452\n\
                    DisabledPorts=OLD\nOLD_TCPIPAddress=0,127.0.0.1:1552\nServer_Max_Concurrent_Trans=8\n\
@@ -108,30 +109,17 @@ impl ServerControl for Model {
             method("notes.open", 8 * seconds, Duration::from_micros(400)),
             method("notes.search", 2 * seconds, Duration::from_millis(20)),
         ];
+        let ports = vec![
+            port("TCPIP", 1352, busy, methods),
+            port("LAN2", 1452, Workers { idle: 10, ..Workers::default() }, Vec::new()),
+        ];
         Snapshot {
-            taken: self.began + uptime,
-            started: SystemTime::UNIX_EPOCH,
-            uptime,
-            draining: false,
             cpu: Cpu { cores: 2, used: uptime / 2, ..Cpu::default() },
             permits: Permits { limit: Some(8), out: 2, peak: 8 },
-            sessions: SessionCounts {
-                opened: 0,
-                open: 3,
-                peak: 40,
-                timed_out: 0,
-                displaced: 0,
-                restricted: false,
-                max: Some(100_000),
-            },
+            sessions: SessionCounts { open: 3, peak: 40, max: Some(100_000), ..SessionCounts::default() },
             connections: (2, Some(1019)),
-            connects_most: None,
-            log_left_out: 0,
             buffer_bytes: (12_600, 1 << 30),
-            ports: vec![
-                port("TCPIP", 1352, busy, methods),
-                port("LAN2", 1452, Workers { idle: 10, ..Workers::default() }, Vec::new()),
-            ],
+            ..snapshot(self.began, uptime, ports)
         }
     }
 

@@ -12,8 +12,8 @@ fn second(ports: Vec<Port>) -> Second {
     Second { out: 10, used: 0.1, idle: 1.8, ports, ..Second::default() }
 }
 
-fn verdict_after(mut script: SnapshotScript, second: &Second) -> Verdict {
-    let mut diagnoser = Diagnoser::new(None);
+fn verdict_after(ini: &str, second: &Second) -> Verdict {
+    let (mut script, mut diagnoser) = (SnapshotScript::new(ini), Diagnoser::new(None));
     (0..14).for_each(|_| drop(script.sample(&mut diagnoser, second)));
     diagnoser.verdict().clone()
 }
@@ -24,7 +24,7 @@ fn throttled(permits: u32, used: f64) -> Verdict {
     let port = port.runs("math.spin", u64::from(permits) * 20, 0.2, 0.05);
     let second = Second { out: permits, used, idle: 1.95 - used, ..second(vec![port]) };
     let ini = format!("Server_Pool_Tasks=40\nServer_Max_Concurrent_Trans={permits}\n");
-    verdict_after(SnapshotScript::new(&ini), &second)
+    verdict_after(&ini, &second)
 }
 
 #[test]
@@ -59,8 +59,7 @@ fn a_busy_machine_does_not_hide_that_sleeping_calls_need_permits() {
         0.05,
     );
     let others = Second { out: 20, used: 0.1, idle: 0.0, ..second(vec![port]) };
-    let verdict =
-        verdict_after(SnapshotScript::new("Server_Pool_Tasks=40\nServer_Max_Concurrent_Trans=20\n"), &others);
+    let verdict = verdict_after("Server_Pool_Tasks=40\nServer_Max_Concurrent_Trans=20\n", &others);
     assert_eq!(
         (verdict.cause, verdict.lines),
         (Cause::Throttle, vec!["Server_Max_Concurrent_Trans=40".to_owned()])
@@ -74,8 +73,7 @@ fn handlers_that_wait_for_a_processor_others_have_show_as_such() {
     };
     let starved = |wanted| {
         let second = Second { out: 20, used: 0.2, idle: 0.0, wanted, ..second(vec![port()]) };
-        verdict_after(SnapshotScript::new("Server_Pool_Tasks=40\nServer_Max_Concurrent_Trans=20\n"), &second)
-            .cause
+        verdict_after("Server_Pool_Tasks=40\nServer_Max_Concurrent_Trans=20\n", &second).cause
     };
     assert_eq!((starved(18.0), starved(5.0)), (Cause::Cpu, Cause::Throttle));
 }
@@ -83,7 +81,7 @@ fn handlers_that_wait_for_a_processor_others_have_show_as_such() {
 #[test]
 fn of_two_ports_the_one_that_starves_is_named() {
     let ini = "Ports=TCPIP,LAN2\nLAN2_TCPIPAddress=127.0.0.1:2\nServer_Pool_Tasks=10\nServer_Max_Concurrent_Trans=40\n";
-    let verdict = verdict_after(SnapshotScript::new(ini), &second(vec![busy(), overloaded()]));
+    let verdict = verdict_after(ini, &second(vec![busy(), overloaded()]));
     assert_eq!(verdict.cause, Cause::Pool { port: "LAN2".to_owned() });
     assert_eq!(verdict.lines, ["LAN2_Pool_Tasks=40", "Server_Max_Concurrent_Trans=50"]);
 }
@@ -131,7 +129,7 @@ fn what_keeps_all_waiting_is_among_the_reasons_where_clients_are_over_max_users(
     let sessions = SessionCounts { open: 40, max: Some(40), ..SessionCounts::default() };
     let port = Port { over_max_users: 5, ..overloaded() };
     let ini = "Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=40\nServer_MaxUsers=40\n";
-    let verdict = verdict_after(SnapshotScript::new(ini), &Second { sessions, ..second(vec![port]) });
+    let verdict = verdict_after(ini, &Second { sessions, ..second(vec![port]) });
     assert_eq!(verdict.cause, Cause::Users, "{verdict:#?}");
     let besides = "Besides: The workers of port TCPIP limit it: all 10 are busy.";
     assert!(verdict.because.iter().any(|because| because == besides), "{verdict:#?}");
@@ -142,7 +140,7 @@ fn as_many_sessions_again_and_no_more_are_advised() {
     let sessions = SessionCounts { open: 32, max: Some(32), ..SessionCounts::default() };
     let line = |over_max_users| {
         let second = Second { sessions, ..second(vec![Port { over_max_users, ..Port::of(10) }]) };
-        verdict_after(SnapshotScript::new("Server_MaxUsers=32\n"), &second).lines
+        verdict_after("Server_MaxUsers=32\n", &second).lines
     };
     assert_eq!(
         (line(1), line(9)),
@@ -156,7 +154,7 @@ fn the_cost_of_refusals_is_not_that_of_calls() {
     let port = port.runs("load.sleep", 200, 0.1, 0.02);
     let busy = Second { out: 4, used: 0.9, idle: 0.0, ..second(vec![port]) };
     let ini = "Server_Pool_Tasks=40\nServer_Max_Concurrent_Trans=4\nServer_Queue_Limit=20\n";
-    let verdict = verdict_after(SnapshotScript::new(ini), &busy);
+    let verdict = verdict_after(ini, &busy);
     assert_eq!(verdict.headline, "The processors are busy with refusing calls.");
     assert!(verdict.expected.starts_with("200 calls are run a second"), "{verdict:#?}");
     assert!(!verdict.because.iter().any(|because| because.contains("would not help")), "{verdict:#?}");
@@ -165,7 +163,7 @@ fn the_cost_of_refusals_is_not_that_of_calls() {
 #[test]
 fn processors_that_other_programs_use_are_reported_as_such() {
     let verdict = verdict_after(
-        SnapshotScript::new("Server_Pool_Tasks=20\nServer_Max_Concurrent_Trans=20\n"),
+        "Server_Pool_Tasks=20\nServer_Max_Concurrent_Trans=20\n",
         &Second {
             out: 10,
             used: 0.2,
@@ -184,7 +182,7 @@ fn processors_that_other_programs_use_are_reported_as_such() {
 #[test]
 fn a_pool_as_large_as_the_throttle_needs_both_lines() {
     let ini = "Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=10\n";
-    let verdict = verdict_after(SnapshotScript::new(ini), &second(vec![overloaded()]));
+    let verdict = verdict_after(ini, &second(vec![overloaded()]));
     assert_eq!(verdict.cause, Cause::Pool { port: "TCPIP".to_owned() });
     assert_eq!(verdict.lines, ["TCPIP_Pool_Tasks=40", "Server_Max_Concurrent_Trans=40"]);
 }
@@ -195,8 +193,7 @@ fn the_lines_together_bring_the_expectation_also_where_a_rule_sizes_the_pools() 
     let port = || {
         Port { busy: 10, waiting: 50, without_permit: 0.9, ..Port::of(20) }.runs("disk.read", 200, 0.25, 0.05)
     };
-    let verdict =
-        verdict_after(SnapshotScript::new(ini), &Second { out: 20, ..second(vec![port(), port()]) });
+    let verdict = verdict_after(ini, &Second { out: 20, ..second(vec![port(), port()]) });
     assert_eq!(verdict.lines, ["Server_Max_Concurrent_Trans=40", "Server_Pool_Tasks=20"], "else 40 a port");
     let ports = "Ports=TCPIP,LAN2\nLAN2_TCPIPAddress=127.0.0.1:2\n";
     let config = Config::from_text(&format!("{ports}{}\n", verdict.lines.join("\n")), None, 2).unwrap();
@@ -233,7 +230,7 @@ fn bursts_of_a_second_are_no_cause() {
 fn calls_that_never_end_still_show_which_pool_is_full() {
     let port = Port { busy: 10, waiting: 30, ..Port::of(10) };
     let ini = "Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=40\n";
-    let verdict = verdict_after(SnapshotScript::new(ini), &second(vec![port]));
+    let verdict = verdict_after(ini, &second(vec![port]));
     assert_eq!(verdict.cause, Cause::Pool { port: "TCPIP".to_owned() }, "{verdict:#?}");
     assert!(verdict.because.contains(&"No call ended meanwhile.".to_owned()));
     assert!(verdict.lines.is_empty() && verdict.expected.contains("show threads"), "{verdict:#?}");
@@ -247,7 +244,7 @@ fn refusing(workers: u32, would_be_late: u64, queue_full: u64) -> Port {
 
 #[test]
 fn calls_that_are_refused_instead_of_waiting_need_places_too() {
-    let pool = |ini, port| verdict_after(SnapshotScript::new(ini), &second(vec![port]));
+    let pool = |ini, port| verdict_after(ini, &second(vec![port]));
     let wide = "Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=40\n";
     for port in [refusing(10, 5_000, 0), refusing(10, 0, 5_000)] {
         let verdict = pool(wide, port);
@@ -272,8 +269,7 @@ fn one_address_that_may_be_many_users_leaves_the_setting_to_be_read() {
     let mut connections = vec![connection("192.0.2.1", 1); 40];
     connections.push(connection("192.0.2.2", 1));
     let ini = "Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=40\n";
-    let verdict =
-        verdict_after(SnapshotScript::new(ini), &Second { connections, ..second(vec![overloaded()]) });
+    let verdict = verdict_after(ini, &Second { connections, ..second(vec![overloaded()]) });
     assert_eq!(verdict.cause, Cause::Client { peer: "192.0.2.1".to_owned() });
     assert!(verdict.lines.is_empty() && verdict.expected.contains("TCPIP_Pool_Tasks=40"), "{verdict:#?}");
 }
@@ -282,7 +278,7 @@ fn one_address_that_may_be_many_users_leaves_the_setting_to_be_read() {
 fn a_pool_as_large_as_it_can_be_gets_no_line() {
     let port = Port { busy: 3700, waiting: 3000, ..Port::of(4096) }.runs("disk.read", 37_000, 0.08, 0.1);
     let ini = "Server_Pool_Tasks=4096\nServer_Max_Concurrent_Trans=-1\n";
-    let verdict = verdict_after(SnapshotScript::new(ini), &second(vec![port]));
+    let verdict = verdict_after(ini, &second(vec![port]));
     assert_eq!(verdict.cause, Cause::Pool { port: "TCPIP".to_owned() }, "{verdict:#?}");
     assert!(verdict.lines.is_empty() && verdict.expected.contains("as large as it can be"), "{verdict:#?}");
 }
@@ -292,7 +288,7 @@ fn short_calls_among_long_ones_are_no_lock() {
     let port = Port { busy: 10, waiting: 13, ..Port::of(10) };
     let port = port.runs("disk.read", 190, 0.05, 0.05).runs("disk.read", 46, 0.05, 0.005);
     let ini = "Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=20\n";
-    let verdict = verdict_after(SnapshotScript::new(ini), &second(vec![port]));
+    let verdict = verdict_after(ini, &second(vec![port]));
     assert_eq!(verdict.cause, Cause::Pool { port: "TCPIP".to_owned() }, "{verdict:#?}");
 }
 
@@ -301,7 +297,7 @@ fn a_queue_grows_by_what_was_refused_at_once() {
     let line = |queue_full, queue_filled| {
         let port =
             Port { busy: 2, queue_full, queue_filled, ..Port::of(10) }.runs("note.read", 100, 0.0, 0.02);
-        verdict_after(SnapshotScript::new("Server_Queue_Limit=100\n"), &second(vec![port])).lines
+        verdict_after("Server_Queue_Limit=100\n", &second(vec![port])).lines
     };
     assert_eq!(line(40, 1), ["Server_Queue_Limit=150"], "once a second: 40, and a quarter more");
     assert_eq!(line(400, 10), ["Server_Queue_Limit=150"], "ten times a second as much");
@@ -315,10 +311,10 @@ fn refusals_on_purpose_are_among_the_reasons_of_a_limit() {
     let port = Port { restricted: 5, ..overloaded() };
     let ini = "Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=40\nServer_Restricted=2\n";
     let restricted = Second { sessions, ..second(vec![port.clone()]) };
-    let verdict = verdict_after(SnapshotScript::new(ini), &restricted);
+    let verdict = verdict_after(ini, &restricted);
     assert_eq!(verdict.cause, Cause::Pool { port: "TCPIP".to_owned() }, "{verdict:#?}");
     assert!(verdict.because.iter().any(|because| because.starts_with("Besides: New sessions are refused")));
-    let lifted = verdict_after(SnapshotScript::new(ini), &second(vec![port]));
+    let lifted = verdict_after(ini, &second(vec![port]));
     assert!(!lifted.because.iter().any(|because| because.starts_with("Besides")), "{lifted:#?}");
 }
 
@@ -326,15 +322,13 @@ fn refusals_on_purpose_are_among_the_reasons_of_a_limit() {
 fn a_limit_of_sessions_is_no_cause_while_there_is_room_under_it() {
     let sessions = SessionCounts { open: 40, max: Some(100_000), ..SessionCounts::default() };
     let refused = Second { sessions, ..second(vec![Port { over_max_users: 5, ..Port::of(10) }]) };
-    assert_eq!(verdict_after(SnapshotScript::new(""), &refused).cause, Cause::Nothing);
+    assert_eq!(verdict_after("", &refused).cause, Cause::Nothing);
 }
 
 #[test]
 fn calls_over_a_connections_limit_are_no_cause_while_others_wait_or_workers_are_busy() {
     let ini = "Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=40\nServer_Session_Calls=8\n";
-    let cause = |port| {
-        verdict_after(SnapshotScript::new(ini), &second(vec![Port { session_limit: 9, ..port }])).cause
-    };
+    let cause = |port| verdict_after(ini, &second(vec![Port { session_limit: 9, ..port }])).cause;
     assert_eq!(cause(overloaded()), Cause::Pool { port: "TCPIP".to_owned() });
     assert_eq!(cause(Port { busy: 10, ..Port::of(10) }), Cause::Nothing);
     assert_eq!(cause(busy()), Cause::SessionCalls);

@@ -1,8 +1,9 @@
 //! A script of snapshots of a made server, a second apart.
 
-use crate::config::{Config, Limit};
+use crate::config::Config;
 use crate::metrics::{CloseReason, Histogram, Parts, PortCounts};
 use crate::monitor::diagnose::diagnoser::Diagnoser;
+use crate::monitor::sample_snapshots::{self, snapshot};
 use crate::monitor::{
     AnswerCounts, ConnectionInfo, Cpu, History, Interval, MethodSnapshot, Permits, PortSnapshot,
     SessionCounts, Snapshot, Workers,
@@ -199,15 +200,9 @@ impl SnapshotScript {
             self.filled[index] += port.queue_filled;
         }
         let uptime = Duration::from_secs(self.seconds.into());
-        let limit = match self.config.max_concurrent_trans.value {
-            Limit::AtMost(limit) => Some(limit.get()),
-            Limit::Unlimited => None,
-        };
+        let limit = self.config.max_concurrent_trans.value.count();
+        let ports = second.ports.iter().enumerate().map(|(index, port)| self.port(index, port)).collect();
         Snapshot {
-            taken: self.begun + uptime,
-            started: std::time::UNIX_EPOCH,
-            uptime,
-            draining: false,
             cpu: Cpu {
                 cores: 2,
                 used: self.used,
@@ -217,10 +212,9 @@ impl SnapshotScript {
             permits: Permits { limit, out: second.out, peak: second.out },
             sessions: second.sessions,
             connections: (100, Some(100)),
-            log_left_out: 0,
             connects_most: Some((ClientId::of(Ipv4Addr::new(192, 0, 2, 7).into()), 90)),
             buffer_bytes: (0, 1),
-            ports: second.ports.iter().enumerate().map(|(index, port)| self.port(index, port)).collect(),
+            ..snapshot(self.begun, uptime, ports)
         }
     }
 
@@ -233,9 +227,6 @@ impl SnapshotScript {
         };
         let [descriptors, connects] = if index == 0 { self.refused } else { [0; 2] };
         PortSnapshot {
-            name: self.config.ports[index].name.as_str().into(),
-            address: "127.0.0.1:1352".parse().unwrap(),
-            open: true,
             workers: Workers {
                 idle: port.workers - port.busy,
                 running: port.busy - port.blocked,
@@ -257,6 +248,7 @@ impl SnapshotScript {
                 ..PortCounts::default()
             },
             methods: self.methods[index].iter().map(method).collect(),
+            ..sample_snapshots::port(&self.config.ports[index].name)
         }
     }
 }
