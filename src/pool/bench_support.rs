@@ -51,12 +51,12 @@ impl BenchPool {
         services.add_raw("bench.nothing", Box::new(|_, _, _, _| Ok(())));
         let services = services.build().expect("one name cannot be given twice");
         let ports = port_workers(1, workers, 1 << 16);
-        let (queue, parkers) = (Arc::clone(&ports[0].queue), ports[0].parkers.clone());
+        let queue = Arc::clone(&ports[0].queue);
         let shared = Arc::new(Shared::new(services, Throttle::new(permits, ports), 1024));
         let sizes = PoolSizes { workers, methods: METHOD.into(), slow_calls: 10 };
         let port = PortShared::unlimited(0, queue, sizes, now());
         let pool = BenchPool { shared, port: Arc::new(port), sink: Arc::default() };
-        start_workers(&pool.shared, &pool.port, &parkers, STACK_BYTES).map_err(|failed| failed.error)?;
+        start_workers(&pool.shared, &pool.port, STACK_BYTES).map_err(|failed| failed.error)?;
         Ok(pool)
     }
 

@@ -57,11 +57,6 @@ impl Work {
         }
     }
 
-    /// The arguments of a call of this work.
-    pub(crate) fn arguments(&self, call: &Call) -> &[u8] {
-        call.arguments_in(&self.bytes)
-    }
-
     /// The chain of a call of this work, if a handler made it.
     pub(crate) fn chain(&self, call: &Call) -> Option<&Arc<ReceivedChain>> {
         self.chains.get(call.chain()?)

@@ -151,6 +151,11 @@ impl Throttle {
         self.state.lock().idle[port].len()
     }
 
+    /// The parkers of a port's workers, in the order of their numbers.
+    pub(crate) fn parkers(&self, port: usize) -> &[Arc<Parker>] {
+        &self.ports[port].parkers
+    }
+
     pub(super) fn pools(&self) -> Vec<usize> {
         self.ports.iter().map(|port| port.parkers.len()).collect()
     }

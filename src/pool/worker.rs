@@ -231,7 +231,7 @@ fn run(
         call.method,
         &transaction,
         call.codec,
-        work.arguments(call),
+        call.arguments_in(&work.bytes),
         shared.result_bytes_max,
         out,
     )
@@ -289,10 +289,9 @@ pub(crate) struct PoolStartError {
 pub(crate) fn start_workers(
     shared: &Arc<Shared>,
     port: &Arc<PortShared>,
-    parkers: &[Arc<Parker>],
     stack_bytes: usize,
 ) -> Result<(), PoolStartError> {
-    for (id, parker) in parkers.iter().enumerate() {
+    for (id, parker) in shared.throttle.parkers(port.index).iter().enumerate() {
         let name = format!("{}-{}", port.name, id + 1);
         let (shared, port, parker) = (Arc::clone(shared), Arc::clone(port), Arc::clone(parker));
         let run = move || Worker::new(shared, port, id, parker).run();

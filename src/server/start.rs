@@ -58,16 +58,15 @@ impl PreparedServer {
         let first_listener = Arc::clone(&bound[0].listener);
         let sessions = Arc::new(Registry::new(config, first_listener, log_limiter(), Instant::now()));
         builtin_handlers::add(&mut services, info, Arc::clone(&sessions) as _);
-        let (shared, pools) = make_pools(config, services.build()?);
-        let workers = start_all_workers(config, &shared, &pools)?;
-        let (opener, gate) = bounded::<()>(pools.len());
-        let ports = Vec::new();
+        let (shared, ports) = make_pools(config, services.build()?);
+        let workers = start_all_workers(config, &shared, &ports)?;
+        let (opener, gate) = bounded::<()>(bound.len());
         let mut prepared =
-            PreparedServer { workers, gate: opener, shared, connection_limiter, sessions, ports };
+            PreparedServer { workers, gate: opener, shared, connection_limiter, sessions, ports: Vec::new() };
         let services = prepared.shared.services.table();
         let welcome: Arc<[u8]> = welcome(SERVER_NAME.to_owned(), body_bytes_max(config), services).into();
-        for (pool, bound) in pools.into_iter().zip(bound) {
-            prepared.start_listener(config, pool, bound, Arc::clone(&welcome), gate.clone())?;
+        for (port, bound) in ports.into_iter().zip(bound) {
+            prepared.start_listener(config, port, bound, Arc::clone(&welcome), gate.clone())?;
         }
         Ok(prepared)
     }
@@ -75,7 +74,7 @@ impl PreparedServer {
     fn start_listener(
         &mut self,
         config: &Config,
-        Pool { port, parkers }: Pool,
+        port: Arc<PortShared>,
         Bound { poll, sockets, addresses, listener: listener_handle }: Bound,
         welcome: Arc<[u8]>,
         gate: Receiver<()>,
@@ -106,7 +105,7 @@ impl PreparedServer {
                 listener.run();
             }
         });
-        let workers = parkers.len();
+        let workers = self.shared.throttle.parkers(port.index).len();
         let thread = thread.map_err(|error| no_thread(&port, workers, workers, error))?;
         self.ports.push(PortHandle {
             port,
@@ -129,45 +128,38 @@ impl PreparedServer {
     }
 }
 
-/// A port's part of the pool, before it has threads.
-struct Pool {
-    port: Arc<PortShared>,
-    /// One for each worker.
-    parkers: Vec<Arc<Parker>>,
-}
-
-fn make_pools(config: &Config, services: Services) -> (Arc<Shared>, Vec<Pool>) {
+fn make_pools(config: &Config, services: Services) -> (Arc<Shared>, Vec<Arc<PortShared>>) {
     let now = Instant::now();
     let cores = super::machine::cpus() as usize;
-    let (mut workers_of_ports, mut pools) = (Vec::new(), Vec::new());
+    let (mut workers_of_ports, mut ports) = (Vec::new(), Vec::new());
     let all_buffers = AllBuffers::new(config.buffer_memory_bytes.value, config.ports.len());
     for (index, port) in config.ports.iter().enumerate() {
         let workers = port.pool_tasks.value as usize;
         let (calls_max, reserve) = (config.queue_limit.value as usize, config.nested_reserve.value as usize);
         let queue = Arc::new(Queue::new(QueueSizes { calls_max, workers, reserve, cores }, now));
-        let parkers: Vec<_> = (0..workers).map(|_| Arc::new(Parker::default())).collect();
-        workers_of_ports.push(PortWorkers { queue: Arc::clone(&queue), parkers: parkers.clone() });
+        let parkers = (0..workers).map(|_| Arc::new(Parker::default())).collect();
+        workers_of_ports.push(PortWorkers { queue: Arc::clone(&queue), parkers });
         let (name, rules) = (port.name.clone(), codel_rules(config));
         let buffers = Buffers::new(Arc::clone(&all_buffers));
         let sizes = PoolSizes { workers, methods: services.len(), slow_calls: config.slow_calls.value };
-        let port = Arc::new(PortShared::new(index, name, queue, sizes, rules, buffers, now));
-        pools.push(Pool { port, parkers });
+        ports.push(Arc::new(PortShared::new(index, name, queue, sizes, rules, buffers, now)));
     }
     let throttle = Throttle::new(permits_max(config), workers_of_ports);
     let shared = Shared::new(services, throttle, body_bytes_max(config) as usize - REPLY_PRELUDE_BYTES);
-    (Arc::new(shared), pools)
+    (Arc::new(shared), ports)
 }
 
 fn start_all_workers(
     config: &Config,
     shared: &Arc<Shared>,
-    pools: &[Pool],
+    ports: &[Arc<PortShared>],
 ) -> Result<WorkerGuard, StartError> {
     let mut guard = WorkerGuard { shared: Arc::clone(shared), count: 0, started: false };
-    for Pool { port, parkers } in pools {
-        let started = start_workers(shared, port, parkers, config.thread_stack_bytes.value);
-        guard.count += started.as_ref().map_or_else(|failed| failed.started, |()| parkers.len());
-        started.map_err(|failed| no_thread(port, failed.started, parkers.len(), failed.error))?;
+    for port in ports {
+        let workers = shared.throttle.parkers(port.index).len();
+        let started = start_workers(shared, port, config.thread_stack_bytes.value);
+        guard.count += started.as_ref().map_or_else(|failed| failed.started, |()| workers);
+        started.map_err(|failed| no_thread(port, failed.started, workers, failed.error))?;
     }
     Ok(guard)
 }
