@@ -119,7 +119,8 @@ impl BlockingContext {
 impl WorkerHooks for BlockingContext {
     fn pause(&self) {
         let (shared, port) = (&*self.shared, &*self.port);
-        if let Some(released) = port.slots[self.id].release_blocked(now()) {
+        let disengage = || port.queue.change_engaged(-1);
+        if let Some(released) = port.slots[self.id].release_blocked(now(), disengage) {
             port.give_away(shared, released);
         }
         self.disengage();

@@ -37,12 +37,17 @@ impl PortShared {
         }
     }
 
-    /// While calls wait: takes what is kept back behind a handler that turned out to be slow, and wakes a worker for
-    /// it, and for what is in a queue that has not `moved` meanwhile. Returns whether it found anything to do.
+    /// While calls wait: takes what is kept back behind a handler that turned out to be slow, counts its worker as
+    /// engaged so that the next calls do not wait for it, and wakes a worker for what was taken, and for what is in a
+    /// queue that has not `moved` meanwhile. Returns whether it found anything to do.
     pub(crate) fn rescue_stalled(&self, shared: &Shared, moved: bool, now: Instant) -> bool {
         let mut found = false;
         for slot in &self.slots {
-            if let Some(released) = slot.release_slow(now) {
+            let engage = || {
+                self.queue.change_engaged(1);
+                found = true;
+            };
+            if let Some(released) = slot.release_slow(now, engage) {
                 self.give_away(shared, released);
                 found = true;
             }

@@ -120,7 +120,8 @@ impl Worker {
             }
             now = self.answer(&work, &work.calls[call], sink, now);
             self.blocking.disengage();
-            step = slot.step(&turn, &mut self.reply, &mut self.unsent, now, others_wait);
+            let disengage = || port.queue.change_engaged(-1);
+            step = slot.step(&turn, &mut self.reply, &mut self.unsent, now, others_wait, disengage);
         }
         port.send(&mut self.unsent, sink);
         if calls > 1 {

@@ -49,6 +49,10 @@ struct Running {
     since: Instant,
     /// It was reported as long.
     reported: bool,
+    /// Its worker counts as engaged.
+    engaged: bool,
+    /// The listener counted it, since the call turned out to be slow.
+    found_slow: bool,
 }
 
 /// State of a running handler.
@@ -114,8 +118,15 @@ impl State {
         let slow = !turn.service_times.is_short(turn.work.calls[call].method);
         let over = self.turn_end.is_some_and(|end| now > end) && others_wait();
         let rest = if slow || over { burst.split() } else { None };
-        self.running =
-            Some(Running { call, started: now, activity: Activity::Running, since: now, reported: false });
+        self.running = Some(Running {
+            call,
+            started: now,
+            activity: Activity::Running,
+            since: now,
+            reported: false,
+            engaged: slow,
+            found_slow: false,
+        });
         let due = !self.replies.is_empty() && (slow || self.replies.is_due(now));
         Some(Step { call, slow, due, rest })
     }
@@ -147,6 +158,7 @@ impl WorkerSlot {
     /// its rest was taken away: the turn has ended, and the replies not yet sent are in `unsent`.
     ///
     /// A call not known to be short makes due what waits around it: the replies before it, and the calls behind it.
+    /// Where the listener counted this worker as engaged, `disengage` is called, under the slot's lock.
     pub(super) fn step(
         &self,
         turn: &Turn<'_>,
@@ -154,8 +166,12 @@ impl WorkerSlot {
         unsent: &mut BufferedReplies,
         now: Instant,
         others_wait: impl FnOnce() -> bool,
+        disengage: impl FnOnce(),
     ) -> Option<Step> {
         let mut state = self.0.lock();
+        if state.running.is_some_and(|running| running.found_slow) {
+            disengage();
+        }
         if !reply.bytes.is_empty() {
             state.stats.add(&reply.record, turn.methods);
             state.replies.add(reply, now);
@@ -200,15 +216,28 @@ impl WorkerSlot {
         Some(long)
     }
 
-    /// Called by the listener: takes what is kept back behind a call that turned out to be slow.
-    pub(super) fn release_slow(&self, now: Instant) -> Option<Released> {
-        self.release_if(|running| now.saturating_duration_since(running.started) >= SLOW_AFTER)
+    /// Called by the listener: takes what is kept back behind a call that turned out to be slow. Calls `engage` once
+    /// for each such call that was taken for short, under the slot's lock: its worker is not free soon.
+    pub(super) fn release_slow(&self, now: Instant, engage: impl FnOnce()) -> Option<Released> {
+        self.release_if(|running| {
+            let slow = now.saturating_duration_since(running.started) >= SLOW_AFTER;
+            if slow && !running.engaged {
+                (running.engaged, running.found_slow) = (true, true);
+                engage();
+            }
+            slow
+        })
     }
 
-    /// Called by the worker whose handler is about to wait: takes what is kept back behind it.
-    pub(super) fn release_blocked(&self, now: Instant) -> Option<Released> {
+    /// Called by the worker whose handler is about to wait: takes what is kept back behind it. Calls `disengage` if
+    /// the listener counted the worker as engaged, under the slot's lock.
+    pub(super) fn release_blocked(&self, now: Instant, disengage: impl FnOnce()) -> Option<Released> {
         self.release_if(|running| {
-            (running.activity, running.since) = (Activity::Blocked, now);
+            if std::mem::take(&mut running.found_slow) {
+                disengage();
+            }
+            // From its return on the worker counts itself.
+            (running.activity, running.since, running.engaged) = (Activity::Blocked, now, true);
             true
         })
     }
@@ -225,5 +254,58 @@ impl WorkerSlot {
         }
         let sink = state.burst.as_ref().and_then(|burst| burst.work().sink.clone());
         Some(Released { rest, replies: std::mem::take(&mut state.replies), sink })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::ServiceTimeBatch;
+    use crate::pool::buffers::Buffers;
+    use crate::pool::null_sink::NullSink;
+    use crate::wire::Codec;
+    use std::cell::Cell;
+
+    /// A slot whose worker runs a call of a method that was always short.
+    fn with_short_call(now: Instant) -> (WorkerSlot, Arc<Work>, ServiceTimes, MethodsStats) {
+        let times = ServiceTimes::new(1);
+        let mut batch = ServiceTimeBatch::default();
+        for _ in 0..1000 {
+            batch.add(0, 1000, &times);
+        }
+        assert!(times.is_short(0));
+        let mut work = Work::new(&Buffers::unbounded(), now);
+        work.calls.push(Call::new(1, 0, Codec::Bincode, 0, None));
+        work.sink = Some(Arc::new(NullSink::default()));
+        (WorkerSlot::default(), Arc::new(work), times, MethodsStats::new(1))
+    }
+
+    #[test]
+    fn a_call_wrongly_taken_for_short_engages_its_worker_until_it_ends_or_blocks() {
+        for blocks in [false, true] {
+            let now = Instant::now();
+            let (slot, work, service_times, methods) = with_short_call(now);
+            let turn = Turn { work: &work, service_times: &service_times, methods: &methods };
+            let burst = Burst::split_work(Arc::clone(&work)).next().unwrap();
+            assert!(!slot.begin(burst, &turn, now).unwrap().slow);
+            let engaged = Cell::new(0);
+            let engage = || engaged.set(engaged.get() + 1);
+            let disengage = || engaged.set(engaged.get() - 1);
+            assert!(slot.release_slow(now, engage).is_none());
+            assert_eq!(engaged.get(), 0, "it may still be short");
+            for _ in 0..2 {
+                assert!(slot.release_slow(now + SLOW_AFTER, engage).is_none());
+                assert_eq!(engaged.get(), 1, "once for each call");
+            }
+            if blocks {
+                assert!(slot.release_blocked(now, disengage).is_none());
+                assert_eq!(engaged.get(), 0);
+                slot.release_slow(now + SLOW_AFTER, engage);
+                assert_eq!(engaged.get(), 0, "it counts itself when it returns");
+            }
+            let (mut reply, mut unsent) = (WorkerReply::none(), BufferedReplies::default());
+            assert!(slot.step(&turn, &mut reply, &mut unsent, now, || false, disengage).is_none());
+            assert_eq!(engaged.get(), 0);
+        }
     }
 }
