@@ -1,9 +1,9 @@
 //! The one file that names locks, channels, atomics and what puts a thread to sleep, so that a model checker can take
 //! their place.
 //!
-//! With `--cfg loom` or `--cfg shuttle` the same names stand for the checker's, and `pool/` runs unchanged under
-//! it (see `pool/model.rs`). The channel is then a plain queue under a lock: what is checked is our protocol on top
-//! of a channel, not crossbeam's channel.
+//! With `--cfg loom` or `--cfg shuttle` the same names stand for the checker's, and `pool/` and `client/connection/`
+//! run unchanged under it (see their `model.rs`). The channel is then a plain queue under a lock: what is checked is
+//! our protocol on top of a channel, not crossbeam's channel.
 //!
 //! Rules for its users: no lock is held across a call out of its file, and at most one is held at a time, so
 //! there is no lock order to keep (docs/ARCHITECTURE.md names the one exception).
@@ -20,7 +20,7 @@ use modelled as primitives;
 #[cfg(not(any(loom, shuttle)))]
 mod primitives {
     pub(crate) use crossbeam_channel::{Receiver, Sender, bounded};
-    pub(crate) use parking_lot::{Condvar, Mutex};
+    pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
     pub(crate) use std::thread::{Thread, current, park, yield_now};
     pub(crate) use std::thread_local;
@@ -37,7 +37,7 @@ mod primitives {
 #[cfg(feature = "server")]
 pub(crate) use primitives::now;
 pub(crate) use primitives::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
-pub(crate) use primitives::{Condvar, Mutex, Receiver, Sender, bounded, thread_local, yield_now};
+pub(crate) use primitives::{Condvar, Mutex, MutexGuard, Receiver, Sender, bounded, thread_local, yield_now};
 #[cfg(feature = "server")]
 use primitives::{Thread, current, park};
 #[cfg(feature = "server")]
@@ -88,8 +88,11 @@ impl Parker {
 }
 
 /// Bugs that can be switched on in a model, which must then find them: a model that finds nothing proves nothing.
-#[cfg(feature = "server")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(
+    not(all(feature = "client", feature = "server")),
+    allow(dead_code, reason = "one side alone has not the bugs of the other")
+)]
 pub(crate) enum Planted {
     /// A worker that retires looks at the queue before it counts itself no longer awake.
     LateLeave,
@@ -107,10 +110,18 @@ pub(crate) enum Planted {
     NoReserve,
     /// A worker that looks for a call in vain, since it is kept for nested ones, counts as having one.
     KeptPlace,
+    /// A client's thread whose time is over keeps the right to read that it was appointed to.
+    KeptAppointment,
+    /// A client's reader leaves the right to nobody though a task polls.
+    UnreadTask,
+    /// A client's reader waits for more without a look at what was queued meanwhile.
+    UnwrittenCall,
+    /// A client's reader leaves without waking a thread that sleeps.
+    LeftAsleep,
 }
 
 /// Returns whether a bug is planted: never, outside a model.
-#[cfg(all(feature = "server", not(any(loom, shuttle))))]
+#[cfg(all(any(feature = "client", feature = "server"), not(any(loom, shuttle))))]
 pub(crate) const fn planted(_: Planted) -> bool {
     false
 }
@@ -120,3 +131,6 @@ pub(crate) const fn planted(_: Planted) -> bool {
 pub(crate) fn planted(bug: Planted) -> bool {
     std::env::var("PLANTED").is_ok_and(|name| name == format!("{bug:?}"))
 }
+
+#[cfg(any(loom, shuttle))]
+pub(crate) use primitives::check;

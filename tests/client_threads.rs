@@ -23,15 +23,18 @@ fn the_last_client_and_pending_call_end_all_threads() {
     for _ in 0..20 {
         let (_server, client, mut peer) = pair();
         wait_until("there is a reader and nothing else", || threads().len() == 1);
+        let others: Vec<_> = (0..5).map(|_| pair()).collect();
+        assert_eq!(threads().len(), 1, "one for all connections");
+        drop(others);
         {
-            // A future's deadline needs the timer.
+            // A future's deadline needs no thread of its own.
             let mut future = pin!(client.start(DOUBLE, &1).unwrap());
             assert!(future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
             peer.call();
             // A full socket needs the helper.
             let large = Bytes::from(vec![1; BODY_BYTES_MAX as usize - 16]);
             let _stuck = client.start(STORE, &large).unwrap();
-            wait_until("there are reader, timer and helper", || threads().len() == 3);
+            wait_until("there are reader and helper", || threads().len() == 2);
             assert!(!join_background_threads(Duration::ZERO), "they serve a client");
             drop(client);
         }

@@ -4,6 +4,7 @@
 
 use super::address::ToServerAddress;
 use super::call_spec::{CallSpec, EncodeArguments, copy};
+use super::connection::Waiter;
 use super::dialer::Dialer;
 use super::error::ClientError;
 use super::options::ClientOptions;
@@ -180,7 +181,7 @@ impl Client {
         Request: Serialize,
         Response: DeserializeOwned,
     {
-        self.send(&self.typed(method, &|out| Codec::Bincode.encode(request, out))?)
+        self.send(&self.typed(method, &|out| Codec::Bincode.encode(request, out))?, Waiter::Task)
     }
 
     /// Calls any method of the server with arguments and result as JSON text, and blocks as [`Client::call`] does. A
@@ -205,7 +206,7 @@ impl Client {
     /// # Errors
     /// The call was not sent. See [`ClientError`].
     pub fn start_json(&self, method: &str, json: &str) -> Result<Pending<String>, ClientError> {
-        self.send(&self.json(method, &copy(json.as_bytes()))?)
+        self.send(&self.json(method, &copy(json.as_bytes()))?, Waiter::Task)
     }
 
     /// Names of all methods of the server, sorted. Connects if there is no connection, and blocks meanwhile.

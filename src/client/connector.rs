@@ -4,7 +4,7 @@
 //! an attempt fails, and each of its errors says so ([`ClientError::never_started`]).
 
 use super::address::{ServerAddress, ToServerAddress};
-use super::connection::{ClientConnection, WRITE_SLICE};
+use super::connection::ClientConnection;
 use super::dns_lookup::{self, Lookups};
 use super::error::ClientError;
 use super::options::{ADDRESSES_MAX, ClientOptions};
@@ -142,8 +142,6 @@ pub(crate) fn addresses(text: &str) -> Result<Vec<SocketAddr>, ClientError> {
 
 /// Sets the socket options of a connection after its handshake.
 fn configure(stream: &TcpStream, keepalive: Option<Duration>) -> io::Result<()> {
-    stream.set_read_timeout(None)?;
-    stream.set_write_timeout(Some(WRITE_SLICE))?;
     // The time for unacknowledged data is also when keep-alive probing ends (`tcp(7)`).
     Silence::new(keepalive, keepalive).apply(stream)
 }

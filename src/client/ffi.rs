@@ -5,6 +5,7 @@
 
 use super::call_spec::{CallSpec, copy};
 use super::client::Client;
+use super::connection::Waiter;
 use super::error::ClientError;
 use super::pending::Pending;
 use super::reply::Reply;
@@ -38,7 +39,7 @@ impl UnsentCall {
     pub fn send(self) -> Result<Pending<String>, ClientError> {
         // The retry budget and the throttle have counted this call already.
         let encode = copy(self.json.as_bytes());
-        self.client.send_admitted(&CallSpec::json(&self.method, &encode, self.deadline))
+        self.client.send_admitted(&CallSpec::json(&self.method, &encode, self.deadline), Waiter::Task)
     }
 }
 
@@ -71,7 +72,7 @@ impl Client {
         if self.session.as_ref().is_some_and(|session| session.number_on(&connection).is_none()) {
             return Ok(None);
         }
-        match self.send_on(&connection, call, Some(Instant::now())) {
+        match self.send_on(&connection, call, Waiter::Task, Some(Instant::now())) {
             Err(ClientError::DeadlineExceeded { may_have_run: false, .. }) => Ok(None),
             sent => sent,
         }
@@ -94,7 +95,7 @@ impl Client {
         let encode = copy(json.as_bytes());
         let call = self.json(method, &encode)?;
         self.repeat(&call, &mut keep_waiting, |keep_waiting| {
-            let mut pending = self.send(&call)?;
+            let mut pending = self.send(&call, Waiter::Thread)?;
             loop {
                 if let Some(outcome) = pending.wait_for(CHECK_INTERVAL) {
                     return outcome;

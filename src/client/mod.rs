@@ -15,17 +15,16 @@
 //! ```
 //!
 //! The way of a call: [`Client`] describes it (`call_spec`), takes the open connection or makes one (`dialer`,
-//! `connector`, `dns_lookup`) and encodes and sends the frame (`send`); the connection's reader thread finds the slot
-//! of each reply (`connection`, `call_slot`), and the caller decodes it (`pending`). A blocking call is repeated as
-//! `retry` allows. Threads: one reader a connection; one timer a client, once a future needs it; one helper while a
-//! socket takes no more bytes; one for each name while it is looked up. All end by themselves
+//! `connector`, `dns_lookup`) and encodes and sends the frame (`send`). The reply is read by the thread that waits for
+//! it, or by another that waits, or by the process's reactor thread (`connection`), and decoded by the caller
+//! (`pending`). A blocking call is repeated as `retry` allows. Threads: the reactor, one for all clients; one helper
+//! while a socket takes no more bytes; one for each name while it is looked up. All end by themselves
 //! ([`join_background_threads`]).
 //!
 //! Invariants: a call's number is used once in the life of a client, whatever the connection; a method's number is
 //! looked up on each connection.
 
 mod address;
-mod call_slot;
 mod call_spec;
 mod canceller;
 #[expect(clippy::module_inception, reason = "the file of the type that the module is named for")]
@@ -43,12 +42,10 @@ mod reply;
 mod retry;
 mod schema_check;
 mod send;
-mod send_queue;
 mod server_session;
 mod session;
 mod shared_state;
 mod threads;
-mod timer;
 
 pub use crate::service::Blame;
 pub use address::{ServerAddress, ToServerAddress};

@@ -5,14 +5,13 @@
 //! Invariants: a [`Pending`] dropped before its outcome was taken cancels its call. A handler's call stays registered
 //! as outgoing until its outcome is there or it is abandoned.
 
-use super::call_slot::{CallOutcome, CallSlot};
 use super::call_spec::DecodeResult;
 use super::canceller::Canceller;
-use super::connection::ClientConnection;
+use super::connection::{CallOutcome, CallSlot, ClientConnection};
 use super::error::ClientError;
 use super::reply::Reply;
 use super::shared_state::SharedState;
-use crate::proto::client::Answer;
+use crate::proto::Answer;
 use crate::service::Status;
 use crate::service::worker_hooks::awaiting;
 use crate::sync::Arc;
@@ -43,8 +42,6 @@ use std::time::{Duration, Instant};
 pub struct Pending<Response> {
     sent: SentCall,
     decode: DecodeResult<Response>,
-    /// Whether the timer knows of the deadline.
-    timed: bool,
     /// Whether the outcome was taken.
     done: bool,
 }
@@ -63,7 +60,7 @@ pub(super) struct SentCall {
 
 impl<Response> Pending<Response> {
     pub(super) fn new(sent: SentCall, decode: DecodeResult<Response>) -> Self {
-        Pending { sent, decode, timed: false, done: false }
+        Pending { sent, decode, done: false }
     }
 
     /// The connection it was sent on.
@@ -90,8 +87,7 @@ impl<Response> Pending<Response> {
     /// # Errors
     /// See [`ClientError`].
     pub fn wait_timed(mut self) -> Result<Reply<Response>, ClientError> {
-        let SentCall { slot, outgoing, deadline, .. } = &self.sent;
-        match slot.take().or_else(|| awaiting(*outgoing, || slot.wait(*deadline))) {
+        match self.wait_until(self.sent.deadline) {
             Some(outcome) => self.finish(outcome),
             None => Err(self.late()),
         }
@@ -107,15 +103,12 @@ impl<Response> Pending<Response> {
     /// If its outcome was returned before.
     pub fn wait_for(&mut self, timeout: Duration) -> Option<Result<Reply<Response>, ClientError>> {
         assert!(!self.done, "a call is not waited for after its outcome was returned");
-        let SentCall { slot, outgoing, deadline, .. } = &self.sent;
-        if let Some(outcome) = slot.take() {
-            return Some(self.finish(outcome));
-        }
         let limit = Instant::now().checked_add(timeout);
-        let until = [limit, *deadline].into_iter().flatten().min();
-        match awaiting(*outgoing, || slot.wait(until)) {
+        let deadline = self.sent.deadline;
+        let until = [limit, deadline].into_iter().flatten().min();
+        match self.wait_until(until) {
             Some(outcome) => Some(self.finish(outcome)),
-            None if until == *deadline => Some(Err(self.late())),
+            None if until == deadline => Some(Err(self.late())),
             None => None,
         }
     }
@@ -132,18 +125,9 @@ impl<Response> Pending<Response> {
         if let Some(outcome) = self.poll_outcome(context.waker()) {
             return Poll::Ready(outcome);
         }
-        let SentCall { shared, slot, call, deadline, .. } = &self.sent;
-        let Some(deadline) = *deadline else { return Poll::Pending };
-        if Instant::now() >= deadline {
+        // At the deadline the reactor wakes the task.
+        if self.sent.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return Poll::Ready(Err(self.late()));
-        }
-        if !self.timed {
-            // Without a timer nothing would wake the executor at the deadline, so the call is abandoned.
-            if let Err(error) = shared.timer.add(deadline, *call, slot) {
-                self.abandon(false);
-                return Poll::Ready(Err(ClientError::disconnected(error.to_string())));
-            }
-            self.timed = true;
         }
         Poll::Pending
     }
@@ -154,14 +138,27 @@ impl<Response> Pending<Response> {
         Some(self.finish(outcome))
     }
 
+    /// Blocks until the outcome is there or `until` passes.
+    fn wait_until(&self, until: Option<Instant>) -> Option<CallOutcome> {
+        let SentCall { connection, slot, call, outgoing, .. } = &self.sent;
+        slot.take().or_else(|| awaiting(*outgoing, || connection.wait(*call, slot, until)))
+    }
+
     fn finish(&mut self, outcome: CallOutcome) -> Result<Reply<Response>, ClientError> {
         self.done = true;
-        let result = self.read(outcome?);
+        self.sent.connection.claimed();
+        let result = outcome.and_then(|answer| {
+            let result = self.read(&answer);
+            if let Some(buffer) = answer.body.into_buffer() {
+                self.sent.connection.give_buffer(buffer);
+            }
+            result
+        });
         self.sent.shared.retry.record(&result);
         result
     }
 
-    fn read(&self, answer: Answer) -> Result<Reply<Response>, ClientError> {
+    fn read(&self, answer: &Answer) -> Result<Reply<Response>, ClientError> {
         let response = match Status::from_code(answer.status) {
             None => return Err(ClientError::UnknownStatus(answer.status)),
             Some(Status::Ok) => (self.decode)(answer.codec, &answer.body)
@@ -203,11 +200,6 @@ impl<Response> Future for Pending<Response> {
 
 impl<Response> Drop for Pending<Response> {
     fn drop(&mut self) {
-        if self.timed
-            && let Some(deadline) = self.sent.deadline
-        {
-            self.sent.shared.timer.remove(deadline, self.sent.call);
-        }
         if !self.done {
             self.abandon(false);
         }

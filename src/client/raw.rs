@@ -4,6 +4,7 @@
 
 use super::call_spec::{CallSpec, DecodeResult, EncodeArguments, copy, json_text};
 use super::client::Client;
+use super::connection::Waiter;
 use super::error::ClientError;
 use super::pending::Pending;
 use super::reply::Reply;
@@ -51,7 +52,7 @@ impl Client {
         method: RawMethod<'_>,
         arguments: &[u8],
     ) -> Result<Pending<Vec<u8>>, ClientError> {
-        self.send(&self.raw(method, &copy(arguments))?)
+        self.send(&self.raw(method, &copy(arguments))?, Waiter::Task)
     }
 
     /// Begins a call with encoded arguments.

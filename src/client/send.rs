@@ -3,10 +3,9 @@
 //! Knows connections and calls; knows no retries. Invariant: an error of an attempt that was not sent says so
 //! ([`ClientError::never_started`]).
 
-use super::call_slot::CallSlot;
 use super::call_spec::CallSpec;
 use super::client::Client;
-use super::connection::{ClientConnection, EncodedCall, NotSent, ServerMethod};
+use super::connection::{CallSlot, ClientConnection, EncodedCall, NotSent, ServerMethod, Waiter};
 use super::error::ClientError;
 use super::pending::{Pending, SentCall};
 use super::server_session::ServerSession;
@@ -23,24 +22,26 @@ use std::time::Instant;
 const CONNECTIONS_TRIED_MAX: usize = 3;
 
 impl Client {
-    /// Sends a call, once, on the open connection or a new one.
+    /// Sends a call, once, on the open connection or a new one. A `waiter` that is a thread waits at once.
     pub(super) fn send<Response>(
         &self,
         call: &CallSpec<'_, Response>,
+        waiter: Waiter,
     ) -> Result<Pending<Response>, ClientError> {
         self.shared.retry.admit()?;
-        self.send_admitted(call)
+        self.send_admitted(call, waiter)
     }
 
     /// As [`Client::send`], for a call that the adaptive throttle has admitted.
     pub(super) fn send_admitted<Response>(
         &self,
         call: &CallSpec<'_, Response>,
+        waiter: Waiter,
     ) -> Result<Pending<Response>, ClientError> {
         for _ in 0..CONNECTIONS_TRIED_MAX {
             let connection = self.shared.dialer.connection_for_call(call.deadline);
             call.unconnected.set(connection.is_err());
-            if let Some(pending) = self.send_on(&connection?, call, call.deadline)? {
+            if let Some(pending) = self.send_on(&connection?, call, waiter, call.deadline)? {
                 return Ok(pending);
             }
         }
@@ -53,6 +54,7 @@ impl Client {
         &self,
         connection: &Arc<ClientConnection>,
         call: &CallSpec<'_, Response>,
+        waiter: Waiter,
         send_by: Option<Instant>,
     ) -> Result<Option<Pending<Response>>, ClientError> {
         let method = connection.method(call.method).ok_or_else(|| unknown(call.method, connection))?;
@@ -71,8 +73,8 @@ impl Client {
         let frame = client::call(method.number, call.codec, chain, connection.call_bytes_max(), call.encode)
             .map_err(unsendable)?;
         let number = self.shared.next_call();
-        let encoded =
-            EncodedCall { call: number, session, nested: origin.is_some(), frame, deadline: call.deadline };
+        let (nested, deadline) = (origin.is_some(), call.deadline);
+        let encoded = EncodedCall { call: number, session, nested, frame, deadline, waiter };
         let outgoing = origin.as_ref().map(|origin| origin.open.id);
         let slot = Arc::new(CallSlot::new(origin.map(|origin| origin.open)));
         match connection.send(encoded, &slot, send_by) {
@@ -154,7 +156,9 @@ impl Client {
         connection: &Arc<ClientConnection>,
         call: &CallSpec<'_, Response>,
     ) -> Result<Option<Response>, ClientError> {
-        let Some(pending) = self.without_session().send_on(connection, call, call.deadline)? else {
+        let Some(pending) =
+            self.without_session().send_on(connection, call, Waiter::Thread, call.deadline)?
+        else {
             return Ok(None);
         };
         match pending.wait() {

@@ -4,8 +4,7 @@
 //! connection has the session attached there first. Two threads may do so at once: the server gives both the same
 //! number. Invariant: no lock is held over I/O.
 
-use super::call_slot::CallSlot;
-use super::connection::{ClientConnection, EncodedCall};
+use super::connection::{CallSlot, ClientConnection, EncodedCall, Waiter};
 use super::shared_state::SharedState;
 use crate::proto::client;
 use crate::service::session::{CLOSE, SessionTicket};
@@ -59,7 +58,8 @@ impl ServerSession {
         let method = connection.method(CLOSE.name())?.number;
         let frame = client::call(method, Codec::Bincode, None, connection.call_bytes_max(), encode).ok()?;
         let call = self.shared.next_call();
-        let encoded = EncodedCall { call, session: 0, nested: false, frame, deadline: None };
+        let encoded =
+            EncodedCall { call, session: 0, nested: false, frame, deadline: None, waiter: Waiter::Task };
         connection.send(encoded, &Arc::<CallSlot>::default(), Some(Instant::now())).ok()
     }
 }

@@ -3,7 +3,7 @@
 //! Knows calls; knows no sockets.
 
 use super::client::Client;
-use super::connection::ClientConnection;
+use super::connection::{ClientConnection, Waiter};
 use super::error::ClientError;
 use super::pending::Pending;
 use super::server_session::ServerSession;
@@ -75,7 +75,7 @@ impl Client {
         let encode = |out: &mut Vec<u8>| Codec::Bincode.encode(request, out);
         let call = self.typed(method, &encode)?;
         self.repeat(&call, &mut || true, |_| {
-            let pending = self.send(&call)?;
+            let pending = self.send(&call, Waiter::Thread)?;
             let connection = Arc::clone(pending.connection());
             Ok((pending.wait()?, connection))
         })
@@ -137,7 +137,7 @@ impl Session {
         let closed = number.and_then(|number| number.ok_or_else(lost)).and_then(|number| {
             let encode = |out: &mut Vec<u8>| Codec::Bincode.encode(&number, out);
             let call = client.typed(CLOSE, &encode)?;
-            client.send_on(&connection, &call, call.deadline)?.ok_or_else(lost)?.wait()
+            client.send_on(&connection, &call, Waiter::Thread, call.deadline)?.ok_or_else(lost)?.wait()
         });
         match closed {
             Err(ClientError::UnknownSession) => Ok(()),

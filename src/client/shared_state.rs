@@ -2,21 +2,19 @@
 
 use super::dialer::Dialer;
 use super::retry::RetryPolicy;
-use super::timer::Timer;
 use crate::sync::{AtomicU64, Ordering};
 
 /// State that all clones of a client share.
 #[derive(Debug)]
 pub(super) struct SharedState {
     pub(super) dialer: Dialer,
-    pub(super) timer: Timer,
     pub(super) retry: RetryPolicy,
     last_call: AtomicU64,
 }
 
 impl SharedState {
     pub(super) fn new(dialer: Dialer, retry: RetryPolicy) -> SharedState {
-        SharedState { dialer, timer: Timer::default(), retry, last_call: AtomicU64::new(0) }
+        SharedState { dialer, retry, last_call: AtomicU64::new(0) }
     }
 
     /// Returns a number that no call has had.

@@ -15,7 +15,7 @@ use crate::admission::ReceivedChain;
 use crate::proto::Call;
 use crate::service::{Services, ServicesBuilder, Transaction};
 use crate::sync::unordered::AtomicUsize;
-use crate::sync::{Arc, Condvar, Mutex, Ordering, Parker, now};
+use crate::sync::{Arc, Condvar, Mutex, Ordering, Parker, check, now};
 use crate::wire::Codec;
 use std::num::NonZeroU32;
 
@@ -23,31 +23,6 @@ use std::num::NonZeroU32;
 use loom::thread;
 #[cfg(shuttle)]
 use shuttle::thread;
-
-/// Random orders in which shuttle runs a model.
-#[cfg(shuttle)]
-const SCHEDULES: usize = 100_000;
-
-/// Runs a model in every order of its threads with at most `preemptions` preemptions (loom), or in `SCHEDULES` random
-/// orders (shuttle).
-fn check(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
-    #[cfg(loom)]
-    {
-        let mut builder = loom::model::Builder::new();
-        builder.preemption_bound = Some(preemptions);
-        builder.max_branches = 100_000;
-        builder.check(model);
-    }
-    #[cfg(shuttle)]
-    {
-        let _ = preemptions;
-        let model = Arc::new(model);
-        let again = Arc::clone(&model);
-        shuttle::check_random(move || model(), SCHEDULES);
-        // Random orders seldom hold one thread back for long; PCT does.
-        shuttle::check_pct(move || again(), SCHEDULES / 5, 3);
-    }
-}
 
 /// Counts of the handlers: how many of them run at once, and the calls they make.
 #[derive(Debug, Default)]

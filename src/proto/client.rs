@@ -10,6 +10,7 @@
 //! Knows frames; knows no sockets, threads or clock, nor which calls are in flight: the user drops an answer to a call
 //! that is not.
 
+use super::answer::{Answer, AnswerBody};
 use crate::service::{Fault, check_method_name};
 use crate::wire::body::{Hello, Welcome};
 use crate::wire::limits::{
@@ -23,20 +24,14 @@ use crate::wire::{
 /// Bytes of the buffer while no large frame is on its way.
 const SPACE_BYTES: usize = 32 << 10;
 
-/// The answer to one call, as received.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    /// Number of the call.
-    pub call: u64,
-    /// Number of the status; may be one this build does not know.
-    pub status: u16,
-    /// Codec of the result.
-    pub codec: Codec,
-    /// Time that the transaction took.
-    pub times: ReplyPrelude,
-    /// The encoded result or fault.
-    pub body: Vec<u8>,
-}
+/// An answer of at least this size keeps the buffer that it was read into; a smaller one is copied out of it.
+const WHOLE_BYTES_MIN: usize = 16 << 10;
+
+/// Largest buffer that is kept while no large answer is on its way.
+pub(crate) const BUFFER_BYTES_MAX: usize = 256 << 10;
+
+/// A large buffer is given back after so many fillings for which a small one would have done.
+const SMALL_FILLINGS_MAX: u32 = 64;
 
 /// Frame of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +64,10 @@ pub struct ClientProtocol {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
+    /// Fillings in succession for which [`SPACE_BYTES`] would have been enough.
+    small_fillings: u32,
+    /// The buffer of an earlier large answer, once that was decoded.
+    spare: Vec<u8>,
     /// Bytes of an oversized answer still to come.
     skip: usize,
     /// Whether the Welcome has come.
@@ -85,6 +84,8 @@ impl ClientProtocol {
             buffer: vec![0; SPACE_BYTES],
             start: 0,
             end: 0,
+            small_fillings: 0,
+            spare: Vec::new(),
             skip: 0,
             open: false,
             answer_bytes_max: answer_bytes_max.min(BODY_BYTES_MAX),
@@ -96,7 +97,7 @@ impl ClientProtocol {
     pub fn space(&mut self) -> &mut [u8] {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
-            if self.buffer.len() > SPACE_BYTES {
+            if self.buffer.len() < SPACE_BYTES || self.is_too_large() {
                 self.buffer = vec![0; SPACE_BYTES];
             }
         }
@@ -115,7 +116,28 @@ impl ClientProtocol {
     /// Reports that `bytes` were written to the front of the space.
     pub fn filled(&mut self, bytes: usize) {
         self.end += bytes;
+        self.small_fillings = if self.end <= SPACE_BYTES { self.small_fillings + 1 } else { 0 };
         assert!(self.end <= self.buffer.len(), "more bytes were filled than there was space for");
+    }
+
+    /// Returns a buffer for use again: see [`AnswerBody::into_buffer`].
+    pub(crate) fn give_buffer(&mut self, buffer: Vec<u8>) {
+        self.spare = buffer;
+    }
+
+    /// Returns whether the buffer has grown for answers such as no longer come.
+    fn is_too_large(&self) -> bool {
+        self.buffer.len() > BUFFER_BYTES_MAX
+            || self.buffer.len() > SPACE_BYTES && self.small_fillings >= SMALL_FILLINGS_MAX
+    }
+
+    /// Releases the buffer's memory if it holds no bytes; the next use of the space allocates it again.
+    pub fn release(&mut self) {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+            (self.buffer, self.small_fillings) = (Vec::new(), 0);
+            self.spare = Vec::new();
+        }
     }
 
     /// Bytes that are no event yet; after an error, from the wrong frame on.
@@ -150,10 +172,34 @@ impl ClientProtocol {
             Err((error, header)) => return self.oversized(error, header).map(Some),
         };
         let end = HEADER_BYTES + header.body_bytes as usize;
+        if header.kind == FrameKind::Reply && header.body_bytes as usize >= WHOLE_BYTES_MIN {
+            return self.take_answer(&header, end).map(Some);
+        }
         let event = self.read(&header, &bytes[HEADER_BYTES..end])?;
         self.open |= matches!(event, Event::Welcome(_));
         self.start += end;
         Ok(Some(event))
+    }
+
+    /// Takes the answer that ends at `end` with its buffer, which is replaced by the spare one.
+    fn take_answer(&mut self, header: &Header, end: usize) -> Result<Event, WireError> {
+        let (times, result) = ReplyPrelude::split(&self.buffer[self.start + HEADER_BYTES..self.start + end])?;
+        let body = self.start + end - result.len()..self.start + end;
+        let rest = &self.buffer[body.end..self.end];
+        let mut next = std::mem::take(&mut self.spare);
+        if next.len() < SPACE_BYTES.max(rest.len()) {
+            next = vec![0; SPACE_BYTES.max(rest.len())];
+        }
+        next[..rest.len()].copy_from_slice(rest);
+        (self.start, self.end) = (0, rest.len());
+        let buffer = std::mem::replace(&mut self.buffer, next);
+        Ok(Event::Answer(Answer {
+            call: header.call,
+            status: header.code,
+            codec: Codec::of(header.flags),
+            times,
+            body: AnswerBody::whole(buffer, body),
+        }))
     }
 
     fn check_order(&self, kind: FrameKind) -> Result<(), WireError> {
@@ -200,7 +246,7 @@ impl ClientProtocol {
                     status: header.code,
                     codec: Codec::of(header.flags),
                     times,
-                    body: result.to_vec(),
+                    body: AnswerBody::copy(result),
                 })
             }
             FrameKind::Pong => Event::Pong(header.call),
@@ -283,182 +329,4 @@ pub fn signal(kind: FrameKind, call: u64) -> [u8; HEADER_BYTES] {
 
 /// The frames it receives are written by the code of the server.
 #[cfg(all(test, feature = "server"))]
-mod tests {
-    use super::*;
-    use crate::proto;
-    use crate::service::{Refusal, Status};
-    use crate::wire::body::MethodEntry;
-    use crate::wire::limits::REPLY_PRELUDE_BYTES;
-
-    fn entry(number: u16, name: &str) -> MethodEntry {
-        MethodEntry { number, name: name.to_owned(), fingerprint: 0 }
-    }
-
-    fn welcome() -> Vec<u8> {
-        proto::welcome("test".to_owned(), 4096, vec![entry(1, "a.b"), entry(2, "a.c")])
-    }
-
-    fn reply(call: u64, body: &[u8]) -> Vec<u8> {
-        let mut out = Vec::new();
-        proto::reply(call, Codec::Bincode, &mut out, |out| {
-            out.extend_from_slice(body);
-            (Status::Ok, ReplyPrelude { queue_wait_us: 1, permit_wait_us: 2, run_us: 3 })
-        });
-        out
-    }
-
-    fn header(kind: FrameKind, body_bytes: u32) -> [u8; HEADER_BYTES] {
-        Header { body_bytes, kind, flags: Flags::NONE, code: 0, call: 5 }.write()
-    }
-
-    /// Feeds the parts to a new connection. Returns all events, and the error that ends them.
-    fn feed<'a>(parts: impl IntoIterator<Item = &'a [u8]>, bound: usize) -> (Vec<Event>, Option<WireError>) {
-        let (mut protocol, mut events) = (ClientProtocol::new(bound), Vec::new());
-        for mut part in parts {
-            while !part.is_empty() {
-                let space = protocol.space();
-                let some = part.len().min(space.len());
-                space[..some].copy_from_slice(&part[..some]);
-                protocol.filled(some);
-                part = &part[some..];
-                loop {
-                    match protocol.next_event() {
-                        Ok(Some(event)) => events.push(event),
-                        Ok(None) => break,
-                        Err(error) => {
-                            assert_eq!(protocol.next_event(), Err(error.clone()), "an error is sticky");
-                            return (events, Some(error));
-                        }
-                    }
-                }
-            }
-        }
-        (events, None)
-    }
-
-    fn whole(stream: &[u8]) -> (Vec<Event>, Option<WireError>) {
-        feed([stream], 1000)
-    }
-
-    /// A stream with every frame that a server may send.
-    fn everything() -> Vec<u8> {
-        let mut stream = welcome();
-        stream.extend(reply(1, b"one"));
-        stream.extend(header(FrameKind::Pong, 0));
-        stream.extend(reply(2, &[7; 1001 - REPLY_PRELUDE_BYTES]));
-        stream.extend(reply(3, b""));
-        proto::goaway(&Refusal::new(Status::Draining, "bye"), &mut stream);
-        stream.extend(reply(4, b"late"));
-        stream
-    }
-
-    #[test]
-    fn a_stream_cut_anywhere_gives_the_same_events() {
-        let good = everything();
-        let bad = [&good[..], &[9; HEADER_BYTES]].concat();
-        let short = [&good[..], &header(FrameKind::Reply, 11), &[0; 11]].concat();
-        for stream in [good, bad, short] {
-            let expected = whole(&stream);
-            assert_eq!(expected.0.len(), 7);
-            for cut in 0..=stream.len() {
-                assert_eq!(feed([&stream[..cut], &stream[cut..]], 1000), expected, "cut at {cut}");
-            }
-            assert_eq!(feed(stream.chunks(1), 1000), expected, "a byte at a time");
-        }
-    }
-
-    #[test]
-    fn an_oversized_answer_costs_only_its_call() {
-        let (events, error) = whole(&everything());
-        assert_eq!(error, None);
-        assert_eq!(events[3], Event::Oversized { call: 2, bytes: 1001 });
-        let Event::Answer(answer) = &events[4] else { panic!("{:?}", events[4]) };
-        assert_eq!((answer.call, answer.body.len(), answer.times.run_us), (3, 0, 3));
-    }
-
-    #[test]
-    fn frames_that_are_not_allowed_are_refused_at_their_header() {
-        for kind in [
-            FrameKind::Hello,
-            FrameKind::Call,
-            FrameKind::Cancel,
-            FrameKind::Ping,
-            FrameKind::Reply,
-            FrameKind::Pong,
-        ] {
-            let expected = (Vec::new(), Some(WireError::UnexpectedKind(kind)));
-            assert_eq!(whole(&header(kind, u32::MAX)), expected, "before the Welcome");
-        }
-        for kind in
-            [FrameKind::Hello, FrameKind::Welcome, FrameKind::Call, FrameKind::Cancel, FrameKind::Ping]
-        {
-            let stream = [&welcome()[..], &header(kind, 7)].concat();
-            assert_eq!(whole(&stream).1, Some(WireError::UnexpectedKind(kind)), "after the Welcome");
-        }
-    }
-
-    #[test]
-    fn an_http_server_is_recognized_by_its_first_word() {
-        let answer = b"HTTP/1.1 400 Bad Request\r\n\r\n";
-        assert_eq!(whole(answer), (Vec::new(), Some(WireError::Http)));
-        let later = [&welcome()[..], answer].concat();
-        assert_eq!(whole(&later).1, Some(WireError::ReservedFlags(b'1')));
-    }
-
-    #[test]
-    fn a_claimed_length_costs_no_memory() {
-        let claims = [(FrameKind::Pong, 65), (FrameKind::GoAway, 1 << 25), (FrameKind::Reply, u32::MAX)];
-        for (kind, claim) in claims {
-            let stream = [&welcome()[..], &header(kind, claim)].concat();
-            assert!(
-                matches!(feed([&stream[..]], usize::MAX).1, Some(WireError::TooLarge { .. })),
-                "{kind:?}"
-            );
-        }
-        let mut protocol = ClientProtocol::new(usize::MAX);
-        let stream = [&welcome()[..], &header(FrameKind::Reply, BODY_BYTES_MAX as u32)].concat();
-        protocol.space()[..stream.len()].copy_from_slice(&stream);
-        protocol.filled(stream.len());
-        assert!(matches!(protocol.next_event(), Ok(Some(Event::Welcome(_)))));
-        for _ in 0..3 {
-            assert_eq!(protocol.next_event(), Ok(None));
-            let space = protocol.space().len();
-            protocol.filled(space);
-            assert!(protocol.buffer.len() <= 2 * protocol.end, "memory grows with the bytes that arrived");
-        }
-    }
-
-    #[test]
-    fn a_large_answer_arrives_whole_and_its_memory_is_freed() {
-        let body: Vec<u8> = (0..1_000_000u32).map(|n| n as u8).collect();
-        let stream = [welcome(), reply(1, &body), reply(2, b"x")].concat();
-        let (events, error) = feed(stream.chunks(50_000), usize::MAX);
-        assert_eq!(error, None);
-        assert!(matches!(&events[1], Event::Answer(answer) if answer.body == body));
-        assert!(matches!(&events[2], Event::Answer(answer) if answer.body == b"x"));
-    }
-
-    #[test]
-    fn a_welcome_of_another_version_or_with_invalid_names_is_refused() {
-        let mut other = welcome();
-        other[6] = 9;
-        let refused = WireError::UnsupportedVersion { lowest: 9, highest: 9 };
-        assert_eq!(whole(&other).1, Some(refused));
-        for bad in [entry(0, "a.b"), entry(1, "\x1b[2J"), entry(1, "a")] {
-            let stream = proto::welcome("test".to_owned(), 1, vec![bad]);
-            assert!(matches!(whole(&stream).1, Some(WireError::Undecodable(_))));
-        }
-    }
-
-    #[test]
-    fn arguments_over_the_limit_make_no_frame() {
-        let args = |n: usize| {
-            call(1, Codec::Json, None, 20, |out: &mut Vec<u8>| {
-                out.extend(vec![b' '; n]);
-                Ok(())
-            })
-        };
-        assert_eq!(args(12).map(|frame| frame.len()), Ok(HEADER_BYTES + 20));
-        assert_eq!(args(13), Err(WireError::TooLarge { bytes: 21, limit: 20 }));
-    }
-}
+mod tests;

@@ -4,6 +4,8 @@
 //! calls [`ServerProtocol::receive`] with the bytes it read, queues the calls found together, sends the replies, keeps
 //! the bytes not consumed and passes them again with the next ones.
 
+#[cfg(feature = "client")]
+mod answer;
 #[cfg(feature = "server")]
 mod call;
 #[cfg(feature = "client")]
@@ -15,6 +17,8 @@ mod received;
 #[cfg(feature = "server")]
 mod server;
 
+#[cfg(feature = "client")]
+pub use answer::{Answer, AnswerBody};
 #[cfg(feature = "server")]
 pub use call::Call;
 #[cfg(feature = "server")]

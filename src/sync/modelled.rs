@@ -176,3 +176,28 @@ impl<T> Clone for Receiver<T> {
         Receiver(Arc::clone(&self.0))
     }
 }
+
+/// Random orders in which shuttle runs a model.
+#[cfg(shuttle)]
+const SCHEDULES: usize = 100_000;
+
+/// Runs a model in every order of its threads with at most `preemptions` preemptions (loom), or in `SCHEDULES` random
+/// orders (shuttle).
+pub(crate) fn check(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
+    #[cfg(loom)]
+    {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(preemptions);
+        builder.max_branches = 100_000;
+        builder.check(model);
+    }
+    #[cfg(shuttle)]
+    {
+        let _ = preemptions;
+        let model = Arc::new(model);
+        let again = Arc::clone(&model);
+        shuttle::check_random(move || model(), SCHEDULES);
+        // Random orders seldom hold one thread back for long; PCT does.
+        shuttle::check_pct(move || again(), SCHEDULES / 5, 3);
+    }
+}

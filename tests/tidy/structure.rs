@@ -8,7 +8,11 @@ use super::{Source, is_word, reachable, unfold, written_paths};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Type names that may occur twice: name, reason.
-const NAMES_TWICE: [(&str, &str); 1] = [("Mutex", "locks of the model checkers beside those of the product")];
+const NAMES_TWICE: [(&str, &str); 3] = [
+    ("ClientTransport", "a socket in memory under a model checker"),
+    ("Mutex", "locks of the model checkers beside those of the product"),
+    ("Registration", "a reactor that a model checker's threads stand for"),
+];
 
 /// Rings of files that may stay: their files, reason.
 const RINGS: [(&[&str], &str); 2] = [

@@ -5,6 +5,7 @@
 use super::policy::may_repeat;
 use crate::client::call_spec::CallSpec;
 use crate::client::client::Client;
+use crate::client::connection::Waiter;
 use crate::client::error::ClientError;
 use crate::client::pending::Pending;
 use crate::client::reply::Reply;
@@ -19,7 +20,7 @@ impl Client {
         &self,
         call: &CallSpec<'_, Response>,
     ) -> Result<Reply<Response>, ClientError> {
-        let mut first = self.send(call)?;
+        let mut first = self.send(call, Waiter::Thread)?;
         let Some(hedge_after) = self.shared.retry.hedge_after(call.idempotent) else {
             return first.wait_timed();
         };
@@ -39,7 +40,7 @@ impl Client {
             return None;
         }
         self.shared.retry.admit().ok()?;
-        self.send_on(&connection, call, Some(Instant::now())).ok()?
+        self.send_on(&connection, call, Waiter::Task, Some(Instant::now())).ok()?
     }
 }
 

@@ -6,11 +6,16 @@
 /// Bytes that may wait while another thread writes; a caller that comes then waits. One frame may be larger.
 const WAITING_BYTES_MAX: usize = 1 << 20;
 
+/// Largest buffer that is kept for the next frames.
+const SPARE_BYTES_MAX: usize = 16 << 10;
+
 /// Frames to be written to one socket, as bytes.
 #[derive(Debug, Default)]
 pub(super) struct SendQueue {
     /// Bytes that no thread has begun to write.
     waiting: Vec<u8>,
+    /// The buffer that was written last: memory allocated by one thread and freed by another costs both a lock.
+    spare: Vec<u8>,
     /// Whether a thread writes, which will take `waiting` too.
     writing: bool,
     /// Bytes ever queued.
@@ -27,7 +32,7 @@ impl SendQueue {
     /// Queues a frame. Returns the position of its last byte among all bytes ever queued.
     pub(super) fn push(&mut self, frame: Vec<u8>) -> u64 {
         self.queued += frame.len() as u64;
-        if self.waiting.is_empty() {
+        if self.waiting.is_empty() && frame.len() > SPARE_BYTES_MAX {
             self.waiting = frame;
         } else {
             self.waiting.extend_from_slice(&frame);
@@ -42,12 +47,18 @@ impl SendQueue {
         }
         self.writing = true;
         self.taken = self.queued;
-        std::mem::take(&mut self.waiting)
+        let spare = std::mem::take(&mut self.spare);
+        std::mem::replace(&mut self.waiting, spare)
     }
 
-    /// Returns the bytes that came while the writing thread wrote its last ones; none, and that thread has finished.
-    pub(super) fn continue_write(&mut self) -> Vec<u8> {
+    /// Returns the bytes that came while the writing thread wrote its last ones, whose buffer it returns; none, and
+    /// that thread has finished.
+    pub(super) fn continue_write(&mut self, mut written: Vec<u8>) -> Vec<u8> {
         self.writing = false;
+        if written.capacity() <= SPARE_BYTES_MAX {
+            written.clear();
+            self.spare = written;
+        }
         self.begin_write()
     }
 
@@ -64,6 +75,15 @@ impl SendQueue {
     /// Drops what nothing will write any more.
     pub(super) fn clear(&mut self) {
         self.waiting = Vec::new();
+        self.release();
+    }
+
+    /// Releases the memory kept for the next frames.
+    pub(super) fn release(&mut self) {
+        self.spare = Vec::new();
+        if self.waiting.is_empty() {
+            self.waiting = Vec::new();
+        }
     }
 }
 
@@ -80,10 +100,10 @@ mod tests {
         let third = queue.push(vec![4, 5]);
         assert!(queue.begin_write().is_empty(), "another thread writes");
         assert!(queue.may_have_left(first) && !queue.may_have_left(second));
-        assert_eq!(queue.continue_write(), [3, 4, 5]);
+        assert_eq!(queue.continue_write(Vec::new()), [3, 4, 5]);
         queue.return_unwritten(2);
         assert!(queue.may_have_left(second) && !queue.may_have_left(third));
-        assert!(queue.continue_write().is_empty());
+        assert!(queue.continue_write(Vec::new()).is_empty());
         queue.push(vec![6]);
         assert_eq!(queue.begin_write(), [6]);
     }
