@@ -12,6 +12,8 @@ pub(crate) struct Plan {
     pub(crate) connections: usize,
     pub(crate) out: usize,
     pub(crate) method: Method,
+    /// Bytes of a call's payload.
+    pub(crate) payload: usize,
     pub(crate) warm_up: Duration,
     pub(crate) duration: Duration,
 }

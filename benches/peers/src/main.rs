@@ -3,11 +3,13 @@
 //!
 //! ```text
 //! peers serve PEER inline|pool ADDRESS WORKERS
-//! peers load  PEER ADDRESS CONNECTIONS OUT echo|sleep WARM_UP SECONDS
+//! peers load  PEER ADDRESS CONNECTIONS OUT echo|sleep BYTES WARM_UP SECONDS
 //! ```
-//! A peer is `tarpc`, `tonic` or `thrift`. Inline: a handler runs where the call was read. Pool: it runs on one of
+//! A peer is `tarpc`, `tonic` or `thrift`; of Boneyard there are only loads, by its client library: `boneyard-futures`
+//! and `boneyard-threads`. Inline: a handler runs where the call was read. Pool: it runs on one of
 //! WORKERS threads for blocking work.
 
+mod boneyard_peer;
 mod count;
 mod tarpc_peer;
 mod thrift_peer;
@@ -21,9 +23,6 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Sleep of the handler `sleep`.
 const SLEEP: Duration = Duration::from_millis(5);
-
-/// Bytes of a call's payload.
-const PAYLOAD: usize = 64;
 
 /// The method that is called.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -47,12 +46,13 @@ fn main() -> Result<(), Failure> {
             let place = if place == "pool" { Place::Pool } else { Place::Inline };
             serve(peer, place, address.parse()?, workers.parse()?)
         }
-        ["load", peer, address, connections, out, method, warm_up, seconds] => {
+        ["load", peer, address, connections, out, method, payload, warm_up, seconds] => {
             let plan = Plan {
                 address: address.parse()?,
                 connections: connections.parse()?,
                 out: out.parse()?,
                 method: if method == "sleep" { Method::Sleep } else { Method::Echo },
+                payload: payload.parse()?,
                 warm_up: Duration::from_secs_f64(warm_up.parse()?),
                 duration: Duration::from_secs_f64(seconds.parse()?),
             };
@@ -77,14 +77,17 @@ fn serve(peer: &str, place: Place, address: SocketAddr, workers: usize) -> Resul
 }
 
 fn load(peer: &str, plan: &Plan) -> Result<Count, Failure> {
-    if peer == "thrift" {
-        return thrift_peer::load(plan);
+    match peer {
+        "thrift" => return thrift_peer::load(plan),
+        "boneyard-threads" => return boneyard_peer::load_by_threads(plan),
+        _ => {}
     }
     // One thread, as ours has.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match peer {
         "tarpc" => runtime.block_on(tarpc_peer::load(plan)),
         "tonic" => runtime.block_on(tonic_peer::load(plan)),
+        "boneyard-futures" => runtime.block_on(boneyard_peer::load_by_futures(plan)),
         _ => Err("no such peer".into()),
     }
 }

@@ -1,7 +1,7 @@
 //! tarpc over TCP with bincode, its fastest codec.
 
 use crate::count::{Count, Plan, Span, gather};
-use crate::{Failure, Method, PAYLOAD, Place, run};
+use crate::{Failure, Method, Place, run};
 use futures::{Future, StreamExt};
 use serde_bytes::ByteBuf;
 use std::net::SocketAddr;
@@ -55,16 +55,16 @@ pub(crate) async fn load(plan: &Plan) -> Result<Count, Failure> {
     let mut tasks = Vec::new();
     for client in clients {
         for _ in 0..plan.out {
-            tasks.push(tokio::spawn(caller(client.clone(), plan.method, span)));
+            tasks.push(tokio::spawn(caller(client.clone(), plan.method, plan.payload, span)));
         }
     }
     gather(tasks, plan).await
 }
 
-async fn caller(client: PeerClient, method: Method, span: Span) -> Count {
+async fn caller(client: PeerClient, method: Method, bytes: usize, span: Span) -> Count {
     let mut count = Count::default();
     loop {
-        let payload = ByteBuf::from(vec![b'x'; PAYLOAD]);
+        let payload = ByteBuf::from(vec![b'x'; bytes]);
         let start = Instant::now();
         let mut context = context::current();
         context.deadline = start + Duration::from_secs(60);
@@ -72,7 +72,7 @@ async fn caller(client: PeerClient, method: Method, span: Span) -> Count {
             Method::Echo => client.echo(context, payload).await,
             Method::Sleep => client.sleep(context, payload).await,
         };
-        if !count.add(&span, start, answer.is_ok_and(|answer| answer.len() == PAYLOAD)) {
+        if !count.add(&span, start, answer.is_ok_and(|answer| answer.len() == bytes)) {
             return count;
         }
     }

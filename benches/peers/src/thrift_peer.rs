@@ -2,7 +2,7 @@
 //! buffered transports, by hand what its code generator would write. One call at a time is out on a connection.
 
 use crate::count::{Answered, Count, Plan, Span};
-use crate::{Failure, Method, PAYLOAD, SLEEP};
+use crate::{Failure, Method, SLEEP};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -100,8 +100,8 @@ pub(crate) fn load(plan: &Plan) -> Result<Count, Failure> {
     }
     let span = Span::from_now(plan);
     for channel in channels {
-        let (sender, answered, method) = (sender.clone(), Arc::clone(&answered), plan.method);
-        let caller = move || sender.send(caller(channel, method, span, &answered).unwrap_or_default());
+        let (sender, answered, plan) = (sender.clone(), Arc::clone(&answered), plan.clone());
+        let caller = move || sender.send(caller(channel, &plan, span, &answered).unwrap_or_default());
         std::thread::Builder::new().stack_size(256 << 10).spawn(caller)?;
     }
     std::thread::sleep(span.end.saturating_duration_since(Instant::now()) + LAST_ANSWERS);
@@ -110,16 +110,17 @@ pub(crate) fn load(plan: &Plan) -> Result<Count, Failure> {
     Ok(Count::merge(parts, plan.connections - answered.count(), plan))
 }
 
-fn caller(channel: TTcpChannel, method: Method, span: Span, answered: &Answered) -> thrift::Result<Count> {
+fn caller(channel: TTcpChannel, plan: &Plan, span: Span, answered: &Answered) -> thrift::Result<Count> {
     let (reader, writer) = channel.split()?;
     let mut input = TBinaryInputProtocol::new(TBufferedReadTransport::new(reader), true);
     let mut output = TBinaryOutputProtocol::new(TBufferedWriteTransport::new(writer), true);
-    let name = if method == Method::Sleep { "sleep" } else { "echo" };
+    let payload = vec![b'x'; plan.payload];
+    let name = if plan.method == Method::Sleep { "sleep" } else { "echo" };
     let (mut count, mut number) = (Count::default(), 0);
     loop {
         number += 1;
         let start = Instant::now();
-        write_message(&mut output, name, TMessageType::Call, number, 1, &[b'x'; PAYLOAD])?;
+        write_message(&mut output, name, TMessageType::Call, number, 1, &payload)?;
         let message = input.read_message_begin()?;
         let answer = read_payload(&mut input)?;
         input.read_message_end()?;
@@ -127,7 +128,7 @@ fn caller(channel: TTcpChannel, method: Method, span: Span, answered: &Answered)
         if number == 1 && Instant::now() < span.end {
             answered.one();
         }
-        let good = message.sequence_number == number && answer.len() == PAYLOAD;
+        let good = message.sequence_number == number && answer.len() == plan.payload;
         if !count.add(&span, start, good) {
             return Ok(count);
         }

@@ -1,7 +1,7 @@
 //! tonic with a hand-written service of raw bytes: no code generator, and no protobuf to be measured with it.
 
 use crate::count::{Count, Plan, Span, gather};
-use crate::{Failure, Method, PAYLOAD, Place, run};
+use crate::{Failure, Method, Place, run};
 use bytes::{Buf, BufMut, Bytes};
 use futures::future::BoxFuture;
 use http::uri::PathAndQuery;
@@ -107,15 +107,15 @@ pub(crate) async fn load(plan: &Plan) -> Result<Count, Failure> {
     let mut tasks = Vec::new();
     for channel in channels {
         for _ in 0..plan.out {
-            tasks.push(tokio::spawn(caller(channel.clone(), plan.method, span)));
+            tasks.push(tokio::spawn(caller(channel.clone(), plan.method, plan.payload, span)));
         }
     }
     gather(tasks, plan).await
 }
 
-async fn caller(channel: Channel, method: Method, span: Span) -> Count {
+async fn caller(channel: Channel, method: Method, bytes: usize, span: Span) -> Count {
     let path = PathAndQuery::from_static(if method == Method::Sleep { SLEEP } else { ECHO });
-    let payload = Bytes::from_static(&[b'x'; PAYLOAD]);
+    let payload = Bytes::from(vec![b'x'; bytes]);
     let mut client = tonic::client::Grpc::new(channel);
     let mut count = Count::default();
     loop {
@@ -124,7 +124,7 @@ async fn caller(channel: Channel, method: Method, span: Span) -> Count {
             Ok(()) => client.unary(Request::new(payload.clone()), path.clone(), Raw).await.ok(),
             Err(_) => None,
         };
-        if !count.add(&span, start, answer.is_some_and(|answer| answer.into_inner().len() == PAYLOAD)) {
+        if !count.add(&span, start, answer.is_some_and(|answer| answer.into_inner().len() == bytes)) {
             return count;
         }
     }
