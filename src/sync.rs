@@ -6,7 +6,7 @@
 //! our protocol on top of a channel, not crossbeam's channel.
 //!
 //! Rules for its users: no lock is held across a call out of its file, and at most one is held at a time, so
-//! there is no lock order to keep (docs/ARCHITECTURE.md names the one exception).
+//! there is no lock order to keep (docs/ARCHITECTURE.md names the exceptions).
 
 #![cfg_attr(
     not(all(feature = "client", feature = "server")),

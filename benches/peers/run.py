@@ -11,7 +11,7 @@ README.md beside this file says what each peer is given. Python 3.11 standard li
 import argparse
 import dataclasses
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -44,7 +44,7 @@ class Peer:
 class Library(Peer):
     """Boneyard's client library, pressing Boneyard's server."""
 
-    server: compare.Subject = BONEYARD
+    server: compare.Subject = field(default_factory=lambda: BONEYARD)
 
     def start(self, place, core):
         return self.server.start(place, core)

@@ -19,7 +19,7 @@ unsafe extern "C" {
 /// Waits until the threads of freed clients have ended and released everything, at most `timeout_ms`: 0 does not wait
 /// for one that still runs, BONEYARD_FOREVER waits without limit.
 ///
-/// A connection's thread ends shortly after the client is freed. A leak checker may report it in a program that returns
+/// The library's thread ends after the last client is freed. A leak checker may report it in a program that returns
 /// from main right then; a program that forks has a thread where it expects none. Either calls this when it has freed
 /// its handles. No thread should still be in a function with a client that is freed by now: it may start others.
 ///

@@ -1,6 +1,6 @@
 //! `EventLoopBridge`: the calls of one event loop. Answers reach it through a socket that the loop watches.
 //!
-//! The client's reader thread records which calls have answers and wakes the loop once for all of them; it never waits
+//! The thread of the client that reads records which calls have answers and wakes the loop once for all of them; it never waits
 //! for the interpreter. The loop then takes them all. No thread waits for a call.
 
 use crate::client::{Client, waited};

@@ -4,8 +4,8 @@
 //! their client, the calls behind it to the queue. Knows the worker's slot, gauges and place at the throttle; knows
 //! neither what a handler does nor why it blocks. For the worker's own thread alone.
 //!
-//! Invariants: `engaged` is in the port's gauge exactly while it is set here, and never while the permit is returned:
-//! a worker that is not awake cannot be subtracted from those awake.
+//! Invariants: `engaged` is in the port's gauge exactly while it is set here, or in the worker's slot by the listener,
+//! and never while the permit is returned: a worker that is not awake cannot be subtracted from those awake.
 
 use super::buffers::BufferLease;
 use super::shared::{PortShared, Shared};

@@ -78,7 +78,7 @@ struct WorkerGauges {
     awake: AtomicUsize,
     /// Awake workers that were woken and have not found work yet.
     searching: AtomicUsize,
-    /// Awake workers that run a call not known to be short.
+    /// Awake workers that run a call not known to be short, or found to be slow.
     engaged: AtomicUsize,
     /// Fresh bursts in progress; counted only where workers are kept for nested calls.
     begun: AtomicUsize,

@@ -172,7 +172,9 @@ impl ClientProtocol {
             Err((error, header)) => return self.oversized(error, header).map(Some),
         };
         let end = HEADER_BYTES + header.body_bytes as usize;
-        if header.kind == FrameKind::Reply && header.body_bytes as usize >= WHOLE_BYTES_MIN {
+        // The bytes behind it have to be copied instead, so they must not be more.
+        let whole = header.body_bytes as usize >= WHOLE_BYTES_MIN && 2 * end >= bytes.len();
+        if header.kind == FrameKind::Reply && whole {
             return self.take_answer(&header, end).map(Some);
         }
         let event = self.read(&header, &bytes[HEADER_BYTES..end])?;

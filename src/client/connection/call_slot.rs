@@ -65,8 +65,9 @@ impl CallSlot {
             drop(outgoing);
             content = self.content.lock();
         }
-        content.outcome = Some((outcome, unclaimed));
         let waker = content.waker.take();
+        // Only a task that is woken now is about to take it.
+        content.outcome = Some((outcome, unclaimed.filter(|_| waker.is_some())));
         drop(content);
         self.filled.notify_one();
         waker

@@ -164,7 +164,8 @@ impl ClientConnection {
         if core.left.load(Ordering::Relaxed) && core.unclaimed.get() == 0 {
             core.left.store(false, Ordering::Relaxed);
             let chunk = core.state.lock().queue.begin_write();
-            core.write(chunk);
+            // A poll must not block.
+            core.write_now(chunk);
         }
     }
 

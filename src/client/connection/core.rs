@@ -55,7 +55,7 @@ pub(super) struct Core {
     spare: Mutex<Vec<u8>>,
     /// Whether there is one.
     has_spare: AtomicBool,
-    /// For the reader alone, as `state.calls` names it; the lock is never waited for.
+    /// For the reader alone, as `state.calls` names it.
     pub(super) protocol: Mutex<ClientProtocol>,
 }
 
@@ -72,6 +72,8 @@ pub(super) struct State {
     pub(super) nested: bool,
     /// Events that the socket is registered for.
     interest: Interest,
+    /// Why the socket could not be registered: the next check closes the connection.
+    pub(super) unregistered: Option<String>,
     /// Whether there was a call since the last check.
     used: bool,
     /// Whether a check is due within [`UNUSED_AFTER`].
@@ -110,6 +112,7 @@ impl Core {
             close_message: None,
             nested: false,
             interest: Interest::Nothing,
+            unregistered: None,
             used: false,
             checked: false,
         };
@@ -136,6 +139,9 @@ impl Core {
             // Dropped once the lock is released.
             let _old = std::mem::replace(&mut *self.spare.lock(), buffer);
             self.has_spare.store(true, Ordering::Relaxed);
+            if let Some(check) = self.state.lock().begin_checks() {
+                self.registration.alarm(check);
+            }
         }
     }
 
@@ -188,7 +194,10 @@ impl Core {
 
     pub(super) fn set_interest(&self, state: &mut State, interest: Interest) {
         if state.interest != interest {
-            self.registration.change(&self.transport, state.interest, interest);
+            if let Err(error) = self.registration.change(&self.transport, state.interest, interest) {
+                state.unregistered = Some(format!("socket registration failed: {error}"));
+                self.registration.alarm(Instant::now());
+            }
             state.interest = interest;
         }
     }
@@ -225,7 +234,7 @@ impl Drop for Core {
     fn drop(&mut self) {
         // Before the socket is closed: see `reactor`.
         let interest = std::mem::replace(&mut self.state.lock().interest, Interest::Nothing);
-        self.registration.change(&self.transport, interest, Interest::Nothing);
+        self.registration.change(&self.transport, interest, Interest::Nothing).ok();
     }
 }
 

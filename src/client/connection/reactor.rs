@@ -19,6 +19,7 @@ use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::fd::OwnedFd;
 use std::collections::{BTreeSet, HashMap};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -60,6 +61,7 @@ struct Entry {
 
 /// A source that is not flushed yet.
 struct Held {
+    number: u64,
     source: Arc<dyn ReadSource>,
     since: Instant,
 }
@@ -103,9 +105,12 @@ impl Registration {
     }
 
     /// Changes what the source's socket is registered for. Does not block.
-    pub(super) fn change(&self, transport: &ClientTransport, from: Interest, to: Interest) {
-        if !self.reactor.is_of_this_process() {
-            return;
+    ///
+    /// # Errors
+    /// No memory, or the user has too many registrations.
+    pub(super) fn change(&self, transport: &ClientTransport, from: Interest, to: Interest) -> io::Result<()> {
+        if from == to || !self.reactor.is_of_this_process() {
+            return Ok(());
         }
         let flags = match to {
             Interest::Bytes => epoll::EventFlags::IN | epoll::EventFlags::RDHUP,
@@ -113,16 +118,12 @@ impl Registration {
         };
         let (socket, epoll) = (transport.socket(), &self.reactor.epoll);
         let data = epoll::EventData::new_u64(self.number);
-        let changed = match (from, to) {
-            _ if from == to => Ok(()),
+        match (from, to) {
             (_, Interest::Nothing) => epoll::delete(epoll, socket),
             (Interest::Nothing, _) => epoll::add(epoll, socket, data, flags),
             _ => epoll::modify(epoll, socket, data, flags),
-        };
-        if let Err(error) = changed {
-            // ENOMEM, or the user's limit of watches: calls that wait for their reply still read it themselves.
-            log::error!("socket registration failed, error={error}");
-        }
+        }?;
+        Ok(())
     }
 
     /// Sets the time of the source's next check; an earlier one stays.
@@ -222,12 +223,12 @@ impl Reactor {
     /// The thread.
     fn run(&self) {
         let mut events: Vec<epoll::Event> = Vec::with_capacity(EVENTS_MAX);
-        let mut held = Vec::new();
-        while let Some(timeout) = self.begin_sleep() {
+        let mut held: Vec<Held> = Vec::new();
+        while let Some(alarm) = self.begin_sleep() {
             events.clear();
-            let hold = if held.is_empty() { None } else { Some(HELD_MAX) };
-            let timeout = timeout.map(|time| time.saturating_duration_since(Instant::now()));
-            let timeout = timeout.into_iter().chain(hold).min();
+            let flush = held.iter().map(|held| held.since + HELD_MAX).min();
+            let until = alarm.into_iter().chain(flush).min();
+            let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
             let timeout = timeout.and_then(|left| Timespec::try_from(left).ok());
             // An interrupted wait is one without events.
             epoll::wait(&self.epoll, spare_capacity(&mut events), timeout.as_ref()).ok();
@@ -248,16 +249,18 @@ impl Reactor {
             }
             let ends = epoll::EventFlags::RDHUP | epoll::EventFlags::HUP | epoll::EventFlags::ERR;
             let Some(source) = self.source(number) else { continue };
-            if Arc::clone(&source).read(flags.intersects(ends)) {
-                held.push(Held { source, since: now });
+            let read = guarded(&source, false, |source| source.read(flags.intersects(ends)));
+            if read && !held.iter().any(|held| held.number == number) {
+                held.push(Held { number, source, since: now });
             }
         }
-        held.retain_mut(|Held { source, since }| {
+        held.retain_mut(|Held { source, since, .. }| {
             let late = now.saturating_duration_since(*since) >= HELD_MAX;
             if late {
                 *since = now;
             }
-            Arc::clone(source).flush(if late { Flush::Now } else { Flush::Unhurried })
+            let flush = if late { Flush::Now } else { Flush::Unhurried };
+            guarded(source, false, |source| source.flush(flush))
         });
     }
 
@@ -269,7 +272,8 @@ impl Reactor {
     fn check(&self) {
         let now = Instant::now();
         while let Some((number, source)) = self.next_due(now) {
-            if let Some(next) = source.and_then(|source| source.check(now)) {
+            let check = |source| guarded(&source, None, |source| source.check(now));
+            if let Some(next) = source.and_then(check) {
                 self.state.lock().alarm(number, next);
             }
         }
@@ -313,4 +317,17 @@ impl State {
             Sleep::Until(until) => until.is_none_or(|until| time < until),
         }
     }
+}
+
+/// Calls a source. A panic, which would be a defect of this crate or of the program's logger, costs that source alone.
+fn guarded<Outcome>(
+    source: &Arc<dyn ReadSource>,
+    failed: Outcome,
+    call: impl FnOnce(Arc<dyn ReadSource>) -> Outcome,
+) -> Outcome {
+    catch_unwind(AssertUnwindSafe(|| call(Arc::clone(source)))).unwrap_or_else(|_| {
+        // The logger may panic again.
+        catch_unwind(AssertUnwindSafe(|| Arc::clone(source).fail())).ok();
+        failed
+    })
 }

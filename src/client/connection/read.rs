@@ -101,6 +101,10 @@ impl Core {
                 break Slept::Woken;
             }
             self.write_queued();
+            // Replies of others may keep the socket readable.
+            if until.is_some_and(|until| Instant::now() >= until) {
+                break Slept::TimedOut;
+            }
         };
         std::mem::forget(guard);
         slept
@@ -112,7 +116,8 @@ impl Core {
         state.calls.end_handling();
         let chunk = if planted(Planted::UnwrittenCall) { Vec::new() } else { state.queue.begin_write() };
         drop(state);
-        self.write(chunk);
+        // The only thread that reads must not wait for a peer that waits to be read.
+        self.write_now(chunk);
     }
 
     /// Reads once.
@@ -156,7 +161,9 @@ impl Core {
     /// passes the right to read on. Returns whether it still has it.
     fn deliver(self: &Arc<Self>, received: Received, call: Option<u64>) -> bool {
         let mut state = self.state.lock();
-        state.silent_since = None;
+        if received.bytes > 0 {
+            state.silent_since = None;
+        }
         let mut outcomes = Vec::with_capacity(received.events.len());
         for event in received.events {
             let Some((call, outcome)) = self.outcome(&mut state, event) else { continue };
@@ -173,9 +180,7 @@ impl Core {
             drop(state);
         } else {
             let next = state.calls.hand_on();
-            let chunk = state.queue.begin_write();
             self.release(state, next);
-            self.write(chunk);
         }
         fill_all(outcomes);
         if let Some(end) = received.end {
@@ -254,8 +259,17 @@ impl ReadSource for Core {
         held
     }
 
+    fn fail(self: Arc<Self>) {
+        drop(PanicGuard(&self));
+    }
+
     fn check(self: Arc<Self>, now: Instant) -> Option<Instant> {
         let mut state = self.state.lock();
+        if let Some(reason) = state.unregistered.take() {
+            drop(state);
+            self.close(ClientError::disconnected(reason));
+            return None;
+        }
         let late = state.calls.take_late(now);
         let unused = state.end_checks();
         if unused {

@@ -31,6 +31,9 @@ pub(super) trait ReadSource: std::fmt::Debug + Send + Sync {
     /// Ends what [`ReadSource::read`] has begun. Returns whether it is to be called again, within a millisecond.
     fn flush(self: Arc<Self>, flush: Flush) -> bool;
 
+    /// A call of this source panicked: it is of no more use.
+    fn fail(self: Arc<Self>);
+
     /// The time set by [`Registration::alarm`], or returned here, has come. Returns the next.
     fn check(self: Arc<Self>, now: Instant) -> Option<Instant>;
 }

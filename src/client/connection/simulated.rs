@@ -53,9 +53,10 @@ impl Registration {
 
     pub(super) fn attach(&self, _: Weak<dyn ReadSource>) {}
 
-    pub(super) fn change(&self, transport: &ClientTransport, _: Interest, to: Interest) {
+    pub(super) fn change(&self, transport: &ClientTransport, _: Interest, to: Interest) -> io::Result<()> {
         transport.wire.state.lock().interest = to;
         transport.wire.changed.notify_all();
+        Ok(())
     }
 
     pub(super) fn alarm(&self, _: Instant) {}

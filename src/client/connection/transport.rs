@@ -4,7 +4,7 @@
 //! bytes were written, or `None` was read.
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::time::Timespec;
 use std::io;
@@ -48,7 +48,8 @@ impl ClientTransport {
         patient: bool,
     ) -> io::Result<Option<usize>> {
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        if !patient && left.is_none_or(|left| left >= READ_SLICE) {
+        // The system rounds the socket's own timeout up by some milliseconds.
+        if !patient && left.is_none_or(|left| left >= 2 * READ_SLICE) {
             return none_if_empty(recv(&self.0, buffer, RecvFlags::empty()).map(|(_, bytes)| bytes));
         }
         let timeout = left.and_then(|left| Timespec::try_from(left).ok());
@@ -61,13 +62,14 @@ impl ClientTransport {
 
     /// Writes what the socket takes at once.
     pub(super) fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
-        none_if_empty(send(&self.0, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL))
+        none_if_empty(retry_on_intr(|| send(&self.0, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)))
             .map(Option::unwrap_or_default)
     }
 
     /// Writes what the socket takes within [`WRITE_SLICE`].
     pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        none_if_empty(send(&self.0, bytes, SendFlags::NOSIGNAL)).map(Option::unwrap_or_default)
+        none_if_empty(retry_on_intr(|| send(&self.0, bytes, SendFlags::NOSIGNAL)))
+            .map(Option::unwrap_or_default)
     }
 
     /// Ends reading and writing, also that of a thread that blocks in it. An error means that they have ended.

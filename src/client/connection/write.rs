@@ -12,6 +12,9 @@ use crate::sync::Arc;
 use std::io;
 use std::time::{Duration, Instant};
 
+/// Longest time that a thread which does not wait for the socket writes for others.
+const TURN_MAX: Duration = Duration::from_millis(1);
+
 /// Writes what the socket takes; 0 if it takes nothing.
 type WriteSome = fn(&ClientTransport, &[u8]) -> io::Result<usize>;
 
@@ -39,19 +42,19 @@ impl Core {
     /// Writes `chunk` and all that is queued meanwhile. The rest, when the socket is full or when other callers keep
     /// this thread busy, goes to a helper thread.
     pub(super) fn write(self: &Arc<Self>, chunk: Vec<u8>) {
-        self.write_or_leave(chunk, ClientTransport::write);
+        self.write_or_leave(chunk, WRITE_SLICE, ClientTransport::write);
     }
 
-    /// As [`Core::write`], for the reactor: does not wait for the socket.
+    /// As [`Core::write`], for a thread that reads or polls: does not wait for the socket.
     pub(super) fn write_now(self: &Arc<Self>, chunk: Vec<u8>) {
-        self.write_or_leave(chunk, ClientTransport::write_now);
+        self.write_or_leave(chunk, TURN_MAX, ClientTransport::write_now);
     }
 
-    fn write_or_leave(self: &Arc<Self>, chunk: Vec<u8>, write: WriteSome) {
+    fn write_or_leave(self: &Arc<Self>, chunk: Vec<u8>, limit: Duration, write: WriteSome) {
         if chunk.is_empty() {
             return;
         }
-        if let Some((chunk, written)) = self.write_for(chunk, 0, Some(WRITE_SLICE), write) {
+        if let Some((chunk, written)) = self.write_for(chunk, 0, Some(limit), write) {
             let core = Arc::clone(self);
             let helper = spawn("boneyard-client-writer", move || {
                 let rest = core.write_for(chunk, written, None, ClientTransport::write);

@@ -163,15 +163,31 @@ fn the_buffer_of_a_large_answer_is_used_again_until_it_is_released() {
     let address = buffer.as_ptr();
     let mut protocol = ClientProtocol::new(usize::MAX);
     protocol.give_buffer(buffer);
-    for part in [welcome(), reply(2, &body), reply(3, b"x")].concat().chunks(20_000) {
-        protocol.space()[..part.len()].copy_from_slice(part);
-        protocol.filled(part.len());
+    for byte in [welcome(), reply(2, &body), reply(3, b"x")].concat() {
+        protocol.space()[0] = byte;
+        protocol.filled(1);
         while let Ok(Some(_)) = protocol.next_event() {}
     }
     assert_eq!(protocol.buffer.as_ptr(), address, "it took the place of the second answer's");
     protocol.release();
     assert!(protocol.buffer.is_empty() && protocol.spare.is_empty());
     assert_eq!(protocol.space().len(), SPACE_BYTES);
+}
+
+#[test]
+fn a_large_answer_before_more_than_itself_is_copied() {
+    let (body, more) = (vec![7; 20_000], vec![8; 30_000]);
+    let stream = [welcome(), reply(1, &vec![6; 200_000]), reply(2, &body), reply(3, &more)].concat();
+    let (events, _) = whole_of(&stream);
+    let buffers = events.into_iter().filter_map(|event| match event {
+        Event::Answer(answer) => Some(answer.body.into_buffer().is_some()),
+        _ => None,
+    });
+    assert_eq!(
+        buffers.collect::<Vec<_>>(),
+        [true, false, true],
+        "what is behind an answer is copied at most once"
+    );
 }
 
 #[test]
