@@ -1,6 +1,8 @@
 //! Stand-ins for `sync.rs` under a model checker: the same names and the same use, over loom's or shuttle's
 //! primitives. Waits with a deadline wait without end: a checker explores order, not time.
 
+#![cfg_attr(not(feature = "server"), allow(dead_code, reason = "the client alone has no channels"))]
+
 #[cfg(loom)]
 use loom as checker;
 #[cfg(shuttle)]
