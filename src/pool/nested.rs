@@ -7,7 +7,8 @@
 //! by calls of different chains, because neither server sees the other's half. A queued nested call leaves the list
 //! exactly once, when it is answered: by its worker or by [`Nested::take_deadlocked`].
 //!
-//! Knows queued calls, waiting workers, and the entries between them (`outgoing_calls.rs`), but no sockets, no clock.
+//! Knows queued calls, waiting workers, and the chain entries that connect them (`outgoing_calls.rs`); no sockets, no
+//! clock.
 //! Costs nothing for calls that are not nested.
 
 use super::burst::{ReplySink, Work};
