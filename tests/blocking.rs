@@ -267,6 +267,7 @@ fn those_that_wait_longer_than_a_stop_come_to_their_end_all_the_same() {
 #[cfg(feature = "client")]
 mod client {
     use super::*;
+    use boneyard::client::ClientOptions;
     use boneyard::{Client, ClientError};
     use std::sync::OnceLock;
 
@@ -300,7 +301,9 @@ mod client {
         let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = silent.local_addr().unwrap().to_string();
         let dial = |_: &Transaction<'_>, address: String| {
-            let client = Client::new(&address)?.with_deadline(PATIENCE);
+            // One attempt, which ends with its connection: a call that tries again would do so until its deadline.
+            let options = ClientOptions::default().deadline(PATIENCE).connect_timeout(PATIENCE).retries(0);
+            let client = Client::with_options(&address, options)?;
             Ok(matches!(client.methods(), Err(ClientError::Connect { .. })))
         };
         let lines = "Server_Pool_Tasks=2\nServer_Max_Concurrent_Trans=1";

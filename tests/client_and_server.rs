@@ -3,7 +3,7 @@
 
 mod common;
 
-use boneyard::client::{ClientError, DeadlineSource};
+use boneyard::client::{ClientError, ClientOptions, DeadlineSource};
 use boneyard::service::{ApplicationError, Bytes, builtin, load_service};
 use boneyard::{Client, Method};
 use std::thread;
@@ -84,7 +84,9 @@ fn a_late_or_dropped_call_leaves_the_connection_usable() {
 #[test]
 fn a_stopping_server_refuses_or_answers_and_no_call_hangs() {
     let server = common::load_server("");
-    let client = client(&server);
+    // A call that waits for a server would wait until its deadline: none comes back.
+    let options = ClientOptions::default().deadline(common::PATIENCE).wait_for_server(false);
+    let client = Client::with_options(server.address(), options).unwrap();
     let out = client.start(load_service::SLEEP, &2000).unwrap();
     common::wait_until("the call runs", || server.in_flight() == 1);
     let callers: Vec<_> = (0..4)
