@@ -132,5 +132,5 @@ pub(crate) fn planted(bug: Planted) -> bool {
     std::env::var("PLANTED").is_ok_and(|name| name == format!("{bug:?}"))
 }
 
-#[cfg(any(loom, shuttle))]
+#[cfg(all(test, any(loom, shuttle)))]
 pub(crate) use primitives::check;

@@ -180,11 +180,12 @@ impl<T> Clone for Receiver<T> {
 }
 
 /// Random orders in which shuttle runs a model.
-#[cfg(shuttle)]
+#[cfg(all(test, shuttle))]
 const SCHEDULES: usize = 100_000;
 
 /// Runs a model in every order of its threads with at most `preemptions` preemptions (loom), or in `SCHEDULES` random
 /// orders (shuttle).
+#[cfg(test)]
 pub(crate) fn check(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
     #[cfg(loom)]
     {

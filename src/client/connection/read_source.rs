@@ -24,6 +24,10 @@ pub(super) enum Flush {
 }
 
 /// A connection, called by the reactor's thread.
+#[cfg_attr(
+    any(loom, shuttle),
+    expect(dead_code, reason = "the models call a part of it, and nothing else does")
+)]
 pub(super) trait ReadSource: std::fmt::Debug + Send + Sync {
     /// There are bytes, or the stream has ended if `ended`. Returns whether [`ReadSource::flush`] is to be called.
     fn read(self: Arc<Self>, ended: bool) -> bool;

@@ -99,8 +99,12 @@ impl ClientTransport {
         self.wire.state.lock().ended = true;
         self.wire.changed.notify_all();
     }
+}
 
-    /// The server's end: waits for so many bytes, and takes them.
+/// The server's end and the reactor's wait, for the models.
+#[cfg(test)]
+impl ClientTransport {
+    /// The server waits for so many bytes, and takes them.
     pub(super) fn receive(&self, bytes: usize) -> Vec<u8> {
         let mut state = self.wire.state.lock();
         while state.to_server.len() < bytes {
@@ -109,13 +113,13 @@ impl ClientTransport {
         state.to_server.drain(..bytes).collect()
     }
 
-    /// The server's end: sends.
+    /// The server sends.
     pub(super) fn reply(&self, bytes: &[u8]) {
         self.wire.state.lock().to_client.extend(bytes);
         self.wire.changed.notify_all();
     }
 
-    /// The reactor's wait: until there is something it is registered for. Returns whether the stream has ended.
+    /// The reactor waits until there is something it is registered for. Returns whether the stream has ended.
     pub(super) fn await_event(&self) -> bool {
         let mut state = self.wire.state.lock();
         loop {
