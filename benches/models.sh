@@ -19,41 +19,46 @@ judge() {
     fi
 }
 
+# models WHAT FEATURE BUG:MODEL...: runs all models of a feature, then for each bug the model made for it.
+models() {
+    local what=$1 run=("${test[@]}" "$2" --)
+    "${test[@]}" "$2" --no-run
+    judge "$checker: $what" "holds" "${run[@]}" model_
+    for planted in "${@:3}"; do
+        judge "$checker: planted bug ${planted%:*}" "is found" \
+            env "PLANTED=${planted%:*}" "${run[@]}" "${planted#*:}"
+    done
+}
+
+hand_over=(
+    LateLeave:model_a_burst_comes_as_its_worker_retires
+    KeptPermit:model_a_freed_permit_goes_round_the_ports
+    FreeReturn:model_two_handlers_that_wait_share_one_permit
+    LatePause:model_a_handler_that_waits_holds_back_no_call
+    OneRaised:model_a_raised_limit_wakes_all_that_starve
+    LoweredInVain:model_nobody_runs_above_a_lowered_limit
+    KeptPlace:model_a_worker_is_kept_and_no_call_is_left
+)
+reader=(
+    KeptAppointment:model_a_caller_whose_time_is_over_hands_on
+    UnreadTask:model_a_task_is_read_for_when_the_caller_leaves
+    LeftAsleep:model_two_callers_read_for_each_other
+)
+# Shuttle finds the first, too, at once, but does not come to an end with what waits then. The second needs more
+# preemptions than loom has time for.
+loom_alone=NoReserve:model_a_kept_worker_runs_what_the_others_wait_for
+shuttle_alone=UnwrittenCall:model_what_is_queued_beside_an_awake_reader_is_written
+
+test=(cargo test --quiet --release --no-default-features --lib --features)
 mkdir -p target
 for checker in loom shuttle; do
     export RUSTFLAGS="--cfg $checker" CARGO_TARGET_DIR="target/$checker"
-    test=(cargo test --quiet --release --no-default-features --lib --features)
-    run=("${test[@]}" server --)
-    "${test[@]}" server --no-run
-    judge "$checker: the hand-over" "holds" "${run[@]}" model_
-    for planted in LateLeave:model_a_burst_comes_as_its_worker_retires \
-        KeptPermit:model_a_freed_permit_goes_round_the_ports \
-        FreeReturn:model_two_handlers_that_wait_share_one_permit \
-        LatePause:model_a_handler_that_waits_holds_back_no_call \
-        OneRaised:model_a_raised_limit_wakes_all_that_starve \
-        LoweredInVain:model_nobody_runs_above_a_lowered_limit \
-        KeptPlace:model_a_worker_is_kept_and_no_call_is_left; do
-        judge "$checker: planted bug ${planted%:*}" "is found" \
-            env "PLANTED=${planted%:*}" "${run[@]}" "${planted#*:}"
-    done
-    # Shuttle finds this one, too, at once, but does not come to an end with what waits then.
     if [ "$checker" = loom ]; then
-        judge "loom: planted bug NoReserve" "is found" \
-            env PLANTED=NoReserve "${run[@]}" model_a_kept_worker_runs_what_the_others_wait_for
-    fi
-    run=("${test[@]}" client --)
-    "${test[@]}" client --no-run
-    judge "$checker: the client's reader" "holds" "${run[@]}" model_
-    for planted in KeptAppointment:model_a_caller_whose_time_is_over_hands_on \
-        UnreadTask:model_a_task_is_read_for_when_the_caller_leaves \
-        LeftAsleep:model_two_callers_read_for_each_other; do
-        judge "$checker: planted bug ${planted%:*}" "is found" \
-            env "PLANTED=${planted%:*}" "${run[@]}" "${planted#*:}"
-    done
-    # Needs more preemptions than loom has time for.
-    if [ "$checker" = shuttle ]; then
-        judge "shuttle: planted bug UnwrittenCall" "is found" \
-            env PLANTED=UnwrittenCall "${run[@]}" model_what_is_queued_beside_an_awake_reader_is_written
+        models "the hand-over" server "${hand_over[@]}" "$loom_alone"
+        models "the client's reader" client "${reader[@]}"
+    else
+        models "the hand-over" server "${hand_over[@]}"
+        models "the client's reader" client "${reader[@]}" "$shuttle_alone"
     fi
 done
 echo "$passed passed, $failed failed"
