@@ -4,7 +4,7 @@
 //! closed connection. That lock is never held over I/O that blocks, nor while a slot is filled or a waker called.
 
 use super::call_slot::{Filling, UnclaimedCount, fill_all};
-use super::in_flight::{InFlight, InFlightCall};
+use super::in_flight::{InFlight, InFlightCall, Waiter};
 use super::reactor::Registration;
 use super::read_source::Interest;
 use super::send_queue::SendQueue;
@@ -74,7 +74,7 @@ pub(super) struct State {
     interest: Interest,
     /// Why the socket could not be registered: the next check closes the connection.
     pub(super) unregistered: Option<String>,
-    /// Whether there was a call since the last check.
+    /// Whether there was a call since the last check, or since the checks began.
     used: bool,
     /// Whether a check is due within [`UNUSED_AFTER`].
     checked: bool,
@@ -242,17 +242,21 @@ impl State {
     /// Registers a call that is about to be sent. Returns when the reactor has to check the connection, if that is
     /// earlier than it knows.
     pub(super) fn register(&mut self, number: u64, call: InFlightCall) -> Option<Instant> {
-        let deadline = call.deadline;
-        self.used = true;
+        let (deadline, waiter) = (call.deadline, call.waiter);
         let earliest = self.calls.insert(number, call);
-        let check = self.begin_checks();
+        // For a task the reactor is woken by the reply, and begins them then: it need not be woken here, too.
+        let check = if waiter == Waiter::Task { None } else { self.begin_checks() };
+        self.used = true;
         check.into_iter().chain(deadline.filter(|_| earliest)).min()
     }
 
     /// Returns the time of the next check, if there is none yet.
     pub(super) fn begin_checks(&mut self) -> Option<Instant> {
-        let begins = !std::mem::replace(&mut self.checked, true);
-        begins.then(|| Instant::now() + UNUSED_AFTER)
+        if self.checked {
+            return None;
+        }
+        (self.checked, self.used) = (true, false);
+        Some(Instant::now() + UNUSED_AFTER)
     }
 
     /// Ends the checks if the connection was not used since the last. Returns whether it did.
