@@ -24,6 +24,7 @@ from measure import ROOT, Server, ini, machine, note, prepare, table  # noqa: E4
 
 CONNECTIONS, OUT = 8, 32
 LEAST = 0.8
+WARM_UP = 0.2
 
 
 def build(release):
@@ -34,7 +35,7 @@ def build(release):
 
 
 def compile_c(folder, release):
-    """The C program against the installed library."""
+    """Installs the C library into a folder and compiles the C program against it; returns the program."""
     make = ["make", "--quiet", "-C", ROOT / "capi", "install", f"PREFIX={folder}"]
     subprocess.run([str(word) for word in make + ([] if release else ["PROFILE=debug"])], check=True)
     program = Path(folder) / "load"
@@ -57,12 +58,12 @@ def main():
     prepare()
     programs = build(release=not options.smoke)
     with tempfile.TemporaryDirectory(prefix="boneyard-capi-bench-") as folder:
-        same = [CONNECTIONS, OUT, options.seconds]
+        same = [CONNECTIONS, OUT, "echo", 64, WARM_UP, options.seconds]
         c, rust = compile_c(folder, not options.smoke), programs / "examples/client_load"
-        bench = ["--json", "-c", CONNECTIONS, "-o", OUT, "-d", options.seconds, "--warm-up", 0.2]
+        bench = ["--json", "-c", CONNECTIONS, "-o", OUT, "-d", options.seconds, "--warm-up", WARM_UP]
         subjects = {
             "C library": lambda address: [c, address, *same],
-            "Rust client": lambda address: [rust, address, *same],
+            "Rust client": lambda address: [rust, "pipelined", address, *same],
             "boneyard bench": lambda address: [programs / "boneyard", "bench", address, *bench],
         }
         rates = {name: [] for name in subjects}

@@ -288,7 +288,7 @@ def record_of(options, loads, build_all):
     if options.read:
         return json.loads(Path(options.read).read_text())
     if options.smoke:
-        options.rounds, options.seconds, options.warm_up, options.idle_seconds = 1, 0.6, 0.3, 0.5
+        options.rounds, options.seconds, options.warm_up, options.idle_seconds = 1, 0.4, 0.1, 0.5
         for load in loads:
             load.connections = min(load.connections, 200)
     prepare()

@@ -146,13 +146,24 @@ class Server:
         return len(os.listdir(f"/proc/{self.pid}/task"))
 
 
+def cpu_seconds(pid):
+    """The CPU time of a process so far, by its clock (see clock_getcpuclockid): with threads that have ended."""
+    return time.clock_gettime_ns((~pid << 3) | 2) / 1e9
+
+
+def cpu_of_all(processes):
+    """The CPU time of processes so far; None if one has ended."""
+    if any(process.poll() is not None for process in processes):
+        return None
+    return sum(cpu_seconds(process.pid) for process in processes)
+
+
 class Cost:
     """The CPU time and context switches of a process at one moment."""
 
     def __init__(self, pid):
         self.when = time.monotonic()
-        # The process's CPU clock (see clock_getcpuclockid): nanoseconds, with threads that have ended.
-        self.cpu = time.clock_gettime_ns((~pid << 3) | 2) / 1e9
+        self.cpu = cpu_seconds(pid)
         self.switches = 0
         for task in Path(f"/proc/{pid}/task").iterdir():
             try:
@@ -164,7 +175,8 @@ class Cost:
 
 
 def press(server, load, connections, seconds, warm_up, core=None):
-    """Runs a load generator that prints JSON, or several at once, and adds the server's cost of each call.
+    """Runs a load generator that prints JSON, or several at once, and adds what each call costs the server and the
+    generators.
 
     The cost is read within the counted time, as a rate, and divided by the rate of calls: so neither the greeting nor
     the warm-up is counted. The warm-up begins when the last connection is made.
@@ -183,9 +195,9 @@ def press(server, load, connections, seconds, warm_up, core=None):
                 raise Failure(f"{connections} connections were not made within a minute")
             time.sleep(0.005)
         time.sleep(warm_up + MARGIN)
-        before = server.cost()
+        before, own_before = server.cost(), cpu_of_all(started)
         time.sleep(max(seconds - 2 * MARGIN, MARGIN))
-        after = server.cost()
+        after, own_after = server.cost(), cpu_of_all(started)
         outcomes = []
         for process in started:
             out, error = process.communicate(timeout=seconds + 60)
@@ -199,13 +211,14 @@ def press(server, load, connections, seconds, warm_up, core=None):
     run = merge(outcomes)
     calls = run["calls_per_second"] * (after.when - before.when)
     run["cpu_us_per_call"] = (after.cpu - before.cpu) * 1e6 / calls if calls else None
+    known = calls and own_before is not None and own_after is not None
+    run["client_cpu_us_per_call"] = (own_after - own_before) * 1e6 / calls if known else None
     run["switches_per_call"] = (after.switches - before.switches) / calls if calls else None
     return run
 
 
 def merge(outcomes):
     """Of several load generators at once: rates add up, and the worst latency of each kind counts."""
-    first = outcomes[0]
     total = lambda key: sum(outcome.get(key, 0) for outcome in outcomes)
     worst = lambda key: max(outcome["latency"][key] for outcome in outcomes)
     errors = {}
@@ -218,7 +231,6 @@ def merge(outcomes):
         "errors": errors,
         "connections_lost": total("connections_lost"),
         "starved": total("starved"),
-        "client_cpu_us_per_call": first.get("own_cpu_us_per_call"),
         **{key: worst(key) for key in ("p50_us", "p99_us", "max_us")},
     }
 

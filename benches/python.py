@@ -13,6 +13,8 @@ medians over the rounds. Everything runs on this machine over loopback; nothing 
 standard library only, except what python/check installs into its own environment; Linux only.
 """
 
+import contextlib
+import functools
 import json
 import os
 import subprocess
@@ -20,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -31,6 +34,7 @@ from measure import (
 PAYLOAD = 64
 OUT = 64
 LOADS = {"one": "one by one", "pipelined": f"pipelined, {OUT} out", "asyncio": f"asyncio, {OUT} tasks"}
+CALLS_OUT = {"one": 1, "pipelined": OUT, "asyncio": OUT}
 SUBJECTS = {
     "wheel": ["one", "pipelined", "asyncio"],
     "examples/client.py": ["one", "pipelined"],
@@ -43,65 +47,94 @@ class Count:
     """Calls and their times, from the end of the warm-up on."""
 
     def __init__(self, warm_up, seconds):
-        self.begin = time.perf_counter() + warm_up
-        self.end = self.begin + seconds
+        self.warm_up, self.seconds = warm_up, seconds
         self.times = []
 
-    def answered(self, start, answer, sent):
+    def start(self):
+        """The connections are made: the warm-up begins."""
+        self.begin = time.perf_counter() + self.warm_up
+        self.end = self.begin + self.seconds
+
+    def answered(self, start, answer, expected):
         """Counts a call; false when it is time to stop."""
         now = time.perf_counter()
-        if answer != sent:
-            raise SystemExit(f"the answer is not what was sent: {answer!r}")
-        if now >= self.begin:
+        if answer != expected:
+            raise SystemExit(f"the answer is not what was expected: {answer!r}")
+        if self.begin <= now < self.end:
             self.times.append(now - start)
         return now < self.end
 
     def json(self):
-        spent, self.times = self.end - self.begin, sorted(self.times)
+        self.times.sort()
         at = lambda part: self.times[min(int(len(self.times) * part), len(self.times) - 1)] * 1e6 if self.times else 0
         latency = {"p50_us": at(0.5), "p99_us": at(0.99), "max_us": at(1)}
-        return json.dumps({"ok": len(self.times), "calls_per_second": len(self.times) / spent, "latency": latency})
+        rate = len(self.times) / self.seconds
+        return json.dumps({"ok": len(self.times), "errors": {}, "calls_per_second": rate, "latency": latency})
 
 
-def one_by_one(call, payload, count):
+@dataclass
+class Work:
+    """The call that is made again and again, and how many of it are out on each connection."""
+
+    method: str
+    argument: object
+    out: int
+    count: Count
+
+    @property
+    def expected(self):
+        return None if self.method == "load.sleep" else self.argument
+
+    def answered(self, start, answer):
+        return self.count.answered(start, answer, self.expected)
+
+
+def one_by_one(call, work):
+    call(work.argument)
+    work.count.start()
     going = True
     while going:
         start = time.perf_counter()
-        going = count.answered(start, call(payload), payload)
+        going = work.answered(start, call(work.argument))
 
 
-def pipelined(start_call, payload, count):
-    out = deque((time.perf_counter(), start_call(payload)) for _ in range(OUT))
+def pipelined(start_call, work):
+    start_call(work.argument).result()
+    work.count.start()
+    out = deque((time.perf_counter(), start_call(work.argument)) for _ in range(work.out))
     going = True
     while out:
         start, call = out.popleft()
-        going = count.answered(start, call.result(), payload) and going
+        going = work.answered(start, call.result()) and going
         if going:
-            out.append((time.perf_counter(), start_call(payload)))
+            out.append((time.perf_counter(), start_call(work.argument)))
 
 
-async def tasks(call, payload, count):
+async def tasks(calls, work):
+    """As many tasks as calls are out on each connection; `calls` has a function of each."""
     import asyncio
 
-    async def task():
+    async def task(call):
         going = True
         while going:
             start = time.perf_counter()
-            going = count.answered(start, await call(payload), payload)
+            going = work.answered(start, await call(work.argument))
 
-    await asyncio.gather(*(task() for _ in range(OUT)))
+    await asyncio.gather(*(call(work.argument) for call in calls))
+    work.count.start()
+    await asyncio.gather(*(task(call) for call in calls for _ in range(work.out)))
 
 
-def load_ours(subject, load, address, count):
-    payload = "x" * PAYLOAD
+def load_ours(subject, load, address, connections, work):
     if load == "asyncio":
         import asyncio
 
         from boneyard.aio import Client
 
         async def run():
-            async with Client(address) as client:
-                await tasks(lambda payload: client.call("load.echo", payload), payload, count)
+            async with contextlib.AsyncExitStack() as stack:
+                clients = [await stack.enter_async_context(Client(address)) for _ in range(connections)]
+                await tasks([functools.partial(client.call, work.method) for client in clients], work)
 
         return asyncio.run(run())
     if subject == "wheel":
@@ -111,39 +144,47 @@ def load_ours(subject, load, address, count):
         from client import Client
     with Client(address) as client:
         if load == "one":
-            one_by_one(lambda payload: client.call("load.echo", payload), payload, count)
+            one_by_one(functools.partial(client.call, work.method), work)
         else:
-            pipelined(lambda payload: client.start("load.echo", payload), payload, count)
+            pipelined(functools.partial(client.start, work.method), work)
 
 
-def load_grpcio(load, address, count):
+def load_grpcio(load, address, work):
     import grpc
 
-    payload, method = b"x" * PAYLOAD, "/peer.Peer/Echo"
+    work.argument, method = work.argument.encode(), "/peer.Peer/Echo"
     if load == "asyncio":
         import asyncio
 
         async def run():
             async with grpc.aio.insecure_channel(address) as channel:
-                await tasks(channel.unary_unary(method), payload, count)
+                await tasks([channel.unary_unary(method)], work)
 
         return asyncio.run(run())
     with grpc.insecure_channel(address) as channel:
         call = channel.unary_unary(method)
         if load == "one":
-            one_by_one(call, payload, count)
+            one_by_one(call, work)
         else:
-            pipelined(call.future, payload, count)
+            pipelined(call.future, work)
 
 
-def load(subject, load, address, warm_up, seconds):
-    """The client process: one run, its outcome as JSON."""
+def load(subject, load, address, connections, out, method, size, warm_up, seconds):
+    """The client process: one run, its outcome as JSON. More than one connection only with the wheel and asyncio."""
     count = Count(float(warm_up), float(seconds))
+    argument = "x" * int(size) if method == "echo" else int(size)
+    work = Work(f"load.{method}", argument, int(out), count)
     if subject == "grpcio":
-        load_grpcio(load, address, count)
+        load_grpcio(load, address, work)
     else:
-        load_ours(subject, load, address, count)
+        load_ours(subject, load, address, int(connections), work)
     print(count.json())
+
+
+def install(release):
+    """Builds the wheel and installs it, with what it is compared with; returns the Python that has it."""
+    subprocess.run([ROOT / "python/check", *(["--release"] if release else []), "--install"], check=True)
+    return ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "python/venv/bin/python"
 
 
 def server_for(subject, programs, peers, folder):
@@ -155,8 +196,7 @@ def server_for(subject, programs, peers, folder):
 
 
 def measure(options):
-    target = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
-    subprocess.run([ROOT / "python/check", *([] if options.smoke else ["--release"]), "--install"], check=True)
+    python = install(not options.smoke)
     programs, peers = build(not options.smoke), options.peers
     if not options.smoke:
         peers = peers or build(True, ROOT / "benches/peers") / "peers"
@@ -168,8 +208,8 @@ def measure(options):
                     if load not in SUBJECTS[subject] or (subject == "grpcio" and not peers):
                         continue
                     with server_for(subject, programs, peers, folder) as server:
-                        command = [target / "python/venv/bin/python", __file__, "load", subject, load]
-                        command += [server.address, options.warm_up, options.seconds]
+                        command = [python, __file__, "load", subject, load, server.address, 1, CALLS_OUT[load]]
+                        command += ["echo", PAYLOAD, options.warm_up, options.seconds]
                         run = press(server, command, 1, options.seconds, options.warm_up)
                     if run["ok"] == 0:
                         raise Failure(f"no call was answered: {run}")

@@ -69,7 +69,7 @@ pub mod internal {
     }
     #[cfg(feature = "cli")]
     pub mod bench {
-        pub use crate::bench::{BenchError, BenchReport, Latency, Pacing, Plan, Target, run};
+        pub use crate::bench::{Arrivals, BenchError, BenchReport, Latency, Pacing, Plan, Target, run};
     }
     #[cfg(feature = "client")]
     pub mod client {

@@ -271,7 +271,7 @@ fn cpu_us() -> f64 {
 
 /// Arrival times with exponential gaps, as of many independent callers.
 #[derive(Debug)]
-struct Arrivals {
+pub struct Arrivals {
     due: Instant,
     mean_ns: f64,
     state: u64,
@@ -279,18 +279,18 @@ struct Arrivals {
 
 impl Arrivals {
     /// `rate` arrivals a second, from `start`.
-    fn new(rate: f64, start: Instant, seed: u64) -> Arrivals {
+    pub fn new(rate: f64, start: Instant, seed: u64) -> Arrivals {
         // xorshift must not begin at 0.
         Arrivals { due: start, mean_ns: 1e9 / rate, state: seed | 1 }
     }
 
     /// Time at which the next call is due.
-    fn due(&self) -> Instant {
+    pub fn due(&self) -> Instant {
         self.due
     }
 
     /// Moves on to the next call.
-    fn advance(&mut self) {
+    pub fn advance(&mut self) {
         let gap = -self.uniform().ln() * self.mean_ns;
         self.due += Duration::from_nanos(gap as u64);
     }

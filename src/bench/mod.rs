@@ -12,6 +12,6 @@ mod driver;
 mod plan;
 mod report;
 
-pub use driver::{BenchError, run};
+pub use driver::{Arrivals, BenchError, run};
 pub use plan::{Pacing, Plan, Target};
 pub use report::{BenchReport, Latency};

@@ -5,31 +5,21 @@
 //! peers serve PEER inline|pool ADDRESS WORKERS
 //! peers load  PEER ADDRESS CONNECTIONS OUT echo|sleep BYTES WARM_UP SECONDS
 //! ```
-//! A peer is `tarpc`, `tonic` or `thrift`; of Boneyard there are only loads, by its client library: `boneyard-futures`
-//! and `boneyard-threads`. Inline: a handler runs where the call was read. Pool: it runs on one of
-//! WORKERS threads for blocking work.
+//! A peer is `tarpc`, `tonic` or `thrift`; Boneyard's own generator on its client library is `benches/client_load.rs`.
+//! Inline: a handler runs where the call was read. Pool: it runs on one of WORKERS threads for blocking work.
 
-mod boneyard_peer;
-mod count;
+#[path = "../../load_count.rs"]
+mod load_count;
 mod tarpc_peer;
 mod thrift_peer;
 mod tonic_peer;
 
-use count::{Count, Plan};
+use load_count::{Count, Failure, Method, Plan};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
-
 /// Sleep of the handler `sleep`.
 const SLEEP: Duration = Duration::from_millis(5);
-
-/// The method that is called.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Method {
-    Echo,
-    Sleep,
-}
 
 /// The threads that handlers run on.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -46,17 +36,9 @@ fn main() -> Result<(), Failure> {
             let place = if place == "pool" { Place::Pool } else { Place::Inline };
             serve(peer, place, address.parse()?, workers.parse()?)
         }
-        ["load", peer, address, connections, out, method, payload, warm_up, seconds] => {
-            let plan = Plan {
-                address: address.parse()?,
-                connections: connections.parse()?,
-                out: out.parse()?,
-                method: if method == "sleep" { Method::Sleep } else { Method::Echo },
-                payload: payload.parse()?,
-                warm_up: Duration::from_secs_f64(warm_up.parse()?),
-                duration: Duration::from_secs_f64(seconds.parse()?),
-            };
-            println!("{}", load(peer, &plan)?.json());
+        ["load", peer, ref plan @ ..] => {
+            let plan = plan.first_chunk().ok_or("see the head of main.rs")?;
+            println!("{}", load(peer, &Plan::parse(plan)?)?.json());
             Ok(())
         }
         _ => Err("see the head of main.rs".into()),
@@ -77,19 +59,21 @@ fn serve(peer: &str, place: Place, address: SocketAddr, workers: usize) -> Resul
 }
 
 fn load(peer: &str, plan: &Plan) -> Result<Count, Failure> {
-    match peer {
-        "thrift" => return thrift_peer::load(plan),
-        "boneyard-threads" => return boneyard_peer::load_by_threads(plan),
-        _ => {}
+    if peer == "thrift" {
+        return thrift_peer::load(plan);
     }
     // One thread, as ours has.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match peer {
         "tarpc" => runtime.block_on(tarpc_peer::load(plan)),
         "tonic" => runtime.block_on(tonic_peer::load(plan)),
-        "boneyard-futures" => runtime.block_on(boneyard_peer::load_by_futures(plan)),
         _ => Err("no such peer".into()),
     }
+}
+
+/// Whether a call was answered as it should be, for the count.
+fn outcome(good: bool) -> Result<(), String> {
+    if good { Ok(()) } else { Err("failed".to_owned()) }
 }
 
 /// Runs a handler inline or on the pool.

@@ -1,7 +1,7 @@
 //! tarpc over TCP with bincode, its fastest codec.
 
-use crate::count::{Count, Plan, Span, gather};
-use crate::{Failure, Method, Place, run};
+use crate::load_count::{Count, Failure, Method, Plan, Span, gather};
+use crate::{Place, outcome, run};
 use futures::{Future, StreamExt};
 use serde_bytes::ByteBuf;
 use std::net::SocketAddr;
@@ -72,7 +72,7 @@ async fn caller(client: PeerClient, method: Method, bytes: usize, span: Span) ->
             Method::Echo => client.echo(context, payload).await,
             Method::Sleep => client.sleep(context, payload).await,
         };
-        if !count.add(&span, start, answer.is_ok_and(|answer| answer.len() == bytes)) {
+        if !count.add(&span, start, outcome(answer.is_ok_and(|answer| answer.len() == bytes))) {
             return count;
         }
     }

@@ -1,11 +1,11 @@
 //! The crate thrift: a server of its own threads, each of which serves one connection to its end. Binary protocol over
 //! buffered transports, by hand what its code generator would write. One call at a time is out on a connection.
 
-use crate::count::{Answered, Count, Plan, Span};
-use crate::{Failure, Method, SLEEP};
+use crate::load_count::{Count, Failure, Method, Plan, Span};
+use crate::{SLEEP, outcome};
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 use thrift::protocol::{
     TBinaryInputProtocol, TBinaryInputProtocolFactory, TBinaryOutputProtocol, TBinaryOutputProtocolFactory,
@@ -91,7 +91,8 @@ pub(crate) fn serve(address: SocketAddr, workers: usize) -> Result<(), Failure> 
 /// A thread for each connection: the client blocks.
 pub(crate) fn load(plan: &Plan) -> Result<Count, Failure> {
     let (sender, receiver) = mpsc::channel();
-    let answered = Arc::new(Answered::default());
+    // Connections that were answered at least once.
+    let answered = Arc::new(AtomicUsize::new(0));
     let mut channels = Vec::new();
     for _ in 0..plan.connections {
         let mut channel = TTcpChannel::new();
@@ -101,16 +102,19 @@ pub(crate) fn load(plan: &Plan) -> Result<Count, Failure> {
     let span = Span::from_now(plan);
     for channel in channels {
         let (sender, answered, plan) = (sender.clone(), Arc::clone(&answered), plan.clone());
-        let caller = move || sender.send(caller(channel, &plan, span, &answered).unwrap_or_default());
+        let caller = move || {
+            // Too late if nothing receives it any more.
+            let _ = sender.send(caller(channel, &plan, span, &answered).unwrap_or_default());
+        };
         std::thread::Builder::new().stack_size(256 << 10).spawn(caller)?;
     }
     std::thread::sleep(span.end.saturating_duration_since(Instant::now()) + LAST_ANSWERS);
     // Callers whose connection no thread of the server accepted wait for ever; they are counted and abandoned.
     let parts = receiver.try_iter().collect();
-    Ok(Count::merge(parts, plan.connections - answered.count(), plan))
+    Ok(Count::merge(parts, plan.connections - answered.load(Ordering::Relaxed), plan))
 }
 
-fn caller(channel: TTcpChannel, plan: &Plan, span: Span, answered: &Answered) -> thrift::Result<Count> {
+fn caller(channel: TTcpChannel, plan: &Plan, span: Span, answered: &AtomicUsize) -> thrift::Result<Count> {
     let (reader, writer) = channel.split()?;
     let mut input = TBinaryInputProtocol::new(TBufferedReadTransport::new(reader), true);
     let mut output = TBinaryOutputProtocol::new(TBufferedWriteTransport::new(writer), true);
@@ -126,10 +130,10 @@ fn caller(channel: TTcpChannel, plan: &Plan, span: Span, answered: &Answered) ->
         input.read_message_end()?;
         // Later answers are those to callers that took the place of one that had ended.
         if number == 1 && Instant::now() < span.end {
-            answered.one();
+            answered.fetch_add(1, Ordering::Relaxed);
         }
         let good = message.sequence_number == number && answer.len() == plan.payload;
-        if !count.add(&span, start, good) {
+        if !count.add(&span, start, outcome(good)) {
             return Ok(count);
         }
     }

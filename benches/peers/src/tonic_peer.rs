@@ -1,7 +1,7 @@
 //! tonic with a hand-written service of raw bytes: no code generator, and no protobuf to be measured with it.
 
-use crate::count::{Count, Plan, Span, gather};
-use crate::{Failure, Method, Place, run};
+use crate::load_count::{Count, Failure, Method, Plan, Span, gather};
+use crate::{Place, outcome, run};
 use bytes::{Buf, BufMut, Bytes};
 use futures::future::BoxFuture;
 use http::uri::PathAndQuery;
@@ -124,7 +124,8 @@ async fn caller(channel: Channel, method: Method, bytes: usize, span: Span) -> C
             Ok(()) => client.unary(Request::new(payload.clone()), path.clone(), Raw).await.ok(),
             Err(_) => None,
         };
-        if !count.add(&span, start, answer.is_some_and(|answer| answer.into_inner().len() == bytes)) {
+        if !count.add(&span, start, outcome(answer.is_some_and(|answer| answer.into_inner().len() == bytes)))
+        {
             return count;
         }
     }
