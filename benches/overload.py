@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Measures Boneyard under overload: floods, waits without a permit, quiet callers beside loud ones.
 
-    benches/overload.py                                 about two minutes; Markdown on standard output
+    benches/overload.py                                 about three minutes; Markdown on standard output
     benches/overload.py --check                         ... and exit code 1 where a target is missed
     benches/overload.py --write docs/PERFORMANCE.md     ... and the tables go into that page
     benches/overload.py --smoke                         about half a minute: does it work? The figures mean nothing
 
-Every load comes from `boneyard bench`. A flood is an open loop: calls are made at random times, whether or not earlier
-ones were answered, and latency counts from when a call was due. Everything runs on this machine over loopback; nothing else
+Every load comes from `boneyard bench`; the floods come from the client library as well (benches/client_load.rs). A flood
+is an open loop: calls are made at random times, whether or not earlier ones were answered, and latency counts from when
+a call was due. Everything runs on this machine over loopback; nothing else
 should run meanwhile. Python 3.11 standard library only; Linux only.
 """
 
@@ -28,6 +29,9 @@ WORKERS = 20
 SLEEP_MS = 2
 DEADLINE = 0.1
 TIMES = (3, 10)
+FLOOD_CONNECTIONS = 64
+# What floods: the load generator, which knows the protocol and nothing else, and futures of the client library.
+LEAN, LIBRARY = "boneyard bench", "library: futures"
 
 # The waits: workers, permits, and how long each call waits.
 WAITERS = 40
@@ -56,11 +60,23 @@ class Place:
         return command_on(None, [self.programs / "boneyard", "bench", address, "--json", *what, *options])
 
     def start(self, address, method, argument, *options):
-        command = self.command(address, method, argument, options)
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        return started(self.command(address, method, argument, options))
+
+    def flood(self, by, address, rate, seconds, warm_up):
+        """A flood of calls that sleep, by one of the two."""
+        rate = f"{rate:.0f}"
+        if by == LEAN:
+            size = ["-c", FLOOD_CONNECTIONS, "--rate", rate, "--deadline", DEADLINE]
+            return self.start(address, "sleep", SLEEP_MS, *size, "-d", seconds, "--warm-up", warm_up)
+        words = ["flood", address, FLOOD_CONNECTIONS, rate, "sleep", SLEEP_MS, warm_up, seconds, DEADLINE]
+        return started(command_on(None, [self.programs / "examples/client_load", *words]))
 
     def bench(self, address, method, argument, *options):
         return outcome(self.start(address, method, argument, *options))
+
+
+def started(command):
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def outcome(process):
@@ -88,20 +104,18 @@ def flood(place):
         capacity = bench(*closed(2 * WORKERS, seconds / 3))["calls_per_second"]
         unhurried = bench(*closed(WORKERS, seconds / 3))["calls_per_second"]
         note(f"capacity: {capacity:,.0f} calls/s with {2 * WORKERS} calls out, {unhurried:,.0f} with {WORKERS}")
-        for times in TIMES:
+        for times, by in [(times, by) for times in TIMES for by in (LEAN, LIBRARY)]:
             before, warm_up = server.rss(), min(1, seconds / 3)
-            rate = ["--rate", f"{times * capacity:.0f}", "--deadline", DEADLINE]
-            flooding = place.start(
-                server.address, "sleep", SLEEP_MS, "-c", 64, *rate, "-d", seconds, "--warm-up", warm_up
-            )
+            flooding = place.flood(by, server.address, times * capacity, seconds, warm_up)
             time.sleep(warm_up + seconds / 3)
             early = server.rss()
             time.sleep(seconds / 2)
             late = server.rss()
             run = outcome(flooding)
             after = bench(*closed(WORKERS, 1, warm_up=0.01))
-            note(f"{times} times that: {run['calls_per_second']:,.0f} calls/s")
+            note(f"{times} times that, {by}: {run['calls_per_second']:,.0f} calls/s")
             rows.append({
+                "by": by,
                 "times": times,
                 "due": run["due"] / seconds,
                 "goodput": run["calls_per_second"] / capacity,
@@ -111,7 +125,7 @@ def flood(place):
                 "refused_p50_ms": run["refused_latency"]["p50_us"] / 1000,
                 "refused_p99_ms": run["refused_latency"]["p99_us"] / 1000,
                 "errors": run["errors"],
-                "unanswered": run["unanswered"] + run["connections_lost"],
+                "unanswered": run["unanswered"] + run.get("connections_lost", 0),
                 "rss": [before, early, late],
                 "after_errors": sum(after["errors"].values()) + after["connections_lost"],
                 "after_share": after["calls_per_second"] / unhurried,
@@ -160,13 +174,14 @@ def latency(run):
 
 
 def flood_table(record):
-    head = ["calls due", "of capacity", "answered, of capacity", "worst second", "p50 ms", "p99 ms", "refused"]
+    head = ["flood by", "calls due", "of capacity", "answered, of capacity", "worst second", "p50 ms", "p99 ms", "refused"]
     head += ["refusals p50 ms", "p99 ms", "memory MiB: before, early, late", "errors after", "calls/s after"]
     rows = []
     for row in record["flood"]["rows"]:
         percent = lambda share: "-" if share is None else f"{100 * share:.0f} %"
         refused = ", ".join(f"{status} {count:,}" for status, count in sorted(row["errors"].items()))
         rows.append([
+            row["by"],
             f"{row['due']:,.0f}/s",
             f"{row['times']} x",
             percent(row["goodput"]),
@@ -204,7 +219,7 @@ def targets(record):
     at_most = lambda what, value, bound, unit: (what, f"at most {bound}{unit}", value, value <= bound)
     at_least = lambda what, value, bound, unit: (what, f"at least {bound}{unit}", value, value >= bound)
     for row in record["flood"]["rows"]:
-        flooded = f"{row['times']} times the capacity:"
+        flooded = f"{row['times']} times the capacity{', library' if row['by'] == LIBRARY else ''}:"
         yield at_least(f"{flooded} answered, of capacity", 100 * row["goodput"], 95, " %")
         yield at_most(f"{flooded} p99 of what is answered", row["p99_ms"], round(1000 * DEADLINE), " ms")
         yield at_most(f"{flooded} median of a refusal", row["refused_p50_ms"], 5, " ms")
