@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Measures how cost grows with connections, workers, ports and payload, and draws it: docs/plots/*.svg.
 
-    benches/plots.py                about four minutes
-    benches/plots.py --smoke        a few seconds, into a folder of its own: does it work?
-    benches/plots.py --json FILE    keeps the measurements; --read FILE draws them again
+    benches/plots.py                                about eight minutes; Markdown on standard output
+    benches/plots.py --write docs/PERFORMANCE.md    ... and the table goes into that page
+    benches/plots.py --smoke                        a few seconds, into a folder of its own: does it work?
+    benches/plots.py --json FILE                    keeps the measurements; --read FILE draws them again
 
-Each figure is the median of its rounds; one round measures all points of a plot before the next begins. Python 3.11
-standard library only; Linux only.
+By the load generator, and through the client library as futures on one thread. The table has a few of the points. Each
+figure is the median of its rounds; one round measures all points of a plot before the next begins. Python 3.11 standard
+library only; Linux only.
 """
 
 import argparse
@@ -17,7 +19,10 @@ from html import escape
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from measure import CALL_BYTES, ROOT, Server, build, free_port, ini, machine, median, note, press, record_of
+from measure import (
+    CALL_BYTES, ROOT, Server, build, circumstances, free_port, heading, ini, median, note, press, record_of,
+    shown, table, write_between,
+)  # fmt: skip
 
 # Connections where the plot is about something else.
 CONNECTIONS = 64
@@ -29,16 +34,24 @@ PLOTS = {
     "payload": ("bytes of payload, 8 connections", [64, 512, 4 << 10, 32 << 10, 256 << 10, 1 << 20]),
 }
 
+# Of each plot, the points that the table has.
+IN_TABLE = {
+    "connections": [1, 16, 250, 1000],
+    "workers": [1, 10, 40, 250],
+    "ports": [1, 2, 4, 8],
+    "payload": [64, 4 << 10, 32 << 10, 1 << 20],
+}
+
 # The floor has neither workers nor ports.
 WITH_FLOOR = ["connections", "payload"]
 
 
-def run(programs, folder, plot, value, floor, options):
-    """One run: the plot's quantity has this value."""
+def run(programs, folder, plot, value, line, options):
+    """One run: the plot's quantity has this value. A line is the floor, or a client of Boneyard."""
     connections = {"connections": value, "payload": 8}.get(plot, CONNECTIONS)
     payload = value if plot == "payload" else 64
     ports = value if plot == "ports" else 1
-    if floor:
+    if line == "floor":
         numbers = [free_port()]
         command = [programs / "examples" / "floor", f"127.0.0.1:{numbers[0]}"]
         what = ["--raw", "--bytes", payload + CALL_BYTES]
@@ -47,35 +60,52 @@ def run(programs, folder, plot, value, floor, options):
         command = [programs / "boneyard", "serve", path]
         what = ["--method", "load.echo", "--bytes", payload]
     with Server(command, numbers) as server:
-        loads = [
-            [programs / "boneyard", "bench", address, "--json", *what, "-c", connections // ports, "-o", 1]
-            + ["--warm-up", options.warm_up, "-d", options.seconds]
-            for address in server.addresses
-        ]
+        each, spans = connections // ports, [options.warm_up, options.seconds]
+        if line == "library":
+            client = [programs / "examples/client_load", "futures"]
+            loads = [[*client, address, each, 1, "echo", payload, *spans] for address in server.addresses]
+        else:
+            what += ["-c", each, "-o", 1, "--warm-up", options.warm_up, "-d", options.seconds]
+            loads = [[programs / "boneyard", "bench", address, "--json", *what] for address in server.addresses]
         return press(server, loads, connections, options.seconds, options.warm_up)
 
 
 def measure(options):
     programs = build(release=not options.smoke)
-    record = {"machine": machine(), "plots": {}}
+    record = {**circumstances(options), "rounds": options.rounds, "seconds": options.seconds, "plots": {}}
     with tempfile.TemporaryDirectory() as folder:
         for plot, (_, values) in PLOTS.items():
-            lines = {"boneyard": [[] for _ in values]}
-            if plot in WITH_FLOOR:
-                lines["floor"] = [[] for _ in values]
+            names = ["boneyard", "library"] + (["floor"] if plot in WITH_FLOOR else [])
+            lines = {name: [[] for _ in values] for name in names}
             for turn in range(options.rounds):
                 for at, value in enumerate(values):
                     for name, points in lines.items():
-                        points[at].append(run(programs, folder, plot, value, name == "floor", options))
+                        points[at].append(run(programs, folder, plot, value, name, options))
                 note(f"{plot}, round {turn + 1}")
             record["plots"][plot] = {"values": values, "lines": lines}
     return record
 
 
+def growth_table(record):
+    """What a call costs by the load generator and through the library, at a few points of each plot."""
+    head = ["grows", "to", "calls/s", "library", "p50 us", "library", "server CPU us/call", "library"]
+    head += ["client CPU us/call", "library"]
+    rows = []
+    for plot, points in IN_TABLE.items():
+        values, lines = record["plots"][plot]["values"], record["plots"][plot]["lines"]
+        for at, value in enumerate(values):
+            if value in points:
+                figure = lambda name, key: shown(median(lines[name][at], key))
+                keys = ["calls_per_second", "p50_us", "cpu_us_per_call", "client_cpu_us_per_call"]
+                figures = [figure(name, key) for key in keys for name in ("boneyard", "library")]
+                rows.append([plot, f"{value:,}", *figures])
+    return table(head, rows)
+
+
 # Drawing. One file has two panels: what gets through, and what it costs.
 
 WIDTH, HEIGHT, LEFT, TOP, PANEL_WIDTH, PANEL_HEIGHT, GAP = 860, 330, 64, 52, 330, 200, 96
-COLOURS = {"boneyard": "#1f5f99", "floor": "#8a8a8a"}
+COLOURS = {"boneyard": "#1f5f99", "library": "#b3541e", "floor": "#8a8a8a"}
 
 
 def short(value):
@@ -169,6 +199,7 @@ def main():
     parser.add_argument("--folder", default=ROOT / "docs" / "plots", help="where the plots go (docs/plots)")
     parser.add_argument("--json", metavar="FILE", help="write the measurements there")
     parser.add_argument("--read", metavar="FILE", help="measure nothing; draw the measurements from there")
+    parser.add_argument("--write", metavar="PAGE", help="put the table between the markers of that page")
     parser.add_argument("--smoke", action="store_true", help="debug builds, ends of the axes only, no plots kept")
     options = parser.parse_args()
     if options.smoke:
@@ -177,6 +208,10 @@ def main():
         for plot, (axis, values) in PLOTS.items():
             PLOTS[plot] = (axis, [values[0], values[-1]])
     record = record_of(options, measure)
+    text = "\n\n".join([heading(record), growth_table(record)])
+    print(text)
+    if options.write:
+        write_between(options.write, "growth", text)
     folder = Path(options.folder)
     folder.mkdir(parents=True, exist_ok=True)
     for plot in record["plots"]:
