@@ -22,6 +22,8 @@ mod primitives {
     pub(crate) use crossbeam_channel::{Receiver, Sender, bounded};
     pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
+    #[cfg(feature = "server")]
+    pub(crate) use std::thread::sleep;
     pub(crate) use std::thread::{Thread, current, park, yield_now};
     pub(crate) use std::thread_local;
     #[cfg(feature = "server")]
@@ -34,12 +36,12 @@ mod primitives {
     }
 }
 
-#[cfg(feature = "server")]
-pub(crate) use primitives::now;
 pub(crate) use primitives::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
 pub(crate) use primitives::{Condvar, Mutex, MutexGuard, Receiver, Sender, bounded, thread_local, yield_now};
 #[cfg(feature = "server")]
 use primitives::{Thread, current, park};
+#[cfg(feature = "server")]
+pub(crate) use primitives::{now, sleep};
 #[cfg(feature = "server")]
 use std::sync::OnceLock;
 pub(crate) use std::sync::atomic::Ordering;
@@ -110,6 +112,16 @@ pub(crate) enum Planted {
     NoReserve,
     /// A worker that looks for a call in vain, since it is kept for nested ones, counts as having one.
     KeptPlace,
+    /// A thread that has run calls where they were read goes back to listening without a look at the queue.
+    UnseenQueue,
+    /// A thread that has run calls where they were read keeps the worker's place.
+    KeptWorker,
+    /// A listener is lent while the deputy sleeps.
+    NoDeputy,
+    /// A thread that a listener was passed to does nothing for the calls behind a slow one.
+    NoRescue,
+    /// A listener is passed on, and its worker's words still go to the thread that listens now.
+    OldThread,
     /// A client's thread whose time is over keeps the right to read that it was appointed to.
     KeptAppointment,
     /// A client's reader leaves the right to nobody though a task polls.

@@ -67,6 +67,8 @@ pub struct Config {
     pub long_transaction: Setting<Option<Duration>>,
     /// `Server_Nested_Reserve`: workers of each port reserved for calls of this server's own handlers.
     pub nested_reserve: Setting<u32>,
+    /// `Server_Run_Where_Read`: the listening thread runs short calls.
+    pub run_where_read: Setting<bool>,
     /// `Server_Session_Timeout`: idle time after which a session is closed.
     pub session_timeout: Setting<Duration>,
     /// Idle time before which no session is closed because of [`Config::max_sessions`]. One minute; no key sets it.

@@ -14,7 +14,7 @@ use super::worker::start_workers;
 use crate::metrics::ServiceTimes;
 use crate::proto::Call;
 use crate::service::ServicesBuilder;
-use crate::sync::{Arc, Parker, now};
+use crate::sync::{Arc, now};
 use crate::wire::Codec;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -26,10 +26,8 @@ const METHOD: u16 = 1;
 
 /// Ports of `workers` workers each.
 fn port_workers(ports: usize, workers: usize, calls_max: usize) -> Vec<PortWorkers> {
-    let port = |_| PortWorkers {
-        queue: Arc::new(Queue::new(QueueSizes { calls_max, workers, reserve: 0, cores: 2 }, now())),
-        parkers: (0..workers).map(|_| Arc::new(Parker::default())).collect(),
-    };
+    let sizes = QueueSizes { calls_max, workers, reserve: 0, cores: 2 };
+    let port = |_| PortWorkers::new(Arc::new(Queue::new(sizes, now())), workers);
     (0..ports).map(port).collect()
 }
 
@@ -96,7 +94,6 @@ impl Drop for BenchPool {
 pub struct BenchThrottle {
     throttle: Throttle,
     queues: Vec<Arc<Queue>>,
-    parkers: Vec<Arc<Parker>>,
 }
 
 impl BenchThrottle {
@@ -104,8 +101,7 @@ impl BenchThrottle {
     pub fn new(ports: usize, permits: Option<NonZeroU32>) -> BenchThrottle {
         let ports = port_workers(ports, 1, 8);
         let queues = ports.iter().map(|port| Arc::clone(&port.queue)).collect();
-        let parkers = ports.iter().map(|port| Arc::clone(&port.parkers[0])).collect();
-        BenchThrottle { throttle: Throttle::new(permits, ports), queues, parkers }
+        BenchThrottle { throttle: Throttle::new(permits, ports), queues }
     }
 
     /// Wakes a port's worker with a permit; returns false if there is none. Each port is for one thread alone.
@@ -143,7 +139,7 @@ impl BenchThrottle {
 
     /// Takes the worker's word, which is there already, so that no thread sleeps.
     fn woken(&self, port: usize) {
-        let word = self.parkers[port].park();
+        let word = self.throttle.parker(port, 0).park();
         debug_assert_eq!(word, PERMIT);
         self.queues[port].change_searching(-1);
     }

@@ -23,7 +23,8 @@ use std::time::{Duration, Instant};
 pub(super) struct BlockingContext {
     shared: Arc<Shared>,
     port: Arc<PortShared>,
-    id: usize,
+    /// Which worker this thread is.
+    worker: Cell<usize>,
     parker: Arc<Parker>,
     /// Whether this worker is counted among those that run a call not known to be short.
     engaged: Cell<bool>,
@@ -56,17 +57,14 @@ struct Running {
 }
 
 impl BlockingContext {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        port: Arc<PortShared>,
-        id: usize,
-        parker: Arc<Parker>,
-    ) -> BlockingContext {
+    /// For one of the port's threads: see [`Throttle::parker`](super::throttle::Throttle::parker).
+    pub(super) fn new(shared: Arc<Shared>, port: Arc<PortShared>, thread: usize) -> BlockingContext {
         let arguments = RefCell::new(BufferLease::new(&port.buffers));
+        let parker = Arc::clone(shared.throttle.parker(port.index, thread));
         BlockingContext {
             shared,
             port,
-            id,
+            worker: Cell::new(thread),
             parker,
             engaged: Cell::default(),
             waits: Cell::default(),
@@ -76,9 +74,19 @@ impl BlockingContext {
         }
     }
 
-    /// Sleeps until this worker is woken. Returns whether it has a permit; otherwise it is to end.
-    pub(super) fn await_permit(&self) -> bool {
-        self.parker.park() == PERMIT
+    /// Sleeps until this thread is woken, and returns the word for it.
+    pub(super) fn sleep(&self) -> u32 {
+        self.parker.park()
+    }
+
+    /// Which worker this thread is.
+    pub(super) fn worker(&self) -> usize {
+        self.worker.get()
+    }
+
+    /// This thread is another worker from now on. Not while it runs a call.
+    pub(super) fn set_worker(&self, worker: usize) {
+        self.worker.set(worker);
     }
 
     /// A transaction begins.
@@ -98,7 +106,7 @@ impl BlockingContext {
     /// The transaction has ended.
     pub(super) fn end(&self) {
         if self.running.borrow().calls > 0 {
-            self.shared.nested.outgoing.close_all(self.port.index, self.id);
+            self.shared.nested.outgoing.close_all(self.port.index, self.worker());
         }
         self.arguments.borrow_mut().set(0);
     }
@@ -120,13 +128,13 @@ impl WorkerHooks for BlockingContext {
     fn pause(&self) {
         let (shared, port) = (&*self.shared, &*self.port);
         let disengage = || port.queue.change_engaged(-1);
-        if let Some(released) = port.slots[self.id].release_blocked(now(), disengage) {
+        if let Some(released) = port.slots[self.worker()].release_blocked(now(), disengage) {
             port.give_away(shared, released);
         }
         self.disengage();
         let seen_early = planted(Planted::LatePause).then(|| port.queue.is_empty());
         // First no longer awake, then the look at the queue: see the proof in docs/ARCHITECTURE.md.
-        shared.throttle.pause(port.index);
+        shared.throttle.pause(port.index, self.worker());
         self.paused.set(Some(now()));
         if !seen_early.unwrap_or_else(|| port.queue.is_empty()) {
             shared.throttle.announce(port.index);
@@ -134,13 +142,13 @@ impl WorkerHooks for BlockingContext {
     }
 
     fn resume(&self) {
-        let (mut waits, slot) = (self.take_waits(), &self.port.slots[self.id]);
-        if !self.shared.throttle.resume(self.port.index, self.id) {
+        let (mut waits, slot) = (self.take_waits(), &self.port.slots[self.worker()]);
+        if !self.shared.throttle.resume(self.port.index, self.worker()) {
             let start = now();
             slot.set_activity(Activity::Returning, start);
-            // No other word can come: only workers on the stack of idle ones get the word to end.
-            let permitted = self.await_permit();
-            debug_assert!(permitted, "a worker in line gets a permit");
+            // No other word can come: the others are for threads of idle workers.
+            let word = self.sleep();
+            debug_assert_eq!(word, PERMIT, "a worker in line gets a permit");
             waits.for_permit += now().saturating_duration_since(start);
         }
         let back = now();
@@ -158,7 +166,7 @@ impl WorkerHooks for BlockingContext {
         running.calls += 1;
         let name = format!("{} {}", self.port.name, self.shared.services.name(running.method));
         let outgoing = &self.shared.nested.outgoing;
-        let (entry, is_open) = outgoing.open(self.port.index, self.id, running.calls, name);
+        let (entry, is_open) = outgoing.open(self.port.index, self.worker(), running.calls, name);
         if !is_open {
             self.port.stats.nested_over.add(1);
         }
@@ -176,8 +184,8 @@ impl WorkerHooks for BlockingContext {
     fn awaits(&self, call: Option<EntryId>) {
         let (nested, port) = (&self.shared.nested, self.port.index);
         match call {
-            Some(call) => nested.begin_wait(port, self.id, call),
-            None => nested.end_wait(port, self.id),
+            Some(call) => nested.begin_wait(port, self.worker(), call),
+            None => nested.end_wait(port, self.worker()),
         }
     }
 
@@ -203,17 +211,16 @@ mod tests {
     fn the_wait_for_a_permit_is_counted_for_one_call() {
         let queue =
             Arc::new(Queue::new(QueueSizes { calls_max: 8, workers: 2, reserve: 0, cores: 2 }, now()));
-        let parkers: Vec<_> = (0..2).map(|_| Arc::<Parker>::default()).collect();
-        let workers = PortWorkers { queue: Arc::clone(&queue), parkers: parkers.clone() };
+        let workers = PortWorkers::new(Arc::clone(&queue), 2);
         let throttle = Throttle::new(NonZeroU32::new(1), vec![workers]);
         let services = ServicesBuilder::default().build().unwrap();
         let shared = Arc::new(Shared::new(services, throttle, 1024));
         let sizes = PoolSizes { workers: 2, ..PoolSizes::default() };
         let port = PortShared::unlimited(0, queue, sizes, now());
-        let context = BlockingContext::new(Arc::clone(&shared), Arc::new(port), 0, Arc::clone(&parkers[0]));
+        let context = BlockingContext::new(Arc::clone(&shared), Arc::new(port), 0);
         let throttle = &shared.throttle;
 
-        assert!(throttle.wake_one(0) && context.await_permit());
+        assert!(throttle.wake_one(0) && context.sleep() == PERMIT);
         context.pause();
         context.resume();
         assert_eq!(context.take_waits().for_permit, Duration::ZERO, "there was a permit");

@@ -15,9 +15,11 @@ use crate::admission::ReceivedChain;
 use crate::proto::Call;
 use crate::service::{Services, ServicesBuilder, Transaction};
 use crate::sync::unordered::AtomicUsize;
-use crate::sync::{Arc, Condvar, Mutex, Ordering, Parker, check, now};
+use crate::sync::{Arc, Condvar, Mutex, Ordering, check, now};
 use crate::wire::Codec;
 use std::num::NonZeroU32;
+
+mod run_where_read;
 
 #[cfg(loom)]
 use loom::thread;
@@ -69,6 +71,11 @@ impl Witness {
         }
     }
 
+    fn note(&self) {
+        self.calls.lock().0 += 1;
+        self.changed.notify_all();
+    }
+
     fn answer(&self) {
         self.calls.lock().1 += 1;
         self.changed.notify_all();
@@ -104,24 +111,18 @@ impl Model {
         let queues: Vec<_> = (0..ports)
             .map(|_| Arc::new(Queue::new(QueueSizes { calls_max: 8, workers, reserve, cores: 2 }, start)))
             .collect();
-        let parkers: Vec<Vec<_>> =
-            (0..ports).map(|_| (0..workers).map(|_| Arc::new(Parker::default())).collect()).collect();
-        let port_workers = |(queue, parkers): (&Arc<Queue>, &Vec<Arc<Parker>>)| PortWorkers {
-            queue: Arc::clone(queue),
-            parkers: parkers.clone(),
-        };
-        let throttle =
-            Throttle::new(NonZeroU32::new(permits), queues.iter().zip(&parkers).map(port_workers).collect());
+        let port_workers = |queue: &Arc<Queue>| PortWorkers::new(Arc::clone(queue), workers);
+        let throttle = Throttle::new(NonZeroU32::new(permits), queues.iter().map(port_workers).collect());
         let witness = Arc::<Witness>::default();
         let shared = Arc::new(Shared::new(services(&witness), throttle, 1024));
-        let sizes = PoolSizes { workers, methods: 1, slow_calls: 0 };
+        let sizes = PoolSizes { workers, methods: WAIT.into(), slow_calls: 0 };
         let port = |(index, queue)| Arc::new(PortShared::unlimited(index, queue, sizes, start));
         let ports: Vec<_> = queues.into_iter().enumerate().map(port).collect();
         let mut threads = Vec::new();
-        for (port, parkers) in ports.iter().zip(&parkers) {
-            for (id, parker) in parkers.iter().enumerate() {
-                let (shared, port, parker) = (Arc::clone(&shared), Arc::clone(port), Arc::clone(parker));
-                threads.push(thread::spawn(move || Worker::new(shared, port, id, parker).run()));
+        for port in &ports {
+            for id in 0..workers {
+                let (shared, port) = (Arc::clone(&shared), Arc::clone(port));
+                threads.push(thread::spawn(move || Worker::new(shared, port, id).run(None)));
             }
         }
         let connections = ports.iter().map(|_| Arc::default()).collect();
@@ -143,17 +144,7 @@ impl Model {
     }
 
     fn push_all(&self, calls: impl IntoIterator<Item = Call>, port: usize) {
-        let mut work = Work::new(&Buffers::unbounded(), now());
-        work.calls = calls.into_iter().collect();
-        work.chains = work
-            .calls
-            .iter()
-            .filter_map(|call| call.chain())
-            .map(|_| Arc::<ReceivedChain>::default())
-            .collect();
-        let sink = Arc::clone(&self.connections[port]) as Arc<dyn ReplySink>;
-        self.ports[port].register_nested(&mut work, &sink, &self.shared.nested);
-        work.sink = Some(sink);
+        let work = work(&self.shared, &self.ports[port], &self.connections[port], calls);
         for burst in Burst::split_work(Arc::new(work)) {
             self.ports[port].queue.admit(burst, &self.shared.service_times);
         }
@@ -190,22 +181,44 @@ impl Model {
     }
 }
 
+/// The calls of one read.
+fn work(
+    shared: &Shared,
+    port: &PortShared,
+    connection: &Arc<NullSink>,
+    calls: impl IntoIterator<Item = Call>,
+) -> Work {
+    let mut work = Work::new(&Buffers::unbounded(), now());
+    work.calls = calls.into_iter().collect();
+    let chained = work.calls.iter().filter_map(|call| call.chain());
+    work.chains = chained.map(|_| Arc::<ReceivedChain>::default()).collect();
+    let sink = Arc::clone(connection) as Arc<dyn ReplySink>;
+    port.register_nested(&mut work, &sink, &shared.nested);
+    work.sink = Some(sink);
+    work
+}
+
 /// Numbers of the methods, in the order of their names.
 const ANSWER: u16 = 1;
 const CALL: u16 = 2;
 const HOLD: u16 = 3;
 const MEET: u16 = 4;
-const RUN: u16 = 5;
-const WAIT: u16 = 6;
+const NOTE: u16 = 5;
+const PAIR: u16 = 6;
+const RUN: u16 = 7;
+const WAIT: u16 = 8;
 
-/// `model.run` does nothing. The others wait: `model.wait` for nothing, `model.meet` for another handler, `model.hold`
-/// for two others without returning its permit, `model.call` for one `model.answer`.
+/// `model.run` does nothing, `model.note` counts as a call made. The others wait: `model.wait` for nothing, `model.meet`
+/// for another handler, `model.pair` for another and `model.hold` for two others without returning its permit,
+/// `model.call` for one `model.answer`.
 fn services(witness: &Arc<Witness>) -> Services {
-    let methods: [(&str, fn(&Witness, &Transaction<'_>)); 6] = [
+    let methods: [(&str, fn(&Witness, &Transaction<'_>)); 8] = [
         ("model.answer", |witness, _| witness.answer()),
         ("model.call", |witness, transaction| transaction.blocking(|| witness.call())),
         ("model.hold", |witness, _| witness.meet(3)),
         ("model.meet", |witness, transaction| transaction.blocking(|| witness.meet(2))),
+        ("model.note", |witness, _| witness.note()),
+        ("model.pair", |witness, _| witness.meet(2)),
         ("model.run", |_, _| ()),
         ("model.wait", |witness, transaction| {
             witness.run();
@@ -222,7 +235,7 @@ fn services(witness: &Arc<Witness>) -> Services {
         };
         builder.add_raw(name, Box::new(move |transaction, _, _, _| run(transaction)));
     }
-    builder.build().expect("six names are no duplicates")
+    builder.build().expect("the names are no duplicates")
 }
 
 #[test]

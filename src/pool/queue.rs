@@ -185,6 +185,11 @@ impl Queue {
         fits
     }
 
+    /// Likely cost of the calls that wait, in nanoseconds.
+    pub(super) fn cost_ns(&self) -> u64 {
+        self.gauges.cost_ns.load(Ordering::Relaxed)
+    }
+
     /// Calls that wait.
     pub(crate) fn len(&self) -> usize {
         self.gauges.calls.load(Ordering::Relaxed)

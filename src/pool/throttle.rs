@@ -3,7 +3,8 @@
 //! A permit means "is awake and may run a handler". Invariants, true whenever the lock is free:
 //! - permits out = workers awake, over all ports; none is granted while as many are out as the limit then in force, so
 //!   there are never more than the limit, save those that were out when it was lowered, until they are returned;
-//! - each worker is on its port's stack, or awake, or paused while its handler waits, or returning, or ended;
+//! - each worker is on its port's stack, or awake, or paused while its handler waits, or returning, or ended; the thread
+//!   that runs as a worker is its own, or the listening one (see `run_where_read.rs`);
 //! - while a worker is returning no permit is free;
 //! - a port whose queue is not empty and whose stack is not empty has an awake worker, or its starving bit is set
 //!   and no permit is free.
@@ -13,6 +14,7 @@
 //! are out than a lowered limit allows, each worker returns its permit when its turn ends, as if others starved; when
 //! the limit is raised, the freed permits are granted at once, one for each worker that waits.
 
+use super::port_threads::PortThreads;
 use super::queue::Queue;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Parker, Planted, now, planted, unordered};
 use std::collections::VecDeque;
@@ -20,16 +22,28 @@ use std::num::NonZeroU32;
 
 /// Word for a parked worker: woken with a permit.
 pub(super) const PERMIT: u32 = 1;
-/// Word for a parked worker: woken to end.
-const CLOSED: u32 = 2;
+/// Word for a parked thread: woken to end.
+pub(super) const CLOSED: u32 = 2;
+/// Word for a parked thread: woken to listen; for the deputy, to look.
+pub(super) const LISTEN: u32 = 3;
 
 /// One port's workers, as the throttle sees them.
 #[derive(Debug)]
 pub(crate) struct PortWorkers {
     /// The queue they take from.
-    pub(crate) queue: Arc<Queue>,
-    /// One for each worker.
-    pub(crate) parkers: Vec<Arc<Parker>>,
+    pub(super) queue: Arc<Queue>,
+    /// One for each worker's thread, and behind them one for the thread that listens first.
+    pub(super) parkers: Vec<Arc<Parker>>,
+}
+
+impl PortWorkers {
+    pub(crate) fn new(queue: Arc<Queue>, workers: usize) -> PortWorkers {
+        PortWorkers { queue, parkers: (0..=workers).map(|_| Arc::default()).collect() }
+    }
+
+    fn workers(&self) -> usize {
+        self.parkers.len() - 1
+    }
 }
 
 /// Number of a port's workers in each state. Once the throttle is closed, ended workers count as blocked.
@@ -57,37 +71,42 @@ pub(super) enum Next {
 
 #[derive(Debug)]
 pub(crate) struct Throttle {
-    ports: Vec<PortWorkers>,
+    pub(super) ports: Vec<PortWorkers>,
     /// The limit, 0 for none: for estimates. The one that decides is in `state`.
     limit: unordered::AtomicU64,
-    state: Mutex<State>,
+    pub(super) state: Mutex<State>,
     /// Bit p: port p has queued work and an idle worker but got no permit. Written under the lock.
     starving: AtomicU64,
     /// Whether any worker is returning. Written under the lock.
     any_returning: AtomicBool,
     /// Whether more permits are out than the limit, since it was lowered. Written under the lock.
     over_limit: AtomicBool,
+    pub(super) deputy: Parker,
 }
 
 #[derive(Debug)]
-struct State {
+pub(super) struct State {
     limit: Option<NonZeroU32>,
     out: u32,
     peak: u32,
     /// Idle workers of each port, the last to become idle on top.
-    idle: Vec<Vec<usize>>,
+    pub(super) idle: Vec<Vec<usize>>,
+    /// The threads of each port.
+    pub(super) threads: Vec<PortThreads>,
+    /// The deputy has a word, or looks each tick.
+    pub(super) deputy_awake: bool,
     /// Workers whose handlers have waited and that wait for a permit, in the order of their return.
-    returning: VecDeque<WorkerId>,
+    returning: VecDeque<ThreadId>,
     /// The first port in the round when a permit comes free.
     next_port: usize,
-    closed: bool,
+    pub(super) closed: bool,
 }
 
-/// A worker of a port, both by index.
+/// The thread of a port's worker, both by index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct WorkerId {
-    port: usize,
-    worker: usize,
+pub(super) struct ThreadId {
+    pub(super) port: usize,
+    pub(super) thread: usize,
 }
 
 impl Throttle {
@@ -95,13 +114,24 @@ impl Throttle {
     pub(crate) fn new(limit: Option<NonZeroU32>, ports: Vec<PortWorkers>) -> Throttle {
         assert!(ports.len() <= 64, "one bit for each port");
         // Reversed, so that worker 0 is the first to be woken.
-        let idle = ports.iter().map(|port| (0..port.parkers.len()).rev().collect()).collect();
-        let returning = VecDeque::new();
-        let state = State { limit, out: 0, peak: 0, idle, returning, next_port: 0, closed: false };
+        let idle = ports.iter().map(|port| (0..port.workers()).rev().collect()).collect();
+        let threads = ports.iter().map(|port| PortThreads::new(port.workers())).collect();
+        let state = State {
+            limit,
+            out: 0,
+            peak: 0,
+            idle,
+            threads,
+            deputy_awake: false,
+            returning: VecDeque::new(),
+            next_port: 0,
+            closed: false,
+        };
         let (starving, any_returning, over_limit) =
             (AtomicU64::new(0), AtomicBool::new(false), AtomicBool::new(false));
         let limit = unordered::AtomicU64::new(limit_word(limit));
-        Throttle { ports, limit, state: Mutex::new(state), starving, any_returning, over_limit }
+        let (state, deputy) = (Mutex::new(state), Parker::default());
+        Throttle { ports, limit, state, starving, any_returning, over_limit, deputy }
     }
 
     /// Permits out now, and the most that were ever out.
@@ -141,7 +171,7 @@ impl Throttle {
         let count = |(index, port): (usize, &PortWorkers)| {
             let (idle, running) = (state.idle[index].len(), port.queue.workers_awake());
             let returning = state.returning.iter().filter(|id| id.port == index).count();
-            let blocked = port.parkers.len().saturating_sub(idle + running + returning);
+            let blocked = port.workers().saturating_sub(idle + running + returning);
             WorkerCounts { idle, running, blocked, returning }
         };
         self.ports.iter().enumerate().map(count).collect()
@@ -151,19 +181,25 @@ impl Throttle {
         self.state.lock().idle[port].len()
     }
 
-    /// The parkers of a port's workers, in the order of their numbers.
-    pub(crate) fn parkers(&self, port: usize) -> &[Arc<Parker>] {
-        &self.ports[port].parkers
+    /// The parker of one of a port's threads: those of the workers have the workers' numbers, the thread that listens
+    /// first has the next one.
+    pub(super) fn parker(&self, port: usize, thread: usize) -> &Arc<Parker> {
+        &self.ports[port].parkers[thread]
+    }
+
+    /// Number of a port's workers.
+    pub(crate) fn workers(&self, port: usize) -> usize {
+        self.ports[port].workers()
     }
 
     pub(super) fn pools(&self) -> Vec<usize> {
-        self.ports.iter().map(|port| port.parkers.len()).collect()
+        self.ports.iter().map(PortWorkers::workers).collect()
     }
 
     /// How many workers of a port may be busy at once: its pool, or, if that is fewer, as many as its share of the
     /// permits keeps busy. Ports share the permits while they starve.
     pub(crate) fn may_run(&self, port: usize) -> usize {
-        let (workers, queue) = (self.ports[port].parkers.len(), &self.ports[port].queue);
+        let (workers, queue) = (self.workers(port), &self.ports[port].queue);
         let wanting = 1 + (self.starving.load(Ordering::Relaxed) & !(1 << port)).count_ones();
         let share = |limit: u32| queue.permit_usage.workers((limit / wanting).max(1) as usize);
         self.limit().map_or(workers, |limit| share(limit).min(workers))
@@ -241,13 +277,17 @@ impl Throttle {
         next
     }
 
-    /// A worker's handler begins to wait: its permit goes to the next in the round. Calls in its port's queue are to
-    /// be announced after this, not before: see the proof in docs/ARCHITECTURE.md.
-    pub(super) fn pause(&self, port: usize) {
+    /// A worker's handler begins to wait: its permit goes to the next in the round, and the listening, if its thread has
+    /// that, to the worker's own thread. Calls in its port's queue are to be announced after this, not before: see the
+    /// proof in docs/ARCHITECTURE.md.
+    pub(super) fn pause(&self, port: usize, worker: usize) {
         let mut state = self.state.lock();
+        let follower =
+            state.threads[port].pass_listening(Some(worker)).map(|thread| ThreadId { port, thread });
         self.return_permit(&mut state, port);
         let woken = self.hand_over(&mut state);
         drop(state);
+        follower.into_iter().for_each(|follower| self.wake_to_listen(follower));
         self.wake(woken);
     }
 
@@ -259,7 +299,8 @@ impl Throttle {
         if free {
             self.take_permit(&mut state, port);
         } else {
-            state.returning.push_back(WorkerId { port, worker });
+            let thread = state.threads[port].of_worker(worker);
+            state.returning.push_back(ThreadId { port, thread });
             self.any_returning.store(true, Ordering::Relaxed);
         }
         free
@@ -269,18 +310,24 @@ impl Throttle {
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();
         state.closed = true;
-        let idle: Vec<Vec<usize>> = state.idle.iter_mut().map(std::mem::take).collect();
+        let State { idle, threads, deputy_awake, .. } = &mut *state;
+        let of = |(workers, threads): (&mut Vec<usize>, &PortThreads)| -> Vec<usize> {
+            workers.drain(..).map(|worker| threads.of_worker(worker)).collect()
+        };
+        let idle: Vec<Vec<usize>> = idle.iter_mut().zip(threads.iter()).map(of).collect();
+        let deputy_slept = !std::mem::replace(deputy_awake, true);
         drop(state);
-        for (port, workers) in self.ports.iter().zip(idle) {
-            for worker in workers {
-                port.parkers[worker].unpark(CLOSED);
-            }
+        for (port, threads) in self.ports.iter().zip(idle) {
+            threads.into_iter().for_each(|thread| port.parkers[thread].unpark(CLOSED));
+        }
+        if deputy_slept {
+            self.deputy.unpark(CLOSED);
         }
     }
 
     /// Grants a permit, if one is free, to the first returning worker, or else to the next starving port. Returns the
     /// worker to be woken.
-    fn hand_over(&self, state: &mut State) -> Option<WorkerId> {
+    pub(super) fn hand_over(&self, state: &mut State) -> Option<ThreadId> {
         if planted(Planted::KeptPermit) || !state.has_permit() && !planted(Planted::LoweredInVain) {
             return None;
         }
@@ -314,9 +361,16 @@ impl Throttle {
         None
     }
 
-    /// Grants a permit to an idle worker of a port, and marks the port as starving if there is none. Returns the worker
+    /// Grants a permit to an idle worker of a port, and marks the port as starving if there is none. Returns the thread
     /// to be woken.
-    fn grant(&self, state: &mut State, port: usize) -> Option<WorkerId> {
+    pub(super) fn grant(&self, state: &mut State, port: usize) -> Option<ThreadId> {
+        let worker = self.take_worker(state, port)?;
+        self.ports[port].queue.change_searching(1);
+        Some(ThreadId { port, thread: state.threads[port].of_worker(worker) })
+    }
+
+    /// Takes an idle worker from its port's stack, and a permit for it; marks the port as starving if there is none.
+    pub(super) fn take_worker(&self, state: &mut State, port: usize) -> Option<usize> {
         if state.idle[port].is_empty() {
             return None;
         }
@@ -325,19 +379,17 @@ impl Throttle {
             return None;
         }
         self.take_permit(state, port);
-        self.ports[port].queue.change_searching(1);
-        let worker = state.idle[port].pop().expect("checked above, under the lock");
         self.clear_starving(port);
-        Some(WorkerId { port, worker })
+        state.idle[port].pop()
     }
 
-    fn take_permit(&self, state: &mut State, port: usize) {
+    pub(super) fn take_permit(&self, state: &mut State, port: usize) {
         state.out += 1;
         state.peak = state.peak.max(state.out);
         self.ports[port].queue.change_awake(1);
     }
 
-    fn return_permit(&self, state: &mut State, port: usize) {
+    pub(super) fn return_permit(&self, state: &mut State, port: usize) {
         state.out -= 1;
         if self.over_limit.load(Ordering::Relaxed) {
             self.over_limit.store(state.is_over(), Ordering::Relaxed);
@@ -358,8 +410,8 @@ impl Throttle {
     }
 
     /// Wakes a worker, if any, with its permit. To be called without the lock: waking is a system call.
-    fn wake(&self, woken: Option<WorkerId>) -> bool {
-        woken.map(|id| self.ports[id.port].parkers[id.worker].unpark(PERMIT)).is_some()
+    pub(super) fn wake(&self, woken: Option<ThreadId>) -> bool {
+        woken.map(|id| self.ports[id.port].parkers[id.thread].unpark(PERMIT)).is_some()
     }
 }
 
@@ -379,102 +431,4 @@ fn limit_word(limit: Option<NonZeroU32>) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::pool::queue::QueueSizes;
-
-    /// Ports of two workers each, without work and threads: the words for the workers stay in their parkers.
-    fn throttle(ports: usize, permits: u32) -> Throttle {
-        let sizes = QueueSizes { calls_max: 8, workers: 2, reserve: 0, cores: 2 };
-        let workers = |_| PortWorkers {
-            queue: Arc::new(Queue::new(sizes, now())),
-            parkers: (0..2).map(|_| Arc::default()).collect(),
-        };
-        Throttle::new(NonZeroU32::new(permits), (0..ports).map(workers).collect())
-    }
-
-    /// The word that was handed to a worker. Waits for ever if there is none.
-    fn word(throttle: &Throttle, port: usize, worker: usize) -> u32 {
-        throttle.ports[port].parkers[worker].park()
-    }
-
-    /// Wakes a worker, which is the next of its port.
-    fn wake(throttle: &Throttle, port: usize, worker: usize) {
-        assert!(throttle.wake_one(port));
-        assert_eq!(word(throttle, port, worker), PERMIT);
-    }
-
-    #[test]
-    fn returning_workers_get_permits_in_order_and_before_idle_ones() {
-        let throttle = throttle(2, 1);
-        for (port, worker) in [(0, 0), (0, 1), (1, 0)] {
-            assert!(throttle.wake_one(port), "the worker before has returned its permit");
-            assert_eq!(word(&throttle, port, worker), PERMIT);
-            throttle.pause(port);
-        }
-        assert_eq!(throttle.permits(), (0, 1));
-        assert!(throttle.resume(0, 1), "a permit is free");
-        assert!(!throttle.resume(1, 0) && !throttle.resume(0, 0));
-        assert!(!throttle.wake_one(1), "no idle worker is woken before them");
-        assert!(throttle.others_starve(0) && throttle.others_starve(1), "of their own port too");
-        assert_eq!(throttle.pass_on(0, 1), Next::Park);
-        assert_eq!(word(&throttle, 1, 0), PERMIT);
-        throttle.pause(1);
-        assert_eq!(word(&throttle, 0, 0), PERMIT);
-        assert!(!throttle.others_starve(1));
-        assert_eq!(throttle.retire(0, 0), Next::Park);
-        assert_eq!(throttle.permits(), (0, 1));
-    }
-
-    #[test]
-    fn a_close_leaves_returning_workers_in_line() {
-        let throttle = throttle(1, 1);
-        wake(&throttle, 0, 0);
-        throttle.pause(0);
-        wake(&throttle, 0, 1);
-        assert!(!throttle.resume(0, 0));
-        throttle.close();
-        assert_eq!(throttle.pass_on(0, 1), Next::Go, "no worker goes to sleep any more");
-        assert_eq!(throttle.retire(0, 1), Next::Exit);
-        assert_eq!(word(&throttle, 0, 0), PERMIT);
-        assert_eq!(throttle.retire(0, 0), Next::Exit);
-        assert_eq!(throttle.permits(), (0, 1));
-    }
-
-    #[test]
-    fn permits_above_a_lowered_limit_are_returned_and_a_raised_limit_grants_them_to_waiters() {
-        let throttle = throttle(2, 3);
-        for (port, worker) in [(0, 0), (0, 1), (1, 0)] {
-            wake(&throttle, port, worker);
-        }
-        throttle.set_limit(NonZeroU32::new(1));
-        assert_eq!(
-            (throttle.limit(), throttle.permits()),
-            (Some(1), (3, 3)),
-            "permits that are out stay out"
-        );
-        assert!(!throttle.wake_one(1) && throttle.others_starve(0), "none is granted above the limit");
-        assert_eq!(throttle.pass_on(0, 0), Next::Park, "though no other worker waits");
-        throttle.pause(0);
-        assert!(!throttle.resume(0, 1), "one is out, which is the limit");
-        assert_eq!(throttle.permits().0, 1);
-        throttle.set_limit(NonZeroU32::new(3));
-        assert_eq!(word(&throttle, 0, 1), PERMIT, "the waiting worker has one at once");
-        assert_eq!(throttle.permits().0, 2);
-        throttle.set_limit(None);
-        assert_eq!(throttle.limit(), None);
-        for (port, worker) in [(0, 1), (1, 0)] {
-            assert_eq!(throttle.retire(port, worker), Next::Park);
-        }
-        assert_eq!(throttle.permits(), (0, 3));
-    }
-
-    #[test]
-    fn without_a_limit_no_worker_waits_for_a_permit() {
-        let throttle = throttle(1, 0);
-        assert!(throttle.wake_one(0) && throttle.wake_one(0));
-        throttle.pause(0);
-        assert!(throttle.resume(0, 0));
-        assert_eq!(throttle.permits(), (2, 2));
-    }
-}
+mod tests;

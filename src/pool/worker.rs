@@ -1,27 +1,28 @@
-//! Worker: one thread of a pool, which runs steps 5 to 7 of a transaction (see docs/ARCHITECTURE.md).
+//! Worker: one thread of a pool, which runs steps 5 to 7 of a transaction (see docs/ARCHITECTURE.md). The thread that
+//! listens may be one for a while (see `run_where_read.rs`).
 //!
 //! Invariant: a worker that is awake holds a permit, one that sleeps holds nothing.
 
 use super::blocking::BlockingContext;
 use super::buffered_replies::{BufferedReplies, WorkerReply};
 use super::burst::{Burst, ReplySink, Work};
+use super::port_threads::PortListener;
 use super::shared::{PortShared, Shared, micros};
 use super::slow_calls::SlowCall;
-use super::throttle::{Next, Throttle, WorkerCounts};
+use super::throttle::{LISTEN, Next, PERMIT, Throttle, WorkerCounts};
 use super::worker_slot::{Step, Turn};
 use crate::metrics::{CallRecord, Parts, ServiceTimeBatch};
 use crate::proto::{Call, reply};
 use crate::service::{SessionState, Status, Transaction, WorkerHooks, worker_hooks};
-use crate::sync::{Arc, Ordering, Parker, now, yield_now};
+use crate::sync::{Arc, Ordering, now, yield_now};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 #[derive(Debug)]
 pub(super) struct Worker {
-    shared: Arc<Shared>,
-    port: Arc<PortShared>,
-    id: usize,
-    blocking: Rc<BlockingContext>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) port: Arc<PortShared>,
+    pub(super) blocking: Rc<BlockingContext>,
     /// The reply being made.
     reply: WorkerReply,
     /// The replies being sent.
@@ -33,13 +34,12 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// To be called on its own thread.
-    pub(super) fn new(shared: Arc<Shared>, port: Arc<PortShared>, id: usize, parker: Arc<Parker>) -> Worker {
-        let blocking = Rc::new(BlockingContext::new(Arc::clone(&shared), Arc::clone(&port), id, parker));
+    /// For one of the port's threads (see [`Throttle::parker`]). To be called on that thread.
+    pub(super) fn new(shared: Arc<Shared>, port: Arc<PortShared>, thread: usize) -> Worker {
+        let blocking = Rc::new(BlockingContext::new(Arc::clone(&shared), Arc::clone(&port), thread));
         Worker {
             shared,
             port,
-            id,
             blocking,
             reply: WorkerReply::none(),
             unsent: BufferedReplies::default(),
@@ -48,22 +48,41 @@ impl Worker {
         }
     }
 
-    /// Sleeps and works until the throttle closes.
-    pub(super) fn run(mut self) {
+    /// Listens, if there is a `listener`; sleeps and works until the throttle closes, or the listener that it has ends.
+    pub(super) fn run(mut self, mut listener: Option<Box<dyn PortListener>>) {
         worker_hooks::set(Some(Rc::clone(&self.blocking) as Rc<dyn WorkerHooks>));
-        while self.blocking.await_permit() {
-            if self.work() == Next::Exit {
-                break;
+        let ends_as_worker = loop {
+            let next = match listener.take() {
+                Some(listener) => {
+                    if !self.listen(listener) {
+                        break false;
+                    }
+                    self.work(false)
+                }
+                None => match self.blocking.sleep() {
+                    PERMIT => self.work(true),
+                    LISTEN => {
+                        listener = self.take_over();
+                        Next::Park
+                    }
+                    _ => Next::Exit,
+                },
+            };
+            if next == Next::Exit {
+                break true;
             }
-        }
+        };
         worker_hooks::set(None);
-        self.shared.worker_ended();
+        if ends_as_worker {
+            self.shared.worker_ended();
+        }
     }
 
-    /// Serves bursts until there are none or another port is due.
-    fn work(&mut self) -> Next {
+    /// Serves bursts until there are none or another port is due. `searching` after a wake: the worker counts among
+    /// those that look for work.
+    fn work(&mut self, mut searching: bool) -> Next {
         let (port, shared) = (Arc::clone(&self.port), Arc::clone(&self.shared));
-        let (mut searching, mut yielded) = (true, false);
+        let (worker, mut yielded) = (self.blocking.worker(), false);
         loop {
             let burst = port.queue.take();
             if std::mem::take(&mut searching) {
@@ -72,12 +91,10 @@ impl Worker {
             let next = match burst {
                 Some(burst) => {
                     shared.throttle.announce(port.index);
-                    let nested = burst.is_nested();
                     self.serve(burst, &port, &shared);
-                    port.queue.done(nested);
                     yielded = false;
                     if shared.throttle.others_starve(port.index) {
-                        shared.throttle.pass_on(port.index, self.id)
+                        shared.throttle.pass_on(port.index, worker)
                     } else {
                         Next::Go
                     }
@@ -88,7 +105,7 @@ impl Worker {
                     yield_now();
                     Next::Go
                 }
-                None => shared.throttle.retire(port.index, self.id),
+                None => shared.throttle.retire(port.index, worker),
             };
             if next != Next::Go {
                 return next;
@@ -96,11 +113,11 @@ impl Worker {
         }
     }
 
-    /// Runs a burst's calls, or as many of them as its turn has time for.
-    fn serve(&mut self, burst: Burst, port: &PortShared, shared: &Shared) {
-        let work = Arc::clone(burst.work());
+    /// Runs a burst's calls, or as many of them as its turn has time for. Returns the time at its end.
+    pub(super) fn serve(&mut self, burst: Burst, port: &PortShared, shared: &Shared) -> Instant {
+        let (work, nested) = (Arc::clone(burst.work()), burst.is_nested());
         let sink = work.sink().as_ref();
-        let (slot, calls, mut now) = (&port.slots[self.id], burst.len(), now());
+        let (slot, calls, mut now) = (&port.slots[self.blocking.worker()], burst.len(), now());
         let workers = || describe_workers(port, &shared.throttle);
         self.late = port.codel.is_late(now.saturating_duration_since(work.received), now, workers);
         let turn = Turn { work: &work, service_times: &shared.service_times, methods: &port.methods };
@@ -128,6 +145,8 @@ impl Worker {
             port.queue.change_exposed(-1);
         }
         port.recycle(work);
+        port.queue.done(nested);
+        now
     }
 
     /// The status of a call of the current burst if it is refused for having waited too long.
@@ -292,14 +311,25 @@ pub(crate) fn start_workers(
     port: &Arc<PortShared>,
     stack_bytes: usize,
 ) -> Result<(), PoolStartError> {
-    for (id, parker) in shared.throttle.parkers(port.index).iter().enumerate() {
-        let name = format!("{}-{}", port.name, id + 1);
-        let (shared, port, parker) = (Arc::clone(shared), Arc::clone(port), Arc::clone(parker));
-        let run = move || Worker::new(shared, port, id, parker).run();
-        let stack_bytes = stack_bytes + UNOPTIMIZED_STACK_BYTES;
-        let spawned = std::thread::Builder::new().name(name).stack_size(stack_bytes).spawn(run);
-        // The handle is dropped: a handler that never returns must not delay the server's end.
-        spawned.map(drop).map_err(|error| PoolStartError { started: id, error })?;
+    for id in 0..shared.throttle.workers(port.index) {
+        let (its_shared, its_port) = (Arc::clone(shared), Arc::clone(port));
+        let run = move || Worker::new(its_shared, its_port, id).run(None);
+        start_thread(format!("{}-{}", port.name, id + 1), stack_bytes, run)
+            .map_err(|error| PoolStartError { started: id, error })?;
     }
     Ok(())
+}
+
+/// Starts a thread that can run handlers.
+///
+/// # Errors
+/// The system made no thread.
+pub(crate) fn start_thread(
+    name: String,
+    stack_bytes: usize,
+    run: impl FnOnce() + Send + 'static,
+) -> std::io::Result<()> {
+    let stack_bytes = stack_bytes + UNOPTIMIZED_STACK_BYTES;
+    // The handle is dropped: a handler that never returns must not delay the server's end.
+    std::thread::Builder::new().name(name).stack_size(stack_bytes).spawn(run).map(drop)
 }

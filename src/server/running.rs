@@ -24,7 +24,6 @@ use crate::sync::{Arc, Ordering};
 use std::net::SocketAddr;
 #[cfg(feature = "admin")]
 use std::path::{Path, PathBuf};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Time to refuse queued calls once the time for an orderly stop is over.
@@ -67,8 +66,6 @@ pub struct PortHandle {
     pub(super) addresses: Arc<[SocketAddr]>,
     pub(super) workers: usize,
     pub(super) listener: Arc<ListenerHandle>,
-    /// Of the listener; `None` once the server has stopped.
-    pub(super) thread: Option<JoinHandle<()>>,
 }
 
 impl PortHandle {
@@ -131,6 +128,7 @@ pub struct RunningServer {
     ports: Vec<PortHandle>,
     shutdown_timeout: Duration,
     started: Instant,
+    stopped: bool,
     /// Set just after the start.
     monitor: Option<(Arc<LiveControl>, Arc<ServerMonitor>, Sampler)>,
     /// The admin server, if it is open.
@@ -156,6 +154,7 @@ impl RunningServer {
             ports,
             shutdown_timeout,
             started,
+            stopped: false,
             monitor: None,
             #[cfg(feature = "admin")]
             admin: None,
@@ -298,6 +297,7 @@ impl RunningServer {
     }
 
     fn shut_down(&mut self, timeout: Duration) -> Stopped {
+        self.stopped = true;
         let deadline = Instant::now() + timeout.min(SHUTDOWN_TIMEOUT_MAX);
         self.advance(|| ListenerCommand::Drain, Shutdown::is_of_server);
         self.await_drained(deadline);
@@ -325,10 +325,8 @@ impl RunningServer {
         for port in &self.ports {
             port.listener.send(ListenerCommand::CloseBy(close_by));
         }
-        for port in &mut self.ports {
-            if let Some(Err(_)) = port.thread.take().map(JoinHandle::join) {
-                log::error!("port {}: listener thread panicked", port.port.name);
-            }
+        for port in &self.ports {
+            port.listener.await_shutdown(|reached| reached == Shutdown::Ended, close_by + EXIT_MAX);
         }
         let workers: usize = self.ports.iter().map(PortHandle::workers).sum();
         let exit_max = if stopped.unfinished > 0 { REFUSE_MAX } else { EXIT_MAX };
@@ -369,7 +367,7 @@ impl RunningServer {
 
 impl Drop for RunningServer {
     fn drop(&mut self) {
-        if self.ports.iter().any(|port| port.thread.is_some()) {
+        if !self.stopped {
             self.shut_down(Duration::ZERO);
         }
     }

@@ -32,6 +32,8 @@ pub(super) enum Shutdown {
         /// Time at which the rest are closed too.
         until: Instant,
     },
+    /// The listener has ended: in order, or because it failed.
+    Ended,
 }
 
 /// The calls that a listener admits.
@@ -55,14 +57,17 @@ impl Shutdown {
     }
 
     fn may_become(self, next: Shutdown) -> bool {
-        use Shutdown::{Closing, Draining, Forced, No, PortStopped, Refusing};
+        use Shutdown::{Closing, Draining, Ended, Forced, No, PortStopped, Refusing};
+        if next == Ended {
+            return self != Ended;
+        }
         match self {
             No => matches!(next, PortStopped { .. } | Draining),
             PortStopped { .. } => matches!(next, PortStopped { .. } | No | Draining),
             Draining => matches!(next, Refusing),
             Refusing => matches!(next, Closing { .. }),
             Closing { .. } => matches!(next, Forced { .. }),
-            Forced { .. } => false,
+            Forced { .. } | Ended => false,
         }
     }
 
@@ -77,7 +82,9 @@ impl Shutdown {
             Shutdown::No => AdmissionMode::All,
             Shutdown::PortStopped { .. } => AdmissionMode::OwnPort,
             Shutdown::Draining => AdmissionMode::OwnServer,
-            Shutdown::Refusing | Shutdown::Closing { .. } | Shutdown::Forced { .. } => AdmissionMode::Nothing,
+            Shutdown::Refusing | Shutdown::Closing { .. } | Shutdown::Forced { .. } | Shutdown::Ended => {
+                AdmissionMode::Nothing
+            }
         }
     }
 
@@ -87,7 +94,7 @@ impl Shutdown {
             Shutdown::PortStopped { check_at: at }
             | Shutdown::Closing { until: at }
             | Shutdown::Forced { until: at } => Some(at),
-            Shutdown::No | Shutdown::Draining | Shutdown::Refusing => None,
+            Shutdown::No | Shutdown::Draining | Shutdown::Refusing | Shutdown::Ended => None,
         }
     }
 
@@ -131,15 +138,17 @@ mod tests {
             Shutdown::Refusing,
             Shutdown::Closing { until },
             Shutdown::Forced { until },
+            Shutdown::Ended,
         ];
         // Rows: from; columns: to. The same table is in docs/ARCHITECTURE.md.
         let table = [
-            ".xx...", // No
-            "xxx...", // PortStopped
-            "...x..", // Draining
-            "....x.", // Refusing
-            ".....x", // Closing
-            "......", // Forced
+            ".xx...x", // No
+            "xxx...x", // PortStopped
+            "...x..x", // Draining
+            "....x.x", // Refusing
+            ".....xx", // Closing
+            "......x", // Forced
+            ".......", // Ended
         ];
         assert_transitions(states, table, Shutdown::may_become, Shutdown::to);
     }

@@ -16,13 +16,13 @@ use super::server_info::SERVER_NAME;
 use super::sessions::Registry;
 use crate::config::Config;
 use crate::pool::{
-    AllBuffers, Buffers, PoolSizes, PortShared, PortWorkers, Queue, QueueSizes, Shared, Throttle,
-    start_workers,
+    AllBuffers, Buffers, PoolSizes, PortListener, PortShared, PortWorkers, Queue, QueueSizes, Shared,
+    Throttle, TurnOutcome, listen_and_work, start_deputy, start_thread, start_workers,
 };
 use crate::proto::welcome;
 use crate::service::builtin::Info;
 use crate::service::{Services, ServicesBuilder, builtin_handlers};
-use crate::sync::{Arc, Parker, Receiver, Sender, bounded};
+use crate::sync::{Arc, Receiver, Sender, bounded};
 use crate::wire::limits::REPLY_PRELUDE_BYTES;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -92,6 +92,7 @@ impl PreparedServer {
                 welcome,
                 body_bytes_max: body_bytes_max(config) as usize,
                 session_calls_max: config.session_calls.value.unwrap_or(usize::MAX),
+                run_where_read: config.run_where_read.value,
             },
             connection_limiter: Arc::clone(&self.connection_limiter),
             lingering_close: LingeringClose::new(lingering_places(config)),
@@ -99,21 +100,15 @@ impl PreparedServer {
             watchdog: Watchdog::new(config.long_transaction.value, sessions),
             unsent_bytes_max: config.send_buffer_bytes.value,
         });
-        let thread = thread::Builder::new().name(format!("{}-listen", port.name)).spawn(move || {
-            // An error means that the start failed: the listener ends without having served.
-            if gate.recv().is_ok() {
-                listener.run();
-            }
-        });
-        let workers = self.shared.throttle.parkers(port.index).len();
-        let thread = thread.map_err(|error| no_thread(&port, workers, workers, error))?;
+        let workers = self.shared.throttle.workers(port.index);
+        start_listening(config, &self.shared, &port, Box::new(listener), gate)
+            .map_err(|error| no_thread(&port, workers, workers, error))?;
         self.ports.push(PortHandle {
             port,
             shared: Arc::clone(&self.shared),
             addresses: addresses.into(),
             workers,
             listener: listener_handle,
-            thread: Some(thread),
         });
         Ok(())
     }
@@ -137,8 +132,7 @@ fn make_pools(config: &Config, services: Services) -> (Arc<Shared>, Vec<Arc<Port
         let workers = port.pool_tasks.value as usize;
         let (calls_max, reserve) = (config.queue_limit.value as usize, config.nested_reserve.value as usize);
         let queue = Arc::new(Queue::new(QueueSizes { calls_max, workers, reserve, cores }, now));
-        let parkers = (0..workers).map(|_| Arc::new(Parker::default())).collect();
-        workers_of_ports.push(PortWorkers { queue: Arc::clone(&queue), parkers });
+        workers_of_ports.push(PortWorkers::new(Arc::clone(&queue), workers));
         let (name, rules) = (port.name.clone(), codel_rules(config));
         let buffers = Buffers::new(Arc::clone(&all_buffers));
         let sizes = PoolSizes { workers, methods: services.len(), slow_calls: config.slow_calls.value };
@@ -156,12 +150,37 @@ fn start_all_workers(
 ) -> Result<WorkerGuard, StartError> {
     let mut guard = WorkerGuard { shared: Arc::clone(shared), count: 0, started: false };
     for port in ports {
-        let workers = shared.throttle.parkers(port.index).len();
+        let workers = shared.throttle.workers(port.index);
         let started = start_workers(shared, port, config.thread_stack_bytes.value);
         guard.count += started.as_ref().map_or_else(|failed| failed.started, |()| workers);
         started.map_err(|failed| no_thread(port, failed.started, workers, failed.error))?;
     }
+    if config.run_where_read.value {
+        let port = &ports[0];
+        start_deputy(shared, config.thread_stack_bytes.value)
+            .map_err(|error| no_thread(port, guard.count, guard.count, error))?;
+    }
     Ok(guard)
+}
+
+/// Starts the thread that listens to a port once the gate opens, and runs calls if it may.
+fn start_listening(
+    config: &Config,
+    shared: &Arc<Shared>,
+    port: &Arc<PortShared>,
+    mut listener: Box<Listener>,
+    gate: Receiver<()>,
+) -> std::io::Result<()> {
+    let name = format!("{}-listen", port.name);
+    // An error means that the start failed: the listener ends without having served.
+    if config.run_where_read.value {
+        let (shared, port) = (Arc::clone(shared), Arc::clone(port));
+        let serve = || listen_and_work(shared, port, listener);
+        let run = move || gate.recv().map_or((), |()| serve());
+        return start_thread(name, config.thread_stack_bytes.value, run);
+    }
+    let mut serve = move || while listener.turn() != TurnOutcome::Ended {};
+    thread::Builder::new().name(name).spawn(move || gate.recv().map_or((), |()| serve())).map(drop)
 }
 
 fn no_thread(port: &PortShared, made: usize, workers: usize, error: std::io::Error) -> StartError {

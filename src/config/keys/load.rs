@@ -77,4 +77,14 @@ pub(super) static KEYS: &[Key] = &[
               for the other calls.",
         accessor: field!(Count { min: 0, max: POOL_TASKS_MAX - 1 }, nested_reserve),
     },
+    Key {
+        name: "Server_Run_Where_Read",
+        unit: "",
+        default: DefaultValue::Fixed("0"),
+        reloadable: false,
+        doc: "1 lets the thread that listens to a port run short calls itself while no worker of the port is awake, in the place \
+              and with the permit of an idle worker. A lone call then needs no thread switch in the server. If such a call turns \
+              out to be slow, another thread listens from then on, after 1 to 2 ms.",
+        accessor: field!(Switch, run_where_read),
+    },
 ];

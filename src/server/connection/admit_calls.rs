@@ -38,6 +38,8 @@ pub(in crate::server) struct PortContext {
     pub(in crate::server) body_bytes_max: usize,
     /// Calls a connection may have out.
     pub(in crate::server) session_calls_max: usize,
+    /// The listening thread runs short calls.
+    pub(in crate::server) run_where_read: bool,
 }
 
 /// A listener's spare read buffers, kept for use again.
@@ -75,6 +77,8 @@ pub(in crate::server) struct ReadContext<'a> {
     pub(in crate::server) received: &'a mut Received,
     /// Frames that the listener has answered in this turn.
     pub(in crate::server) answered: &'a mut u32,
+    /// Since when calls are queued that no worker was told of.
+    pub(in crate::server) calls_left: &'a mut Option<Instant>,
 }
 
 /// Bytes of a connection for its protocol.
@@ -286,8 +290,13 @@ impl ReadContext<'_> {
             own.used(work.calls.len() as u64, arrived);
         }
         for burst in Burst::split_work(buffers) {
+            let leave = self.at.run_where_read && port.may_leave(&burst, &shared.service_times);
             port.queue.admit(burst, &shared.service_times);
-            shared.throttle.announce(port.index);
+            if leave {
+                self.calls_left.get_or_insert(arrived);
+            } else {
+                shared.throttle.announce(port.index);
+            }
         }
     }
 }

@@ -9,7 +9,7 @@
 use super::slots::Id;
 use crate::monitor::{ConnectionFilter, ConnectionInfo, ControlError};
 use crate::server::shutdown::Shutdown;
-use crate::sync::{Condvar, Mutex, Receiver, Sender, bounded};
+use crate::sync::{Arc, Condvar, Mutex, Receiver, Sender, bounded};
 use mio::net::TcpListener;
 use mio::{Token, Waker};
 use std::time::{Duration, Instant};
@@ -117,7 +117,7 @@ impl ListenerHandle {
 
     /// For the listener: shows the others how far it has come.
     pub(super) fn publish(&self, shutdown: Shutdown) {
-        *self.shutdown.lock() = shutdown;
+        self.shutdown.lock().to(shutdown);
         self.moved.notify_all();
     }
 
@@ -130,6 +130,19 @@ impl ListenerHandle {
     pub(in crate::server) fn wake(&self) {
         // Writing to an eventfd fails only when its counter is full, and then the listener is awake anyway.
         self.waker.wake().ok();
+    }
+}
+
+/// Shows the others, when it is dropped, that the listener has ended.
+#[derive(Debug)]
+pub(super) struct EndNotice(pub(super) Arc<ListenerHandle>);
+
+impl Drop for EndNotice {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            log::error!("listener panicked, thread {}", std::thread::current().name().unwrap_or_default());
+        }
+        self.0.publish(Shutdown::Ended);
     }
 }
 

@@ -1,8 +1,8 @@
-//! A port's listener: the one thread that owns the port's sockets. Accepts, reads, admits, and flushes what workers
-//! could not send.
+//! A port's listener: owns the port's sockets. Accepts, reads, admits, and flushes what workers could not send. One
+//! thread has it; which one may change between two turns (`pool/run_where_read.rs`).
 //!
 //! Invariants: it blocks nowhere but in its poll, and sleeps there without end while nothing is in progress; other
-//! threads reach it by its mailbox alone. It never runs a handler.
+//! threads reach it by its mailbox alone. It never runs a handler: its thread may, between two turns.
 
 mod acceptor;
 mod close_log;

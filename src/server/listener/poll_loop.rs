@@ -1,14 +1,15 @@
-//! The listener's loop: polls, dispatches events to the connections, and does what is due.
+//! A turn of the listener: polls, dispatches events to the connections, and does what is due.
 
 use super::acceptor::{ACCEPT, Acceptor};
 use super::close_log::CloseLog;
 use super::lingering_close::{LINGERING, LingeringClose};
-use super::mailbox::{ListenerHandle, MAILBOX};
+use super::mailbox::{EndNotice, ListenerHandle, MAILBOX};
 use super::memory_pressure::{MemoryPressure, PART_EXCEEDED_PAUSE};
 use super::slots::{Id, Slots};
 use super::timeout_heap::Timeouts;
 use super::watchdog::Watchdog;
 use crate::metrics::CloseReason;
+use crate::pool::{PortListener, TurnOutcome};
 use crate::proto::Received;
 use crate::server::connection::{Connection, ConnectionWriter, PortContext, QueueShares, ReadBuffers};
 use crate::server::connection_limiter::ConnectionLimiter;
@@ -22,6 +23,9 @@ use std::time::{Duration, Instant};
 
 /// Most events taken from one poll.
 const EVENTS_MAX: usize = 1024;
+
+/// Longest time for which calls are left to the listening thread while it reads others.
+const LEFT_MAX: Duration = Duration::from_micros(100);
 
 /// The parts that a listener is made of.
 #[derive(Debug)]
@@ -70,10 +74,17 @@ pub(in crate::server) struct Listener {
     /// Frames that the listener itself has answered in this turn.
     pub(super) answered: u32,
     pub(super) queue_shares: QueueShares<ConnectionWriter>,
+    /// Since when calls are queued that no worker was told of; `None` between two turns.
+    pub(super) calls_left: Option<Instant>,
+    /// Reused; empty between two turns.
+    events: Events,
+    /// The last field: by its drop the listener has ended.
+    _end: EndNotice,
 }
 
 impl Listener {
     pub(in crate::server) fn new(parts: ListenerParts) -> Listener {
+        let end = EndNotice(Arc::clone(&parts.handle));
         Listener {
             poll: parts.poll,
             acceptor: parts.acceptor,
@@ -97,31 +108,20 @@ impl Listener {
             received: Received::default(),
             answered: 0,
             queue_shares: QueueShares::default(),
+            calls_left: None,
+            events: Events::with_capacity(EVENTS_MAX),
+            _end: end,
         }
     }
 
-    /// Serves until the server stops.
-    pub(in crate::server) fn run(mut self) {
-        let mut events = Events::with_capacity(EVENTS_MAX);
-        while !self.is_over() {
-            let timeout = self.poll_timeout();
-            match self.poll.poll(&mut events, timeout) {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    // poll() only fails on a bug or a lost descriptor, so retrying would spin.
-                    log::error!("port {}: poll failed, port closed: {error}", self.context.port.name);
-                    break;
-                }
-            }
-            self.turn(&events);
-        }
+    fn end(&mut self) -> TurnOutcome {
         for id in self.connections.ids() {
             self.close(id, CloseReason::ServerStopped);
         }
+        TurnOutcome::Ended
     }
 
-    fn turn(&mut self, events: &Events) {
+    fn handle_events(&mut self, events: &Events) {
         let now_if_waiting = self.check_clock();
         let mut has_mail = false;
         for event in events {
@@ -130,6 +130,7 @@ impl Listener {
                 MAILBOX => has_mail = true,
                 LINGERING => self.lingering_close.read_all(),
                 token => {
+                    self.announce_left(|since| since.elapsed() > LEFT_MAX);
                     if event.is_writable() {
                         self.writable(Id::of(token));
                     }
@@ -139,6 +140,8 @@ impl Listener {
                 }
             }
         }
+        let has_more = has_mail || self.acceptor.is_ready() || !self.ready.is_empty();
+        self.announce_left(|_| has_more);
         self.accept();
         if has_mail {
             self.empty_mailbox();
@@ -154,7 +157,14 @@ impl Listener {
         if let Some(line) = self.close_log.line(Instant::now) {
             log::info!("port {}: {line}", self.context.port.name);
         }
-        self.watchdog.check(&self.context.port, &self.context.shared);
+    }
+
+    /// Tells a worker of the calls that were left to this thread, if those `are_due` that are queued since then.
+    fn announce_left(&mut self, are_due: impl FnOnce(Instant) -> bool) {
+        if self.calls_left.is_some_and(are_due) {
+            self.calls_left = None;
+            self.context.shared.throttle.announce(self.context.port.index);
+        }
     }
 
     fn empty_mailbox(&mut self) {
@@ -186,5 +196,27 @@ impl Listener {
         let soonest = times.into_iter().flatten().min();
         let soonest = soonest.map(|at| at.saturating_duration_since(Instant::now()));
         [soonest, self.acceptor.retry_in(), part_exceeded].into_iter().flatten().min()
+    }
+}
+
+impl PortListener for Listener {
+    fn turn(&mut self) -> TurnOutcome {
+        if self.is_over() {
+            return self.end();
+        }
+        self.watchdog.check(&self.context.port, &self.context.shared);
+        let timeout = self.poll_timeout();
+        let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        match self.poll.poll(&mut events, timeout) {
+            Ok(()) => self.handle_events(&events),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => {
+                // poll() only fails on a bug or a lost descriptor, so retrying would spin.
+                log::error!("port {}: poll failed, port closed: {error}", self.context.port.name);
+                return self.end();
+            }
+        }
+        self.events = events;
+        if self.calls_left.take().is_some() { TurnOutcome::CallsLeft } else { TurnOutcome::Continue }
     }
 }

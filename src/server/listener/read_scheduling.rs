@@ -84,6 +84,7 @@ impl Listener {
             shares: &mut self.queue_shares,
             received: &mut self.received,
             answered: &mut self.answered,
+            calls_left: &mut self.calls_left,
         };
         let outcome = connection.read(&mut context);
         if let Some(since) = connection.owes().filter(|_| !connection.queued.frame_timeout) {

@@ -22,7 +22,7 @@ const DRAIN_CHECK_PAUSE: Duration = Duration::from_millis(250);
 impl Listener {
     /// Moves on with the stop, and shows other threads how far it is.
     pub(super) fn move_to(&mut self, next: Shutdown) {
-        self.shutdown.to(next);
+        self.shutdown = next;
         self.handle.publish(next);
     }
 
