@@ -118,7 +118,7 @@ pub(crate) enum Planted {
     KeptWorker,
     /// A listener is lent while the deputy sleeps.
     NoDeputy,
-    /// A thread that a listener was passed to does nothing for the calls behind a slow one.
+    /// A thread that a listener was passed to does not look for calls stuck behind the slow one.
     NoRescue,
     /// A listener is passed on, and its worker's words still go to the thread that listens now.
     OldThread,

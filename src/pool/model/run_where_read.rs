@@ -4,17 +4,20 @@
 use super::*;
 use crate::pool::port_threads::{PortListener, TurnOutcome};
 use crate::pool::run_where_read::{listen_and_work, run_deputy};
+use crate::sync::{Planted, planted, yield_now};
 use std::collections::VecDeque;
 
 /// The bursts of one read: method and calls of each.
 type Read = Vec<(u16, usize)>;
 
-/// A listener that queues one read a turn.
+/// A listener that queues one read a turn, and ends when nothing waits any more.
 struct Script {
     shared: Arc<Shared>,
     port: Arc<PortShared>,
     connection: Arc<NullSink>,
     reads: VecDeque<Read>,
+    /// Looks for stuck calls before each turn, as a listener does, and goes on until none waits.
+    watches: bool,
     ended: Arc<(Mutex<usize>, Condvar)>,
 }
 
@@ -26,7 +29,17 @@ impl std::fmt::Debug for Script {
 
 impl PortListener for Script {
     fn turn(&mut self) -> TurnOutcome {
-        let Some(read) = self.reads.pop_front() else { return TurnOutcome::Ended };
+        let calls_wait = self.watches && self.port.queue.needs_watch() && !planted(Planted::NoRescue);
+        if calls_wait {
+            self.port.rescue_stalled(&self.shared, false, now());
+        }
+        let Some(read) = self.reads.pop_front() else {
+            if calls_wait {
+                yield_now();
+                return TurnOutcome::Continue;
+            }
+            return TurnOutcome::Ended;
+        };
         let mut outcome = TurnOutcome::Continue;
         for (method, calls) in read {
             let calls = (0..calls).map(|id| Call::new(id as u64, method, Codec::Bincode, 0, None));
@@ -66,10 +79,12 @@ fn start(
     let ended = Arc::new((Mutex::new(0), Condvar::new()));
     for (port, connection) in model.ports.iter().zip(&model.connections) {
         let (shared, port) = (Arc::clone(&model.shared), Arc::clone(port));
-        let (connection, reads, ended) = (Arc::clone(connection), script.to_vec().into(), Arc::clone(&ended));
+        let (connection, ended) = (Arc::clone(connection), Arc::clone(&ended));
+        let reads: VecDeque<Read> = script.to_vec().into();
         model.threads.push(thread::spawn(move || {
             let (its_shared, its_port) = (Arc::clone(&shared), Arc::clone(&port));
-            let script = Script { shared: its_shared, port: its_port, connection, reads, ended };
+            let watches = reads.iter().flatten().any(|(method, _)| *method == PAIR);
+            let script = Script { shared: its_shared, port: its_port, connection, reads, watches, ended };
             listen_and_work(shared, port, Box::new(script));
         }));
     }
@@ -109,6 +124,8 @@ fn model_a_slow_call_passes_the_listening_on() {
     check(1, || run(1, 2, 2, &[vec![(PAIR, 1)], vec![(PAIR, 1)]]));
 }
 
+/// Loom would need as long again as for the model before.
+#[cfg(shuttle)]
 #[test]
 fn model_a_slow_call_holds_back_no_call_of_its_burst() {
     check(1, || run(1, 2, 2, &[vec![(PAIR, 2)]]));
@@ -117,7 +134,7 @@ fn model_a_slow_call_holds_back_no_call_of_its_burst() {
 #[test]
 fn model_a_call_that_waits_passes_the_listening_on() {
     // The second read is too long to be run where it was read.
-    check(2, || run(1, 1, 1, &[vec![(WAIT, 1)], vec![(RUN, 5)]]));
+    check(1, || run(1, 1, 1, &[vec![(WAIT, 1)], vec![(RUN, 5)]]));
 }
 
 #[test]
