@@ -208,9 +208,9 @@ const PAIR: u16 = 6;
 const RUN: u16 = 7;
 const WAIT: u16 = 8;
 
-/// `model.run` does nothing, `model.note` counts as a call made. The others wait: `model.wait` for nothing, `model.meet`
-/// for another handler, `model.pair` for another and `model.hold` for two others without returning its permit,
-/// `model.call` for one `model.answer`.
+/// `model.run` does nothing, `model.note` counts as a call made. The others wait: `model.wait` for nothing,
+/// `model.meet` for another handler, `model.pair` for another and `model.hold` for two others without returning its
+/// permit, `model.call` for one `model.answer`.
 fn services(witness: &Arc<Witness>) -> Services {
     let methods: [(&str, fn(&Witness, &Transaction<'_>)); 8] = [
         ("model.answer", |witness, _| witness.answer()),

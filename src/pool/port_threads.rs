@@ -6,7 +6,7 @@
 
 use crate::sync::{Planted, planted};
 
-/// What a turn of a listener has left to do.
+/// Outcome of a listener's turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TurnOutcome {
     /// Nothing.
@@ -69,8 +69,8 @@ impl PortThreads {
         self.take_lent(Some(worker)).map(|(listener, _)| listener)
     }
 
-    /// If the listener is lent (for this worker's place), its thread stays the worker, and the listener is passed to the
-    /// worker's own thread, which is returned, to be woken.
+    /// If the listener is lent (for this worker's place), its thread stays the worker, and the listener is passed to
+    /// the worker's own thread, which is returned, to be woken.
     pub(super) fn pass_listening(&mut self, worker: Option<usize>) -> Option<usize> {
         let (listener, worker) = self.take_lent(worker)?;
         self.listening = Listening::Passed(listener);

@@ -37,7 +37,7 @@ const BURST_CALLS_MAX: usize = 4;
 /// that of waking a worker.
 const LEFT_NS_MAX: u64 = 120_000;
 
-/// What the deputy does after a look.
+/// Next step of the deputy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Look {
     /// It looks again after a tick.
@@ -49,8 +49,8 @@ enum Look {
 }
 
 impl Throttle {
-    /// Takes an idle worker's place with a permit for the thread that listens, and keeps its listener meanwhile. Returns
-    /// the worker; or the listener again if a worker is awake, none is idle, or no permit is free.
+    /// Takes an idle worker's place with a permit for the thread that listens, and keeps its listener meanwhile.
+    /// Returns the worker; or the listener again if a worker is awake, none is idle, or no permit is free.
     fn lend(&self, port: usize, listener: Box<dyn PortListener>) -> Result<usize, Box<dyn PortListener>> {
         let mut state = self.state.lock();
         let may = !state.closed && self.ports[port].queue.workers_awake() == 0;
@@ -97,8 +97,7 @@ impl Throttle {
         Some(listener)
     }
 
-    /// A look of the deputy: passes on each listener that is lent for the same run as at its last look. Returns what it
-    /// does next.
+    /// A look of the deputy: passes on each listener that is lent for the same run as at its last look.
     fn look(&self) -> Look {
         let mut state = self.state.lock();
         let (mut passed, mut any_new) = (Vec::new(), false);
@@ -127,8 +126,8 @@ impl Throttle {
 }
 
 impl Worker {
-    /// Listens, and runs the calls that are left to it, until another thread listens: then it returns true, and this thread
-    /// is a worker that is awake. Returns false once the listener has ended.
+    /// Listens, and runs the calls that are left to it, until another thread listens: then it returns true, and this
+    /// thread is a worker that is awake. Returns false once the listener has ended.
     pub(super) fn listen(&mut self, mut listener: Box<dyn PortListener>) -> bool {
         let (shared, port) = (Arc::clone(&self.shared), Arc::clone(&self.port));
         loop {
@@ -178,8 +177,8 @@ impl Worker {
 }
 
 impl PortShared {
-    /// Returns whether a burst may be queued without telling a worker: the listening thread will run it, or tell one, at
-    /// the end of its turn.
+    /// Returns whether a burst may be queued without telling a worker: the listening thread will run it, or tell one,
+    /// at the end of its turn.
     pub(crate) fn may_leave(&self, burst: &Burst, service_times: &ServiceTimes) -> bool {
         burst.len() <= BURST_CALLS_MAX
             && !burst.is_nested()

@@ -3,8 +3,8 @@
 //! A permit means "is awake and may run a handler". Invariants, true whenever the lock is free:
 //! - permits out = workers awake, over all ports; none is granted while as many are out as the limit then in force, so
 //!   there are never more than the limit, save those that were out when it was lowered, until they are returned;
-//! - each worker is on its port's stack, or awake, or paused while its handler waits, or returning, or ended; the thread
-//!   that runs as a worker is its own, or the listening one (see `run_where_read.rs`);
+//! - each worker is on its port's stack, or awake, or paused while its handler waits, or returning, or ended; its
+//!   thread is its own, or the listening one (see `run_where_read.rs`);
 //! - while a worker is returning no permit is free;
 //! - a port whose queue is not empty and whose stack is not empty has an awake worker, or its starving bit is set
 //!   and no permit is free.
@@ -74,7 +74,7 @@ pub(crate) struct Throttle {
     pub(super) ports: Vec<PortWorkers>,
     /// The limit, 0 for none: for estimates. The one that decides is in `state`.
     limit: unordered::AtomicU64,
-    pub(super) state: Mutex<State>,
+    pub(super) state: Mutex<ThrottleState>,
     /// Bit p: port p has queued work and an idle worker but got no permit. Written under the lock.
     starving: AtomicU64,
     /// Whether any worker is returning. Written under the lock.
@@ -85,7 +85,7 @@ pub(crate) struct Throttle {
 }
 
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct ThrottleState {
     limit: Option<NonZeroU32>,
     out: u32,
     peak: u32,
@@ -116,7 +116,7 @@ impl Throttle {
         // Reversed, so that worker 0 is the first to be woken.
         let idle = ports.iter().map(|port| (0..port.workers()).rev().collect()).collect();
         let threads = ports.iter().map(|port| PortThreads::new(port.workers())).collect();
-        let state = State {
+        let state = ThrottleState {
             limit,
             out: 0,
             peak: 0,
@@ -277,9 +277,9 @@ impl Throttle {
         next
     }
 
-    /// A worker's handler begins to wait: its permit goes to the next in the round, and the listening, if its thread has
-    /// that, to the worker's own thread. Calls in its port's queue are to be announced after this, not before: see the
-    /// proof in docs/ARCHITECTURE.md.
+    /// A worker's handler begins to wait: its permit goes to the next in the round, and the listening, if its thread
+    /// has that, to the worker's own thread. Calls in its port's queue are to be announced after this, not before: see
+    /// the proof in docs/ARCHITECTURE.md.
     pub(super) fn pause(&self, port: usize, worker: usize) {
         let mut state = self.state.lock();
         let follower =
@@ -310,7 +310,7 @@ impl Throttle {
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();
         state.closed = true;
-        let State { idle, threads, deputy_awake, .. } = &mut *state;
+        let ThrottleState { idle, threads, deputy_awake, .. } = &mut *state;
         let of = |(workers, threads): (&mut Vec<usize>, &PortThreads)| -> Vec<usize> {
             workers.drain(..).map(|worker| threads.of_worker(worker)).collect()
         };
@@ -327,7 +327,7 @@ impl Throttle {
 
     /// Grants a permit, if one is free, to the first returning worker, or else to the next starving port. Returns the
     /// worker to be woken.
-    pub(super) fn hand_over(&self, state: &mut State) -> Option<ThreadId> {
+    pub(super) fn hand_over(&self, state: &mut ThrottleState) -> Option<ThreadId> {
         if planted(Planted::KeptPermit) || !state.has_permit() && !planted(Planted::LoweredInVain) {
             return None;
         }
@@ -342,7 +342,7 @@ impl Throttle {
     }
 
     /// The next port in the round that can use a permit. `own` can use one without a starving bit if it has work.
-    fn next_starving(&self, state: &mut State, own: Option<usize>) -> Option<usize> {
+    fn next_starving(&self, state: &mut ThrottleState, own: Option<usize>) -> Option<usize> {
         let ports = self.ports.len();
         for port in (0..ports).map(|step| (state.next_port + step) % ports) {
             let waits = !self.ports[port].queue.is_empty();
@@ -363,14 +363,14 @@ impl Throttle {
 
     /// Grants a permit to an idle worker of a port, and marks the port as starving if there is none. Returns the thread
     /// to be woken.
-    pub(super) fn grant(&self, state: &mut State, port: usize) -> Option<ThreadId> {
+    pub(super) fn grant(&self, state: &mut ThrottleState, port: usize) -> Option<ThreadId> {
         let worker = self.take_worker(state, port)?;
         self.ports[port].queue.change_searching(1);
         Some(ThreadId { port, thread: state.threads[port].of_worker(worker) })
     }
 
     /// Takes an idle worker from its port's stack, and a permit for it; marks the port as starving if there is none.
-    pub(super) fn take_worker(&self, state: &mut State, port: usize) -> Option<usize> {
+    pub(super) fn take_worker(&self, state: &mut ThrottleState, port: usize) -> Option<usize> {
         if state.idle[port].is_empty() {
             return None;
         }
@@ -383,13 +383,13 @@ impl Throttle {
         state.idle[port].pop()
     }
 
-    pub(super) fn take_permit(&self, state: &mut State, port: usize) {
+    pub(super) fn take_permit(&self, state: &mut ThrottleState, port: usize) {
         state.out += 1;
         state.peak = state.peak.max(state.out);
         self.ports[port].queue.change_awake(1);
     }
 
-    pub(super) fn return_permit(&self, state: &mut State, port: usize) {
+    pub(super) fn return_permit(&self, state: &mut ThrottleState, port: usize) {
         state.out -= 1;
         if self.over_limit.load(Ordering::Relaxed) {
             self.over_limit.store(state.is_over(), Ordering::Relaxed);
@@ -415,7 +415,7 @@ impl Throttle {
     }
 }
 
-impl State {
+impl ThrottleState {
     fn has_permit(&self) -> bool {
         self.limit.is_none_or(|limit| self.out < limit.get())
     }
