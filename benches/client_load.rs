@@ -141,7 +141,7 @@ fn name(error: ClientError) -> String {
         (Some(status), _) => format!("{status:?}"),
         (None, ClientError::Throttled) => "Throttled".to_owned(),
         // A deadline that this client's clock found to have passed.
-        (None, ClientError::DeadlineExceeded { .. }) => "DeadlineExceeded".to_owned(),
+        (None, ClientError::DeadlineExceeded { .. }) => "OutOfTime".to_owned(),
         (None, _) => "OfTheClient".to_owned(),
     }
 }

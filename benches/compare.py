@@ -37,10 +37,11 @@ class Subject:
     name: str
     kind: str
     throttle: int = 20
+    lines: tuple = ("Log_Level=warn",)
 
     def start(self, place, core):
         if self.kind == "boneyard":
-            path, ports = ini(place.folder, self.throttle)
+            path, ports = ini(place.folder, self.throttle, lines=self.lines)
             return Server([place.programs / "boneyard", "serve", path], ports, core)
         port = free_port()
         command = [place.programs / "examples" / self.kind, f"127.0.0.1:{port}"]
@@ -62,6 +63,7 @@ class Subject:
 FLOOR = Subject("floor", "floor")
 R4 = Subject("R4", "r4")
 BONEYARD = Subject("boneyard", "boneyard")
+WHERE_READ = Subject("boneyard, where read", "boneyard", lines=("Log_Level=warn", "Server_Run_Where_Read=1"))
 R4_40 = Subject("R4, throttle 40", "r4", 40)
 BONEYARD_40 = Subject("boneyard, throttle 40", "boneyard", 40)
 NO_THROTTLE = Subject("boneyard, no throttle", "boneyard", -1)

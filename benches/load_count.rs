@@ -62,13 +62,17 @@ impl Span {
     }
 }
 
+/// Names of errors that a client finds without a reply.
+pub(crate) const OF_THE_CLIENT: [&str; 3] = ["Throttled", "OutOfTime", "OfTheClient"];
+
 /// Calls that ended within the counted time.
 #[derive(Debug, Default)]
 pub(crate) struct Count {
     /// Latencies of the calls that were answered, in nanoseconds.
     latencies: Vec<u32>,
-    /// The same of those that failed, and how many did, by the name of the error.
+    /// The same of those that the server refused.
     failed: Vec<u32>,
+    /// Calls that failed, by the name of the error.
     errors: BTreeMap<String, u64>,
     /// Calls that were answered, in each second.
     by_second: Vec<u64>,
@@ -94,7 +98,10 @@ impl Count {
                     self.by_second[second] += 1;
                 }
                 Err(name) => {
-                    self.failed.push(ns);
+                    // What the client alone decides has no time of a reply.
+                    if !OF_THE_CLIENT.contains(&name.as_str()) {
+                        self.failed.push(ns);
+                    }
                     *self.errors.entry(name).or_default() += 1;
                 }
             }

@@ -194,6 +194,75 @@ fn a_server_stops_though_a_call_there_never_ends() {
     fixture.gate.open();
 }
 
+/// A value of a session that waits when it is dropped, which the listener does.
+#[derive(Default)]
+struct WaitsAtItsEnd;
+
+impl Drop for WaitsAtItsEnd {
+    fn drop(&mut self) {
+        boneyard::service::blocking(std::thread::yield_now);
+    }
+}
+
+#[test]
+fn a_thread_that_listens_is_no_worker() {
+    const KEEP: Method<(), ()> = Method::new("test.keep");
+    let server = server("Server_Run_Where_Read=1\nServer_Pool_Tasks=1\nServer_Max_Concurrent_Trans=1")
+        .handle(KEEP, |tx, ()| {
+            tx.with_session(|_: &mut WaitsAtItsEnd| ());
+            Ok(())
+        });
+    let server = server.start().unwrap();
+    let stats = || server.ports()[0].stats();
+    for _ in 0..20 {
+        let mut client = Raw::connect(server.address());
+        for _ in 0..20 {
+            client.call::<_, ()>("test.keep", &()).unwrap();
+        }
+        let closed = stats().closed.sum();
+        drop(client);
+        wait_until("the listener has dropped the value", || stats().closed.sum() > closed);
+        wait_for_permits(&server);
+    }
+    assert!(stats().ran_where_read.get() > 0);
+    assert_eq!((server.permits_peak(), server.ports()[0].idle_workers()), (1, 1));
+    assert_eq!(server.stop().lost(), 0);
+}
+
+#[test]
+fn workers_kept_for_nested_calls_are_kept() {
+    let fixture = Fixture::start("Server_Pool_Tasks=2\nServer_Nested_Reserve=1");
+    let (mut stuck, mut other) = (fixture.connect(), fixture.connect());
+    let id = fixture.send_alone(&mut stuck, HOLD);
+    let waits = other.send("test.do", &SHORT);
+    wait_until("it waits for the one worker that may run it", || fixture.server.ports()[0].queued() == 1);
+    fixture.gate.open();
+    assert_eq!(stuck.read().expect("a reply").header.call, id);
+    assert_eq!(other.read().expect("a reply").header.call, waits);
+    // With the gate open: the call it makes runs on the worker that is kept.
+    fixture.send_alone(&mut stuck, CALL);
+    let frame = stuck.read().expect("a reply");
+    assert_eq!(frame.result::<u32>().unwrap(), CALL);
+}
+
+#[test]
+fn a_lowered_limit_holds_for_the_listening_thread() {
+    let fixture = Fixture::start("Server_Pool_Tasks=3\nServer_Max_Concurrent_Trans=3");
+    let mut clients: Vec<Raw> = (0..3).map(|_| fixture.connect()).collect();
+    fixture.send_alone(&mut clients[0], HOLD);
+    let control = fixture.server.monitor().control();
+    control.set("Server_Max_Concurrent_Trans", "1").expect("a live setting");
+    clients[1].send("test.do", &SHORT);
+    wait_until("it waits for the one permit", || fixture.server.ports()[0].queued() == 1);
+    assert_eq!(fixture.running.inside(), 1);
+    fixture.gate.open();
+    for client in &mut clients[..2] {
+        assert_eq!(client.read().expect("a reply").status(), Status::Ok);
+    }
+    wait_for_permits(&fixture.server);
+    fixture.call(&mut clients[2], SHORT);
+}
+
 #[test]
 fn calls_of_many_connections_are_all_answered_within_the_limits() {
     let fixture = Fixture::start("Server_Pool_Tasks=3\nServer_Max_Concurrent_Trans=2");

@@ -20,7 +20,7 @@ sys.path.insert(0, str(HERE.parent))
 import capi
 import compare
 import python
-from compare import BONEYARD, BONEYARD_40, DEEP, FLOOR, LARGE, MANY, ONE, SLEEP, SLEEPERS
+from compare import BONEYARD, BONEYARD_40, DEEP, FLOOR, LARGE, MANY, ONE, SLEEP, SLEEPERS, WHERE_READ
 from measure import Server, build, free_port, heading, verdicts, write_between
 
 
@@ -74,10 +74,15 @@ TONIC = [Peer("tonic, inline", "tonic"), Peer("tonic, pool", "tonic", "pool")]
 THRIFT = Peer("thrift", "thrift", workers=64)
 THRIFT_40 = Peer("thrift, 40 threads", "thrift")
 
+FUTURES_THERE = dataclasses.replace(FUTURES, name=f"{FUTURES.name}, where read", server=WHERE_READ)
+THREADS_THERE = dataclasses.replace(THREADS, name=f"{THREADS.name}, where read", server=WHERE_READ)
+
 SLEEPING = [dataclasses.replace(library, server=BONEYARD_40) for library in LIBRARIES]
 
-OF_ONE = [FLOOR, *LIBRARIES, BLOCKING, BONEYARD, *TARPC, *TONIC, THRIFT]
-OF_MANY = [FLOOR, *LIBRARIES, BONEYARD, *TARPC, *TONIC]
+OF_ONE = [
+    FLOOR, *LIBRARIES, BLOCKING, FUTURES_THERE, THREADS_THERE, BONEYARD, WHERE_READ, *TARPC, *TONIC, THRIFT
+]  # fmt: skip
+OF_MANY = [FLOOR, *LIBRARIES, BONEYARD, WHERE_READ, *TARPC, *TONIC]
 PAIR = dataclasses.replace(ONE, key="pair", title="1 x 1, two cores", core=None)
 LOADS = [
     dataclasses.replace(PAIR, subjects=OF_ONE),
@@ -122,6 +127,15 @@ def targets(figures):
         ("pair", "1 x 1, two cores: p50 of futures, of tarpc's", FUTURES, "p50_us", TARPC[0], -1.1),
         ("one", "1 x 1, one core: p50 of threads, of the floor's", THREADS, "p50_us", FLOOR, -2.0),
         ("one", "1 x 1, one core: p50 of futures, of the floor's", FUTURES, "p50_us", FLOOR, -2.4),
+        ("pair", "1 x 1, two cores, where read: p50 alone, of the floor's", WHERE_READ, "p50_us", FLOOR, -1.15),
+        ("pair", "1 x 1, two cores, where read: p50 of threads, of the floor's", THREADS_THERE, "p50_us", FLOOR, -1.25),
+        ("pair", "1 x 1, two cores, where read: p50 of futures, of tarpc's", FUTURES_THERE, "p50_us", TARPC[0], -1.1),
+        ("one", "1 x 1, one core, where read: p50 alone, of the floor's", WHERE_READ, "p50_us", FLOOR, -1.45),
+        ("one", "1 x 1, one core, where read: p50 of threads, of the floor's", THREADS_THERE, "p50_us", FLOOR, -1.5),
+        ("one", "1 x 1, one core, where read: p50 of futures, of the floor's", FUTURES_THERE, "p50_us", FLOOR, -1.8),
+        ("one", "1 x 1, one core, where read: p50 of threads, of tarpc's", THREADS_THERE, "p50_us", TARPC[0], -1.0),
+        ("one", "1 x 1, one core, where read: p50 of futures, of tarpc's", FUTURES_THERE, "p50_us", TARPC[0], -1.0),
+        ("large", "8 x 64 KiB, where read: MB/s alone, of the floor's", WHERE_READ, "megabytes_per_second", FLOOR, 0.88),
         ("many", "64 x 1: calls/s of futures, of tarpc's", FUTURES, "calls_per_second", TARPC[0], 1.3),
         ("many", "64 x 1: calls/s of threads, of tarpc's", THREADS, "calls_per_second", TARPC[0], 1.0),
         ("deep", "8 x 32: calls/s of futures, of tarpc's", FUTURES, "calls_per_second", TARPC[0], 2.5),

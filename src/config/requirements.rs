@@ -31,9 +31,19 @@ pub(super) const BUFFERS_MIN_MB: u64 = 16;
 /// Memory that a stored message takes in addition to its own bytes.
 const MESSAGE_SLACK_BYTES: u64 = 256 << 10;
 
-/// Stacks of all workers, in bytes of virtual memory.
+/// Stacks of all threads that run handlers, in bytes of virtual memory.
 pub(super) fn stack_bytes(config: &Config) -> u64 {
-    u64::from(config.total_workers()).saturating_mul(config.thread_stack_bytes.value as u64)
+    stack_bytes_of(config, config.total_workers())
+}
+
+fn stack_bytes_of(config: &Config, workers: u32) -> u64 {
+    let threads = u64::from(workers) + listeners_with_stacks(config);
+    threads.saturating_mul(config.thread_stack_bytes.value as u64)
+}
+
+/// Listening threads that have a worker's stack.
+fn listeners_with_stacks(config: &Config) -> u64 {
+    if config.run_where_read.value { config.ports.len() as u64 } else { 0 }
 }
 
 /// Approximate number of threads.
@@ -51,9 +61,10 @@ pub(super) fn workers_max(config: &Config, machine: &Machine) -> Option<u64> {
     let stack = config.thread_stack_bytes.value as u64;
     let others = config.ports.len() as u64 + THREADS_BASE;
     let without_others = |most: u64| most.saturating_sub(others);
+    let without_listeners = |most: u64| most.saturating_sub(listeners_with_stacks(config));
     let limits = [
-        machine.address_space.map(|space| space.most / stack),
-        machine.memory.map(|memory| memory_for_stacks(config, memory.most) / stack),
+        machine.address_space.map(|space| without_listeners(space.most / stack)),
+        machine.memory.map(|memory| without_listeners(memory_for_stacks(config, memory.most) / stack)),
         machine.threads.map(|limit| without_others(limit.most)),
         machine
             .mappings
@@ -75,8 +86,7 @@ fn memory_for_stacks(config: &Config, most: u64) -> u64 {
 /// Most bytes of messages in addition to the stacks of so many workers; `None` if unknown or if the stacks alone do not
 /// fit.
 pub(super) fn buffer_ceiling(config: &Config, machine: &Machine, workers: u32) -> Option<u64> {
-    let stacks = u64::from(workers).saturating_mul(config.thread_stack_bytes.value as u64);
-    machine.memory?.most.checked_sub(stacks)
+    machine.memory?.most.checked_sub(stack_bytes_of(config, workers))
 }
 
 /// Smallest `Server_Buffer_Memory_MB` with which each port has room for one message of `Server_Max_Frame_KB`.

@@ -70,7 +70,7 @@ port_counters! {
     nested_over, "NestedOver", "boneyard_nested_over",
         "Calls of handlers served like clients', because one call or handler had caused as many as it may.";
     ran_where_read, "RanWhereRead", "boneyard_ran_where_read",
-        "Calls run by the listening thread, without a worker's wake (Server_Run_Where_Read).";
+        "Calls taken by the listening thread to run them itself (Server_Run_Where_Read).";
     listener_passed, "ListenerPassed", "boneyard_listener_passed",
         "Times another thread took the listening over, because a call run by the listening thread was slow or waited.";
     accept_failed, "AcceptFailed", "boneyard_accept_failed",

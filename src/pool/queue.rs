@@ -109,6 +109,7 @@ impl WaitList {
         self.1.len()
     }
 
+    #[inline]
     fn is_empty(&self) -> bool {
         self.1.is_empty()
     }
@@ -307,6 +308,7 @@ impl Queue {
 
     /// Takes a burst of the first connection, which goes to the end if it has more. A burst of several calls counts as
     /// exposed from here on. To be followed by [`Queue::done`].
+    #[inline]
     pub(super) fn take(&self) -> Option<Burst> {
         self.take_with(Queue::next_fresh)
     }
@@ -316,6 +318,7 @@ impl Queue {
         self.take_with(Queue::first_fresh)
     }
 
+    #[inline]
     fn take_with(&self, next_fresh: impl FnOnce(&Queue) -> Option<Burst>) -> Option<Burst> {
         // Checked first: a try in vain costs more, and there are seldom any.
         let nested = if self.nested.is_empty() { None } else { self.nested.next() };

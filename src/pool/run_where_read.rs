@@ -10,7 +10,6 @@
 //!
 //! Who finds out that a call is slow is the deputy: one thread for all ports that looks at each tick, and only while
 //! there are such runs. Invariants, true whenever the throttle's lock is free:
-//! - a listener is in the hands of one thread, or lent, or on its way to the thread that was woken for it;
 //! - the deputy is awake while a listener is lent;
 //! - the thread of a worker whose place is lent sleeps, and no word is on its way to it.
 
@@ -26,8 +25,9 @@ use std::time::Duration;
 /// Time between two looks of the deputy. A listener that lay in one place from one look to the next is passed.
 const TICK: Duration = Duration::from_millis(1);
 
-/// Longest time in which a thread runs calls before it listens again; a call that has begun is not interrupted. None
-/// under a model checker, whose clock stands still: it listens again after each burst.
+/// Longest time in which a thread runs calls before it listens again: twice what is left to it at most, since estimates
+/// are rough. A call that has begun is not interrupted. None under a model checker, whose clock stands still: it listens
+/// again after each burst.
 const RUN_MAX: Duration = if cfg!(any(loom, shuttle)) { Duration::ZERO } else { Duration::from_micros(250) };
 
 /// Largest burst that runs where it was read. Longer ones are worth a worker's wake: it runs them on another core.
@@ -36,6 +36,9 @@ const BURST_CALLS_MAX: usize = 4;
 /// Likely cost of the waiting calls up to which more are left to the listening thread, in nanoseconds: a few times
 /// that of waking a worker.
 const LEFT_NS_MAX: u64 = 120_000;
+
+/// Stack of the deputy, which runs no handlers.
+const DEPUTY_STACK_BYTES: usize = 128 << 10;
 
 /// Next step of the deputy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,8 +85,10 @@ impl Throttle {
                 self.take_permit(&mut state, port);
                 queue.change_searching(1);
             }
+            let woken = self.hand_over(&mut state);
             drop(state);
             self.parker(port, thread).unpark(word);
+            self.wake(woken);
             return Some(listener);
         }
         if !planted(Planted::KeptWorker) {
@@ -139,11 +144,11 @@ impl Worker {
             listener = match shared.throttle.lend(port.index, listener) {
                 Ok(worker) => {
                     self.blocking.set_worker(worker);
+                    self.set_hooks(true);
                     self.run_left(&port, &shared);
-                    match shared.throttle.take_back(port.index, worker) {
-                        Some(listener) => listener,
-                        None => return true,
-                    }
+                    let Some(listener) = shared.throttle.take_back(port.index, worker) else { return true };
+                    self.set_hooks(false);
+                    listener
                 }
                 Err(listener) => {
                     shared.throttle.announce(port.index);
@@ -213,7 +218,7 @@ pub(super) fn run_deputy(throttle: &Throttle) {
 ///
 /// # Errors
 /// The system made no thread.
-pub(crate) fn start_deputy(shared: &Arc<Shared>, stack_bytes: usize) -> std::io::Result<()> {
+pub(crate) fn start_deputy(shared: &Arc<Shared>) -> std::io::Result<()> {
     let shared = Arc::clone(shared);
-    start_thread("deputy".to_owned(), stack_bytes, move || run_deputy(&shared.throttle))
+    start_thread("deputy".to_owned(), DEPUTY_STACK_BYTES, move || run_deputy(&shared.throttle))
 }

@@ -207,6 +207,7 @@ impl Throttle {
 
     /// To be called when work was queued at a port or taken from its queue: wakes one more worker if those awake are
     /// too few for what waits. One at a time: a worker that was woken calls this again when it has found work.
+    #[inline]
     pub(crate) fn announce(&self, port: usize) {
         if self.ports[port].queue.needs_worker() {
             self.wake_one(port);

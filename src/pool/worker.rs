@@ -50,7 +50,7 @@ impl Worker {
 
     /// Listens, if there is a `listener`; sleeps and works until the throttle closes, or the listener that it has ends.
     pub(super) fn run(mut self, mut listener: Option<Box<dyn PortListener>>) {
-        worker_hooks::set(Some(Rc::clone(&self.blocking) as Rc<dyn WorkerHooks>));
+        self.set_hooks(listener.is_none());
         let ends_as_worker = loop {
             let next = match listener.take() {
                 Some(listener) => {
@@ -62,6 +62,7 @@ impl Worker {
                 None => match self.blocking.sleep() {
                     PERMIT => self.work(true),
                     LISTEN => {
+                        self.set_hooks(false);
                         listener = self.take_over();
                         Next::Park
                     }
@@ -72,10 +73,15 @@ impl Worker {
                 break true;
             }
         };
-        worker_hooks::set(None);
+        self.set_hooks(false);
         if ends_as_worker {
             self.shared.worker_ended();
         }
+    }
+
+    /// Lets the code on this thread find the worker, or none while the thread listens.
+    pub(super) fn set_hooks(&self, is_worker: bool) {
+        worker_hooks::set(is_worker.then(|| Rc::clone(&self.blocking) as Rc<dyn WorkerHooks>));
     }
 
     /// Serves bursts until there are none or another port is due. `searching` after a wake: the worker counts among

@@ -299,7 +299,7 @@ impl RunningServer {
     fn shut_down(&mut self, timeout: Duration) -> Stopped {
         self.stopped = true;
         let deadline = Instant::now() + timeout.min(SHUTDOWN_TIMEOUT_MAX);
-        self.advance(|| ListenerCommand::Drain, Shutdown::is_of_server);
+        self.advance(|| ListenerCommand::Drain, |reached| reached.is_of_server() || reached.has_ended());
         self.await_drained(deadline);
         // A nested call that was admitted just as its transaction ended is in flight by now, and none comes after it.
         self.advance(
@@ -326,7 +326,10 @@ impl RunningServer {
             port.listener.send(ListenerCommand::CloseBy(close_by));
         }
         for port in &self.ports {
-            port.listener.await_shutdown(|reached| reached == Shutdown::Ended, close_by + EXIT_MAX);
+            port.listener.await_shutdown(Shutdown::has_ended, close_by + EXIT_MAX);
+            if !port.listener.shutdown().has_ended() {
+                log::error!("port {}: its listener has not ended", port.port.name);
+            }
         }
         let workers: usize = self.ports.iter().map(PortHandle::workers).sum();
         let exit_max = if stopped.unfinished > 0 { REFUSE_MAX } else { EXIT_MAX };
@@ -341,7 +344,7 @@ impl RunningServer {
             port.listener.send(command());
         }
         for port in &self.ports {
-            // A listener never blocks; the bound is there for one that has failed.
+            // A listener never blocks; the bound is there for a defect.
             port.listener.await_shutdown(reached, Instant::now() + EXIT_MAX);
         }
     }

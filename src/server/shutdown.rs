@@ -32,8 +32,11 @@ pub(super) enum Shutdown {
         /// Time at which the rest are closed too.
         until: Instant,
     },
-    /// The listener has ended: in order, or because it failed.
-    Ended,
+    /// The listener has ended.
+    Ended {
+        /// The server stops; else the listener failed.
+        of_server: bool,
+    },
 }
 
 /// The calls that a listener admits.
@@ -58,8 +61,8 @@ impl Shutdown {
 
     fn may_become(self, next: Shutdown) -> bool {
         use Shutdown::{Closing, Draining, Ended, Forced, No, PortStopped, Refusing};
-        if next == Ended {
-            return self != Ended;
+        if matches!(next, Ended { .. }) {
+            return !self.has_ended();
         }
         match self {
             No => matches!(next, PortStopped { .. } | Draining),
@@ -67,13 +70,18 @@ impl Shutdown {
             Draining => matches!(next, Refusing),
             Refusing => matches!(next, Closing { .. }),
             Closing { .. } => matches!(next, Forced { .. }),
-            Forced { .. } | Ended => false,
+            Forced { .. } | Ended { .. } => false,
         }
     }
 
     /// Returns whether the server stops, and with it the port.
     pub(super) fn is_of_server(self) -> bool {
-        !matches!(self, Shutdown::No | Shutdown::PortStopped { .. })
+        !matches!(self, Shutdown::No | Shutdown::PortStopped { .. } | Shutdown::Ended { of_server: false })
+    }
+
+    /// Returns whether the port has no listener any more.
+    pub(super) fn has_ended(self) -> bool {
+        matches!(self, Shutdown::Ended { .. })
     }
 
     /// Returns the calls that the port admits.
@@ -82,9 +90,10 @@ impl Shutdown {
             Shutdown::No => AdmissionMode::All,
             Shutdown::PortStopped { .. } => AdmissionMode::OwnPort,
             Shutdown::Draining => AdmissionMode::OwnServer,
-            Shutdown::Refusing | Shutdown::Closing { .. } | Shutdown::Forced { .. } | Shutdown::Ended => {
-                AdmissionMode::Nothing
-            }
+            Shutdown::Refusing
+            | Shutdown::Closing { .. }
+            | Shutdown::Forced { .. }
+            | Shutdown::Ended { .. } => AdmissionMode::Nothing,
         }
     }
 
@@ -94,7 +103,7 @@ impl Shutdown {
             Shutdown::PortStopped { check_at: at }
             | Shutdown::Closing { until: at }
             | Shutdown::Forced { until: at } => Some(at),
-            Shutdown::No | Shutdown::Draining | Shutdown::Refusing | Shutdown::Ended => None,
+            Shutdown::No | Shutdown::Draining | Shutdown::Refusing | Shutdown::Ended { .. } => None,
         }
     }
 
@@ -138,7 +147,7 @@ mod tests {
             Shutdown::Refusing,
             Shutdown::Closing { until },
             Shutdown::Forced { until },
-            Shutdown::Ended,
+            Shutdown::Ended { of_server: true },
         ];
         // Rows: from; columns: to. The same table is in docs/ARCHITECTURE.md.
         let table = [

@@ -156,9 +156,8 @@ fn start_all_workers(
         started.map_err(|failed| no_thread(port, failed.started, workers, failed.error))?;
     }
     if config.run_where_read.value {
-        let port = &ports[0];
-        start_deputy(shared, config.thread_stack_bytes.value)
-            .map_err(|error| no_thread(port, guard.count, guard.count, error))?;
+        let (port, workers) = (&ports[0], shared.throttle.workers(ports[0].index));
+        start_deputy(shared).map_err(|error| no_thread(port, workers, workers, error))?;
     }
     Ok(guard)
 }

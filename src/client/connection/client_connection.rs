@@ -187,9 +187,13 @@ impl ClientConnection {
             core.probe(&mut state);
         }
         let done = state.is_done();
+        let check = if state.calls.len() == 0 { state.begin_checks() } else { None };
         let chunk = state.queue.begin_write();
         drop(state);
         core.write(chunk);
+        if let Some(at) = check {
+            core.registration.alarm(at);
+        }
         if done {
             core.shut_down();
         }

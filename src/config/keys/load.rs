@@ -83,8 +83,9 @@ pub(super) static KEYS: &[Key] = &[
         default: DefaultValue::Fixed("0"),
         reloadable: false,
         doc: "1 lets the thread that listens to a port run short calls itself while no worker of the port is awake, in the place \
-              and with the permit of an idle worker. A lone call then needs no thread switch in the server. If such a call turns \
-              out to be slow, another thread listens from then on, after 1 to 2 ms.",
+              and with the permit of an idle worker. A call that comes within 2 ms of the one before then needs no thread switch \
+              in the server. If such a call turns out to be slow, another thread listens from then on, after 1 to 2 ms. What a \
+              handler keeps in a thread local is then on one thread more than the port has workers.",
         accessor: field!(Switch, run_where_read),
     },
 ];

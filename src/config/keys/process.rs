@@ -10,7 +10,7 @@ pub(super) static KEYS: &[Key] = &[
         unit: "KiB",
         default: DefaultValue::Fixed("1024"),
         reloadable: false,
-        doc: "Stack size of each worker thread. It is reserved as virtual memory; only the part that a handler uses becomes \
+        doc: "Stack size of each thread that runs handlers. It is reserved as virtual memory; only the part that a handler uses becomes \
               resident.",
         accessor: field!(Count { min: 64, max: 65_536 }, thread_stack_bytes, kib, in_kib),
     },

@@ -148,6 +148,17 @@ fn model_the_server_stops_while_the_listening_thread_runs_a_call() {
     });
 }
 
+#[test]
+fn model_the_server_stops_while_a_worker_waits_for_the_permit_of_the_listening_thread() {
+    check(1, || {
+        let (model, ended) = start(1, 2, 1, &[vec![(WAIT, 1)], vec![(NOTE, 1)]]);
+        model.witness.await_calls(1);
+        model.shared.throttle.close();
+        await_ended(&ended, 1);
+        model.join(2);
+    });
+}
+
 /// More threads than loom takes.
 #[cfg(shuttle)]
 #[test]

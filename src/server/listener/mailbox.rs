@@ -8,6 +8,7 @@
 
 use super::slots::Id;
 use crate::monitor::{ConnectionFilter, ConnectionInfo, ControlError};
+use crate::pool::PortShared;
 use crate::server::shutdown::Shutdown;
 use crate::sync::{Arc, Condvar, Mutex, Receiver, Sender, bounded};
 use mio::net::TcpListener;
@@ -135,14 +136,24 @@ impl ListenerHandle {
 
 /// Shows the others, when it is dropped, that the listener has ended.
 #[derive(Debug)]
-pub(super) struct EndNotice(pub(super) Arc<ListenerHandle>);
+pub(super) struct EndNotice {
+    handle: Arc<ListenerHandle>,
+    port: Arc<PortShared>,
+}
+
+impl EndNotice {
+    pub(super) fn new(handle: &Arc<ListenerHandle>, port: &Arc<PortShared>) -> EndNotice {
+        EndNotice { handle: Arc::clone(handle), port: Arc::clone(port) }
+    }
+}
 
 impl Drop for EndNotice {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            log::error!("listener panicked, thread {}", std::thread::current().name().unwrap_or_default());
+            log::error!("port {}: listener thread panicked", self.port.name);
         }
-        self.0.publish(Shutdown::Ended);
+        let of_server = self.handle.shutdown().is_of_server();
+        self.handle.publish(Shutdown::Ended { of_server });
     }
 }
 

@@ -76,15 +76,17 @@ pub(in crate::server) struct Listener {
     pub(super) queue_shares: QueueShares<ConnectionWriter>,
     /// Since when calls are queued that no worker was told of; `None` between two turns.
     pub(super) calls_left: Option<Instant>,
-    /// Reused; empty between two turns.
-    events: Events,
+    /// The time of the last poll, if any peer is waited for.
+    peers_awaited: Option<Instant>,
+    /// Those of the last poll; reused.
+    events: Option<Events>,
     /// The last field: by its drop the listener has ended.
     _end: EndNotice,
 }
 
 impl Listener {
     pub(in crate::server) fn new(parts: ListenerParts) -> Listener {
-        let end = EndNotice(Arc::clone(&parts.handle));
+        let end = EndNotice::new(&parts.handle, &parts.context.port);
         Listener {
             poll: parts.poll,
             acceptor: parts.acceptor,
@@ -109,7 +111,8 @@ impl Listener {
             answered: 0,
             queue_shares: QueueShares::default(),
             calls_left: None,
-            events: Events::with_capacity(EVENTS_MAX),
+            peers_awaited: None,
+            events: None,
             _end: end,
         }
     }
@@ -122,7 +125,7 @@ impl Listener {
     }
 
     fn handle_events(&mut self, events: &Events) {
-        let now_if_waiting = self.check_clock();
+        self.peers_awaited = self.check_clock();
         let mut has_mail = false;
         for event in events {
             match event.token() {
@@ -147,9 +150,13 @@ impl Listener {
             self.empty_mailbox();
         }
         self.read_ready();
+    }
+
+    /// Does what is due, before the poll: calls left to this thread would wait for it after the poll.
+    fn do_due(&mut self) {
         self.close_overdue();
         self.lingering_close.close_overdue();
-        if let Some(now) = now_if_waiting {
+        if let Some(now) = self.peers_awaited.take() {
             self.close_timed_out(now);
         }
         self.reclaim_buffers();
@@ -157,6 +164,8 @@ impl Listener {
         if let Some(line) = self.close_log.line(Instant::now) {
             log::info!("port {}: {line}", self.context.port.name);
         }
+        self.announce_left(|_| true);
+        self.watchdog.check(&self.context.port, &self.context.shared);
     }
 
     /// Tells a worker of the calls that were left to this thread, if those `are_due` that are queued since then.
@@ -204,9 +213,9 @@ impl PortListener for Listener {
         if self.is_over() {
             return self.end();
         }
-        self.watchdog.check(&self.context.port, &self.context.shared);
+        self.do_due();
         let timeout = self.poll_timeout();
-        let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        let mut events = self.events.take().unwrap_or_else(|| Events::with_capacity(EVENTS_MAX));
         match self.poll.poll(&mut events, timeout) {
             Ok(()) => self.handle_events(&events),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -216,7 +225,7 @@ impl PortListener for Listener {
                 return self.end();
             }
         }
-        self.events = events;
+        self.events = Some(events);
         if self.calls_left.take().is_some() { TurnOutcome::CallsLeft } else { TurnOutcome::Continue }
     }
 }
