@@ -26,8 +26,8 @@ use std::time::Duration;
 const TICK: Duration = Duration::from_millis(1);
 
 /// Longest time in which a thread runs calls before it listens again: twice what is left to it at most, since estimates
-/// are rough. A call that has begun is not interrupted. None under a model checker, whose clock stands still: it listens
-/// again after each burst.
+/// are rough. A call that has begun is not interrupted. None under a model checker, whose clock stands still: there it
+/// listens again after each burst.
 const RUN_MAX: Duration = if cfg!(any(loom, shuttle)) { Duration::ZERO } else { Duration::from_micros(250) };
 
 /// Largest burst that runs where it was read. Longer ones are worth a worker's wake: it runs them on another core.

@@ -78,7 +78,7 @@ pub(in crate::server) struct Listener {
     pub(super) calls_left: Option<Instant>,
     /// The time of the last poll, if any peer is waited for.
     peers_awaited: Option<Instant>,
-    /// Those of the last poll; reused.
+    /// Events of the last poll; reused.
     events: Option<Events>,
     /// The last field: by its drop the listener has ended.
     _end: EndNotice,
@@ -152,7 +152,8 @@ impl Listener {
         self.read_ready();
     }
 
-    /// Does what is due, before the poll: calls left to this thread would wait for it after the poll.
+    /// Time-outs, reclaims and checks that are due. Before the poll: after it, calls left to this thread would wait for
+    /// them.
     fn do_due(&mut self) {
         self.close_overdue();
         self.lingering_close.close_overdue();
