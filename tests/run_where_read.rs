@@ -1,6 +1,6 @@
 //! `Server_Run_Where_Read` on a real server: short calls run on the listening thread, and what turns out to be slow, or
 //! waits, or panics there holds up nobody, while pool and throttle keep their limits.
-#![cfg(feature = "server")]
+#![cfg(all(feature = "client", feature = "server"))]
 
 mod common;
 
