@@ -9,7 +9,7 @@ use crate::sync::{Planted, planted};
 /// Outcome of a listener's turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TurnOutcome {
-    /// Nothing.
+    /// Nothing is left to do.
     Continue,
     /// Calls were queued that no worker was told of.
     CallsLeft,
