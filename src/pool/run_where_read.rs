@@ -3,7 +3,7 @@
 //!
 //! The threads of a port are its workers' and one more. To run calls, the listening thread takes the place of an idle
 //! worker, with a permit: pool and throttle count it like any worker, while that worker's thread sleeps on. The
-//! listener lies in the throttle's state meanwhile ([`Listening::Lent`]). Normally its thread takes it back after some
+//! listener lies in the throttle's state meanwhile (`Listening::Lent`). Normally its thread takes it back after some
 //! microseconds. If a call turns out to be slow, or waits, the listener is passed to the sleeping thread, which listens
 //! from then on; the thread that ran the call stays that worker. So there is always one listener and one thread for
 //! each worker.
