@@ -78,6 +78,11 @@ impl MethodsStats {
         self.0.get(usize::from(method).wrapping_sub(1)).map(|stats| &**stats.get_or_init(Box::default))
     }
 
+    /// Adds a method to those that were called: a call of it runs and is not yet counted.
+    pub(crate) fn add_called(&self, method: u16) {
+        self.of(method);
+    }
+
     /// Counts a call that was answered without being run.
     pub(crate) fn refused(&self, method: u16, status: Status) {
         if let Some(stats) = self.of(method) {

@@ -1,6 +1,6 @@
 //! An interval between two snapshots: rates, times, and how full things were on average.
 
-use super::snapshot::{AnswerCounts, PortSnapshot, SessionCounts, Snapshot, Workers};
+use super::snapshot::{AnswerCounts, MethodSnapshot, PortSnapshot, SessionCounts, Snapshot, Workers};
 use crate::metrics::{CloseReason, Distribution, Parts, PortCounts};
 use crate::service::ClientId;
 use crate::sync::Arc;
@@ -46,6 +46,8 @@ pub struct PortInterval {
     pub name: Arc<str>,
     /// Its workers, at the end.
     pub workers: Workers,
+    /// Calls that ran, on average; exact, those that have not ended included.
+    pub busy: f64,
     /// Workers that were not idle, on average over the samples.
     pub workers_busy: f64,
     /// Of them those whose handlers waited without a permit.
@@ -80,9 +82,11 @@ pub struct PortInterval {
 pub struct MethodInterval {
     /// `service.method`.
     pub name: Arc<str>,
+    /// Its calls that ran, on average; exact, those that have not ended included.
+    pub busy: f64,
     /// Answers made.
     pub answers: AnswerCounts,
-    /// Times of the calls that ran.
+    /// Times of the calls that ran, where they ended.
     pub times: Parts<Distribution>,
 }
 
@@ -107,10 +111,11 @@ impl Interval {
             let before = first.ports.get(index)?;
             let gauge =
                 |gauge: &dyn Fn(&PortSnapshot) -> f64| mean(&|snapshot| gauge(&snapshot.ports[index]));
-            let methods = called_methods(before, after);
+            let methods = called_methods(before, after, length);
             Some(PortInterval {
                 name: Arc::clone(&after.name),
                 workers: after.workers,
+                busy: methods.iter().map(|method| method.busy).sum(),
                 workers_busy: gauge(&|port| f64::from(port.workers.total() - port.workers.idle)),
                 workers_blocked: gauge(&|port| f64::from(port.workers.blocked)),
                 workers_returning: gauge(&|port| f64::from(port.workers.returning)),
@@ -166,23 +171,28 @@ impl Interval {
     }
 }
 
-/// The methods that were answered between two snapshots of a port.
-fn called_methods(before: &PortSnapshot, after: &PortSnapshot) -> Vec<MethodInterval> {
+/// The methods that were answered, or ran, between two snapshots of a port.
+fn called_methods(before: &PortSnapshot, after: &PortSnapshot, length: Duration) -> Vec<MethodInterval> {
     // Both are in the order of the methods' numbers, and a method that was called once stays. There may be
     // thousands, so they are merged and not searched.
     let mut earlier = before.methods.iter().peekable();
     let methods = after.methods.iter().map(|method| {
-        let name = Arc::clone(&method.name);
-        match earlier.next_if(|earlier| earlier.name == method.name) {
-            Some(earlier) => MethodInterval {
-                name,
-                answers: method.answers.since(&earlier.answers),
-                times: method.times.since(&earlier.times),
-            },
-            None => MethodInterval { name, answers: method.answers, times: method.times.clone() },
+        let earlier = earlier.next_if(|earlier| earlier.name == method.name);
+        let ran_before = earlier.map_or(Duration::ZERO, time_run);
+        let ran = time_run(method).saturating_sub(ran_before).as_secs_f64();
+        MethodInterval {
+            name: Arc::clone(&method.name),
+            busy: ran / length.as_secs_f64().max(1e-9),
+            answers: earlier.map_or(method.answers, |earlier| method.answers.since(&earlier.answers)),
+            times: earlier.map_or_else(|| method.times.clone(), |earlier| method.times.since(&earlier.times)),
         }
     });
-    methods.filter(|method| method.answers.all() > 0).collect()
+    methods.filter(|method| method.answers.all() > 0 || method.busy > 0.0).collect()
+}
+
+/// How long calls of a method have run so far, those that run now included.
+fn time_run(method: &MethodSnapshot) -> Duration {
+    method.times.run.sum() + method.running.1
 }
 
 fn sum<'a>(all: impl Iterator<Item = &'a Parts<Distribution>>) -> Parts<Distribution> {

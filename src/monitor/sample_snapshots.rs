@@ -55,6 +55,7 @@ pub(super) fn method(name: &str, ran_ms: &[u64]) -> MethodSnapshot {
     }
     MethodSnapshot {
         name: name.into(),
+        running: Default::default(),
         answers: AnswerCounts::default(),
         times: times.map(Histogram::distribution),
         whole: times.run.distribution(),

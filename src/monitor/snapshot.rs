@@ -194,6 +194,8 @@ impl AnswerCounts {
 pub struct MethodSnapshot {
     /// `service.method`.
     pub name: Arc<str>,
+    /// Its calls that run now, and how long they have run so far, added up; both are in no other figure.
+    pub running: (u32, Duration),
     /// Answers made.
     pub answers: AnswerCounts,
     /// Times of the calls that ran, by part.

@@ -14,6 +14,7 @@ use crate::metrics::{MethodsStats, PortStats, ServiceTimes};
 use crate::service::{Services, worker_hooks};
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Condvar, Mutex};
 use crate::wire::{EntryId, ReplyPrelude};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -189,9 +190,16 @@ impl PortShared {
     }
 
     /// Counters of the methods, with all calls answered so far.
-    pub(crate) fn method_stats(&self) -> &MethodsStats {
-        self.slots.iter().for_each(|slot| slot.flush_stats(&self.methods));
-        &self.methods
+    ///
+    /// Also returns, of each method that workers run now, how many run it and for how long so far, added up.
+    pub(crate) fn method_stats(&self) -> (&MethodsStats, BTreeMap<u16, (u32, Duration)>) {
+        let mut running = BTreeMap::<u16, (u32, Duration)>::new();
+        for (method, ran) in self.slots.iter().filter_map(|slot| slot.flush_stats(&self.methods)) {
+            let (count, time) = running.entry(method).or_default();
+            (*count, *time) = (*count + 1, *time + ran);
+            self.methods.add_called(method);
+        }
+        (&self.methods, running)
     }
 
     /// The running call of each worker; `None` for a worker that runs nothing.

@@ -192,9 +192,13 @@ impl WorkerSlot {
         std::mem::swap(&mut self.0.lock().replies, spare);
     }
 
-    /// Adds what was measured of the calls answered so far to the methods' counters.
-    pub(super) fn flush_stats(&self, methods: &MethodsStats) {
-        self.0.lock().stats.flush(methods);
+    /// Adds what was measured of the calls answered so far to the methods' counters, and returns the running call's
+    /// method and how long it has run: under one lock, so no call is in both or in neither.
+    pub(super) fn flush_stats(&self, methods: &MethodsStats) -> Option<(u16, Duration)> {
+        let mut state = self.0.lock();
+        state.stats.flush(methods);
+        let (running, burst) = (state.running?, state.burst.as_ref()?);
+        Some((burst.work().calls[running.call].method, running.started.elapsed()))
     }
 
     /// Records what the running handler does from now on.

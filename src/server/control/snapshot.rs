@@ -130,8 +130,10 @@ impl LiveControl {
         let stats = &shared.stats;
         shared.slow.expire(now);
         shared.codel.check_idle(now);
+        let (methods, running) = shared.method_stats();
         let method = |(number, stats): (u16, &MethodStats)| MethodSnapshot {
             name: self.method(number),
+            running: running.get(&number).copied().unwrap_or_default(),
             answers: AnswerCounts(stats.answers.counts()),
             times: stats.distributions(),
             whole: stats.whole.distribution(),
@@ -155,7 +157,7 @@ impl LiveControl {
             answers: AnswerCounts(stats.answers.counts()),
             closed: stats.closed.counts(),
             counters: stats.counts(),
-            methods: shared.method_stats().called().map(method).collect(),
+            methods: methods.called().map(method).collect(),
         }
     }
 }

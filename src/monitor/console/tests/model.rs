@@ -63,6 +63,7 @@ fn method(name: &str, count: u64, run: Duration) -> MethodSnapshot {
     }
     MethodSnapshot {
         name: name.into(),
+        running: Default::default(),
         answers,
         times: times.map(Histogram::distribution),
         whole: times.run.distribution(),

@@ -93,6 +93,8 @@ pub(super) struct SnapshotScript {
     without_permit: Vec<Duration>,
     answers: Vec<AnswerCounts>,
     methods: Vec<BTreeMap<&'static str, (AnswerCounts, Parts<Histogram>)>>,
+    /// Time that calls have run which never end.
+    endless: Vec<Duration>,
     history: History,
 }
 
@@ -111,6 +113,7 @@ impl SnapshotScript {
             without_permit: Vec::new(),
             answers: Vec::new(),
             methods: Vec::new(),
+            endless: Vec::new(),
             history: History::default(),
         };
         script.set(ini);
@@ -119,6 +122,7 @@ impl SnapshotScript {
         script.answers.resize(ports, AnswerCounts::default());
         script.closed.resize(ports, Default::default());
         script.filled.resize(ports, 0);
+        script.endless.resize(ports, Duration::ZERO);
         script.methods.resize_with(ports, BTreeMap::new);
         script
     }
@@ -186,6 +190,9 @@ impl SnapshotScript {
         self.refused[1] += second.refused_connects;
         for (index, port) in second.ports.iter().enumerate() {
             port.calls.iter().for_each(|calls| self.ran(index, calls));
+            if port.calls.is_empty() {
+                self.endless[index] += Duration::from_secs(port.busy.into());
+            }
             self.without_permit[index] += Duration::from_secs_f64(port.without_permit);
             let refusals = [
                 (Status::QueueFull, port.queue_full),
@@ -221,9 +228,14 @@ impl SnapshotScript {
     fn port(&self, index: usize, port: &Port) -> PortSnapshot {
         let method = |(name, (answers, times)): (&&str, &(AnswerCounts, Parts<Histogram>))| MethodSnapshot {
             name: (*name).into(),
+            running: Default::default(),
             answers: *answers,
             times: times.map(Histogram::distribution),
             whole: times.run.distribution(),
+        };
+        let endless = MethodSnapshot {
+            running: (port.busy, self.endless[index]),
+            ..sample_snapshots::method("stuck.call", &[])
         };
         let [descriptors, connects] = if index == 0 { self.refused } else { [0; 2] };
         PortSnapshot {
@@ -247,7 +259,7 @@ impl SnapshotScript {
                 queue_filled: self.filled[index],
                 ..PortCounts::default()
             },
-            methods: self.methods[index].iter().map(method).collect(),
+            methods: self.methods[index].iter().map(method).chain([endless]).collect(),
             ..sample_snapshots::port(&self.config.ports[index].name)
         }
     }
