@@ -8,7 +8,7 @@ use super::nested::Nested;
 use super::queue::Queue;
 use super::slow_calls::SlowCalls;
 use super::throttle::Throttle;
-use super::worker_slot::{Progress, Released, WorkerSlot};
+use super::worker_slot::{CallThread, Progress, Released, WorkerSlot};
 use crate::admission::Forecast;
 use crate::metrics::{MethodsStats, PortStats, ServiceTimes};
 use crate::service::{Services, worker_hooks};
@@ -202,9 +202,19 @@ impl PortShared {
         (&self.methods, running)
     }
 
-    /// The running call of each worker; `None` for a worker that runs nothing.
-    pub(crate) fn progress(&self, now: Instant) -> impl Iterator<Item = Option<Progress>> {
-        self.slots.iter().map(move |slot| slot.progress(now))
+    /// Workers of the port.
+    pub(crate) fn workers(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The running call of a worker, by its index.
+    pub(crate) fn progress_of(&self, worker: usize, now: Instant) -> Option<Progress> {
+        self.slots[worker].progress(now)
+    }
+
+    /// The thread of a worker's running call.
+    pub(crate) fn call_thread(&self, worker: usize) -> Option<CallThread> {
+        self.slots[worker].call_thread()
     }
 
     pub(crate) fn running_calls(&self, shared: &Shared, now: Instant) -> Vec<RunningCall> {

@@ -23,6 +23,8 @@ pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) port: Arc<PortShared>,
     pub(super) blocking: Rc<BlockingContext>,
+    /// The system's number of this thread.
+    thread_id: u32,
     /// The reply being made.
     reply: WorkerReply,
     /// The replies being sent.
@@ -41,6 +43,7 @@ impl Worker {
             shared,
             port,
             blocking,
+            thread_id: thread_id(),
             reply: WorkerReply::none(),
             unsent: BufferedReplies::default(),
             service_times: ServiceTimeBatch::default(),
@@ -126,7 +129,8 @@ impl Worker {
         let (slot, calls, mut now) = (&port.slots[self.blocking.worker()], burst.len(), now());
         let workers = || describe_workers(port, &shared.throttle);
         self.late = port.codel.is_late(now.saturating_duration_since(work.received), now, workers);
-        let turn = Turn { work: &work, service_times: &shared.service_times, methods: &port.methods };
+        let (thread, service_times) = (self.thread_id, &shared.service_times);
+        let turn = Turn { thread, work: &work, service_times, methods: &port.methods };
         let others_wait = || port.queue.others_wait() || shared.throttle.others_starve(port.index);
         let mut step = slot.begin(burst, &turn, now);
         while let Some(Step { call, slow, due, rest }) = step {
@@ -283,6 +287,13 @@ fn not_to_run(shared: &Shared, call: &Call, sink: &dyn ReplySink, now: Instant) 
     } else {
         None
     }
+}
+
+/// The system's number of the calling thread, as in `/proc/self/task`; 0 where it is not known. The link names it
+/// without unsafe code: `PID/task/NUMBER`.
+fn thread_id() -> u32 {
+    let link = std::fs::read_link("/proc/thread-self").ok();
+    link.and_then(|link| link.file_name()?.to_str()?.parse().ok()).unwrap_or(0)
 }
 
 /// Describes for the log what the workers do while calls wait too long. Where some are idle, says why they do not run.

@@ -34,6 +34,8 @@ struct State {
     burst: Option<Burst>,
     replies: BufferedReplies,
     running: Option<Running>,
+    /// The thread that runs it: [`Turn::thread`].
+    thread: u32,
     /// When the turn ends if others wait.
     turn_end: Option<Instant>,
     stats: LocalStats,
@@ -65,6 +67,14 @@ pub(crate) enum Activity {
     Blocked,
     /// Waits for a permit after it has blocked.
     Returning,
+}
+
+/// The thread that runs a call, and when the call began: two that are equal are of the same call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CallThread {
+    /// The system's number of the thread; 0 where it is not known.
+    pub(crate) thread: u32,
+    started: Instant,
 }
 
 /// A transaction that runs.
@@ -105,6 +115,8 @@ pub(super) struct Released {
 
 /// Context of a worker's turn.
 pub(super) struct Turn<'a> {
+    /// The system's number of the thread whose turn it is; 0 where it is not known.
+    pub(super) thread: u32,
     pub(super) work: &'a Work,
     pub(super) service_times: &'a ServiceTimes,
     pub(super) methods: &'a MethodsStats,
@@ -150,7 +162,7 @@ impl WorkerSlot {
     /// Begins a turn with a burst and returns its first call.
     pub(super) fn begin(&self, burst: Burst, turn: &Turn<'_>, now: Instant) -> Option<Step> {
         let mut state = self.0.lock();
-        (state.burst, state.turn_end) = (Some(burst), Some(now + TURN_MAX));
+        (state.burst, state.turn_end, state.thread) = (Some(burst), Some(now + TURN_MAX), turn.thread);
         // The turn has just begun, so its time is not over.
         state.next(turn, now, || false)
     }
@@ -210,6 +222,12 @@ impl WorkerSlot {
 
     pub(super) fn progress(&self, now: Instant) -> Option<Progress> {
         self.0.lock().progress(now)
+    }
+
+    /// The thread of the running call.
+    pub(super) fn call_thread(&self) -> Option<CallThread> {
+        let state = self.0.lock();
+        state.running.map(|running| CallThread { thread: state.thread, started: running.started })
     }
 
     /// The running call if it has run longer than `limit`, once for each call.
@@ -290,9 +308,10 @@ mod tests {
         for blocks in [false, true] {
             let now = Instant::now();
             let (slot, work, service_times, methods) = with_short_call(now);
-            let turn = Turn { work: &work, service_times: &service_times, methods: &methods };
+            let turn = Turn { thread: 7, work: &work, service_times: &service_times, methods: &methods };
             let burst = Burst::split_work(Arc::clone(&work)).next().unwrap();
             assert!(!slot.begin(burst, &turn, now).unwrap().slow);
+            assert_eq!(slot.call_thread(), Some(CallThread { thread: 7, started: now }));
             let engaged = Cell::new(0);
             let engage = || engaged.set(engaged.get() + 1);
             let disengage = || engaged.set(engaged.get() - 1);
@@ -310,7 +329,7 @@ mod tests {
             }
             let (mut reply, mut unsent) = (WorkerReply::none(), BufferedReplies::default());
             assert!(slot.step(&turn, &mut reply, &mut unsent, now, || false, disengage).is_none());
-            assert_eq!(engaged.get(), 0);
+            assert_eq!((engaged.get(), slot.call_thread()), (0, None));
         }
     }
 }
