@@ -3,12 +3,14 @@
 
 mod common;
 
-use boneyard::internal::monitor::{HandlerState, Task};
+use boneyard::internal::monitor::{HandlerState, Task, ThreadState, WorkerSnapshot};
 use boneyard::service::Status;
 use boneyard::{Method, RunningServer};
 use common::gate::Gate;
 use common::*;
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 /// Waits at the first gate, without its permit.
 const BLOCK: Method<(), ()> = Method::new("test.block");
@@ -96,6 +98,54 @@ fn it_is_seen_while_every_worker_of_every_port_is_stuck() {
     for client in &mut clients {
         (0..6).for_each(|_| assert_eq!(client.read().expect("a reply").status(), Status::Ok));
     }
+}
+
+#[test]
+fn a_look_says_what_the_threads_of_handlers_wait_in() {
+    let (server, blocked, held) = start("Server_Pool_Tasks=4\nServer_Max_Concurrent_Trans=-1");
+    let mut client = Raw::connect(server.address());
+    (0..2).for_each(|_| _ = client.send("test.hold", &()));
+    client.send("test.block", &());
+    wait_until("all wait", || held.inside() == 2 && blocked.inside() == 1);
+    let addresses = |workers: Vec<WorkerSnapshot>| -> Vec<(String, u64)> {
+        let address = |task: Task| match task.thread? {
+            ThreadState::Lock { address } => Some((task.method.to_string(), address)),
+            _ => None,
+        };
+        workers.into_iter().filter_map(|worker| address(worker.task?)).collect()
+    };
+    let control = server.monitor().control();
+    let mut seen = Vec::new();
+    wait_until("they wait for conditions", || {
+        seen = addresses(control.look(Duration::from_secs(1)));
+        seen.len() == 3
+    });
+    let at = |method: &str| -> Vec<u64> {
+        seen.iter().filter(|(of, _)| of == method).map(|(_, address)| *address).collect()
+    };
+    assert_eq!(at("test.hold")[0], at("test.hold")[1], "one gate holds both");
+    assert_ne!(at("test.hold")[0], at("test.block")[0]);
+    assert!(addresses(control.workers()).is_empty(), "nothing was looked at");
+
+    // Without a budget each look reads one thread, the next in turn.
+    let mut turns = HashSet::new();
+    for _ in 0..3 {
+        let workers = control.look(Duration::ZERO);
+        let looked =
+            |worker: &&WorkerSnapshot| worker.task.as_ref().is_some_and(|task| task.thread.is_some());
+        turns.extend(workers.iter().filter(looked).map(|worker| worker.worker));
+    }
+    assert_eq!(turns.len(), 3);
+
+    server.monitor().look(Instant::now(), Duration::from_secs(1));
+    let text = server.monitor().threads();
+    assert!(text.contains("  2 run test.hold, the longest for "), "{text}");
+    assert!(
+        text.contains("% lock (") && text.contains(&format!("lock {:x}  ", at("test.hold")[0])),
+        "{text}"
+    );
+    [&blocked, &held].into_iter().for_each(|gate| gate.open());
+    (0..3).for_each(|_| assert_eq!(client.read().expect("a reply").status(), Status::Ok));
 }
 
 /// The log of this process.

@@ -230,6 +230,7 @@ mod tests {
     fn task(ran: Duration) -> Task {
         Task {
             state: HandlerState::Running,
+            thread: None,
             since: ran,
             method: "read".into(),
             peer: "127.0.0.1:5000".parse().unwrap(),

@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::service::ClientId;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// Which connections and sessions a command is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,6 +129,13 @@ pub trait ServerControl: Send + Sync + std::fmt::Debug {
 
     /// Lists what each worker does, in the order of ports and workers.
     fn workers(&self) -> Vec<WorkerSnapshot>;
+
+    /// Lists the same, with the states of as many threads as `budget`, in processor time of this thread, allows: those
+    /// of workers whose handlers run or block, a next time those that were left out. Waits for the system, not longer
+    /// than ten times the budget.
+    fn look(&self, _budget: Duration) -> Vec<WorkerSnapshot> {
+        self.workers()
+    }
 
     /// Lists the slowest calls of each method, the slowest first.
     fn slow_calls(&self) -> Vec<SlowCallInfo>;

@@ -15,6 +15,7 @@ mod diagnose;
 pub mod format;
 mod history;
 mod interval;
+mod looks;
 mod overview;
 mod readiness;
 #[cfg(test)]
@@ -37,6 +38,6 @@ pub use overview::{MethodOverview, Overview, PortOverview, Throughput};
 pub use server_monitor::ServerMonitor;
 pub use snapshot::{
     AnswerCounts, ConnectionInfo, Cpu, HandlerState, MethodSnapshot, Permits, PortSnapshot, SessionCounts,
-    SessionSnapshot, SlowCallInfo, Snapshot, Task, WorkerSnapshot, Workers,
+    SessionSnapshot, SlowCallInfo, Snapshot, Task, ThreadState, WorkerSnapshot, Workers,
 };
 pub use statistics::Statistic;

@@ -9,13 +9,18 @@ use super::console::ConsoleState;
 use super::control::ServerControl;
 use super::diagnose::{Diagnoser, Verdict};
 use super::history::History;
+use super::looks::Looks;
 use super::overview::Overview;
 use super::readiness::Readiness;
-use super::snapshot::Snapshot;
+use super::snapshot::{PortSnapshot, Snapshot};
 use super::stall_detector::{self, StallDetector};
 use super::statistics::{self, Statistic};
 use super::{slow_calls, threads};
 use crate::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// Processor time for the states of the threads that [`ServerMonitor::threads`] shows.
+const SHOWN_BUDGET: Duration = Duration::from_millis(20);
 
 /// Observation of a running server. Any thread may ask; only a command of the console may block for longer than a
 /// lock.
@@ -30,6 +35,7 @@ pub struct ServerMonitor {
     admin_stats: AdminStats,
     diagnoser: Mutex<Diagnoser>,
     stalls: Mutex<StallDetector>,
+    looks: Mutex<Looks>,
     pub(super) console: ConsoleState,
 }
 
@@ -47,6 +53,7 @@ impl ServerMonitor {
             admin_stats: AdminStats::default(),
             diagnoser,
             stalls: Mutex::default(),
+            looks: Mutex::default(),
             console,
         }
     }
@@ -76,6 +83,22 @@ impl ServerMonitor {
         if let Some(text) = news.to_save {
             self.control.save_verdict(text.as_deref());
         }
+    }
+
+    /// Returns whether calls waited at the last sample, or nine tenths of the workers of a port were busy: a moment to
+    /// look at the workers more often.
+    pub fn is_pressed(&self) -> bool {
+        let last = self.history.lock().last().map(Arc::clone);
+        let presses =
+            |port: &PortSnapshot| port.waiting > 0 || port.workers.idle * 10 <= port.workers.total();
+        last.is_some_and(|last| last.ports.iter().any(presses))
+    }
+
+    /// Looks at the workers and their threads, for what the verdict and [`ServerMonitor::threads`] say of the last ten
+    /// seconds. `budget` is that of [`ServerControl::look`].
+    pub fn look(&self, now: Instant, budget: Duration) {
+        let workers = self.control.look(budget);
+        self.looks.lock().add(now, &workers);
     }
 
     fn log_stalls(&self, snapshot: &Snapshot) {
@@ -113,9 +136,13 @@ impl ServerMonitor {
     }
 
     /// Returns what every worker does, as text: the server in a line, then for each port how many workers do what,
-    /// which methods they run, and a line for each that is not idle, the longest running first.
+    /// which methods they run and how they were seen in the last ten seconds, and a line for each that is not idle, the
+    /// longest running first, with the state of its thread now.
     pub fn threads(&self) -> String {
-        threads::text(&self.control.snapshot(), &self.control.workers())
+        let (snapshot, workers) = (self.control.snapshot(), self.control.look(SHOWN_BUDGET));
+        let mut looks = self.looks.lock().clone();
+        looks.expire(snapshot.taken);
+        threads::text(&snapshot, &workers, &looks)
     }
 
     /// Returns the slowest calls of the last hour as text, the slowest first, of each method whose name matches

@@ -222,6 +222,8 @@ pub struct WorkerSnapshot {
 pub struct Task {
     /// State of the handler.
     pub state: HandlerState,
+    /// State of its thread; `None` where that was not looked at, or is not known.
+    pub thread: Option<ThreadState>,
     /// Time in this state.
     pub since: Duration,
     /// `service.method`.
@@ -250,6 +252,43 @@ pub enum HandlerState {
     Blocked,
     /// It has waited, and is queued for one.
     Returning,
+}
+
+/// State of a thread, as the system tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ThreadState {
+    /// It runs on a processor.
+    Processor,
+    /// It is ready to run, and has no processor.
+    Runnable,
+    /// It waits for a lock or a condition.
+    Lock {
+        /// Address of what it waits at: threads at one address wait for one lock.
+        address: u64,
+    },
+    /// It waits for a socket.
+    Socket,
+    /// It waits for a disk.
+    Disk,
+    /// It sleeps for a time.
+    Sleep,
+    /// It waits for something else.
+    Other,
+}
+
+impl std::fmt::Display for ThreadState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            ThreadState::Processor => "processor",
+            ThreadState::Runnable => "runnable",
+            ThreadState::Lock { address } => return write!(f, "lock {address:x}"),
+            ThreadState::Socket => "socket",
+            ThreadState::Disk => "disk",
+            ThreadState::Sleep => "sleep",
+            ThreadState::Other => "other",
+        })
+    }
 }
 
 /// One of the slowest calls of a method.

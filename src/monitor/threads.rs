@@ -1,9 +1,10 @@
 //! Activity of every worker, as text: for the console, and for the log of a server that does not answer.
 //!
-//! Made of a snapshot and the states of the workers, which wait for nothing: so it works when all workers of all ports
+//! Made of a snapshot and a look at the workers, which wait for none of them: so it works when all workers of all ports
 //! are stuck.
 
 use super::format::{call_chain, elapsed, plural, seconds};
+use super::looks::{Looks, ThreadShares};
 use super::snapshot::{HandlerState, PortSnapshot, Snapshot, Task, WorkerSnapshot};
 use super::text_page::Table;
 use crate::sync::Arc;
@@ -14,12 +15,12 @@ use std::time::Duration;
 const LISTED_MAX: usize = 200;
 
 /// Returns the server in a line, then for each port how many workers do what, which methods they run, and a line for
-/// each that is not idle, the longest running first.
-pub(super) fn text(snapshot: &Snapshot, workers: &[WorkerSnapshot]) -> String {
+/// each that is not idle, the longest running first. With what was seen of the methods in the last ten seconds.
+pub(super) fn text(snapshot: &Snapshot, workers: &[WorkerSnapshot], looks: &Looks) -> String {
     let permits = snapshot.permits;
     let of_port = |port: &PortSnapshot| {
         let own = workers.iter().filter(|worker| worker.port == port.name);
-        format!("{}{}", head(port), body(own))
+        format!("{}{}", head(port), body(own, looks))
     };
     format!(
         "Threads after {}{}: {} of {} permits out, peak {}; {}, {}\n{}",
@@ -48,7 +49,7 @@ fn head(port: &PortSnapshot) -> String {
     )
 }
 
-fn body<'a>(workers: impl Iterator<Item = &'a WorkerSnapshot>) -> String {
+fn body<'a>(workers: impl Iterator<Item = &'a WorkerSnapshot>, looks: &Looks) -> String {
     let busy = |worker: &'a WorkerSnapshot| Some((worker, worker.task.as_ref()?));
     let mut busy: Vec<(&WorkerSnapshot, &Task)> = workers.filter_map(busy).collect();
     if busy.is_empty() {
@@ -58,6 +59,7 @@ fn body<'a>(workers: impl Iterator<Item = &'a WorkerSnapshot>) -> String {
     let table = Table::of(&busy[..busy.len().min(LISTED_MAX)])
         .left("Thread", |(worker, _)| format!("{}-{}", worker.port, worker.worker))
         .left("State", |(_, task)| state(task).to_owned())
+        .left("Thread is", |(_, task)| task.thread.map_or("-".to_owned(), |thread| thread.to_string()))
         .right("For s", |(_, task)| seconds(task.since))
         .right("Ran s", |(_, task)| seconds(task.ran))
         .right("Left s", |(_, task)| {
@@ -68,7 +70,7 @@ fn body<'a>(workers: impl Iterator<Item = &'a WorkerSnapshot>) -> String {
         .right("Call", |(_, task)| task.call.to_string())
         .right("Session", |(_, task)| task.session.to_string())
         .left("Made for", |(_, task)| call_chain(&task.chain));
-    let mut text = by_method(&busy) + &table.text();
+    let mut text = by_method(&busy, looks) + &table.text();
     if busy.len() > LISTED_MAX {
         text += &format!("  and {} more that have run for less time\n", busy.len() - LISTED_MAX);
     }
@@ -76,7 +78,8 @@ fn body<'a>(workers: impl Iterator<Item = &'a WorkerSnapshot>) -> String {
 }
 
 /// The methods that they run, the most common first.
-fn by_method(busy: &[(&WorkerSnapshot, &Task)]) -> String {
+fn by_method(busy: &[(&WorkerSnapshot, &Task)], looks: &Looks) -> String {
+    let Some((WorkerSnapshot { port, .. }, _)) = busy.first() else { return String::new() };
     let mut methods = BTreeMap::<&Arc<str>, (usize, Duration)>::new();
     for (_, task) in busy {
         let (count, longest) = methods.entry(&task.method).or_default();
@@ -85,9 +88,42 @@ fn by_method(busy: &[(&WorkerSnapshot, &Task)]) -> String {
     let mut methods: Vec<_> = methods.into_iter().collect();
     methods.sort_by_key(|(_, (count, longest))| std::cmp::Reverse((*count, *longest)));
     let line = |(method, (count, longest)): (&Arc<str>, (usize, Duration))| {
-        format!("  {count} run {method}, the longest for {} s\n", seconds(longest))
+        let seen = looks.of(port, method).map(|seen| shares(&seen)).unwrap_or_default();
+        format!("  {count} run {method}, the longest for {} s\n{seen}", seconds(longest))
     };
     methods.into_iter().map(line).collect()
+}
+
+/// What was seen of a method in the last ten seconds, in a line.
+fn shares(seen: &ThreadShares) -> String {
+    let percent = |share: f64| format!("{:.0} %", share * 100.0);
+    let mut states = vec![
+        ("processor", seen.on_processor),
+        ("runnable", seen.runnable),
+        ("lock", seen.lock),
+        ("socket", seen.socket),
+        ("disk", seen.disk),
+        ("sleep", seen.sleep),
+        ("other", seen.other),
+    ];
+    states.retain(|(_, share)| *share > 0.0);
+    states.sort_by(|(_, one), (_, other)| other.total_cmp(one));
+    let state = |(name, share): (&str, f64)| match name {
+        "lock" if seen.one_lock > 0.0 => {
+            format!("{} lock ({} at one)", percent(share), percent(seen.one_lock))
+        }
+        _ => format!("{} {name}", percent(share)),
+    };
+    let states: Vec<String> = states.into_iter().map(state).collect();
+    format!(
+        "    in {} of the last 10 s: {:.1} on average, {} blocked, {} returning; {}: {}\n",
+        plural(seen.looks, "look"),
+        seen.running,
+        percent(seen.blocked),
+        percent(seen.returning),
+        plural(seen.observed, "thread state"),
+        states.join(", "),
+    )
 }
 
 fn state(task: &Task) -> &'static str {
@@ -101,10 +137,17 @@ fn state(task: &Task) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::monitor::snapshot::ThreadState;
+    use std::time::Instant;
 
     fn worker(worker: usize, ran_ms: u64, state: HandlerState, left_ms: Option<i64>) -> WorkerSnapshot {
         let task = Task {
             state,
+            thread: match worker {
+                1 => Some(ThreadState::Lock { address: 0x7f3a_0010 }),
+                3 => Some(ThreadState::Socket),
+                _ => None,
+            },
             since: Duration::from_millis(ran_ms / 2),
             method: if worker == 3 { "notes.get".into() } else { "load.sleep".into() },
             peer: ([127, 0, 0, 1], 4000).into(),
@@ -125,22 +168,26 @@ mod tests {
             worker(3, 12_345, HandlerState::Blocked, Some(-2_100)),
             worker(4, 200, HandlerState::Returning, Some(1_500)),
         ];
-        let text = body(workers.iter());
+        let mut looks = Looks::default();
+        looks.add(Instant::now(), &workers);
+        let text = body(workers.iter(), &looks);
         let expected = "  2 run load.sleep, the longest for 0.200 s
+    in 1 look of the last 10 s: 2.0 on average, 0 % blocked, 50 % returning; 1 thread state: 100 % lock
   1 run notes.get, the longest for 12.345 s
-  Thread  State      For s   Ran s  Left s  Method      Caller          Call  Session  Made for
-  P-3     blocked    6.172  12.345  -2.100  notes.get   127.0.0.1:4000    17        0  P a.b -> Q\\tc.d
-  P-4     returning  0.100   0.200   1.500  load.sleep  127.0.0.1:4000    17        0
-  P-1     running    0.050   0.100       -  load.sleep  127.0.0.1:4000    17        0
+    in 1 look of the last 10 s: 1.0 on average, 100 % blocked, 0 % returning; 1 thread state: 100 % socket
+  Thread  State      Thread is      For s   Ran s  Left s  Method      Caller          Call  Session  Made for
+  P-3     blocked    socket         6.172  12.345  -2.100  notes.get   127.0.0.1:4000    17        0  P a.b -> Q\\tc.d
+  P-4     returning  -              0.100   0.200   1.500  load.sleep  127.0.0.1:4000    17        0
+  P-1     running    lock 7f3a0010  0.050   0.100       -  load.sleep  127.0.0.1:4000    17        0
 ";
         assert_eq!(text, expected);
-        assert_eq!(body(workers[1..2].iter()), "");
+        assert_eq!(body(workers[1..2].iter(), &looks), "");
     }
 
     #[test]
     fn of_very_many_the_longest_running_are_listed() {
         let workers: Vec<_> = (10..1010).map(|n| worker(n, n as u64, HandlerState::Running, None)).collect();
-        let text = body(workers.iter());
+        let text = body(workers.iter(), &Looks::default());
         assert_eq!(text.lines().count(), 1 + 1 + LISTED_MAX + 1);
         assert!(text.contains("  P-1009 ") && !text.contains("  P-10 "));
         assert!(text.ends_with("  and 800 more that have run for less time\n"), "{text}");

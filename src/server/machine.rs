@@ -63,6 +63,12 @@ pub(super) fn cpu_used() -> Duration {
     Duration::new(used.tv_sec.unsigned_abs(), used.tv_nsec.unsigned_abs() as u32)
 }
 
+/// CPU time that the calling thread has used.
+pub(super) fn thread_cpu_used() -> Duration {
+    let used = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(used.tv_sec.unsigned_abs(), used.tv_nsec.unsigned_abs() as u32)
+}
+
 /// Time that all processors of the machine together had nothing to do, and time that its host took away.
 pub(super) fn cpu_idle_and_stolen() -> Option<(Duration, Duration)> {
     let stat = read_to_string("/proc/stat").ok()?;

@@ -24,6 +24,7 @@ mod shutdown;
 mod start;
 #[cfg(test)]
 mod tests;
+mod thread_states;
 mod verdict_file;
 
 #[cfg(feature = "admin")]

@@ -15,11 +15,12 @@ use crate::server::bind::{Silence, bind_again};
 use crate::server::connection_limiter::ConnectionLimiter;
 use crate::server::listener::{ListenerCommand, ListenerHandle, ReplySlot};
 use crate::server::sessions::Registry;
+use crate::server::thread_states::ThreadStates;
 use crate::server::verdict_file::VerdictFile;
 use crate::sync::{Arc, Sender};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// The control of a running server.
 #[derive(Debug)]
@@ -34,6 +35,7 @@ pub(in crate::server) struct LiveControl {
     pub(super) hooks: AdminHooks,
     pub(super) started: Instant,
     pub(super) started_at: SystemTime,
+    pub(super) thread_states: ThreadStates,
     pub(in crate::server) verdict_file: VerdictFile,
 }
 
@@ -65,6 +67,7 @@ impl LiveControl {
             hooks,
             started: Instant::now(),
             started_at: SystemTime::now(),
+            thread_states: ThreadStates::default(),
             verdict_file: VerdictFile::beside(config.file.as_deref()),
         }
     }
@@ -96,6 +99,10 @@ impl ServerControl for LiveControl {
 
     fn workers(&self) -> Vec<WorkerSnapshot> {
         self.list_workers()
+    }
+
+    fn look(&self, budget: Duration) -> Vec<WorkerSnapshot> {
+        self.look_at_workers(budget)
     }
 
     fn slow_calls(&self) -> Vec<SlowCallInfo> {

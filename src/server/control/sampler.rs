@@ -1,6 +1,10 @@
 //! The sampler: a thread that takes a sample of the server each second, and sleeps otherwise.
+//!
+//! While something presses, it also looks at the workers' threads in between. Invariant: looks take a fiftieth of a
+//! processor at most, whatever the number of workers.
 
 use crate::monitor::ServerMonitor;
+use crate::server::machine::thread_cpu_used;
 use crate::server::verdict_file::WriterThread;
 use crate::service::LogLimiter;
 use crate::sync::{Arc, Condvar, Mutex};
@@ -10,6 +14,14 @@ use std::time::{Duration, Instant};
 
 /// Interval between two samples.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+
+/// Interval between two looks, and the processor time for reading states of threads in one of them.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+const LOOK_BUDGET: Duration = Duration::from_millis(2);
+
+/// Part of the time that looks may take of a processor. A look that took longer, since there are very many workers, is
+/// followed by a longer pause.
+const LOOK_PART: u32 = 50;
 
 /// The thread that takes samples. Dropping it ends it.
 #[derive(Debug)]
@@ -31,7 +43,7 @@ impl Sampler {
         let stopped = Arc::clone(&stop);
         let run = move || {
             let (stopped, changed) = &*stopped;
-            let mut next = Instant::now();
+            let (mut next, mut next_look) = (Instant::now(), Instant::now());
             while !*stopped.lock() {
                 // A panic must not end the samples; the process's hook logs it.
                 if catch_unwind(AssertUnwindSafe(|| monitor.sample())).is_err() {
@@ -39,14 +51,33 @@ impl Sampler {
                 }
                 log_left_out(&log_limiter, false);
                 next = (next + SAMPLE_EVERY).max(Instant::now());
-                let mut stopped = stopped.lock();
-                while !*stopped && !changed.wait_until(&mut stopped, next).timed_out() {}
+                while next_look < next && monitor.is_pressed() && !wait(stopped, changed, next_look) {
+                    next_look = Instant::now() + look(&monitor);
+                }
+                wait(stopped, changed, next);
             }
             log_left_out(&log_limiter, true);
         };
         let thread = std::thread::Builder::new().name("sampler".to_owned()).spawn(run)?;
         Ok(Sampler { stop, thread: Some(thread), _verdict_writer: verdict_writer })
     }
+}
+
+/// Waits until then, or until the sampler is stopped: then it returns true.
+fn wait(stopped: &Mutex<bool>, changed: &Condvar, until: Instant) -> bool {
+    let mut stopped = stopped.lock();
+    while !*stopped && !changed.wait_until(&mut stopped, until).timed_out() {}
+    *stopped
+}
+
+/// Looks at the workers. Returns the pause that is due after it.
+fn look(monitor: &ServerMonitor) -> Duration {
+    let began = thread_cpu_used();
+    if catch_unwind(AssertUnwindSafe(|| monitor.look(Instant::now(), LOOK_BUDGET))).is_err() {
+        log::error!("look at the workers panicked");
+        return SAMPLE_EVERY;
+    }
+    LOOK_EVERY.max(thread_cpu_used().saturating_sub(began) * LOOK_PART)
 }
 
 /// Logs how many lines were left out of the log; `at_once` also if that was logged a moment ago.

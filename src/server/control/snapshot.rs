@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::metrics::MethodStats;
 use crate::monitor::{
     AnswerCounts, Cpu, HandlerState, MethodSnapshot, Permits, PortSnapshot, ServerControl, SessionCounts,
-    SlowCallInfo, Snapshot, Task, WorkerSnapshot, Workers,
+    SlowCallInfo, Snapshot, Task, ThreadState, WorkerSnapshot, Workers,
 };
 use crate::pool::{Activity, Progress, SlowCall, WorkerCounts};
 use crate::server::machine;
@@ -66,15 +66,46 @@ impl LiveControl {
 
     pub(super) fn list_workers(&self) -> Vec<WorkerSnapshot> {
         let now = Instant::now();
-        let of_port = |port: &ManagedPort| -> Vec<WorkerSnapshot> {
-            let worker = |(progress, worker): (Option<Progress>, usize)| WorkerSnapshot {
-                port: Arc::clone(&port.name),
-                worker,
-                task: progress.map(|progress| self.task(progress, now)),
-            };
-            port.shared.progress(now).zip(1..).map(worker).collect()
+        self.places().map(|(port, worker)| self.worker(port, worker, now)).collect()
+    }
+
+    /// Lists the workers with the states of their threads, as far as the budget goes. Where it ends, the next look
+    /// begins.
+    pub(super) fn look_at_workers(&self, budget: Duration) -> Vec<WorkerSnapshot> {
+        let mut look = self.thread_states.begin(budget);
+        let mut places: Vec<_> = self.places().collect();
+        let first = look.first() % places.len().max(1);
+        places.rotate_left(first);
+        let mut left_out = None;
+        let see = |(place, (port, worker)): (usize, &(&ManagedPort, usize))| {
+            let call = port.shared.call_thread(*worker);
+            let mut seen = self.worker(port, *worker, Instant::now());
+            let task = seen.task.as_mut().filter(|task| task.state != HandlerState::Returning);
+            if let (Some(call), Some(task)) = (call, task) {
+                if look.has_time() {
+                    // Otherwise the state may be that of the call before or after.
+                    let same = |_: &ThreadState| port.shared.call_thread(*worker) == Some(call);
+                    task.thread = look.state_of(call.thread).filter(same);
+                } else {
+                    left_out.get_or_insert(place);
+                }
+            }
+            seen
         };
-        self.ports.iter().flat_map(of_port).collect()
+        let mut workers: Vec<_> = places.iter().enumerate().map(see).collect();
+        workers.rotate_right(first);
+        self.thread_states.end(look, first + left_out.unwrap_or(0));
+        workers
+    }
+
+    /// Every worker: its port, and its index there.
+    fn places(&self) -> impl Iterator<Item = (&ManagedPort, usize)> {
+        self.ports.iter().flat_map(|port| (0..port.shared.workers()).map(move |worker| (port, worker)))
+    }
+
+    fn worker(&self, port: &ManagedPort, worker: usize, now: Instant) -> WorkerSnapshot {
+        let task = port.shared.progress_of(worker, now).map(|progress| self.task(progress, now));
+        WorkerSnapshot { port: Arc::clone(&port.name), worker: worker + 1, task }
     }
 
     pub(super) fn list_slow_calls(&self) -> Vec<SlowCallInfo> {
@@ -114,6 +145,7 @@ impl LiveControl {
                 Activity::Blocked => HandlerState::Blocked,
                 Activity::Returning => HandlerState::Returning,
             },
+            thread: None,
             since,
             method: self.method(call.method),
             peer,

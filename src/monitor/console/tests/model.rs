@@ -6,7 +6,7 @@ use crate::monitor::sample_snapshots::snapshot;
 use crate::monitor::{
     AnswerCounts, ConnectionFilter, ConnectionInfo, ControlError, Cpu, HandlerState, MethodSnapshot, Permits,
     PortSnapshot, ServerControl, ServerMonitor, SessionCounts, SessionSnapshot, SettingChange, SlowCallInfo,
-    Snapshot, Task, WorkerSnapshot, Workers,
+    Snapshot, Task, ThreadState, WorkerSnapshot, Workers,
 };
 use crate::service::Status;
 use crate::sync::unordered::AtomicU64;
@@ -127,6 +127,7 @@ impl ServerControl for Model {
     fn workers(&self) -> Vec<WorkerSnapshot> {
         let task = |state, ms, method: &str| Task {
             state,
+            thread: None,
             since: Duration::from_millis(ms / 2),
             method: method.into(),
             peer: peer(7),
@@ -150,6 +151,19 @@ impl ServerControl for Model {
             })
         };
         ["TCPIP", "LAN2"].into_iter().enumerate().flat_map(workers).collect()
+    }
+
+    fn look(&self, _budget: Duration) -> Vec<WorkerSnapshot> {
+        let mut workers = self.workers();
+        let seen = |worker| match worker {
+            1 => ThreadState::Processor,
+            2 => ThreadState::Socket,
+            _ => ThreadState::Lock { address: 0x7f2c_4c00_12d8 },
+        };
+        for worker in &mut workers {
+            worker.task.iter_mut().for_each(|task| task.thread = Some(seen(worker.worker)));
+        }
+        workers
     }
 
     fn slow_calls(&self) -> Vec<SlowCallInfo> {
