@@ -48,7 +48,16 @@ fn listeners_with_stacks(config: &Config) -> u64 {
 
 /// Approximate number of threads.
 pub(super) fn threads(config: &Config) -> u64 {
-    u64::from(config.total_workers()) + config.ports.len() as u64 + THREADS_BASE
+    u64::from(config.total_workers()) + threads_beside_workers(config)
+}
+
+fn threads_beside_workers(config: &Config) -> u64 {
+    config.ports.len() as u64 + THREADS_BASE + alarm_threads(config)
+}
+
+/// Threads that run `Alarm_Command`.
+pub(crate) fn alarm_threads(config: &Config) -> u64 {
+    u64::from(config.alarm_command.value.is_some())
 }
 
 /// Approximate number of memory mappings.
@@ -59,7 +68,7 @@ pub(super) fn mappings(config: &Config) -> u64 {
 /// Most workers for which stacks, threads and mappings suffice; `None` if no limit is known.
 pub(super) fn workers_max(config: &Config, machine: &Machine) -> Option<u64> {
     let stack = config.thread_stack_bytes.value as u64;
-    let others = config.ports.len() as u64 + THREADS_BASE;
+    let others = threads_beside_workers(config);
     let without_others = |most: u64| most.saturating_sub(others);
     let without_listeners = |most: u64| most.saturating_sub(listeners_with_stacks(config));
     let limits = [

@@ -117,6 +117,10 @@ pub struct Config {
     pub busy_limit: Setting<Option<Duration>>,
     /// `Server_Stall_Seconds`: time after which the threads of a stalled port are logged; `None` is never.
     pub stall_limit: Setting<Option<Duration>>,
+    /// `Alarm_Command`: program that is given alarms; `None` is none.
+    pub alarm_command: Setting<Option<PathBuf>>,
+    /// `Alarm_After`: time for which a verdict stands before it is an alarm.
+    pub alarm_after: Setting<Duration>,
     /// `Server_Slow_Calls`: slowest calls kept for each method.
     pub slow_calls: Setting<usize>,
     /// `Server_Show_Performance`: whether throughput is logged every minute.

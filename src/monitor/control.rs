@@ -3,6 +3,7 @@
 //! The console, the admin server and the diagnosis know a server by [`ServerControl`] alone, so tests put a made one in
 //! its place.
 
+use super::alarm::Alarm;
 use super::snapshot::{ConnectionInfo, SessionSnapshot, SlowCallInfo, Snapshot, WorkerSnapshot};
 use crate::config::Config;
 use crate::service::ClientId;
@@ -205,4 +206,7 @@ pub trait ServerControl: Send + Sync + std::fmt::Debug {
 
     /// Keeps a short text over a restart, or deletes it, where there is a place for it. Does not wait for the disk.
     fn save_verdict(&self, _text: Option<&str>) {}
+
+    /// Gives an alarm to `Alarm_Command`, if there is one. Does not wait for it.
+    fn give_alarm(&self, _alarm: Alarm) {}
 }

@@ -1,7 +1,7 @@
 //! Looks at the workers' threads over the last ten seconds, added up for each method of each port.
 //!
-//! Invariants: pure, the time comes in as a value; memory is bounded by [`SECONDS`] times [`METHODS_MAX`] sums, whatever
-//! the number of workers and looks. Does not know when a look is taken, nor how.
+//! Invariants: pure, the time comes in as a value; memory is bounded by [`SECONDS`] times [`METHODS_MAX`] sums,
+//! whatever the number of workers and looks. Does not know when a look is taken, nor how.
 
 use super::snapshot::{HandlerState, Task, ThreadState, WorkerSnapshot};
 use crate::sync::Arc;
@@ -152,7 +152,7 @@ impl Looks {
         self.0.retain(|second| now.saturating_duration_since(second.began) < kept);
     }
 
-    /// What was seen of a method at a port; `None` where it ran in no look.
+    /// Shares of a method at a port; `None` where it ran in no look.
     pub(in crate::monitor) fn of(&self, port: &str, method: &str) -> Option<ThreadShares> {
         let (mut sums, mut looks) = (Sums::default(), 0);
         for second in &self.0 {

@@ -8,6 +8,7 @@
 //! counters that exist anyway.
 
 mod admin_stats;
+mod alarm;
 mod availability;
 pub mod console;
 mod control;
@@ -30,6 +31,7 @@ mod threads;
 mod window;
 
 pub use admin_stats::{AdminRejection, AdminStats};
+pub use alarm::Alarm;
 pub use control::{ConnectionFilter, ControlError, ServerControl, SettingChange};
 pub use diagnose::{Cause, Verdict};
 pub use history::{History, SecondSample};
@@ -37,7 +39,7 @@ pub use interval::{Interval, MethodInterval, PortInterval};
 pub use overview::{MethodOverview, Overview, PortOverview, Throughput};
 pub use server_monitor::ServerMonitor;
 pub use snapshot::{
-    AnswerCounts, ConnectionInfo, Cpu, HandlerState, MethodSnapshot, Permits, PortSnapshot, SessionCounts,
-    SessionSnapshot, SlowCallInfo, Snapshot, Task, ThreadState, WorkerSnapshot, Workers,
+    AlarmCounts, AnswerCounts, ConnectionInfo, Cpu, HandlerState, MethodSnapshot, Permits, PortSnapshot,
+    SessionCounts, SessionSnapshot, SlowCallInfo, Snapshot, Task, ThreadState, WorkerSnapshot, Workers,
 };
 pub use statistics::Statistic;

@@ -1,7 +1,7 @@
 //! Snapshots for tests.
 
 use super::snapshot::{
-    AnswerCounts, Cpu, MethodSnapshot, Permits, PortSnapshot, SessionCounts, Snapshot, Workers,
+    AlarmCounts, AnswerCounts, Cpu, MethodSnapshot, Permits, PortSnapshot, SessionCounts, Snapshot, Workers,
 };
 use crate::metrics::{Histogram, Parts, PortCounts};
 use std::net::SocketAddr;
@@ -20,6 +20,7 @@ pub(super) fn snapshot(start: Instant, uptime: Duration, ports: Vec<PortSnapshot
         connections: (0, None),
         connects_most: None,
         log_left_out: 0,
+        alarms: AlarmCounts::default(),
         buffer_bytes: (0, 1 << 30),
         ports,
     }

@@ -4,6 +4,7 @@
 //! Invariant: no method holds two of its locks at a time.
 
 use super::admin_stats::AdminStats;
+use super::alarm::AlarmRule;
 use super::availability::AvailabilityTracker;
 use super::console::ConsoleState;
 use super::control::ServerControl;
@@ -36,6 +37,7 @@ pub struct ServerMonitor {
     diagnoser: Mutex<Diagnoser>,
     stalls: Mutex<StallDetector>,
     looks: Mutex<Looks>,
+    alarms: Mutex<AlarmRule>,
     pub(super) console: ConsoleState,
 }
 
@@ -54,13 +56,14 @@ impl ServerMonitor {
             diagnoser,
             stalls: Mutex::default(),
             looks: Mutex::default(),
+            alarms: Mutex::default(),
             console,
         }
     }
 
     /// Takes a snapshot and judges it; to be called about once a second. Logs the verdict when it has changed for good,
-    /// and ports that stall. Asks the listeners for their connections at most every five seconds, and only while calls
-    /// wait.
+    /// and ports that stall; gives alarms. Asks the listeners for their connections at most every five seconds, and
+    /// only while calls wait.
     pub fn sample(&self) {
         let snapshot = Arc::new(self.control.snapshot());
         self.log_stalls(&snapshot);
@@ -82,6 +85,11 @@ impl ServerMonitor {
         news.log();
         if let Some(text) = news.to_save {
             self.control.save_verdict(text.as_deref());
+        }
+        if config.alarm_command.value.is_some() {
+            let (verdict, after) = (self.verdict(), config.alarm_after.value);
+            let alarm = self.alarms.lock().update(self.server, &snapshot, &verdict, after);
+            alarm.into_iter().for_each(|alarm| self.control.give_alarm(alarm));
         }
     }
 

@@ -34,6 +34,8 @@ pub struct Snapshot {
     pub connects_most: Option<(ClientId, u32)>,
     /// Lines about clients that were left out of the log.
     pub log_left_out: u64,
+    /// Runs of `Alarm_Command`.
+    pub alarms: AlarmCounts,
     /// Bytes of all buffers, and the limit.
     pub buffer_bytes: (u64, u64),
     /// The ports, in the order of the INI.
@@ -93,6 +95,16 @@ impl SessionCounts {
     pub fn fullest(&self) -> u64 {
         self.opened.max(self.open - self.opened)
     }
+}
+
+/// Runs of the program that is given alarms.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AlarmCounts {
+    /// Times that it was run, or tried to.
+    pub runs: u64,
+    /// Of them those in which it did not start, ended with an error or was killed.
+    pub failed: u64,
 }
 
 /// One port.

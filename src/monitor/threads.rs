@@ -94,7 +94,7 @@ fn by_method(busy: &[(&WorkerSnapshot, &Task)], looks: &Looks) -> String {
     methods.into_iter().map(line).collect()
 }
 
-/// What was seen of a method in the last ten seconds, in a line.
+/// Shares of a method in the last ten seconds, in a line.
 fn shares(seen: &ThreadShares) -> String {
     let percent = |share: f64| format!("{:.0} %", share * 100.0);
     let mut states = vec![

@@ -15,7 +15,7 @@ use super::start::PreparedServer;
 #[cfg(feature = "admin")]
 use crate::config::Config;
 use crate::config::Warning;
-use crate::config::requirements::{THREADS_BASE, THREADS_SPARE};
+use crate::config::requirements::{THREADS_BASE, THREADS_SPARE, alarm_threads};
 use crate::service::builtin::Info;
 use crate::sync::{Sender, bounded};
 use std::io::{Error, ErrorKind};
@@ -65,7 +65,8 @@ impl Server {
             // In the order of a start: under a tight limit of memory the order decides what fails.
             let _program = WaitingThreads::start(PROGRAM_THREADS)?;
             let _server = PreparedServer::new(&config, services, Info::default, descriptors, ports)?;
-            let _others = WaitingThreads::start(THREADS_BASE - THREADS_SPARE - PROGRAM_THREADS - 1)?;
+            let others = THREADS_BASE - THREADS_SPARE - PROGRAM_THREADS - 1 + alarm_threads(&config);
+            let _others = WaitingThreads::start(others)?;
         }
         #[cfg(feature = "admin")]
         found.try_admin(&config, &resolved.concat())?;

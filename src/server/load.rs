@@ -1,5 +1,7 @@
 //! Reads the settings file, and checks the files that it names.
 
+#[cfg(feature = "cli")]
+use super::alarm;
 use super::machine;
 #[cfg(feature = "cli")]
 use crate::config::Warning;
@@ -27,11 +29,21 @@ pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
     Ok(config)
 }
 
-/// Returns a warning if the log file cannot be written to. The server starts all the same.
+/// Returns warnings if the log file cannot be written to, or the alarm command cannot be run. The server starts all the
+/// same.
 #[cfg(feature = "cli")]
-pub(crate) fn warn_about_files(config: &Config) -> Option<Warning> {
-    let path = config.log_file.value.as_deref()?;
-    let error = files::could_append(path).err()?;
-    let message = format!("Log_File={}: {error}: the log would go to standard error", path.display());
-    Some(Warning { code: "log_file", message })
+pub(crate) fn warn_about_files(config: &Config) -> Vec<Warning> {
+    let log_file = || {
+        let path = config.log_file.value.as_deref()?;
+        let error = files::could_append(path).err()?;
+        let message = format!("Log_File={}: {error}: the log would go to standard error", path.display());
+        Some(Warning { code: "log_file", message })
+    };
+    let alarm_command = || {
+        let path = config.alarm_command.value.as_deref()?;
+        let error = alarm::problem(path)?;
+        let message = format!("Alarm_Command={}: {error}: no alarm would be given", path.display());
+        Some(Warning { code: "alarm_command", message })
+    };
+    [log_file(), alarm_command()].into_iter().flatten().collect()
 }

@@ -3,6 +3,7 @@
 //! Everything that can fail is made before the first call is served: all sockets are bound, all polls made, all
 //! threads started. A start that fails leaves nothing running.
 
+mod alarm;
 mod bind;
 #[cfg(feature = "admin")]
 mod bind_admin;

@@ -179,8 +179,8 @@ impl RunningServer {
         #[cfg(feature = "admin")]
         self.open_admin(config, Arc::clone(&monitor))?;
         let log_limiter = Arc::clone(self.shared.services.log_limiter());
-        let sampler =
-            Sampler::start(Arc::clone(&monitor), log_limiter, control.verdict_file.start_writer()?)?;
+        let takers = (control.verdict_file.start_writer()?, control.alarm_command.start()?);
+        let sampler = Sampler::start(Arc::clone(&monitor), log_limiter, takers)?;
         self.monitor = Some((control, monitor, sampler));
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What the system says of threads of this process: on a processor, ready without one, or in which kind of wait.
+//! States of this process's threads, as the system tells them: on a processor, ready without one, or in a wait.
 //!
 //! Reads files under `/proc/self/task`, for no longer than the caller's budget. Invariants: whatever cannot be read is
 //! left out (`None`), never an error; no lock is held while files are read; what is kept of a thread is forgotten after
@@ -22,27 +22,27 @@ const KEPT: Duration = Duration::from_secs(2);
 /// Wall time of a look, as a multiple of its processor time: a look that gets no processor must end too.
 const WALL_TIMES: u32 = 10;
 
-/// System calls that wait: name, number on x86-64 and number of the newer architectures (-1: it has none), and the wait.
+/// System calls that wait: number on x86-64, number on the newer architectures (-1: it has none), name, and the wait.
 #[rustfmt::skip]
-const SYSTEM_CALLS: [(&str, i64, i64, Wait); 44] = [
-    ("futex", 202, 98, Wait::Lock), ("futex_wait", 455, 455, Wait::Lock),
-    ("recvfrom", 45, 207, Wait::Socket), ("recvmsg", 47, 212, Wait::Socket), ("recvmmsg", 299, 243, Wait::Socket),
-    ("sendto", 44, 206, Wait::Socket), ("sendmsg", 46, 211, Wait::Socket), ("sendmmsg", 307, 269, Wait::Socket),
-    ("connect", 42, 203, Wait::Socket), ("accept", 43, 202, Wait::Socket), ("accept4", 288, 242, Wait::Socket),
-    ("epoll_wait", 232, -1, Wait::Socket), ("epoll_pwait", 281, 22, Wait::Socket),
-    ("epoll_pwait2", 441, 441, Wait::Socket),
-    ("poll", 7, -1, Wait::Poll { count: 1 }), ("ppoll", 271, 73, Wait::Poll { count: 1 }),
-    ("select", 23, -1, Wait::Poll { count: 0 }), ("pselect6", 270, 72, Wait::Poll { count: 0 }),
-    ("read", 0, 63, Wait::Descriptor), ("write", 1, 64, Wait::Descriptor), ("readv", 19, 65, Wait::Descriptor),
-    ("writev", 20, 66, Wait::Descriptor), ("sendfile", 40, 71, Wait::Descriptor),
-    ("pread64", 17, 67, Wait::Disk), ("pwrite64", 18, 68, Wait::Disk), ("preadv", 295, 69, Wait::Disk),
-    ("pwritev", 296, 70, Wait::Disk), ("fsync", 74, 82, Wait::Disk), ("fdatasync", 75, 83, Wait::Disk),
-    ("sync_file_range", 277, 84, Wait::Disk), ("sync", 162, 81, Wait::Disk), ("syncfs", 306, 267, Wait::Disk),
-    ("msync", 26, 227, Wait::Disk), ("fallocate", 285, 47, Wait::Disk), ("ftruncate", 77, 46, Wait::Disk),
-    ("copy_file_range", 326, 285, Wait::Disk), ("getdents64", 217, 61, Wait::Disk), ("open", 2, -1, Wait::Disk),
-    ("openat", 257, 56, Wait::Disk), ("newfstatat", 262, 79, Wait::Disk), ("statx", 332, 291, Wait::Disk),
-    ("unlink", 87, -1, Wait::Disk),
-    ("nanosleep", 35, 101, Wait::Sleep), ("clock_nanosleep", 230, 115, Wait::Sleep),
+const SYSTEM_CALLS: [(i64, i64, &str, Wait); 44] = [
+    (202, 98, "futex", Wait::Lock), (455, 455, "futex_wait", Wait::Lock),
+    (45, 207, "recvfrom", Wait::Socket), (47, 212, "recvmsg", Wait::Socket), (299, 243, "recvmmsg", Wait::Socket),
+    (44, 206, "sendto", Wait::Socket), (46, 211, "sendmsg", Wait::Socket), (307, 269, "sendmmsg", Wait::Socket),
+    (42, 203, "connect", Wait::Socket), (43, 202, "accept", Wait::Socket), (288, 242, "accept4", Wait::Socket),
+    (232, -1, "epoll_wait", Wait::Socket), (281, 22, "epoll_pwait", Wait::Socket),
+    (441, 441, "epoll_pwait2", Wait::Socket),
+    (7, -1, "poll", Wait::Poll { count: 1 }), (271, 73, "ppoll", Wait::Poll { count: 1 }),
+    (23, -1, "select", Wait::Poll { count: 0 }), (270, 72, "pselect6", Wait::Poll { count: 0 }),
+    (0, 63, "read", Wait::Descriptor), (1, 64, "write", Wait::Descriptor), (19, 65, "readv", Wait::Descriptor),
+    (20, 66, "writev", Wait::Descriptor), (40, 71, "sendfile", Wait::Descriptor),
+    (17, 67, "pread64", Wait::Disk), (18, 68, "pwrite64", Wait::Disk), (295, 69, "preadv", Wait::Disk),
+    (296, 70, "pwritev", Wait::Disk), (74, 82, "fsync", Wait::Disk), (75, 83, "fdatasync", Wait::Disk),
+    (277, 84, "sync_file_range", Wait::Disk), (162, 81, "sync", Wait::Disk), (306, 267, "syncfs", Wait::Disk),
+    (26, 227, "msync", Wait::Disk), (285, 47, "fallocate", Wait::Disk), (77, 46, "ftruncate", Wait::Disk),
+    (326, 285, "copy_file_range", Wait::Disk), (217, 61, "getdents64", Wait::Disk), (2, -1, "open", Wait::Disk),
+    (257, 56, "openat", Wait::Disk), (262, 79, "newfstatat", Wait::Disk), (332, 291, "statx", Wait::Disk),
+    (87, -1, "unlink", Wait::Disk),
+    (35, 101, "nanosleep", Wait::Sleep), (230, 115, "clock_nanosleep", Wait::Sleep),
 ];
 
 /// A wait, as far as the system call tells.
@@ -62,10 +62,10 @@ enum Wait {
 }
 
 /// The number of a row of [`SYSTEM_CALLS`] on this architecture.
-fn number(row: &(&str, i64, i64, Wait)) -> i64 {
+fn number(row: &(i64, i64, &str, Wait)) -> i64 {
     match std::env::consts::ARCH {
-        "x86_64" => row.1,
-        "aarch64" | "riscv64" => row.2,
+        "x86_64" => row.0,
+        "aarch64" | "riscv64" => row.1,
         _ => -1,
     }
 }
@@ -353,7 +353,7 @@ mod tests {
         assert_eq!(SystemCall::read("running\n"), None);
         let fault = SystemCall::read("-1 0x7ffc 0x55d0\n").unwrap();
         assert_eq!((fault.number, fault.state()), (-1, None));
-        let row = |name| SYSTEM_CALLS.iter().find(|row| row.0 == name).map_or(-1, number);
+        let row = |name| SYSTEM_CALLS.iter().find(|row| row.2 == name).map_or(-1, number);
         if row("ppoll") > 0 {
             let state = |name, arguments: &str| {
                 SystemCall::read(&format!("{} {arguments} 0x1 0x1\n", row(name))).unwrap().state()
@@ -366,8 +366,8 @@ mod tests {
             );
             assert_eq!(state("read", "0xffff 0x0 0x0"), Some(ThreadState::Other), "closed meanwhile");
         }
-        for (index, (name, ..)) in SYSTEM_CALLS.iter().enumerate() {
-            assert!(!SYSTEM_CALLS[..index].iter().any(|other| other.0 == *name), "{name} is there twice");
+        for (index, (_, _, name, _)) in SYSTEM_CALLS.iter().enumerate() {
+            assert!(!SYSTEM_CALLS[..index].iter().any(|other| other.2 == *name), "{name} is there twice");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Keys of the admin server and of what it observes.
 
 use super::key::{DefaultValue, Key, address_text, field, in_seconds, path_text, seconds};
+use std::time::Duration;
 
 pub(super) static KEYS: &[Key] = &[
     Key {
@@ -50,6 +51,30 @@ pub(super) static KEYS: &[Key] = &[
         doc: "Time after which a stalled port is logged, with the activity of each of its workers. A port is stalled while \
               transactions wait and none finishes. 0 disables this.",
         accessor: field!(Count { min: 0, max: 86_400 }, stall_limit, seconds, in_seconds),
+    },
+    Key {
+        name: "Alarm_Command",
+        unit: "",
+        default: DefaultValue::Fixed(""),
+        reloadable: false,
+        doc: "Program that is run when a verdict other than nothing has stood for Alarm_After, and again when that is over. It \
+              gets no arguments; its standard input is a line of JSON. It is run by the server's user and without a shell, \
+              once a minute at most, and killed after 30 seconds. Empty: none. A relative path begins at the server's \
+              working directory. It cannot contain ; or #.",
+        accessor: field!(Path, alarm_command, path_text),
+    },
+    Key {
+        name: "Alarm_After",
+        unit: "seconds",
+        default: DefaultValue::Fixed("60"),
+        reloadable: true,
+        doc: "Time for which a verdict stands before Alarm_Command is run.",
+        accessor: field!(
+            Count { min: 1, max: 86_400 },
+            alarm_after,
+            |seconds: u32| Duration::from_secs(seconds.into()),
+            Duration::as_secs
+        ),
     },
     Key {
         name: "Server_Slow_Calls",

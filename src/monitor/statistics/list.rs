@@ -88,6 +88,12 @@ fn of_server(list: &mut List, server: &str, snapshot: &Snapshot, ready: bool) {
         "boneyard_log_lines_left_out",
         "Lines about clients left out of the log, whose rate is limited.",
     );
+    static ALARM_RUNS: StatisticFamily =
+        StatisticFamily::counter("boneyard_alarm_runs", "Times that Alarm_Command was run, or tried to.");
+    static ALARMS_FAILED: StatisticFamily = StatisticFamily::counter(
+        "boneyard_alarm_failures",
+        "Runs of Alarm_Command that did not start, ended with an error or were killed.",
+    );
     static BUFFERS: StatisticFamily = StatisticFamily::gauge(
         "boneyard_buffer_bytes",
         "Memory of all buffers that peers make the server hold.",
@@ -111,6 +117,8 @@ fn of_server(list: &mut List, server: &str, snapshot: &Snapshot, ready: bool) {
         list.one("Server.CPU.Machine.Stolen", &STOLEN, seconds(stolen));
     }
     list.count("Server.Log.LeftOut", &LEFT_OUT, snapshot.log_left_out);
+    list.count("Server.Alarm.Runs", &ALARM_RUNS, snapshot.alarms.runs);
+    list.count("Server.Alarm.Failed", &ALARMS_FAILED, snapshot.alarms.failed);
     list.count("Server.Buffers", &BUFFERS, snapshot.buffer_bytes.0);
     list.count("Server.Buffers.Limit", &BUFFERS_MAX, snapshot.buffer_bytes.1);
 }

@@ -7,10 +7,11 @@ use super::hooks::AdminHooks;
 use super::live_settings::LiveSettings;
 use crate::config::Config;
 use crate::monitor::{
-    ConnectionFilter, ConnectionInfo, ControlError, ServerControl, SessionSnapshot, SettingChange,
+    Alarm, ConnectionFilter, ConnectionInfo, ControlError, ServerControl, SessionSnapshot, SettingChange,
     SlowCallInfo, Snapshot, WorkerSnapshot,
 };
 use crate::pool::{PortShared, Shared};
+use crate::server::alarm::AlarmCommand;
 use crate::server::bind::{Silence, bind_again};
 use crate::server::connection_limiter::ConnectionLimiter;
 use crate::server::listener::{ListenerCommand, ListenerHandle, ReplySlot};
@@ -37,6 +38,7 @@ pub(in crate::server) struct LiveControl {
     pub(super) started_at: SystemTime,
     pub(super) thread_states: ThreadStates,
     pub(in crate::server) verdict_file: VerdictFile,
+    pub(in crate::server) alarm_command: AlarmCommand,
 }
 
 /// A port, and how to reach its listener.
@@ -69,6 +71,7 @@ impl LiveControl {
             started_at: SystemTime::now(),
             thread_states: ThreadStates::default(),
             verdict_file: VerdictFile::beside(config.file.as_deref()),
+            alarm_command: AlarmCommand::new(config.alarm_command.value.as_deref()),
         }
     }
 
@@ -202,6 +205,10 @@ impl ServerControl for LiveControl {
 
     fn save_verdict(&self, text: Option<&str>) {
         self.verdict_file.put(text);
+    }
+
+    fn give_alarm(&self, alarm: Alarm) {
+        self.alarm_command.give(alarm);
     }
 }
 

@@ -4,6 +4,7 @@
 //! processor at most, whatever the number of workers.
 
 use crate::monitor::ServerMonitor;
+use crate::server::alarm::AlarmThread;
 use crate::server::machine::thread_cpu_used;
 use crate::server::verdict_file::WriterThread;
 use crate::service::LogLimiter;
@@ -23,13 +24,16 @@ const LOOK_BUDGET: Duration = Duration::from_millis(2);
 /// followed by a longer pause.
 const LOOK_PART: u32 = 50;
 
+/// The threads that take what samples say of the verdict: into a file, and to a program.
+pub(in crate::server) type VerdictTakers = (Option<WriterThread>, Option<AlarmThread>);
+
 /// The thread that takes samples. Dropping it ends it.
 #[derive(Debug)]
 pub(in crate::server) struct Sampler {
     stop: Arc<(Mutex<bool>, Condvar)>,
     thread: Option<JoinHandle<()>>,
     /// Dropped after the thread has ended, so that the verdict of the last sample is written.
-    _verdict_writer: Option<WriterThread>,
+    _takers: VerdictTakers,
 }
 
 impl Sampler {
@@ -37,7 +41,7 @@ impl Sampler {
     pub(in crate::server) fn start(
         monitor: Arc<ServerMonitor>,
         log_limiter: Arc<LogLimiter>,
-        verdict_writer: Option<WriterThread>,
+        takers: VerdictTakers,
     ) -> std::io::Result<Sampler> {
         let stop = Arc::new((Mutex::new(false), Condvar::new()));
         let stopped = Arc::clone(&stop);
@@ -59,7 +63,7 @@ impl Sampler {
             log_left_out(&log_limiter, true);
         };
         let thread = std::thread::Builder::new().name("sampler".to_owned()).spawn(run)?;
-        Ok(Sampler { stop, thread: Some(thread), _verdict_writer: verdict_writer })
+        Ok(Sampler { stop, thread: Some(thread), _takers: takers })
     }
 }
 

@@ -56,6 +56,7 @@ impl LiveControl {
             ),
             connects_most: self.connection_limiter.connects_most(),
             log_left_out: self.shared.services.log_limiter().suppressed(),
+            alarms: self.alarm_command.counts(),
             buffer_bytes: (
                 self.ports.iter().map(|port| port.shared.buffers.bytes() as u64).sum(),
                 config.buffer_memory_bytes.value as u64,
