@@ -94,6 +94,10 @@ fn it_is_seen_while_every_worker_of_every_port_is_stuck() {
         assert!((1..=4).all(|n| text.contains(&format!("\n  {port}-{n}     running  "))), "{text}");
     }
     assert_eq!(text.matches("\n  4 run test.hold, the longest for ").count(), 2, "{text}");
+    // All workers are busy, so the server looks at their threads by itself.
+    let looked =
+        || server.monitor().threads().matches(" looks of the last 10 s: 4.0 on average, ").count() == 2;
+    wait_until("it has looked at them more than once", looked);
     held.open();
     for client in &mut clients {
         (0..6).for_each(|_| assert_eq!(client.read().expect("a reply").status(), Status::Ok));
