@@ -22,6 +22,7 @@ mod readiness;
 #[cfg(test)]
 mod sample_snapshots;
 mod server_monitor;
+mod simulation;
 mod slow_calls;
 mod snapshot;
 mod stall_detector;

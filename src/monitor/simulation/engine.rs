@@ -1,0 +1,517 @@
+//! The simulation: ports, queues, workers, permits and processors, from event to event.
+//!
+//! A worker takes the first call of its port's queue that its method's limit allows, with a permit; a freed permit goes
+//! to a handler that has waited, or else in turn to the ports that have work and an idle worker. All that runs shares
+//! the processors. Refused calls change nothing but a count: the times of callers and arrivals have no memory.
+//!
+//! Invariants: the same load and seed give the same outcome; the number of events is bounded. Turns of connections,
+//! deadlines, CoDel and nested calls are not simulated.
+
+use super::outcome::{Outcome, Tally};
+use super::random::SeededRng;
+use super::station::Station;
+use super::workload::{CallSource, Contention, MethodWorkload, SourceKind, Workload};
+use std::collections::VecDeque;
+
+/// Events of a simulation.
+const EVENTS: u32 = 120_000;
+
+/// Share of them before anything is counted.
+const WARM_UP: f64 = 0.2;
+
+/// Most calls that are in progress at the beginning.
+const INITIAL_MAX: u32 = 100_000;
+
+/// Least share of the processors that work outside handlers takes where it is simulated.
+const BACKGROUND_MIN: f64 = 0.02;
+
+/// Simulates a load.
+pub(in crate::monitor) fn simulate(load: &Workload, seed: u64) -> Outcome {
+    simulate_for(load, seed, EVENTS)
+}
+
+/// Simulates a load for so many events.
+pub(super) fn simulate_for(load: &Workload, seed: u64, events: u32) -> Outcome {
+    let mut engine = Engine::new(load, seed);
+    engine.begin();
+    let warm_up = (f64::from(events) * WARM_UP) as u32;
+    for event in 0..events {
+        if event == warm_up {
+            engine.count_from_now();
+        }
+        if !engine.step() {
+            break;
+        }
+    }
+    engine.pass_all();
+    engine.tally.outcome(load)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Phase {
+    Background,
+    Queued,
+    Processor,
+    Held,
+    Blocked,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct SimulatedCall {
+    port: usize,
+    method: usize,
+    source: usize,
+    phase: Phase,
+    /// Its times as multiples of the mean ones; 0 is not yet known.
+    factor: f64,
+    arrived: f64,
+    started: f64,
+}
+
+#[derive(Debug)]
+struct SourceState<'a> {
+    source: &'a CallSource,
+    port: usize,
+    in_flight: u32,
+    /// Calls a second, and the time of the next one.
+    rate: f64,
+    next: f64,
+    /// Its calls are refused; since when refusals are not yet counted.
+    refused: bool,
+    at: f64,
+}
+
+#[derive(Debug)]
+struct PortState<'a> {
+    methods: &'a [MethodWorkload],
+    queue_limit: usize,
+    idle: u32,
+    queue: VecDeque<u32>,
+    waiting: u32,
+    running: Vec<u32>,
+    /// Calls over their method's limit.
+    aside: Vec<VecDeque<u32>>,
+    /// The place of each method's own station.
+    stations: Vec<Option<usize>>,
+}
+
+struct Engine<'a> {
+    load: &'a Workload,
+    random: SeededRng,
+    now: f64,
+    calls: Vec<SimulatedCall>,
+    unused: Vec<u32>,
+    processors: Station,
+    /// Calls held up by nothing that depends on others.
+    clock: Station,
+    contended: Vec<Station>,
+    sources: Vec<SourceState<'a>>,
+    ports: Vec<PortState<'a>>,
+    permits_out: u32,
+    returning: VecDeque<u32>,
+    /// The port that is considered first.
+    turn: usize,
+    /// Mean time on a processor of a call outside its handler; 0 where that is not simulated.
+    background_s: f64,
+    tally: Tally,
+}
+
+impl<'a> Engine<'a> {
+    fn new(load: &'a Workload, seed: u64) -> Engine<'a> {
+        let mut contended = Vec::new();
+        let mut station = |method: &MethodWorkload| {
+            matches!(method.contention, Contention::Damped { .. }).then(|| {
+                contended.push(Station::new());
+                contended.len() - 1
+            })
+        };
+        let ports = load.ports.iter().map(|port| PortState {
+            methods: &port.methods,
+            queue_limit: usize::try_from(port.queue_limit.max(1)).unwrap_or(usize::MAX),
+            idle: port.workers,
+            queue: VecDeque::new(),
+            waiting: 0,
+            running: vec![0; port.methods.len()],
+            aside: vec![VecDeque::new(); port.methods.len()],
+            stations: port.methods.iter().map(&mut station).collect(),
+        });
+        let ports = ports.collect();
+        let sources = load.ports.iter().enumerate().flat_map(|(port, of)| {
+            of.sources.iter().map(move |source| SourceState {
+                source,
+                port,
+                in_flight: 0,
+                rate: 0.0,
+                next: f64::INFINITY,
+                refused: false,
+                at: 0.0,
+            })
+        });
+        let background_s = load.processors.background_s + load.processors.clients_s;
+        let much = load.measured_per_s() * background_s >= BACKGROUND_MIN * load.processors.cores;
+        Engine {
+            load,
+            random: SeededRng::new(seed),
+            now: 0.0,
+            calls: Vec::new(),
+            unused: Vec::new(),
+            processors: Station::new(),
+            clock: Station::new(),
+            contended,
+            sources: sources.collect(),
+            ports,
+            permits_out: 0,
+            returning: VecDeque::new(),
+            turn: 0,
+            background_s: if much { background_s } else { 0.0 },
+            tally: Tally::new(0.0, load),
+        }
+    }
+
+    /// Puts the calls in place that were in progress: first those that ran, with what was left of their times.
+    fn begin(&mut self) {
+        for run in [true, false] {
+            for source in 0..self.sources.len() {
+                self.put_in_place(source, run);
+            }
+        }
+        self.dispatch();
+        (0..self.sources.len()).for_each(|source| self.refresh(source));
+    }
+
+    fn count_from_now(&mut self) {
+        self.tally = Tally::new(self.now, self.load);
+        self.sources.iter_mut().for_each(|state| state.at = self.now);
+    }
+
+    fn put_in_place(&mut self, source: usize, run: bool) {
+        let SourceState { source: of, port, in_flight, .. } = self.sources[source];
+        let most = match of.kind {
+            SourceKind::Callers { count, .. } => count.min(INITIAL_MAX),
+            SourceKind::Arrivals { .. } => INITIAL_MAX,
+        };
+        let all = (of.in_flight.round() as u32).min(most);
+        let mut left = all.saturating_sub(in_flight);
+        for &(method, share) in &of.methods {
+            let busy = self.ports[port].methods[method].busy.round() as u32;
+            let wanted = if run { busy } else { (share * f64::from(all)).round() as u32 };
+            for _ in 0..wanted.min(left) {
+                let call = self.make_call(source, method);
+                if run {
+                    self.calls[call as usize].factor = self.left_of_a_run(port, method);
+                }
+                self.enqueue(call);
+                left -= 1;
+            }
+        }
+    }
+
+    /// What is left of a call that runs at some instant: long ones are met more often.
+    fn left_of_a_run(&mut self, port: usize, method: usize) -> f64 {
+        let spread = &self.ports[port].methods[method].spread;
+        let mut at = self.random.uniform() * spread.iter().sum::<f64>();
+        let met = spread.iter().find(|time| {
+            at -= **time;
+            at < 0.0
+        });
+        (self.random.uniform() * met.copied().unwrap_or(1.0)).max(1e-9)
+    }
+
+    /// Goes on to the next event and carries it out. Returns `false` if there is none.
+    fn step(&mut self) -> bool {
+        let (mut at, mut next) = (self.processors.next_end(), Event::Processors);
+        let mut consider = |time: f64, event: Event| {
+            if time < at {
+                (at, next) = (time, event);
+            }
+        };
+        consider(self.clock.next_end(), Event::Clock);
+        for (place, station) in self.contended.iter().enumerate() {
+            consider(station.next_end(), Event::Contended(place));
+        }
+        for (place, source) in self.sources.iter().enumerate() {
+            consider(source.next, Event::Arrival(place));
+        }
+        if !at.is_finite() {
+            return false;
+        }
+        let in_use = self.processors.len() as f64 * self.processors.pace();
+        self.tally.pass(at, self.permits_out, in_use);
+        self.now = at.max(self.now);
+        let ended = match next {
+            Event::Arrival(source) => {
+                self.arrive(source);
+                return true;
+            }
+            Event::Processors => self.processors.take(self.now),
+            Event::Clock => self.clock.take(self.now),
+            Event::Contended(place) => self.contended[place].take(self.now),
+        };
+        if let Some(call) = ended {
+            if next == Event::Processors {
+                self.set_processor_pace();
+            }
+            self.go_on(call);
+        }
+        true
+    }
+
+    fn arrive(&mut self, source: usize) {
+        let of = self.sources[source].source;
+        let mut at = self.random.uniform();
+        let chosen = of.methods.iter().find(|(_, share)| {
+            at -= share;
+            at < 0.0
+        });
+        let Some((method, _)) = chosen.or(of.methods.last()) else { return };
+        let call = self.make_call(source, *method);
+        // Not a rate: the next time is to be found anew even where the rate is as before.
+        self.sources[source].rate = f64::NAN;
+        self.refresh(source);
+        if self.background_s > 0.0 {
+            self.calls[call as usize].phase = Phase::Background;
+            self.use_processor(call, self.background_s);
+        } else {
+            self.admit(call);
+        }
+    }
+
+    fn make_call(&mut self, source: usize, method: usize) -> u32 {
+        let state = &mut self.sources[source];
+        state.in_flight += 1;
+        let call = SimulatedCall {
+            port: state.port,
+            method,
+            source,
+            phase: Phase::Queued,
+            factor: 0.0,
+            arrived: self.now,
+            started: self.now,
+        };
+        if let Some(number) = self.unused.pop() {
+            self.calls[number as usize] = call;
+            return number;
+        }
+        self.calls.push(call);
+        (self.calls.len() - 1) as u32
+    }
+
+    fn use_processor(&mut self, call: u32, time: f64) {
+        self.processors.add(self.now, time, call);
+        self.set_processor_pace();
+    }
+
+    fn set_processor_pace(&mut self) {
+        let pace = self.load.processors.share(self.processors.len().max(1));
+        self.processors.set_pace(self.now, pace);
+    }
+
+    /// Puts a call into the queue, or refuses it.
+    fn admit(&mut self, call: u32) {
+        let SimulatedCall { port, method, source, .. } = self.calls[call as usize];
+        if self.is_refused(port, method) {
+            self.tally.ports[port].refused += 1.0;
+            self.leave(call, source);
+            return;
+        }
+        self.calls[call as usize].phase = Phase::Queued;
+        self.calls[call as usize].arrived = self.now;
+        self.enqueue(call);
+        self.dispatch();
+        if self.is_full(port) {
+            self.refresh_port(port);
+        }
+    }
+
+    fn enqueue(&mut self, call: u32) {
+        let port = self.calls[call as usize].port;
+        self.pass(port);
+        self.ports[port].queue.push_back(call);
+        self.ports[port].waiting += 1;
+    }
+
+    fn is_full(&self, port: usize) -> bool {
+        self.ports[port].queue.len() >= self.ports[port].queue_limit
+    }
+
+    fn is_refused(&self, port: usize, method: usize) -> bool {
+        let state = &self.ports[port];
+        let over = state.methods[method].limit.is_some_and(|limit| {
+            state.running[method] >= limit.run && state.aside[method].len() >= limit.wait as usize
+        });
+        over || self.is_full(port)
+    }
+
+    /// Starts whatever can start.
+    fn dispatch(&mut self) {
+        while self.load.permits.is_none_or(|most| self.permits_out < most) {
+            if let Some(call) = self.returning.pop_front() {
+                self.end(call);
+            } else if !self.start_next() {
+                return;
+            }
+        }
+    }
+
+    /// Starts a call of the next port that has one and an idle worker. Returns `false` if there is none.
+    fn start_next(&mut self) -> bool {
+        let count = self.ports.len();
+        let due = (0..count).map(|more| (self.turn + more) % count).find(|port| {
+            let port = &self.ports[*port];
+            port.idle > 0 && !port.queue.is_empty()
+        });
+        let Some(port) = due else { return false };
+        let was_full = self.is_full(port);
+        self.pass(port);
+        let state = &mut self.ports[port];
+        if let Some(call) = state.queue.pop_front() {
+            let method = self.calls[call as usize].method;
+            let limit = state.methods[method].limit;
+            if limit.is_some_and(|limit| state.running[method] >= limit.run) {
+                state.aside[method].push_back(call);
+            } else {
+                self.turn = (port + 1) % count;
+                self.start(call);
+            }
+        }
+        if was_full && !self.is_full(port) {
+            self.refresh_port(port);
+        }
+        true
+    }
+
+    fn start(&mut self, number: u32) {
+        let SimulatedCall { port, method, arrived, factor, .. } = self.calls[number as usize];
+        let state = &mut self.ports[port];
+        state.idle -= 1;
+        state.waiting -= 1;
+        state.running[method] += 1;
+        self.permits_out += 1;
+        let tally = &mut self.tally.ports[port];
+        tally.started += 1;
+        tally.wait_sum += self.now - arrived;
+        let of = &state.methods[method];
+        let factor = if factor > 0.0 { factor } else { self.random.one_of(&of.spread) };
+        let call = &mut self.calls[number as usize];
+        (call.factor, call.started, call.phase) = (factor, self.now, Phase::Processor);
+        self.set_contended_pace(port, method);
+        let time = of.processor_s * factor;
+        if time > 0.0 { self.use_processor(number, time) } else { self.go_on(number) }
+    }
+
+    fn set_contended_pace(&mut self, port: usize, method: usize) {
+        let state = &self.ports[port];
+        let Some(place) = state.stations[method] else { return };
+        let stretch = state.methods[method].contention.stretch(state.running[method].max(1));
+        self.contended[place].set_pace(self.now, 1.0 / stretch.max(1e-6));
+    }
+
+    /// Brings a call that has ended a phase into the next one.
+    fn go_on(&mut self, number: u32) {
+        let SimulatedCall { port, method, phase, factor, .. } = self.calls[number as usize];
+        let of = &self.ports[port].methods[method];
+        match phase {
+            Phase::Background => self.admit(number),
+            Phase::Queued => {}
+            Phase::Processor => self.hold(number, Phase::Held, of.held_s * factor),
+            Phase::Held if of.blocked_s > 0.0 => {
+                self.permits_out -= 1;
+                self.hold(number, Phase::Blocked, of.blocked_s * factor);
+                self.dispatch();
+            }
+            Phase::Held => {
+                self.permits_out -= 1;
+                self.end(number);
+                self.dispatch();
+            }
+            Phase::Blocked => {
+                self.returning.push_back(number);
+                self.dispatch();
+            }
+        }
+    }
+
+    fn hold(&mut self, number: u32, phase: Phase, time: f64) {
+        let SimulatedCall { port, method, .. } = self.calls[number as usize];
+        self.calls[number as usize].phase = phase;
+        let state = &self.ports[port];
+        match state.stations[method] {
+            // Some part of every call takes time, so that no chain of calls ends at one instant.
+            _ if time <= 0.0 && state.methods[method].processor_s > 0.0 => self.go_on(number),
+            Some(place) => self.contended[place].add(self.now, time.max(1e-9), number),
+            None => self.clock.add(self.now, time.max(1e-9), number),
+        }
+    }
+
+    /// Ends a call, which holds no permit any more.
+    fn end(&mut self, number: u32) {
+        let SimulatedCall { port, method, source, started, .. } = self.calls[number as usize];
+        self.pass(port);
+        let state = &mut self.ports[port];
+        state.idle += 1;
+        state.running[method] -= 1;
+        if let Some(next) = state.aside[method].pop_front() {
+            state.queue.push_front(next);
+        }
+        let tally = &mut self.tally.ports[port].methods[method];
+        tally.ended += 1;
+        tally.run_sum += self.now - started;
+        self.set_contended_pace(port, method);
+        self.leave(number, source);
+    }
+
+    fn leave(&mut self, number: u32, source: usize) {
+        self.unused.push(number);
+        self.sources[source].in_flight -= 1;
+        self.refresh(source);
+    }
+
+    fn refresh_port(&mut self, port: usize) {
+        for source in 0..self.sources.len() {
+            if self.sources[source].port == port {
+                self.refresh(source);
+            }
+        }
+    }
+
+    /// Brings the rate of a source up to date. While all its calls would be refused, they are only counted.
+    fn refresh(&mut self, place: usize) {
+        let state = &self.sources[place];
+        let refused = match state.source.methods[..] {
+            [(method, _)] => self.is_refused(state.port, method),
+            _ => self.is_full(state.port),
+        };
+        let rate = state.source.rate(state.in_flight);
+        let state = &mut self.sources[place];
+        if rate == state.rate && refused == state.refused {
+            return;
+        }
+        if state.refused {
+            self.tally.ports[state.port].refused += (self.now - state.at) * state.rate;
+        }
+        (state.at, state.rate, state.refused) = (self.now, rate, refused);
+        state.next = if refused { f64::INFINITY } else { self.now + self.random.exponential(rate) };
+    }
+
+    /// Adds the time until now to the sums of a port, before it changes.
+    fn pass(&mut self, port: usize) {
+        let state = &self.ports[port];
+        let methods = state.running.iter().copied().zip(state.aside.iter().map(VecDeque::len));
+        self.tally.ports[port].pass(self.now, state.waiting, methods);
+    }
+
+    fn pass_all(&mut self) {
+        (0..self.ports.len()).for_each(|port| self.pass(port));
+        for state in self.sources.iter().filter(|state| state.refused) {
+            self.tally.ports[state.port].refused += (self.now - state.at) * state.rate;
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Event {
+    Processors,
+    Clock,
+    Contended(usize),
+    Arrival(usize),
+}

@@ -1,0 +1,4 @@
+//! Simulations of loads whose truth is known.
+
+mod made;
+mod queues;
