@@ -48,6 +48,10 @@ enum FromFile {
 }
 
 impl AdminArgs {
+    pub(super) fn of(address: Option<String>, token_file: Option<PathBuf>) -> AdminArgs {
+        AdminArgs { address, token_file }
+    }
+
     /// Returns a client that waits at most `timeout` for each response.
     pub(super) fn connect(&self, timeout: Duration) -> Result<AdminTarget, Exit> {
         let token = self.token_file.as_deref().map(token).transpose()?;

@@ -5,7 +5,7 @@ use super::output::{Exit, exits_in_words};
 use super::serve::{self, IntoServer};
 #[cfg(feature = "top")]
 use super::top;
-use super::{bench, call, check, console, methods, stubs};
+use super::{bench, call, check, console, methods, stubs, what_if};
 use crate::server::Server;
 use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
@@ -70,6 +70,12 @@ enum Command {
     /// Uses the server's admin server (Admin_Address). On a terminal it reads lines until exit, bye or Ctrl-D;
     /// otherwise it carries out the commands of -c or of standard input. `help` lists the commands.
     Console(console::Console),
+    /// Simulate the present load of a running server under other settings; nothing is changed.
+    ///
+    /// Prints the throughput now and what is expected, with its range; the waits and run times then; what limits it
+    /// then; and the error of the simulation under the settings in force.
+    #[command(name = "whatif", override_usage = "boneyard whatif [OPTIONS] [ADDR] KEY=VALUE...")]
+    WhatIf(what_if::WhatIf),
 }
 
 /// Runs the whole command line of a program that serves: reads the arguments of the process, carries them out, and
@@ -110,6 +116,7 @@ pub fn main<B: IntoServer>(build: impl FnOnce(Server) -> B) -> ExitCode {
         #[cfg(feature = "top")]
         Some(Command::Top(top)) => top.run(),
         Some(Command::Console(console)) => console.run(),
+        Some(Command::WhatIf(what_if)) => what_if.run(),
     };
     ExitCode::from(exit.unwrap_or_else(|exit| exit).code())
 }

@@ -78,7 +78,7 @@ impl AdminTarget {
     }
 
     /// Carries out a line and prints the response.
-    fn command(&self, line: &str) -> Exit {
+    pub(super) fn command(&self, line: &str) -> Exit {
         match self.client.command(line) {
             Ok(response) if response.is_ok() => print(&response.text),
             Ok(response) => report_refusal(&response),

@@ -1,4 +1,4 @@
-//! The command line: `serve`, `check`, `call`, `methods`, `stubs`, `bench`, `console`, `top`; for the ready server and
+//! The command line: `serve`, `check`, `call`, `methods`, `stubs`, `bench`, `console`, `whatif`, `top`; for the ready server and
 //! for an embedder's own program.
 //!
 //! Knows words, exit codes and messages for people; the library below carries the commands out. A program with services
@@ -23,6 +23,7 @@ mod server_args;
 mod stubs;
 #[cfg(feature = "top")]
 mod top;
+mod what_if;
 
 pub use command_line::main;
 pub use serve::IntoServer;

@@ -44,7 +44,7 @@ pub(crate) use format::plural;
 pub use keys::{EffectiveSetting, Key};
 pub use listen_address::{ADMIN_PORT, DEFAULT_PORT, ListenAddress};
 pub(crate) use names::nearest;
-pub(crate) use parse::{SettingLine, read_line};
+pub(crate) use parse::{SettingLine, read_line, with_line};
 pub use remedy::Warning;
 pub use requirements::{Machine, MachineLimit};
 pub(crate) use scan::FILE_BYTES_MAX;

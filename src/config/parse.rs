@@ -101,6 +101,23 @@ pub(crate) fn read_line(config: &Config, key: &str, value: &str) -> Result<Setti
     Ok(line.expect("an unknown key was an error"))
 }
 
+/// Returns the settings of `config` with one changed as by [`read_line`], as after a restart.
+///
+/// # Errors
+/// Those of [`read_line`].
+pub(crate) fn with_line(config: &Config, key: &str, value: &str) -> Result<Config, ConfigErrors> {
+    read_line(config, key, value)?;
+    let (mut reader, entries) = Reader::new(config.clone(), format!("{key}={value}").as_bytes());
+    entries.iter().for_each(|entry| reader.value(entry));
+    let mut after = reader.config;
+    let shared = after.pool_tasks.clone();
+    // Ports without a line of their own have the value and the source of the server's.
+    for port in after.all_ports_mut().filter(|port| port.pool_tasks == config.pool_tasks) {
+        port.pool_tasks = shared.clone();
+    }
+    Ok(after)
+}
+
 /// A `Config` before the table's defaults are stored; every setting is overwritten by [`Reader::values`] or [`size`].
 fn unread(file: Option<&Path>) -> Config {
     Config {

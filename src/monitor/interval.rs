@@ -54,6 +54,8 @@ pub struct PortInterval {
     pub workers_blocked: f64,
     /// Of them those whose handlers had waited and were queued for a permit.
     pub workers_returning: f64,
+    /// Connections open at the end.
+    pub connections: u64,
     /// Calls that waited, on average over the samples.
     pub waiting: f64,
     /// Fewest calls that waited at a sample.
@@ -119,6 +121,7 @@ impl Interval {
                 workers_busy: gauge(&|port| f64::from(port.workers.total() - port.workers.idle)),
                 workers_blocked: gauge(&|port| f64::from(port.workers.blocked)),
                 workers_returning: gauge(&|port| f64::from(port.workers.returning)),
+                connections: after.connections,
                 waiting: gauge(&|port| port.waiting as f64),
                 waiting_min: samples.iter().map(|snapshot| snapshot.ports[index].waiting).min().unwrap_or(0),
                 queue_limit: after.queue_limit,

@@ -10,9 +10,11 @@ use super::console::ConsoleState;
 use super::control::ServerControl;
 use super::diagnose::{Diagnoser, Verdict};
 use super::history::History;
+use super::interval::Interval;
 use super::looks::Looks;
 use super::overview::Overview;
 use super::readiness::Readiness;
+use super::simulation::{Recorder, Workload};
 use super::snapshot::{PortSnapshot, Snapshot};
 use super::stall_detector::{self, StallDetector};
 use super::statistics::{self, Statistic};
@@ -22,6 +24,10 @@ use std::time::{Duration, Instant};
 
 /// Processor time for the states of the threads that [`ServerMonitor::threads`] shows.
 const SHOWN_BUDGET: Duration = Duration::from_millis(20);
+
+/// Time of which a load is taken, and fewest calls that must have ended in it.
+const RECENT: Duration = Duration::from_secs(10);
+const CALLS_MIN: f64 = 200.0;
 
 /// Observation of a running server. Any thread may ask; only a command of the console may block for longer than a
 /// lock.
@@ -38,6 +44,7 @@ pub struct ServerMonitor {
     stalls: Mutex<StallDetector>,
     looks: Mutex<Looks>,
     alarms: Mutex<AlarmRule>,
+    recorder: Mutex<Recorder>,
     pub(super) console: ConsoleState,
 }
 
@@ -57,6 +64,7 @@ impl ServerMonitor {
             stalls: Mutex::default(),
             looks: Mutex::default(),
             alarms: Mutex::default(),
+            recorder: Mutex::default(),
             console,
         }
     }
@@ -75,6 +83,11 @@ impl ServerMonitor {
         };
         self.availability.lock().update((before.as_deref(), &snapshot), &workers, per_minute);
         self.readiness.lock().update(&snapshot);
+        let step = Interval::of(&snapshots[snapshots.len().saturating_sub(2)..]);
+        if let Some(step) = step.filter(|_| snapshots.last().is_some_and(|last| Arc::ptr_eq(last, &snapshot)))
+        {
+            self.recorder.lock().add(&step, &|_, _| None);
+        }
         if let Some(line) = minute.and_then(|answers| self.console.performance(answers, &snapshot)) {
             log::info!("{line}");
         }
@@ -118,6 +131,15 @@ impl ServerMonitor {
     /// Returns what limits the server.
     pub fn verdict(&self) -> Verdict {
         self.diagnoser.lock().verdict().clone()
+    }
+
+    /// Returns the load of the last ten seconds, or of a minute where few calls ended in them; `None` while nothing is
+    /// called.
+    pub(super) fn workload(&self) -> Option<Workload> {
+        let recorder = self.recorder.lock();
+        let recent = recorder.workload(RECENT)?;
+        let few = recent.measured_per_s() * RECENT.as_secs_f64() < CALLS_MIN;
+        if few { recorder.workload(6 * RECENT) } else { Some(recent) }
     }
 
     /// Returns the server.

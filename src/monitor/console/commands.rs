@@ -1,7 +1,7 @@
 //! The table of commands: their words, arguments, help and functions.
 
 use super::grammar::{self, CommandError, SyntaxError, begins};
-use super::{actions, lists, ports, server, settings, transactions};
+use super::{actions, lists, ports, server, settings, transactions, what_if};
 use crate::monitor::format::plain;
 use crate::monitor::server_monitor::ServerMonitor;
 use crate::monitor::text_page::TextPage;
@@ -185,6 +185,15 @@ static COMMANDS: &[Command] = &[
         completes: Assignment,
         needs: Change,
         run: settings::set,
+    },
+    Command {
+        words: &["whatif"],
+        arguments: "[JSON] KEY=VALUE...",
+        takes: (1, ANY),
+        doc: "What the present load would do under other settings, by a simulation; changes nothing.",
+        completes: Assignment,
+        needs: Look,
+        run: what_if::show,
     },
     Command {
         words: &["drop"],

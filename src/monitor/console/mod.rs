@@ -17,6 +17,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod transactions;
+mod what_if;
 
 pub use commands::{commands, stops_the_server};
 pub use execute::{CommandOutcome, CommandSource, ConsoleReply};

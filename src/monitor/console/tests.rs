@@ -15,7 +15,7 @@ fn reply(monitor: &ServerMonitor, line: &str) -> String {
 }
 
 /// Lines whose output the docs show, at least one of each command.
-const SHOWN: [&str; 23] = [
+const SHOWN: [&str; 24] = [
     "show server",
     "show verdict",
     "show transactions",
@@ -31,6 +31,7 @@ const SHOWN: [&str; 23] = [
     "show performance",
     "show config server_max_",
     "set config Server_Max_Concurrent_Trans=20",
+    "whatif Server_Pool_Tasks=40",
     "drop 10.0.0.7",
     "stop port lan2",
     "start port tcpip",

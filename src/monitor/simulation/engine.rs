@@ -13,8 +13,8 @@ use super::station::Station;
 use super::workload::{CallSource, Contention, MethodWorkload, SourceKind, Workload};
 use std::collections::VecDeque;
 
-/// Events of a simulation.
-const EVENTS: u32 = 120_000;
+/// Events of a simulation: some milliseconds of a processor.
+const EVENTS: u32 = 40_000;
 
 /// Share of them before anything is counted.
 const WARM_UP: f64 = 0.2;
@@ -147,7 +147,7 @@ impl<'a> Engine<'a> {
                 at: 0.0,
             })
         });
-        let background_s = load.processors.background_s + load.processors.clients_s;
+        let background_s = load.processors.background_s;
         let much = load.measured_per_s() * background_s >= BACKGROUND_MIN * load.processors.cores;
         Engine {
             load,
@@ -235,8 +235,7 @@ impl<'a> Engine<'a> {
         if !at.is_finite() {
             return false;
         }
-        let in_use = self.processors.len() as f64 * self.processors.pace();
-        self.tally.pass(at, self.permits_out, in_use);
+        self.tally.pass(at, self.permits_out, self.processors.len(), self.processors.pace());
         self.now = at.max(self.now);
         let ended = match next {
             Event::Arrival(source) => {

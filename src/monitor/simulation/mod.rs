@@ -7,11 +7,19 @@
 //! Invariants: no clock and no chance but a seed; memory and events are bounded; contents of calls are unknown here.
 
 mod engine;
+mod estimate;
+mod levels;
 mod outcome;
 mod random;
+mod recorder;
+mod sources;
 mod station;
 #[cfg(test)]
 mod tests;
+mod thread_shares;
+mod what_if;
 mod workload;
 
-pub(super) use engine::simulate;
+pub(super) use recorder::Recorder;
+pub(super) use what_if::{Expectation, LimitedBy, change, expect};
+pub(super) use workload::Workload;

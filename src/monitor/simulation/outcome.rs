@@ -11,6 +11,8 @@ pub(in crate::monitor) struct Outcome {
     pub(in crate::monitor) permits_out: f64,
     /// Processors used by this process.
     pub(in crate::monitor) processors_used: f64,
+    /// Threads that had one or were ready to run.
+    pub(in crate::monitor) processors_wanted: f64,
 }
 
 /// A simulated port, on average.
@@ -44,7 +46,8 @@ pub(super) struct Tally {
     since: f64,
     at: f64,
     permits: f64,
-    processors: f64,
+    used: f64,
+    wanted: f64,
     pub(super) ports: Vec<PortTally>,
 }
 
@@ -77,19 +80,15 @@ impl Tally {
             methods: vec![MethodTally::default(); port.methods.len()],
             ..PortTally::default()
         };
-        Tally {
-            since: now,
-            at: now,
-            ports: load.ports.iter().map(port).collect(),
-            ..Tally::default()
-        }
+        Tally { since: now, at: now, ports: load.ports.iter().map(port).collect(), ..Tally::default() }
     }
 
-    /// Adds the time until now, in which so many permits were out and processors in use.
-    pub(super) fn pass(&mut self, now: f64, permits: u32, processors: f64) {
+    /// Adds the time until now, in which so many permits were out and threads shared the processors at this pace.
+    pub(super) fn pass(&mut self, now: f64, permits: u32, threads: usize, pace: f64) {
         let time = now - self.at;
         self.permits += time * f64::from(permits);
-        self.processors += time * processors;
+        self.used += time * threads as f64 * pace;
+        self.wanted += time * threads as f64;
         self.at = now;
     }
 
@@ -101,7 +100,8 @@ impl Tally {
             per_s: ports.iter().map(|port| port.per_s).sum(),
             ports,
             permits_out: self.permits / time,
-            processors_used: self.processors / time,
+            processors_used: self.used / time,
+            processors_wanted: self.wanted / time,
         }
     }
 }
@@ -127,9 +127,9 @@ impl PortTally {
             MethodOutcome { per_s, busy, set_aside: tally.set_aside / time }
         });
         let methods: Vec<MethodOutcome> = methods.collect();
-        let (per_s, busy) = methods.iter().fold((0.0, 0.0), |(per_s, busy), method| {
-            (per_s + method.per_s, busy + method.busy)
-        });
+        let (per_s, busy) = methods
+            .iter()
+            .fold((0.0, 0.0), |(per_s, busy), method| (per_s + method.per_s, busy + method.busy));
         PortOutcome {
             per_s,
             wait: self.wait_sum / self.started.max(1) as f64,

@@ -118,19 +118,14 @@ pub(in crate::monitor) struct ProcessorWorkload {
     pub(in crate::monitor) others: f64,
     /// Time per call outside handlers: listeners, writing replies, the kernel's work for it.
     pub(in crate::monitor) background_s: f64,
-    /// Time per call that other programs on this machine may need: their use, if they are the clients.
-    pub(in crate::monitor) clients_s: f64,
+    /// Use by other programs, per call: they may be the clients.
+    pub(in crate::monitor) others_s: f64,
 }
 
 impl Workload {
     /// Calls run per second, as measured, over all ports.
     pub(in crate::monitor) fn measured_per_s(&self) -> f64 {
         self.ports.iter().map(|port| port.measured.per_s).sum()
-    }
-
-    /// Methods with their ports.
-    pub(super) fn methods(&self) -> impl Iterator<Item = (&PortWorkload, &MethodWorkload)> {
-        self.ports.iter().flat_map(|port| port.methods.iter().map(move |method| (port, method)))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::made::{callers, exponential, method, port, processors, server};
 use crate::monitor::simulation::engine::{simulate, simulate_for};
+use crate::monitor::simulation::outcome::Outcome;
 use crate::monitor::simulation::workload::{Contention, MethodLimits, SourceKind, Workload};
 
 #[track_caller]
@@ -10,8 +11,8 @@ fn close(found: f64, truth: f64, share: f64) {
 }
 
 /// Mean over a few seeds.
-fn mean(load: &Workload, of: impl Fn(&crate::monitor::simulation::outcome::Outcome) -> f64) -> f64 {
-    (1..=4).map(|seed| of(&simulate(load, seed))).sum::<f64>() / 4.0
+fn mean(load: &Workload, of: impl Fn(&Outcome) -> f64) -> f64 {
+    (1..=2).map(|seed| of(&simulate_for(load, seed, 120_000))).sum::<f64>() / 2.0
 }
 
 /// Probabilities of a birth-death process with these rates up and down from each state.
@@ -26,14 +27,19 @@ fn stationary(states: usize, up: impl Fn(usize) -> f64, down: impl Fn(usize) -> 
 
 #[test]
 fn arrivals_wait_as_erlang_says_and_the_rest_is_refused() {
-    for (workers, per_s, limit) in [(1, 60.0, 10_000), (4, 300.0, 10_000), (4, 900.0, 6), (20, 1800.0, 10_000)] {
+    for (workers, per_s, limit) in
+        [(1, 60.0, 10_000), (4, 300.0, 10_000), (4, 900.0, 6), (20, 1800.0, 10_000)]
+    {
         let mut load =
             server(vec![port(workers, vec![(method(0.01, exponential()), SourceKind::Arrivals { per_s })])]);
         load.ports[0].queue_limit = limit;
         let states = (limit as usize).min(2000) + workers as usize + 1;
         let truth = stationary(states, |_| per_s, |n| n.min(workers as usize) as f64 * 100.0);
-        let waiting: f64 =
-            truth.iter().enumerate().map(|(n, share)| n.saturating_sub(workers as usize) as f64 * share).sum();
+        let waiting: f64 = truth
+            .iter()
+            .enumerate()
+            .map(|(n, share)| n.saturating_sub(workers as usize) as f64 * share)
+            .sum();
         let full = if limit < 100 { truth[states - 1] } else { 0.0 };
         close(mean(&load, |outcome| outcome.per_s), per_s * (1.0 - full), 0.02);
         close(mean(&load, |outcome| outcome.ports[0].waiting), waiting, 0.1);
@@ -51,7 +57,8 @@ fn callers_with_a_think_time_are_machines_under_repair() {
             |n| (f64::from(count) - n as f64) / think_s,
             |n| n.min(workers as usize) as f64 / 0.02,
         );
-        let busy: f64 = truth.iter().enumerate().map(|(n, share)| n.min(workers as usize) as f64 * share).sum();
+        let busy: f64 =
+            truth.iter().enumerate().map(|(n, share)| n.min(workers as usize) as f64 * share).sum();
         close(mean(&load, |outcome| outcome.per_s), busy / 0.02, 0.02);
         close(mean(&load, |outcome| outcome.ports[0].busy), busy, 0.02);
     }

@@ -1,0 +1,104 @@
+//! A made server is recorded, its load simulated under other settings, and the made server run under them.
+
+use super::world::{Crowd, MadeMethod, World};
+use crate::monitor::simulation::{Expectation, LimitedBy, Recorder, Workload, expect};
+use std::time::Duration;
+
+/// A method that nothing outside limits.
+fn free(mean_s: f64) -> MadeMethod {
+    MadeMethod { mean_s, fixed: 0.2, gate: usize::MAX }
+}
+
+fn world(workers: usize, crowds: Vec<Crowd>, methods: Vec<MadeMethod>) -> World {
+    let connections = crowds.iter().map(|crowd| u64::from(crowd.callers)).sum();
+    World { workers, queue_limit: 10_000, connections, crowds, methods }
+}
+
+/// The load of the last ten of so many seconds.
+fn observed(world: &World, seconds: u32) -> Workload {
+    let mut recorder = Recorder::default();
+    world.run(seconds, 5).iter().for_each(|step| recorder.add(step, &|_, _| None));
+    recorder.workload(Duration::from_secs(10)).expect("calls ran")
+}
+
+/// Expects the effect of so many workers, and compares it with the truth.
+#[track_caller]
+fn compare(name: &str, world: &World, seconds: u32, workers: usize) -> Expectation {
+    let load = observed(world, seconds);
+    let mut changed = load.clone();
+    changed.ports[0].workers = workers as u32;
+    let expected = expect(&load, &changed);
+    let truth = World { workers, ..world.clone() }.per_s(seconds.max(30));
+    let error = expected.per_s / truth - 1.0;
+    println!("{name}: {truth:.0} expected {:.0} {expected:?}", expected.per_s);
+    assert!(error.abs() <= 0.08, "{name}: {truth} {expected:#?} {load:#?}");
+    assert!(expected.model_error <= 0.05, "{name}: {expected:#?} {load:#?}");
+    assert!(expected.low <= truth * 1.02 && truth <= expected.high * 1.02, "{name}: {truth} {expected:#?}");
+    expected
+}
+
+#[test]
+fn callers_that_wait_use_more_workers_until_none_waits() {
+    let of = |think_s| world(8, vec![Crowd::of(40, think_s, 0)], vec![free(0.02)]);
+    let expected = compare("24 workers", &of(0.000_1), 20, 24);
+    assert_eq!(expected.limited_by, LimitedBy::Workers { port: "P".to_owned() });
+    let expected = compare("all", &of(0.000_1), 20, 100);
+    assert_eq!(expected.limited_by, LimitedBy::Demand);
+    compare("with a pause", &of(0.02), 20, 30);
+    compare("fewer", &world(10, vec![Crowd::of(30, 0.1, 0)], vec![free(0.01)]), 20, 2);
+}
+
+#[test]
+fn slow_calls_hide_how_much_quick_ones_would_gain() {
+    let crowds = vec![Crowd::of(6, 0.0, 0), Crowd::of(30, 0.000_3, 1)];
+    compare("two crowds", &world(8, crowds, vec![free(2.0), free(0.001)]), 60, 40);
+}
+
+#[test]
+fn arrivals_bring_what_is_asked_for_and_no_more() {
+    let crowd = Crowd { from_s: 0.0, callers: 0, think_s: 0.0, per_s: 1280.0, methods: vec![0] };
+    let mut open = world(4, vec![crowd], vec![free(0.01)]);
+    (open.connections, open.queue_limit) = (8, 100);
+    let expected = compare("refused", &open, 20, 40);
+    assert_eq!(expected.limited_by, LimitedBy::Demand);
+    open.queue_limit = 100_000;
+    compare("piled up", &open, 20, 40);
+    open.workers = 15;
+    compare("enough", &open, 20, 40);
+}
+
+#[test]
+fn callers_that_are_refused_are_as_many_as_their_connections() {
+    let mut refused = world(8, vec![Crowd::of(60, 0.002, 0)], vec![free(0.02)]);
+    refused.queue_limit = 10;
+    compare("all of them", &refused, 20, 60);
+    compare("some of them", &refused, 20, 30);
+}
+
+#[test]
+fn what_a_gate_let_through_before_it_lets_through_again() {
+    let gate = MadeMethod { mean_s: 0.02, fixed: 0.0, gate: 5 };
+    let few = Crowd::of(3, 0.001, 0);
+    let many = Crowd { from_s: 10.0, ..Crowd::of(57, 0.001, 0) };
+    let expected = compare("gate", &world(20, vec![few, many], vec![gate]), 30, 60);
+    assert!(expected.certain && expected.factor < 1.05);
+    assert_eq!(expected.limited_by, LimitedBy::Contention { method: "a.zero".to_owned() });
+    // Had nothing else been seen, it would be unknown, and its being in the way is in the range.
+    let load = observed(&world(20, vec![Crowd::of(60, 0.001, 0)], vec![gate]), 20);
+    let mut changed = load.clone();
+    changed.ports[0].workers = 60;
+    let expected = expect(&load, &changed);
+    assert!(!expected.certain && expected.low < 1.02 * expected.now_per_s, "{expected:#?}");
+}
+
+#[test]
+fn callers_who_call_everything_are_in_the_range() {
+    let crowd = Crowd { methods: vec![0, 1], ..Crowd::of(36, 0.000_1, 0) };
+    let mixed = world(8, vec![crowd], vec![free(0.05), free(0.005)]);
+    let load = observed(&mixed, 30);
+    let mut changed = load.clone();
+    changed.ports[0].workers = 20;
+    let expected = expect(&load, &changed);
+    let truth = World { workers: 20, ..mixed }.per_s(60);
+    assert!(expected.low <= truth && truth <= expected.high, "{truth} {expected:#?}");
+}
