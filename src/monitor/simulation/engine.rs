@@ -186,11 +186,12 @@ impl<'a> Engine<'a> {
 
     fn put_in_place(&mut self, source: usize, run: bool) {
         let SourceState { source: of, port, in_flight, .. } = self.sources[source];
-        let most = match of.kind {
-            SourceKind::Callers { count, .. } => count.min(INITIAL_MAX),
+        let all = match of.kind {
+            SourceKind::Callers { count, .. } => (of.in_flight.round() as u32).min(count).min(INITIAL_MAX),
+            // What has piled up would be worked off at some time, and is no part of what comes.
+            SourceKind::Arrivals { .. } if !run => return,
             SourceKind::Arrivals { .. } => INITIAL_MAX,
         };
-        let all = (of.in_flight.round() as u32).min(most);
         let mut left = all.saturating_sub(in_flight);
         for &(method, share) in &of.methods {
             let busy = self.ports[port].methods[method].busy.round() as u32;

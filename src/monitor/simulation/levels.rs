@@ -214,7 +214,7 @@ mod tests {
     fn one_level_few_calls_chance_and_full_processors_say_nothing() {
         assert_eq!(growth(&[(20.0, 2000, 0.5), (17.0, 1700, 0.5)], 20.0, 2000.0), None);
         assert_eq!(growth(&[(10.0, 15, 0.5)], 20.0, 30.0), None);
-        assert_eq!(growth(&[(10.0, 40, 0.5)], 20.0, 40.0), None);
+        assert_eq!(growth(&[(10.0, 10, 0.5); 4], 20.0, 10.0), None);
         assert_eq!(growth(&[(10.0, 1000, 3.9)], 20.0, 1000.0), None);
     }
 }

@@ -1,6 +1,7 @@
 //! A made server is recorded, its load simulated under other settings, and the made server run under them.
 
 use super::world::{Crowd, MadeMethod, World};
+use crate::monitor::simulation::thread_shares::ThreadShares;
 use crate::monitor::simulation::{Expectation, LimitedBy, Recorder, Workload, expect};
 use std::time::Duration;
 
@@ -30,7 +31,6 @@ fn compare(name: &str, world: &World, seconds: u32, workers: usize) -> Expectati
     let expected = expect(&load, &changed);
     let truth = World { workers, ..world.clone() }.per_s(seconds.max(30));
     let error = expected.per_s / truth - 1.0;
-    println!("{name}: {truth:.0} expected {:.0} {expected:?}", expected.per_s);
     assert!(error.abs() <= 0.08, "{name}: {truth} {expected:#?} {load:#?}");
     assert!(expected.model_error <= 0.05, "{name}: {expected:#?} {load:#?}");
     assert!(expected.low <= truth * 1.02 && truth <= expected.high * 1.02, "{name}: {truth} {expected:#?}");
@@ -89,6 +89,28 @@ fn what_a_gate_let_through_before_it_lets_through_again() {
     changed.ports[0].workers = 60;
     let expected = expect(&load, &changed);
     assert!(!expected.certain && expected.low < 1.02 * expected.now_per_s, "{expected:#?}");
+}
+
+#[test]
+fn threads_say_what_they_wait_for() {
+    let of = |gate| world(20, vec![Crowd::of(60, 0.001, 0)], vec![MadeMethod { gate, ..free(0.02) }]);
+    let seen = |world: &World, shares: ThreadShares| {
+        let mut recorder = Recorder::default();
+        world.run(20, 5).iter().for_each(|step| recorder.add(step, &|_, _| Some(shares)));
+        let load = recorder.workload(Duration::from_secs(10)).expect("calls ran");
+        let mut changed = load.clone();
+        changed.ports[0].workers = 60;
+        expect(&load, &changed)
+    };
+    let sleeping = ThreadShares { observed: 1000, sleep: 1.0, ..ThreadShares::default() };
+    let expected = seen(&of(usize::MAX), sleeping);
+    assert!(expected.certain && (2.8..3.1).contains(&expected.factor), "{expected:#?}");
+    // 15 of 20 wait for the one lock, or whatever it is, that lets five through.
+    let locked = ThreadShares { observed: 1000, lock: 0.75, one_lock: 0.75, sleep: 0.25, ..sleeping };
+    let expected = seen(&of(5), locked);
+    assert!(expected.certain && expected.factor < 1.05, "{expected:#?}");
+    let at_sockets = ThreadShares { observed: 1000, socket: 1.0, sleep: 0.0, ..sleeping };
+    assert!(!seen(&of(usize::MAX), at_sockets).certain);
 }
 
 #[test]

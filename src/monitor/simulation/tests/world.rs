@@ -101,10 +101,10 @@ impl World {
         (1..=seconds).map(|second| world.second(f64::from(second))).collect()
     }
 
-    /// Calls run per second, after a quarter of so many seconds.
+    /// Calls run per second, in the latter half of so many seconds.
     pub(super) fn per_s(&self, seconds: u32) -> f64 {
         let all = self.run(seconds, 99);
-        let counted = &all[all.len() / 4..];
+        let counted = &all[all.len() / 2..];
         let ended = |interval: &Interval| interval.ports[0].times.run.count();
         counted.iter().map(ended).sum::<u64>() as f64 / counted.len() as f64
     }
