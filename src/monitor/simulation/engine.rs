@@ -14,7 +14,7 @@ use super::workload::{CallSource, Contention, MethodWorkload, SourceKind, Worklo
 use std::collections::VecDeque;
 
 /// Events of a simulation: some milliseconds of a processor.
-const EVENTS: u32 = 40_000;
+const EVENTS: u32 = 24_000;
 
 /// Share of them before anything is counted.
 const WARM_UP: f64 = 0.2;

@@ -60,12 +60,12 @@ pub(in crate::monitor) struct MethodWorkload {
     /// Mean time in `tx.blocking`, without the permit.
     pub(in crate::monitor) blocked_s: f64,
     pub(in crate::monitor) contention: Contention,
-    pub(in crate::monitor) limit: Option<MethodLimits>,
+    pub(in crate::monitor) limit: Option<MethodPlaces>,
 }
 
 /// Calls of a method that may run at once, and that may wait without a worker or a permit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::monitor) struct MethodLimits {
+pub(in crate::monitor) struct MethodPlaces {
     pub(in crate::monitor) run: u32,
     pub(in crate::monitor) wait: u32,
 }

@@ -3,7 +3,7 @@
 use super::made::{callers, exponential, method, port, processors, server};
 use crate::monitor::simulation::engine::{simulate, simulate_for};
 use crate::monitor::simulation::outcome::Outcome;
-use crate::monitor::simulation::workload::{Contention, MethodLimits, SourceKind, Workload};
+use crate::monitor::simulation::workload::{Contention, MethodPlaces, SourceKind, Workload};
 
 #[track_caller]
 fn close(found: f64, truth: f64, share: f64) {
@@ -113,7 +113,7 @@ fn a_method_whose_limit_is_reached_holds_no_worker() {
     ];
     let mut load = server(vec![port(8, methods)]);
     let without = mean(&load, |outcome| outcome.per_s);
-    load.ports[0].methods[0].limit = Some(MethodLimits { run: 3, wait: 100 });
+    load.ports[0].methods[0].limit = Some(MethodPlaces { run: 3, wait: 100 });
     let limited = mean(&load, |outcome| outcome.per_s);
     assert!(without < 200.0 && limited > 1800.0, "{without} {limited}");
     let aside = mean(&load, |outcome| outcome.ports[0].methods[0].set_aside);
