@@ -111,9 +111,13 @@ impl PortSums {
             }
         }
         let waited: f64 = recorded.iter().map(|method| method.wait_s).sum::<f64>() / length_s;
-        // Calls that still wait are in no measured time.
-        let waiting = mean(|port| port.waiting);
-        let waiting = if waiting > 1.5 * waited + 1.0 { waiting } else { waited };
+        let (waiting, busy_at_end) = (mean(|port| port.waiting), mean(|port| port.busy_at_end).max(1e-9));
+        let last = ports.last();
+        let workers = last.map_or(0, |port| port.workers);
+        // Calls that still wait are in no measured time. While workers are idle the gauge shows moments.
+        let few = recorded.iter().map(|method| method.ended).sum::<u64>() < ENDED_MIN;
+        let by_gauge = few || 2.0 * busy_at_end >= f64::from(workers);
+        let waiting = if by_gauge && waiting > 1.5 * waited + 1.0 { waiting } else { waited };
         let attempts = |method: &RecordedMethod| (method.ended + method.refused) as f64;
         let all: f64 = recorded.iter().map(attempts).sum();
         let calls = recorded.iter().map(|method| {
@@ -134,11 +138,9 @@ impl PortSums {
             arrived_per_s: arrived as f64 / length_s,
             methods: calls.collect(),
         };
-        let last = ports.last();
-        let busy_at_end = mean(|port| port.busy_at_end).max(1e-9);
         PortSums {
             name: last.map_or_else(|| "".into(), |port| Arc::clone(&port.name)),
-            workers: last.map_or(0, |port| port.workers),
+            workers,
             queue_limit: last.map_or(0, |port| port.queue_limit),
             blocked: (mean(|port| port.blocked) / busy_at_end).min(1.0),
             returning: (mean(|port| port.returning) / busy_at_end).min(1.0),

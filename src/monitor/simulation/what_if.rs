@@ -25,6 +25,9 @@ const COUNTS: f64 = 0.02;
 /// Least use of the processors by other programs, as a share, that matters.
 const OTHERS_MIN: f64 = 0.05;
 
+/// Threads ready to run without a processor, for each call that runs, from which on the processors limit.
+const READY: f64 = 0.25;
+
 /// Growth of the number that run up to which nothing unknown matters, and least share of the busy workers.
 const AS_NOW: f64 = 1.1;
 const BUSY_MIN: f64 = 0.05;
@@ -265,7 +268,9 @@ fn limited_by(load: &Workload, outcome: &Outcome) -> LimitedBy {
     };
     let processors = ProcessorShare::of(load);
     let used = outcome.processors_used + processors.others.min(processors.cores - outcome.processors_used);
-    if used >= 0.9 * processors.cores && outcome.processors_wanted >= outcome.processors_used + 0.5 {
+    let busy: f64 = outcome.ports.iter().map(|port| port.busy).sum();
+    let ready = outcome.processors_wanted - outcome.processors_used;
+    if used >= 0.9 * processors.cores && ready >= (READY * busy).max(0.5) {
         return LimitedBy::Processors;
     }
     if let Some(method) = contended(load, outcome) {
