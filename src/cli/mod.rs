@@ -1,5 +1,5 @@
-//! The command line: `serve`, `check`, `call`, `methods`, `stubs`, `bench`, `console`, `whatif`, `top`; for the ready server and
-//! for an embedder's own program.
+//! The command line: `serve`, `check`, `call`, `methods`, `stubs`, `bench`, `console`, `whatif`, `top`; for
+//! the ready server and for an embedder's own program.
 //!
 //! Knows words, exit codes and messages for people; the library below carries the commands out. A program with services
 //! of its own gets all of it from one call of [`main`].

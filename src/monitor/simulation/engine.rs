@@ -9,8 +9,9 @@
 
 use super::outcome::{Outcome, Tally};
 use super::random::SeededRng;
+use super::state::{CallPhase, PortState, SimulatedCall, SourceState};
 use super::station::Station;
-use super::workload::{CallSource, Contention, MethodWorkload, SourceKind, Workload};
+use super::workload::{Contention, MethodWorkload, SourceKind, Workload};
 use std::collections::VecDeque;
 
 /// Events of a simulation: some milliseconds of a processor.
@@ -45,54 +46,6 @@ pub(super) fn simulate_for(load: &Workload, seed: u64, events: u32) -> Outcome {
     }
     engine.pass_all();
     engine.tally.outcome(load)
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Phase {
-    Background,
-    Queued,
-    Processor,
-    Held,
-    Blocked,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct SimulatedCall {
-    port: usize,
-    method: usize,
-    source: usize,
-    phase: Phase,
-    /// Its times as multiples of the mean ones; 0 is not yet known.
-    factor: f64,
-    arrived: f64,
-    started: f64,
-}
-
-#[derive(Debug)]
-struct SourceState<'a> {
-    source: &'a CallSource,
-    port: usize,
-    in_flight: u32,
-    /// Calls a second, and the time of the next one.
-    rate: f64,
-    next: f64,
-    /// Its calls are refused; since when refusals are not yet counted.
-    refused: bool,
-    at: f64,
-}
-
-#[derive(Debug)]
-struct PortState<'a> {
-    methods: &'a [MethodWorkload],
-    queue_limit: usize,
-    idle: u32,
-    queue: VecDeque<u32>,
-    waiting: u32,
-    running: Vec<u32>,
-    /// Calls over their method's limit.
-    aside: Vec<VecDeque<u32>>,
-    /// The place of each method's own station.
-    stations: Vec<Option<usize>>,
 }
 
 struct Engine<'a> {
@@ -188,7 +141,7 @@ impl<'a> Engine<'a> {
         let SourceState { source: of, port, in_flight, .. } = self.sources[source];
         let all = match of.kind {
             SourceKind::Callers { count, .. } => (of.in_flight.round() as u32).min(count).min(INITIAL_MAX),
-            // What has piled up would be worked off at some time, and is no part of what comes.
+            // The backlog would be worked off at some time, and is no part of the calls that come.
             SourceKind::Arrivals { .. } if !run => return,
             SourceKind::Arrivals { .. } => INITIAL_MAX,
         };
@@ -207,7 +160,7 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// What is left of a call that runs at some instant: long ones are met more often.
+    /// The rest of a call that runs at some instant, as a multiple of the mean time: long ones are met more often.
     fn left_of_a_run(&mut self, port: usize, method: usize) -> f64 {
         let spread = &self.ports[port].methods[method].spread;
         let mut at = self.random.uniform() * spread.iter().sum::<f64>();
@@ -269,7 +222,7 @@ impl<'a> Engine<'a> {
         self.sources[source].rate = f64::NAN;
         self.refresh(source);
         if self.background_s > 0.0 {
-            self.calls[call as usize].phase = Phase::Background;
+            self.calls[call as usize].phase = CallPhase::Background;
             self.use_processor(call, self.background_s);
         } else {
             self.admit(call);
@@ -283,7 +236,7 @@ impl<'a> Engine<'a> {
             port: state.port,
             method,
             source,
-            phase: Phase::Queued,
+            phase: CallPhase::Queued,
             factor: 0.0,
             arrived: self.now,
             started: self.now,
@@ -309,16 +262,16 @@ impl<'a> Engine<'a> {
     /// Puts a call into the queue, or refuses it.
     fn admit(&mut self, call: u32) {
         let SimulatedCall { port, method, source, .. } = self.calls[call as usize];
-        if self.is_refused(port, method) {
+        if self.ports[port].is_refused(method) {
             self.tally.ports[port].refused += 1.0;
             self.leave(call, source);
             return;
         }
-        self.calls[call as usize].phase = Phase::Queued;
+        self.calls[call as usize].phase = CallPhase::Queued;
         self.calls[call as usize].arrived = self.now;
         self.enqueue(call);
         self.dispatch();
-        if self.is_full(port) {
+        if self.ports[port].is_full() {
             self.refresh_port(port);
         }
     }
@@ -328,18 +281,6 @@ impl<'a> Engine<'a> {
         self.pass(port);
         self.ports[port].queue.push_back(call);
         self.ports[port].waiting += 1;
-    }
-
-    fn is_full(&self, port: usize) -> bool {
-        self.ports[port].queue.len() >= self.ports[port].queue_limit
-    }
-
-    fn is_refused(&self, port: usize, method: usize) -> bool {
-        let state = &self.ports[port];
-        let over = state.methods[method].limit.is_some_and(|limit| {
-            state.running[method] >= limit.run && state.aside[method].len() >= limit.wait as usize
-        });
-        over || self.is_full(port)
     }
 
     /// Starts whatever can start.
@@ -361,7 +302,7 @@ impl<'a> Engine<'a> {
             port.idle > 0 && !port.queue.is_empty()
         });
         let Some(port) = due else { return false };
-        let was_full = self.is_full(port);
+        let was_full = self.ports[port].is_full();
         self.pass(port);
         let state = &mut self.ports[port];
         if let Some(call) = state.queue.pop_front() {
@@ -374,7 +315,7 @@ impl<'a> Engine<'a> {
                 self.start(call);
             }
         }
-        if was_full && !self.is_full(port) {
+        if was_full && !self.ports[port].is_full() {
             self.refresh_port(port);
         }
         true
@@ -393,7 +334,7 @@ impl<'a> Engine<'a> {
         let of = &state.methods[method];
         let factor = if factor > 0.0 { factor } else { self.random.one_of(&of.spread) };
         let call = &mut self.calls[number as usize];
-        (call.factor, call.started, call.phase) = (factor, self.now, Phase::Processor);
+        (call.factor, call.started, call.phase) = (factor, self.now, CallPhase::Processor);
         self.set_contended_pace(port, method);
         let time = of.processor_s * factor;
         if time > 0.0 { self.use_processor(number, time) } else { self.go_on(number) }
@@ -411,27 +352,27 @@ impl<'a> Engine<'a> {
         let SimulatedCall { port, method, phase, factor, .. } = self.calls[number as usize];
         let of = &self.ports[port].methods[method];
         match phase {
-            Phase::Background => self.admit(number),
-            Phase::Queued => {}
-            Phase::Processor => self.hold(number, Phase::Held, of.held_s * factor),
-            Phase::Held if of.blocked_s > 0.0 => {
+            CallPhase::Background => self.admit(number),
+            CallPhase::Queued => {}
+            CallPhase::Processor => self.hold(number, CallPhase::Held, of.held_s * factor),
+            CallPhase::Held if of.blocked_s > 0.0 => {
                 self.permits_out -= 1;
-                self.hold(number, Phase::Blocked, of.blocked_s * factor);
+                self.hold(number, CallPhase::Blocked, of.blocked_s * factor);
                 self.dispatch();
             }
-            Phase::Held => {
+            CallPhase::Held => {
                 self.permits_out -= 1;
                 self.end(number);
                 self.dispatch();
             }
-            Phase::Blocked => {
+            CallPhase::Blocked => {
                 self.returning.push_back(number);
                 self.dispatch();
             }
         }
     }
 
-    fn hold(&mut self, number: u32, phase: Phase, time: f64) {
+    fn hold(&mut self, number: u32, phase: CallPhase, time: f64) {
         let SimulatedCall { port, method, .. } = self.calls[number as usize];
         self.calls[number as usize].phase = phase;
         let state = &self.ports[port];
@@ -478,8 +419,8 @@ impl<'a> Engine<'a> {
     fn refresh(&mut self, place: usize) {
         let state = &self.sources[place];
         let refused = match state.source.methods[..] {
-            [(method, _)] => self.is_refused(state.port, method),
-            _ => self.is_full(state.port),
+            [(method, _)] => self.ports[state.port].is_refused(method),
+            _ => self.ports[state.port].is_full(),
         };
         let rate = state.source.rate(state.in_flight);
         let state = &mut self.sources[place];

@@ -4,7 +4,7 @@
 //! Little's law throughout: the mean number of calls in a place is their rate times the time each spends there.
 
 use super::levels::{Growth, Levels, Present};
-use super::recorder::{MethodKey, RecordedMethod, RecordedPort, RecordedStep};
+use super::record::{MethodKey, RecordedMethod, RecordedPort, RecordedStep};
 use super::sources::{MethodCalls, PortCalls};
 use super::thread_shares::ThreadShares;
 use super::workload::{Contention, MethodWorkload, PortMeasured, PortWorkload, ProcessorWorkload, Workload};
@@ -54,7 +54,9 @@ pub(super) fn workload(
             let spread = spread(&times(&(Arc::clone(&sums.name), Arc::clone(&method.name))));
             method.workload(sums, &use_of, spread, (levels, waits_at_locks))
         });
-        let read = sums.calls.sources();
+        let mut read = sums.calls.sources();
+        let all = read.alternatives.iter_mut().chain([&mut read.sources]);
+        all.flatten().for_each(|source| source.think_less(use_of.background_s()));
         PortWorkload {
             name: sums.name.to_string(),
             workers: sums.workers,
@@ -318,14 +320,23 @@ impl ProcessorUse {
     fn of_method(&self, method: &PortMethod) -> (f64, f64) {
         match method.shares {
             Some(shares) => {
-                (shares.on_processor.min(1.0), shares.runnable.min(1.0 - shares.on_processor.min(1.0)))
+                let on_processor = shares.on_processor.min(1.0);
+                (on_processor, shares.runnable.min(1.0 - on_processor))
             }
             None => (self.on_processor, self.runnable),
         }
     }
 
+    fn per_call(&self, processors: f64) -> f64 {
+        if self.attempts_per_s > 0.0 { processors.max(0.0) / self.attempts_per_s } else { 0.0 }
+    }
+
+    /// Time per call outside handlers.
+    fn background_s(&self) -> f64 {
+        self.per_call(self.used - self.handlers)
+    }
+
     fn workload(&self) -> ProcessorWorkload {
-        let per_call = |processors: f64| processors.max(0.0) / self.attempts_per_s.max(1e-9);
         let full = self.idle <= IDLE_MAX * self.cores && self.wanted > 0.2;
         // On full processors the shares show how many threads of others want to run; else they have what they want.
         let others = match full && self.used > 0.0 {
@@ -336,13 +347,13 @@ impl ProcessorUse {
             cores: self.cores,
             used: self.used,
             others,
-            background_s: if self.attempts_per_s > 0.0 { per_call(self.used - self.handlers) } else { 0.0 },
-            others_s: per_call(self.others),
+            background_s: self.background_s(),
+            others_s: self.per_call(self.others),
         }
     }
 }
 
-/// Equally likely run times as multiples of the mean, the shortest first; the last has what the others leave of the sum.
+/// Equally likely run times as multiples of the mean, the shortest first; the last has the rest of the sum.
 fn spread(times: &Option<Distribution>) -> Vec<f64> {
     let Some(times) = times.as_ref().filter(|times| times.count() > 0) else { return vec![1.0] };
     let mean = times.mean().as_secs_f64().max(RUN_MIN_S);

@@ -4,7 +4,7 @@
 //! processors were nearly full tell nothing of other things and are left out. Invariants: memory is bounded; what is
 //! old weighs less.
 
-use super::recorder::{MethodKey, RecordedStep};
+use super::record::{MethodKey, RecordedStep};
 use crate::sync::Arc;
 use std::collections::BTreeMap;
 
@@ -121,7 +121,7 @@ impl Levels {
         self.methods.retain(|_, levels| levels.iter().any(|level| level.calls >= 1.0));
     }
 
-    /// What other levels say of a method; `None` where there is none far enough from the present one.
+    /// The growth that other levels show of a method; `None` where there is none far enough from the present one.
     pub(super) fn growth(&self, key: &MethodKey, now: Present) -> Option<Growth> {
         let levels = self.methods.get(key)?;
         let apart = |level: &&Level| {
@@ -157,7 +157,7 @@ fn level(running: f64) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::monitor::simulation::recorder::{RecordedMethod, RecordedPort};
+    use crate::monitor::simulation::record::{RecordedMethod, RecordedPort};
 
     fn step(running: f64, ended: u64, used: f64) -> RecordedStep {
         let method = RecordedMethod {

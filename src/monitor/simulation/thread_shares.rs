@@ -1,4 +1,4 @@
-//! What the threads did that ran a method's calls, as shares of the looks at them.
+//! States of the threads that ran a method's calls, as shares of the looks at them.
 
 /// Shares, 0 to 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

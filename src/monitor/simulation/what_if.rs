@@ -32,7 +32,7 @@ const READY: f64 = 0.25;
 const AS_NOW: f64 = 1.1;
 const BUSY_MIN: f64 = 0.05;
 
-/// What a load would do under other settings.
+/// The throughput of a load under other settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(in crate::monitor) struct Expectation {
     /// Calls run per second now, as measured.
@@ -43,7 +43,7 @@ pub(in crate::monitor) struct Expectation {
     pub(in crate::monitor) high: f64,
     /// How many times the present throughput that is.
     pub(in crate::monitor) factor: f64,
-    /// What limits it then.
+    /// The limit then.
     pub(in crate::monitor) limited_by: LimitedBy,
     /// The simulation of the settings in force against what was measured, as a share.
     pub(in crate::monitor) model_error: f64,
@@ -63,7 +63,7 @@ pub(in crate::monitor) struct PortExpectation {
     pub(in crate::monitor) refused_per_s: f64,
 }
 
-/// What keeps the throughput from growing.
+/// The limit of the throughput.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(in crate::monitor) enum LimitedBy {
@@ -76,7 +76,7 @@ pub(in crate::monitor) enum LimitedBy {
     /// `Server_Max_Concurrent_Trans`.
     Permits,
     Processors,
-    /// What the calls of a method share.
+    /// Something that the calls of a method share.
     Contention {
         method: String,
     },
@@ -129,7 +129,7 @@ fn limit_callers(port: &mut PortWorkload, calls: usize) {
     }
 }
 
-/// What the load `changed` would do, which is `load` under other settings.
+/// Expects the throughput of `changed`, which is `load` under other settings.
 pub(in crate::monitor) fn expect(load: &Workload, changed: &Workload) -> Expectation {
     let now: Vec<Outcome> = SEEDS.iter().map(|seed| simulate(load, *seed)).collect();
     let then = match load == changed {
@@ -261,7 +261,7 @@ impl ProcessorShare {
     }
 }
 
-/// What keeps the throughput of a simulated load from growing.
+/// The limit of the throughput of a simulated load.
 fn limited_by(load: &Workload, outcome: &Outcome) -> LimitedBy {
     let waits = |port: &PortOutcome| {
         port.waiting >= (COUNTS * port.busy).max(0.5) || port.refused_per_s > COUNTS * port.per_s

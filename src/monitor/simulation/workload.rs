@@ -137,6 +137,13 @@ impl MethodWorkload {
 }
 
 impl CallSource {
+    /// Takes what is simulated apart out of the time between an answer and the next call.
+    pub(super) fn think_less(&mut self, time_s: f64) {
+        if let SourceKind::Callers { think_s, .. } = &mut self.kind {
+            *think_s = (*think_s - time_s).max(0.0);
+        }
+    }
+
     /// Calls per second that it makes while `in_flight` are in progress.
     pub(super) fn rate(&self, in_flight: u32) -> f64 {
         match self.kind {

@@ -12,7 +12,7 @@ fn close(found: f64, truth: f64, share: f64) {
 
 /// Mean over a few seeds.
 fn mean(load: &Workload, of: impl Fn(&Outcome) -> f64) -> f64 {
-    (1..=2).map(|seed| of(&simulate_for(load, seed, 120_000))).sum::<f64>() / 2.0
+    (1..=2).map(|seed| of(&simulate_for(load, seed, 60_000))).sum::<f64>() / 2.0
 }
 
 /// Probabilities of a birth-death process with these rates up and down from each state.
