@@ -28,7 +28,7 @@ fn stationary(states: usize, up: impl Fn(usize) -> f64, down: impl Fn(usize) -> 
 #[test]
 fn arrivals_wait_as_erlang_says_and_the_rest_is_refused() {
     for (workers, per_s, limit) in
-        [(1, 60.0, 10_000), (4, 300.0, 10_000), (4, 900.0, 6), (20, 1800.0, 10_000)]
+        [(1, 60.0, 10_000), (4, 300.0, 10_000), (4, 900.0, 6), (20, 1600.0, 10_000)]
     {
         let mut load =
             server(vec![port(workers, vec![(method(0.01, exponential()), SourceKind::Arrivals { per_s })])]);
