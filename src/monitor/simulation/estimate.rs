@@ -30,6 +30,9 @@ const OUTSIDE_MIN: f64 = 0.2;
 /// Share of the processors that is idle at most where they are full.
 const IDLE_MAX: f64 = 0.1;
 
+/// Longest time on a processor that a refused call takes.
+const REFUSAL_MAX_S: f64 = 50e-6;
+
 /// Shortest run of a call.
 const RUN_MIN_S: f64 = 1e-7;
 
@@ -56,7 +59,7 @@ pub(super) fn workload(
         });
         let mut read = sums.calls.sources();
         let all = read.alternatives.iter_mut().chain([&mut read.sources]);
-        all.flatten().for_each(|source| source.think_less(use_of.background_s()));
+        all.flatten().for_each(|source| source.think_less(use_of.background_s));
         PortWorkload {
             name: sums.name.to_string(),
             workers: sums.workers,
@@ -272,8 +275,8 @@ struct ProcessorUse {
     /// Share of a handler's time on a processor, and ready to run without one, where its threads were not looked at.
     on_processor: f64,
     runnable: f64,
-    /// Processors used by handlers.
-    handlers: f64,
+    /// Time per call outside handlers.
+    background_s: f64,
     attempts_per_s: f64,
 }
 
@@ -299,10 +302,19 @@ impl ProcessorUse {
             }
         }
         let busy = f64::max(other_busy, 1e-9);
-        let on_processor = ((used - known) / busy).clamp(0.0, 1.0);
+        let sum = |of: fn(&MethodCalls) -> f64| -> f64 {
+            ports.iter().flat_map(|port| &port.calls.methods).map(of).sum()
+        };
+        let (per_s, refused) = (sum(|method| method.per_s), sum(|method| method.refused_per_s));
+        // A refusal costs about as much as all of a call but its handler, and no more than a message can.
+        let for_refusals = (REFUSAL_MAX_S * refused).min(used * refused / (per_s + refused).max(1e-9));
+        let for_calls = used - for_refusals;
+        let on_processor = ((for_calls - known) / busy).clamp(0.0, 1.0);
         let all_busy: f64 = ports.iter().map(PortSums::busy).sum();
-        let runnable = (wanted / all_busy.max(1e-9)).clamp(0.0, 1.0 - on_processor);
-        let attempts = ports.iter().flat_map(|port| &port.calls.methods);
+        let handlers = known + on_processor * other_busy;
+        // Threads wait for processors as much as they use them.
+        let of_handlers = (handlers / used.max(1e-9)).min(1.0);
+        let runnable = (wanted * of_handlers / all_busy.max(1e-9)).clamp(0.0, 1.0 - on_processor);
         ProcessorUse {
             cores,
             used,
@@ -311,8 +323,8 @@ impl ProcessorUse {
             wanted,
             on_processor,
             runnable,
-            handlers: known + on_processor * other_busy,
-            attempts_per_s: attempts.map(|method| method.per_s + method.refused_per_s).sum(),
+            background_s: if per_s > 0.0 { (for_calls - handlers).max(0.0) / per_s } else { 0.0 },
+            attempts_per_s: per_s + refused,
         }
     }
 
@@ -327,15 +339,6 @@ impl ProcessorUse {
         }
     }
 
-    fn per_call(&self, processors: f64) -> f64 {
-        if self.attempts_per_s > 0.0 { processors.max(0.0) / self.attempts_per_s } else { 0.0 }
-    }
-
-    /// Time per call outside handlers.
-    fn background_s(&self) -> f64 {
-        self.per_call(self.used - self.handlers)
-    }
-
     fn workload(&self) -> ProcessorWorkload {
         let full = self.idle <= IDLE_MAX * self.cores && self.wanted > 0.2;
         // On full processors the shares show how many threads of others want to run; else they have what they want.
@@ -347,8 +350,8 @@ impl ProcessorUse {
             cores: self.cores,
             used: self.used,
             others,
-            background_s: self.background_s(),
-            others_s: self.per_call(self.others),
+            background_s: self.background_s,
+            others_s: if self.attempts_per_s > 0.0 { self.others / self.attempts_per_s } else { 0.0 },
         }
     }
 }
