@@ -348,6 +348,8 @@ impl ProcessorUse {
         };
         ProcessorWorkload {
             cores: self.cores,
+            // Programs may share by their threads or in halves: so much is certain.
+            ours: (self.cores - self.others).max(self.cores / 2.0),
             used: self.used,
             others,
             background_s: self.background_s,

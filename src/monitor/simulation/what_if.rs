@@ -230,9 +230,10 @@ fn readings(load: &Workload, changed: &Workload, unknown: bool) -> Vec<(Workload
     }
     let ProcessorShare { others, cores } = ProcessorShare::of(load);
     if others >= OTHERS_MIN * cores {
+        add(&|load| load.processors.ours = load.processors.cores);
         add(&|load| {
             load.processors.background_s += load.processors.others_s;
-            load.processors.others = 0.0;
+            (load.processors.others, load.processors.ours) = (0.0, load.processors.cores);
         });
     }
     if unknown {
@@ -270,7 +271,8 @@ fn limited_by(load: &Workload, outcome: &Outcome) -> LimitedBy {
     let used = outcome.processors_used + processors.others.min(processors.cores - outcome.processors_used);
     let busy: f64 = outcome.ports.iter().map(|port| port.busy).sum();
     let ready = outcome.processors_wanted - outcome.processors_used;
-    if used >= 0.9 * processors.cores && ready >= (READY * busy).max(0.5) {
+    let full = used >= 0.9 * processors.cores || outcome.processors_used >= 0.9 * load.processors.ours;
+    if full && ready >= (READY * busy).max(0.5) {
         return LimitedBy::Processors;
     }
     if let Some(method) = contended(load, outcome) {

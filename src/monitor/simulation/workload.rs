@@ -112,6 +112,8 @@ pub(in crate::monitor) enum Contention {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(in crate::monitor) struct ProcessorWorkload {
     pub(in crate::monitor) cores: f64,
+    /// Those that this process gets at most, beside other programs.
+    pub(in crate::monitor) ours: f64,
     /// Use by this process, as measured.
     pub(in crate::monitor) used: f64,
     /// Threads of other programs that always want to run, each with as much right as one of this process.
@@ -173,6 +175,8 @@ impl Contention {
 impl ProcessorWorkload {
     /// The share of a processor that each of `threads` gets.
     pub(super) fn share(&self, threads: usize) -> f64 {
-        (self.cores / (threads as f64 + self.others).max(1e-9)).min(1.0)
+        let threads = threads as f64;
+        let fair = self.cores / (threads + self.others).max(1e-9);
+        fair.min(self.ours / threads.max(1e-9)).min(1.0)
     }
 }

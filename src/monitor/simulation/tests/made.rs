@@ -49,7 +49,7 @@ pub(super) fn server(ports: Vec<PortWorkload>) -> Workload {
 }
 
 pub(super) fn processors(cores: f64) -> ProcessorWorkload {
-    ProcessorWorkload { cores, used: 0.0, others: 0.0, background_s: 0.0, others_s: 0.0 }
+    ProcessorWorkload { cores, ours: cores, used: 0.0, others: 0.0, background_s: 0.0, others_s: 0.0 }
 }
 
 pub(super) fn callers(count: u32, think_s: f64) -> SourceKind {
