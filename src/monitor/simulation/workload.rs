@@ -112,7 +112,7 @@ pub(in crate::monitor) enum Contention {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(in crate::monitor) struct ProcessorWorkload {
     pub(in crate::monitor) cores: f64,
-    /// Those that this process gets at most, beside other programs.
+    /// Most that this process gets beside other programs.
     pub(in crate::monitor) ours: f64,
     /// Use by this process, as measured.
     pub(in crate::monitor) used: f64,
