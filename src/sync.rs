@@ -112,6 +112,10 @@ pub(crate) enum Planted {
     NoReserve,
     /// A worker that looks for a call in vain, since it is kept for nested ones, counts as having one.
     KeptPlace,
+    /// A call finds no place among those of its method, and is put into the line without another look.
+    LateLine,
+    /// A call of a limited method ends, and its place goes to none that waits.
+    UnpassedPlace,
     /// A thread that has run calls where they were read goes back to listening without a look at the queue.
     UnseenQueue,
     /// A thread that has run calls where they were read keeps the worker's place.

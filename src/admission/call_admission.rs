@@ -4,7 +4,7 @@
 //! Calls that are certain or likely to be answered too late are refused: a busy server refuses at once what it cannot
 //! do. Knows the current state of queue, session and server; knows no sockets and no clock.
 
-use super::forecast::{Forecast, would_be_late};
+use super::forecast::{Forecast, LineForecast, would_be_late};
 use super::received_chain::{OwnCallers, ReceivedChain};
 use crate::metrics::ServiceTimes;
 use crate::service::{BUFFERS_AFTER, Refusal, Status};
@@ -45,6 +45,20 @@ pub trait AdmissionView: std::fmt::Debug {
     fn forecast(&self, _nested: bool) -> Forecast {
         Forecast::NONE
     }
+
+    /// Returns the state of a method's line, where methods are limited.
+    fn line(&self, _method: u16) -> LineForecast {
+        LineForecast::default()
+    }
+
+    /// Counts a call as one that the client has in progress. Returns false if it has as many as it may; a `nested` one
+    /// is never refused for that.
+    fn count_for_client(&self, _nested: bool) -> bool {
+        true
+    }
+
+    /// Undoes [`AdmissionView::count_for_client`] for a call that is refused.
+    fn uncount_for_client(&self) {}
 
     /// Returns whether another connection has so many more calls in the full queue than this one, which brings `ahead`
     /// besides, that one of its calls can be displaced. For a `nested` call any connection's can, since the caller of
@@ -89,6 +103,10 @@ pub struct Admission<'a> {
     pub queue_room: usize,
     /// Calls that this session may still have in flight.
     pub session_room: usize,
+    /// Whether any method is limited.
+    pub methods_limited: bool,
+    /// Whether the calls of this client are counted.
+    pub client_counted: bool,
     /// Whether the server's buffers are full.
     pub buffers_full: bool,
     /// Longest wait for which a call is admitted, while CoDel finds a standing queue.
@@ -115,6 +133,8 @@ impl<'a> Admission<'a> {
             methods,
             queue_room,
             session_room,
+            methods_limited: false,
+            client_counted: false,
             buffers_full: false,
             wait_max: None,
             service_times,
@@ -146,12 +166,15 @@ impl<'a> Admission<'a> {
             return Some(Refusal::new(Status::UnknownMethod, message));
         }
         let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
-        let wait = || self.view.forecast(nested).wait(ahead.ns);
+        let line = if self.methods_limited { self.view.line(header.code) } else { LineForecast::default() };
+        let wait = || self.view.forecast(nested).wait(ahead.ns) + line.wait;
         let full = self.is_full(ahead.calls);
         let status = if left.is_some_and(|left| left.is_zero()) {
             Status::DeadlineExceeded
         } else if ahead.calls >= self.session_room {
             Status::SessionLimit
+        } else if line.is_full {
+            Status::MethodLimit
         } else if full && !self.view.can_displace(ahead.calls, nested) {
             Status::QueueFull
         } else if self.buffers_full {
@@ -162,7 +185,12 @@ impl<'a> Admission<'a> {
                 Status::WouldBeLate
             } else if self.wait_max.is_some_and(|most| wait() > most) {
                 Status::Overloaded
+            } else if self.client_counted && !self.view.count_for_client(nested) {
+                Status::ClientLimit
             } else if full && !self.view.displace(ahead.calls, nested) {
+                if self.client_counted {
+                    self.view.uncount_for_client();
+                }
                 Status::QueueFull
             } else {
                 return None;

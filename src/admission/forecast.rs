@@ -48,6 +48,15 @@ impl Forecast {
     }
 }
 
+/// State of the line of a limited method, for a call that arrives now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LineForecast {
+    /// As many calls run and wait as may.
+    pub is_full: bool,
+    /// The likely wait in the line.
+    pub wait: Duration,
+}
+
 /// Returns whether a call with this wait and run time would miss a deadline in `left`. A quarter of the time that
 /// remains for waiting is kept for the way back and for errors of the forecast: with a standing queue the admitted
 /// calls are those that would only just be in time. A call that need not wait is never late by this rule.

@@ -12,6 +12,6 @@ pub(crate) use answer_allowance::{ANSWERS_MAX, Allowance, AllowanceDecision, Ans
 pub(crate) use call_admission::Ahead;
 pub use call_admission::{Admission, AdmissionView, WINDOW_CALLS_MAX};
 pub(crate) use cancel_abuse::CancelAbuse;
-pub use forecast::Forecast;
 pub(crate) use forecast::TURN_NS_MAX;
+pub use forecast::{Forecast, LineForecast};
 pub use received_chain::{OwnCallers, ReceivedChain};

@@ -1,13 +1,14 @@
 //! Changes one line in the text of a settings file.
 //!
 //! The file keeps every byte but those of the one line. If it has no such line, a line disabled with `;` is enabled, or
-//! one is added at the end.
+//! one is added at the end of its section.
 //!
 //! Invariant: the new text is returned only if it reads as the old one did, except for the changed line and for values
 //! that rules derive from it. Does not know disks: text in, text out.
 
 use super::error::ConfigErrors;
 use super::keys::EffectiveSetting;
+use super::method_limits;
 use super::parse::SettingLine;
 use super::settings::Config;
 use thiserror::Error;
@@ -83,15 +84,18 @@ fn given(config: &Config) -> Vec<Given> {
     all
 }
 
-/// Puts the line in place of the one that gives its key, or else of a disabled one, or at the end.
+/// Puts the line in place of the one that gives its key, or else of a disabled one, or at the end of its section.
 fn replace(text: &str, line: &SettingLine) -> Edited {
+    let sections = in_limits(text);
     let gives = |(key, _): (&str, &str)| key.trim().eq_ignore_ascii_case(&line.name);
     let find = |read: fn(&str) -> Option<(&str, &str)>| {
-        let found = text.split_inclusive('\n').position(|old| read(old).is_some_and(gives));
-        found.map(|place| (place, read))
+        let lines = text.split_inclusive('\n').zip(&sections);
+        let found =
+            |(old, in_limits): (&str, &bool)| *in_limits == line.is_limit() && read(old).is_some_and(gives);
+        lines.map(found).position(|found| found).map(|place| (place, read))
     };
     let Some((place, read)) = find(enabled).or_else(|| find(disabled)) else {
-        return append(text, line);
+        return insert(text, line, &sections);
     };
     let mut edited = String::with_capacity(text.len() + line.value.len());
     for (number, old) in text.split_inclusive('\n').enumerate() {
@@ -110,6 +114,19 @@ fn replace(text: &str, line: &SettingLine) -> Edited {
     Edited { text: edited, line: place as u32 + 1 }
 }
 
+/// Returns for each line whether it belongs to `[Limits]`, its header included.
+fn in_limits(text: &str) -> Vec<bool> {
+    let mut limits = false;
+    let line = |line: &str| {
+        let line = line.strip_prefix(MARK).unwrap_or(line).trim();
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            limits = name.trim().eq_ignore_ascii_case(method_limits::SECTION);
+        }
+        limits
+    };
+    text.split_inclusive('\n').map(line).collect()
+}
+
 /// Byte order mark, which is not part of the first line.
 const MARK: &str = "\u{feff}";
 
@@ -126,16 +143,33 @@ fn disabled(line: &str) -> Option<(&str, &str)> {
     (!value.trim().contains(char::is_whitespace)).then_some((key, value))
 }
 
-fn append(text: &str, line: &SettingLine) -> Edited {
+/// Adds the line at the end of its section: before a later section of the other kind and the empty lines there, or at the
+/// end of the text.
+fn insert(text: &str, line: &SettingLine, sections: &[bool]) -> Edited {
     let end = if text.lines().next().is_some_and(|first| text[first.len()..].starts_with("\r\n")) {
         "\r\n"
     } else {
         "\n"
     };
-    let begin = if text.is_empty() || text.ends_with('\n') { "" } else { end };
-    let edited = format!("{text}{begin}{}={}{end}", line.name, line.value);
-    let number = edited.split_inclusive('\n').count();
-    Edited { text: edited, line: number as u32 }
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let is_own = |in_limits: &bool| *in_limits == line.is_limit();
+    let header = if line.is_limit() && !sections.iter().any(is_own) {
+        format!("[Limits]{end}")
+    } else {
+        String::new()
+    };
+    let mut place = lines.len();
+    if header.is_empty() && !sections.last().is_none_or(is_own) {
+        place = sections.iter().rposition(is_own).map_or(0, |last| last + 1);
+        while place > 0 && lines[place - 1].trim().is_empty() {
+            place -= 1;
+        }
+    }
+    let (before, behind) = (lines[..place].concat(), lines[place..].concat());
+    let begin = if before.is_empty() || before.ends_with('\n') { "" } else { end };
+    let upto = format!("{before}{begin}{header}{}={}{end}", line.name, line.value);
+    let number = upto.split_inclusive('\n').count();
+    Edited { text: upto + &behind, line: number as u32 }
 }
 
 #[cfg(test)]

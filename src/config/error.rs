@@ -49,7 +49,7 @@ pub enum Problem {
     BadText,
     /// A line that is not a comment, section or `key=value`.
     BadLine,
-    /// A section other than `[Server]` and `[Notes]`.
+    /// A section other than `[Server]`, `[Notes]` and `[Limits]`.
     UnknownSection,
     /// A value with `;` or `#`, which the `ini` crate would cut there.
     CommentInValue,

@@ -12,6 +12,7 @@ use super::format::plural;
 use super::ini_crosscheck;
 use super::keys::{self, Accessor, Key, strip_suffix_ignoring_case};
 use super::listen_address::ListenAddress;
+use super::method_limits::{self, LimitLine};
 use super::names::{self, nearest, suggestion};
 use super::scan::{self, FILE_BYTES_MAX, IniEntry};
 use super::settings::{Config, PORTS_MAX, PortConfig};
@@ -75,7 +76,8 @@ impl Config {
 /// # Errors
 /// The key is unknown or the value is wrong; the errors name the nearest key and the accepted values.
 pub(crate) fn read_line(config: &Config, key: &str, value: &str) -> Result<SettingLine, ConfigErrors> {
-    let (mut reader, entries) = Reader::new(config.clone(), format!("{key}={value}").as_bytes());
+    let section = if method_limits::is_method(key.trim()) { "[Limits]\n" } else { "" };
+    let (mut reader, entries) = Reader::new(config.clone(), format!("{section}{key}={value}").as_bytes());
     let mut line = None;
     match &entries[..] {
         [entry] => {
@@ -83,13 +85,15 @@ pub(crate) fn read_line(config: &Config, key: &str, value: &str) -> Result<Setti
             reader.addresses();
             reader.admin();
             let named = match reader.target(entry) {
-                Target::Server(key) => Some((key, key.name().to_owned())),
+                Target::Server(key) => Some((LineTarget::Key(key), key.name().to_owned())),
                 Target::Port(key, index) => {
-                    reader.config.all_ports().nth(index).map(|port| (key, key.name_for(&port.name)))
+                    let port = reader.config.all_ports().nth(index);
+                    port.map(|port| (LineTarget::Key(key), key.name_for(&port.name)))
                 }
+                Target::Limit => Some((LineTarget::Limit, entry.key.clone())),
                 Target::NoPort { .. } | Target::Nothing => None,
             };
-            line = named.map(|(key, name)| SettingLine { key, name, value: entry.value.clone() });
+            line = named.map(|(target, name)| SettingLine { target, name, value: entry.value.clone() });
         }
         _ if reader.errors.is_empty() => {
             let error = ConfigError::at(1, Problem::BadLine, "one key and its value");
@@ -139,7 +143,12 @@ struct Reader {
 enum Target {
     Server(&'static Key),
     Port(&'static Key, usize),
-    NoPort { port: String, key: &'static Key },
+    NoPort {
+        port: String,
+        key: &'static Key,
+    },
+    /// The limit of a method.
+    Limit,
     Nothing,
 }
 
@@ -244,6 +253,15 @@ impl Reader {
                 let port = port.expect("the index was found in these two lists");
                 (kind.apply(&entry.value, entry.line, port, notes), kind.expected())
             }
+            Target::Limit => {
+                let limit = method_limits::read(&entry.value).ok_or(String::new());
+                let stored = limit.map(|limit| {
+                    let source = Source::File { line: entry.line };
+                    let limit = Setting { value: limit, source };
+                    self.config.set_method_limit(LimitLine { method: entry.key.clone(), limit });
+                });
+                (stored, method_limits::EXPECTED.to_owned())
+            }
             Target::NoPort { port, key } => {
                 if self.port_names_valid {
                     let expected = "the name of a listed port".to_owned();
@@ -270,6 +288,9 @@ impl Reader {
     /// (`names::name_problem`).
     fn target(&self, entry: &IniEntry) -> Target {
         let key = entry.key.as_str();
+        if entry.section.as_deref() == Some(method_limits::SECTION) {
+            return Target::Limit;
+        }
         let same = |found: &&Key| !found.is_per_port() && found.name().eq_ignore_ascii_case(key);
         if let Some(found) = keys::all().find(same) {
             return Target::Server(found);
@@ -388,10 +409,20 @@ fn size(config: &mut Config, cpus: u32) {
     }
 }
 
+/// What a line sets.
+#[derive(Clone, Copy)]
+#[allow(missing_debug_implementations, reason = "a key is a table of functions, which has nothing to print")]
+pub(crate) enum LineTarget {
+    /// A setting of the table.
+    Key(&'static Key),
+    /// The limit of a method.
+    Limit,
+}
+
 /// A key and a value that it takes.
 #[allow(missing_debug_implementations, reason = "a key is a table of functions, which has nothing to print")]
 pub(crate) struct SettingLine {
-    pub(crate) key: &'static Key,
+    pub(crate) target: LineTarget,
     /// Its key as it is written in a file, with the name of a port in place of `<Port>`.
     pub(crate) name: String,
     /// Its value as it is written in a file.
@@ -403,8 +434,34 @@ impl SettingLine {
     /// port and the lists of ports are not stored: these change with a restart only.
     pub(crate) fn store(&self, config: &mut Config, line: Option<u32>) {
         let source = line.map_or(Source::Program, |line| Source::File { line });
-        if let Accessor::Server { kind, .. } = &self.key.accessor {
-            kind.apply(&self.value, source, config).expect("it was read by this very key");
+        match self.target {
+            LineTarget::Key(Key { accessor: Accessor::Server { kind, .. }, .. }) => {
+                kind.apply(&self.value, source, config).expect("it was read by this very key");
+            }
+            LineTarget::Key(_) => {}
+            LineTarget::Limit => {
+                let value = method_limits::read(&self.value).flatten();
+                let method = self.name.clone();
+                config.set_method_limit(LimitLine { method, limit: Setting { value, source } });
+            }
         }
+    }
+
+    /// Returns whether it stands below `[Limits]`.
+    pub(super) fn is_limit(&self) -> bool {
+        matches!(self.target, LineTarget::Limit)
+    }
+
+    /// Returns whether a change takes effect while the server runs.
+    pub(crate) fn is_reloadable(&self) -> bool {
+        match self.target {
+            LineTarget::Key(key) => key.is_reloadable(),
+            LineTarget::Limit => true,
+        }
+    }
+
+    /// Returns whether no command may change it.
+    pub(crate) fn is_file_only(&self) -> bool {
+        matches!(self.target, LineTarget::Key(key) if key.is_file_only())
     }
 }

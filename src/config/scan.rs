@@ -1,24 +1,27 @@
 //! Line scanner: bytes of a settings file into keys with line numbers.
 //!
 //! A file is UTF-8, with or without byte order mark; lines end in LF or CRLF; a line is blank, a comment (`;` or `#`
-//! first), `[Server]` or `[Notes]` (both mean the same), or `key=value`. Spaces around keys and values are ignored.
+//! first), `[Server]` or `[Notes]` (both mean the same), `[Limits]`, or `key=value`. Spaces around keys and values are
+//! ignored.
 //!
 //! It runs before the `ini` crate because that crate has no line numbers, keeps the last of two equal keys, reads any
 //! line as a key, cuts a value at `;` or `#`, and reads a byte order mark as part of the first key; here each of these
 //! is an error with its line, or handled. Both read accepted text in the same way: `ini_crosscheck` compares them at
 //! every start.
 //!
-//! Invariant: keys of the result are unique, ignoring case, and consist of ASCII letters, digits, `-` and `_` only.
+//! Invariant: keys of the result are unique, ignoring case, and consist of ASCII letters, digits, `-` and `_` only;
+//! those below `[Limits]`, and no others, have dots between.
 //! It does not know which keys exist or what their values mean.
 
 use super::error::{ConfigError, Problem};
+use super::method_limits;
 use std::collections::HashMap;
 
 /// Largest settings file, in bytes. A file with every key of 64 ports is a tenth of this.
 pub(crate) const FILE_BYTES_MAX: usize = 256 * 1024;
 
-/// Sections that may contain settings, in addition to the part before any section.
-pub(super) const SECTIONS: [&str; 2] = ["Server", "Notes"];
+/// Sections that may contain settings, in addition to the part before any section, and the one for limits of methods.
+pub(super) const SECTIONS: [&str; 3] = ["Server", "Notes", "Limits"];
 
 /// One `key=value` line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,7 +91,7 @@ impl Scan {
     /// Name of the section that a header begins. Lines below a wrong header are read like any others, because they will
     /// count once the header is corrected.
     fn section(&mut self, line: &str, number: u32) -> Option<String> {
-        let error = |problem| ConfigError::at(number, problem, "[Server] or [Notes]").found(line);
+        let error = |problem| ConfigError::at(number, problem, "[Server], [Notes] or [Limits]").found(line);
         let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) else {
             self.errors.push(error(Problem::BadLine).wrong("not a section"));
             return None;
@@ -114,10 +117,20 @@ impl Scan {
             return;
         };
         let (key, value) = (key.trim(), value.trim());
-        if key.is_empty() || !key.bytes().all(is_key_byte) {
-            let expected = "key=value, the key of letters, digits, hyphens and underscores";
-            let error = ConfigError::at(number, Problem::BadLine, expected);
-            self.errors.push(error.found(line).wrong("not a setting"));
+        let is_limit = section.as_deref() == Some(method_limits::SECTION);
+        let is_key = match is_limit {
+            true => method_limits::is_method(key) && key.split('.').flat_map(str::bytes).all(is_key_byte),
+            false => !key.is_empty() && key.bytes().all(is_key_byte),
+        };
+        if !is_key {
+            let (expected, wrong) = match is_limit {
+                true => ("service.method=RUN,WAIT", "not a limit of a method"),
+                false => ("key=value, the key of letters, digits, hyphens and underscores", "not a setting"),
+            };
+            let error = ConfigError::at(number, Problem::BadLine, expected).found(line).wrong(wrong);
+            let hint =
+                if is_limit || !key.contains('.') { "" } else { "limits of methods stand below [Limits]" };
+            self.errors.push(error.hint(hint));
             return;
         }
         let first = *first_lines.entry(key.to_ascii_lowercase()).or_insert(number);
@@ -188,7 +201,7 @@ mod tests {
     fn hostile_lines_are_reported_with_line_and_column() {
         let text = b"[Ser\nx=1\n[Server]\njunk\n=5\nkey:5\nna me=1\nok=1\nOK=2\nv=a;b\nw=pa#ss\nn=a\0b\nu=\xC3\xA9\xFF\nq=\x1b[1m\r\r\n[Other]\ny=1\n[Server] ; x\n\xEF\xBB\xBFz=1";
         let expected = [
-            "line 1: [Ser: not a section, expected [Server] or [Notes]",
+            "line 1: [Ser: not a section, expected [Server], [Notes] or [Limits]",
             "line 4: junk: not a setting, expected key=value",
             "line 5: =5: not a setting, expected key=value, the key of letters, digits, hyphens and underscores",
             "line 6: key:5: not a setting, expected key=value",
@@ -199,8 +212,8 @@ mod tests {
             "line 12: control character 0x00 in column 4, expected text without control characters",
             "line 13: byte 0xFF in column 4 is not UTF-8, expected UTF-8 text",
             "line 14: control character 0x1B in column 3, expected text without control characters",
-            "line 15: [Other]: unknown section, expected [Server] or [Notes]",
-            "line 17: [Server] ; x: not a section, expected [Server] or [Notes]",
+            "line 15: [Other]: unknown section, expected [Server], [Notes] or [Limits]",
+            "line 17: [Server] ; x: not a section, expected [Server], [Notes] or [Limits]",
             "line 18: \\u{feff}z=1: not a setting, expected key=value, the key of letters, digits, hyphens and underscores",
         ];
         assert_eq!(errors(text), expected);

@@ -4,6 +4,7 @@
 
 use super::admin_socket::AdminSocket;
 use super::listen_address::ListenAddress;
+use super::method_limits::LimitLine;
 use super::sizing::{self, Limit, POOL_TASKS_MAX, PoolRule};
 use super::source::{Setting, Source};
 use log::LevelFilter;
@@ -57,6 +58,10 @@ pub struct Config {
     pub queue_limit: Setting<u32>,
     /// `Server_Session_Calls`: unanswered calls of one connection; `None` refuses none.
     pub session_calls: Setting<Option<usize>>,
+    /// `Server_Client_Calls`: unanswered calls of one client over all its connections; `None` is no limit.
+    pub client_calls: Setting<Option<u32>>,
+    /// `[Limits]`: limits of methods, in the order of their lines.
+    pub method_limits: Vec<LimitLine>,
     /// `Server_CoDel_Target`: target queueing delay; zero disables CoDel.
     pub codel_target: Setting<Duration>,
     /// `Server_CoDel_Interval`: period in which the delay must fall to the target once.

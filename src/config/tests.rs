@@ -182,7 +182,7 @@ fn all_errors_of_a_file_at_once_in_the_order_of_lines() {
     let expected = [
         "server.ini:2: Server_Pool_Tasks=forty: expected a whole number from 1 to 4096",
         "server.ini:3: junk: not a setting, expected key=value",
-        "server.ini:4: [Sever]: unknown section, expected [Server] or [Notes]",
+        "server.ini:4: [Sever]: unknown section, expected [Server], [Notes] or [Limits]",
         "server.ini:5: Server_Queue_Limt=5: unknown key, expected a key that `check --template` explains; did you mean Server_Queue_Limit?",
         "server.ini:6: Server_pool_tasks=3: already given in line 2, expected each key once",
         "server.ini:7: LAN9_Pool_Tasks=1: no port LAN9 in Ports or DisabledPorts, expected the name of a listed port; did you mean LAN2_Pool_Tasks?",

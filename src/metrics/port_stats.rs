@@ -69,6 +69,8 @@ port_counters! {
         "Times reading of a connection was suspended because it called in vain, or pinged or cancelled, too often.";
     nested_over, "NestedOver", "boneyard_nested_over",
         "Calls of handlers served like clients', because one call or handler had caused as many as it may.";
+    from_handlers, "FromHandlers", "boneyard_calls_from_handlers",
+        "Calls made by handlers of other servers, for transactions that none of this server waits for.";
     ran_where_read, "RanWhereRead", "boneyard_ran_where_read",
         "Calls taken by the listening thread to run them itself (Server_Run_Where_Read).";
     listener_passed, "ListenerPassed", "boneyard_listener_passed",

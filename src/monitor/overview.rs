@@ -4,7 +4,7 @@ use super::diagnose::Verdict;
 use super::format::milliseconds;
 use super::history::{History, SecondSample};
 use super::interval::{Interval, MethodInterval, PortInterval};
-use super::snapshot::{AnswerCounts, WorkerSnapshot, Workers};
+use super::snapshot::{AnswerCounts, MethodLimitSnapshot, WorkerSnapshot, Workers};
 use crate::metrics::{Distribution, Parts};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -46,6 +46,9 @@ pub struct Overview {
     pub buffer_bytes: (u64, u64),
     /// The ports.
     pub ports: Vec<PortOverview>,
+    /// The limited methods.
+    #[serde(default)]
+    pub limits: Vec<MethodLimitSnapshot>,
     /// The methods that take most of the workers' time, in the last ten seconds or now.
     pub methods: Vec<MethodOverview>,
     /// A sample of each of the last 300 seconds, the oldest first.
@@ -142,6 +145,7 @@ impl Overview {
             sessions: now.sessions.open,
             buffer_bytes: now.buffer_bytes,
             ports: ports.collect(),
+            limits: now.limits.clone(),
             methods: methods(interval.as_ref(), workers),
             seconds: history.seconds(PLOTTED).cloned().collect(),
         })

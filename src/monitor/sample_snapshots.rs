@@ -22,6 +22,7 @@ pub(super) fn snapshot(start: Instant, uptime: Duration, ports: Vec<PortSnapshot
         log_left_out: 0,
         alarms: AlarmCounts::default(),
         buffer_bytes: (0, 1 << 30),
+        limits: Vec::new(),
         ports,
     }
 }
@@ -36,6 +37,7 @@ pub(super) fn port(name: &str) -> PortSnapshot {
         waiting: 0,
         queue_limit: 100,
         in_flight: 0,
+        in_calls: 0,
         connections: 0,
         without_permit: Duration::ZERO,
         calls: 0,

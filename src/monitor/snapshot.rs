@@ -38,8 +38,28 @@ pub struct Snapshot {
     pub alarms: AlarmCounts,
     /// Bytes of all buffers, and the limit.
     pub buffer_bytes: (u64, u64),
+    /// The limited methods, in the order of their numbers.
+    pub limits: Vec<MethodLimitSnapshot>,
     /// The ports, in the order of the INI.
     pub ports: Vec<PortSnapshot>,
+}
+
+/// The limit of a method, over all ports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct MethodLimitSnapshot {
+    /// `service.method`.
+    pub method: String,
+    /// Calls that may run at once.
+    pub run: u64,
+    /// Calls that may wait for that.
+    pub wait: u64,
+    /// Calls that run.
+    pub running: u64,
+    /// Calls that wait for that, without a worker.
+    pub waiting: u64,
+    /// Calls refused so far because as many ran and waited as may.
+    pub refused: u64,
 }
 
 /// Use of the processors.
@@ -125,6 +145,8 @@ pub struct PortSnapshot {
     pub queue_limit: u64,
     /// Calls admitted and not yet answered.
     pub in_flight: u64,
+    /// Workers whose handlers wait for the answer to a call that they made through the client library.
+    pub in_calls: u64,
     /// Connections open.
     pub connections: u64,
     /// Time in which calls waited and a worker was idle, but there was no permit for it.

@@ -184,7 +184,7 @@ impl WorkerHooks for BlockingContext {
     fn awaits(&self, call: Option<EntryId>) {
         let (nested, port) = (&self.shared.nested, self.port.index);
         match call {
-            Some(call) => nested.begin_wait(port, self.worker(), call),
+            Some(call) => nested.begin_wait(port, self.worker(), self.running.borrow().method, call),
             None => nested.end_wait(port, self.worker()),
         }
     }

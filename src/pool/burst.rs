@@ -95,6 +95,8 @@ impl std::fmt::Debug for Work {
 pub(crate) struct Burst {
     work: Arc<Work>,
     calls: Range<usize>,
+    /// It is recalled from the line of its method, where a place is kept for it.
+    recalled: bool,
 }
 
 impl Burst {
@@ -102,7 +104,21 @@ impl Burst {
     pub(crate) fn split_work(work: Arc<Work>) -> impl Iterator<Item = Burst> {
         let (all, middle) = (work.calls.len(), work.nested_from.min(work.calls.len()));
         let parts = [0..middle, middle..all].into_iter().filter(|calls| !calls.is_empty());
-        parts.map(move |calls| Burst { work: Arc::clone(&work), calls })
+        parts.map(move |calls| Burst { work: Arc::clone(&work), calls, recalled: false })
+    }
+
+    /// One call of `work` alone.
+    pub(super) fn of_one(work: Arc<Work>, call: usize) -> Burst {
+        Burst { work, calls: call..call + 1, recalled: false }
+    }
+
+    /// Returns whether it is recalled from the line of its method, where a place is kept for it.
+    pub(super) fn is_recalled(&self) -> bool {
+        self.recalled
+    }
+
+    pub(super) fn set_recalled(&mut self, recalled: bool) {
+        self.recalled = recalled;
     }
 
     /// Returns whether its calls were made by handlers of this server.
@@ -118,6 +134,11 @@ impl Burst {
     /// Number of calls left.
     pub(crate) fn len(&self) -> usize {
         self.calls.len()
+    }
+
+    /// Index of the first call in the [`Work`].
+    pub(super) fn first(&self) -> usize {
+        self.calls.start
     }
 
     /// Takes the first call and returns its index in the [`Work`].
@@ -139,6 +160,6 @@ impl Burst {
     /// Gives all calls left away; this burst is empty then.
     pub(crate) fn split(&mut self) -> Option<Burst> {
         let rest = std::mem::replace(&mut self.calls, 0..0);
-        (!rest.is_empty()).then(|| Burst { work: Arc::clone(&self.work), calls: rest })
+        (!rest.is_empty()).then(|| Burst { work: Arc::clone(&self.work), calls: rest, recalled: false })
     }
 }

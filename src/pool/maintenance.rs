@@ -21,7 +21,7 @@ impl PortShared {
             if let Some(chain) = call.chain().and_then(|at| chains.get(at)) {
                 let (port, call, received) = (self.index, *call, *received);
                 let (chain, sink) = (Arc::clone(chain), Arc::clone(sink));
-                nested.queue(QueuedNested { port, call, chain, sink, received });
+                nested.queue(QueuedNested { port, line: None, call, chain, sink, received });
             }
         }
     }

@@ -19,7 +19,9 @@ mod buffers;
 mod burst;
 mod codel;
 mod connection_queue;
+mod limited_calls;
 mod maintenance;
+mod method_limits;
 #[cfg(all(test, any(loom, shuttle)))]
 mod model;
 mod nested;
@@ -34,6 +36,7 @@ mod run_where_read;
 mod shared;
 mod slow_calls;
 mod throttle;
+mod wait_list;
 mod worker;
 mod worker_slot;
 
@@ -43,6 +46,7 @@ pub(crate) use buffers::{AllBuffers, BufferLease, Buffers};
 pub(crate) use burst::{Burst, ReplySink};
 pub(crate) use codel::CodelRules;
 pub(crate) use connection_queue::ConnectionQueue;
+pub(crate) use method_limits::{LineState, MethodLimit};
 pub(crate) use port_threads::{PortListener, TurnOutcome};
 pub(crate) use queue::{Displaced, Queue, QueueSizes};
 pub(crate) use run_where_read::{listen_and_work, start_deputy};

@@ -1,7 +1,8 @@
 //! Deadlock detection for nested calls: calls that handlers of this server made and that came back to it.
 //!
 //! A worker whose handler waits for a call is *stuck* if that call, or one made for it, waits in the queue of a pool
-//! whose workers are all stuck. Then none of them will ever run it: a deadlock, however many servers lie between.
+//! whose workers are all stuck, or in the line of a limited method of which as many calls run as may, all on stuck
+//! workers. Then none of them will ever run it: a deadlock, however many servers lie between.
 //!
 //! Invariants: a deadlock that is reported is certain; not found are two pools of two servers that wait for each other
 //! by calls of different chains, because neither server sees the other's half. A queued nested call leaves the list
@@ -42,6 +43,8 @@ struct State {
 pub(crate) struct QueuedNested {
     /// The port in whose queue it is.
     pub(crate) port: usize,
+    /// The method in whose line it is instead.
+    pub(crate) line: Option<u16>,
     pub(crate) call: Call,
     pub(crate) chain: Arc<ReceivedChain>,
     pub(crate) sink: Arc<dyn ReplySink>,
@@ -54,7 +57,29 @@ pub(crate) struct QueuedNested {
 struct Wait {
     port: usize,
     worker: usize,
+    /// The method whose handler waits.
+    method: u16,
     call: EntryId,
+}
+
+/// A limited method of which as many calls run as may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FullMethod {
+    pub(super) method: u16,
+    pub(super) running: usize,
+}
+
+/// What none of the calls that wait for it will ever get, by number.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Stuck {
+    ports: Vec<usize>,
+    methods: Vec<u16>,
+}
+
+impl Stuck {
+    fn holds(&self, queued: &QueuedNested) -> bool {
+        queued.line.map_or_else(|| self.ports.contains(&queued.port), |method| self.methods.contains(&method))
+    }
 }
 
 impl Wait {
@@ -100,6 +125,14 @@ impl Nested {
         self.state.lock().queued.push(queued);
     }
 
+    /// A call is about to be put into the line of a limited method, or out of it (`None`).
+    pub(super) fn set_line(&self, work: &Work, call: &Call, line: Option<u16>) {
+        let Some(chain) = work.chain(call).filter(|_| call.is_nested()) else { return };
+        let mut state = self.state.lock();
+        let found = state.queued.iter_mut().find(|queued| Arc::ptr_eq(&queued.chain, chain));
+        found.into_iter().for_each(|queued| queued.line = line);
+    }
+
     /// A worker has taken this call. Returns false if it was answered already.
     pub(super) fn claims(&self, work: &Work, call: &Call) -> bool {
         let chain = work.chain(call).filter(|_| call.is_nested());
@@ -122,8 +155,8 @@ impl Nested {
     }
 
     /// A worker's handler begins to wait for the reply to a call it made.
-    pub(super) fn begin_wait(&self, port: usize, worker: usize, call: EntryId) {
-        self.state.lock().waits.push(Wait { port, worker, call });
+    pub(super) fn begin_wait(&self, port: usize, worker: usize, method: u16, call: EntryId) {
+        self.state.lock().waits.push(Wait { port, worker, method, call });
     }
 
     /// That handler waits no longer.
@@ -131,19 +164,29 @@ impl Nested {
         self.state.lock().waits.retain(|wait| (wait.port, wait.worker) != (port, worker));
     }
 
+    /// Workers of a port whose handlers wait for calls they made.
+    pub(crate) fn in_calls(&self, port: usize) -> usize {
+        self.state.lock().waits.iter().filter(|wait| wait.port == port).count()
+    }
+
     pub(crate) fn any_queued(&self) -> bool {
         self.count.load(Ordering::Relaxed) > 0
     }
 
-    /// Takes the innermost call of a deadlock from this port's list, to be refused; `None` when the port is in no
-    /// deadlock. `pools` are the sizes of all ports' pools.
-    pub(crate) fn take_deadlocked(&self, port: usize, pools: &[usize]) -> Option<QueuedNested> {
+    /// Takes the innermost call of a deadlock from this port's list, to be refused; `None` when none of its calls is in
+    /// a deadlock. `pools` are the sizes of all ports' pools, `full` the methods of which as many calls run as may.
+    pub(super) fn take_deadlocked(
+        &self,
+        port: usize,
+        pools: &[usize],
+        full: &[FullMethod],
+    ) -> Option<QueuedNested> {
         let mut state = self.state.lock();
-        if !state.stuck_ports(pools).contains(&port) {
-            return None;
-        }
+        let stuck = state.stuck(pools, full);
         let is_deadlocked = |queued: &QueuedNested| {
-            queued.port == port && state.waits.iter().any(|wait| wait.is_for(&queued.chain))
+            queued.port == port
+                && stuck.holds(queued)
+                && state.waits.iter().any(|wait| wait.is_for(&queued.chain))
         };
         let depth = |at: &usize| state.queued[*at].chain.depth();
         let victim =
@@ -157,22 +200,28 @@ impl Nested {
 }
 
 impl State {
-    /// The ports whose workers are all stuck. Begins with the ports whose workers all wait, and removes those with a
-    /// worker whose call may be answered, until nothing changes.
-    fn stuck_ports(&self, pools: &[usize]) -> Vec<usize> {
-        let waits = |port: usize| self.waits.iter().filter(move |wait| wait.port == port);
-        let mut ports: Vec<usize> =
-            (0..pools.len()).filter(|port| waits(*port).count() == pools[*port]).collect();
+    /// Begins with the ports whose workers all wait and the full methods whose handlers all wait, and removes those with
+    /// a worker whose call may be answered, until nothing changes.
+    fn stuck(&self, pools: &[usize], full: &[FullMethod]) -> Stuck {
+        let at_port = |port: usize| self.waits.iter().filter(move |wait| wait.port == port);
+        let in_method = |method: u16| self.waits.iter().filter(move |wait| wait.method == method);
+        let all_wait = |full: &&FullMethod| in_method(full.method).count() == full.running;
+        let mut stuck = Stuck {
+            ports: (0..pools.len()).filter(|port| at_port(*port).count() == pools[*port]).collect(),
+            methods: full.iter().filter(all_wait).map(|full| full.method).collect(),
+        };
         loop {
             let is_stuck = |wait: &Wait| {
-                let mut queued = self.queued.iter().filter(|queued| ports.contains(&queued.port));
-                queued.any(|queued| wait.is_for(&queued.chain))
+                let mut held = self.queued.iter().filter(|queued| stuck.holds(queued));
+                held.any(|queued| wait.is_for(&queued.chain))
             };
-            let left: Vec<usize> = ports.iter().copied().filter(|port| waits(*port).all(is_stuck)).collect();
-            if left.len() == ports.len() {
+            let ports = stuck.ports.iter().copied().filter(|port| at_port(*port).all(is_stuck));
+            let methods = stuck.methods.iter().copied().filter(|method| in_method(*method).all(is_stuck));
+            let left = Stuck { ports: ports.collect(), methods: methods.collect() };
+            if left == stuck {
                 return left;
             }
-            ports = left;
+            stuck = left;
         }
     }
 }
@@ -223,6 +272,15 @@ impl DeadlockedPool<'_> {
     }
 }
 
+/// Describes a deadlock in the line of a method: the chain of calls `path`, the method, and how it would have been
+/// avoided.
+pub(super) fn describe_line(path: &str, method: &str) -> String {
+    format!(
+        "{path}: all calls of {method} that may run wait for calls that wait for them; avoided by a higher limit of \
+         {method} in [Limits], or none"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,6 +297,7 @@ mod tests {
         let found = OwnCallers { open: (1 << ids.len()) - 1, by: ids.len().checked_sub(1) };
         QueuedNested {
             port,
+            line: None,
             call: Call::new(1, 1, Codec::Bincode, 0, None).chained(0, true),
             chain: Arc::new(ReceivedChain::new(Chain { entries }, found)),
             sink: Arc::new(NullSink::default()),
@@ -249,40 +308,63 @@ mod tests {
     #[test]
     fn a_full_pool_that_waits_for_its_own_queue_is_a_deadlock() {
         let nested = Nested::new(&[]);
-        nested.begin_wait(0, 0, EntryId(10, 1));
-        nested.begin_wait(0, 1, EntryId(11, 3));
+        nested.begin_wait(0, 0, 1, EntryId(10, 1));
+        nested.begin_wait(0, 1, 1, EntryId(11, 3));
         nested.queue(queued(0, &[EntryId(10, 1)]));
-        assert!(nested.take_deadlocked(0, &[2]).is_none(), "worker 1 may get its reply");
+        assert!(nested.take_deadlocked(0, &[2], &[]).is_none(), "worker 1 may get its reply");
         nested.queue(queued(0, &[EntryId(11, 2)]));
-        assert!(nested.take_deadlocked(0, &[2]).is_none(), "it waits for another of its calls");
+        assert!(nested.take_deadlocked(0, &[2], &[]).is_none(), "it waits for another of its calls");
         let inner = queued(0, &[EntryId(10, 1), EntryId(11, 3)]);
         nested.queue(inner.clone());
-        assert!(nested.take_deadlocked(0, &[3]).is_none(), "a third worker can run it");
-        let victim = nested.take_deadlocked(0, &[2]).unwrap();
+        assert!(nested.take_deadlocked(0, &[3], &[]).is_none(), "a third worker can run it");
+        let victim = nested.take_deadlocked(0, &[2], &[]).unwrap();
         assert!(Arc::ptr_eq(&victim.chain, &inner.chain), "the innermost");
         assert!(!nested.claim(&inner.chain), "it is answered");
         nested.end_wait(0, 1);
-        assert!(nested.take_deadlocked(0, &[2]).is_none(), "its caller runs again");
+        assert!(nested.take_deadlocked(0, &[2], &[]).is_none(), "its caller runs again");
         assert!(nested.any_queued());
     }
 
     #[test]
     fn two_pools_that_wait_for_each_other_are_a_deadlock() {
         let nested = Nested::new(&[]);
-        nested.begin_wait(0, 0, EntryId(10, 1));
-        nested.begin_wait(1, 0, EntryId(20, 1));
+        nested.begin_wait(0, 0, 1, EntryId(10, 1));
+        nested.begin_wait(1, 0, 1, EntryId(20, 1));
         nested.queue(queued(1, &[EntryId(10, 1)]));
         assert!(
-            nested.take_deadlocked(0, &[1, 1]).is_none(),
+            nested.take_deadlocked(0, &[1, 1], &[]).is_none(),
             "port 1's worker waits for nothing of this server"
         );
         let back = queued(0, &[EntryId(20, 1)]);
         nested.queue(back.clone());
-        assert!(nested.take_deadlocked(0, &[1, 2]).is_none(), "port 1 has another worker");
+        assert!(nested.take_deadlocked(0, &[1, 2], &[]).is_none(), "port 1 has another worker");
         assert!(
-            nested.take_deadlocked(0, &[1, 1]).is_some_and(|victim| Arc::ptr_eq(&victim.chain, &back.chain))
+            nested
+                .take_deadlocked(0, &[1, 1], &[])
+                .is_some_and(|victim| Arc::ptr_eq(&victim.chain, &back.chain))
         );
-        assert!(nested.take_deadlocked(1, &[1, 1]).is_none(), "one refused call is enough");
+        assert!(nested.take_deadlocked(1, &[1, 1], &[]).is_none(), "one refused call is enough");
+    }
+
+    #[test]
+    fn a_full_method_whose_handlers_all_wait_for_its_own_line_is_a_deadlock() {
+        const METHOD: u16 = 4;
+        let (nested, full) = (Nested::new(&[]), [FullMethod { method: METHOD, running: 2 }]);
+        nested.begin_wait(0, 0, METHOD, EntryId(10, 1));
+        let in_line = QueuedNested { line: Some(METHOD), ..queued(0, &[EntryId(10, 1)]) };
+        nested.queue(in_line.clone());
+        assert!(nested.take_deadlocked(0, &[9], &full).is_none(), "the other handler runs");
+        // Waits for a call in a queue whose pool has a free worker, then for one in the line.
+        nested.begin_wait(1, 3, METHOD, EntryId(20, 1));
+        let other = QueuedNested { line: None, ..queued(0, &[EntryId(20, 1)]) };
+        nested.queue(other.clone());
+        assert!(nested.take_deadlocked(0, &[9], &full).is_none(), "it can be run");
+        assert!(nested.claim(&other.chain));
+        nested.queue(QueuedNested { line: Some(METHOD), ..other });
+        assert!(nested.take_deadlocked(0, &[9], &[]).is_none(), "there is a place");
+        assert!(nested.take_deadlocked(1, &[9], &full).is_none(), "it is refused at its own port");
+        assert!(nested.take_deadlocked(0, &[9], &full).is_some());
+        assert!(nested.take_deadlocked(0, &[9], &full).is_none(), "one refused call is enough");
     }
 
     #[test]
@@ -290,9 +372,9 @@ mod tests {
         let nested = Nested::new(&[]);
         let call = queued(0, &[EntryId(10, 1)]);
         nested.queue(call.clone());
-        nested.begin_wait(0, 0, EntryId(10, 1));
+        nested.begin_wait(0, 0, 1, EntryId(10, 1));
         assert!(nested.claim(&call.chain));
-        assert!(!nested.any_queued() && nested.take_deadlocked(0, &[1]).is_none());
+        assert!(!nested.any_queued() && nested.take_deadlocked(0, &[1], &[]).is_none());
     }
 
     #[test]

@@ -6,12 +6,11 @@
 use super::burst::{Burst, ReplySink, Work};
 use super::connection_queue::{ConnectionQueue, QueuedBurst, TakenBursts};
 use super::permit_clock::PermitClock;
+use super::wait_list::WaitList;
 use crate::admission::{Forecast, WINDOW_CALLS_MAX};
 use crate::metrics::{PermitUsage, ServiceTimes};
 use crate::proto::Call;
-use crate::sync::{
-    Arc, AtomicUsize, Condvar, Mutex, Ordering, Planted, Receiver, Sender, bounded, planted, unordered,
-};
+use crate::sync::{Arc, AtomicUsize, Condvar, Mutex, Ordering, Planted, planted, unordered};
 use std::time::Instant;
 
 /// Another worker is woken when each of those awake has more work than this before it, in nanoseconds: a few times
@@ -82,37 +81,6 @@ struct WorkerGauges {
     engaged: AtomicUsize,
     /// Fresh bursts in progress; counted only where workers are kept for nested calls.
     begun: AtomicUsize,
-}
-
-/// Connections whose bursts wait.
-#[derive(Debug)]
-struct WaitList(Sender<Arc<dyn ReplySink>>, Receiver<Arc<dyn ReplySink>>);
-
-impl WaitList {
-    fn new(places: usize) -> WaitList {
-        let (sender, receiver) = bounded(places);
-        WaitList(sender, receiver)
-    }
-
-    fn join(&self, sink: Arc<dyn ReplySink>) {
-        // The channel has a place for each connection in it. A connection has a call that was admitted against
-        // `calls_max`, or one that a worker gave back (each worker gives back one), or it is one of the emptied ones,
-        // which are no more than `calls_max`.
-        self.0.try_send(sink).expect("the channel has a place for every connection");
-    }
-
-    fn next(&self) -> Option<Arc<dyn ReplySink>> {
-        self.1.try_recv().ok()
-    }
-
-    fn len(&self) -> usize {
-        self.1.len()
-    }
-
-    #[inline]
-    fn is_empty(&self) -> bool {
-        self.1.is_empty()
-    }
 }
 
 /// Sizes of a queue and of the pool it serves.
@@ -253,27 +221,39 @@ impl Queue {
         self.put(rest, service_times, ConnectionQueue::push_front);
     }
 
+    /// Queues a call that waited in the line of its method: before all others, since it has had its turn.
+    pub(super) fn recall(&self, burst: Burst, service_times: &ServiceTimes) {
+        let nested = burst.is_nested();
+        let queued = self.count(burst, service_times);
+        self.wait_list(nested).recall(queued);
+    }
+
     fn put(
         &self,
         burst: Burst,
         service_times: &ServiceTimes,
         push: impl FnOnce(&ConnectionQueue<Burst>, QueuedBurst<Burst>) -> bool,
     ) {
+        let (nested, sink) = (burst.is_nested(), Arc::clone(burst.work().sink()));
+        let queued = self.count(burst, service_times);
+        if push(sink.queue(nested), queued) {
+            self.wait_list(nested).join(sink);
+        }
+    }
+
+    /// Adds a burst to the gauges.
+    fn count(&self, burst: Burst, service_times: &ServiceTimes) -> QueuedBurst<Burst> {
         let calls = burst.len();
         let cost_ns = BURST_NS
             + burst.calls().iter().map(|call| u64::from(service_times.mean_ns(call.method))).sum::<u64>();
         self.gauges.calls.fetch_add(calls, Ordering::Relaxed);
         self.gauges.bursts.fetch_add(1, Ordering::Relaxed);
         self.gauges.cost_ns.fetch_add(cost_ns, Ordering::Relaxed);
-        let nested = burst.is_nested();
-        if nested {
+        if burst.is_nested() {
             self.gauges.nested_calls.fetch_add(calls, Ordering::Relaxed);
             self.gauges.nested_ns.fetch_add(cost_ns, Ordering::Relaxed);
         }
-        let sink = Arc::clone(burst.work().sink());
-        if push(sink.queue(nested), QueuedBurst { burst, calls, cost_ns }) {
-            self.wait_list(nested).join(sink);
-        }
+        QueuedBurst { burst, calls, cost_ns }
     }
 
     /// Takes the youngest fresh call of a connection out again, if it has more than `most` waiting: the queue is full,
@@ -320,6 +300,9 @@ impl Queue {
 
     #[inline]
     fn take_with(&self, next_fresh: impl FnOnce(&Queue) -> Option<Burst>) -> Option<Burst> {
+        if let Some(burst) = self.nested.next_recalled() {
+            return Some(self.taken(burst, true));
+        }
         // Checked first: a try in vain costs more, and there are seldom any.
         let nested = if self.nested.is_empty() { None } else { self.nested.next() };
         match nested {
@@ -329,6 +312,9 @@ impl Queue {
     }
 
     fn first_fresh(&self) -> Option<Burst> {
+        if let Some(burst) = self.fresh.next_recalled() {
+            return Some(self.taken(burst, false));
+        }
         loop {
             let burst = self.take_from(self.fresh.next()?, false);
             if burst.is_some() {

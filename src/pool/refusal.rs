@@ -7,7 +7,7 @@
 
 use super::buffered_replies::{BufferedReplies, WorkerReply};
 use super::burst::ReplySink;
-use super::nested::{DeadlockedPool, QueuedNested};
+use super::nested::{DeadlockedPool, FullMethod, QueuedNested, describe_line};
 use super::queue::Displaced;
 use super::shared::{PortShared, Shared, micros};
 use crate::proto::{Call, reply};
@@ -38,14 +38,18 @@ impl PortShared {
 
     /// Refuses all queued calls, for a server that stops while its workers are stuck.
     pub(crate) fn refuse_queued(&self, shared: &Shared) {
+        shared.empty_lines();
         let refusal = Refusal::from(Status::Draining);
         let mut replies = BufferedReplies::default();
         while let Some(mut burst) = self.queue.take_to_refuse() {
             if burst.len() > 1 {
                 self.queue.change_exposed(-1);
             }
-            let (work, now) = (Arc::clone(burst.work()), now());
+            let (work, now, recalled) = (Arc::clone(burst.work()), now(), burst.is_recalled());
             while let Some(call) = burst.pop().map(|call| &work.calls[call]) {
+                if recalled {
+                    shared.limits.renounce(call.method);
+                }
                 if shared.nested.claims(&work, call) {
                     self.refuse(call, &refusal, self.waits(&work, now), &mut replies, now);
                     shared.refused.fetch_add(1, Ordering::Relaxed);
@@ -61,19 +65,27 @@ impl PortShared {
     /// waits for it.
     pub(crate) fn abort_deadlock(&self, shared: &Shared, now: Instant) {
         let pools = shared.throttle.pools();
-        let Some(QueuedNested { call, chain, sink, received, .. }) =
-            shared.nested.take_deadlocked(self.index, &pools)
+        let lines = shared.limits.lines().into_iter().filter(|line| line.running >= line.limit.run);
+        let full: Vec<_> =
+            lines.map(|line| FullMethod { method: line.method, running: line.running }).collect();
+        let Some(QueuedNested { line, call, chain, sink, received, .. }) =
+            shared.nested.take_deadlocked(self.index, &pools, &full)
         else {
             return;
         };
         let pool = DeadlockedPool { port: &self.name, workers: pools[self.index], kept: self.queue.kept() };
-        let last = format!("{} {}", self.name, shared.services.name(call.method));
+        let method = shared.services.name(call.method);
+        let describe = |path: &str| match line {
+            Some(_) => describe_line(path, method),
+            None => pool.describe(path, chain.depth()),
+        };
+        let last = format!("{} {method}", self.name);
         // The client gets the names of other servers' entries as it sent them; the log marks them as the client's word.
         if shared.services.log_limiter().allows(Level::Error, ClientId::of(sink.peer().ip()), now) {
             let path = [chain.names(), vec![last.clone()]].concat().join(" -> ");
-            log::error!("nested deadlock: {}", pool.describe(&path, chain.depth()));
+            log::error!("nested deadlock: {}", describe(&path));
         }
-        let message = pool.describe(&chain.path(&last), chain.depth());
+        let message = describe(&chain.path(&last));
         let queue_wait_us = micros(now.saturating_duration_since(received));
         let times = ReplyPrelude { queue_wait_us, ..ReplyPrelude::default() };
         let mut replies = BufferedReplies::default();
@@ -100,11 +112,18 @@ impl PortShared {
     }
 
     /// The refusal of a call that its worker does not run.
-    pub(super) fn worker_refusal(&self, status: Status, shared: &Shared, sink: &dyn ReplySink) -> Refusal {
+    pub(super) fn worker_refusal(
+        &self,
+        status: Status,
+        method: u16,
+        shared: &Shared,
+        sink: &dyn ReplySink,
+    ) -> Refusal {
         let refusal = Refusal::from(status);
-        if status != Status::Overloaded {
-            return refusal;
+        match status {
+            Status::Overloaded => refusal.retry_after(self.forecast(shared, sink, false).wait(0)),
+            Status::MethodLimit => refusal.retry_after(shared.line_forecast(method).wait),
+            _ => refusal,
         }
-        refusal.retry_after(self.forecast(shared, sink, false).wait(0))
     }
 }

@@ -4,6 +4,7 @@ use super::buffered_replies::BufferedReplies;
 use super::buffers::Buffers;
 use super::burst::{ReplySink, Work};
 use super::codel::{Codel, CodelRules};
+use super::method_limits::MethodLimits;
 use super::nested::Nested;
 use super::queue::Queue;
 use super::slow_calls::SlowCalls;
@@ -31,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) services: Services,
     pub(crate) service_times: ServiceTimes,
     pub(crate) nested: Nested,
+    pub(crate) limits: MethodLimits,
     /// Largest result, in bytes.
     pub(crate) result_bytes_max: usize,
     /// Set when the time for an orderly stop is over: calls that have not started are refused.
@@ -45,12 +47,13 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(services: Services, throttle: Throttle, result_bytes_max: usize) -> Shared {
         let service_times = ServiceTimes::new(services.len());
-        let nested = Nested::new(&throttle.pools());
+        let (nested, limits) = (Nested::new(&throttle.pools()), MethodLimits::new(services.len()));
         Shared {
             throttle,
             services,
             service_times,
             nested,
+            limits,
             result_bytes_max,
             abandoned: AtomicBool::new(false),
             refused: AtomicUsize::new(0),

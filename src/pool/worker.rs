@@ -6,6 +6,7 @@
 use super::blocking::BlockingContext;
 use super::buffered_replies::{BufferedReplies, WorkerReply};
 use super::burst::{Burst, ReplySink, Work};
+use super::limited_calls::LimitedCall;
 use super::port_threads::PortListener;
 use super::shared::{PortShared, Shared, micros};
 use super::slow_calls::SlowCall;
@@ -124,16 +125,18 @@ impl Worker {
 
     /// Runs a burst's calls, or as many of them as its turn has time for. Returns the time at its end.
     pub(super) fn serve(&mut self, burst: Burst, port: &PortShared, shared: &Shared) -> Instant {
-        let (work, nested) = (Arc::clone(burst.work()), burst.is_nested());
+        let (work, nested, recalled) = (Arc::clone(burst.work()), burst.is_nested(), burst.is_recalled());
         let sink = work.sink().as_ref();
         let (slot, calls, mut now) = (&port.slots[self.blocking.worker()], burst.len(), now());
         let workers = || describe_workers(port, &shared.throttle);
-        self.late = port.codel.is_late(now.saturating_duration_since(work.received), now, workers);
-        let (thread, service_times) = (self.thread_id, &shared.service_times);
-        let turn = Turn { thread, work: &work, service_times, methods: &port.methods };
+        // The wait in a method's line says nothing about the queue.
+        self.late =
+            !recalled && port.codel.is_late(now.saturating_duration_since(work.received), now, workers);
+        let (thread, service_times, limits) = (self.thread_id, &shared.service_times, &shared.limits);
+        let turn = Turn { thread, work: &work, service_times, methods: &port.methods, limits };
         let others_wait = || port.queue.others_wait() || shared.throttle.others_starve(port.index);
         let mut step = slot.begin(burst, &turn, now);
-        while let Some(Step { call, slow, due, rest }) = step {
+        while let Some(Step { call, slow, limited, due, rest }) = step {
             if let Some(rest) = rest {
                 port.queue.give_back(rest, &shared.service_times);
             }
@@ -141,14 +144,23 @@ impl Worker {
                 slot.take_replies(&mut self.unsent);
                 port.send(&mut self.unsent, sink);
             }
-            // A call not known to be short is announced, so that others do not wait for it.
-            if slow {
-                self.blocking.engage();
+            if limited {
+                now = self.answer_limited(&LimitedCall { work: &work, call, recalled, slow }, sink, now);
+            } else {
+                // A call not known to be short is announced, so that others do not wait for it.
+                if slow {
+                    self.blocking.engage();
+                }
+                now = self.answer(&work, &work.calls[call], None, sink, now);
+                self.blocking.disengage();
             }
-            now = self.answer(&work, &work.calls[call], sink, now);
-            self.blocking.disengage();
             let disengage = || port.queue.change_engaged(-1);
-            step = slot.step(&turn, &mut self.reply, &mut self.unsent, now, others_wait, disengage);
+            let adopted;
+            (step, adopted) =
+                slot.step(&turn, &mut self.reply, &mut self.unsent, now, others_wait, disengage);
+            if adopted {
+                shared.leave_line(work.calls[call].method, port.index);
+            }
         }
         port.send(&mut self.unsent, sink);
         if calls > 1 {
@@ -171,14 +183,26 @@ impl Worker {
         None
     }
 
-    /// Makes the reply to a call, by running its handler unless there is a reason not to. Makes none if the call was in
-    /// a deadlock and is answered already. Returns the time at its end.
-    fn answer(&mut self, work: &Work, call: &Call, sink: &dyn ReplySink, start: Instant) -> Instant {
+    /// Returns whether a call is answered without being run, whatever its method's limit.
+    pub(super) fn is_not_run(&self, call: &Call, sink: &dyn ReplySink, now: Instant) -> bool {
+        not_to_run(&self.shared, call, sink, now).is_some() || self.late && self.port.codel.refuses_late()
+    }
+
+    /// Makes the reply to a call, by running its handler unless there is a reason not to: one of the worker's, or
+    /// `refused`. Makes none if the call was in a deadlock and is answered already. Returns the time at its end.
+    pub(super) fn answer(
+        &mut self,
+        work: &Work,
+        call: &Call,
+        refused: Option<Status>,
+        sink: &dyn ReplySink,
+        start: Instant,
+    ) -> Instant {
         let shared = &*self.shared;
         if !shared.nested.claims(work, call) {
             return start;
         }
-        let session = match not_to_run(shared, call, sink, start).or_else(|| self.late()) {
+        let session = match not_to_run(shared, call, sink, start).or(refused).or_else(|| self.late()) {
             Some(status) => Err(status),
             None => session(call, sink),
         };
@@ -192,7 +216,7 @@ impl Worker {
                     if status == Status::Draining {
                         shared.refused.fetch_add(1, Ordering::Relaxed);
                     }
-                    self.port.worker_refusal(status, shared, sink).encode(call.codec, out);
+                    self.port.worker_refusal(status, call.method, shared, sink).encode(call.codec, out);
                     status
                 }
                 Ok(session) => {

@@ -9,6 +9,7 @@
 
 use super::buffered_replies::{BufferedReplies, WorkerReply};
 use super::burst::{Burst, ReplySink, Work};
+use super::method_limits::MethodLimits;
 use crate::admission::{ReceivedChain, TURN_NS_MAX};
 use crate::metrics::{LocalStats, MethodsStats, ServiceTimes};
 use crate::proto::Call;
@@ -56,6 +57,10 @@ struct Running {
     engaged: bool,
     /// The listener counted it, since the call turned out to be slow.
     found_slow: bool,
+    /// Its method was limited when it was taken.
+    limited: bool,
+    /// It counts against a limit that was set while it ran.
+    adopted: bool,
 }
 
 /// State of a running handler.
@@ -98,6 +103,8 @@ pub(super) struct Step {
     pub(super) call: usize,
     /// It is not known to be short.
     pub(super) slow: bool,
+    /// Its method is limited: it needs a place.
+    pub(super) limited: bool,
     /// Replies have to be sent before it runs.
     pub(super) due: bool,
     /// The calls behind it if they do not wait for it: to be given back to the queue.
@@ -120,6 +127,7 @@ pub(super) struct Turn<'a> {
     pub(super) work: &'a Work,
     pub(super) service_times: &'a ServiceTimes,
     pub(super) methods: &'a MethodsStats,
+    pub(super) limits: &'a MethodLimits,
 }
 
 impl State {
@@ -128,7 +136,9 @@ impl State {
     fn next(&mut self, turn: &Turn<'_>, now: Instant, others_wait: impl FnOnce() -> bool) -> Option<Step> {
         let burst = self.burst.as_mut()?;
         let call = burst.pop()?;
-        let slow = !turn.service_times.is_short(turn.work.calls[call].method);
+        let method = turn.work.calls[call].method;
+        let slow = !turn.service_times.is_short(method);
+        let limited = turn.limits.is_limited(method);
         let over = self.turn_end.is_some_and(|end| now > end) && others_wait();
         let rest = if slow || over { burst.split() } else { None };
         self.running = Some(Running {
@@ -139,9 +149,11 @@ impl State {
             reported: false,
             engaged: slow,
             found_slow: false,
+            limited,
+            adopted: false,
         });
         let due = !self.replies.is_empty() && (slow || self.replies.is_due(now));
-        Some(Step { call, slow, due, rest })
+        Some(Step { call, slow, limited, due, rest })
     }
 
     fn progress(&self, now: Instant) -> Option<Progress> {
@@ -171,7 +183,8 @@ impl WorkerSlot {
     /// its rest was taken away: the turn has ended, and the replies not yet sent are in `unsent`.
     ///
     /// A call not known to be short makes due what waits around it: the replies before it, and the calls behind it.
-    /// Where the listener counted this worker as engaged, `disengage` is called, under the slot's lock.
+    /// Where the listener counted this worker as engaged, `disengage` is called, under the slot's lock. Returns besides
+    /// whether the last call counts against a limit that was set while it ran.
     pub(super) fn step(
         &self,
         turn: &Turn<'_>,
@@ -180,8 +193,9 @@ impl WorkerSlot {
         now: Instant,
         others_wait: impl FnOnce() -> bool,
         disengage: impl FnOnce(),
-    ) -> Option<Step> {
+    ) -> (Option<Step>, bool) {
         let mut state = self.0.lock();
+        let adopted = state.running.is_some_and(|running| running.adopted);
         if state.running.is_some_and(|running| running.found_slow) {
             disengage();
         }
@@ -195,7 +209,16 @@ impl WorkerSlot {
             std::mem::swap(&mut state.replies, unsent);
             (state.running, state.burst) = (None, None);
         }
-        step
+        (step, adopted)
+    }
+
+    /// Lets the running call count against a limit of its method that was set while it ran. Returns whether there is
+    /// such a call.
+    pub(super) fn adopt(&self, method: u16) -> bool {
+        let mut state = self.0.lock();
+        let State { burst: Some(burst), running: Some(running), .. } = &mut *state else { return false };
+        running.adopted = !running.limited && burst.work().calls[running.call].method == method;
+        running.adopted
     }
 
     /// Takes the replies made so far, leaving `spare` in their place.
@@ -308,7 +331,9 @@ mod tests {
         for blocks in [false, true] {
             let now = Instant::now();
             let (slot, work, service_times, methods) = with_short_call(now);
-            let turn = Turn { thread: 7, work: &work, service_times: &service_times, methods: &methods };
+            let limits = MethodLimits::new(1);
+            let (work, service_times, methods) = (&work, &service_times, &methods);
+            let turn = Turn { thread: 7, work, service_times, methods, limits: &limits };
             let burst = Burst::split_work(Arc::clone(&work)).next().unwrap();
             assert!(!slot.begin(burst, &turn, now).unwrap().slow);
             assert_eq!(slot.call_thread(), Some(CallThread { thread: 7, started: now }));
@@ -328,7 +353,7 @@ mod tests {
                 assert_eq!(engaged.get(), 0, "it counts itself when it returns");
             }
             let (mut reply, mut unsent) = (WorkerReply::none(), BufferedReplies::default());
-            assert!(slot.step(&turn, &mut reply, &mut unsent, now, || false, disengage).is_none());
+            assert!(slot.step(&turn, &mut reply, &mut unsent, now, || false, disengage).0.is_none());
             assert_eq!((engaged.get(), slot.call_thread()), (0, None));
         }
     }

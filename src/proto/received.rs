@@ -123,11 +123,20 @@ impl Received {
 /// Returns whether the status means that the server cannot run the call now.
 fn is_by_load(status: Status) -> bool {
     use Status::{
-        BuffersFull, DeadlineExceeded, Draining, Overloaded, QueueFull, SessionClosed, WouldBeLate,
+        BuffersFull, ClientLimit, DeadlineExceeded, Draining, MethodLimit, Overloaded, QueueFull,
+        SessionClosed, WouldBeLate,
     };
     matches!(
         status,
-        QueueFull | BuffersFull | WouldBeLate | Overloaded | DeadlineExceeded | Draining | SessionClosed
+        QueueFull
+            | BuffersFull
+            | WouldBeLate
+            | Overloaded
+            | MethodLimit
+            | ClientLimit
+            | DeadlineExceeded
+            | Draining
+            | SessionClosed
     )
 }
 

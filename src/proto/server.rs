@@ -256,6 +256,9 @@ impl ServerProtocol {
             ReceivedChain::new(chain, found)
         });
         let nested = chain.as_ref().is_some_and(|chain| chain.by().is_some());
+        if chain.is_some() && !nested {
+            context.stats.from_handlers.add(1);
+        }
         if let Some(refusal) = context.admission.refusal(header, nested, deadline, context.now, ahead) {
             if let Some(chain) = chain.filter(|_| nested) {
                 view.nested_refused(&chain);

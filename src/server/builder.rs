@@ -2,7 +2,7 @@
 
 use super::bind::{self, Purpose, Silence};
 use super::control::AdminHooks;
-use super::derived_settings::connections_max;
+use super::derived_settings::{check_limits, connections_max};
 use super::error::StartError;
 use super::load::load;
 use super::machine;
@@ -112,6 +112,7 @@ impl Server {
         if config.load_service.value {
             load_service::add(&mut services);
         }
+        check_limits(&config, &services)?;
         let info_source = Arc::new(OnceLock::<ServerInfo>::new());
         let source = Arc::clone(&info_source);
         let info = move || source.get().map(ServerInfo::info).unwrap_or_default();

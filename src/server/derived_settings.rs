@@ -2,8 +2,9 @@
 
 use super::error::StartError;
 use super::listener::TimeoutLimits;
-use crate::config::{CodelMode, Config, Limit};
-use crate::pool::CodelRules;
+use crate::config::{CodelMode, Config, ConfigErrors, Limit, LimitLine, check_methods};
+use crate::pool::{CodelRules, MethodLimit};
+use crate::service::{ServicesBuilder, builtin_handlers};
 use crate::wire::limits::{FRAME_BYTES_MIN, HEADER_BYTES};
 use std::num::NonZeroU32;
 
@@ -13,6 +14,21 @@ pub(super) fn permits_max(config: &Config) -> Option<NonZeroU32> {
         Limit::Unlimited => None,
         Limit::AtMost(limit) => Some(limit),
     }
+}
+
+/// Returns the limit of a line of `[Limits]`; `None` for no limit.
+pub(super) fn method_limit(line: &LimitLine) -> Option<MethodLimit> {
+    let limit = |(run, wait): (u32, u32)| MethodLimit { run: run as usize, wait: wait as usize };
+    line.limit.value.map(limit)
+}
+
+/// Checks that `[Limits]` names methods of these services or built-in ones.
+///
+/// # Errors
+/// The lines that do not.
+pub(super) fn check_limits(config: &Config, services: &ServicesBuilder) -> Result<(), ConfigErrors> {
+    let known: Vec<String> = services.names().chain(builtin_handlers::NAMES).map(str::to_owned).collect();
+    check_methods(&config.method_limits, config.file.as_deref(), &known)
 }
 
 pub(super) fn codel_rules(config: &Config) -> CodelRules {

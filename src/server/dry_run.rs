@@ -8,15 +8,16 @@ use super::bind::{self, Purpose, Silence};
 #[cfg(feature = "admin")]
 use super::bind_admin::bind_admin_server;
 use super::builder::Server;
-use super::derived_settings::connections_max;
+use super::derived_settings::{check_limits, connections_max};
 use super::error::StartError;
 use super::machine;
 use super::start::PreparedServer;
 #[cfg(feature = "admin")]
 use crate::config::Config;
-use crate::config::Warning;
 use crate::config::requirements::{THREADS_BASE, THREADS_SPARE, alarm_threads};
+use crate::config::{ConfigErrors, Warning};
 use crate::service::builtin::Info;
+use crate::service::load_service;
 use crate::sync::{Sender, bounded};
 use std::io::{Error, ErrorKind};
 #[cfg(feature = "admin")]
@@ -45,12 +46,28 @@ impl Server {
     /// Raises the soft limit of this process's descriptors as far as the hard limit allows.
     ///
     /// # Errors
-    /// The error that [`Server::start`] would return.
+    /// The error that [`Server::start`] would return. Of a server without handlers a line of `[Limits]` for a method that
+    /// is not built in is a warning.
     pub fn dry_run(self) -> Result<DryRun, StartError> {
-        let Server { config, services, .. } = self;
+        let Server { config, mut services, .. } = self;
+        let knows_methods = services.names().next().is_some();
+        if config.load_service.value {
+            load_service::add(&mut services);
+        }
+        let unknown_methods = check_limits(&config, &services).err();
+        if let Some(errors) = unknown_methods.clone().filter(|_| knows_methods) {
+            return Err(errors.into());
+        }
         let descriptors = machine::raise_descriptors();
         connections_max(&config, descriptors, 0)?;
         let mut found = DryRun::default();
+        // The file may be that of a program with methods of its own.
+        found.warnings.extend(
+            unknown_methods
+                .iter()
+                .flat_map(ConfigErrors::iter)
+                .map(|error| Warning { code: "unknown_method", message: format!("[Limits] {error}") }),
+        );
         let (mut ports, resolved) = (Vec::new(), bind::resolve(&config)?);
         for (port, addresses) in config.ports.iter().zip(&resolved) {
             match bind::bind(port, addresses, Silence::of(&config), Purpose::Rehearse) {

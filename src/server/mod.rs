@@ -8,6 +8,7 @@ mod bind;
 #[cfg(feature = "admin")]
 mod bind_admin;
 mod builder;
+mod client_calls;
 mod connect_rate;
 mod connection;
 mod connection_limiter;

@@ -4,6 +4,7 @@
 use super::bind::Purpose;
 #[cfg(feature = "admin")]
 use super::bind_admin::{AdminBound, bind_admin_server};
+use super::client_calls::ClientCalls;
 use super::connection_limiter::ConnectionLimiter;
 use super::control::{AdminHooks, LiveControl, ManagedPort, Sampler};
 use super::error::StartError;
@@ -125,6 +126,7 @@ pub struct RunningServer {
     shared: Arc<Shared>,
     connection_limiter: Arc<ConnectionLimiter>,
     sessions: Arc<Registry>,
+    client_calls: Arc<ClientCalls>,
     ports: Vec<PortHandle>,
     shutdown_timeout: Duration,
     started: Instant,
@@ -141,7 +143,11 @@ pub struct RunningServer {
 impl RunningServer {
     pub(super) fn new(
         shared: Arc<Shared>,
-        (connection_limiter, sessions): (Arc<ConnectionLimiter>, Arc<Registry>),
+        (connection_limiter, sessions, client_calls): (
+            Arc<ConnectionLimiter>,
+            Arc<Registry>,
+            Arc<ClientCalls>,
+        ),
         ports: Vec<PortHandle>,
         config: &Config,
     ) -> RunningServer {
@@ -151,6 +157,7 @@ impl RunningServer {
             shared,
             connection_limiter,
             sessions,
+            client_calls,
             ports,
             shutdown_timeout,
             started,
@@ -165,7 +172,11 @@ impl RunningServer {
 
     /// Starts the sampler and the admin server.
     pub(super) fn start_sampler(&mut self, config: &Config, hooks: AdminHooks) -> Result<(), StartError> {
-        let parts = (Arc::clone(&self.connection_limiter), Arc::clone(&self.sessions));
+        let parts = (
+            Arc::clone(&self.connection_limiter),
+            Arc::clone(&self.sessions),
+            Arc::clone(&self.client_calls),
+        );
         let port = |port: &PortHandle| ManagedPort {
             name: port.name().into(),
             addresses: Arc::clone(&port.addresses),

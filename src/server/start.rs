@@ -4,10 +4,11 @@
 //! listeners wait at a gate. A [`PreparedServer`] that is dropped before it serves ends its threads.
 
 use super::bind::Bound;
+use super::client_calls::ClientCalls;
 use super::connection::PortContext;
 use super::connection_limiter::ConnectionLimiter;
 use super::derived_settings::{
-    body_bytes_max, codel_rules, connections_max, lingering_places, permits_max, timeout_limits,
+    body_bytes_max, codel_rules, connections_max, lingering_places, method_limit, permits_max, timeout_limits,
 };
 use super::error::StartError;
 use super::listener::{Acceptor, LingeringClose, Listener, ListenerParts, Timeouts, Watchdog};
@@ -38,6 +39,7 @@ pub(super) struct PreparedServer {
     shared: Arc<Shared>,
     connection_limiter: Arc<ConnectionLimiter>,
     sessions: Arc<Registry>,
+    client_calls: Arc<ClientCalls>,
     ports: Vec<PortHandle>,
 }
 
@@ -59,10 +61,18 @@ impl PreparedServer {
         let sessions = Arc::new(Registry::new(config, first_listener, log_limiter(), Instant::now()));
         builtin_handlers::add(&mut services, info, Arc::clone(&sessions) as _);
         let (shared, ports) = make_pools(config, services.build()?);
+        set_method_limits(config, &shared, &ports);
         let workers = start_all_workers(config, &shared, &ports)?;
         let (opener, gate) = bounded::<()>(bound.len());
-        let mut prepared =
-            PreparedServer { workers, gate: opener, shared, connection_limiter, sessions, ports: Vec::new() };
+        let mut prepared = PreparedServer {
+            workers,
+            gate: opener,
+            shared,
+            connection_limiter,
+            sessions,
+            client_calls: ClientCalls::new(config.client_calls.value),
+            ports: Vec::new(),
+        };
         let services = prepared.shared.services.table();
         let welcome: Arc<[u8]> = welcome(SERVER_NAME.to_owned(), body_bytes_max(config), services).into();
         for (port, bound) in ports.into_iter().zip(bound) {
@@ -90,6 +100,7 @@ impl PreparedServer {
                 shared: Arc::clone(&self.shared),
                 sessions: Arc::clone(&self.sessions),
                 welcome,
+                client_calls: Arc::clone(&self.client_calls),
                 body_bytes_max: body_bytes_max(config) as usize,
                 session_calls_max: config.session_calls.value.unwrap_or(usize::MAX),
                 run_where_read: config.run_where_read.value,
@@ -119,7 +130,8 @@ impl PreparedServer {
             self.gate.send(()).expect("the gate has a place for each listener, and the listeners wait at it");
         }
         self.workers.started = true;
-        RunningServer::new(self.shared, (self.connection_limiter, self.sessions), self.ports, config)
+        let parts = (self.connection_limiter, self.sessions, self.client_calls);
+        RunningServer::new(self.shared, parts, self.ports, config)
     }
 }
 
@@ -141,6 +153,15 @@ fn make_pools(config: &Config, services: Services) -> (Arc<Shared>, Vec<Arc<Port
     let throttle = Throttle::new(permits_max(config), workers_of_ports);
     let shared = Shared::new(services, throttle, body_bytes_max(config) as usize - REPLY_PRELUDE_BYTES);
     (Arc::new(shared), ports)
+}
+
+fn set_method_limits(config: &Config, shared: &Shared, ports: &[Arc<PortShared>]) {
+    for line in &config.method_limits {
+        if let Some(method) = shared.services.find(&line.method) {
+            let ports = ports.iter().map(Arc::as_ref);
+            shared.limit_method(ports, method, method_limit(line));
+        }
+    }
 }
 
 fn start_all_workers(

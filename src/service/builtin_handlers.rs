@@ -13,6 +13,18 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 
+/// The names of the built-in methods.
+pub(crate) const NAMES: [&str; 8] = [
+    PING.name(),
+    ECHO.name(),
+    INFO.name(),
+    METHODS.name(),
+    SCHEMA.name(),
+    session::OPEN.name(),
+    session::ATTACH.name(),
+    session::CLOSE.name(),
+];
+
 /// Opens and closes sessions for the built-in methods.
 pub(crate) trait Sessions: Send + Sync {
     /// # Errors

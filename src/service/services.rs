@@ -126,6 +126,14 @@ impl Services {
         &self.log_limiter
     }
 
+    /// Returns the number of the method of this name, ignoring case where none is written so.
+    pub(crate) fn find(&self, name: &str) -> Option<u16> {
+        let place = |same: &dyn Fn(&str) -> bool| self.methods.iter().position(|(known, _)| same(known));
+        let place =
+            place(&|known| known == name).or_else(|| place(&|known| known.eq_ignore_ascii_case(name)));
+        place.map(|place| place as u16 + 1)
+    }
+
     /// Returns the name of a method; empty for an unknown number.
     pub fn name(&self, number: u16) -> &str {
         self.methods.get(usize::from(number).wrapping_sub(1)).map_or("", |(name, _)| name)

@@ -130,6 +130,12 @@ statuses! {
         "this address connects too often (Server_Max_Connects_Per_Minute)";
     /// The session was idle and has been closed (in a GoAway, and in the replies to calls after it).
     SessionClosed = 33, Some(Overload), ByClient("on a new connection"), "the session was idle and has been closed";
+    /// As many calls of the method run and wait as `[Limits]` allows.
+    MethodLimit = 34, Some(Overload), ByClient("after a while"),
+        "as many calls of the method run and wait as may ([Limits])";
+    /// The client has as many calls in progress, over all its connections, as `Server_Client_Calls` allows.
+    ClientLimit = 35, Some(Overload), ByClient("once one is answered"),
+        "the client has as many calls in progress as it may (Server_Client_Calls)";
 
     /// The handler panicked; it may have done a part.
     Panicked = 40, Some(Server), No, "the handler panicked";

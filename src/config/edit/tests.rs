@@ -43,6 +43,27 @@ fn a_missing_line_is_added_at_the_end() {
 }
 
 #[test]
+fn a_line_stands_in_its_section() {
+    let limit = |text, expected: &str, line| {
+        assert_eq!(after(text, "Notes.search", "8,200"), (expected.to_owned(), line));
+    };
+    limit("Ports=A\r\n", "Ports=A\r\n[Limits]\r\nNotes.search=8,200\r\n", 3);
+    limit("[Limits]\nNOTES.search = 1,2\n[Server]\n", "[Limits]\nNOTES.search = 8,200\n[Server]\n", 2);
+    limit("[limits]\na.b=0\n\n[Server]\n", "[limits]\na.b=0\nNotes.search=8,200\n\n[Server]\n", 3);
+    limit(
+        "; Notes.search=1,1\n[Limits]\n;Notes.search=1,1",
+        "; Notes.search=1,1\n[Limits]\nNotes.search=8,200",
+        3,
+    );
+    let text = "Ports=A\n\n[Limits]\n;Log_Level=warn\na.b=1,1\n";
+    let expected = "Ports=A\nLog_Level=info\n\n[Limits]\n;Log_Level=warn\na.b=1,1\n";
+    assert_eq!(after(text, "Log_Level", "info"), (expected.to_owned(), 2));
+    assert_eq!(after(text, "a.b", "").0, text.replace("1,1", ""));
+    assert_eq!(after("[Limits]\n", "Log_Level", "info").0, "Log_Level=info\n[Limits]\n");
+    assert!(set("", "notes.search", "8").is_err_and(|error| error.contains("RUN,WAIT")));
+}
+
+#[test]
 fn in_the_shipped_file_every_key_is_set_in_its_own_line() {
     let text = crate::config::document::server_ini();
     let config = Config::from_text(&text, None, 2).unwrap();

@@ -1,6 +1,6 @@
 //! Keys of the behaviour under load: queues, refusals, long and nested transactions.
 
-use super::key::{DefaultValue, Key, field, in_seconds, milliseconds, seconds};
+use super::key::{DefaultValue, Key, field, in_seconds, limit, milliseconds, or_zero, seconds};
 use crate::config::settings::CodelMode;
 use crate::config::sizing::POOL_TASKS_MAX;
 use std::time::Duration;
@@ -29,6 +29,16 @@ pub(super) static KEYS: &[Key] = &[
             |calls: u32| (calls > 0).then_some(calls as usize),
             |calls: &Option<usize>| calls.unwrap_or(0)
         ),
+    },
+    Key {
+        name: "Server_Client_Calls",
+        unit: "transactions",
+        default: DefaultValue::Fixed("0"),
+        reloadable: true,
+        doc: "Limit of the transactions that one client may have in progress, over all its connections and all ports; further \
+              ones are refused at once. A client is an address, or of IPv6 a /64. Transactions of this server's own handlers \
+              count and are not refused. 0 is no limit.",
+        accessor: field!(Count { min: 0, max: 1_000_000 }, client_calls, limit, or_zero),
     },
     Key {
         name: "Server_CoDel_Target",

@@ -2,6 +2,7 @@
 
 use super::key::{Accessor, Key, ShownValue};
 use super::{admin, load, peers, pools, process, sessions};
+use crate::config::method_limits::LimitLine;
 use crate::config::settings::Config;
 use crate::config::source::Source;
 
@@ -28,7 +29,8 @@ pub struct EffectiveSetting {
 }
 
 impl Config {
-    /// Every setting, in the order of `server.ini`; per-port settings for each port, disabled ones included.
+    /// Every setting, in the order of `server.ini`; per-port settings for each port, disabled ones included; and the
+    /// limits of methods.
     pub fn effective(&self) -> Vec<EffectiveSetting> {
         let setting = |key, ShownValue { value, source }| EffectiveSetting { key, value, source };
         let mut settings = Vec::new();
@@ -41,6 +43,7 @@ impl Config {
                 }
             }
         }
+        settings.extend(self.method_limits.iter().map(LimitLine::effective));
         settings
     }
 }

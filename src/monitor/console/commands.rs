@@ -133,6 +133,15 @@ static COMMANDS: &[Command] = &[
         run: |monitor, arguments| ports::one(monitor, &arguments[0]),
     },
     Command {
+        words: &["show", "limits"],
+        arguments: "",
+        takes: (0, 0),
+        doc: "The limits of methods: calls that run and wait, how many may, and those refused.",
+        completes: Nothing,
+        needs: Look,
+        run: |monitor, _| Ok(lists::limits(monitor)),
+    },
+    Command {
         words: &["show", "users"],
         arguments: "",
         takes: (0, 0),

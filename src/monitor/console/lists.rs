@@ -1,4 +1,4 @@
-//! show tasks, show users, show sessions and show statistics.
+//! show tasks, show limits, show users, show sessions and show statistics.
 
 use super::grammar::CommandError;
 use crate::monitor::format::{elapsed, minutes, plain, plural, seconds, size};
@@ -45,6 +45,23 @@ fn task(worker: &WorkerSnapshot) -> Option<String> {
     };
     let method = plain(&task.method);
     Some(format!("{does} {method} for {}, {} s", task.peer, seconds(task.ran)))
+}
+
+/// Lists the limited methods.
+pub(super) fn limits(monitor: &ServerMonitor) -> String {
+    let limits = monitor.control().snapshot().limits;
+    let mut page = TextPage::default();
+    page.table(
+        &Table::of(&limits)
+            .left("Method", |limit| plain(&limit.method))
+            .right("Running", |limit| limit.running.to_string())
+            .right("Limit", |limit| limit.run.to_string())
+            .right("Waiting", |limit| limit.waiting.to_string())
+            .right("Limit", |limit| limit.wait.to_string())
+            .right("Refused", |limit| limit.refused.to_string()),
+    );
+    page.line(plural(limits.len(), "limited method"));
+    page.0
 }
 
 pub(super) fn users(monitor: &ServerMonitor) -> String {

@@ -25,6 +25,7 @@ const SHOWN: [&str; 24] = [
     "show ports",
     "show allports",
     "show port tcpip",
+    "show limits",
     "show users",
     "show sessions",
     "show stat Server.Trans.*",

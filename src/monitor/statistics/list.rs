@@ -7,7 +7,7 @@ use super::statistic::{Statistic, StatisticFamily, StatisticValue};
 use crate::metrics::{CloseReason, PORT_COUNTERS, Parts};
 use crate::monitor::admin_stats::{AdminRejection, AdminStats};
 use crate::monitor::availability::Availability;
-use crate::monitor::snapshot::{AnswerCounts, MethodSnapshot, PortSnapshot, Snapshot};
+use crate::monitor::snapshot::{AnswerCounts, MethodLimitSnapshot, MethodSnapshot, PortSnapshot, Snapshot};
 use crate::service::Status;
 use std::time::Duration;
 
@@ -57,6 +57,7 @@ pub(in crate::monitor) fn list(
     for port in &snapshot.ports {
         port.methods.iter().for_each(|method| of_method(&mut list, port, method));
     }
+    snapshot.limits.iter().for_each(|limit| of_limit(&mut list, limit));
     of_admin_server(&mut list, admin_stats);
     list.0
 }
@@ -223,6 +224,10 @@ fn of_port(list: &mut List, port: &PortSnapshot) {
         StatisticFamily::gauge("boneyard_queue_limit_calls", "Most calls that may wait: Server_Queue_Limit.");
     static IN_FLIGHT: StatisticFamily =
         StatisticFamily::gauge("boneyard_calls_in_flight", "Calls admitted and not yet answered.");
+    static IN_CALLS: StatisticFamily = StatisticFamily::gauge(
+        "boneyard_workers_in_calls",
+        "Workers whose handlers wait for the answer to a call that they made.",
+    );
     static NO_PERMIT: StatisticFamily = StatisticFamily::counter(
         "boneyard_without_permit_seconds",
         "Time in which calls waited and a worker was idle, but there was no permit for it.",
@@ -256,6 +261,7 @@ fn of_port(list: &mut List, port: &PortSnapshot) {
     list.add(named("Queue"), &WAITING, of(port), StatisticValue::Count(port.waiting));
     list.add(named("Queue.Limit"), &LIMIT, of(port), StatisticValue::Count(port.queue_limit));
     list.add(named("InFlight"), &IN_FLIGHT, of(port), StatisticValue::Count(port.in_flight));
+    list.add(named("InCalls"), &IN_CALLS, of(port), StatisticValue::Count(port.in_calls));
     let without_permit = StatisticValue::Real(port.without_permit.as_secs_f64());
     list.add(named("WithoutPermit"), &NO_PERMIT, of(port), without_permit);
     list.add(named("Calls"), &CALLS, of(port), StatisticValue::Count(port.calls));
@@ -324,6 +330,38 @@ fn of_method(list: &mut List, port: &PortSnapshot, method: &MethodSnapshot) {
         list.add(named(name), &TIMES, with("part", part), StatisticValue::Times(times.clone()));
     }
     list.add(named("Whole"), &WHOLE, labels.to_vec(), StatisticValue::Times(method.whole.clone()));
+}
+
+fn of_limit(list: &mut List, limit: &MethodLimitSnapshot) {
+    static RUNNING: StatisticFamily =
+        StatisticFamily::gauge("boneyard_limited_running", "Calls of a limited method that run.");
+    static RUN: StatisticFamily = StatisticFamily::gauge(
+        "boneyard_limited_running_limit",
+        "Calls of a limited method that may run at once: [Limits].",
+    );
+    static WAITING: StatisticFamily = StatisticFamily::gauge(
+        "boneyard_limited_waiting",
+        "Calls of a limited method that wait for others of it, without a worker.",
+    );
+    static WAIT: StatisticFamily = StatisticFamily::gauge(
+        "boneyard_limited_waiting_limit",
+        "Calls of a limited method that may wait for others of it: [Limits].",
+    );
+    static REFUSED: StatisticFamily = StatisticFamily::counter(
+        "boneyard_limited_refused",
+        "Calls of a limited method that were refused because as many ran and waited as may.",
+    );
+    let rows = [
+        ("Running", &RUNNING, limit.running),
+        ("Running.Limit", &RUN, limit.run),
+        ("Waiting", &WAITING, limit.waiting),
+        ("Waiting.Limit", &WAIT, limit.wait),
+        ("Refused", &REFUSED, limit.refused),
+    ];
+    for (name, family, count) in rows {
+        let labels = vec![("method", limit.method.clone())];
+        list.add(format!("Limit.{}.{name}", limit.method), family, labels, StatisticValue::Count(count));
+    }
 }
 
 fn of_admin_server(list: &mut List, admin_stats: &AdminStats) {

@@ -5,10 +5,11 @@
 
 use super::queue_shares::{Contender, QueueHolder, QueueShares};
 use super::writer::ConnectionWriter;
-use crate::admission::{Admission, AdmissionView, Forecast, OwnCallers, ReceivedChain};
+use crate::admission::{Admission, AdmissionView, Forecast, LineForecast, OwnCallers, ReceivedChain};
 use crate::metrics::CloseReason;
 use crate::pool::{Burst, PortShared, ReplySink, Shared};
 use crate::proto::{ProtocolClose, ReceiveContext, Received, ServerProtocol};
+use crate::server::client_calls::ClientCalls;
 use crate::server::sessions::{Registry, SessionHolder};
 use crate::server::shutdown::AdmissionMode;
 use crate::service::{ClientId, Peer, Refusal, SessionState};
@@ -36,6 +37,8 @@ pub(in crate::server) struct PortContext {
     /// The Welcome's bytes.
     pub(in crate::server) welcome: Arc<[u8]>,
     pub(in crate::server) body_bytes_max: usize,
+    /// Calls of each client, over all ports.
+    pub(in crate::server) client_calls: Arc<ClientCalls>,
     /// Calls a connection may have out.
     pub(in crate::server) session_calls_max: usize,
     /// The listening thread runs short calls.
@@ -143,6 +146,18 @@ impl AdmissionView for PortView<'_> {
         *self.forecasts[usize::from(nested)].get_or_init(forecast)
     }
 
+    fn line(&self, method: u16) -> LineForecast {
+        self.at.shared.line_forecast(method)
+    }
+
+    fn count_for_client(&self, nested: bool) -> bool {
+        self.writer.client().is_none_or(|client| client.try_add(nested))
+    }
+
+    fn uncount_for_client(&self) {
+        self.writer.client().into_iter().for_each(|client| client.subtract(1));
+    }
+
     fn can_displace(&self, ahead: usize, nested: bool) -> bool {
         self.shares.borrow_mut().can_displace(self.contender(ahead, nested))
     }
@@ -217,6 +232,8 @@ impl ReadContext<'_> {
             methods: shared.services.len() as u16,
             queue_room: port.queue.room(),
             session_room: at.session_calls_max.saturating_sub(writer.in_flight()),
+            methods_limited: shared.limits.any(),
+            client_counted: writer.client().is_some(),
             buffers_full: port.buffers.are_full(),
             wait_max: port.codel.wait_max(),
             service_times: &shared.service_times,

@@ -10,9 +10,10 @@ use super::transport::Transport;
 use crate::admission::WINDOW_CALLS_MAX;
 use crate::metrics::CloseReason;
 use crate::pool::{BufferLease, Buffers, Burst, ConnectionQueue, ReplySink};
+use crate::server::client_calls::{ClientCalls, ClientCounter};
 use crate::server::listener::{Id, ListenerHandle};
 use crate::server::sessions::SessionHolder;
-use crate::service::{ConnectionSessions, Peer};
+use crate::service::{ClientId, ConnectionSessions, Peer};
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, Ordering};
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -28,6 +29,9 @@ const PIECE_BYTES: usize = 64 << 10;
 
 /// Counts as taken when no bytes wait any more, so that the peer is not measured by what came after that.
 pub(in crate::server) const DRAINED_BYTES: u64 = 64 << 10;
+
+/// The bit of `in_flight` that says that the calls are counted for the client.
+const COUNTED: usize = 1 << (usize::BITS - 1);
 
 /// Limits of the unsent replies of a connection.
 #[derive(Debug)]
@@ -48,7 +52,10 @@ pub(in crate::server) struct ConnectionWriter {
     backlogged: AtomicBool,
     /// `outbound` is not open any more. Written under its lock, read without.
     gone: AtomicBool,
+    /// Calls that are out, and [`COUNTED`]: with one change of it an answer is known to be counted, or not to be.
     in_flight: AtomicUsize,
+    /// The count of its client's calls, from before [`COUNTED`] is set.
+    client: OnceLock<ClientCounter>,
     /// The listener has stopped reading until fewer calls are out.
     paused: AtomicBool,
     cancelled: Mutex<VecDeque<u64>>,
@@ -107,6 +114,7 @@ impl ConnectionWriter {
             backlogged: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
+            client: OnceLock::new(),
             paused: AtomicBool::new(false),
             cancelled: Mutex::default(),
             any_cancelled: AtomicBool::new(false),
@@ -146,13 +154,13 @@ impl ConnectionWriter {
     /// Returns how many calls may still be admitted. At 0 the connection counts as paused: the listener is woken when
     /// there is room again.
     pub(super) fn window_room(&self) -> usize {
-        let room = WINDOW_CALLS_MAX.saturating_sub(self.in_flight.load(Ordering::SeqCst));
+        let room = WINDOW_CALLS_MAX.saturating_sub(self.in_flight());
         if room > 0 {
             return room;
         }
         // First paused, then the second look: a worker first counts its answer, then looks for `paused`.
         self.paused.store(true, Ordering::SeqCst);
-        let room = WINDOW_CALLS_MAX.saturating_sub(self.in_flight.load(Ordering::SeqCst));
+        let room = WINDOW_CALLS_MAX.saturating_sub(self.in_flight());
         if room > 0 {
             self.paused.store(false, Ordering::SeqCst);
         }
@@ -171,7 +179,20 @@ impl ConnectionWriter {
 
     /// Returns how many calls are out.
     pub(in crate::server) fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::SeqCst)
+        self.in_flight.load(Ordering::SeqCst) & !COUNTED
+    }
+
+    /// Counts its calls for its client from now on. For its listener alone.
+    pub(in crate::server) fn count_for_client(&self, all: &Arc<ClientCalls>) {
+        if self.client.get().is_none() {
+            let counter = self.client.get_or_init(|| all.counter(ClientId::of(self.peer.ip())));
+            counter.add(self.in_flight.fetch_or(COUNTED, Ordering::SeqCst));
+        }
+    }
+
+    /// The count of its client's calls, if its calls are counted.
+    pub(super) fn client(&self) -> Option<&ClientCounter> {
+        self.client.get()
     }
 
     /// Returns whether bytes wait to be sent.
@@ -204,7 +225,7 @@ impl ConnectionWriter {
     /// oldest, whose calls were most likely answered long ago, are forgotten first.
     pub(super) fn cancel(&self, call: u64) {
         let mut cancelled = self.cancelled.lock();
-        if self.in_flight.load(Ordering::SeqCst) > 0 {
+        if self.in_flight() > 0 {
             if cancelled.len() == WINDOW_CALLS_MAX {
                 cancelled.pop_front();
             }
@@ -375,6 +396,10 @@ impl ConnectionWriter {
     /// Counts calls that are answered.
     fn answered(&self, answers: usize) {
         let before = self.in_flight.fetch_sub(answers, Ordering::SeqCst);
+        if before & COUNTED != 0 {
+            self.client.get().into_iter().for_each(|client| client.subtract(answers));
+        }
+        let before = before & !COUNTED;
         if before == answers && self.any_cancelled.load(Ordering::SeqCst) {
             self.forget_cancelled();
         }
@@ -387,7 +412,7 @@ impl ConnectionWriter {
     /// come meanwhile.
     fn forget_cancelled(&self) {
         let mut cancelled = self.cancelled.lock();
-        if self.in_flight.load(Ordering::SeqCst) == 0 {
+        if self.in_flight() == 0 {
             *cancelled = VecDeque::new();
             self.any_cancelled.store(false, Ordering::SeqCst);
         }

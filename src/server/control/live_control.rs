@@ -13,6 +13,7 @@ use crate::monitor::{
 use crate::pool::{PortShared, Shared};
 use crate::server::alarm::AlarmCommand;
 use crate::server::bind::{Silence, bind_again};
+use crate::server::client_calls::ClientCalls;
 use crate::server::connection_limiter::ConnectionLimiter;
 use crate::server::listener::{ListenerCommand, ListenerHandle, ReplySlot};
 use crate::server::sessions::Registry;
@@ -29,6 +30,7 @@ pub(in crate::server) struct LiveControl {
     pub(super) shared: Arc<Shared>,
     pub(super) connection_limiter: Arc<ConnectionLimiter>,
     pub(super) sessions: Arc<Registry>,
+    pub(super) client_calls: Arc<ClientCalls>,
     pub(super) ports: Vec<ManagedPort>,
     /// Names of the methods, by number less one.
     pub(super) methods: Vec<Arc<str>>,
@@ -53,7 +55,11 @@ pub(in crate::server) struct ManagedPort {
 impl LiveControl {
     pub(in crate::server) fn new(
         shared: Arc<Shared>,
-        (connection_limiter, sessions): (Arc<ConnectionLimiter>, Arc<Registry>),
+        (connection_limiter, sessions, client_calls): (
+            Arc<ConnectionLimiter>,
+            Arc<Registry>,
+            Arc<ClientCalls>,
+        ),
         ports: Vec<ManagedPort>,
         config: &Config,
         hooks: AdminHooks,
@@ -65,6 +71,7 @@ impl LiveControl {
             shared,
             connection_limiter,
             sessions,
+            client_calls,
             settings: LiveSettings::new(config),
             hooks,
             started: Instant::now(),

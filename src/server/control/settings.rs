@@ -7,9 +7,9 @@
 use super::live_control::LiveControl;
 use super::live_settings::CHANGE_TIMEOUT;
 use super::settings_file::{self, SettingsFileError};
-use crate::config::{Config, read_line};
+use crate::config::{Config, LineTarget, SettingLine, check_methods, read_line};
 use crate::monitor::{ControlError, SettingChange};
-use crate::server::derived_settings::{codel_rules, permits_max};
+use crate::server::derived_settings::{codel_rules, method_limit, permits_max};
 use crate::server::listener::ListenerCommand;
 use crate::server::machine;
 use std::time::Instant;
@@ -18,7 +18,7 @@ use std::time::Instant;
 type Effect = fn(&LiveControl, &Config) -> bool;
 
 /// Keys whose values are also kept outside the settings in force. Other reloadable values are read from these.
-const EFFECTS: [(&str, Effect); 11] = [
+const EFFECTS: [(&str, Effect); 12] = [
     ("Server_Max_Concurrent_Trans", |control, config| {
         control.shared.throttle.set_limit(permits_max(config));
         true
@@ -26,6 +26,13 @@ const EFFECTS: [(&str, Effect); 11] = [
     ("Server_Queue_Limit", |control, config| {
         // All queues were created for the same number, so all accept it or none.
         control.ports.iter().all(|port| port.shared.queue.set_calls_max(config.queue_limit.value as usize))
+    }),
+    ("Server_Client_Calls", |control, config| {
+        control.client_calls.set_limit(config.client_calls.value);
+        if control.client_calls.is_limited() {
+            control.ports.iter().for_each(|port| port.listener.send(ListenerCommand::CountClients));
+        }
+        true
     }),
     ("Server_CoDel_Target", set_codel),
     ("Server_CoDel_Interval", set_codel),
@@ -58,10 +65,11 @@ impl LiveControl {
         let before = self.settings.effective();
         let line = read_line(&before, key, value)
             .map_err(|errors| ControlError::InvalidSetting(errors.messages()))?;
-        if line.key.is_file_only() {
+        if line.is_file_only() {
             return Err(ControlError::FileOnly(line.name.clone()));
         }
-        let reloadable = line.key.is_reloadable();
+        self.check_method(&line)?;
+        let reloadable = line.is_reloadable();
         let file = before.file.as_deref().map(|path| settings_file::write(path, &line, machine::cpus()));
         let (number, not_kept) = match file.transpose() {
             Ok(number) => (number, None),
@@ -71,7 +79,7 @@ impl LiveControl {
         let unchanged = before.effective().iter().any(|s| s.key == line.name && s.value == line.value);
         let mut after = before;
         line.store(&mut after, number);
-        let effective = reloadable && self.take_effect(line.key.name(), &after);
+        let effective = reloadable && self.take_effect(&line, &after);
         // The same value as before is in force as well, now by a line.
         if effective || unchanged && number.is_some() {
             self.settings.set_effective(after);
@@ -101,7 +109,32 @@ impl LiveControl {
         Ok(SettingChange { effective, written: number.is_some(), not_kept })
     }
 
-    fn take_effect(&self, key: &str, after: &Config) -> bool {
+    /// Checks that a limit is for a method that the server has.
+    fn check_method(&self, line: &SettingLine) -> Result<(), ControlError> {
+        let mut config = Config::default_with(1);
+        line.store(&mut config, None);
+        let known: Vec<String> = self.methods.iter().map(|name| name.to_string()).collect();
+        check_methods(&config.method_limits, None, &known)
+            .map_err(|errors| ControlError::InvalidSetting(errors.messages()))
+    }
+
+    /// Sets the limit of a method.
+    fn limit_method(&self, name: &str, after: &Config) {
+        let limit = after.method_limits.iter().find(|limit| limit.is_for(name)).and_then(method_limit);
+        let ports = self.ports.iter().map(|port| &*port.shared);
+        if let Some(method) = self.shared.services.find(name) {
+            self.shared.limit_method(ports, method, limit);
+        }
+    }
+
+    fn take_effect(&self, line: &SettingLine, after: &Config) -> bool {
+        let key = match line.target {
+            LineTarget::Key(key) => key.name(),
+            LineTarget::Limit => {
+                self.limit_method(&line.name, after);
+                return true;
+            }
+        };
         if key == "Server_Restricted" {
             // Also if the file had this value before and the program has changed it since.
             self.sessions.restrict(after.restricted.value > 0);

@@ -7,12 +7,13 @@ use crate::admission::ReceivedChain;
 use crate::config::Config;
 use crate::metrics::MethodStats;
 use crate::monitor::{
-    AnswerCounts, Cpu, HandlerState, MethodSnapshot, Permits, PortSnapshot, ServerControl, SessionCounts,
-    SlowCallInfo, Snapshot, Task, ThreadState, WorkerSnapshot, Workers,
+    AnswerCounts, Cpu, HandlerState, MethodLimitSnapshot, MethodSnapshot, Permits, PortSnapshot,
+    ServerControl, SessionCounts, SlowCallInfo, Snapshot, Task, ThreadState, WorkerSnapshot, Workers,
 };
-use crate::pool::{Activity, Progress, SlowCall, WorkerCounts};
+use crate::pool::{Activity, LineState, Progress, SlowCall, WorkerCounts};
 use crate::server::machine;
 use crate::server::shutdown::Shutdown;
+use crate::service::Status;
 use crate::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,7 +28,8 @@ impl LiveControl {
             .ports
             .iter()
             .zip(throttle.worker_counts())
-            .map(|(port, counts)| self.port(port, counts, &config, now));
+            .map(|(port, counts)| self.port(port, counts, &config, now))
+            .collect::<Vec<_>>();
         Snapshot {
             taken: now,
             started: self.started_at,
@@ -61,8 +63,26 @@ impl LiveControl {
                 self.ports.iter().map(|port| port.shared.buffers.bytes() as u64).sum(),
                 config.buffer_memory_bytes.value as u64,
             ),
-            ports: ports.collect(),
+            limits: self.limits(&ports),
+            ports,
         }
+    }
+
+    /// The limited methods. Their refusals are among the answers of all ports.
+    fn limits(&self, ports: &[PortSnapshot]) -> Vec<MethodLimitSnapshot> {
+        let refused = |name: &Arc<str>| {
+            let methods = ports.iter().flat_map(|port| &port.methods).filter(|method| method.name == *name);
+            methods.map(|method| method.answers.with(Status::MethodLimit)).sum()
+        };
+        let limit = |LineState { method, limit, running, waiting }: LineState| MethodLimitSnapshot {
+            method: self.method(method).to_string(),
+            run: limit.run as u64,
+            wait: limit.wait as u64,
+            running: running as u64,
+            waiting: waiting as u64,
+            refused: refused(&self.method(method)),
+        };
+        self.shared.limits.lines().into_iter().map(limit).collect()
     }
 
     pub(super) fn list_workers(&self) -> Vec<WorkerSnapshot> {
@@ -184,6 +204,7 @@ impl LiveControl {
             waiting: shared.queue.len() as u64,
             queue_limit: config.queue_limit.value.into(),
             in_flight: shared.queue.in_flight() as u64,
+            in_calls: self.shared.nested.in_calls(shared.index) as u64,
             connections: stats.open(),
             without_permit: Duration::from_micros(shared.queue.permit_clock.read_us(now)),
             calls: stats.calls.get(),

@@ -19,6 +19,10 @@ impl Listener {
             ListenerCommand::StopPort(reply) => _ = reply.try_send(self.stop_port()),
             ListenerCommand::StartPort(sockets, reply) => _ = reply.try_send(self.start_port(sockets)),
             ListenerCommand::SetLongTransaction(long) => self.watchdog.set_long_transaction(long),
+            ListenerCommand::CountClients => {
+                let connections = self.connections.iter();
+                connections.for_each(|(_, one)| one.writer.count_for_client(&self.context.client_calls));
+            }
             ListenerCommand::Drain => self.drain(),
             ListenerCommand::RefuseCalls => self.refuse_calls(),
             ListenerCommand::CloseBy(until) => self.move_to(Shutdown::Closing { until }),

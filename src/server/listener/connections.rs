@@ -68,6 +68,9 @@ impl Listener {
             registry.register(&mut stream, id.token(), Interest::READABLE | Interest::WRITABLE)?;
             let transport = Arc::new(Transport::Plain(stream));
             let writer = ConnectionWriter::new(Arc::clone(&transport), peer, id, Arc::clone(handle), limits);
+            if self.context.client_calls.is_limited() {
+                writer.count_for_client(&self.context.client_calls);
+            }
             let lease = BufferLease::new(buffers);
             std::io::Result::Ok(Connection::new(Arc::new(writer), transport, lease, permit, accepted))
         })?;

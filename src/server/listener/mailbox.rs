@@ -39,6 +39,8 @@ pub(in crate::server) enum ListenerCommand {
     StartPort(Vec<TcpListener>, Sender<Result<(), ControlError>>),
     /// From now on transactions count as long that run longer than this.
     SetLongTransaction(Option<Duration>),
+    /// Count the calls of all connections for their clients.
+    CountClients,
     /// The server stops: accept no connections, and no calls but nested ones.
     Drain,
     /// The server has drained, or its time for that is over: admit no calls.

@@ -1,5 +1,5 @@
-//! Schedules the checks of a port's calls: for calls stuck behind a slow handler and for deadlocks of nested calls,
-//! which are resolved, and for long transactions, which are logged. The listener of the first port also checks the
+//! Schedules the checks of a port's calls: for calls stuck behind a slow handler, for deadlocks of nested calls and for
+//! overdue calls in the lines of methods, which are resolved, and for long transactions, which are logged. The listener of the first port also checks the
 //! sessions of all ports, at the times that the registry gives.
 //!
 //! Invariant: nothing is due while nothing waits or runs; so an idle listener sleeps without end. The check for stuck
@@ -17,6 +17,9 @@ const PAUSE_MAX: Duration = Duration::from_millis(64);
 
 /// Time between two checks for deadlocks: one is found within twice this.
 const NESTED_PAUSE: Duration = Duration::from_millis(40);
+
+/// Time between two checks for calls in the lines of limited methods that are cancelled or late.
+const OVERDUE_PAUSE: Duration = Duration::from_millis(250);
 
 /// Time between two checks for long transactions; a report is late by at most this, or 1/8 of the limit.
 const LONG_PAUSE_MIN: Duration = Duration::from_millis(125);
@@ -36,6 +39,8 @@ pub(in crate::server) struct Watchdog {
     next_long: Option<Instant>,
     /// Next check for deadlocks; `None` while no nested call waits.
     next_nested: Option<Instant>,
+    /// Next check for overdue calls in lines; `None` while none waits there.
+    next_overdue: Option<Instant>,
     /// All sessions, if this listener checks them.
     sessions: Option<Arc<Registry>>,
 }
@@ -49,6 +54,7 @@ impl Watchdog {
             long,
             next_long: None,
             next_nested: None,
+            next_overdue: None,
             sessions,
         }
     }
@@ -61,20 +67,32 @@ impl Watchdog {
     /// Returns the time of the next check.
     pub(super) fn next(&self) -> Option<Instant> {
         let sessions = self.sessions.as_ref().and_then(|sessions| sessions.next());
-        [self.next_stuck, self.next_long, self.next_nested, sessions].into_iter().flatten().min()
+        let times = [self.next_stuck, self.next_long, self.next_nested, self.next_overdue, sessions];
+        times.into_iter().flatten().min()
     }
 
     /// Makes the checks that are due. To be called before each poll.
     pub(super) fn check(&mut self, port: &PortShared, shared: &Shared) {
         self.check_sessions();
         if port.queue.in_flight() == 0 {
-            (self.next_stuck, self.pause, self.next_long, self.next_nested) = (None, PAUSE_MIN, None, None);
+            (self.next_stuck, self.pause, self.next_long) = (None, PAUSE_MIN, None);
+            (self.next_nested, self.next_overdue) = (None, None);
             return;
         }
         let now = Instant::now();
         self.check_long(port, shared, now);
         self.check_stuck(port, shared, now);
         self.check_deadlock(port, shared, now);
+        self.check_overdue(shared, now);
+    }
+
+    fn check_overdue(&mut self, shared: &Shared, now: Instant) {
+        if !shared.limits.any_waiting() {
+            self.next_overdue = None;
+        } else if self.next_overdue.is_none_or(|next| now >= next) {
+            shared.answer_overdue(now);
+            self.next_overdue = Some(now + OVERDUE_PAUSE);
+        }
     }
 
     fn check_sessions(&self) {

@@ -4,9 +4,9 @@ use crate::config::Config;
 use crate::metrics::{CloseReason, Histogram, Parts, PortCounts};
 use crate::monitor::sample_snapshots::snapshot;
 use crate::monitor::{
-    AnswerCounts, ConnectionFilter, ConnectionInfo, ControlError, Cpu, HandlerState, MethodSnapshot, Permits,
-    PortSnapshot, ServerControl, ServerMonitor, SessionCounts, SessionSnapshot, SettingChange, SlowCallInfo,
-    Snapshot, Task, ThreadState, WorkerSnapshot, Workers,
+    AnswerCounts, ConnectionFilter, ConnectionInfo, ControlError, Cpu, HandlerState, MethodLimitSnapshot,
+    MethodSnapshot, Permits, PortSnapshot, ServerControl, ServerMonitor, SessionCounts, SessionSnapshot,
+    SettingChange, SlowCallInfo, Snapshot, Task, ThreadState, WorkerSnapshot, Workers,
 };
 use crate::service::Status;
 use crate::sync::unordered::AtomicU64;
@@ -87,6 +87,7 @@ fn port(name: &str, tcp: u16, workers: Workers, methods: Vec<MethodSnapshot>) ->
         waiting: u64::from(workers.running),
         queue_limit: 10_000,
         in_flight: 2 * u64::from(workers.running),
+        in_calls: 0,
         connections: u64::from(workers.running),
         without_permit: Duration::from_millis(1500),
         calls: answers.all() + 4,
@@ -120,6 +121,14 @@ impl ServerControl for Model {
             sessions: SessionCounts { open: 3, peak: 40, max: Some(100_000), ..SessionCounts::default() },
             connections: (2, Some(1019)),
             buffer_bytes: (12_600, 1 << 30),
+            limits: vec![MethodLimitSnapshot {
+                method: "notes.search".to_owned(),
+                run: 2,
+                wait: 200,
+                running: 2,
+                waiting: 17,
+                refused: 3,
+            }],
             ..snapshot(self.began, uptime, ports)
         }
     }
