@@ -128,7 +128,10 @@ mod tests {
             "a.b=1,2\n[Limits]\na.b=8\nc.d=0,1\nPorts=A\na.c=1,100001\nA.B=1,1\n.x=1,1\nx.=1,1\ne.f=1,2,3\ng.h=-1,2\n",
         )
         .unwrap_err();
-        let found: Vec<_> = errors.iter().map(|error| error.split(" expected").next().unwrap().trim_end_matches([',', ':'])).collect();
+        let found: Vec<_> = errors
+            .iter()
+            .map(|error| error.split(" expected").next().unwrap().trim_end_matches([',', ':']))
+            .collect();
         assert_eq!(
             found,
             [
