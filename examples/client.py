@@ -27,7 +27,8 @@ STATUSES = {0: "Ok", 1: "Application", 10: "UnknownMethod", 11: "BadRequest", 12
     14: "ProtocolError", 15: "TooSlow", 16: "UnknownSession", 20: "QueueFull", 21: "Draining",
     22: "WouldBeLate", 23: "Overloaded", 24: "SessionLimit", 25: "NestedDeadlock", 26: "MaxUsers",
     27: "Restricted", 28: "NoDescriptors", 29: "BuffersFull", 30: "DeadlineExceeded", 31: "Cancelled",
-    32: "ConnectLimit", 33: "SessionClosed", 40: "Panicked", 41: "BadResponse",}
+    32: "ConnectLimit", 33: "SessionClosed", 34: "MethodLimit", 35: "ClientLimit", 40: "Panicked",
+    41: "BadResponse",}
 # </statuses>
 Times = namedtuple("Times", "queue_wait permit_wait run")  # seconds
 

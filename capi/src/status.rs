@@ -58,6 +58,10 @@ pub enum boneyard_status {
     BONEYARD_CONNECT_LIMIT = 32,
     /// The session was idle and has been closed (in a GoAway, and in the replies to calls after it).
     BONEYARD_SESSION_CLOSED = 33,
+    /// As many calls of the method run and wait as `[Limits]` allows.
+    BONEYARD_METHOD_LIMIT = 34,
+    /// The client has as many calls in progress, over all its connections, as `Server_Client_Calls` allows.
+    BONEYARD_CLIENT_LIMIT = 35,
     /// The handler panicked; it may have done a part.
     BONEYARD_PANICKED = 40,
     /// The handler ran; its result cannot be encoded, is too large for a frame, or is not of the method's
@@ -227,6 +231,16 @@ const TABLE: &[(boneyard_status, &CStr, &CStr)] = &[
         BONEYARD_SESSION_CLOSED,
         c"BONEYARD_SESSION_CLOSED",
         c"the session was idle and has been closed (in a GoAway, and in the replies to calls after it)",
+    ),
+    (
+        BONEYARD_METHOD_LIMIT,
+        c"BONEYARD_METHOD_LIMIT",
+        c"as many calls of the method run and wait as '[Limits]' allows",
+    ),
+    (
+        BONEYARD_CLIENT_LIMIT,
+        c"BONEYARD_CLIENT_LIMIT",
+        c"the client has as many calls in progress, over all its connections, as 'Server_Client_Calls' allows",
     ),
     (BONEYARD_PANICKED, c"BONEYARD_PANICKED", c"the handler panicked; it may have done a part"),
     (

@@ -147,6 +147,14 @@ class SessionClosed(Refused):
     """The session was idle and has been closed (in a GoAway, and in the replies to calls after it)."""
 
 
+class MethodLimit(Refused):
+    """As many calls of the method run and wait as `[Limits]` allows."""
+
+
+class ClientLimit(Refused):
+    """The client has as many calls in progress, over all its connections, as `Server_Client_Calls` allows."""
+
+
 class Panicked(Failed):
     """The handler panicked; it may have done a part."""
 

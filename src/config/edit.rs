@@ -143,8 +143,8 @@ fn disabled(line: &str) -> Option<(&str, &str)> {
     (!value.trim().contains(char::is_whitespace)).then_some((key, value))
 }
 
-/// Adds the line at the end of its section: before a later section of the other kind and the empty lines there, or at the
-/// end of the text.
+/// Adds the line at the end of its section: before a later section of the other kind and the empty lines there, or at
+/// the end of the text.
 fn insert(text: &str, line: &SettingLine, sections: &[bool]) -> Edited {
     let end = if text.lines().next().is_some_and(|first| text[first.len()..].starts_with("\r\n")) {
         "\r\n"

@@ -409,7 +409,7 @@ fn size(config: &mut Config, cpus: u32) {
     }
 }
 
-/// What a line sets.
+/// Meaning of a line.
 #[derive(Clone, Copy)]
 #[allow(missing_debug_implementations, reason = "a key is a table of functions, which has nothing to print")]
 pub(crate) enum LineTarget {

@@ -191,6 +191,14 @@ impl Config {
         }
     }
 
+    /// Puts a line of `[Limits]` in place of the one for the same method, or adds it.
+    pub(super) fn set_method_limit(&mut self, line: LimitLine) {
+        match self.method_limits.iter_mut().find(|old| old.is_for(&line.method)) {
+            Some(old) => old.limit = line.limit,
+            None => self.method_limits.push(line),
+        }
+    }
+
     /// Ports of both lists, disabled ones last.
     pub(super) fn all_ports(&self) -> impl Iterator<Item = &PortConfig> {
         self.ports.iter().chain(&self.disabled_ports)

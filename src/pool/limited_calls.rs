@@ -9,23 +9,12 @@
 use super::burst::{Burst, ReplySink, Work};
 use super::method_limits::{Entry, MethodLimit, SetAside};
 use super::shared::{PortShared, Shared};
-use super::worker::Worker;
+use super::worker::{LimitedCall, Worker};
 use crate::admission::LineForecast;
 use crate::proto::Call;
 use crate::service::Status;
 use crate::sync::{Arc, Ordering, Planted, planted};
 use std::time::Instant;
-
-/// A call of a limited method that a worker has taken.
-pub(super) struct LimitedCall<'a> {
-    pub(super) work: &'a Arc<Work>,
-    /// Its index in the work.
-    pub(super) call: usize,
-    /// It waited in its method's line.
-    pub(super) recalled: bool,
-    /// Its method is not known to be short.
-    pub(super) slow: bool,
-}
 
 impl Worker {
     /// Answers a call of a limited method, or sets it aside. Returns the time at its end.

@@ -2,13 +2,13 @@
 //! may wait for that in the method's line, where they hold neither a worker nor a permit.
 //!
 //! A worker that has taken a call of a limited method asks for a place. The call runs, or waits in the line, or is
-//! refused. A place that comes free is kept for the first call of the line, which is recalled: it goes to its port's
-//! queue again, and asks once more when a worker has taken it. Of a kept place nothing can be stuck: a nested call takes
-//! it if it comes first, and the recalled one goes back to the front of the line.
+//! refused. A place that comes free is kept for the first call of the line, which is *recalled*: it goes to its port's
+//! queue again, and asks once more when a worker has taken it. A kept place blocks no nested call, whose caller holds a
+//! worker: such a call takes it if it comes first, and the recalled one goes back to the front of the line.
 //!
 //! Invariants, true whenever a line's lock is free: no more calls run than the limit, save those that ran when it was
-//! lowered; while calls wait, there are as many running and recalled as the limit, or more; a method without a limit has
-//! nothing in its line; `limited` is set while the method has a limit, or calls that count.
+//! lowered; while calls wait, as many run or are recalled as the limit, or a call of [`MethodLimits::recall`] is due;
+//! `limited` is set while the method has a limit, or calls that count.
 //!
 //! Knows bursts and ports by number; knows neither queues nor workers (`limited_calls.rs` does).
 
@@ -63,7 +63,7 @@ pub(super) struct SetAside {
     pub(super) burst: Burst,
 }
 
-/// What becomes of a call that asks for a place.
+/// Answer to a call that asks for a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Entry {
     /// It has a place, until [`MethodLimits::leave`].

@@ -19,6 +19,7 @@ use crate::sync::{Arc, Condvar, Mutex, Ordering, check, now};
 use crate::wire::Codec;
 use std::num::NonZeroU32;
 
+mod method_limits;
 mod run_where_read;
 
 #[cfg(loom)]

@@ -69,7 +69,7 @@ pub(super) struct FullMethod {
     pub(super) running: usize,
 }
 
-/// What none of the calls that wait for it will ever get, by number.
+/// Pools and lines that will run none of the calls that wait there, by number.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Stuck {
     ports: Vec<usize>,
@@ -200,8 +200,8 @@ impl Nested {
 }
 
 impl State {
-    /// Begins with the ports whose workers all wait and the full methods whose handlers all wait, and removes those with
-    /// a worker whose call may be answered, until nothing changes.
+    /// Begins with the ports whose workers all wait and the full methods whose handlers all wait, and removes those
+    /// with a worker whose call may be answered, until nothing changes.
     fn stuck(&self, pools: &[usize], full: &[FullMethod]) -> Stuck {
         let at_port = |port: usize| self.waits.iter().filter(move |wait| wait.port == port);
         let in_method = |method: u16| self.waits.iter().filter(move |wait| wait.method == method);

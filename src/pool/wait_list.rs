@@ -1,5 +1,5 @@
-//! Connections whose bursts wait for a worker, in the order of their turns; before them, calls that are recalled from the
-//! lines of their methods (see `method_limits.rs`).
+//! Connections whose bursts wait for a worker, in the order of their turns; before them, calls that are recalled from
+//! the lines of their methods (see `method_limits.rs`).
 //!
 //! Invariant: what is added is seen by [`WaitList::is_empty`] of every thread that looks later.
 

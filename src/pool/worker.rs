@@ -6,7 +6,6 @@
 use super::blocking::BlockingContext;
 use super::buffered_replies::{BufferedReplies, WorkerReply};
 use super::burst::{Burst, ReplySink, Work};
-use super::limited_calls::LimitedCall;
 use super::port_threads::PortListener;
 use super::shared::{PortShared, Shared, micros};
 use super::slow_calls::SlowCall;
@@ -34,6 +33,17 @@ pub(super) struct Worker {
     service_times: ServiceTimeBatch,
     /// The current burst waited longer than CoDel allows.
     late: bool,
+}
+
+/// A call of a limited method that a worker has taken.
+pub(super) struct LimitedCall<'a> {
+    pub(super) work: &'a Arc<Work>,
+    /// Its index in the work.
+    pub(super) call: usize,
+    /// It waited in its method's line.
+    pub(super) recalled: bool,
+    /// Its method is not known to be short.
+    pub(super) slow: bool,
 }
 
 impl Worker {
@@ -251,17 +261,22 @@ impl Worker {
         });
         self.reply.record = CallRecord { method: call.method, status, ran: has_run, times_ns };
         if has_run {
-            let total_ns = times_ns.whole();
-            self.port.slow.offer(call.method, total_ns, || SlowCall {
-                answered: end,
-                times: times_ns.map(|ns| Duration::from_nanos(*ns)),
-                peer: sink.peer(),
-                call: call.id,
-                status,
-                chain: work.chain(call).map(Arc::clone),
-            });
+            self.offer_slow(work, call, sink, end);
         }
         end
+    }
+
+    /// Keeps the call just answered if it is among the slowest of its method.
+    fn offer_slow(&self, work: &Work, call: &Call, sink: &dyn ReplySink, answered: Instant) {
+        let CallRecord { status, times_ns, .. } = self.reply.record;
+        self.port.slow.offer(call.method, times_ns.whole(), || SlowCall {
+            answered,
+            times: times_ns.map(|ns| Duration::from_nanos(*ns)),
+            peer: sink.peer(),
+            call: call.id,
+            status,
+            chain: work.chain(call).map(Arc::clone),
+        });
     }
 }
 

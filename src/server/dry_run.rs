@@ -46,8 +46,8 @@ impl Server {
     /// Raises the soft limit of this process's descriptors as far as the hard limit allows.
     ///
     /// # Errors
-    /// The error that [`Server::start`] would return. Of a server without handlers a line of `[Limits]` for a method that
-    /// is not built in is a warning.
+    /// The error that [`Server::start`] would return. Of a server without handlers a line of `[Limits]` for a method
+    /// that is not built in is a warning.
     pub fn dry_run(self) -> Result<DryRun, StartError> {
         let Server { config, mut services, .. } = self;
         let knows_methods = services.names().next().is_some();

@@ -1,8 +1,7 @@
 //! All rows together, and the effective value of each, written so that a file could contain it.
 
-use super::key::{Accessor, Key, ShownValue};
+use super::key::{Accessor, Key, ShownValue, shown};
 use super::{admin, load, peers, pools, process, sessions};
-use crate::config::method_limits::LimitLine;
 use crate::config::settings::Config;
 use crate::config::source::Source;
 
@@ -43,7 +42,11 @@ impl Config {
                 }
             }
         }
-        settings.extend(self.method_limits.iter().map(LimitLine::effective));
+        settings.extend(
+            self.method_limits
+                .iter()
+                .map(|line| setting(line.method.clone(), shown(line.value(), &line.limit.source))),
+        );
         settings
     }
 }

@@ -1,6 +1,6 @@
 //! Schedules the checks of a port's calls: for calls stuck behind a slow handler, for deadlocks of nested calls and for
-//! overdue calls in the lines of methods, which are resolved, and for long transactions, which are logged. The listener of the first port also checks the
-//! sessions of all ports, at the times that the registry gives.
+//! overdue calls in the lines of methods, which are resolved, and for long transactions, which are logged. The listener
+//! of the first port also checks the sessions of all ports, at the times that the registry gives.
 //!
 //! Invariant: nothing is due while nothing waits or runs; so an idle listener sleeps without end. The check for stuck
 //! calls is due after a millisecond, then less often while there is nothing to resolve; that for long transactions each
