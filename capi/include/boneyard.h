@@ -144,6 +144,14 @@ enum boneyard_status
      */
     BONEYARD_SESSION_CLOSED = 33,
     /**
+     * As many calls of the method run and wait as `[Limits]` allows.
+     */
+    BONEYARD_METHOD_LIMIT = 34,
+    /**
+     * The client has as many calls in progress, over all its connections, as `Server_Client_Calls` allows.
+     */
+    BONEYARD_CLIENT_LIMIT = 35,
+    /**
      * The handler panicked; it may have done a part.
      */
     BONEYARD_PANICKED = 40,
