@@ -108,6 +108,20 @@ fn max_sessions() {
     Raw::connect(server.address()).call::<_, Vec<u8>>("load.echo", &vec![1_u8]).expect("nobody must go");
 }
 
+fn client_calls() {
+    let (server, gate) = gated("");
+    let mut raw = Raw::connect(server.address());
+    calls(&mut raw, 2);
+    wait_until("both run", || gate.inside() == 2);
+    assert_eq!(set(&server, "Server_Client_Calls", "2"), NOW);
+    // The listener counts what runs within a moment.
+    wait_until("another is refused", || {
+        let called = Raw::connect(server.address()).call::<_, Vec<u8>>("load.echo", &vec![1_u8]);
+        called.is_err_and(|(status, _)| status == Status::ClientLimit)
+    });
+    gate.open();
+}
+
 fn long_transaction() {
     let (server, gate) = gated("Server_Long_Transaction=0");
     let mut raw = Raw::connect(server.address());
@@ -188,6 +202,7 @@ fn whatever_is_said_to_change_at_once_does() {
     thread::scope(|scope| {
         for key in keys::all().filter(|key| key.is_reloadable()) {
             scope.spawn(move || match key.name() {
+                "Server_Client_Calls" => client_calls(),
                 "Server_Max_Concurrent_Trans" => throttle(),
                 "Server_Queue_Limit" => queue_limit(),
                 "Server_Restricted" => restricted(),
