@@ -38,7 +38,7 @@ hand_over=(
     OneRaised:model_a_raised_limit_wakes_all_that_starve
     LoweredInVain:model_nobody_runs_above_a_lowered_limit
     KeptPlace:model_a_worker_is_kept_and_no_call_is_left
-    LateLine:model_a_place_is_passed_to_a_call_that_waits
+    LateLine:model_a_place_is_passed_to_another_port
     UnpassedPlace:model_a_place_is_passed_to_another_port
     UnseenQueue:model_the_listening_thread_leaves_with_a_call_in_the_queue
     KeptWorker:model_short_calls_run_where_they_were_read

@@ -11,7 +11,7 @@ fn limit(model: &Model, method: u16, run: usize) {
 
 #[test]
 fn model_a_place_is_passed_to_a_call_that_waits() {
-    check(3, || {
+    check(2, || {
         let model = Model::start(1, 2, 2);
         limit(&model, RUN, 1);
         model.push(0, 1);
