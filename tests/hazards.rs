@@ -351,8 +351,10 @@ fn a_call_is_rejected_without_a_reply() {
     seen.add(refused_by("Server_Client_Calls=3\n", |_, client, outcomes| {
         outcomes.calls(client, 9, "server.ping", &());
     }));
-    seen.add(refused_by("[Limits]\ntest.wait=1,0\n[Server]\n", |_, client, outcomes| {
+    seen.add(refused_by("[Limits]\ntest.wait=1,0\n[Server]\n", |server, client, outcomes| {
         outcomes.calls(client, 9, "test.wait", &());
+        let refused = || server.ports()[0].stats().answered(Status::MethodLimit);
+        wait_until("they are refused while one runs", || refused() == 9);
     }));
     seen.add(refused_by("", |server, client, outcomes| {
         // The first finds the queue empty; the last finds five calls of test.end before it.
