@@ -1,288 +1,233 @@
 #!/usr/bin/env python3
-"""Measures the verdict on servers that are limited by different things, and the effect of its advice.
+"""Measures the verdict: a table of servers that are limited by something known, and the effect of its lines.
 
-    benches/verdict.py                                 about five minutes; Markdown on standard output
-    benches/verdict.py --check                         ... and exit code 1 where a verdict is not what it should be
-    benches/verdict.py --write docs/MEASUREMENTS.md    ... and the tables go into that page
-    benches/verdict.py --debug                         ... with debug builds, which are sooner there
-    benches/verdict.py --smoke                         a minute: the story of the throttle, with debug builds
+    benches/verdict.py                                 all of benches/situations.py, about a quarter of an hour
+    benches/verdict.py --check                         ... and exit code 1 where the bounds below are missed
+    benches/verdict.py --only lock --jobs 4            the situations with that in their name, so many at once
+    benches/verdict.py --list                          names only
+    benches/verdict.py --truth                         measures the rows: does each change bring what its row says?
+    benches/verdict.py --healthy --minutes 10          ten healthy servers side by side, whose verdict must stay silent
+    benches/verdict.py --whatif                        what `whatif` expects of settings it has not seen, and what is
+    benches/verdict.py --write docs/MEASUREMENTS.md    the tables go into that page
+    benches/verdict.py --debug                         with debug builds, which are sooner there
+    benches/verdict.py --programs FOLDER               with programs that are built already
+    benches/verdict.py --smoke                         a minute, with debug builds: the story of the throttle
 
-Each server is a process of its own, under load by `boneyard bench` or by sockets of this script; its verdict is read
-from its status page. The story: 3 ports x 40 workers, 200 clients,
-Server_Max_Concurrent_Trans=20. The lines of the verdict go into the settings file, the server is started again, and
-its verdict then says what that has brought. Everything runs on this machine over loopback. Python 3.11 standard library
-only; Linux only.
+Each server is a process of its own (benches/situations.rs) under a load that goes on. The verdict is that of most of
+twelve seconds, once a second; it is right if its kind is accepted, if it stands for at least four fifths of them, and
+if it gives lines where it must. Then the lines go into the settings file, the server is started again under the same
+load, and the calls it counts are compared with those before and with what was promised. Lines that promise no
+throughput are judged by what they are for: that no call is refused, or that the calls others hold up are done.
+Python 3.11 standard library only; Linux only; over loopback.
 """
 
 import json
-import socket
+import re
+import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-import urllib.request
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from crowd import Peer
-from measure import (
-    Failure, Server, build, circumstances, command_on, free_port, heading, note, parser_of, show, table,
-)  # fmt: skip
+from measure import Failure, build, circumstances, heading, note, parser_of, show, shown, table
+from situations import CALLS, HEALTHY, OTHERS, REFUSED, SITUATIONS, WHAT_IF, Situation, calls, each, fixed, size, sleep
+from verdict_loads import Place
 
-# Longest wait for a verdict, and the time for its figures to settle.
-PATIENCE = 40
-SETTLES = 6
+# Seconds of load before the verdict is read, and before calls are counted after a change; and of the counting.
+SETTLES = 12
+SETTLES_AGAIN = 5
+COUNTS = 12
 
-# How long a healthy server must stay silent.
-SILENCE = 12
+# A verdict that stands for less of the time wavers.
+STEADY = 0.8
 
-CLIENTS = 200
+# Bounds of --check: right verdicts, median and worst error of the promised throughput.
+RIGHT = 38 / 40
+MEDIAN = 0.10
+WORST = 0.30
 
+# A row's own change may bring so much more or less than the row says; of REFUSED so much may be left.
+TRUTH = 0.2
+LEFT = 0.1
 
-class Place:
-    """Where the programs are, and a server's settings file that can be edited."""
-
-    def __init__(self, programs, folder):
-        self.boneyard, self.folder, self.count = programs / "boneyard", Path(folder), 0
-
-    def settings(self, lines, ports=1):
-        self.count += 1
-        numbers = [free_port() for _ in range(ports)]
-        admin = free_port()
-        names = [f"PORT{index + 1}" for index in range(ports)]
-        given = [f"Ports={','.join(names)}", f"Admin_Address=127.0.0.1:{admin}", "Load_Service=1", "Log_Level=warn"]
-        given += [f"{name}_TCPIPAddress=0,127.0.0.1:{number}" for name, number in zip(names, numbers)]
-        path = self.folder / f"{self.count}.ini"
-        path.write_text("\n".join([*given, *lines]) + "\n")
-        return Settings(path, numbers, admin)
-
-    def server(self, settings, shell=None):
-        command = [self.boneyard, "serve", settings.path]
-        if shell:
-            command = ["sh", "-c", f"{shell} && exec \"$0\" \"$@\"", *command]
-        return Server(command, settings.ports)
-
-    def press(self, address, method, argument, connections, out=1, seconds=60, rate=None):
-        """A load generator; it ends with the `with` block."""
-        command = [self.boneyard, "bench", address, "--json", "--method", f"load.{method}", "-c", connections]
-        command += [] if argument is None else ["--arguments", argument]
-        command += ["-o", out] if rate is None else ["--rate", rate]
-        return Pressing(command_on(None, [*command, "-d", seconds, "--warm-up", 0.01]))
+# Calls of others that lines without a promise must bring.
+OTHERS_GAIN = 1.2
 
 
-class Settings:
-    """A settings file."""
-
-    def __init__(self, path, ports, admin):
-        self.path, self.ports, self.admin = path, ports, admin
-
-    def change(self, lines):
-        """Replaces the lines with the same keys."""
-        keys = {line.split("=")[0].lower() for line in lines}
-        kept = [line for line in self.path.read_text().splitlines() if line.split("=")[0].lower() not in keys]
-        self.path.write_text("\n".join([*kept, *lines]) + "\n")
-
-    def status(self):
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/status.json", timeout=5) as page:
-                return json.load(page)
-        except OSError:
-            return None  # Not yet there, or it has only just started.
-
-    def verdict(self):
-        status = self.status()
-        return status and status["verdict"]
-
-    def await_verdict(self, holds, what):
-        """The verdict once it holds, a few seconds later."""
-        deadline, last = time.monotonic() + PATIENCE, None
-        while time.monotonic() < deadline:
-            last = self.verdict()
-            if last and holds(last):
-                time.sleep(SETTLES)
-                return self.verdict()
-            time.sleep(0.25)
-        raise Failure(f"{what}: the verdict is still {json.dumps(last, indent=1)}")
+def kind_of(verdict):
+    """The kind of a verdict, with the port or method it names."""
+    name = verdict.get("method") or verdict.get("port")
+    return verdict["kind"] + (f":{name}" if name else "")
 
 
-class Pressing:
-    """A load generator that runs until the end of the `with` block."""
-
-    def __init__(self, command):
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
+def promise_of(verdict):
+    """How many times the throughput is promised; None if no throughput is."""
+    if "gain" in verdict:
+        return verdict["gain"]
+    about = re.match(r"About ([\d.,]+)x the throughput", verdict["expected"])
+    return about and float(about[1].replace(",", ""))
 
 
-class Busy:
-    """A thread that repeats an action until the end of the `with` block."""
-
-    def __init__(self):
-        self.over = threading.Event()
-        self.thread = threading.Thread(target=self.run)
-
-    def run(self):
-        while not self.over.is_set():
-            self.do()
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.over.set()
-        self.thread.join()
+def observe(place, situation, settings, second, settles):
+    """Rates of a steady load, and the verdicts meanwhile."""
+    with place.running(settings, situation, second):
+        time.sleep(settles)
+        before, verdicts = settings.counts(), []
+        for _ in range(COUNTS):
+            time.sleep(1)
+            verdicts.append(settings.verdict())
+        rates = settings.counts().since(before, situation.others)
+    return rates, [verdict for verdict in verdicts if verdict]
 
 
-class Bursts(Busy):
-    """A hundred calls at once, and a pause."""
-
-    def __init__(self, address):
-        super().__init__()
-        self.peer = Peer(address)
-
-    def do(self):
-        self.peer.socket.sendall(b"".join(self.peer.call("load.sleep", 1) for _ in range(100)))
-        for _ in range(100):
-            self.peer.read()
-        self.over.wait(0.4)
+def settings_of(place, situation):
+    second = None if situation.second is None else place.settings(situation.second)
+    return place.settings(situation.settings, situation.ports), second
 
 
-class Quiet(Busy):
-    """One call after the other, from an address of its own."""
-
-    def __init__(self, address, source):
-        super().__init__()
-        self.peer = Peer(address, source)
-
-    def do(self):
-        self.peer.ask("load.sleep", 20)
+def without(situation, method):
+    """The same load without the calls of a method."""
+    return replace(situation, loads=tuple(load for load in situation.loads if load.method != method))
 
 
-class Knocking(Busy):
-    """Holds as many connections as it gets, and tries for more."""
-
-    def __init__(self, port):
-        super().__init__()
-        self.port, self.held = port, []
-
-    def do(self):
-        for _ in range(10):
-            self.held.append(socket.create_connection(("127.0.0.1", self.port), 5))
-        while len(self.held) > 300:
-            self.held.pop().close()
-        self.over.wait(0.2)
-
-    def __exit__(self, *_):
-        super().__exit__()
-        for one in self.held:
-            one.close()
+def ratio(after, before):
+    return after / before if before > 0 else 1.0 if after == 0 else float("inf")
 
 
-class Coming(Busy):
-    """Connects and sends a Hello, five times a second, and stays connected."""
+def judge(place, situation):
+    """The row of a situation: its verdict, and what its lines bring."""
+    settings, second = settings_of(place, situation)
+    before, verdicts = observe(place, situation, settings, second, SETTLES)
+    if not verdicts:
+        raise Failure(f"{situation.name}: no verdict")
+    kinds = Counter(map(kind_of, verdicts))
+    kind, times = kinds.most_common(1)[0]
+    verdict = [verdict for verdict in verdicts if kind_of(verdict) == kind][-1]
+    accepted = kind in situation.accepted or verdict["kind"] in situation.accepted
+    given = bool(verdict["lines"])
+    fits = situation.lines is None or situation.lines == given
+    row = {
+        "name": situation.name,
+        "accepted": situation.accepted,
+        "kind": kind,
+        "steady": times / len(verdicts),
+        "kinds": dict(kinds),
+        "verdict": verdict,
+        "right": accepted and fits and times >= STEADY * len(verdicts),
+        "before": vars(before),
+    }
+    if given:
+        row |= effect(place, situation, settings, second, verdict, before)
+    said = verdict["headline"] if row["right"] else f"WRONG: {dict(kinds)} {verdict['headline']} {verdict['lines']}"
+    note(f"{situation.name}: {said}")
+    return row
 
-    def __init__(self, address):
-        super().__init__()
-        self.address, self.held = address, []
 
-    def do(self):
-        try:
-            self.held.append(Peer(self.address))
-        except OSError:
-            pass  # Refused: it comes again.
-        self.over.wait(0.2)
-
-
-def watched(settings, kind, title):
-    note(f"{title} ...")
-    verdict = settings.await_verdict(lambda verdict: verdict["kind"] == kind, title)
-    note(f"    {verdict['headline']}")
-    return {"title": title, "should": kind, "verdict": verdict}
+def effect(place, situation, settings, second, verdict, before):
+    """Applies the lines and measures what they bring."""
+    settings.change(verdict["lines"])
+    after, _ = observe(place, situation, settings, second, SETTLES_AGAIN)
+    promised, measured = promise_of(verdict), ratio(after.calls, before.calls)
+    row = {"after": vars(after), "promised": promised, "measured": measured}
+    if promised:
+        return row | {"error": abs(measured / promised - 1)}
+    if situation.better == REFUSED:
+        return row | {"serves": after.refused <= LEFT * before.refused}
+    if situation.better == OTHERS:
+        return row | {"serves": after.others >= OTHERS_GAIN * before.others}
+    return row
 
 
-def silent(settings, title):
-    note(f"{title} ...")
-    deadline, said = time.monotonic() + SILENCE, None
-    while time.monotonic() < deadline:
-        verdict = settings.verdict()
-        if verdict and verdict["kind"] != "nothing":
-            raise Failure(f"{title}: {verdict['headline']}")
-        said = verdict or said
-        time.sleep(0.5)
-    return {"title": title, "should": "nothing", "verdict": said}
+def truth(place, situation):
+    """Whether the row is true: what its own change brings."""
+    settings, second = settings_of(place, situation)
+    before, _ = observe(place, situation, settings, second, SETTLES_AGAIN)
+    changed = situation
+    if isinstance(situation.change, str):
+        changed = without(situation, situation.change)
+    else:
+        settings.change(situation.change)
+        if second:
+            second.change([line for line in situation.change if line.startswith("Server_Pool_Tasks")])
+    after, _ = observe(place, changed, settings, second, SETTLES_AGAIN)
+    if situation.better == REFUSED:
+        brings, holds = ratio(after.refused, before.refused), after.refused <= LEFT * before.refused > 0
+    elif situation.better == OTHERS:
+        brings = ratio(after.others, before.others)
+        holds = brings >= (1 - TRUTH) * situation.brings
+    else:
+        brings = ratio(after.calls, before.calls)
+        holds = abs(brings / situation.brings - 1) <= TRUTH
+    note(f"{situation.name}: {brings:.2f}{'' if holds else f' FALSE, the row says {situation.brings}'}")
+    row = {"name": situation.name, "better": situation.better, "says": situation.brings, "brings": brings}
+    return row | {"holds": holds, "before": vars(before), "after": vars(after)}
+
+
+def what_if(place, name, lines):
+    """What `whatif` expects of lines, and what they bring."""
+    situation = next(row for row in SITUATIONS if row.name == name)
+    settings, second = settings_of(place, situation)
+    with place.running(settings, situation, second):
+        time.sleep(SETTLES)
+        before = settings.counts()
+        time.sleep(COUNTS)
+        now = settings.counts().since(before)
+        command = [place.program, "whatif", f"127.0.0.1:{settings.admin}", *lines, "--json"]
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        if answer.returncode != 0:
+            raise Failure(f"{name}: {answer.stderr.strip()}")
+        expected = json.loads(answer.stdout)
+    settings.change(lines)
+    after, _ = observe(place, situation, settings, second, SETTLES_AGAIN)
+    error = abs(expected["per_s"] / after.calls - 1)
+    note(f"{name}, {', '.join(lines)}: {expected['per_s']:.0f} expected, {after.calls:.0f} measured")
+    row = {"name": name, "lines": lines, "now": now.calls, "expected": expected}
+    return row | {"measured": after.calls, "error": error}
+
+
+def stays_silent(place, situation, minutes):
+    """Reads the verdict of a healthy server each second."""
+    settings, second = settings_of(place, situation)
+    said, until = Counter(), time.monotonic() + 60 * minutes
+    with place.running(settings, situation, second):
+        before = settings.counts()
+        while time.monotonic() < until:
+            time.sleep(1)
+            verdict = settings.verdict()
+            said[verdict["headline"] if verdict else "no answer"] += 1
+        rates = settings.counts().since(before)
+    said.pop("Nothing limits the server.", None)
+    return {"name": situation.name, "calls": rates.calls, "said": dict(said)}
 
 
 def story(place, sleep_ms):
-    """120 workers, a throttle of 20, 200 clients: the verdict, its lines applied, and what that brought."""
-    title = f"3 x 40 workers, throttle 20, {CLIENTS} clients, load.sleep {sleep_ms}"
-    settings = place.settings(["Server_Pool_Tasks=40", "Server_Max_Concurrent_Trans=20"], ports=3)
+    """Three ports of 40 workers and a throttle of 20: the verdict, its lines applied, and its own word on that."""
+    loads = each(3, lambda port: calls(sleep(fixed(sleep_ms)), connections=67 - (port == 2), port=port))
+    situation = Situation(f"story, {sleep_ms} ms", ("throttle",), size(40, 20), loads, ports=3)
+    settings, _ = settings_of(place, situation)
 
-    def pressed():
-        each = [CLIENTS // 3 + (1 if index < CLIENTS % 3 else 0) for index in range(3)]
-        return [
-            place.press(f"127.0.0.1:{port}", "sleep", sleep_ms, connections)
-            for port, connections in zip(settings.ports, each)
-        ]
+    def awaited(holds):
+        with place.running(settings, situation):
+            deadline = time.monotonic() + 40
+            while time.monotonic() < deadline:
+                verdict = settings.verdict()
+                if verdict and holds(verdict):
+                    time.sleep(6)
+                    return settings.verdict()
+                time.sleep(0.25)
+            raise Failure(f"{situation.name}: the verdict is still {json.dumps(verdict, indent=1)}")
 
-    def beside(crowd, what):
-        try:
-            return what()
-        finally:
-            for one in crowd:
-                one.__exit__()
-
-    with place.server(settings):
-        before = beside(pressed(), lambda: watched(settings, "throttle", title))
-    settings.change(before["verdict"]["lines"])
-    measured = lambda verdict: "measured" in (verdict["effect"] or "")
-    with place.server(settings):
-        after = beside(pressed(), lambda: settings.await_verdict(measured, "after the change"))
-    note(f"    {after['effect']}")
-    return {"sleep_ms": sleep_ms, "before": before["verdict"], "after": after}
-
-
-def situations(place):
-    """Servers, each limited by something else, and two that are not limited."""
-    few = ["Server_Pool_Tasks=10", "Server_Max_Concurrent_Trans=40"]
-    settings = place.settings(few)
-    address = lambda: f"127.0.0.1:{settings.ports[0]}"
-    with place.server(settings):
-        yield silent(settings, "healthy: idle")
-        with place.press(address(), "sleep", 10, 8, rate=400):
-            yield silent(settings, "healthy: 400 calls/s of load.sleep 10 on 10 workers")
-        with place.press(address(), "sleep", 50, 60):
-            yield watched(settings, "pool", "10 workers, throttle 40, 60 clients, load.sleep 50")
-    settings = place.settings(["Server_Pool_Tasks=10", "Server_Max_Concurrent_Trans=4"])
-    with place.server(settings), place.press(address(), "block", 50, 60):
-        yield watched(settings, "pool", "10 workers, throttle 4, 60 clients, load.block 50")
-    settings = place.settings(["Server_Pool_Tasks=40", "Server_Max_Concurrent_Trans=20"])
-    with place.server(settings), place.press(address(), "spin", 5000, 100):
-        yield watched(settings, "cpu", "40 workers, throttle 20, 100 clients, load.spin 5000")
-    settings = place.settings(few)
-    with place.server(settings), place.press(address(), "sleep", 100, 12), place.press(address(), "echo", None, 40):
-        yield watched(settings, "method", "10 workers, 12 clients of load.sleep 100 beside 40 of load.echo")
-    settings = place.settings(["Server_Pool_Tasks=10", "Server_Max_Concurrent_Trans=40", "Server_Queue_Limit=20"])
-    with place.server(settings), Bursts(address()):
-        title = "10 workers, Server_Queue_Limit=20, a hundred calls of load.sleep 1 at once each 0.4 s"
-        yield watched(settings, "queue_bound", title)
-    settings = place.settings(["Server_Pool_Tasks=4", "Server_Max_Concurrent_Trans=40"])
-    with place.server(settings), place.press(address(), "sleep", 20, 4, out=50), Quiet(address(), "127.0.0.2"):
-        title = "4 workers, one client with 200 calls out beside one with one, load.sleep 20"
-        yield watched(settings, "client", title)
-    settings = place.settings(["Server_Hello_Timeout=0"])
-    with place.server(settings, "ulimit -n 200"), Knocking(settings.ports[0]):
-        yield watched(settings, "descriptors", "ulimit -n 200, more than 200 connections")
-    for kind, line in [("users", "Server_MaxUsers=20"), ("connects", "Server_Max_Connects_Per_Minute=20")]:
-        settings = place.settings([line])
-        with place.server(settings), Coming(address()):
-            yield watched(settings, kind, f"{line}, five connections a second that stay")
+    before = awaited(lambda verdict: verdict["kind"] == "throttle")
+    note(f"{before['headline']} {before['lines']}")
+    settings.change(before["lines"])
+    after = awaited(lambda verdict: "measured" in (verdict["effect"] or ""))
+    note(after["effect"])
+    return {"sleep_ms": sleep_ms, "before": before, "after": after}
 
 
 def story_text(story):
@@ -290,50 +235,140 @@ def story_text(story):
     lines = [before["headline"], *("  " + because for because in before["because"])]
     lines += ["  Lines for the settings file:", *("    " + line for line in before["lines"]), "  " + before["expected"]]
     lines += ["", "after a restart with these lines:", "", after["effect"]]
-    title = f"3 ports x 40 workers, throttle 20, {CLIENTS} clients, `load.sleep {story['sleep_ms']}`:"
+    title = f"3 ports x 40 workers, throttle 20, 200 clients, `sleep {story['sleep_ms']}`:"
     return "\n".join([title, "", "```text", *lines, "```"])
 
 
-def situations_table(record):
-    rows = []
-    for row in record["situations"]:
-        verdict = row["verdict"]
-        lines = ", ".join(f"`{line}`" for line in verdict["lines"]) or "none"
-        rows.append([row["title"], verdict["headline"], f"{100 * verdict['sure']:.0f} %", lines])
-    return table(["server and load", "verdict", "sure", "lines"], rows)
+def times(factor):
+    return "-" if factor is None else f"{factor:.2f}x"
+
+
+def situation_row(row):
+    steady = "" if row["steady"] == 1 else f" ({100 * row['steady']:.0f} % of the time)"
+    lines = ", ".join(f"`{line}`" for line in row["verdict"]["lines"]) or "none"
+    error = f"{100 * row['error']:.0f} %" if row.get("error") is not None else "-"
+    serves = {True: "serves", False: "DOES NOT SERVE", None: error}[row.get("serves")]
+    right = "yes" if row["right"] else "NO"
+    accepted = " or ".join(row["accepted"])
+    measured = times(row.get("measured"))
+    return [row["name"], accepted, row["kind"] + steady, right, lines, times(row.get("promised")), measured, serves]
+
+
+def errors_of(rows):
+    return sorted(row["error"] for row in rows if row.get("error") is not None)
+
+
+def situations_text(rows):
+    head = ["situation", "accepted", "verdict", "right", "lines", "promised", "measured", "error"]
+    errors, right = errors_of(rows), sum(row["right"] for row in rows)
+    summary = f"Right: {right} of {len(rows)}."
+    if errors:
+        median, worst = 100 * statistics.median(errors), 100 * errors[-1]
+        summary += f" Error of {len(errors)} promises: median {median:.0f} %, worst {worst:.0f} %."
+    return table(head, map(situation_row, rows)) + "\n\n" + summary
+
+
+def truth_text(rows):
+    fields = lambda row: [
+        row["name"], row["better"], shown(row["says"], 2) if row["better"] != REFUSED else "none left",
+        shown(row["brings"], 2), "yes" if row["holds"] else "NO",
+    ]  # fmt: skip
+    return table(["situation", "what counts", "the row says", "measured", "true"], map(fields, rows))
+
+
+def what_if_text(rows):
+    fields = lambda row: [
+        row["name"], ", ".join(row["lines"]), shown(row["now"], 0), shown(row["expected"]["per_s"], 0),
+        shown(row["measured"], 0), f"{100 * row['error']:.0f} %", f"{100 * row['expected']['model_error']:.0f} %",
+    ]  # fmt: skip
+    return table(["load", "change", "calls/s now", "expected", "measured", "error", "own error"], map(fields, rows))
+
+
+def healthy_text(rows):
+    fields = lambda row: [row["name"], shown(row["calls"], 0), ", ".join(row["said"]) or "nothing"]
+    return table(["server", "calls/s", "said"], map(fields, rows))
+
+
+TABLES = {"situations": situations_text, "truth": truth_text, "whatif": what_if_text, "healthy": healthy_text}
 
 
 def render(record):
     what = "`benches/verdict.py`." + (" Debug builds." if record["debug"] else "")
-    parts = [heading(record, what), *map(story_text, record["stories"])]
-    return "\n\n".join(parts + ([situations_table(record)] if record["situations"] else []))
+    tables = [text(record[name]) for name, text in TABLES.items() if record[name]]
+    return "\n\n".join([heading(record, what), *map(story_text, record["stories"]), *tables])
+
+
+def chosen(options):
+    return [row for row in SITUATIONS if not options.only or re.search(options.only, row.name)]
+
+
+def rows(of, situations, jobs):
+    """The rows of situations: side by side, then those that need the processors one after the other."""
+    with ThreadPoolExecutor(jobs) as pool:
+        done = {row.name: pool.submit(of, row) for row in situations if not row.alone}
+    results = {name: future.result() for name, future in done.items()}
+    return [results.get(row.name) or of(row) for row in situations]
 
 
 def measure(options):
+    programs = Path(options.programs) if options.programs else build(not (options.smoke or options.debug))
+    table_only = not (options.truth or options.whatif or options.healthy or options.smoke)
     with tempfile.TemporaryDirectory() as folder:
-        place = Place(build(not (options.smoke or options.debug)), folder)
-        return {
-            **circumstances(options),
-            "debug": options.debug,
-            "stories": [story(place, sleep_ms) for sleep_ms in ([50] if options.smoke else [50, 5])],
-            "situations": [] if options.smoke else list(situations(place)),
-        }
+        place = Place(programs / "examples" / "situations", Path(folder))
+        record = {**circumstances(options), "debug": options.debug or options.smoke, **dict.fromkeys(TABLES, [])}
+        stories = [50] if options.smoke else [50, 5] if table_only and not options.only else []
+        record["stories"] = [story(place, sleep_ms) for sleep_ms in stories]
+        if table_only:
+            record["situations"] = rows(lambda row: judge(place, row), chosen(options), options.jobs)
+        if options.truth:
+            with_change = [row for row in chosen(options) if row.change]
+            record["truth"] = rows(lambda row: truth(place, row), with_change, options.jobs)
+        if options.whatif:
+            names = {row.name for row in chosen(options)}
+            record["whatif"] = [what_if(place, name, lines) for name, lines in WHAT_IF if name in names]
+        if options.healthy:
+            silent = lambda row: stays_silent(place, row, options.minutes)
+            record["healthy"] = rows(silent, HEALTHY, len(HEALTHY))
+        return record
 
 
-def is_met(record):
-    """The verdicts were awaited already; checks that the advice is the known one, and that it helped."""
+def missed(record):
+    """What of the bounds is missed, a line each."""
+    table, errors = record["situations"], errors_of(record["situations"])
     for story in record["stories"]:
-        if "Server_Max_Concurrent_Trans=120" not in story["before"]["lines"] or "expected" not in story["after"]["effect"]:
-            return False
-    return True
+        if "Server_Max_Concurrent_Trans=120" not in story["before"]["lines"]:
+            yield f"the story's lines are {story['before']['lines']}"
+        if "expected" not in story["after"]["effect"]:
+            yield f"the story's effect is {story['after']['effect']}"
+    if (right := sum(row["right"] for row in table)) < RIGHT * len(table):
+        yield f"right in {right} of {len(table)}"
+    if errors and (statistics.median(errors) > MEDIAN or errors[-1] > WORST):
+        yield f"errors of the promised throughput: median {statistics.median(errors):.2f}, worst {errors[-1]:.2f}"
+    yield from (f"{row['name']}: the lines do not serve" for row in table if row.get("serves") is False)
+    yield from (f"{row['name']}: the row is not true" for row in record["truth"] if not row["holds"])
+    yield from (f"{row['name']}: {row['error']:.2f} off" for row in record["whatif"] if row["error"] > 0.1)
+    yield from (f"{row['name']}: {row['said']}" for row in record["healthy"] if row["said"])
 
 
 def main():
     parser = parser_of(__doc__)
     parser.add_argument("--debug", action="store_true", help="debug builds")
+    parser.add_argument("--programs", metavar="FOLDER", help="build nothing; the programs are there")
+    parser.add_argument("--only", metavar="PATTERN", help="situations with that in their name")
+    parser.add_argument("--jobs", type=int, default=6, help="situations side by side")
+    parser.add_argument("--list", action="store_true", help="print the names of the situations")
+    parser.add_argument("--truth", action="store_true", help="measure what the rows say, without the verdict")
+    parser.add_argument("--healthy", action="store_true", help="ten healthy servers side by side")
+    parser.add_argument("--minutes", type=float, default=10, help="how long they must stay silent")
+    parser.add_argument("--whatif", action="store_true", help="what whatif expects, and what is")
     options = parser.parse_args()
-    record = show(options, measure, render, "verdict")
-    return 1 if (options.check or options.smoke) and not is_met(record) else 0
+    if options.list:
+        print("\n".join(f"{row.name}: {' or '.join(row.accepted)}" for row in chosen(options)))
+        return 0
+    misses = list(missed(show(options, measure, render, "verdict")))
+    for miss in misses:
+        note(f"missed: {miss}")
+    return 1 if misses and (options.check or options.smoke) else 0
 
 
 if __name__ == "__main__":
