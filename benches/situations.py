@@ -316,9 +316,9 @@ CPU = (
         brings=1.6, alone=True,
     ),
     Situation(
-        "cpu: 1 of 5 ms computes, 10 permits", ("throttle",), size(40, 4),
+        "throttle: then the processors", ("throttle",), size(40, 4),
         (calls({"spin": fixed(0.5)}, sleep(fixed(8)), connections=40),), lines=True,
-        change=("Server_Max_Concurrent_Trans=40",), brings=7.0, alone=True,
+        change=("Server_Max_Concurrent_Trans=40",), brings=6.5, alone=True,
     ),
 )
 
@@ -426,19 +426,19 @@ SEVERAL = (
     ),
     Situation(
         "load that changes: light, then heavy", ("throttle",), size(40, 10),
-        (calls(sleep(random(40)), connections=5), calls(sleep(random(40)), connections=30, begin=6)), lines=True,
+        (calls(sleep(random(40)), connections=5), calls(sleep(random(40)), connections=30, begin=12)), lines=True,
         change=("Server_Max_Concurrent_Trans=40",), brings=3.5,
     ),
     Situation(
         "load that changes: heavy, then light", ("nothing",), size(40, 10),
-        (calls(sleep(random(40)), connections=5), calls(sleep(random(40)), connections=30, end=6)), lines=False,
+        (calls(sleep(random(40)), connections=5), calls(sleep(random(40)), connections=30, end=12)), lines=False,
         change=("Server_Max_Concurrent_Trans=40",),
     ),
     Situation(
         "load that changes: permits, then a lock", ("method:work.write",), size(30, 10),
         (
-            calls(sleep(random(40)), connections=30, end=6),
-            calls({"std_lock": random(10)}, connections=30, begin=6, method="work.write"),
+            calls(sleep(random(40)), connections=30, end=12),
+            calls({"std_lock": random(10)}, connections=30, begin=12, method="work.write"),
         ),
         change=size(30, 30),
     ),

@@ -74,9 +74,10 @@ def promise_of(verdict):
 
 
 def observe(place, situation, settings, second, settles):
-    """Rates of a steady load, and the verdicts meanwhile."""
+    """Rates of a steady load, so long after it changed last, and the verdicts meanwhile."""
+    moments = [moment for load in situation.loads for moment in (load.begin, load.end) if moment < float("inf")]
     with place.running(settings, situation, second):
-        time.sleep(settles)
+        time.sleep(max(moments, default=0) + settles)
         before, verdicts = settings.counts(), []
         for _ in range(COUNTS):
             time.sleep(1)
@@ -152,8 +153,6 @@ def truth(place, situation):
         changed = without(situation, situation.change)
     else:
         settings.change(situation.change)
-        if second:
-            second.change([line for line in situation.change if line.startswith("Server_Pool_Tasks")])
     after, _ = observe(place, changed, settings, second, SETTLES_AGAIN)
     if situation.better == REFUSED:
         brings, holds = ratio(after.refused, before.refused), after.refused <= LEFT * before.refused > 0
