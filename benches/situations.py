@@ -213,6 +213,10 @@ POOL = (
         change=("Server_Pool_Tasks=32",), brings=4.0,
     ),
     Situation(
+        "pool: a disk with room", ("pool",), size(4, 40),
+        (calls(sleep(random(20)), {"fsync": 4096}, connections=16),), lines=True, change=size(16, 40), brings=3.9,
+    ),
+    Situation(
         "pool: fits, but calls wait now and then", ("nothing", "pool"), size(4, 40),
         (calls(sleep(random(10)), rate=350, connections=8),), change=size(16, 40),
     ),
@@ -230,7 +234,7 @@ METHOD = (
             calls(sleep(random(100)), connections=12, method="work.report"),
             calls(sleep(fixed(5)), connections=10, method="work.read"),
         ),
-        change="work.report", brings=3.0, better=OTHERS, others="work.read",
+        lines=True, change="work.report", brings=3.0, better=OTHERS, others="work.read",
     ),
     Situation(
         "method: longer than a look", ("method:work.report", "pool"), size(8, 64),
@@ -271,6 +275,14 @@ METHOD = (
             calls(sleep(random(10)), rate=100, connections=4, method="work.read"),
         ),
         change=size(40, 80),
+    ),
+    Situation(
+        "lock: one method's has the workers of another", ("method:work.write", "pool"), size(16, 64),
+        (
+            calls({"std_lock": random(8)}, connections=20, method="work.write"),
+            calls(sleep(random(10)), connections=4, method="work.read"),
+        ),
+        lines=True, change="work.write", brings=2.0, better=OTHERS, others="work.read",
     ),
     Situation(
         "lock: held while a processor is used", ("method",), size(16, 32),
@@ -366,8 +378,8 @@ LIMITS = (
         change=("Server_Restricted=0",), better=REFUSED,
     ),
     Situation(
-        "connects: a client connects each second", ("connects",), ("Server_Max_Connects_Per_Minute=20",),
-        (Coming(count=1, pause=0.7, stays=False),), lines=True, change=("Server_Max_Connects_Per_Minute=200",),
+        "connects: a client connects four times a second", ("connects",), ("Server_Max_Connects_Per_Minute=20",),
+        (Coming(count=1, pause=0.25, stays=False),), lines=True, change=("Server_Max_Connects_Per_Minute=300",),
         better=REFUSED,
     ),
     Situation(
@@ -409,7 +421,7 @@ SEVERAL = (
     Situation(
         "two: permits, and connections are refused", ("users", "throttle"), size(40, 10, "Server_MaxUsers=40"),
         (calls(sleep(random(40)), connections=30), Coming(count=30)), lines=True,
-        change=("Server_Max_Concurrent_Trans=40", "Server_MaxUsers=80"), brings=3.0,
+        change=("Server_Max_Concurrent_Trans=40", "Server_MaxUsers=80"), better=REFUSED,
     ),
     Situation(
         "two: workers of one port, then permits of all", ("pool", "throttle"), size(6, 16),
