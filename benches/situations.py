@@ -388,6 +388,22 @@ LIMITS = (
         change=("Server_Session_Calls=40",), better=REFUSED,
     ),
     Situation(
+        "client_calls: 4 connections with 10 calls at once, 16 of a client may", ("client_calls",),
+        size(50, 60, "Server_Client_Calls=16"),
+        tuple(Bursts(argument=(sleep(fixed(20)),), count=10, pause=0.1) for _ in range(4)), lines=True,
+        change=("Server_Client_Calls=80",), better=REFUSED,
+    ),
+    Situation(
+        "method_limit: calls wait for it beside idle workers", ("method_limit:work.report",),
+        size(20, 40, "work.report=2,100"), (calls(sleep(random(40)), connections=10, method="work.report"),),
+        lines=True, change=("work.report=10,100",), brings=5.0,
+    ),
+    Situation(
+        "method_limit: open, it refuses half", ("method_limit:work.report",), size(40, 60, "work.report=4,4"),
+        (calls(sleep(random(20)), rate=400, connections=8, method="work.report"),), lines=True,
+        change=("work.report=40,40",), brings=2.3,
+    ),
+    Situation(
         "buffers: calls are refused", ("buffers",), size(4, 40, "Server_Buffer_Memory_MB=16"),
         (Large(argument=(sleep(fixed(50)),), connections=20, out=10, bytes=100_000),), lines=True,
         change=("Server_Buffer_Memory_MB=64",), better=REFUSED, alone=True,

@@ -16,9 +16,9 @@
 Each server is a process of its own (benches/situations.rs) under a load that goes on. The verdict is that of most of
 twelve seconds, once a second; it is right if its kind is accepted, if it stands for at least four fifths of them, and
 if it gives lines where it must. Then the lines go into the settings file, the server is started again under the same
-load, and the calls it counts are compared with those before and with what was promised; they must bring what the row
-knows to be had. Lines that promise no throughput are judged by what they are for: that no call is refused, or that the
-calls others hold up are done.
+load, and the calls it counts are compared with those before and with what was promised (the error is a share of what
+was measured); they must bring what the row knows to be had. Lines that promise no throughput are judged by what they
+are for: that no call is refused, or that the calls others hold up are done.
 Python 3.11 standard library only; Linux only; over loopback.
 """
 
@@ -84,7 +84,10 @@ def observe(place, situation, settings, second, settles):
             time.sleep(1)
             verdicts.append(settings.verdict())
         rates = settings.counts().since(before, situation.others)
-    return rates, [verdict for verdict in verdicts if verdict]
+    verdicts = [verdict for verdict in verdicts if verdict]
+    if not verdicts:
+        raise Failure(f"{situation.name}: no verdict")
+    return rates, verdicts
 
 
 def settings_of(place, situation):
@@ -105,8 +108,6 @@ def judge(place, situation):
     """The row of a situation: its verdict, and what its lines bring."""
     settings, second = settings_of(place, situation)
     before, verdicts = observe(place, situation, settings, second, SETTLES)
-    if not verdicts:
-        raise Failure(f"{situation.name}: no verdict")
     kinds = Counter(map(kind_of, verdicts))
     kind, times = kinds.most_common(1)[0]
     verdict = [verdict for verdict in verdicts if kind_of(verdict) == kind][-1]
@@ -144,7 +145,7 @@ def effect(place, situation, settings, second, verdict, before):
     measured = ratio(after.calls, before.calls)
     row = {"after": vars(after), "promised": promised, "measured": measured}
     if promised:
-        row["error"] = abs(measured / promised - 1)
+        row["error"] = abs(promised / measured - 1) if measured else 1.0
     elif situation.better == REFUSED:
         row["serves"] = after.refused <= LEFT * before.refused
     elif situation.better == OTHERS:
@@ -269,12 +270,12 @@ def errors_of(rows):
 
 def situations_text(rows):
     head = ["situation", "accepted", "verdict", "right", "lines", "promised", "measured", "error"]
-    errors, right = errors_of(rows), sum(row["right"] for row in rows)
+    errors, right = errors_of(rows), sum(row["right"] for row in sound(rows))
     summary = f"Right: {right} of {len(rows)}."
     if errors:
         median, worst = 100 * statistics.median(errors), 100 * errors[-1]
         summary += f" Error of {len(errors)} promises: median {median:.0f} %, worst {worst:.0f} %."
-    return table(head, map(situation_row, rows)) + "\n\n" + summary
+    return table(head, map(situation_row, sound(rows))) + "\n\n" + summary
 
 
 def truth_text(rows):
@@ -282,7 +283,7 @@ def truth_text(rows):
         row["name"], row["better"], shown(row["says"], 2) if row["better"] != REFUSED else "none left",
         shown(row["brings"], 2), "yes" if row["holds"] else "NO",
     ]  # fmt: skip
-    return table(["situation", "what counts", "the row says", "measured", "true"], map(fields, rows))
+    return table(["situation", "what counts", "the row says", "measured", "true"], map(fields, sound(rows)))
 
 
 def what_if_text(rows):
@@ -295,10 +296,15 @@ def what_if_text(rows):
 
 def healthy_text(rows):
     fields = lambda row: [row["name"], shown(row["calls"], 0), ", ".join(row["said"]) or "nothing"]
-    return table(["server", "calls/s", "said"], map(fields, rows))
+    return table(["server", "calls/s", "said"], map(fields, sound(rows)))
 
 
 TABLES = {"situations": situations_text, "truth": truth_text, "whatif": what_if_text, "healthy": healthy_text}
+
+
+def sound(rows):
+    """Those that did not fail."""
+    return [row for row in rows if not row.get("failed")]
 
 
 def render(record):
@@ -312,11 +318,22 @@ def chosen(options):
 
 
 def rows(of, situations, jobs):
-    """The rows of situations: side by side, then those that need the processors one after the other."""
+    """The rows of situations: side by side, then those that need the processors one after the other. Those that fail
+    are left out and counted as missed."""
+    results = {}
+
+    def run(situation):
+        try:
+            results[situation.name] = of(situation)
+        except Failure as failure:
+            note(f"{situation.name}: {failure}")
+
     with ThreadPoolExecutor(jobs) as pool:
-        done = {row.name: pool.submit(of, row) for row in situations if not row.alone}
-    results = {name: future.result() for name, future in done.items()}
-    return [results.get(row.name) or of(row) for row in situations]
+        list(pool.map(run, [row for row in situations if not row.alone]))
+    for situation in situations:
+        if situation.alone:
+            run(situation)
+    return [results.get(row.name) or {"name": row.name, "failed": True} for row in situations]
 
 
 def measure(options):
@@ -344,19 +361,20 @@ def measure(options):
 def missed(record):
     """What of the bounds is missed, a line each."""
     table, errors = record["situations"], errors_of(record["situations"])
+    yield from (f"{row['name']}: it failed" for name in TABLES for row in record[name] if row.get("failed"))
     for story in record["stories"]:
         if "Server_Max_Concurrent_Trans=120" not in story["before"]["lines"]:
             yield f"the story's lines are {story['before']['lines']}"
         if "expected" not in story["after"]["effect"]:
             yield f"the story's effect is {story['after']['effect']}"
-    if (right := sum(row["right"] for row in table)) < RIGHT * len(table):
+    if (right := sum(row["right"] for row in sound(table))) < RIGHT * len(table):
         yield f"right in {right} of {len(table)}"
     if errors and (statistics.median(errors) > MEDIAN or errors[-1] > WORST):
         yield f"errors of the promised throughput: median {statistics.median(errors):.2f}, worst {errors[-1]:.2f}"
     yield from (f"{row['name']}: the lines do not serve" for row in table if row.get("serves") is False)
-    yield from (f"{row['name']}: the row is not true" for row in record["truth"] if not row["holds"])
+    yield from (f"{row['name']}: the row is not true" for row in sound(record["truth"]) if not row["holds"])
     yield from (f"{row['name']}: {row['error']:.2f} off" for row in record["whatif"] if row["error"] > 0.1)
-    yield from (f"{row['name']}: {row['said']}" for row in record["healthy"] if row["said"])
+    yield from (f"{row['name']}: {row['said']}" for row in sound(record["healthy"]) if row["said"])
 
 
 def main():
