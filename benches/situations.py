@@ -225,6 +225,14 @@ POOL = (
         (calls(sleep(random(40)), {"std_lock": random(1)}, connections=20),), lines=True,
         change=size(20, 40), brings=4.0,
     ),
+    Situation(
+        "pool: a lock that limits soon", ("pool", "method"), size(4, 40),
+        (calls(sleep(random(20)), {"std_lock": random(2.5)}, connections=40),), change=size(40, 40), brings=2.3,
+    ),
+    Situation(
+        "pool: a dependency that limits soon", ("pool", "method"), size(4, 40),
+        (calls({"tcp": ["DEPENDENCY", random(20)]}, connections=24),), dependency=8, change=size(24, 40), brings=2.0,
+    ),
 )
 
 METHOD = (
