@@ -178,7 +178,7 @@ POOL = (
     Situation(
         "pool: three ports equally full", ("pool",), size(8, 96),
         each(3, lambda port: calls(sleep(random(30)), connections=24, port=port)), ports=3, lines=True,
-        change=("Server_Pool_Tasks=24",), brings=3.0,
+        change=("Server_Pool_Tasks=16",), brings=2.0,  # A step: what it has beyond that is not seen from here.
     ),
     Situation(
         "pool: one of three ports full", ("pool:PORT2",), size(8, 96),
@@ -205,12 +205,12 @@ POOL = (
     Situation(
         "pool: a dependency with room for all", ("pool",), size(8, 64),
         (calls({"tcp": ["DEPENDENCY", random(30)]}, connections=24),), lines=True, dependency=64,
-        change=("Server_Pool_Tasks=24",), brings=3.0,
+        change=("Server_Pool_Tasks=16",), brings=2.0,  # A step: what it has beyond that is not seen from here.
     ),
     Situation(
         "pool: calls another server that has room", ("pool",), size(8, 64),
         (calls(call("SECOND", "work.read", sleep(random(30))), connections=32),), lines=True, second=size(64, 64),
-        change=("Server_Pool_Tasks=32",), brings=4.0,
+        change=("Server_Pool_Tasks=16",), brings=2.0,  # A step, as above.
     ),
     Situation(
         "pool: a disk with room", ("pool",), size(4, 40),

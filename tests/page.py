@@ -334,7 +334,7 @@ def foreign_text(page):
     """Text from elsewhere stays text, and long words break."""
     text = "<img src=x onerror=alert(1)>" + "x" * 400
     verdict = {
-        "kind": "method", "sure": 0.9, "headline": text, "because": [text, text], "lines": [text], "expected": text,
+        "kind": "method", "agreeing": 5, "looks": 5, "gain": None, "unless": text, "headline": text, "because": [text, text], "lines": [text], "expected": text,
         "effect": text,
     }  # fmt: skip
     found = page.script(

@@ -92,12 +92,18 @@ fn apply(server: &RunningServer, verdict: &Verdict) {
     }
 }
 
+/// Takes a sample, with a look at the threads.
+fn sample(server: &RunningServer) {
+    server.monitor().look(Instant::now(), Duration::from_millis(2));
+    server.monitor().sample();
+}
+
 /// Looks, until the verdict is what `expected` says.
 #[track_caller]
 fn look_until(server: &RunningServer, mut expected: impl FnMut(&Verdict) -> bool) -> Verdict {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        server.monitor().sample();
+        sample(server);
         let verdict = server.monitor().verdict();
         if expected(&verdict) {
             return verdict;
@@ -134,12 +140,15 @@ fn permits_that_are_too_few_are_named_and_the_change_is_measured_after_a_restart
     let server = start(4);
     let crowd = Crowd::of(40, server.address(), sleep(20));
     let verdict = judged(&server, Cause::Throttle);
-    assert_eq!(verdict.lines, ["Server_Max_Concurrent_Trans=24"], "{verdict:#?}");
+    // As many as there are workers, or fewer where others have the processors.
+    let [line] = &verdict.lines[..] else { panic!("{verdict:#?}") };
+    let limit = line.strip_prefix("Server_Max_Concurrent_Trans=").and_then(|limit| limit.parse().ok());
+    let limit = limit.filter(|limit| (8..=24).contains(limit)).unwrap_or_else(|| panic!("{verdict:#?}"));
     look_until(&server, |_| note.exists());
     drop(crowd);
     server.stop();
 
-    let server = start(24);
+    let server = start(limit);
     let crowd = Crowd::of(40, server.address(), sleep(20));
     let verdict = look_until(&server, |verdict| {
         verdict.effect.as_ref().is_some_and(|effect| effect.contains("measured"))
@@ -148,10 +157,11 @@ fn permits_that_are_too_few_are_named_and_the_change_is_measured_after_a_restart
     server.stop();
     [&file, &note].into_iter().for_each(|file| std::fs::remove_file(file).unwrap());
     let effect = verdict.effect.unwrap();
-    assert!(effect.starts_with("Since Server_Max_Concurrent_Trans 4 -> 24: expected "), "{effect}");
+    assert!(effect.starts_with("Since Server_Max_Concurrent_Trans 4 -> "), "{effect}");
+    assert!(effect.contains(": expected "), "{effect}");
     let (_, measured) = effect.split_once("measured ").unwrap();
     let measured: f64 = measured.split_once('x').unwrap().0.parse().unwrap();
-    assert!(measured > 2.0, "six times the permits: {effect}");
+    assert!(measured > 1.5, "at least twice the permits: {effect}");
 }
 
 #[test]
@@ -165,7 +175,8 @@ fn a_change_while_the_server_runs_is_measured_too() {
         verdict.effect.as_ref().is_some_and(|effect| effect.contains("measured"))
     });
     let effect = verdict.effect.unwrap();
-    assert!(effect.starts_with("Since Server_Max_Concurrent_Trans 4 -> 24: expected "), "{effect}");
+    assert!(effect.starts_with("Since Server_Max_Concurrent_Trans 4 -> "), "{effect}");
+    assert!(effect.contains(": expected "), "{effect}");
 }
 
 #[test]
@@ -184,7 +195,7 @@ fn a_client_that_leaves_the_others_little_is_named() {
     }
     let verdict = judged(&server, Cause::Client { peer: "127.0.0.1".to_owned() });
     let line = verdict.lines.first().expect("a line that fits calls out on few connections");
-    assert!(line.starts_with("Server_Session_Calls="), "{verdict:#?}");
+    assert!(line.starts_with("Server_Client_Calls="), "{verdict:#?}");
     assert!(Config::from_text(line, None, 2).is_ok(), "{line}");
     server.stop_within(Duration::ZERO);
 }
@@ -228,7 +239,8 @@ fn a_method_that_holds_the_others_up_is_named() {
     };
     let _crowd = Crowd::of(6, server.address(), sleep(40)).and(24, server.address(), echo);
     let verdict = judged(&server, Cause::Method { port: tcpip(), method: "load.sleep".to_owned() });
-    assert!(verdict.lines.is_empty() && verdict.expected.contains("tx.blocking"), "{verdict:#?}");
+    assert!(!verdict.lines.is_empty() && verdict.expected.contains("tx.blocking"), "{verdict:#?}");
+    assert!(verdict.gain.is_some_and(|gain| gain >= 1.1), "{verdict:#?}");
 }
 
 #[test]
@@ -411,7 +423,7 @@ fn silent_idle_and_busy() -> Result<(), Box<Verdict>> {
     let mut snapshots = Vec::new();
     let mut silent = || {
         for _ in 0..12 {
-            server.monitor().sample();
+            sample(&server);
             snapshots.push(Arc::new(server.monitor().control().snapshot()));
             let verdict = server.monitor().verdict();
             if verdict.cause == Cause::Cpu && others_have_the_processors(&snapshots) {
@@ -427,9 +439,7 @@ fn silent_idle_and_busy() -> Result<(), Box<Verdict>> {
     let crowd = Crowd::of(10, server.address(), sleep(50));
     silent()?;
     drop(crowd);
-    // Silent, if not all looks agreed.
-    let mut shown = server.monitor().overview().expect("it has looked").verdict;
-    shown.sure = 1.0;
+    let shown = server.monitor().overview().expect("it has looked").verdict;
     assert_eq!(shown, Verdict::default());
     Ok(())
 }

@@ -165,7 +165,7 @@ mod tests {
         };
         assert_eq!(at(5), None);
         let text = at(65).expect("it has stood").text;
-        let begin = "{\"server\":\"b/1\",\"over\":false,\"since\":5,\"lasted\":60,\"verdict\":{\"kind\":\"cpu\",\"sure\":1.0,";
+        let begin = "{\"server\":\"b/1\",\"over\":false,\"since\":5,\"lasted\":60,\"verdict\":{\"kind\":\"cpu\",\"agreeing\":0,";
         assert!(text.starts_with(begin) && text.ends_with("}\n"), "{text}");
     }
 }

@@ -1,6 +1,8 @@
 //! An interval between two snapshots: rates, times, and how full things were on average.
 
-use super::snapshot::{AnswerCounts, MethodSnapshot, PortSnapshot, SessionCounts, Snapshot, Workers};
+use super::snapshot::{
+    AnswerCounts, MethodLimitSnapshot, MethodSnapshot, PortSnapshot, SessionCounts, Snapshot, Workers,
+};
 use crate::metrics::{CloseReason, Distribution, Parts, PortCounts};
 use crate::service::ClientId;
 use crate::sync::Arc;
@@ -34,6 +36,8 @@ pub struct Interval {
     pub connects_most: Option<(ClientId, u32)>,
     /// Sessions, at the end.
     pub sessions: SessionCounts,
+    /// The limited methods at the end; the fewest that waited at a sample, and those refused meanwhile.
+    pub limits: Vec<MethodLimitSnapshot>,
     /// The ports.
     pub ports: Vec<PortInterval>,
 }
@@ -56,6 +60,8 @@ pub struct PortInterval {
     pub workers_returning: f64,
     /// Connections open at the end.
     pub connections: u64,
+    /// Workers whose handlers waited for the answer to a call that they made, on average over the samples.
+    pub in_calls: f64,
     /// Calls that waited, on average over the samples.
     pub waiting: f64,
     /// Fewest calls that waited at a sample.
@@ -122,6 +128,7 @@ impl Interval {
                 workers_blocked: gauge(&|port| f64::from(port.workers.blocked)),
                 workers_returning: gauge(&|port| f64::from(port.workers.returning)),
                 connections: after.connections,
+                in_calls: gauge(&|port| port.in_calls as f64),
                 waiting: gauge(&|port| port.waiting as f64),
                 waiting_min: samples.iter().map(|snapshot| snapshot.ports[index].waiting).min().unwrap_or(0),
                 queue_limit: after.queue_limit,
@@ -153,6 +160,7 @@ impl Interval {
             refused_connects: refused(|counts| counts.refused_connects),
             connects_most: last.connects_most,
             sessions: last.sessions,
+            limits: limits(first, last, samples),
             ports: ports.collect(),
         })
     }
@@ -172,6 +180,21 @@ impl Interval {
     pub fn times(&self) -> Parts<Distribution> {
         sum(self.ports.iter().map(|port| &port.times))
     }
+}
+
+/// The limits at the last of these snapshots, with the fewest that waited at one of them and those refused since the
+/// first.
+fn limits(first: &Snapshot, last: &Snapshot, samples: &[Arc<Snapshot>]) -> Vec<MethodLimitSnapshot> {
+    fn of<'s>(method: &str, snapshot: &'s Snapshot) -> Option<&'s MethodLimitSnapshot> {
+        snapshot.limits.iter().find(|limit| limit.method == method)
+    }
+    let waiting = |method: &str, snapshot: &Snapshot| of(method, snapshot).map_or(0, |limit| limit.waiting);
+    let of_last = |limit: &MethodLimitSnapshot| MethodLimitSnapshot {
+        waiting: samples.iter().map(|snapshot| waiting(&limit.method, snapshot)).min().unwrap_or(0),
+        refused: limit.refused.saturating_sub(of(&limit.method, first).map_or(0, |before| before.refused)),
+        ..limit.clone()
+    };
+    last.limits.iter().map(of_last).collect()
 }
 
 /// The methods that were answered, or ran, between two snapshots of a port.

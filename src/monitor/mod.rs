@@ -40,8 +40,8 @@ pub use interval::{Interval, MethodInterval, PortInterval};
 pub use overview::{MethodOverview, Overview, PortOverview, Throughput};
 pub use server_monitor::ServerMonitor;
 pub use snapshot::{
-    AnswerCounts, ConnectionInfo, Cpu, HandlerState, MethodLimitSnapshot, MethodSnapshot, Permits,
-    PortSnapshot, SessionCounts, SessionSnapshot, SlowCallInfo, Snapshot, Task, ThreadState, WorkerSnapshot,
-    Workers,
+    AlarmCounts, AnswerCounts, ConnectionInfo, Cpu, HandlerState, MethodLimitSnapshot, MethodSnapshot,
+    Permits, PortSnapshot, SessionCounts, SessionSnapshot, SlowCallInfo, Snapshot, Task, ThreadState,
+    WorkerSnapshot, Workers,
 };
 pub use statistics::Statistic;

@@ -1,7 +1,8 @@
 //! Snapshots for tests.
 
 use super::snapshot::{
-    AlarmCounts, AnswerCounts, Cpu, MethodSnapshot, Permits, PortSnapshot, SessionCounts, Snapshot, Workers,
+    AlarmCounts, AnswerCounts, Cpu, HandlerState, MethodSnapshot, Permits, PortSnapshot, SessionCounts,
+    Snapshot, Task, ThreadState, WorkerSnapshot, Workers,
 };
 use crate::metrics::{Histogram, Parts, PortCounts};
 use std::net::SocketAddr;
@@ -63,4 +64,21 @@ pub(super) fn method(name: &str, ran_ms: &[u64]) -> MethodSnapshot {
         times: times.map(Histogram::distribution),
         whole: times.run.distribution(),
     }
+}
+
+/// A worker that has just begun to run a call, with its thread in this state.
+pub(super) fn worker(port: &str, method: &str, state: HandlerState, thread: ThreadState) -> WorkerSnapshot {
+    let task = Task {
+        state,
+        thread: Some(thread),
+        since: Duration::ZERO,
+        method: method.into(),
+        peer: SocketAddr::from(([127, 0, 0, 1], 4000)),
+        call: 1,
+        session: 0,
+        ran: Duration::ZERO,
+        left_ms: None,
+        chain: Vec::new(),
+    };
+    WorkerSnapshot { port: port.into(), worker: 1, task: Some(task) }
 }

@@ -8,17 +8,18 @@ use super::alarm::AlarmRule;
 use super::availability::AvailabilityTracker;
 use super::console::ConsoleState;
 use super::control::ServerControl;
-use super::diagnose::{Diagnoser, Verdict};
+use super::diagnose::{Diagnoser, DiagnosisNews, Observations, Verdict};
 use super::history::History;
 use super::interval::Interval;
 use super::looks::Looks;
 use super::overview::Overview;
 use super::readiness::Readiness;
 use super::simulation::{Recorder, Workload};
-use super::snapshot::{PortSnapshot, Snapshot};
+use super::snapshot::{ConnectionInfo, PortSnapshot, Snapshot};
 use super::stall_detector::{self, StallDetector};
 use super::statistics::{self, Statistic};
 use super::{slow_calls, threads};
+use crate::config::Config;
 use crate::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,9 @@ const SHOWN_BUDGET: Duration = Duration::from_millis(20);
 /// Time of which a load is taken, and fewest calls that must have ended in it.
 const RECENT: Duration = Duration::from_secs(10);
 const CALLS_MIN: f64 = 200.0;
+
+/// Handlers of a port of which some may wait for one another.
+const SOME_RUNNING: u32 = 4;
 
 /// Observation of a running server. Any thread may ask; only a command of the console may block for longer than a
 /// lock.
@@ -86,7 +90,8 @@ impl ServerMonitor {
         let step = Interval::of(&snapshots[snapshots.len().saturating_sub(2)..]);
         if let Some(step) = step.filter(|_| snapshots.last().is_some_and(|last| Arc::ptr_eq(last, &snapshot)))
         {
-            self.recorder.lock().add(&step, &|_, _| None);
+            let looks = self.looks.lock().clone();
+            self.recorder.lock().add(&step, &|port, method| looks.of(port, method));
         }
         if let Some(line) = minute.and_then(|answers| self.console.performance(answers, &snapshot)) {
             log::info!("{line}");
@@ -94,7 +99,7 @@ impl ServerMonitor {
         let wants_connections = self.diagnoser.lock().wants_connections(snapshot.taken);
         let connections = wants_connections.then(|| self.control.callers());
         let config = self.control.config();
-        let news = self.diagnoser.lock().update(&snapshots, &config, connections);
+        let news = self.diagnose(&snapshots, &config, connections);
         news.log();
         if let Some(text) = news.to_save {
             self.control.save_verdict(text.as_deref());
@@ -106,6 +111,19 @@ impl ServerMonitor {
         }
     }
 
+    fn diagnose(
+        &self,
+        snapshots: &[Arc<Snapshot>],
+        config: &Config,
+        connections: Option<Vec<ConnectionInfo>>,
+    ) -> DiagnosisNews {
+        let looks = self.looks.lock().clone();
+        let recent = self.diagnoser.lock().recent();
+        let workload = recent.and_then(|recent| self.recorder.lock().workload(recent));
+        let observed = Observations { looks: &looks, workload: workload.as_ref() };
+        self.diagnoser.lock().update(snapshots, config, connections, observed)
+    }
+
     /// Returns whether calls waited at the last sample, or nine tenths of the workers of a port were busy: a moment to
     /// look at the workers more often.
     pub fn is_pressed(&self) -> bool {
@@ -113,6 +131,13 @@ impl ServerMonitor {
         let presses =
             |port: &PortSnapshot| port.waiting > 0 || port.workers.idle * 10 <= port.workers.total();
         last.is_some_and(|last| last.ports.iter().any(presses))
+    }
+
+    /// Returns whether so many handlers ran at the last sample that some may wait for one another.
+    pub fn has_some_running(&self) -> bool {
+        let last = self.history.lock().last().map(Arc::clone);
+        let busy = |port: &PortSnapshot| port.workers.total() - port.workers.idle;
+        last.is_some_and(|last| last.ports.iter().any(|port| busy(port) >= SOME_RUNNING))
     }
 
     /// Looks at the workers and their threads, for what the verdict and [`ServerMonitor::threads`] say of the last ten

@@ -334,7 +334,7 @@ mod tests {
             let limits = MethodLimits::new(1);
             let (work, service_times, methods) = (&work, &service_times, &methods);
             let turn = Turn { thread: 7, work, service_times, methods, limits: &limits };
-            let burst = Burst::split_work(Arc::clone(&work)).next().unwrap();
+            let burst = Burst::split_work(Arc::clone(work)).next().unwrap();
             assert!(!slot.begin(burst, &turn, now).unwrap().slow);
             assert_eq!(slot.call_thread(), Some(CallThread { thread: 7, started: now }));
             let engaged = Cell::new(0);

@@ -112,7 +112,7 @@ fn verdict(overview: &Overview) -> Vec<Line<'_>> {
     let color = if quiet { Color::Green } else { Color::Yellow };
     let mut lines = vec![Line::from(vec![
         Span::from(verdict.headline.as_str()).fg(color).bold(),
-        Span::from(if quiet { String::new() } else { format!("  ({:.0} % sure)", verdict.sure * 100.0) }),
+        Span::from(if quiet { String::new() } else { format!("  ({})", verdict.agreement()) }),
     ])];
     lines.extend(verdict.lines.iter().map(|line| Line::from(format!("  {line}")).bold()));
     let rest = [Some(&verdict.expected), verdict.effect.as_ref()];

@@ -15,7 +15,7 @@ fn reply(monitor: &ServerMonitor, line: &str) -> String {
 }
 
 /// Lines whose output the docs show, at least one of each command.
-const SHOWN: [&str; 24] = [
+const SHOWN: [&str; 25] = [
     "show server",
     "show verdict",
     "show transactions",

@@ -1,8 +1,9 @@
 //! Load by client: connections with calls in progress, grouped by address.
 
 use crate::monitor::snapshot::ConnectionInfo;
+use crate::service::ClientId;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Age below which a connection is new. A client that connects again for every few calls has many of them.
@@ -22,10 +23,13 @@ pub(super) struct ClientLoad {
     pub(super) in_flight: u64,
 }
 
-/// The client that leaves the others little.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// The client, or the one connection, that leaves the others little.
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Noisy {
-    pub(super) peer: IpAddr,
+    /// Its address; of a connection with the port.
+    pub(super) peer: String,
+    /// It is one connection beside others of its address.
+    pub(super) one_connection: bool,
     pub(super) client: ClientLoad,
     /// Its share of all calls in progress, 0 to 1.
     pub(super) share: f64,
@@ -33,21 +37,29 @@ pub(super) struct Noisy {
     pub(super) others: (usize, u64),
 }
 
-/// The address that has most of the calls while others have some too.
+/// The client that has most of the calls while others have some too; or the connection, among those of one client.
 pub(super) fn noisy(connections: &[ConnectionInfo]) -> Option<Noisy> {
-    let mut clients = BTreeMap::<IpAddr, ClientLoad>::new();
-    for connection in connections {
-        let client = clients.entry(connection.peer.ip().to_canonical()).or_default();
+    let of_client = most_of(connections, |peer| ClientId::of(peer.ip()).to_string());
+    of_client.or_else(|| {
+        let one = most_of(connections, |peer| peer.to_string())?;
+        Some(Noisy { one_connection: true, ..one })
+    })
+}
+
+fn most_of(connections: &[ConnectionInfo], name: impl Fn(&SocketAddr) -> String) -> Option<Noisy> {
+    let mut clients = BTreeMap::<String, ClientLoad>::new();
+    for connection in connections.iter().filter(|connection| connection.in_flight > 0) {
+        let client = clients.entry(name(&connection.peer)).or_default();
         client.connections += 1;
         client.young += u64::from(connection.age < YOUNG);
         client.in_flight += connection.in_flight;
     }
-    clients.retain(|_, client| client.in_flight > 0);
     let all: u64 = clients.values().map(|client| client.in_flight).sum();
     let (peer, client) = clients.iter().max_by_key(|(_, client)| client.in_flight)?;
     let share = client.in_flight as f64 / all as f64;
     let others = (clients.len() - 1, all - client.in_flight);
-    (others.0 > 0 && share >= MOST).then_some(Noisy { peer: *peer, client: *client, share, others })
+    let one = Noisy { peer: peer.clone(), one_connection: false, client: *client, share, others };
+    (others.0 > 0 && share >= MOST).then_some(one)
 }
 
 #[cfg(test)]

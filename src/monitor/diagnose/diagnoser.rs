@@ -4,16 +4,23 @@
 //! burst of a second changes nothing; a change is logged only when it has lasted for five seconds. What was measured
 //! under other settings has no part in it.
 
-use super::causes;
+use super::evidence::{Evidence, Observations};
 use super::experiment::{self, Baseline, Experiment, Figures, LimitSettings};
-use super::inputs::{Inputs, REFUSALS_KEPT, RefusalWindow};
-use super::verdict::{Cause, Finding, Verdict};
+use super::loads::{Load, Processors};
+use super::methods::INSIDE;
+use super::refusal_window::{REFUSALS_KEPT, RefusalWindow};
+use super::rule::Finding;
+use super::rules;
+use super::verdict::{Cause, Verdict};
 use crate::config::Config;
 use crate::monitor::interval::Interval;
 use crate::monitor::snapshot::{ConnectionInfo, Snapshot};
 use crate::monitor::window::Window;
 use crate::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// Samples from which on a verdict that lasts is put into words again: its lines take a simulation.
+const REWRITTEN_EVERY: usize = 3;
 
 /// Samples of one finding.
 const SAMPLES: usize = 3;
@@ -65,6 +72,13 @@ impl DiagnosisNews {
     }
 }
 
+/// All that one update is told.
+struct Seen<'a> {
+    snapshots: &'a [Arc<Snapshot>],
+    config: &'a Config,
+    observed: Observations<'a>,
+}
+
 /// Forms the verdict.
 #[derive(Debug)]
 pub(in crate::monitor) struct Diagnoser {
@@ -72,10 +86,12 @@ pub(in crate::monitor) struct Diagnoser {
     /// Samples since these settings are in force.
     samples: usize,
     refusals: Window<RefusalWindow>,
-    /// Causes of the last findings, each with its clarity.
-    findings: Window<(Cause, f64)>,
-    /// The last of them found calls waiting.
+    /// Causes of the last findings.
+    findings: Window<Cause>,
+    /// At the last of them calls waited.
     backlog: bool,
+    /// They did, or enough calls ran that some may wait for one another.
+    presses: bool,
     /// Findings in a row with the cause of the verdict.
     in_a_row: usize,
     connections: Option<(Instant, Vec<ConnectionInfo>)>,
@@ -100,6 +116,7 @@ impl Diagnoser {
             refusals: Window::of(REFUSALS_KEPT),
             findings: Window::of(FINDINGS),
             backlog: false,
+            presses: false,
             in_a_row: 0,
             connections: None,
             calm: Window::spaced(CALM_EVERY, CALM_KEPT),
@@ -117,6 +134,13 @@ impl Diagnoser {
         &self.verdict
     }
 
+    /// Returns the time that the workload should be of: what was sampled under these settings. `None` while nothing
+    /// presses, and nothing needs to be simulated.
+    pub(in crate::monitor) fn recent(&self) -> Option<Duration> {
+        let recent = Duration::from_secs(self.samples.clamp(SAMPLES, FIGURES_OF) as u64);
+        self.presses.then_some(recent)
+    }
+
     /// Returns whether the next sample should come with the connections: while calls wait, and not too often.
     pub(in crate::monitor) fn wants_connections(&self, now: Instant) -> bool {
         let asked = self.connections.as_ref().map(|(asked, _)| now.saturating_duration_since(*asked));
@@ -129,6 +153,7 @@ impl Diagnoser {
         snapshots: &[Arc<Snapshot>],
         config: &Config,
         connections: Option<Vec<ConnectionInfo>>,
+        observed: Observations<'_>,
     ) -> DiagnosisNews {
         let Some(last) = snapshots.last() else { return DiagnosisNews::default() };
         let now = last.taken;
@@ -141,12 +166,16 @@ impl Diagnoser {
         // The first snapshot under new settings begins the first interval.
         if let (Some(step), Some(short)) = (self.last(snapshots, 1), self.last(snapshots, SAMPLES)) {
             self.refusals.add(last.uptime, RefusalWindow::of(&step));
-            self.add_finding(&short, snapshots, config);
+            let seen = Seen { snapshots, config, observed };
+            self.add_finding(&short, &seen);
             self.measure(&short, snapshots, &mut news);
             self.report(now, &mut news);
         }
         self.samples += 1;
-        if !self.backlog {
+        if let Some(experiment) = &mut self.experiment {
+            experiment.pass();
+        }
+        if !self.presses {
             self.calm.add(last.uptime, Arc::clone(last));
         }
         news
@@ -180,71 +209,88 @@ impl Diagnoser {
         self.experiment.as_ref().map(|experiment| experiment.effect().to_owned())
     }
 
-    fn find(&self, interval: &Interval, snapshots: &[Arc<Snapshot>], config: &Config) -> Finding {
-        let connections = self.connections.as_ref().map_or(&[][..], |(_, connections)| connections);
-        let hour = self.calm.oldest().filter(|_| self.calm.is_full()).zip(snapshots.last());
-        let hour = hour.map(|(before, now)| (&**before, &**now));
-        causes::find(&Inputs::new(interval, config, &self.refusals, connections, hour))
+    fn evidence<'a>(&'a self, interval: &'a Interval, seen: &Seen<'a>) -> Evidence<'a> {
+        let hour = self.calm.oldest().filter(|_| self.calm.is_full()).zip(seen.snapshots.last());
+        Evidence {
+            interval,
+            config: seen.config,
+            loads: interval.ports.iter().map(|port| Load::of(port, interval)).collect(),
+            processors: Processors::of(interval),
+            refusals: &self.refusals,
+            connections: self.connections.as_ref().map_or(&[][..], |(_, connections)| connections),
+            hour: hour.map(|(before, now)| (&**before, &**now)),
+            looks: seen.observed.looks,
+            workload: seen.observed.workload,
+            experiment: self.experiment.as_ref(),
+            standing: &self.verdict.cause,
+        }
     }
 
     /// Adds a finding, and forms the verdict anew.
-    fn add_finding(&mut self, short: &Interval, snapshots: &[Arc<Snapshot>], config: &Config) {
-        let Some(last) = snapshots.last() else { return };
-        let latest = self.find(short, snapshots, config);
-        self.backlog = latest.backlog;
-        self.findings.add(last.uptime, (latest.cause.clone(), latest.clarity));
-        let agree = |cause: &Cause| self.findings.iter().filter(|(other, _)| other == cause).count();
+    fn add_finding(&mut self, short: &Interval, seen: &Seen<'_>) {
+        let Some(last) = seen.snapshots.last() else { return };
+        let (latest, backlog, some_run) = {
+            let evidence = self.evidence(short, seen);
+            let some_run = evidence.loads.iter().any(|load| load.busy >= INSIDE);
+            (rules::cause(&rules::holding(&evidence)), evidence.has_backlog(), some_run)
+        };
+        (self.backlog, self.presses) = (backlog, backlog || some_run);
+        self.findings.add(last.uptime, latest.clone());
         // Where findings alternate, a verdict that none of them supports is replaced, however unsure the next one is.
-        let abandoned = self.findings.is_full() && agree(&self.verdict.cause) == 0;
-        let cause = match agree(&latest.cause) >= AGREEING || abandoned {
-            true => latest.cause.clone(),
+        let abandoned = self.findings.is_full() && self.agreeing(&self.verdict.cause) == 0;
+        let cause = match self.agreeing(&latest) >= AGREEING || abandoned {
+            true => latest.clone(),
             false => self.verdict.cause.clone(),
         };
-        let agreeing = agree(&cause);
-        if cause != self.verdict.cause {
+        let (agreeing, changed) = (self.agreeing(&cause), cause != self.verdict.cause);
+        if changed {
             self.in_a_row = agreeing;
             self.since = Some(last.taken);
-        } else if latest.cause == cause {
-            self.in_a_row += 1;
         } else {
-            // The text of the last sample that found it stays.
-            self.in_a_row = 0;
-            self.verdict.sure = self.sure(&cause, agreeing);
-            return;
+            self.in_a_row = if latest == cause { self.in_a_row + 1 } else { 0 };
         }
-        let longer = self.last(snapshots, (self.in_a_row + SAMPLES - 1).min(FIGURES_OF));
-        let longer = longer.map(|interval| (self.find(&interval, snapshots, config), interval));
-        let (finding, interval) = match longer.filter(|(finding, _)| finding.cause == cause) {
-            Some((finding, interval)) => (finding, interval),
-            None => (latest, short.clone()),
+        // The text of the last sample that found it stays.
+        if changed || latest == cause && self.is_rewritten() {
+            self.write_verdict(&cause, short, seen);
+        }
+        self.verdict.agreeing = agreeing as u32;
+        self.verdict.looks = self.findings.len() as u32;
+        if cause == Cause::Nothing {
+            (self.verdict.agreeing, self.verdict.looks) = (0, 0);
+        }
+    }
+
+    /// Returns whether the verdict is put into words again: often while it is new, rarely later.
+    fn is_rewritten(&self) -> bool {
+        let every = if self.in_a_row <= FIGURES_OF { REWRITTEN_EVERY } else { FIGURES_OF };
+        self.in_a_row.is_multiple_of(every)
+    }
+
+    fn agreeing(&self, cause: &Cause) -> usize {
+        self.findings.iter().filter(|other| *other == cause).count()
+    }
+
+    /// Puts the verdict into words, by the samples in a row that found it.
+    fn write_verdict(&mut self, cause: &Cause, short: &Interval, seen: &Seen<'_>) {
+        let longer = self.last(seen.snapshots, (self.in_a_row + SAMPLES - 1).min(FIGURES_OF));
+        let written = longer.iter().chain([short]).find_map(|interval| {
+            let evidence = self.evidence(interval, seen);
+            let holding = rules::holding(&evidence);
+            (rules::cause(&holding) == *cause).then(|| (rules::finding(&evidence, &holding), interval))
+        });
+        let Some((Some(Finding { cause, headline, because, advice, unless }), interval)) = written else {
+            self.verdict = Verdict { effect: self.effect(), ..Verdict::default() };
+            return;
         };
-        self.set_verdict(finding, &interval, agreeing);
-    }
-
-    /// How sure a cause is: how many findings agree, and how clear they are.
-    fn sure(&self, cause: &Cause, agreeing: usize) -> f64 {
-        let kept = self.findings.len().max(1) as f64;
-        let agreed = self.findings.iter().filter(|(other, _)| other == cause);
-        let clarity = agreed.map(|(_, clarity)| clarity).sum::<f64>() / agreeing.max(1) as f64;
-        agreeing as f64 / kept * (0.6 + 0.4 * clarity)
-    }
-
-    fn set_verdict(&mut self, finding: Finding, interval: &Interval, agreeing: usize) {
-        let Finding { cause, headline, because, advice, .. } = finding;
-        let sure = self.sure(&cause, agreeing);
-        if let Some(settings) = self.settings.clone().filter(|_| cause != Cause::Nothing) {
+        if let Some(settings) = self.settings.clone() {
             let before = Baseline::new(settings, Figures::of(interval), &advice.lines, advice.gain);
             self.before = Some(before).filter(Baseline::is_comparable).or(self.before.take());
         }
-        self.verdict = Verdict {
-            cause,
-            sure,
-            headline,
-            because,
-            lines: advice.lines,
-            expected: advice.expected,
-            effect: self.effect(),
-        };
+        let effect = self.effect();
+        let (lines, expected, gain) = (advice.lines, advice.expected, advice.gain);
+        let verdict =
+            Verdict { cause, headline, because, lines, expected, gain, unless, effect, ..Verdict::default() };
+        self.verdict = verdict;
     }
 
     /// Compares with what was measured before a change.

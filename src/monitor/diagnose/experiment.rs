@@ -4,12 +4,12 @@
 //! is measured under load. The load may have changed too, so the two are compared only where as much is in progress, or
 //! more is done than before.
 
-use super::sizing::{Gain, Load};
+use super::loads::Load;
 use crate::config::Config;
 use crate::monitor::format::{factor, plural, rounded, short_time};
 use crate::monitor::interval::Interval;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Version of the text that is kept over a restart. Another one is not read.
 const VERSION: u32 = 1;
@@ -20,6 +20,9 @@ const TEXT_BYTES_MAX: usize = 16 * 1024;
 /// Samples under load before an effect is given, and after which it is final.
 const SAMPLES_MIN: usize = 3;
 const SAMPLES_MAX: usize = 30;
+
+/// Samples for which what was measured before a change says how the throughput goes with the number that run: an hour.
+const SAMPLES_VALID: usize = 3600;
 
 /// Share of the calls in progress before that must be in progress for a comparison.
 const LOAD_MIN: f64 = 0.5;
@@ -36,6 +39,7 @@ pub(super) fn settings(config: &Config) -> LimitSettings {
         ("Server_Max_Concurrent_Trans", config.max_concurrent_trans.value.to_string()),
         ("Server_Pool_Tasks", config.pool_tasks.value.to_string()),
         ("Server_Queue_Limit", config.queue_limit.value.to_string()),
+        ("Server_Client_Calls", none(config.client_calls.value.map(|calls| calls.to_string()))),
         ("Server_Session_Calls", none(config.session_calls.value.map(|calls| calls.to_string()))),
         ("Server_Nested_Reserve", config.nested_reserve.value.to_string()),
         ("Server_Buffer_Memory_MB", (config.buffer_memory_bytes.value >> 20).to_string()),
@@ -47,18 +51,26 @@ pub(super) fn settings(config: &Config) -> LimitSettings {
     ];
     let ports = config.ports.iter();
     let pools = ports.map(|port| (format!("{}_Pool_Tasks", port.name), port.pool_tasks.value.to_string()));
-    server.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(pools).collect()
+    let limits = config.method_limits.iter().map(|line| {
+        let places = line.limit.value.map(|(run, wait)| format!("{run},{wait}"));
+        (line.method.to_lowercase(), none(places))
+    });
+    let server = server.into_iter().map(|(name, value)| (name.to_owned(), value));
+    server.chain(pools).chain(limits).collect()
 }
 
 /// Throughput, times and load of a server.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Figures {
     /// Calls run per second.
-    per_s: f64,
+    pub(super) per_s: f64,
     /// The 99th percentiles of waiting and running, added up, in seconds.
     p99: f64,
     /// Calls in progress, on average.
     in_flight: f64,
+    /// The method that took most of the workers: its name, how many of its calls ran at once, and were run a second.
+    #[serde(default)]
+    pub(super) method: Option<(String, f64, f64)>,
 }
 
 impl Figures {
@@ -67,10 +79,16 @@ impl Figures {
         let p99 =
             [&times.queue_wait, &times.permit_wait, &times.run].map(|part| part.quantile(0.99).as_secs_f64());
         let loads = interval.ports.iter().map(|port| Load::of(port, interval));
+        let methods = interval.ports.iter().flat_map(|port| &port.methods);
+        let most = methods.max_by(|one, two| one.busy.total_cmp(&two.busy));
         Figures {
             per_s: interval.per_second(times.run.count()),
             p99: p99.iter().sum(),
             in_flight: loads.map(|load| load.in_flight()).sum(),
+            method: most.map(|method| {
+                let per_s = interval.per_second(method.times.run.count());
+                (method.name.to_string(), method.busy, per_s)
+            }),
         }
     }
 
@@ -97,9 +115,9 @@ impl Baseline {
         settings: LimitSettings,
         figures: Figures,
         lines: &[String],
-        gain: Option<Gain>,
+        gain: Option<f64>,
     ) -> Baseline {
-        let expected = gain.map(|gain| gain.likely).filter(|expected| expected.is_finite());
+        let expected = gain.filter(|expected| expected.is_finite());
         Baseline { version: VERSION, settings, figures, lines: lines.to_vec(), expected }
     }
 
@@ -136,21 +154,30 @@ pub(super) struct Experiment {
     changed: String,
     /// The changed settings are those that were advised.
     as_advised: bool,
-    /// Samples in a row under load, and all under load.
+    /// Nothing but pools and the throttle was changed.
+    of_places: bool,
+    /// Samples in a row under load, all under load, and all.
     in_a_row: usize,
     loaded: usize,
+    samples: usize,
     effect: String,
 }
 
 impl Experiment {
     pub(super) fn new(before: Baseline, settings: &LimitSettings) -> Experiment {
         let advised = |line: &String| {
-            line.split_once('=').is_some_and(|(key, value)| settings.get(key).is_some_and(|now| now == value))
+            let value = |key: &str| settings.get(key).or_else(|| settings.get(&key.to_lowercase()));
+            line.split_once('=').is_some_and(|(key, new)| value(key).is_some_and(|now| now == new))
         };
-        let as_advised = !before.lines.is_empty() && before.lines.iter().all(advised);
+        // A section has no value.
+        let mut lines = before.lines.iter().filter(|line| !line.starts_with('['));
+        let as_advised = !before.lines.is_empty() && lines.all(advised);
         let changed = changed(&before.settings, settings);
+        let of_places = changed_keys(&before.settings, settings).all(is_of_places);
+        let (in_a_row, loaded, samples) = (0, 0, 0);
+        let effect = String::new();
         let mut experiment =
-            Experiment { before, changed, as_advised, in_a_row: 0, loaded: 0, effect: String::new() };
+            Experiment { before, changed, as_advised, of_places, in_a_row, loaded, samples, effect };
         experiment.effect = experiment.not_yet(0.0);
         experiment
     }
@@ -158,6 +185,23 @@ impl Experiment {
     /// Returns whether enough was measured and the effect is final.
     pub(super) fn is_over(&self) -> bool {
         self.loaded >= SAMPLES_MAX
+    }
+
+    /// The figures before the change, if that was one of places, and not long ago.
+    pub(super) fn before(&self) -> Option<&Figures> {
+        (self.of_places && self.samples < SAMPLES_VALID).then_some(&self.before.figures)
+    }
+
+    /// Returns whether the limit of this method is as it was advised.
+    pub(super) fn has_advised_limit(&self, method: &str) -> bool {
+        let is_for =
+            |line: &String| line.split_once('=').is_some_and(|(key, _)| key.eq_ignore_ascii_case(method));
+        self.as_advised && self.before.lines.iter().any(is_for)
+    }
+
+    /// Counts a sample.
+    pub(super) fn pass(&mut self) {
+        self.samples += 1;
     }
 
     pub(super) fn effect(&self) -> &str {
@@ -224,14 +268,23 @@ impl Experiment {
     }
 }
 
+/// The settings that differ.
+fn changed_keys<'a>(before: &'a LimitSettings, after: &'a LimitSettings) -> impl Iterator<Item = &'a String> {
+    let names: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    names.into_iter().filter(|name| before.get(*name) != after.get(*name))
+}
+
+fn is_of_places(key: &String) -> bool {
+    key.ends_with("_Pool_Tasks") || key == "Server_Max_Concurrent_Trans"
+}
+
 fn changed(before: &LimitSettings, after: &LimitSettings) -> String {
-    let names: std::collections::BTreeSet<_> = before.keys().chain(after.keys()).collect();
     let value = |settings: &LimitSettings, name: &String| {
         settings.get(name).map_or("none", String::as_str).to_owned()
     };
-    let changes = names.into_iter().filter(|name| before.get(*name) != after.get(*name));
-    let changes: Vec<String> =
-        changes.map(|name| format!("{name} {} -> {}", value(before, name), value(after, name))).collect();
+    let changes: Vec<String> = changed_keys(before, after)
+        .map(|name| format!("{name} {} -> {}", value(before, name), value(after, name)))
+        .collect();
     match changes.len() {
         0..=NAMED_MAX => changes.join(", "),
         more => format!("{} and {} more", changes[..NAMED_MAX].join(", "), more - NAMED_MAX),

@@ -1,198 +1,233 @@
-//! How full things are, and what more of them would bring: Little's law, on what was measured.
+//! Sizes of pools and of the throttle, and what they should bring by the simulation.
 //!
-//! The mean number of calls in a place is the rate of calls that pass it times the time each spends there; so how many
-//! run follows from how long they ran, and with as many clients as now the throughput grows as what is full does, until
-//! the processors are. Knows the numbers of an [`Interval`] and makes no text.
+//! Invariant: what the simulation cannot know is not promised: there is no line then, and the text says what to look
+//! at.
 
-use crate::monitor::interval::{Interval, PortInterval};
-use crate::service::Status;
+use super::evidence::{Bottleneck, Evidence};
+use super::loads::{FULL, Load, WORTH, round_up};
+use super::rule::Advice;
+use crate::config::remedy::throttle_lines;
+use crate::config::sizing::{POOL_TASKS_MAX, WORKERS_ADVISED_MAX};
+use crate::monitor::format::{factor, percent, rounded, short_time};
+use crate::monitor::simulation::{Expectation, LimitedBy, Workload, expect};
 
-/// Statuses of calls for which a port has no place, or not soon enough.
-pub(super) const REFUSED: [Status; 3] = [Status::QueueFull, Status::WouldBeLate, Status::Overloaded];
+/// Largest growth of a pool in one step; then it is measured again. The smaller one where calls wait for something
+/// outside the server, of which nothing is known beyond what was seen; and the share of such waits from which on.
+const POOL_STEP: u32 = 4;
+const POOL_STEP_OUTSIDE: u32 = 2;
+const OUTSIDE: f64 = 0.2;
 
-/// Fewest calls whose times are used.
-const CALLS_MIN: u64 = 20;
+/// Added to the mean number of busy workers, where more were tried than are needed: they vary.
+const SPARE: f64 = 1.1;
 
-/// Shortest mean run, in seconds, that shows how busy a worker is: of shorter ones the time between two counts too.
-const RUN_MIN: f64 = 0.000_2;
-
-/// Share from which on a pool, the permits or the processors are full.
-pub(super) const FULL: f64 = 0.9;
-
-/// Smallest gain that counts: the measurement is not finer.
-pub(super) const WORTH: f64 = 1.1;
-
-/// Largest gain that is expected.
-const GAIN_MAX: f64 = 1000.0;
-
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Load<'a> {
-    pub(super) port: &'a PortInterval,
-    pub(super) workers: f64,
-    /// Workers that run a handler or wait in one.
-    pub(super) busy: f64,
-    pub(super) waiting: f64,
-    /// Mean times of a call, in seconds: queue and permit together, and run. 0 where no call ended.
-    pub(super) wait: f64,
-    pub(super) run: f64,
-    pub(super) per_s: f64,
-    /// Calls refused per second for overload.
-    pub(super) refused_per_s: f64,
+/// More of what calls wait for.
+pub(super) fn of(evidence: &Evidence<'_>, full: Bottleneck) -> Advice {
+    match full {
+        Bottleneck::Permits => permits(evidence),
+        Bottleneck::Workers(_) => workers(evidence, &evidence.limited_ports()),
+    }
 }
 
-impl<'a> Load<'a> {
-    pub(super) fn of(port: &'a PortInterval, interval: &Interval) -> Load<'a> {
-        let length = interval.length.as_secs_f64().max(1e-9);
-        let (times, ran) = (&port.times, port.times.run.count());
-        let workers = f64::from(port.workers.total());
-        let waited = (times.queue_wait.sum() + times.permit_wait.sum()).as_secs_f64();
-        let run = times.run.sum().as_secs_f64() / ran.max(1) as f64;
-        let by_times = |sum: f64, gauge: f64, fine: bool| match ran >= CALLS_MIN {
-            true if fine => sum / length,
-            true => (sum / length).max(gauge),
-            false => gauge,
-        };
-        // Calls that have not ended are in no measured time: a gauge that is higher by half or more is used instead.
-        let busy = by_times(times.run.sum().as_secs_f64(), port.workers_busy, run >= RUN_MIN);
-        let busy = if port.workers_busy > 1.5 * busy + 1.0 { port.workers_busy } else { busy };
-        let waiting = by_times(waited, port.waiting, true);
-        Load {
-            port,
-            workers,
-            busy: busy.min(workers),
-            waiting: if port.waiting_min as f64 > waiting { port.waiting } else { waiting },
-            wait: waited / ran.max(1) as f64,
-            run,
-            per_s: ran as f64 / length,
-            refused_per_s: REFUSED.iter().map(|status| port.answers.with(*status)).sum::<u64>() as f64
-                / length,
+/// More permits.
+pub(super) fn permits(evidence: &Evidence<'_>) -> Advice {
+    let limit = evidence.interval.limit.unwrap_or(0);
+    let total = evidence.config.total_workers().max(limit);
+    let lines = |limit| throttle_lines(evidence.config, limit, None);
+    let Some(workload) = evidence.workload else { return unknown(&lines(total)) };
+    if evidence.per_s() <= 0.0 {
+        return stuck(&lines(total));
+    }
+    let expected = with(workload, |changed| changed.permits = Some(total));
+    // Fewer than the workers only where the processors limit it long before.
+    let few = expected.limited_by == LimitedBy::Processors
+        && 2.0 * expected.factor < f64::from(total) / f64::from(limit.max(1));
+    let limit = if few { round_up(f64::from(limit) * expected.factor).min(total) } else { total };
+    let expected = if few { with(workload, |changed| changed.permits = Some(limit)) } else { expected };
+    advice(evidence, lines(limit), &expected, end(&expected, false))
+}
+
+/// More workers for these ports.
+pub(super) fn workers(evidence: &Evidence<'_>, ports: &[usize]) -> Advice {
+    let now = |port: usize| evidence.loads[port].workers as u32;
+    let most = |port: usize| now(port).saturating_mul(step(evidence, port)).min(POOL_TASKS_MAX);
+    let ports: Vec<usize> = ports.iter().copied().filter(|port| now(*port) < POOL_TASKS_MAX).collect();
+    if ports.is_empty() {
+        return Advice::without_lines(
+            "The pool is as large as it can be. Shorter calls, or another port or server, help.",
+        );
+    }
+    let lines = |pools: &[(usize, u32)], permits: Option<u32>| {
+        let name = |port: usize| &evidence.loads[port].port.name;
+        let mut lines: Vec<String> =
+            pools.iter().map(|(port, workers)| format!("{}_Pool_Tasks={workers}", name(*port))).collect();
+        let changed = Some(pools).filter(|pools| pools.len() == 1).map(|pools| &**name(pools[0].0));
+        lines.extend(permits.into_iter().flat_map(|limit| throttle_lines(evidence.config, limit, changed)));
+        lines
+    };
+    let largest: Vec<(usize, u32)> = ports.iter().map(|port| (*port, most(*port))).collect();
+    let unsized_lines = || {
+        lines(&largest, Some(total_with(evidence, &largest)).filter(|_| evidence.interval.limit.is_some()))
+    };
+    let Some(workload) = evidence.workload else { return unknown(&unsized_lines()) };
+    if evidence.per_s() <= 0.0 {
+        return stuck(&unsized_lines());
+    }
+    let free = with(workload, |changed| resize(changed, &largest, None));
+    let pools: Vec<(usize, u32)> = largest
+        .iter()
+        .map(|(port, most)| {
+            let busy = busy(&free, *port);
+            let enough = if busy >= FULL * f64::from(*most) { *most } else { round_up(SPARE * busy) };
+            (*port, enough.clamp(now(*port) + 1, *most))
+        })
+        .collect();
+    let limit = evidence.interval.limit;
+    let permits = limit.filter(|limit| permits_needed(evidence, &free) > FULL * f64::from(*limit));
+    let permits =
+        permits.map(|limit| total_with(evidence, &pools).max(limit)).filter(|more| Some(*more) != limit);
+    let expected = with(workload, |changed| resize(changed, &pools, Some(permits.or(limit))));
+    let at_most =
+        pools.iter().zip(&largest).any(|(pool, most)| pool.1 == most.1 && is_full(&expected, *pool));
+    let total = total_with(evidence, &pools);
+    let end = match at_most && total > WORKERS_ADVISED_MAX {
+        true => format!("{total} workers in all are many: keep them if it is measured."),
+        false => end(&expected, at_most),
+    };
+    advice(evidence, lines(&pools, permits), &expected, end)
+}
+
+/// How many times as large a pool may become.
+fn step(evidence: &Evidence<'_>, port: usize) -> u32 {
+    let methods = &evidence.loads[port].port.methods;
+    let most = methods.iter().max_by(|one, two| one.busy.total_cmp(&two.busy));
+    let threads = most.and_then(|method| evidence.threads(port, &method.name));
+    let outside = threads.map_or(0.0, |shares| shares.lock + shares.socket + shares.disk + shares.other);
+    if outside >= OUTSIDE { POOL_STEP_OUTSIDE } else { POOL_STEP }
+}
+
+fn is_full(expected: &Expectation, (port, workers): (usize, u32)) -> bool {
+    busy(expected, port) >= FULL * f64::from(workers)
+}
+
+/// Workers of a port that are busy then.
+fn busy(expected: &Expectation, port: usize) -> f64 {
+    let port = &expected.ports[port];
+    port.per_s * port.run_s
+}
+
+/// Permits that are out then: handlers that wait without one do so for as much of their time as now.
+fn permits_needed(evidence: &Evidence<'_>, expected: &Expectation) -> f64 {
+    let with_permit = |(at, load): (usize, &Load<'_>)| {
+        busy(expected, at) * (1.0 - load.port.workers_blocked / load.busy.max(1.0)).max(0.0)
+    };
+    evidence.loads.iter().enumerate().map(with_permit).sum()
+}
+
+/// The load under a change.
+pub(super) fn with(workload: &Workload, change: impl FnOnce(&mut Workload)) -> Expectation {
+    let mut changed = workload.clone();
+    change(&mut changed);
+    expect(workload, &changed)
+}
+
+/// Other pools, and other permits where those are given; without, there are as many as are wanted.
+fn resize(changed: &mut Workload, pools: &[(usize, u32)], permits: Option<Option<u32>>) {
+    pools.iter().for_each(|(port, workers)| changed.ports[*port].workers = *workers);
+    changed.permits = permits.flatten();
+}
+
+/// All workers with these pools.
+fn total_with(evidence: &Evidence<'_>, pools: &[(usize, u32)]) -> u32 {
+    let now: u32 = pools.iter().map(|(port, _)| evidence.loads[*port].workers as u32).sum();
+    let then: u32 = pools.iter().map(|(_, workers)| workers).sum();
+    evidence.config.total_workers().saturating_sub(now) + then
+}
+
+/// The lines, if they bring something that can be known.
+pub(super) fn advice(
+    evidence: &Evidence<'_>,
+    lines: Vec<String>,
+    expected: &Expectation,
+    end: String,
+) -> Advice {
+    if expected.factor < WORTH {
+        let now = rounded(evidence.per_s());
+        let why = limited_by(&expected.limited_by);
+        let expected = format!("Raising it would do nothing ({now} calls/s, as now): {why}.");
+        return Advice { gain: Some(1.0), ..Advice::without_lines(expected) };
+    }
+    if !expected.certain {
+        return Advice::without_lines(format!(
+            "Whether more helps cannot be told from here: the calls wait for something outside the server, and no other \
+             number of them was seen to run. Look at what they wait for (show threads): if it has room for more, {} brings \
+             up to {} the throughput; if it has not, they only wait there.",
+            lines.join(", "),
+            factor(expected.factor)
+        ));
+    }
+    Advice { lines, expected: throughput(evidence, expected, &end), gain: Some(expected.factor) }
+}
+
+/// The sentence on throughput and time per call.
+fn throughput(evidence: &Evidence<'_>, expected: &Expectation, end: &str) -> String {
+    let per_s = evidence.per_s();
+    let [low, high] = [expected.low, expected.high].map(|end| factor(end / expected.now_per_s.max(1e-9)));
+    let took = evidence.sum(|load| load.in_flight()) / per_s;
+    let in_flight: f64 = expected.ports.iter().map(|port| (port.wait_s + port.run_s) * port.per_s).sum();
+    let calls: f64 = expected.ports.iter().map(|port| port.per_s).sum();
+    format!(
+        "About {} the throughput ({low} to {high}): {} calls/s instead of {}, and a call takes {} instead of {} \
+         on average. {end} The simulation is off by {} under the settings in force.",
+        factor(expected.factor),
+        rounded(expected.per_s),
+        rounded(per_s),
+        short_time(in_flight / calls.max(1e-9)),
+        short_time(took),
+        percent(expected.model_error.abs()),
+    )
+}
+
+/// The sentence on what limits the server then.
+fn end(expected: &Expectation, step: bool) -> String {
+    match (&expected.limited_by, step) {
+        (LimitedBy::Workers { .. }, true) => {
+            "More may be worth it then; this is a step to measure.".to_owned()
         }
-    }
-
-    /// Returns whether calls wait, and for long; or so many are refused instead that it matters.
-    pub(super) fn has_backlog(&self) -> bool {
-        self.refuses() || self.waiting >= 1.0 && (self.per_s == 0.0 || self.wait >= 0.25 * self.run)
-    }
-
-    /// Returns whether calls wait for its workers.
-    pub(super) fn limited(&self) -> bool {
-        self.has_backlog() && self.full()
-    }
-
-    /// Returns whether a good part of the calls is refused.
-    pub(super) fn refuses(&self) -> bool {
-        self.refused_per_s > (WORTH - 1.0) * self.per_s
-    }
-
-    /// Returns whether nearly always no worker is idle.
-    pub(super) fn full(&self) -> bool {
-        self.busy >= FULL * self.workers
-    }
-
-    /// Calls started and waiting.
-    pub(super) fn in_flight(&self) -> f64 {
-        self.busy + self.waiting
-    }
-
-    /// Calls without a place: they wait, or are refused and would take as long as the others.
-    pub(super) fn left_over(&self) -> f64 {
-        self.waiting + self.refused_per_s * self.run
-    }
-
-    /// Calls that would be started if there were places for all.
-    pub(super) fn asked_for(&self) -> f64 {
-        self.busy + self.left_over()
+        (LimitedBy::Demand, _) => "More than that is not asked for.".to_owned(),
+        (LimitedBy::Workers { .. }, false) => "Then the workers limit.".to_owned(),
+        (LimitedBy::Permits, _) => "Then the permits limit.".to_owned(),
+        (LimitedBy::Processors, _) => "Then the processors limit.".to_owned(),
+        (LimitedBy::Contention { method }, _) => format!("Then calls of {method} wait for one another."),
+        (LimitedBy::MethodLimit { method }, _) => format!("Then the limit of {method} limits."),
     }
 }
 
-/// Use of the processors.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Processors {
-    pub(super) cores: f64,
-    pub(super) used: f64,
-    /// Idle processors of the machine, within this process's share; `None` where the system does not say.
-    pub(super) idle: Option<f64>,
-    pub(super) stolen: f64,
-    /// Use by other programs; 0 where the system does not say.
-    pub(super) others: f64,
-    /// Threads of this process that were ready to run and had none.
-    pub(super) wanted: f64,
-}
-
-impl Processors {
-    pub(super) fn of(interval: &Interval) -> Processors {
-        let cores = f64::from(interval.cores.max(1));
-        let used = interval.cores_used.clamp(0.0, cores);
-        let (idle, stolen) = interval.cores_idle_and_stolen.unzip();
-        let idle = idle.map(|idle| idle.clamp(0.0, cores - used));
-        let stolen = stolen.unwrap_or(0.0).min(cores);
-        Processors {
-            cores,
-            used,
-            idle,
-            stolen,
-            others: idle.map_or(0.0, |idle| (cores - used - idle - stolen).max(0.0)),
-            wanted: interval.cores_wanted,
+fn limited_by(limited_by: &LimitedBy) -> String {
+    match limited_by {
+        LimitedBy::Demand => "more is not asked for".to_owned(),
+        LimitedBy::Workers { port } => format!("the workers of port {port} limit it all the same"),
+        LimitedBy::Permits => "the permits limit it all the same".to_owned(),
+        LimitedBy::Processors => "the processors have no room for more".to_owned(),
+        LimitedBy::Contention { method } => {
+            format!("calls of {method} would only wait longer for one another")
         }
-    }
-
-    /// Returns whether nothing is gained by running more than `running` handlers: this process has all it may use; or
-    /// the machine has nothing left, and this process a good part of it, or half of its handlers wait for a processor.
-    pub(super) fn full(&self, running: f64) -> bool {
-        let none_idle = self.idle.unwrap_or(self.cores - self.used) <= 0.1 * self.cores;
-        let starved = running > self.cores && self.wanted >= 0.5 * running;
-        self.used >= 0.85 * self.cores || (none_idle && (starved || self.used >= 0.4 * self.cores))
-    }
-
-    /// How many times as much could be done: likely, at least and at most. A machine that is busy with other things
-    /// shares fairly. Likely: only this process's use grows. At least: clients on this machine grow with it, at twice
-    /// its own use.
-    fn room(&self) -> (f64, f64, f64) {
-        let used = self.used.max(1e-6);
-        let idle = self.idle.unwrap_or(self.cores - self.used);
-        let room = |grows: f64| (grows + idle).max(self.cores / 2.0).min(self.cores) / grows;
-        let (likely, low) = (room(used), room((3.0 * used).min(self.cores - idle).max(used)));
-        (likely.max(1.0), low.max(1.0).min(likely.max(1.0)), (self.cores / used).max(1.0))
+        LimitedBy::MethodLimit { method } => format!("the limit of {method} limits it"),
     }
 }
 
-/// Expected throughput, as a multiple of the present one.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Gain {
-    pub(super) likely: f64,
-    pub(super) low: f64,
-    pub(super) high: f64,
-    /// The processors limit it.
-    pub(super) by_processors: bool,
+/// No call ended: those that run may be long, or stuck.
+fn stuck(lines: &[String]) -> Advice {
+    Advice::without_lines(format!(
+        "No call ended, so what more would bring is not known: it may wait for the same. What runs, and for how long, is in \
+         show threads. If calls are meant to take so long: {}.",
+        lines.join(", ")
+    ))
 }
 
-impl Gain {
-    /// The gain of `places` times the places, if each call costs what it costs now.
-    pub(super) fn of(places: f64, processors: &Processors) -> Gain {
-        let (likely, low, high) = processors.room();
-        let places = places.clamp(1.0, GAIN_MAX);
-        Gain {
-            likely: places.min(likely),
-            low: (0.85 * places).min(low).max(1.0),
-            high: places.min(high),
-            by_processors: likely < places,
-        }
-    }
-
-    pub(super) fn is_worth_it(&self) -> bool {
-        self.likely >= WORTH
-    }
-}
-
-/// Of ports, each with how much it has of something, the first that has at least half of what any has: of those that
-/// are alike always the same one. `None` if there are none.
-pub(super) fn most(all: impl Iterator<Item = (usize, f64)> + Clone) -> Option<usize> {
-    let half = 0.5 * all.clone().map(|(_, much)| much).fold(0.0, f64::max);
-    all.into_iter().find(|(_, much)| *much >= half).map(|(port, _)| port)
-}
-
-/// The next number that looks like a setting: a multiple of ten above 20.
-pub(super) fn round_up(count: f64) -> u32 {
-    let count = count.ceil().clamp(1.0, 1e7) as u32;
-    if count <= 20 { count } else { count.div_ceil(10) * 10 }
+/// Too little was recorded.
+fn unknown(lines: &[String]) -> Advice {
+    Advice::without_lines(format!(
+        "What more would bring is not known yet: too little was recorded. It would be {}.",
+        lines.join(", ")
+    ))
 }

@@ -2,14 +2,15 @@
 
 mod borders;
 mod change;
+mod docs;
 mod snapshot_script;
+mod waits;
 
-use super::causes;
 use super::diagnoser::Diagnoser;
-use super::inputs::Inputs;
+use super::rules::RULES;
 use super::verdict::{Cause, Verdict, text};
 use crate::config::Config;
-use crate::monitor::snapshot::SessionCounts;
+use crate::monitor::snapshot::{SessionCounts, ThreadState};
 use snapshot_script::{Port, Second, SnapshotScript, busy, connection};
 
 /// Name, settings, what happens in a second, the cause, the expected lines, and a part of the expectation.
@@ -55,10 +56,10 @@ fn of_places() -> Vec<Situation> {
     vec![
         ("idle", ONE, small(Port::of(10)), Cause::Nothing, &[], ""),
         ("busy", ONE, small(busy()), Cause::Nothing, &[], ""),
-        ("throttle", three, throttled, Cause::Throttle, throttle, "About 6.0x"),
+        ("throttle", three, throttled, Cause::Throttle, throttle, "the throughput"),
         ("processors", "Server_Pool_Tasks=40\n", spinning, Cause::Cpu, &[], "would do nothing"),
-        ("pool", ONE, small(sleeping()), pool(), &["TCPIP_Pool_Tasks=40"], "About 4.0x"),
-        ("blocked", few_permits, blocked, pool(), &["TCPIP_Pool_Tasks=40"], "About 4.0x"),
+        ("pool", ONE, small(sleeping()), pool(), &["TCPIP_Pool_Tasks=40"], "the throughput"),
+        ("blocked", few_permits, blocked, pool(), &["TCPIP_Pool_Tasks=40"], "the throughput"),
     ]
 }
 
@@ -66,17 +67,19 @@ fn of_places() -> Vec<Situation> {
 fn of_calls() -> Vec<Situation> {
     let heavy = Port { busy: 10, waiting: 30, ..Port::of(10) };
     let heavy = heavy.runs("report.make", 18, 0.1, 0.5).runs("note.read", 200, 0.1, 0.002);
-    let locked = Port { busy: 20, waiting: 30, ..Port::of(20) }.runs("note.write", 500, 0.06, 0.04);
+    let threads = vec![("note.write", ThreadState::Socket); 20];
+    let locked = Port { busy: 20, waiting: 30, threads, ..Port::of(20) }.runs("note.write", 500, 0.06, 0.04);
     let connections =
         vec![connection("192.0.2.1", 30), connection("192.0.2.1", 10), connection("192.0.2.2", 2)];
     let noisy = Second { connections, ..small(sleeping()) };
     let client = Cause::Client { peer: "192.0.2.1".to_owned() };
     let method = |method: &str| Cause::Method { port: "TCPIP".to_owned(), method: method.to_owned() };
+    let limit = &["[Limits]", "report.make=5,100"];
     let longer = "only make the line in note.write longer";
     vec![
-        ("method", ONE, small(heavy), method("report.make"), &[], "in tx.blocking"),
+        ("method", ONE, small(heavy), method("report.make"), limit, "in tx.blocking"),
         ("lock", "Server_Pool_Tasks=20\n", small(locked), method("note.write"), &[], longer),
-        ("client", ONE, noisy, client, &["Server_Session_Calls=2"], "The others wait about"),
+        ("client", ONE, noisy, client, &["Server_Client_Calls=5"], "The others wait about"),
     ]
 }
 
@@ -199,13 +202,15 @@ fn each_cause_is_named_with_lines_that_the_parser_accepts_and_health_is_silent()
         assert!(verdict.expected.contains(expected), "{name}: {verdict:#?}");
         assert_eq!(verdict.lines[..lines.len().min(verdict.lines.len())], *lines, "{name}: {verdict:#?}");
         assert_eq!(verdict.lines.is_empty(), lines.is_empty(), "{name}: {verdict:#?}");
-        for line in &verdict.lines {
-            let alone = Config::from_text(&format!("{line}\n"), None, 2);
-            assert!(alone.is_ok(), "{name}: {line}: {alone:?}");
-        }
+        let pasted = Config::from_text(&format!("{}\n", verdict.lines.join("\n")), None, 2);
+        assert!(pasted.is_ok(), "{name}: {:?}: {pasted:?}", verdict.lines);
         let expected_lines = usize::from(cause != Cause::Nothing);
         assert_eq!(logged.len(), expected_lines, "{name}: {logged:?}");
-        assert!((0.5..=1.0).contains(&verdict.sure), "{name}: {}", verdict.sure);
+        let looks = if cause == Cause::Nothing { (0, 0) } else { (5, 5) };
+        assert_eq!((verdict.agreeing, verdict.looks), looks, "{name}: {verdict:#?}");
+        assert_eq!(verdict.unless.is_empty(), cause == Cause::Nothing, "{name}: {verdict:#?}");
+        let kind = serde_json::to_value(verdict).unwrap()["kind"].clone();
+        assert!(cause == Cause::Nothing || RULES.iter().any(|rule| kind == rule.kind), "{name}: {kind}");
         assert_eq!(verdict.because.is_empty(), cause == Cause::Nothing, "{name}");
         let text = text(verdict);
         assert!(text.starts_with(&verdict.headline) && text.ends_with('\n'), "{text}");

@@ -1,6 +1,5 @@
 //! The verdict: what limits a server, and what may be done about it. It is what several findings agree on.
 
-use super::advice::Advice;
 use serde::{Deserialize, Serialize};
 
 /// Cause that limits a server.
@@ -19,7 +18,7 @@ pub enum Cause {
         /// Its name.
         port: String,
     },
-    /// One method takes most of what there is.
+    /// One method takes most of what there is, or its calls wait for one another.
     Method {
         /// The port at which it is called.
         port: String,
@@ -31,9 +30,9 @@ pub enum Cause {
         /// The port of the queue.
         port: String,
     },
-    /// One client asks for most of what there is.
+    /// One client, or one connection, asks for most of what there is.
     Client {
-        /// Its address.
+        /// Its address; of a connection with the port.
         peer: String,
     },
     /// There is no descriptor for another connection.
@@ -46,11 +45,23 @@ pub enum Cause {
     Connects,
     /// `Server_Session_Calls`.
     SessionCalls,
+    /// `Server_Client_Calls`.
+    ClientCalls,
+    /// The limit of a method, under `[Limits]`.
+    MethodLimit {
+        /// The method.
+        method: String,
+    },
     /// `Server_Buffer_Memory_MB`.
     Buffers,
     /// Handlers wait for calls that wait for their own pool.
     Nested {
         /// Its port.
+        port: String,
+    },
+    /// Handlers wait for other servers, perhaps for handlers there that wait for them.
+    Deadlock {
+        /// Their port.
         port: String,
     },
 }
@@ -62,16 +73,23 @@ pub struct Verdict {
     /// The cause.
     #[serde(flatten)]
     pub cause: Cause,
-    /// How sure that is, 0 to 1.
-    pub sure: f64,
+    /// How many of the last looks agree.
+    pub agreeing: u32,
+    /// How many there were, five at most.
+    pub looks: u32,
     /// One sentence.
     pub headline: String,
     /// The measurements behind it, a sentence each.
     pub because: Vec<String>,
     /// Lines to paste into the INI; none where no setting would help.
     pub lines: Vec<String>,
-    /// Expected effect of these lines; or why no setting would help.
+    /// Expected effect of these lines; or why no setting would help, and what to look at next.
     pub expected: String,
+    /// How many times the throughput the lines should bring, 1 where none would bring more; `null` where that is not
+    /// known, or not what they are for.
+    pub gain: Option<f64>,
+    /// Proof that the verdict is wrong, if it holds; empty where nothing limits.
+    pub unless: String,
     /// Measured effect of a change made since.
     pub effect: Option<String>,
 }
@@ -80,13 +98,23 @@ impl Default for Verdict {
     fn default() -> Self {
         Verdict {
             cause: Cause::Nothing,
-            sure: 1.0,
+            agreeing: 0,
+            looks: 0,
             headline: "Nothing limits the server.".to_owned(),
             because: Vec::new(),
             lines: Vec::new(),
             expected: String::new(),
+            gain: None,
+            unless: String::new(),
             effect: None,
         }
+    }
+}
+
+impl Verdict {
+    /// How many looks agree, as `5 of 5 looks`.
+    pub fn agreement(&self) -> String {
+        format!("{} of {} looks", self.agreeing, self.looks)
     }
 }
 
@@ -94,7 +122,7 @@ impl Default for Verdict {
 pub(in crate::monitor) fn text(verdict: &Verdict) -> String {
     let mut text = match verdict.cause {
         Cause::Nothing => format!("{}\n", verdict.headline),
-        _ => format!("{} ({:.0} % sure)\n", verdict.headline, verdict.sure * 100.0),
+        _ => format!("{} ({})\n", verdict.headline, verdict.agreement()),
     };
     let mut line = |sentence: &str| text.extend(["  ", sentence, "\n"]);
     verdict.because.iter().for_each(|because| line(because));
@@ -105,35 +133,11 @@ pub(in crate::monitor) fn text(verdict: &Verdict) -> String {
     if !verdict.expected.is_empty() {
         line(&verdict.expected);
     }
+    if !verdict.unless.is_empty() {
+        line(&format!("It is wrong if {}.", verdict.unless));
+    }
     if let Some(effect) = &verdict.effect {
         line(effect);
     }
     text
-}
-
-/// Finding of a few samples.
-#[derive(Debug, Clone)]
-pub(super) struct Finding {
-    pub(super) cause: Cause,
-    /// How far from the thresholds the figures are, 0 to 1.
-    pub(super) clarity: f64,
-    /// Calls wait, and for long.
-    pub(super) backlog: bool,
-    pub(super) headline: String,
-    pub(super) because: Vec<String>,
-    pub(super) advice: Advice,
-}
-
-impl Finding {
-    /// Adds another finding to the reasons of this one.
-    pub(super) fn besides(mut self, other: Finding) -> Finding {
-        self.because.push(format!("Besides: {}", other.headline));
-        self.because.extend(other.because.into_iter().next());
-        self
-    }
-}
-
-/// How clearly a value is beyond a threshold, if `sure` is far beyond: 0 to 1.
-pub(super) fn clarity(value: f64, threshold: f64, sure: f64) -> f64 {
-    ((value - threshold) / (sure - threshold)).clamp(0.0, 1.0)
 }

@@ -6,9 +6,11 @@
 use super::levels::{Growth, Levels, Present};
 use super::record::{MethodKey, RecordedMethod, RecordedPort, RecordedStep};
 use super::sources::{MethodCalls, PortCalls};
-use super::thread_shares::ThreadShares;
-use super::workload::{Contention, MethodWorkload, PortMeasured, PortWorkload, ProcessorWorkload, Workload};
+use super::workload::{
+    Contention, MethodPlaces, MethodWorkload, PortMeasured, PortWorkload, ProcessorWorkload, Workload,
+};
 use crate::metrics::Distribution;
+use crate::monitor::looks::ThreadShares;
 use crate::sync::Arc;
 
 /// Points of a distribution of run times.
@@ -23,6 +25,9 @@ const OBSERVED_MIN: u64 = 10;
 /// Threads that wait at one lock, on average, from which on it lets no more through; and below which they do not count.
 const LOCK_FULL: f64 = 1.0;
 const LOCK_NONE: f64 = 0.1;
+
+/// Share of handlers that wait for calls of their own, or in `tx.blocking`, up to which none does.
+const BLOCKED_NONE: f64 = 0.2;
 
 /// Share of a method's time in waits for something that may be limited, from which on that matters.
 const OUTSIDE_MIN: f64 = 0.2;
@@ -50,12 +55,11 @@ pub(super) fn workload(
         return None;
     }
     let use_of = ProcessorUse::of(steps, &ports);
-    let waits_at_locks =
-        ports.iter().flat_map(|port| &port.methods).filter_map(PortMethod::at_one_lock).sum();
+    let waits_at_locks = ports.iter().flat_map(|port| &port.methods).filter_map(PortMethod::at_lock).sum();
     let of = |sums: &PortSums| {
         let methods = sums.methods.iter().map(|method| {
-            let spread = spread(&times(&(Arc::clone(&sums.name), Arc::clone(&method.name))));
-            method.workload(sums, &use_of, spread, (levels, waits_at_locks))
+            let times = times(&(Arc::clone(&sums.name), Arc::clone(&method.name)));
+            method.workload(sums, &use_of, times.as_ref(), (levels, waits_at_locks))
         });
         let mut read = sums.calls.sources();
         let all = read.alternatives.iter_mut().chain([&mut read.sources]);
@@ -100,6 +104,7 @@ struct PortMethod {
     run_s: f64,
     wait_s: f64,
     shares: Option<ThreadShares>,
+    limit: Option<MethodPlaces>,
 }
 
 impl PortSums {
@@ -191,21 +196,28 @@ impl PortMethod {
             run_s: (sum / method.ended.max(1) as f64).max(RUN_MIN_S),
             wait_s: method.wait_s,
             shares: method.shares.filter(|shares| shares.observed >= OBSERVED_MIN),
+            limit: method.limit,
         }
     }
 
-    /// Its threads that wait at one lock, on average.
-    fn at_one_lock(&self) -> Option<f64> {
-        self.shares.map(|shares| shares.one_lock * self.busy)
+    /// Its threads that wait at a lock, on average. A thread that waits for another, and whose handler does not wait
+    /// for a call of its own, is at a lock, of which each waiter may have an address of its own.
+    fn at_lock(&self) -> Option<f64> {
+        let share = |shares: ThreadShares| match shares.blocked < BLOCKED_NONE {
+            true => shares.lock.max(shares.one_lock),
+            false => shares.one_lock,
+        };
+        self.shares.map(|shares| share(shares) * self.busy)
     }
 
     fn workload(
         &self,
         port: &PortSums,
         use_of: &ProcessorUse,
-        spread: Vec<f64>,
+        times: Option<&Distribution>,
         evidence: (&Levels, f64),
     ) -> MethodWorkload {
+        let spread = spread(times);
         let (on_processor, runnable) = use_of.of_method(self);
         let (blocked, returning) =
             self.shares.map_or((port.blocked, port.returning), |shares| (shares.blocked, shares.returning));
@@ -218,30 +230,26 @@ impl PortMethod {
             processor_s: self.run_s * on_processor,
             held_s: self.run_s * (left - blocked),
             blocked_s: self.run_s * blocked,
-            contention: self.contention(port, on_processor + runnable, &spread, evidence),
+            contention: self.contention(port, on_processor + runnable, (&spread, times), evidence),
             spread,
-            limit: None,
+            limit: self.limit,
         }
     }
 
-    /// How its run time depends on how many run: first by the threads that wait at one lock, then by other numbers that
-    /// ran before; unknown if they wait for something that may be limited, or nothing is known of them.
+    /// How its run time depends on how many run: by the threads that wait at one lock; by other numbers that ran
+    /// before; by its run times, where its threads do not wait at locks, which need not be fair; by threads that wait
+    /// at locks of which each waiter has an address of its own. Unknown if they wait for something else that may be
+    /// limited, or nothing is known of them.
     fn contention(
         &self,
         port: &PortSums,
         on_processor: f64,
-        spread: &[f64],
+        (spread, times): (&[f64], Option<&Distribution>),
         (levels, waits_at_locks): (&Levels, f64),
     ) -> Contention {
-        let at_lock = self.at_one_lock().unwrap_or(0.0);
-        if at_lock > LOCK_NONE && waits_at_locks > LOCK_NONE {
-            // Of a lock that is held at random for a fixed time, by the mean number that wait.
-            let waits = waits_at_locks;
-            let used = (waits * waits + 2.0 * waits).sqrt() - waits;
-            let headroom = if waits >= LOCK_FULL { 1.0 } else { 1.0 / used.max(0.05) };
-            let shortest = spread.first().copied().unwrap_or(1.0).clamp(0.01, 1.0);
-            let floor = if headroom > 1.0 { 1.0 } else { shortest };
-            return Contention::Damped { from: self.busy * headroom, elasticity: 0.0, floor };
+        let one_lock = self.shares.map_or(0.0, |shares| shares.one_lock) * self.busy;
+        if one_lock > LOCK_NONE {
+            return self.at_locks(waits_at_locks, spread);
         }
         let key = (Arc::clone(&port.name), Arc::clone(&self.name));
         let squares = spread.iter().map(|time| time * time).sum::<f64>() / spread.len().max(1) as f64;
@@ -250,18 +258,36 @@ impl PortMethod {
             per_s: self.per_s.max(1e-9),
             deviation: (squares - 1.0).max(0.0).sqrt(),
         };
-        match levels.growth(&key, now) {
+        let by_times = || {
+            let fair =
+                on_processor < OUTSIDE_MIN && self.shares.is_none_or(|shares| shares.lock < OUTSIDE_MIN);
+            levels.growth_by_times(&key, times.filter(|_| fair)?)
+        };
+        match levels.growth(&key, now).or_else(by_times) {
             Some(Growth::Full) => return Contention::None,
             Some(Growth::Damped { elasticity, floor }) => {
                 return Contention::Damped { from: self.busy, elasticity, floor };
             }
             None => {}
         }
+        if self.at_lock().unwrap_or(0.0) > LOCK_NONE {
+            return self.at_locks(waits_at_locks, spread);
+        }
         let outside = match self.shares {
             Some(shares) => shares.lock + shares.socket + shares.disk + shares.other,
             None => 1.0 - on_processor,
         };
         if outside >= OUTSIDE_MIN { Contention::Unknown } else { Contention::None }
+    }
+
+    /// The limit of locks at which so many threads wait, on average.
+    fn at_locks(&self, waits: f64, spread: &[f64]) -> Contention {
+        // Of a lock that is held at random for a fixed time, by the mean number that wait.
+        let used = (waits * waits + 2.0 * waits).sqrt() - waits;
+        let headroom = if waits >= LOCK_FULL { 1.0 } else { 1.0 / used.max(0.05) };
+        let shortest = spread.first().copied().unwrap_or(1.0).clamp(0.01, 1.0);
+        let floor = if headroom > 1.0 { 1.0 } else { shortest };
+        Contention::Damped { from: self.busy * headroom, elasticity: 0.0, floor }
     }
 }
 
@@ -359,8 +385,8 @@ impl ProcessorUse {
 }
 
 /// Equally likely run times as multiples of the mean, the shortest first; the last has the rest of the sum.
-fn spread(times: &Option<Distribution>) -> Vec<f64> {
-    let Some(times) = times.as_ref().filter(|times| times.count() > 0) else { return vec![1.0] };
+fn spread(times: Option<&Distribution>) -> Vec<f64> {
+    let Some(times) = times.filter(|times| times.count() > 0) else { return vec![1.0] };
     let mean = times.mean().as_secs_f64().max(RUN_MIN_S);
     let point = |at: usize| times.quantile((at as f64 + 0.5) / POINTS as f64).as_secs_f64() / mean;
     let mut points: Vec<f64> = (0..POINTS).map(point).collect();

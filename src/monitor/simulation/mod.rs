@@ -18,10 +18,9 @@ mod state;
 mod station;
 #[cfg(test)]
 mod tests;
-mod thread_shares;
 mod what_if;
 mod workload;
 
 pub(super) use recorder::Recorder;
 pub(super) use what_if::{Expectation, LimitedBy, change, expect};
-pub(super) use workload::Workload;
+pub(super) use workload::{Contention, MethodPlaces, MethodWorkload, Workload};

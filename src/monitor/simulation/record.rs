@@ -1,6 +1,8 @@
 //! Counts and times of about a second, as the recorder keeps them.
 
-use super::thread_shares::ThreadShares;
+use super::workload::MethodPlaces;
+use crate::metrics::Distribution;
+use crate::monitor::looks::ThreadShares;
 use crate::sync::Arc;
 
 /// A port and one of its methods.
@@ -27,6 +29,8 @@ pub(super) struct RecordedPort {
     pub(super) queue_limit: u64,
     pub(super) connections: u64,
     pub(super) arrived: u64,
+    /// Workers that ran a handler when it began; `None` for the first step.
+    pub(super) busy_at_start: Option<f64>,
     /// Calls that waited at its end, and workers that ran a handler, of which some waited without a permit or for one.
     pub(super) waiting: f64,
     pub(super) busy_at_end: f64,
@@ -45,6 +49,19 @@ pub(super) struct RecordedMethod {
     /// Time that its calls ran in the step, added up, those included that have not ended.
     pub(super) ran_s: f64,
     pub(super) shares: Option<ThreadShares>,
+    pub(super) limit: Option<MethodPlaces>,
+    /// Run times in a step in which the number that ran rose from next to none.
+    pub(super) rise: Option<Distribution>,
+}
+
+impl RecordedPort {
+    /// Returns whether as many calls ran at both ends of the step as in it, but for chance: of a step in which a load
+    /// began or ended the means say nothing of a number that ran.
+    pub(super) fn is_steady(&self, length_s: f64) -> bool {
+        let mean = self.methods.iter().map(|method| method.ran_s).sum::<f64>() / length_s.max(1e-9);
+        let near = |busy: f64| (busy - mean).abs() <= 0.25 * mean + 1.2 * mean.sqrt();
+        self.busy_at_start.is_some_and(near) && near(self.busy_at_end)
+    }
 }
 
 impl RecordedMethod {
@@ -56,5 +73,7 @@ impl RecordedMethod {
         self.wait_s += later.wait_s;
         self.ran_s += later.ran_s;
         self.shares = later.shares.or(self.shares);
+        self.limit = later.limit;
+        self.rise = None;
     }
 }

@@ -6,11 +6,11 @@
 use super::estimate;
 use super::levels::Levels;
 use super::record::{MethodKey, RecordedMethod, RecordedPort, RecordedStep};
-use super::thread_shares::ThreadShares;
-use super::workload::Workload;
+use super::workload::{MethodPlaces, Workload};
 use crate::metrics::Distribution;
 use crate::monitor::interval::{Interval, MethodInterval, PortInterval};
-use crate::monitor::snapshot::AnswerCounts;
+use crate::monitor::looks::ThreadShares;
+use crate::monitor::snapshot::{AnswerCounts, MethodLimitSnapshot};
 use crate::monitor::window::Window;
 use crate::service::Status;
 use crate::sync::Arc;
@@ -30,7 +30,11 @@ const OTHERS: &str = "(others)";
 const TIMES_OF: Duration = Duration::from_secs(30);
 
 /// Statuses of calls that would have been run if there had been a place for them.
-const NO_PLACE: [Status; 3] = [Status::QueueFull, Status::WouldBeLate, Status::Overloaded];
+const NO_PLACE: [Status; 4] =
+    [Status::QueueFull, Status::WouldBeLate, Status::Overloaded, Status::MethodLimit];
+
+/// Fewest workers that are busy after a load has begun, for its beginning to tell something.
+const RISE_MIN: f64 = 4.0;
 
 /// The record.
 #[derive(Debug)]
@@ -41,10 +45,12 @@ pub(in crate::monitor) struct Recorder {
     times: BTreeMap<MethodKey, RecentTimes>,
     times_since: Duration,
     levels: Levels,
+    /// Workers that ran a handler at the end of the last step, by port.
+    busy: Vec<f64>,
 }
 
 /// The limits that decide what a measurement means.
-type LimitsInForce = (Option<u32>, Vec<(u32, u64)>);
+type LimitsInForce = (Option<u32>, Vec<(u32, u64)>, Vec<(String, u64, u64)>);
 
 /// Run times of this period, and of the one before.
 #[derive(Debug, Default)]
@@ -62,6 +68,7 @@ impl Default for Recorder {
             times: BTreeMap::new(),
             times_since: Duration::ZERO,
             levels: Levels::default(),
+            busy: Vec::new(),
         }
     }
 }
@@ -75,19 +82,25 @@ impl Recorder {
         shares: &dyn Fn(&str, &str) -> Option<ThreadShares>,
     ) {
         self.elapsed += step.length;
+        let busy = step.ports.iter().map(|port| port.workers_busy).collect();
+        let before = std::mem::replace(&mut self.busy, busy);
         let limits = limits(step);
-        if self.limits.as_ref() != Some(&limits) {
+        if self.limits.as_ref().is_some_and(|before| *before != limits) {
             // A part of this step was under the limits before.
             self.limits = Some(limits);
             self.steps.clear();
             self.times.clear();
             return;
         }
+        // The first step begins with the server, when nothing ran.
+        let is_first = self.limits.replace(limits).is_none();
         if self.elapsed - self.times_since >= TIMES_OF {
             self.begin_period();
         }
         let chosen = chosen(step);
-        let ports = step.ports.iter().map(|port| self.record(port, &chosen, step.length, shares)).collect();
+        let at_start = |at: usize| before.get(at).copied().or(is_first.then_some(0.0));
+        let record = |(at, port)| self.record(port, at_start(at), step, (&chosen, shares));
+        let ports: Vec<RecordedPort> = step.ports.iter().enumerate().map(record).collect();
         let recorded = RecordedStep {
             length_s: step.length.as_secs_f64(),
             cores: f64::from(step.cores.max(1)),
@@ -132,10 +145,11 @@ impl Recorder {
     fn record(
         &mut self,
         port: &PortInterval,
-        chosen: &BTreeSet<MethodKey>,
-        length: Duration,
-        shares: &dyn Fn(&str, &str) -> Option<ThreadShares>,
+        busy_at_start: Option<f64>,
+        step: &Interval,
+        (chosen, shares): (&BTreeSet<MethodKey>, &dyn Fn(&str, &str) -> Option<ThreadShares>),
     ) -> RecordedPort {
+        let rises = busy_at_start.is_some_and(|busy| is_rise(busy, port.workers_busy));
         let mut methods: Vec<RecordedMethod> = Vec::new();
         for method in &port.methods {
             let mut key = (Arc::clone(&port.name), Arc::clone(&method.name));
@@ -148,8 +162,10 @@ impl Recorder {
                 refused: no_place(&method.answers),
                 run_s: method.times.run.sum().as_secs_f64(),
                 wait_s: (method.times.queue_wait.sum() + method.times.permit_wait.sum()).as_secs_f64(),
-                ran_s: method.busy * length.as_secs_f64(),
+                ran_s: method.busy * step.length.as_secs_f64(),
                 shares: shares(&key.0, &key.1),
+                limit: places(step, &key.1),
+                rise: rises.then(|| method.times.run.clone()),
             };
             self.times.entry(key).or_default().now.add(&method.times.run);
             match methods.iter_mut().find(|known| known.name == recorded.name) {
@@ -163,7 +179,8 @@ impl Recorder {
             queue_limit: port.queue_limit,
             connections: port.connections,
             arrived: port.calls,
-            waiting: port.waiting,
+            busy_at_start,
+            waiting: port.waiting + set_aside(port, step),
             busy_at_end: port.workers_busy,
             blocked: port.workers_blocked,
             returning: port.workers_returning,
@@ -176,9 +193,35 @@ fn no_place(answers: &AnswerCounts) -> u64 {
     NO_PLACE.iter().map(|status| answers.with(*status)).sum()
 }
 
+/// Returns whether a load began: next to no worker was busy, and then some were.
+fn is_rise(before: f64, after: f64) -> bool {
+    after >= RISE_MIN && before <= 0.25 * after
+}
+
+/// The limit of a method.
+fn places(step: &Interval, method: &str) -> Option<MethodPlaces> {
+    let limit = step.limits.iter().find(|limit| limit.method == method)?;
+    let [run, wait] = [limit.run, limit.wait].map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+    Some(MethodPlaces { run, wait })
+}
+
+/// Calls of a port that wait for the limits of their methods: of each method in proportion to the calls of the ports.
+fn set_aside(port: &PortInterval, step: &Interval) -> f64 {
+    let called = |port: &PortInterval, method: &str| -> u64 {
+        let methods = port.methods.iter().filter(|known| &*known.name == method);
+        methods.map(|known| known.answers.all()).sum()
+    };
+    let of_limit = |limit: &MethodLimitSnapshot| {
+        let all: u64 = step.ports.iter().map(|port| called(port, &limit.method)).sum();
+        limit.waiting as f64 * called(port, &limit.method) as f64 / all.max(1) as f64
+    };
+    step.limits.iter().map(of_limit).sum()
+}
+
 fn limits(step: &Interval) -> LimitsInForce {
     let of_port = |port: &PortInterval| (port.workers.total(), port.queue_limit);
-    (step.limit, step.ports.iter().map(of_port).collect())
+    let of_method = |limit: &MethodLimitSnapshot| (limit.method.clone(), limit.run, limit.wait);
+    (step.limit, step.ports.iter().map(of_port).collect(), step.limits.iter().map(of_method).collect())
 }
 
 /// The methods that take most of the workers' time.

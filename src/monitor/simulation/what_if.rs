@@ -7,7 +7,7 @@
 
 use super::engine::simulate;
 use super::outcome::{Outcome, PortOutcome};
-use super::workload::{Contention, PortWorkload, SourceKind, Workload};
+use super::workload::{Contention, MethodPlaces, PortWorkload, SourceKind, Workload};
 use crate::config::Config;
 use serde::{Deserialize, Serialize};
 
@@ -99,6 +99,9 @@ pub(in crate::monitor) fn change(load: &Workload, before: &Config, after: &Confi
         if let Some(workers) = pool(after).filter(|workers| pool(before) != Some(*workers)) {
             port.workers = workers;
         }
+        if before.method_limits != after.method_limits {
+            port.methods.iter_mut().for_each(|method| method.limit = places(after, &method.name));
+        }
         if before.queue_limit.value != after.queue_limit.value {
             port.queue_limit = after.queue_limit.value.into();
         }
@@ -109,6 +112,12 @@ pub(in crate::monitor) fn change(load: &Workload, before: &Config, after: &Confi
         }
     }
     changed
+}
+
+/// The limit of a method by these settings.
+fn places(config: &Config, method: &str) -> Option<MethodPlaces> {
+    let limit = config.method_limits.iter().find(|line| line.is_for(method))?;
+    limit.limit.value.map(|(run, wait)| MethodPlaces { run, wait })
 }
 
 /// Lets each connection have so many calls in progress.

@@ -1,7 +1,7 @@
 //! The sampler: a thread that takes a sample of the server each second, and sleeps otherwise.
 //!
-//! While something presses, it also looks at the workers' threads in between. Invariant: looks take a fiftieth of a
-//! processor at most, whatever the number of workers.
+//! While some handlers run, it also looks at the workers' threads once, and while something presses ten times.
+//! Invariant: looks take a fiftieth of a processor at most, whatever the number of workers.
 
 use crate::monitor::ServerMonitor;
 use crate::server::alarm::AlarmThread;
@@ -55,6 +55,9 @@ impl Sampler {
                 }
                 log_left_out(&log_limiter, false);
                 next = (next + SAMPLE_EVERY).max(Instant::now());
+                if !monitor.is_pressed() && monitor.has_some_running() {
+                    look(&monitor);
+                }
                 while next_look < next && monitor.is_pressed() && !wait(stopped, changed, next_look) {
                     next_look = Instant::now() + look(&monitor);
                 }

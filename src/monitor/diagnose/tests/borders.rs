@@ -1,6 +1,11 @@
 //! The borders between two causes, and between a cause and none.
 
 use super::*;
+use crate::monitor::ThreadState;
+use crate::monitor::diagnose::evidence::Evidence;
+use crate::monitor::diagnose::loads::{Load, Processors};
+use crate::monitor::diagnose::rules;
+use crate::monitor::looks::Looks;
 use crate::monitor::window::Window;
 
 /// A port of ten workers, all busy, with calls that sleep 50 ms.
@@ -207,8 +212,21 @@ fn handlers_queued_for_a_permit_show_the_throttle_though_no_worker_is_idle() {
         let (_, interval) = script.interval(&Second { out: 2, ..second(vec![overloaded()]) });
         let mut interval = interval;
         interval.ports[0].workers_returning = returning;
-        let none = Window::of(1);
-        causes::find(&Inputs::new(&interval, &script.config, &none, &[], None)).cause
+        let (none, looks) = (Window::of(1), Looks::default());
+        let evidence = Evidence {
+            interval: &interval,
+            config: &script.config,
+            loads: interval.ports.iter().map(|port| Load::of(port, &interval)).collect(),
+            processors: Processors::of(&interval),
+            refusals: &none,
+            connections: &[],
+            hour: None,
+            looks: &looks,
+            workload: None,
+            experiment: None,
+            standing: &Cause::Nothing,
+        };
+        rules::cause(&rules::holding(&evidence))
     };
     assert_eq!(interval(6.0), Cause::Throttle);
     assert_eq!(interval(0.0), Cause::Pool { port: "TCPIP".to_owned() });
@@ -249,7 +267,7 @@ fn calls_that_are_refused_instead_of_waiting_need_places_too() {
     for port in [refusing(10, 5_000, 0), refusing(10, 0, 5_000)] {
         let verdict = pool(wide, port);
         assert_eq!(verdict.cause, Cause::Pool { port: "TCPIP".to_owned() }, "{verdict:#?}");
-        assert_eq!(verdict.lines[0], "TCPIP_Pool_Tasks=40");
+        assert_eq!(verdict.lines.first().map(String::as_str), Some("TCPIP_Pool_Tasks=40"), "{verdict:#?}");
         assert!(verdict.because.iter().any(|because| because.starts_with("5,000 calls a second refused")));
         assert!(verdict.expected.contains("a step to measure"), "{verdict:#?}");
     }
@@ -336,7 +354,8 @@ fn calls_over_a_connections_limit_are_no_cause_while_others_wait_or_workers_are_
 
 /// Twenty workers, all in one method of which each call takes 40 ms.
 fn one_method() -> Second {
-    let port = Port { busy: 20, waiting: 30, ..Port::of(20) }.runs("note.write", 500, 0.06, 0.04);
+    let threads = vec![("note.write", ThreadState::Socket); 20];
+    let port = Port { busy: 20, waiting: 30, threads, ..Port::of(20) }.runs("note.write", 500, 0.06, 0.04);
     Second { out: 20, ..second(vec![port]) }
 }
 

@@ -3,10 +3,13 @@
 use crate::config::Config;
 use crate::metrics::{CloseReason, Histogram, Parts, PortCounts};
 use crate::monitor::diagnose::diagnoser::Diagnoser;
+use crate::monitor::diagnose::evidence::Observations;
+use crate::monitor::looks::Looks;
 use crate::monitor::sample_snapshots::{self, snapshot};
+use crate::monitor::simulation::Recorder;
 use crate::monitor::{
-    AnswerCounts, ConnectionInfo, Cpu, History, Interval, MethodSnapshot, Permits, PortSnapshot,
-    SessionCounts, Snapshot, Workers,
+    AnswerCounts, ConnectionInfo, Cpu, HandlerState, History, Interval, MethodSnapshot, Permits,
+    PortSnapshot, SessionCounts, Snapshot, ThreadState, Workers,
 };
 use crate::service::{ClientId, Status};
 use crate::sync::Arc;
@@ -29,8 +32,13 @@ pub(super) struct Port {
     pub(super) session_limit: u64,
     pub(super) over_max_users: u64,
     pub(super) restricted: u64,
+    pub(super) closed_for_buffers: u64,
+    /// Of the busy ones, workers whose calls never end; all of them where no call does.
+    pub(super) endless: u32,
     /// How often its queue was full.
     pub(super) queue_filled: u64,
+    /// Method and state of the threads of its busy workers; asleep in its first method if none is given.
+    pub(super) threads: Vec<(&'static str, ThreadState)>,
     /// Method, calls, and the time that each waits and runs, in seconds.
     pub(super) calls: Vec<(&'static str, u64, f64, f64)>,
 }
@@ -96,6 +104,8 @@ pub(super) struct SnapshotScript {
     /// Time that calls have run which never end.
     endless: Vec<Duration>,
     history: History,
+    pub(super) looks: Looks,
+    recorder: Recorder,
 }
 
 impl SnapshotScript {
@@ -115,6 +125,8 @@ impl SnapshotScript {
             methods: Vec::new(),
             endless: Vec::new(),
             history: History::default(),
+            looks: Looks::default(),
+            recorder: Recorder::default(),
         };
         script.set(ini);
         let ports = script.config.ports.len();
@@ -164,9 +176,37 @@ impl SnapshotScript {
         let now = snapshot.taken;
         self.history.add(Arc::new(snapshot));
         let connections = diagnoser.wants_connections(now).then(|| second.connections.clone());
-        let news = diagnoser.update(&self.history.snapshots(), &self.config, connections);
+        let snapshots = self.history.snapshots();
+        self.look(now, second);
+        let looks = &self.looks;
+        if let Some(step) = Interval::of(&snapshots[snapshots.len().saturating_sub(2)..]) {
+            self.recorder.add(&step, &|port, method| looks.of(port, method));
+        }
+        let workload = diagnoser.recent().and_then(|recent| self.recorder.workload(recent));
+        let observed = Observations { looks, workload: workload.as_ref() };
+        let news = diagnoser.update(&snapshots, &self.config, connections, observed);
         let logged = news.logged().into_iter().map(str::to_owned).collect();
         (news.to_save, logged)
+    }
+
+    /// Looks at the threads of the busy workers.
+    fn look(&mut self, now: Instant, second: &Second) {
+        let mut workers = Vec::new();
+        for (index, port) in second.ports.iter().enumerate() {
+            let method = port.calls.first().map_or("stuck.call", |(method, ..)| method);
+            let asleep = vec![(method, ThreadState::Sleep); port.busy as usize];
+            let threads = if port.threads.is_empty() { &asleep } else { &port.threads };
+            let name = &self.config.ports[index].name;
+            let state = |at: usize| match at < port.blocked as usize {
+                true => HandlerState::Blocked,
+                false => HandlerState::Running,
+            };
+            let worker = |(at, (method, thread)): (usize, &(&str, ThreadState))| {
+                sample_snapshots::worker(name, method, state(at), *thread)
+            };
+            workers.extend(threads.iter().enumerate().map(worker));
+        }
+        self.looks.add(now, &workers);
     }
 
     /// Lets seconds pass in which nothing happens and no sample is taken.
@@ -190,9 +230,8 @@ impl SnapshotScript {
         self.refused[1] += second.refused_connects;
         for (index, port) in second.ports.iter().enumerate() {
             port.calls.iter().for_each(|calls| self.ran(index, calls));
-            if port.calls.is_empty() {
-                self.endless[index] += Duration::from_secs(port.busy.into());
-            }
+            let endless = if port.calls.is_empty() { port.busy } else { port.endless };
+            self.endless[index] += Duration::from_secs(endless.into());
             self.without_permit[index] += Duration::from_secs_f64(port.without_permit);
             let refusals = [
                 (Status::QueueFull, port.queue_full),
@@ -201,9 +240,16 @@ impl SnapshotScript {
                 (Status::NestedDeadlock, port.nested),
                 (Status::SessionLimit, port.session_limit),
             ];
-            refusals.iter().for_each(|(status, count)| self.answers[index].0[status.index()] += count);
+            let first = port.calls.first().map(|(method, ..)| *method);
+            for (status, count) in refusals.into_iter().filter(|(_, count)| *count > 0) {
+                self.answers[index].0[status.index()] += count;
+                if let Some(method) = first {
+                    self.methods[index].entry(method).or_default().0.0[status.index()] += count;
+                }
+            }
             self.closed[index][CloseReason::MaxUsers.index()] += port.over_max_users;
             self.closed[index][CloseReason::Restricted.index()] += port.restricted;
+            self.closed[index][CloseReason::BuffersFull.index()] += port.closed_for_buffers;
             self.filled[index] += port.queue_filled;
         }
         let uptime = Duration::from_secs(self.seconds.into());

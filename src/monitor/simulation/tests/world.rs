@@ -240,6 +240,7 @@ impl Running<'_> {
             workers_blocked: 0.0,
             workers_returning: 0.0,
             connections: self.of.connections,
+            in_calls: 0.0,
             waiting: self.queue.len() as f64,
             waiting_min: 0,
             queue_limit: self.of.queue_limit as u64,
@@ -264,6 +265,7 @@ impl Running<'_> {
             refused_connects: 0,
             connects_most: None,
             sessions: SessionCounts::default(),
+            limits: Vec::new(),
             ports: vec![port],
         }
     }
