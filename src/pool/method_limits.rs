@@ -97,7 +97,7 @@ impl Line {
     }
 
     fn is_unused(&self) -> bool {
-        self.limit.is_none() && self.running == 0 && self.recalled == 0 && self.waiting() == 0
+        self.limit.is_none() && self.running == 0 && self.waiting() == 0
     }
 }
 
@@ -197,17 +197,18 @@ impl MethodLimits {
 
     /// A call that ran has ended. [`MethodLimits::recall`] is to be called afterwards.
     pub(super) fn leave(&self, method: u16) {
-        let mut line = self.line(method).lock();
-        line.running -= 1;
-        if line.is_unused() {
-            self.set_limited(method, false);
-        }
+        self.end(method, |line| line.running -= 1);
     }
 
     /// A recalled call is answered without asking for its place. [`MethodLimits::recall`] is to be called afterwards.
     pub(super) fn renounce(&self, method: u16) {
+        self.end(method, |line| line.recalled -= 1);
+    }
+
+    /// Uncounts a call; the last one of a method without a limit ends the counting.
+    fn end(&self, method: u16, uncount: impl FnOnce(&mut Line)) {
         let mut line = self.line(method).lock();
-        line.recalled -= 1;
+        uncount(&mut line);
         if line.is_unused() {
             self.set_limited(method, false);
         }
