@@ -39,7 +39,7 @@ pub(in crate::server) struct Watchdog {
     next_long: Option<Instant>,
     /// Next check for deadlocks; `None` while no nested call waits.
     next_nested: Option<Instant>,
-    /// Next check for overdue calls in lines; `None` while none waits there.
+    /// Next check for overdue calls in lines; `None` while no method is limited.
     next_overdue: Option<Instant>,
     /// All sessions, if this listener checks them.
     sessions: Option<Arc<Registry>>,
@@ -86,11 +86,14 @@ impl Watchdog {
         self.check_overdue(shared, now);
     }
 
+    /// The check is due even while no line has a call: a worker may be about to put one there.
     fn check_overdue(&mut self, shared: &Shared, now: Instant) {
-        if !shared.limits.any_waiting() {
+        if !shared.limits.any() {
             self.next_overdue = None;
         } else if self.next_overdue.is_none_or(|next| now >= next) {
-            shared.answer_overdue(now);
+            if shared.limits.any_waiting() {
+                shared.answer_overdue(now);
+            }
             self.next_overdue = Some(now + OVERDUE_PAUSE);
         }
     }
