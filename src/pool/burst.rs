@@ -97,6 +97,8 @@ pub(crate) struct Burst {
     calls: Range<usize>,
     /// It is recalled from the line of its method, where a place is kept for it.
     recalled: bool,
+    /// It has been in the line of its method.
+    from_line: bool,
 }
 
 impl Burst {
@@ -104,12 +106,17 @@ impl Burst {
     pub(crate) fn split_work(work: Arc<Work>) -> impl Iterator<Item = Burst> {
         let (all, middle) = (work.calls.len(), work.nested_from.min(work.calls.len()));
         let parts = [0..middle, middle..all].into_iter().filter(|calls| !calls.is_empty());
-        parts.map(move |calls| Burst { work: Arc::clone(&work), calls, recalled: false })
+        parts.map(move |calls| Burst { work: Arc::clone(&work), calls, recalled: false, from_line: false })
     }
 
-    /// One call of `work` alone.
-    pub(super) fn of_one(work: Arc<Work>, call: usize) -> Burst {
-        Burst { work, calls: call..call + 1, recalled: false }
+    /// One call of `work` alone, for the line of its method.
+    pub(super) fn for_line(work: Arc<Work>, call: usize) -> Burst {
+        Burst { work, calls: call..call + 1, recalled: false, from_line: true }
+    }
+
+    /// Returns whether it has been in the line of its method: the time since it was read says nothing about the queue.
+    pub(super) fn is_from_line(&self) -> bool {
+        self.from_line
     }
 
     /// Returns whether it is recalled from the line of its method, where a place is kept for it.
@@ -160,6 +167,11 @@ impl Burst {
     /// Gives all calls left away; this burst is empty then.
     pub(crate) fn split(&mut self) -> Option<Burst> {
         let rest = std::mem::replace(&mut self.calls, 0..0);
-        (!rest.is_empty()).then(|| Burst { work: Arc::clone(&self.work), calls: rest, recalled: false })
+        (!rest.is_empty()).then(|| Burst {
+            work: Arc::clone(&self.work),
+            calls: rest,
+            recalled: false,
+            from_line: false,
+        })
     }
 }

@@ -52,7 +52,7 @@ impl Worker {
 impl Shared {
     /// Asks for a place for a call.
     fn enter_line(&self, port: usize, LimitedCall { work, call, recalled, .. }: &LimitedCall<'_>) -> Entry {
-        let mut burst = Burst::of_one(Arc::clone(work), *call);
+        let mut burst = Burst::for_line(Arc::clone(work), *call);
         burst.set_recalled(*recalled);
         let call = &work.calls[*call];
         // Before it is in the line: from then on another thread may recall it.

@@ -136,12 +136,12 @@ impl Worker {
     /// Runs a burst's calls, or as many of them as its turn has time for. Returns the time at its end.
     pub(super) fn serve(&mut self, burst: Burst, port: &PortShared, shared: &Shared) -> Instant {
         let (work, nested, recalled) = (Arc::clone(burst.work()), burst.is_nested(), burst.is_recalled());
+        let from_line = burst.is_from_line();
         let sink = work.sink().as_ref();
         let (slot, calls, mut now) = (&port.slots[self.blocking.worker()], burst.len(), now());
         let workers = || describe_workers(port, &shared.throttle);
-        // The wait in a method's line says nothing about the queue.
         self.late =
-            !recalled && port.codel.is_late(now.saturating_duration_since(work.received), now, workers);
+            !from_line && port.codel.is_late(now.saturating_duration_since(work.received), now, workers);
         let (thread, service_times, limits) = (self.thread_id, &shared.service_times, &shared.limits);
         let turn = Turn { thread, work: &work, service_times, methods: &port.methods, limits };
         let others_wait = || port.queue.others_wait() || shared.throttle.others_starve(port.index);

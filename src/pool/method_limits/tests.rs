@@ -12,7 +12,7 @@ fn call(id: u64, nested: bool) -> SetAside {
     let mut work = Work::new(&Buffers::unbounded(), Instant::now());
     work.calls.push(Call::new(id, METHOD, Codec::Bincode, 0, None));
     work.nested_from = usize::from(!nested);
-    SetAside { port: 0, burst: Burst::of_one(Arc::new(work), 0) }
+    SetAside { port: 0, burst: Burst::for_line(Arc::new(work), 0) }
 }
 
 fn id(call: &SetAside) -> u64 {
@@ -109,6 +109,7 @@ fn selected_calls_leave_their_line() {
     (1..=4).for_each(|id| _ = enter(&limits, call(id, id == 3)));
     let taken = limits.take_if(|_, call| call.id != 2);
     assert_eq!(taken.iter().map(id).collect::<Vec<_>>(), [4, 3]);
+    assert!(taken.iter().all(|call| call.burst.is_from_line() && !call.burst.is_recalled()));
     assert!(limits.any_waiting());
     limits.leave(METHOD);
     assert_eq!(limits.recall(METHOD).map(|call| id(&call)), Some(2));
