@@ -299,6 +299,19 @@ fn a_limited_method_that_calls_itself_is_told_so() {
 }
 
 #[test]
+fn a_nested_call_at_a_full_line_is_a_deadlock_and_not_refused() {
+    let fixture = start("Server_Pool_Tasks=8\nServer_Max_Concurrent_Trans=8\n[Limits]\ntest.deep=1,0\n");
+    let options = ClientOptions::default().deadline(Duration::from_secs(600)).retries(0);
+    let client = Client::with_options(fixture.server.address(), options).unwrap();
+    match client.call(DEEP, &1) {
+        Err(ClientError::Application { code: 77, .. }) => {}
+        other => panic!("not a deadlock: {other:?}"),
+    }
+    fixture.wait_for(0, 0);
+    assert_eq!(client.call(DEEP, &0), Ok(0));
+}
+
+#[test]
 fn a_client_has_no_more_calls_in_progress_than_it_may() {
     let lines =
         ports(&["A", "B"]) + "Server_Pool_Tasks=3\nServer_Max_Concurrent_Trans=6\nServer_Client_Calls=3";

@@ -46,8 +46,9 @@ pub trait AdmissionView: std::fmt::Debug {
         Forecast::NONE
     }
 
-    /// Returns the state of a method's line, where methods are limited.
-    fn line(&self, _method: u16) -> LineForecast {
+    /// Returns the state of a method's line, where methods are limited, for a call that a handler of this server made if
+    /// `nested`: no line is full for that.
+    fn line(&self, _method: u16, _nested: bool) -> LineForecast {
         LineForecast::default()
     }
 
@@ -166,7 +167,8 @@ impl<'a> Admission<'a> {
             return Some(Refusal::new(Status::UnknownMethod, message));
         }
         let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
-        let line = if self.methods_limited { self.view.line(header.code) } else { LineForecast::default() };
+        let line =
+            if self.methods_limited { self.view.line(header.code, nested) } else { LineForecast::default() };
         let wait = || self.view.forecast(nested).wait(ahead.ns) + line.wait;
         let full = self.is_full(ahead.calls);
         let status = if left.is_some_and(|left| left.is_zero()) {

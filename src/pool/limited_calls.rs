@@ -85,9 +85,9 @@ impl Shared {
         }
     }
 
-    /// The state of a method's line, for a call that arrives now.
-    pub(crate) fn line_forecast(&self, method: u16) -> LineForecast {
-        self.limits.forecast(method, self.service_times.mean_ns(method))
+    /// The state of a method's line, for a call that arrives now, which a handler made if `nested`.
+    pub(crate) fn line_forecast(&self, method: u16, nested: bool) -> LineForecast {
+        self.limits.forecast(method, nested, self.service_times.mean_ns(method))
     }
 
     /// Changes the limit of a method. Calls that run go on and count, those that wait run as soon as the limit allows.

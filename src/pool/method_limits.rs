@@ -4,7 +4,8 @@
 //! A worker that has taken a call of a limited method asks for a place. The call runs, or waits in the line, or is
 //! refused. A place that comes free is kept for the first call of the line, which is *recalled*: it goes to its port's
 //! queue again, and asks once more when a worker has taken it. A kept place blocks no nested call, whose caller holds a
-//! worker: such a call takes it if it comes first, and the recalled one goes back to the front of the line.
+//! worker: such a call takes it if it comes first, and the recalled one goes back to the front of the line. Nor does a
+//! full line refuse it: it waits there all the same, so that a deadlock is seen; `outgoing_calls.rs` bounds such calls.
 //!
 //! Invariants, true whenever a line's lock is free: no more calls run than the limit, save those that ran when it was
 //! lowered; while calls wait, as many run or are recalled as the limit, or a call of [`MethodLimits::recall`] is due;
@@ -25,7 +26,7 @@ use std::time::Duration;
 pub(crate) struct MethodLimit {
     /// Calls that may run at once.
     pub(crate) run: usize,
-    /// Calls that may wait for that.
+    /// Calls that may wait for that; nested ones wait in any case.
     pub(crate) wait: usize,
 }
 
@@ -179,7 +180,8 @@ impl MethodLimits {
             drop(line);
             line = self.line(method).lock();
         }
-        let full = line.limit.is_none_or(|limit| line.waiting() >= limit.wait);
+        // A worker waits for a nested call: no line is too full for it.
+        let full = !nested && line.limit.is_none_or(|limit| line.waiting() >= limit.wait);
         if closed() || full && !recalled {
             return Entry::Refused;
         }
@@ -255,17 +257,20 @@ impl MethodLimits {
     }
 
     /// Returns whether a line is full, and how long a call that comes now is likely to wait in it, by the method's mean
-    /// run time.
-    pub(crate) fn forecast(&self, method: u16, mean_ns: u32) -> LineForecast {
+    /// run time. A `nested` one finds no line full, and waits for recalled and nested calls alone.
+    pub(crate) fn forecast(&self, method: u16, nested: bool, mean_ns: u32) -> LineForecast {
         if !self.is_limited(method) {
             return LineForecast::default();
         }
         let line = self.line(method).lock();
-        let Some(limit) = line.limit.filter(|_| !line.has_place(line.recalled)) else {
+        let Some(limit) = line.limit.filter(|_| !line.has_place(if nested { 0 } else { line.recalled }))
+        else {
             return LineForecast::default();
         };
-        let wait_ns = (line.waiting() as u64 + 1).saturating_mul(mean_ns.into()) / limit.run.max(1) as u64;
-        LineForecast { is_full: line.waiting() >= limit.wait, wait: Duration::from_nanos(wait_ns) }
+        let ahead = if nested { line.waiting[1].len() + line.recalled } else { line.waiting() };
+        let wait_ns = (ahead as u64 + 1).saturating_mul(mean_ns.into()) / limit.run.max(1) as u64;
+        let is_full = !nested && line.waiting() >= limit.wait;
+        LineForecast { is_full, wait: Duration::from_nanos(wait_ns) }
     }
 
     /// The lines of all methods that have a limit.

@@ -122,7 +122,7 @@ impl PortShared {
         let refusal = Refusal::from(status);
         match status {
             Status::Overloaded => refusal.retry_after(self.forecast(shared, sink, false).wait(0)),
-            Status::MethodLimit => refusal.retry_after(shared.line_forecast(method).wait),
+            Status::MethodLimit => refusal.retry_after(shared.line_forecast(method, false).wait),
             _ => refusal,
         }
     }

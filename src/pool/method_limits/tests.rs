@@ -70,6 +70,20 @@ fn a_nested_call_comes_first_and_takes_a_kept_place() {
 }
 
 #[test]
+fn a_nested_call_waits_in_a_full_line() {
+    use Entry::{Refused, Runs, Waits};
+    let limits = limited(1, 1);
+    assert_eq!([1, 2, 3].map(|id| enter(&limits, call(id, false))), [Runs, Waits, Refused]);
+    let forecast = |nested| limits.forecast(METHOD, nested, 1000);
+    assert!(forecast(false).is_full && !forecast(true).is_full);
+    assert_eq!([false, true].map(|nested| forecast(nested).wait.as_nanos()), [2000, 1000]);
+    assert_eq!(enter(&limits, call(4, true)), Waits);
+    assert_eq!(enter(&limits, call(5, false)), Refused);
+    limits.leave(METHOD);
+    assert_eq!(limits.recall(METHOD).map(|call| id(&call)), Some(4));
+}
+
+#[test]
 fn a_limit_changes_while_calls_run_and_wait() {
     use Entry::{Runs, Waits};
     let limits = limited(1, 9);

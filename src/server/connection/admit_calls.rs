@@ -146,8 +146,8 @@ impl AdmissionView for PortView<'_> {
         *self.forecasts[usize::from(nested)].get_or_init(forecast)
     }
 
-    fn line(&self, method: u16) -> LineForecast {
-        self.at.shared.line_forecast(method)
+    fn line(&self, method: u16, nested: bool) -> LineForecast {
+        self.at.shared.line_forecast(method, nested)
     }
 
     fn count_for_client(&self, nested: bool) -> bool {
