@@ -52,6 +52,11 @@ pub trait AdmissionView: std::fmt::Debug {
         LineForecast::default()
     }
 
+    /// Returns whether the client may have one more call in progress; a `nested` one always.
+    fn has_client_room(&self, _nested: bool) -> bool {
+        true
+    }
+
     /// Counts a call as one that the client has in progress. Returns false if it has as many as it may; a `nested` one
     /// is never refused for that.
     fn count_for_client(&self, _nested: bool) -> bool {
@@ -175,6 +180,8 @@ impl<'a> Admission<'a> {
             Status::DeadlineExceeded
         } else if ahead.calls >= self.session_room {
             Status::SessionLimit
+        } else if self.client_counted && !self.view.has_client_room(nested) {
+            Status::ClientLimit
         } else if line.is_full {
             Status::MethodLimit
         } else if full && !self.view.can_displace(ahead.calls, nested) {
@@ -188,6 +195,7 @@ impl<'a> Admission<'a> {
             } else if self.wait_max.is_some_and(|most| wait() > most) {
                 Status::Overloaded
             } else if self.client_counted && !self.view.count_for_client(nested) {
+                // Another listener has taken the room meanwhile.
                 Status::ClientLimit
             } else if full && !self.view.displace(ahead.calls, nested) {
                 if self.client_counted {
@@ -209,6 +217,20 @@ mod tests {
     use std::cell::Cell;
 
     const MS: u64 = 1_000_000;
+
+    /// A server whose lines are full, and a client that has as many calls as it may.
+    #[derive(Debug)]
+    struct Full;
+
+    impl AdmissionView for Full {
+        fn line(&self, _method: u16, _nested: bool) -> LineForecast {
+            LineForecast { is_full: true, wait: Duration::ZERO }
+        }
+
+        fn has_client_room(&self, _nested: bool) -> bool {
+            false
+        }
+    }
 
     /// A port with 40 ms of work in its queue, where another connection has `calls` calls.
     #[derive(Debug)]
@@ -265,6 +287,19 @@ mod tests {
         let deadline = left_ms.map(|ms| now + Duration::from_millis(ms));
         let refusal = admission.refusal(&header, false, deadline, now, ahead)?;
         Some((refusal.status, refusal.fault.retry_after_ms))
+    }
+
+    #[test]
+    fn the_limit_of_the_client_comes_before_those_that_others_share() {
+        let status = |client_counted| {
+            let change = |port: &mut Admission<'_>| {
+                (port.methods_limited, port.client_counted) = (true, client_counted);
+                (port.queue_room, port.buffers_full) = (0, true);
+            };
+            refused_by(None, Ahead::default(), &Full, change).map(|(status, _)| status)
+        };
+        assert_eq!(status(true), Some(Status::ClientLimit));
+        assert_eq!(status(false), Some(Status::MethodLimit));
     }
 
     #[test]

@@ -65,11 +65,16 @@ impl ClientCounter {
     /// waits for it.
     pub(super) fn try_add(&self, nested: bool) -> bool {
         let limit = self.all.limit.load(Ordering::SeqCst);
-        let has_room = |calls: usize| nested || limit == 0 || (calls as isize) < limit as isize;
         let added = self.calls.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |calls| {
-            has_room(calls).then_some(calls.wrapping_add(1))
+            is_within(calls, limit, nested).then_some(calls.wrapping_add(1))
         });
         added.is_ok()
+    }
+
+    /// Returns whether [`ClientCounter::try_add`] would count a call now.
+    pub(super) fn has_room(&self, nested: bool) -> bool {
+        let limit = self.all.limit.load(Ordering::SeqCst);
+        is_within(self.calls.load(Ordering::SeqCst), limit, nested)
     }
 
     /// Counts the calls that a connection has in progress when its counting begins.
@@ -81,6 +86,10 @@ impl ClientCounter {
     pub(super) fn subtract(&self, calls: usize) {
         self.calls.fetch_sub(calls, Ordering::SeqCst);
     }
+}
+
+fn is_within(calls: usize, limit: usize, nested: bool) -> bool {
+    nested || limit == 0 || (calls as isize) < limit as isize
 }
 
 impl Drop for ClientCounter {
@@ -108,6 +117,7 @@ mod tests {
         let all = ClientCalls::new(Some(3));
         let (one, two, other) = (all.counter(client(1)), all.counter(client(1)), all.counter(client(2)));
         assert!(one.try_add(false) && two.try_add(false) && one.try_add(false));
+        assert!(other.has_room(false) && one.has_room(true) && !one.has_room(false));
         assert!(!one.try_add(false) && !two.try_add(false) && other.try_add(false));
         assert!(one.try_add(true), "a nested call");
         two.subtract(1);

@@ -150,6 +150,10 @@ impl AdmissionView for PortView<'_> {
         self.at.shared.line_forecast(method, nested)
     }
 
+    fn has_client_room(&self, nested: bool) -> bool {
+        self.writer.client().is_none_or(|client| client.has_room(nested))
+    }
+
     fn count_for_client(&self, nested: bool) -> bool {
         self.writer.client().is_none_or(|client| client.try_add(nested))
     }
