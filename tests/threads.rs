@@ -144,10 +144,10 @@ fn a_look_says_what_the_threads_of_handlers_wait_in() {
     server.monitor().look(Instant::now(), Duration::from_secs(1));
     let text = server.monitor().threads();
     assert!(text.contains("  2 run test.hold, the longest for "), "{text}");
-    assert!(
-        text.contains("% lock (") && text.contains(&format!("lock {:x}  ", at("test.hold")[0])),
-        "{text}"
-    );
+    assert!(text.contains("% lock ("), "{text}");
+    let numbers = ["lock 1  ", "lock 2  "].map(|lock| text.matches(lock).count());
+    assert!(numbers == [1, 2] || numbers == [2, 1], "{text}");
+    assert!(!text.contains(&format!("{:x}", at("test.hold")[0])), "no address is shown: {text}");
     [&blocked, &held].into_iter().for_each(|gate| gate.open());
     (0..3).for_each(|_| assert_eq!(client.read().expect("a reply").status(), Status::Ok));
 }

@@ -298,7 +298,8 @@ pub enum ThreadState {
     Runnable,
     /// It waits for a lock or a condition.
     Lock {
-        /// Address of what it waits at: threads at one address wait for one lock.
+        /// Address of what it waits at: threads at one address wait for one lock. Not to be shown: it would tell where
+        /// the memory of the process is.
         address: u64,
     },
     /// It waits for a socket.
@@ -311,12 +312,13 @@ pub enum ThreadState {
     Other,
 }
 
+/// Without the address of a lock, which is for the process alone.
 impl std::fmt::Display for ThreadState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             ThreadState::Processor => "processor",
             ThreadState::Runnable => "runnable",
-            ThreadState::Lock { address } => return write!(f, "lock {address:x}"),
+            ThreadState::Lock { .. } => "lock",
             ThreadState::Socket => "socket",
             ThreadState::Disk => "disk",
             ThreadState::Sleep => "sleep",

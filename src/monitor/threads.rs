@@ -5,7 +5,7 @@
 
 use super::format::{call_chain, elapsed, plural, seconds};
 use super::looks::{Looks, ThreadShares};
-use super::snapshot::{HandlerState, PortSnapshot, Snapshot, Task, WorkerSnapshot};
+use super::snapshot::{HandlerState, PortSnapshot, Snapshot, Task, ThreadState, WorkerSnapshot};
 use super::text_page::Table;
 use crate::sync::Arc;
 use std::collections::BTreeMap;
@@ -17,10 +17,10 @@ const LISTED_MAX: usize = 200;
 /// Returns the server in a line, then for each port how many workers do what, which methods they run, and a line for
 /// each that is not idle, the longest running first. With what was seen of the methods in the last ten seconds.
 pub(super) fn text(snapshot: &Snapshot, workers: &[WorkerSnapshot], looks: &Looks) -> String {
-    let permits = snapshot.permits;
-    let of_port = |port: &PortSnapshot| {
+    let (permits, mut locks) = (snapshot.permits, Vec::new());
+    let mut of_port = |port: &PortSnapshot| {
         let own = workers.iter().filter(|worker| worker.port == port.name);
-        format!("{}{}", head(port), body(own, looks))
+        format!("{}{}", head(port), body(own, looks, &mut locks))
     };
     format!(
         "Threads after {}{}: {} of {} permits out, peak {}; {}, {}\n{}",
@@ -31,7 +31,7 @@ pub(super) fn text(snapshot: &Snapshot, workers: &[WorkerSnapshot], looks: &Look
         permits.peak,
         plural(snapshot.ports.len(), "port"),
         plural(workers.len(), "worker"),
-        snapshot.ports.iter().map(of_port).collect::<String>(),
+        snapshot.ports.iter().map(&mut of_port).collect::<String>(),
     )
 }
 
@@ -49,17 +49,30 @@ fn head(port: &PortSnapshot) -> String {
     )
 }
 
-fn body<'a>(workers: impl Iterator<Item = &'a WorkerSnapshot>, looks: &Looks) -> String {
+/// `locks` are the addresses of the locks listed so far: each is shown by its place there.
+fn body<'a>(
+    workers: impl Iterator<Item = &'a WorkerSnapshot>,
+    looks: &Looks,
+    locks: &mut Vec<u64>,
+) -> String {
     let busy = |worker: &'a WorkerSnapshot| Some((worker, worker.task.as_ref()?));
     let mut busy: Vec<(&WorkerSnapshot, &Task)> = workers.filter_map(busy).collect();
     if busy.is_empty() {
         return String::new();
     }
     busy.sort_by_key(|(_, task)| std::cmp::Reverse(task.ran));
-    let table = Table::of(&busy[..busy.len().min(LISTED_MAX)])
+    let listed = &busy[..busy.len().min(LISTED_MAX)];
+    for (_, task) in listed {
+        if let Some(ThreadState::Lock { address }) =
+            task.thread.filter(|state| lock_number(*state, locks).is_none())
+        {
+            locks.push(address);
+        }
+    }
+    let table = Table::of(listed)
         .left("Thread", |(worker, _)| format!("{}-{}", worker.port, worker.worker))
         .left("State", |(_, task)| state(task).to_owned())
-        .left("Thread is", |(_, task)| task.thread.map_or("-".to_owned(), |thread| thread.to_string()))
+        .left("Thread is", |(_, task)| thread_state(task.thread, locks))
         .right("For s", |(_, task)| seconds(task.since))
         .right("Ran s", |(_, task)| seconds(task.ran))
         .right("Left s", |(_, task)| {
@@ -75,6 +88,16 @@ fn body<'a>(workers: impl Iterator<Item = &'a WorkerSnapshot>, looks: &Looks) ->
         text += &format!("  and {} more that have run for less time\n", busy.len() - LISTED_MAX);
     }
     text
+}
+
+fn lock_number(state: ThreadState, locks: &[u64]) -> Option<usize> {
+    let ThreadState::Lock { address } = state else { return None };
+    locks.iter().position(|lock| *lock == address).map(|at| at + 1)
+}
+
+fn thread_state(state: Option<ThreadState>, locks: &[u64]) -> String {
+    let Some(state) = state else { return "-".to_owned() };
+    lock_number(state, locks).map_or_else(|| state.to_string(), |number| format!("{state} {number}"))
 }
 
 /// The methods that they run, the most common first.
@@ -137,7 +160,6 @@ fn state(task: &Task) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::monitor::snapshot::ThreadState;
     use std::time::Instant;
 
     fn worker(worker: usize, ran_ms: u64, state: HandlerState, left_ms: Option<i64>) -> WorkerSnapshot {
@@ -170,24 +192,24 @@ mod tests {
         ];
         let mut looks = Looks::default();
         looks.add(Instant::now(), &workers);
-        let text = body(workers.iter(), &looks);
+        let text = body(workers.iter(), &looks, &mut vec![7]);
         let expected = "  2 run load.sleep, the longest for 0.200 s
     in 1 look of the last 10 s: 2.0 on average, 0 % blocked, 50 % returning; 1 thread state: 100 % lock
   1 run notes.get, the longest for 12.345 s
     in 1 look of the last 10 s: 1.0 on average, 100 % blocked, 0 % returning; 1 thread state: 100 % socket
-  Thread  State      Thread is      For s   Ran s  Left s  Method      Caller          Call  Session  Made for
-  P-3     blocked    socket         6.172  12.345  -2.100  notes.get   127.0.0.1:4000    17        0  P a.b -> Q\\tc.d
-  P-4     returning  -              0.100   0.200   1.500  load.sleep  127.0.0.1:4000    17        0
-  P-1     running    lock 7f3a0010  0.050   0.100       -  load.sleep  127.0.0.1:4000    17        0
+  Thread  State      Thread is  For s   Ran s  Left s  Method      Caller          Call  Session  Made for
+  P-3     blocked    socket     6.172  12.345  -2.100  notes.get   127.0.0.1:4000    17        0  P a.b -> Q\\tc.d
+  P-4     returning  -          0.100   0.200   1.500  load.sleep  127.0.0.1:4000    17        0
+  P-1     running    lock 2     0.050   0.100       -  load.sleep  127.0.0.1:4000    17        0
 ";
         assert_eq!(text, expected);
-        assert_eq!(body(workers[1..2].iter(), &looks), "");
+        assert_eq!(body(workers[1..2].iter(), &looks, &mut Vec::new()), "");
     }
 
     #[test]
     fn of_very_many_the_longest_running_are_listed() {
         let workers: Vec<_> = (10..1010).map(|n| worker(n, n as u64, HandlerState::Running, None)).collect();
-        let text = body(workers.iter(), &Looks::default());
+        let text = body(workers.iter(), &Looks::default(), &mut Vec::new());
         assert_eq!(text.lines().count(), 1 + 1 + LISTED_MAX + 1);
         assert!(text.contains("  P-1009 ") && !text.contains("  P-10 "));
         assert!(text.ends_with("  and 800 more that have run for less time\n"), "{text}");
