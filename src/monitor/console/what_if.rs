@@ -19,10 +19,12 @@ pub(super) fn show(monitor: &ServerMonitor, arguments: &[String]) -> Result<Stri
     };
     let before = monitor.control().config();
     let after = settings(&before, lines)?;
-    let load = monitor.workload().ok_or_else(|| {
-        let reason = "nothing was called in the last seconds: there is no load to simulate";
-        CommandError::Refused(ControlError::ServiceFailed(reason.to_owned()))
-    })?;
+    let refused = |reason: &str| CommandError::Refused(ControlError::ServiceFailed(reason.to_owned()));
+    let turn = monitor.console.begin_simulation();
+    let _turn = turn.ok_or_else(|| refused("another simulation is running: try again when it has ended"))?;
+    let load = monitor
+        .workload()
+        .ok_or_else(|| refused("nothing was called in the last seconds: there is no load to simulate"))?;
     let expected = expect(&load, &change(&load, &before, &after));
     Ok(if json { as_json(&expected)? } else { as_text(&expected) })
 }
