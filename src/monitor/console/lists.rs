@@ -55,9 +55,9 @@ pub(super) fn limits(monitor: &ServerMonitor) -> String {
         &Table::of(&limits)
             .left("Method", |limit| plain(&limit.method))
             .right("Running", |limit| limit.running.to_string())
-            .right("Limit", |limit| limit.run.to_string())
+            .right("May run", |limit| limit.run.to_string())
             .right("Waiting", |limit| limit.waiting.to_string())
-            .right("Limit", |limit| limit.wait.to_string())
+            .right("May wait", |limit| limit.wait.to_string())
             .right("Refused", |limit| limit.refused.to_string()),
     );
     page.line(plural(limits.len(), "limited method"));
