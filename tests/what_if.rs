@@ -65,10 +65,13 @@ fn callers_that_wait_would_use_more_workers() {
     let said = what_if(&[&admin, "TCPIP_Pool_Tasks=100", "Server_Max_Concurrent_Trans=4"]);
     assert!(said.out.contains("Limited then by:        Server_Max_Concurrent_Trans\n"), "{said:?}");
     assert!(said.out.contains("under the settings in force\n"), "{said:?}");
+    let said = what_if(&[&admin, &format!("{}=2,100", load_service::SLEEP.name())]);
+    assert!(said.out.contains("Limited then by:        the limit of "), "{said:?}");
     for (setting, problem) in [
         ("Server_Pool_Taks=8", "did you mean Server_Pool_Tasks?"),
         ("Server_Pool_Tasks=many", "Server_Pool_Tasks=many"),
         ("Server_MaxUsers=8", "Server_MaxUsers has no part in the simulation"),
+        ("load.nothing=2,100", "load.nothing has no part in the present load"),
     ] {
         let said = what_if(&[&admin, setting]);
         assert!(said.code == Some(2) && said.err.contains(problem), "{setting}: {said:?}");

@@ -76,6 +76,25 @@ impl Config {
 /// # Errors
 /// The key is unknown or the value is wrong; the errors name the nearest key and the accepted values.
 pub(crate) fn read_line(config: &Config, key: &str, value: &str) -> Result<SettingLine, ConfigErrors> {
+    read_over(config, key, value).map(|(_, line)| line)
+}
+
+/// Returns the settings of `config` with one changed as by [`read_line`], as after a restart.
+///
+/// # Errors
+/// Those of [`read_line`].
+pub(crate) fn with_line(config: &Config, key: &str, value: &str) -> Result<Config, ConfigErrors> {
+    let (mut after, _) = read_over(config, key, value)?;
+    let shared = after.pool_tasks.clone();
+    // Ports without a line of their own have the value and the source of the server's.
+    for port in after.all_ports_mut().filter(|port| port.pool_tasks == config.pool_tasks) {
+        port.pool_tasks = shared.clone();
+    }
+    Ok(after)
+}
+
+/// Reads a line, below `[Limits]` if its key is a method. Returns the settings with it, and what it is.
+fn read_over(config: &Config, key: &str, value: &str) -> Result<(Config, SettingLine), ConfigErrors> {
     let section = if method_limits::is_method(key.trim()) { "[Limits]\n" } else { "" };
     let (mut reader, entries) = Reader::new(config.clone(), format!("{section}{key}={value}").as_bytes());
     let mut line = None;
@@ -84,16 +103,7 @@ pub(crate) fn read_line(config: &Config, key: &str, value: &str) -> Result<Setti
             reader.value(entry);
             reader.addresses();
             reader.admin();
-            let named = match reader.target(entry) {
-                Target::Server(key) => Some((LineTarget::Key(key), key.name().to_owned())),
-                Target::Port(key, index) => {
-                    let port = reader.config.all_ports().nth(index);
-                    port.map(|port| (LineTarget::Key(key), key.name_for(&port.name)))
-                }
-                Target::Limit => Some((LineTarget::Limit, entry.key.clone())),
-                Target::NoPort { .. } | Target::Nothing => None,
-            };
-            line = named.map(|(target, name)| SettingLine { target, name, value: entry.value.clone() });
+            line = reader.line(entry);
         }
         _ if reader.errors.is_empty() => {
             let error = ConfigError::at(1, Problem::BadLine, "one key and its value");
@@ -102,24 +112,7 @@ pub(crate) fn read_line(config: &Config, key: &str, value: &str) -> Result<Setti
         _ => {}
     }
     ConfigErrors::check(reader.errors, None)?;
-    Ok(line.expect("an unknown key was an error"))
-}
-
-/// Returns the settings of `config` with one changed as by [`read_line`], as after a restart.
-///
-/// # Errors
-/// Those of [`read_line`].
-pub(crate) fn with_line(config: &Config, key: &str, value: &str) -> Result<Config, ConfigErrors> {
-    read_line(config, key, value)?;
-    let (mut reader, entries) = Reader::new(config.clone(), format!("{key}={value}").as_bytes());
-    entries.iter().for_each(|entry| reader.value(entry));
-    let mut after = reader.config;
-    let shared = after.pool_tasks.clone();
-    // Ports without a line of their own have the value and the source of the server's.
-    for port in after.all_ports_mut().filter(|port| port.pool_tasks == config.pool_tasks) {
-        port.pool_tasks = shared.clone();
-    }
-    Ok(after)
+    Ok((reader.config, line.expect("an unknown key was an error")))
 }
 
 /// A `Config` before the table's defaults are stored; every setting is overwritten by [`Reader::values`] or [`size`].
@@ -310,6 +303,20 @@ impl Reader {
             }
         }
         no_port
+    }
+
+    /// Returns a line that was read, under the name that its key has in a file.
+    fn line(&self, entry: &IniEntry) -> Option<SettingLine> {
+        let (target, name) = match self.target(entry) {
+            Target::Server(key) => (LineTarget::Key(key), key.name().to_owned()),
+            Target::Port(key, index) => {
+                let port = self.config.all_ports().nth(index)?;
+                (LineTarget::Key(key), key.name_for(&port.name))
+            }
+            Target::Limit => (LineTarget::Limit, entry.key.clone()),
+            Target::NoPort { .. } | Target::Nothing => return None,
+        };
+        Some(SettingLine { target, name, value: entry.value.clone() })
     }
 
     fn port_names(&self) -> impl Iterator<Item = &str> {

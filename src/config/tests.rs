@@ -468,3 +468,21 @@ fn random_bytes_never_panic_and_never_give_partial_settings() {
         }
     }
 }
+
+#[test]
+fn a_line_that_is_only_tried_is_read_as_in_its_section() {
+    let config = read("Server_Pool_Tasks=4\n[Limits]\nnotes.search=8,200\n");
+    let limits = |config: &Config| -> Vec<_> {
+        let of = |line: &LimitLine| (line.method.clone(), line.limit.value);
+        config.method_limits.iter().map(of).collect()
+    };
+    let changed = with_line(&config, "notes.Search", "3,5").unwrap();
+    assert_eq!(limits(&changed), [("notes.search".to_owned(), Some((3, 5)))]);
+    let changed = with_line(&changed, "notes.open", "0").unwrap();
+    assert_eq!(limits(&changed)[1], ("notes.open".to_owned(), None));
+    let changed = with_line(&changed, "server_pool_tasks", "9").unwrap();
+    assert!(changed.pool_tasks.value == 9 && changed.ports.iter().all(|port| port.pool_tasks.value == 9));
+    for (key, value) in [("notes.search", "8"), ("notes.search", "8,9\nx=1"), ("notes", "8,200")] {
+        assert!(with_line(&config, key, value).is_err(), "{key}={value}");
+    }
+}

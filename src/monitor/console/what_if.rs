@@ -5,7 +5,7 @@ use crate::config::{Config, with_line};
 use crate::monitor::control::ControlError;
 use crate::monitor::format::{factor, percent, plain, rounded, short_time};
 use crate::monitor::server_monitor::ServerMonitor;
-use crate::monitor::simulation::{Expectation, LimitedBy, change, expect};
+use crate::monitor::simulation::{Expectation, LimitedBy, Workload, change, expect};
 use crate::monitor::text_page::TextPage;
 
 /// The word for a reply in JSON.
@@ -25,6 +25,7 @@ pub(super) fn show(monitor: &ServerMonitor, arguments: &[String]) -> Result<Stri
     let load = monitor
         .workload()
         .ok_or_else(|| refused("nothing was called in the last seconds: there is no load to simulate"))?;
+    are_called(&load, &before, &after)?;
     let expected = expect(&load, &change(&load, &before, &after));
     Ok(if json { as_json(&expected)? } else { as_text(&expected) })
 }
@@ -53,10 +54,24 @@ fn is_simulated(before: &Config, after: &Config) -> bool {
     rest.pool_tasks = before.pool_tasks.clone();
     rest.queue_limit = before.queue_limit.clone();
     rest.session_calls = before.session_calls.clone();
+    rest.method_limits = before.method_limits.clone();
     let ports = rest.ports.iter_mut().zip(&before.ports);
     let disabled = rest.disabled_ports.iter_mut().zip(&before.disabled_ports);
     ports.chain(disabled).for_each(|(port, before)| port.pool_tasks = before.pool_tasks.clone());
     rest == *before
+}
+
+/// Refuses limits of methods that the load does not name: they would change nothing.
+fn are_called(load: &Workload, before: &Config, after: &Config) -> Result<(), CommandError> {
+    let methods = load.ports.iter().flat_map(|port| &port.methods);
+    let changed = after.method_limits.iter().filter(|line| !before.method_limits.contains(line));
+    for line in changed {
+        if !methods.clone().any(|method| line.is_for(&method.name)) {
+            let text = format!("{} has no part in the present load", line.method);
+            return Err(CommandError::NotFound(text));
+        }
+    }
+    Ok(())
 }
 
 fn as_json(expected: &Expectation) -> Result<String, CommandError> {
