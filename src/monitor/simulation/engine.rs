@@ -1,15 +1,15 @@
 //! The simulation: ports, queues, workers, permits and processors, from event to event.
 //!
-//! A worker takes the first call of its port's queue that its method's limit allows, with a permit; a freed permit goes
-//! to a handler that has waited, or else in turn to the ports that have work and an idle worker. All that runs shares
-//! the processors. Refused calls change nothing but a count: the times of callers and arrivals have no memory.
+//! A worker takes the first call of its port's queue that its method's limit allows, which is one over all ports, with a
+//! permit; a freed permit goes to a handler that has waited, or else in turn to the ports that have work and an idle
+//! worker. All that runs shares the processors. Refused calls change nothing but a count: the times of callers and arrivals have no memory.
 //!
 //! Invariants: the same load and seed give the same outcome; the number of events is bounded. Turns of connections,
 //! deadlines, CoDel and nested calls are not simulated.
 
 use super::outcome::{Outcome, Tally};
 use super::random::SeededRng;
-use super::state::{CallPhase, PortState, SimulatedCall, SourceState};
+use super::state::{CallPhase, MethodLine, PortState, SimulatedCall, SourceState};
 use super::station::Station;
 use super::workload::{Contention, MethodWorkload, SourceKind, Workload};
 use std::collections::VecDeque;
@@ -60,6 +60,8 @@ struct Engine<'a> {
     contended: Vec<Station>,
     sources: Vec<SourceState<'a>>,
     ports: Vec<PortState<'a>>,
+    /// The limited methods.
+    lines: Vec<MethodLine>,
     permits_out: u32,
     returning: VecDeque<u32>,
     /// The port that is considered first.
@@ -78,28 +80,17 @@ impl<'a> Engine<'a> {
                 contended.len() - 1
             })
         };
-        let ports = load.ports.iter().map(|port| PortState {
-            methods: &port.methods,
-            queue_limit: usize::try_from(port.queue_limit.max(1)).unwrap_or(usize::MAX),
-            idle: port.workers,
-            queue: VecDeque::new(),
-            waiting: 0,
-            running: vec![0; port.methods.len()],
-            aside: vec![VecDeque::new(); port.methods.len()],
-            stations: port.methods.iter().map(&mut station).collect(),
+        let (lines, of_ports) = MethodLine::all(load);
+        let ports = load.ports.iter().zip(of_ports).map(|(port, lines)| {
+            let stations = port.methods.iter().map(&mut station).collect();
+            PortState::new(port, lines, stations)
         });
         let ports = ports.collect();
-        let sources = load.ports.iter().enumerate().flat_map(|(port, of)| {
-            of.sources.iter().map(move |source| SourceState {
-                source,
-                port,
-                in_flight: 0,
-                rate: 0.0,
-                next: f64::INFINITY,
-                refused: false,
-                at: 0.0,
-            })
-        });
+        let sources = load
+            .ports
+            .iter()
+            .enumerate()
+            .flat_map(|(port, of)| of.sources.iter().map(move |source| SourceState::new(source, port)));
         let background_s = load.processors.background_s;
         let much = load.measured_per_s() * background_s >= BACKGROUND_MIN * load.processors.cores;
         Engine {
@@ -113,6 +104,7 @@ impl<'a> Engine<'a> {
             contended,
             sources: sources.collect(),
             ports,
+            lines,
             permits_out: 0,
             returning: VecDeque::new(),
             turn: 0,
@@ -237,6 +229,7 @@ impl<'a> Engine<'a> {
             method,
             source,
             phase: CallPhase::Queued,
+            has_place: false,
             factor: 0.0,
             arrived: self.now,
             started: self.now,
@@ -262,7 +255,7 @@ impl<'a> Engine<'a> {
     /// Puts a call into the queue, or refuses it.
     fn admit(&mut self, call: u32) {
         let SimulatedCall { port, method, source, .. } = self.calls[call as usize];
-        if self.ports[port].is_refused(method) {
+        if self.is_refused(port, method) {
             self.tally.ports[port].refused += 1.0;
             self.leave(call, source);
             return;
@@ -274,6 +267,12 @@ impl<'a> Engine<'a> {
         if self.ports[port].is_full() {
             self.refresh_port(port);
         }
+    }
+
+    /// Returns whether a call of this method would be refused.
+    fn is_refused(&self, port: usize, method: usize) -> bool {
+        let port = &self.ports[port];
+        port.lines[method].is_some_and(|line| self.lines[line].is_full()) || port.is_full()
     }
 
     fn enqueue(&mut self, call: u32) {
@@ -304,21 +303,49 @@ impl<'a> Engine<'a> {
         let Some(port) = due else { return false };
         let was_full = self.ports[port].is_full();
         self.pass(port);
-        let state = &mut self.ports[port];
-        if let Some(call) = state.queue.pop_front() {
-            let method = self.calls[call as usize].method;
-            let limit = state.methods[method].limit;
-            if limit.is_some_and(|limit| state.running[method] >= limit.run) {
-                state.aside[method].push_back(call);
-            } else {
-                self.turn = (port + 1) % count;
-                self.start(call);
-            }
+        let call = self.ports[port].queue.pop_front();
+        if let Some(call) = call.filter(|call| self.take_place(*call)) {
+            self.turn = (port + 1) % count;
+            self.start(call);
         }
         if was_full && !self.ports[port].is_full() {
             self.refresh_port(port);
         }
         true
+    }
+
+    /// Gives a call a place under its method's limit, or sets it aside and returns `false`.
+    fn take_place(&mut self, number: u32) -> bool {
+        let SimulatedCall { port, method, has_place, .. } = self.calls[number as usize];
+        let Some(line) = self.ports[port].lines[method].filter(|_| !has_place) else { return true };
+        let line = &mut self.lines[line];
+        if line.has_room() {
+            line.taken += 1;
+            return true;
+        }
+        line.aside.push_back(number);
+        self.ports[port].aside[method] += 1;
+        false
+    }
+
+    /// Gives the place of a call that has ended to the first that was set aside, which may be of another port.
+    fn pass_place(&mut self, place: usize) {
+        let was_full = self.lines[place].is_full();
+        let Some(next) = self.lines[place].aside.pop_front() else {
+            self.lines[place].taken -= 1;
+            if was_full {
+                self.refresh_line(place);
+            }
+            return;
+        };
+        let SimulatedCall { port, method, .. } = self.calls[next as usize];
+        self.pass(port);
+        self.calls[next as usize].has_place = true;
+        self.ports[port].aside[method] -= 1;
+        self.ports[port].queue.push_front(next);
+        if was_full {
+            self.refresh_line(place);
+        }
     }
 
     fn start(&mut self, number: u32) {
@@ -391,13 +418,14 @@ impl<'a> Engine<'a> {
         let state = &mut self.ports[port];
         state.idle += 1;
         state.running[method] -= 1;
-        if let Some(next) = state.aside[method].pop_front() {
-            state.queue.push_front(next);
-        }
+        let line = state.lines[method];
         let tally = &mut self.tally.ports[port].methods[method];
         tally.ended += 1;
         tally.run_sum += self.now - started;
         self.set_contended_pace(port, method);
+        if let Some(line) = line {
+            self.pass_place(line);
+        }
         self.leave(number, source);
     }
 
@@ -415,11 +443,22 @@ impl<'a> Engine<'a> {
         }
     }
 
+    /// Brings the sources of a limited method alone up to date.
+    fn refresh_line(&mut self, line: usize) {
+        for place in 0..self.sources.len() {
+            let SourceState { source, port, .. } = self.sources[place];
+            let [(method, _)] = source.methods[..] else { continue };
+            if self.ports[port].lines[method] == Some(line) {
+                self.refresh(place);
+            }
+        }
+    }
+
     /// Brings the rate of a source up to date. While all its calls would be refused, they are only counted.
     fn refresh(&mut self, place: usize) {
         let state = &self.sources[place];
         let refused = match state.source.methods[..] {
-            [(method, _)] => self.ports[state.port].is_refused(method),
+            [(method, _)] => self.is_refused(state.port, method),
             _ => self.ports[state.port].is_full(),
         };
         let rate = state.source.rate(state.in_flight);
@@ -437,7 +476,7 @@ impl<'a> Engine<'a> {
     /// Adds the time until now to the sums of a port, before it changes.
     fn pass(&mut self, port: usize) {
         let state = &self.ports[port];
-        let methods = state.running.iter().copied().zip(state.aside.iter().map(VecDeque::len));
+        let methods = state.running.iter().copied().zip(state.aside.iter().copied());
         self.tally.ports[port].pass(self.now, state.waiting, methods);
     }
 

@@ -108,13 +108,13 @@ impl Tally {
 
 impl PortTally {
     /// Adds the time until now, in which so many calls waited, ran and were set aside.
-    pub(super) fn pass(&mut self, now: f64, waiting: u32, methods: impl Iterator<Item = (u32, usize)>) {
+    pub(super) fn pass(&mut self, now: f64, waiting: u32, methods: impl Iterator<Item = (u32, u32)>) {
         let time = now - self.at;
         self.at = now;
         self.waiting += time * f64::from(waiting);
         for (tally, (running, aside)) in self.methods.iter_mut().zip(methods) {
             tally.busy += time * f64::from(running);
-            tally.set_aside += time * aside as f64;
+            tally.set_aside += time * f64::from(aside);
         }
     }
 

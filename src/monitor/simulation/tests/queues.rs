@@ -121,6 +121,29 @@ fn a_method_whose_limit_is_reached_holds_no_worker() {
 }
 
 #[test]
+fn a_limit_of_a_method_is_one_over_all_ports() {
+    let of = |count| port(8, vec![(method(0.01, exponential()), callers(count, 0.0))]);
+    let mut load = server(vec![of(20), of(5), of(8)]);
+    load.ports[2].methods[0].name = "a.other".to_owned();
+    let limited = Some(MethodPlaces { run: 3, wait: 100 });
+    load.ports[..2].iter_mut().for_each(|port| port.methods[0].limit = limited);
+    close(mean(&load, |outcome| outcome.ports[0].busy + outcome.ports[1].busy), 3.0, 0.02);
+    let aside = |port: usize| mean(&load, |outcome| outcome.ports[port].methods[0].set_aside);
+    close(aside(0) + aside(1), 22.0, 0.02);
+    // The line is one, so that the ports have of it what their callers wait for.
+    close(mean(&load, |outcome| outcome.ports[0].per_s), 240.0, 0.1);
+    close(mean(&load, |outcome| outcome.ports[2].per_s), 800.0, 0.05);
+    // Those that find no place in the line come again, at either port.
+    let refused = Some(MethodPlaces { run: 3, wait: 2 });
+    for port in &mut load.ports[..2] {
+        port.methods[0].limit = refused;
+        port.sources[0].kind = callers(10, 0.01);
+    }
+    close(mean(&load, |outcome| outcome.ports[0].per_s), 150.0, 0.1);
+    close(mean(&load, |outcome| outcome.ports[1].per_s), 150.0, 0.1);
+}
+
+#[test]
 fn a_lock_lets_through_what_it_let_through() {
     let mut locked = method(0.01, exponential());
     locked.contention = Contention::Damped { from: 10.0, elasticity: 0.0, floor: 0.1 };
