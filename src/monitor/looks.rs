@@ -49,7 +49,8 @@ pub(in crate::monitor) struct Looks(VecDeque<LookSecond>);
 struct LookSecond {
     began: Instant,
     looks: u32,
-    methods: HashMap<(Arc<str>, Arc<str>), Sums>,
+    /// By port and method.
+    ports: HashMap<Arc<str>, HashMap<Arc<str>, Sums>>,
 }
 
 /// Sums over the looks of a second.
@@ -68,6 +69,12 @@ struct Sums {
     other: u64,
     blocked: u64,
     returning: u64,
+}
+
+impl LookSecond {
+    fn of(&self, port: &str, method: &str) -> Option<&Sums> {
+        self.ports.get(port)?.get(method)
+    }
 }
 
 impl Sums {
@@ -134,14 +141,16 @@ impl Looks {
         self.expire(now);
         let is_new = |second: &LookSecond| now.saturating_duration_since(second.began).as_secs() > 0;
         if self.0.back().is_none_or(is_new) {
-            self.0.push_back(LookSecond { began: now, looks: 0, methods: HashMap::new() });
+            self.0.push_back(LookSecond { began: now, looks: 0, ports: HashMap::new() });
         }
         let Some(second) = self.0.back_mut() else { return };
         second.looks += 1;
-        for (method, sums) in sums_of(workers) {
-            let has_room = second.methods.len() < METHODS_MAX || second.methods.contains_key(&method);
-            if has_room {
-                second.methods.entry(method).or_default().add(&sums);
+        let mut count: usize = second.ports.values().map(HashMap::len).sum();
+        for ((port, method), sums) in sums_of(workers) {
+            let known = second.of(&port, &method).is_some();
+            if known || count < METHODS_MAX {
+                second.ports.entry(port).or_default().entry(method).or_default().add(&sums);
+                count += usize::from(!known);
             }
         }
     }
@@ -157,14 +166,14 @@ impl Looks {
         let (mut sums, mut looks) = (Sums::default(), 0);
         for second in &self.0 {
             looks += second.looks;
-            let own = second.methods.iter().filter(|((of, name), _)| &**of == port && &**name == method);
-            own.for_each(|(_, more)| sums.add(more));
+            if let Some(more) = second.of(port, method) {
+                sums.add(more);
+            }
         }
         (sums.looks > 0).then(|| sums.shares(looks))
     }
 
     /// Drops all looks: for settings that make the earlier ones those of another server.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the diagnosis is to call it when settings change"))]
     pub(in crate::monitor) fn clear(&mut self) {
         self.0.clear();
     }
@@ -283,7 +292,8 @@ mod tests {
         assert_eq!(seen, [0, 0, 100]);
         let many: Vec<_> = (0..1000).map(|n| running(&format!("x.m{n}"), ThreadState::Other)).collect();
         looks.add(start + Duration::from_secs(40), &many);
-        assert_eq!((looks.0.len(), looks.0[0].methods.len()), (1, METHODS_MAX));
+        let counts: Vec<usize> = looks.0.iter().map(|second| second.ports["P"].len()).collect();
+        assert_eq!(counts, [METHODS_MAX]);
         looks.expire(start + Duration::from_secs(50));
         assert!(looks.0.is_empty());
     }

@@ -87,11 +87,15 @@ impl ServerMonitor {
         };
         self.availability.lock().update((before.as_deref(), &snapshot), &workers, per_minute);
         self.readiness.lock().update(&snapshot);
+        let mut looks = self.looks.lock().clone();
         let step = Interval::of(&snapshots[snapshots.len().saturating_sub(2)..]);
         if let Some(step) = step.filter(|_| snapshots.last().is_some_and(|last| Arc::ptr_eq(last, &snapshot)))
         {
-            let looks = self.looks.lock().clone();
-            self.recorder.lock().add(&step, &|port, method| looks.of(port, method));
+            let other_limits = self.recorder.lock().add(&step, &|port, method| looks.of(port, method));
+            if other_limits {
+                looks.clear();
+                self.looks.lock().clear();
+            }
         }
         if let Some(line) = minute.and_then(|answers| self.console.performance(answers, &snapshot)) {
             log::info!("{line}");
@@ -99,7 +103,7 @@ impl ServerMonitor {
         let wants_connections = self.diagnoser.lock().wants_connections(snapshot.taken);
         let connections = wants_connections.then(|| self.control.callers());
         let config = self.control.config();
-        let news = self.diagnose(&snapshots, &config, connections);
+        let news = self.diagnose(&snapshots, &config, connections, &looks);
         news.log();
         if let Some(text) = news.to_save {
             self.control.save_verdict(text.as_deref());
@@ -116,11 +120,11 @@ impl ServerMonitor {
         snapshots: &[Arc<Snapshot>],
         config: &Config,
         connections: Option<Vec<ConnectionInfo>>,
+        looks: &Looks,
     ) -> DiagnosisNews {
-        let looks = self.looks.lock().clone();
         let recent = self.diagnoser.lock().recent();
         let workload = recent.and_then(|recent| self.recorder.lock().workload(recent));
-        let observed = Observations { looks: &looks, workload: workload.as_ref() };
+        let observed = Observations { looks, workload: workload.as_ref() };
         self.diagnoser.lock().update(snapshots, config, connections, observed)
     }
 

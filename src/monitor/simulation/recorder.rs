@@ -75,12 +75,13 @@ impl Default for Recorder {
 
 impl Recorder {
     /// Adds a step of about a second. `shares` says of a port and a method what the threads did that ran it, where that
-    /// is known.
+    /// is known. Returns whether the limits are others than before, so that what was measured under those has no part
+    /// in it.
     pub(in crate::monitor) fn add(
         &mut self,
         step: &Interval,
         shares: &dyn Fn(&str, &str) -> Option<ThreadShares>,
-    ) {
+    ) -> bool {
         self.elapsed += step.length;
         let busy = step.ports.iter().map(|port| port.workers_busy).collect();
         let before = std::mem::replace(&mut self.busy, busy);
@@ -90,7 +91,7 @@ impl Recorder {
             self.limits = Some(limits);
             self.steps.clear();
             self.times.clear();
-            return;
+            return true;
         }
         // The first step begins with the server, when nothing ran.
         let is_first = self.limits.replace(limits).is_none();
@@ -112,6 +113,7 @@ impl Recorder {
         };
         self.levels.add(&recorded);
         self.steps.add(self.elapsed, recorded);
+        false
     }
 
     /// The load of the last `recent`; `None` while nothing is recorded or nothing was called.
@@ -151,10 +153,12 @@ impl Recorder {
     ) -> RecordedPort {
         let rises = busy_at_start.is_some_and(|busy| is_rise(busy, port.workers_busy));
         let mut methods: Vec<RecordedMethod> = Vec::new();
+        let others: Arc<str> = OTHERS.into();
         for method in &port.methods {
             let mut key = (Arc::clone(&port.name), Arc::clone(&method.name));
-            if !chosen.contains(&key) {
-                key.1 = OTHERS.into();
+            let is_chosen = chosen.contains(&key);
+            if !is_chosen {
+                key.1 = Arc::clone(&others);
             }
             let recorded = RecordedMethod {
                 name: Arc::clone(&key.1),
@@ -163,7 +167,7 @@ impl Recorder {
                 run_s: method.times.run.sum().as_secs_f64(),
                 wait_s: (method.times.queue_wait.sum() + method.times.permit_wait.sum()).as_secs_f64(),
                 ran_s: method.busy * step.length.as_secs_f64(),
-                shares: shares(&key.0, &key.1),
+                shares: is_chosen.then(|| shares(&key.0, &key.1)).flatten(),
                 limit: places(step, &key.1),
                 rise: rises.then(|| method.times.run.clone()),
             };

@@ -178,12 +178,13 @@ impl SnapshotScript {
         let connections = diagnoser.wants_connections(now).then(|| second.connections.clone());
         let snapshots = self.history.snapshots();
         self.look(now, second);
-        let looks = &self.looks;
-        if let Some(step) = Interval::of(&snapshots[snapshots.len().saturating_sub(2)..]) {
-            self.recorder.add(&step, &|port, method| looks.of(port, method));
+        if let Some(step) = Interval::of(&snapshots[snapshots.len().saturating_sub(2)..])
+            && self.recorder.add(&step, &|port, method| self.looks.of(port, method))
+        {
+            self.looks.clear();
         }
         let workload = diagnoser.recent().and_then(|recent| self.recorder.workload(recent));
-        let observed = Observations { looks, workload: workload.as_ref() };
+        let observed = Observations { looks: &self.looks, workload: workload.as_ref() };
         let news = diagnoser.update(&snapshots, &self.config, connections, observed);
         let logged = news.logged().into_iter().map(str::to_owned).collect();
         (news.to_save, logged)

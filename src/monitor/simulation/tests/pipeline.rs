@@ -18,7 +18,7 @@ fn world(workers: usize, crowds: Vec<Crowd>, methods: Vec<MadeMethod>) -> World 
 /// The load of the last ten of so many seconds.
 fn observed(world: &World, seconds: u32) -> Workload {
     let mut recorder = Recorder::default();
-    world.run(seconds, 5).iter().for_each(|step| recorder.add(step, &|_, _| None));
+    world.run(seconds, 5).iter().for_each(|step| assert!(!recorder.add(step, &|_, _| None)));
     recorder.workload(Duration::from_secs(10)).expect("calls ran")
 }
 
@@ -96,7 +96,7 @@ fn threads_say_what_they_wait_for() {
     let of = |gate| world(20, vec![Crowd::of(60, 0.001, 0)], vec![MadeMethod { gate, ..free(0.02) }]);
     let seen = |world: &World, shares: ThreadShares| {
         let mut recorder = Recorder::default();
-        world.run(20, 5).iter().for_each(|step| recorder.add(step, &|_, _| Some(shares)));
+        world.run(20, 5).iter().for_each(|step| assert!(!recorder.add(step, &|_, _| Some(shares))));
         let load = recorder.workload(Duration::from_secs(10)).expect("calls ran");
         let mut changed = load.clone();
         changed.ports[0].workers = 60;
