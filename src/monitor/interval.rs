@@ -66,6 +66,9 @@ pub struct PortInterval {
     pub waiting: f64,
     /// Fewest calls that waited at a sample.
     pub waiting_min: u64,
+    /// Calls of limited methods that waited for a place among those that run, on average over the samples: of each
+    /// method in proportion to the calls of the ports. [`PortInterval::waiting`] has none of them.
+    pub set_aside: f64,
     /// `Server_Queue_Limit`.
     pub queue_limit: u64,
     /// Share of the time (0 to 1) in which calls waited and a worker was idle, but there was no permit for it.
@@ -131,6 +134,7 @@ impl Interval {
                 in_calls: gauge(&|port| port.in_calls as f64),
                 waiting: gauge(&|port| port.waiting as f64),
                 waiting_min: samples.iter().map(|snapshot| snapshot.ports[index].waiting).min().unwrap_or(0),
+                set_aside: 0.0,
                 queue_limit: after.queue_limit,
                 without_permit: share(after.without_permit.saturating_sub(before.without_permit)).min(1.0),
                 calls: after.calls.saturating_sub(before.calls),
@@ -141,6 +145,10 @@ impl Interval {
                 methods,
             })
         });
+        let mut ports: Vec<PortInterval> = ports.collect();
+        for limit in &last.limits {
+            set_aside(&mut ports, &limit.method, mean(&|snapshot| waiting(&limit.method, snapshot) as f64));
+        }
         Some(Interval {
             length,
             cores: last.cpu.cores,
@@ -161,7 +169,7 @@ impl Interval {
             connects_most: last.connects_most,
             sessions: last.sessions,
             limits: limits(first, last, samples),
-            ports: ports.collect(),
+            ports,
         })
     }
 
@@ -185,16 +193,43 @@ impl Interval {
 /// The limits at the last of these snapshots, with the fewest that waited at one of them and those refused since the
 /// first.
 fn limits(first: &Snapshot, last: &Snapshot, samples: &[Arc<Snapshot>]) -> Vec<MethodLimitSnapshot> {
-    fn of<'s>(method: &str, snapshot: &'s Snapshot) -> Option<&'s MethodLimitSnapshot> {
-        snapshot.limits.iter().find(|limit| limit.method == method)
-    }
-    let waiting = |method: &str, snapshot: &Snapshot| of(method, snapshot).map_or(0, |limit| limit.waiting);
+    let refused = |method: &str, snapshot: &Snapshot| {
+        let known = snapshot.limits.iter().find(|limit| limit.method == method);
+        known.map_or(0, |limit| limit.refused)
+    };
     let of_last = |limit: &MethodLimitSnapshot| MethodLimitSnapshot {
         waiting: samples.iter().map(|snapshot| waiting(&limit.method, snapshot)).min().unwrap_or(0),
-        refused: limit.refused.saturating_sub(of(&limit.method, first).map_or(0, |before| before.refused)),
+        refused: limit.refused.saturating_sub(refused(&limit.method, first)),
         ..limit.clone()
     };
     last.limits.iter().map(of_last).collect()
+}
+
+/// Calls of a limited method that wait for a place.
+fn waiting(method: &str, snapshot: &Snapshot) -> u64 {
+    let known = snapshot.limits.iter().find(|limit| limit.method == method);
+    known.map_or(0, |limit| limit.waiting)
+}
+
+/// Adds calls of a method that wait for a place to the ports, in proportion to its answers there; where none was made,
+/// to its calls that ran.
+fn set_aside(ports: &mut [PortInterval], method: &str, waiting: f64) {
+    if waiting <= 0.0 {
+        return;
+    }
+    let weights = |of: fn(&MethodInterval) -> f64| -> Vec<f64> {
+        let in_port = |port: &PortInterval| {
+            port.methods.iter().filter(|known| &*known.name == method).map(of).sum::<f64>()
+        };
+        ports.iter().map(in_port).collect()
+    };
+    let by_answers = weights(|method| method.answers.all() as f64);
+    let none = by_answers.iter().all(|weight| *weight <= 0.0);
+    let weights = if none { weights(|method| method.busy) } else { by_answers };
+    let sum = weights.iter().sum::<f64>().max(1e-9);
+    for (port, weight) in ports.iter_mut().zip(weights) {
+        port.set_aside += waiting * weight / sum;
+    }
 }
 
 /// The methods that were answered, or ran, between two snapshots of a port.
@@ -226,4 +261,40 @@ fn sum<'a>(all: impl Iterator<Item = &'a Parts<Distribution>>) -> Parts<Distribu
         sum.add(one);
         sum
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::monitor::sample_snapshots::{method, port, snapshot};
+    use crate::service::Status;
+    use std::time::Instant;
+
+    #[test]
+    fn calls_set_aside_are_of_the_ports_that_call_the_method() {
+        let start = Instant::now();
+        let of = |seconds: u64, waiting: u64, runs: [&[u64]; 2]| {
+            let ports = ["P", "Q"].into_iter().zip(runs).map(|(name, ran)| {
+                let mut methods = vec![method("a.b", ran), method("a.c", &[5])];
+                methods[0].answers.0[Status::Ok.index()] = ran.len() as u64;
+                PortSnapshot { methods, ..port(name) }
+            });
+            let limit = MethodLimitSnapshot {
+                method: "a.b".to_owned(),
+                run: 1,
+                wait: 100,
+                running: 1,
+                waiting,
+                refused: 0,
+            };
+            let ports = ports.collect();
+            let limits = vec![limit];
+            Arc::new(Snapshot { limits, ..snapshot(start, Duration::from_secs(seconds), ports) })
+        };
+        let all = [of(0, 90, [&[], &[]]), of(1, 6, [&[1], &[]]), of(2, 10, [&[1, 1, 1], &[1]])];
+        let interval = Interval::of(&all).expect("three make an interval");
+        let aside: Vec<f64> = interval.ports.iter().map(|port| port.set_aside).collect();
+        assert_eq!(aside, [6.0, 2.0]);
+        assert_eq!(interval.limits[0].waiting, 6, "the fewest");
+    }
 }

@@ -184,7 +184,7 @@ impl Recorder {
             connections: port.connections,
             arrived: port.calls,
             busy_at_start,
-            waiting: port.waiting + set_aside(port, step),
+            waiting: port.waiting + port.set_aside,
             busy_at_end: port.workers_busy,
             blocked: port.workers_blocked,
             returning: port.workers_returning,
@@ -207,19 +207,6 @@ fn places(step: &Interval, method: &str) -> Option<MethodPlaces> {
     let limit = step.limits.iter().find(|limit| limit.method == method)?;
     let [run, wait] = [limit.run, limit.wait].map(|count| u32::try_from(count).unwrap_or(u32::MAX));
     Some(MethodPlaces { run, wait })
-}
-
-/// Calls of a port that wait for the limits of their methods: of each method in proportion to the calls of the ports.
-fn set_aside(port: &PortInterval, step: &Interval) -> f64 {
-    let called = |port: &PortInterval, method: &str| -> u64 {
-        let methods = port.methods.iter().filter(|known| &*known.name == method);
-        methods.map(|known| known.answers.all()).sum()
-    };
-    let of_limit = |limit: &MethodLimitSnapshot| {
-        let all: u64 = step.ports.iter().map(|port| called(port, &limit.method)).sum();
-        limit.waiting as f64 * called(port, &limit.method) as f64 / all.max(1) as f64
-    };
-    step.limits.iter().map(of_limit).sum()
 }
 
 fn limits(step: &Interval) -> LimitsInForce {

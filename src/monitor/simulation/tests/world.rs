@@ -243,6 +243,7 @@ impl Running<'_> {
             in_calls: 0.0,
             waiting: self.queue.len() as f64,
             waiting_min: 0,
+            set_aside: 0.0,
             queue_limit: self.of.queue_limit as u64,
             without_permit: 0.0,
             calls: self.second.calls,
