@@ -138,43 +138,65 @@ fn limit_callers(port: &mut PortWorkload, calls: usize) {
     }
 }
 
-/// Expects the throughput of `changed`, which is `load` under other settings.
+/// A load with its simulation as it is, which every expectation is compared with.
+#[derive(Debug)]
+pub(in crate::monitor) struct PresentLoad<'a> {
+    load: &'a Workload,
+    /// By seed.
+    outcomes: Vec<Outcome>,
+}
+
+impl PresentLoad<'_> {
+    /// Simulates a load as it is.
+    pub(in crate::monitor) fn of(load: &Workload) -> PresentLoad<'_> {
+        PresentLoad { load, outcomes: simulate_all(load) }
+    }
+
+    /// Expects the throughput of `changed`, which is this load under other settings.
+    pub(in crate::monitor) fn expect(&self, changed: &Workload) -> Expectation {
+        let (load, now) = (self.load, &self.outcomes);
+        let then = if load == changed { now.clone() } else { simulate_all(changed) };
+        let ratios: Vec<f64> = now.iter().zip(&then).map(|(now, then)| ratio(now, then)).collect();
+        let factor = mean(ratios.iter().copied());
+        let chance = ratios.iter().map(|ratio| (ratio / factor.max(1e-9) - 1.0).abs()).fold(0.0, f64::max);
+        let measured = load.measured_per_s();
+        let simulated = mean(now.iter().map(|outcome| outcome.per_s));
+        let model_error = if measured > 0.0 { (simulated / measured - 1.0).abs() } else { 1.0 };
+        let unknown = unknown_matters(changed, now, &then);
+        let mut range = (factor, factor);
+        for (load, changed) in readings(load, changed, unknown) {
+            let now = simulate(&load, SEEDS[0]);
+            let other = ratio(&now, &simulate(&changed, SEEDS[0]));
+            range = (range.0.min(other), range.1.max(other));
+        }
+        let margin = match load == changed {
+            true => 0.0,
+            false => (MARGIN_MIN + chance + model_error).min(MARGIN_MAX),
+        };
+        // Where nothing ended there is nothing to compare with.
+        let base = if measured > 0.0 { measured } else { simulated };
+        Expectation {
+            now_per_s: measured,
+            per_s: base * factor,
+            low: base * range.0 * (1.0 - margin),
+            high: base * range.1 * (1.0 + margin),
+            factor,
+            limited_by: limited_by(changed, &then[0]),
+            model_error,
+            certain: !unknown && measured > 0.0,
+            ports: ports(changed, &then),
+        }
+    }
+}
+
+/// Expects the throughput of `changed`, which is `load` under other settings. For several of them, a [`PresentLoad`]
+/// simulates `load` once.
 pub(in crate::monitor) fn expect(load: &Workload, changed: &Workload) -> Expectation {
-    let now: Vec<Outcome> = SEEDS.iter().map(|seed| simulate(load, *seed)).collect();
-    let then = match load == changed {
-        true => now.clone(),
-        false => SEEDS.iter().map(|seed| simulate(changed, *seed)).collect(),
-    };
-    let ratios: Vec<f64> = now.iter().zip(&then).map(|(now, then)| ratio(now, then)).collect();
-    let factor = mean(ratios.iter().copied());
-    let chance = ratios.iter().map(|ratio| (ratio / factor.max(1e-9) - 1.0).abs()).fold(0.0, f64::max);
-    let measured = load.measured_per_s();
-    let simulated = mean(now.iter().map(|outcome| outcome.per_s));
-    let model_error = if measured > 0.0 { (simulated / measured - 1.0).abs() } else { 1.0 };
-    let unknown = unknown_matters(changed, &now, &then);
-    let mut range = (factor, factor);
-    for (load, changed) in readings(load, changed, unknown) {
-        let now = simulate(&load, SEEDS[0]);
-        let other = ratio(&now, &simulate(&changed, SEEDS[0]));
-        range = (range.0.min(other), range.1.max(other));
-    }
-    let margin = match load == changed {
-        true => 0.0,
-        false => (MARGIN_MIN + chance + model_error).min(MARGIN_MAX),
-    };
-    // Where nothing ended there is nothing to compare with.
-    let base = if measured > 0.0 { measured } else { simulated };
-    Expectation {
-        now_per_s: measured,
-        per_s: base * factor,
-        low: base * range.0 * (1.0 - margin),
-        high: base * range.1 * (1.0 + margin),
-        factor,
-        limited_by: limited_by(changed, &then[0]),
-        model_error,
-        certain: !unknown && measured > 0.0,
-        ports: ports(changed, &then),
-    }
+    PresentLoad::of(load).expect(changed)
+}
+
+fn simulate_all(load: &Workload) -> Vec<Outcome> {
+    SEEDS.iter().map(|seed| simulate(load, *seed)).collect()
 }
 
 fn ratio(now: &Outcome, then: &Outcome) -> f64 {

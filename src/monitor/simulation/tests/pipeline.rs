@@ -1,7 +1,9 @@
 //! A made server is recorded, its load simulated under other settings, and the made server run under them.
 
 use super::world::{Crowd, MadeMethod, World};
+use crate::monitor::interval::Interval;
 use crate::monitor::looks::ThreadShares;
+use crate::monitor::simulation::what_if::PresentLoad;
 use crate::monitor::simulation::{Expectation, LimitedBy, Recorder, Workload, expect};
 use std::time::Duration;
 
@@ -123,4 +125,30 @@ fn callers_who_call_everything_are_in_the_range() {
     let expected = expect(&load, &changed);
     let truth = World { workers: 20, ..mixed }.per_s(60);
     assert!(expected.low <= truth && truth <= expected.high, "{truth} {expected:#?}");
+}
+
+#[test]
+fn a_record_begins_anew_when_limits_change() {
+    let steps = world(8, vec![Crowd::of(40, 0.001, 0)], vec![free(0.02)]).run(6, 5);
+    let mut recorder = Recorder::default();
+    let mut add = |step: &Interval| recorder.add(step, &|_, _| None);
+    assert!(!add(&steps[0]) && !add(&steps[1]));
+    let mut other = steps[2].clone();
+    other.limit = Some(100);
+    assert!(add(&other) && !add(&other), "permits");
+    other.ports[0].queue_limit += 1;
+    assert!(add(&other) && !add(&other), "queue");
+    other.ports[0].workers.idle += 1;
+    assert!(add(&other) && !add(&other), "workers");
+}
+
+#[test]
+fn a_load_that_was_simulated_once_serves_for_every_change() {
+    let load = observed(&world(8, vec![Crowd::of(40, 0.001, 0)], vec![free(0.02)]), 20);
+    let present = PresentLoad::of(&load);
+    for workers in [4, 8, 16] {
+        let mut changed = load.clone();
+        changed.ports[0].workers = workers;
+        assert_eq!(present.expect(&changed), expect(&load, &changed));
+    }
 }
