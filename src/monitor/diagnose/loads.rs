@@ -42,7 +42,9 @@ impl<'a> Load<'a> {
         let length = interval.length.as_secs_f64().max(1e-9);
         let (times, ran) = (&port.times, port.times.run.count());
         let workers = f64::from(port.workers.total());
+        // The wait for a method's limit, which is part of the queue wait, is no wait for workers or permits.
         let waited = (times.queue_wait.sum() + times.permit_wait.sum()).as_secs_f64();
+        let waited = (waited - port.set_aside * length).max(0.0);
         let run = times.run.sum().as_secs_f64() / ran.max(1) as f64;
         // Of short calls the time between two of them counts too, which only the gauge shows.
         let between = ran > 0 && run < RUN_MIN;
