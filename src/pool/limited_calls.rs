@@ -18,6 +18,7 @@ use std::time::Instant;
 
 impl Worker {
     /// Answers a call of a limited method, or sets it aside. Returns the time at its end.
+    #[inline(never)]
     pub(super) fn answer_limited(
         &mut self,
         limited: &LimitedCall<'_>,

@@ -242,6 +242,7 @@ impl Queue {
     }
 
     /// Adds a burst to the gauges.
+    #[inline]
     fn count(&self, burst: Burst, service_times: &ServiceTimes) -> QueuedBurst<Burst> {
         let calls = burst.len();
         let cost_ns = BURST_NS

@@ -200,6 +200,9 @@ impl Worker {
 
     /// Makes the reply to a call, by running its handler unless there is a reason not to: one of the worker's, or
     /// `refused`. Makes none if the call was in a deadlock and is answered already. Returns the time at its end.
+    ///
+    /// Inlined where a call of no limited method is answered: with a second caller it would not be, at 70 instructions.
+    #[inline(always)]
     pub(super) fn answer(
         &mut self,
         work: &Work,
