@@ -46,7 +46,7 @@ pub trait AdmissionView: std::fmt::Debug {
         Forecast::NONE
     }
 
-    /// Returns the state of a method's line, where methods are limited, for a call that a handler of this server made if
+    /// Returns the state of a method's line, where methods are limited, for a call that a handler here made if
     /// `nested`: no line is full for that.
     fn line(&self, _method: u16, _nested: bool) -> LineForecast {
         LineForecast::default()
