@@ -58,6 +58,7 @@ fn a_program_is_told_of_a_verdict_that_stands_and_of_its_end() {
         let mut due = Instant::now();
         wait_until("the program is run", || {
             if Instant::now() >= due {
+                server.monitor().look(Instant::now(), Duration::from_millis(2));
                 server.monitor().sample();
                 due = Instant::now() + Duration::from_millis(100);
             }
