@@ -190,6 +190,7 @@ fn looked_up(key: &str) {
         "Server_Session_Timeout" => config.session_timeout.value.as_secs() / 60,
         "Server_Busy_Seconds" => config.busy_limit.value.unwrap().as_secs(),
         "Server_Stall_Seconds" => config.stall_limit.value.unwrap().as_secs(),
+        "Alarm_After" => config.alarm_after.value.as_secs(),
         "Server_Show_Performance" => config.show_performance.value.into(),
         _ => panic!("{key} is said to be changed at once, and nobody has tried"),
     };
