@@ -1,8 +1,9 @@
 //! The simulation: ports, queues, workers, permits and processors, from event to event.
 //!
-//! A worker takes the first call of its port's queue that its method's limit allows, which is one over all ports, with a
-//! permit; a freed permit goes to a handler that has waited, or else in turn to the ports that have work and an idle
-//! worker. All that runs shares the processors. Refused calls change nothing but a count: the times of callers and arrivals have no memory.
+//! A worker takes the first call of its port's queue that its method's limit allows, which is one over all ports, with
+//! a permit; a freed permit goes to a handler that has waited, or else in turn to the ports that have work and an idle
+//! worker. All that runs shares the processors. Refused calls change nothing but a count: the times of callers and
+//! arrivals have no memory.
 //!
 //! Invariants: the same load and seed give the same outcome; the number of events is bounded. Turns of connections,
 //! deadlines, CoDel and nested calls are not simulated.

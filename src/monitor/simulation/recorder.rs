@@ -59,6 +59,9 @@ struct RecentTimes {
     before: Distribution,
 }
 
+/// States of the threads that ran a method of a port.
+type SharesOf<'a> = dyn Fn(&str, &str) -> Option<ThreadShares> + 'a;
+
 impl Default for Recorder {
     fn default() -> Recorder {
         Recorder {
@@ -77,11 +80,7 @@ impl Recorder {
     /// Adds a step of about a second. `shares` says of a port and a method what the threads did that ran it, where that
     /// is known. Returns whether the limits are others than before, so that what was measured under those has no part
     /// in it.
-    pub(in crate::monitor) fn add(
-        &mut self,
-        step: &Interval,
-        shares: &dyn Fn(&str, &str) -> Option<ThreadShares>,
-    ) -> bool {
+    pub(in crate::monitor) fn add(&mut self, step: &Interval, shares: &SharesOf<'_>) -> bool {
         self.elapsed += step.length;
         let busy = step.ports.iter().map(|port| port.workers_busy).collect();
         let before = std::mem::replace(&mut self.busy, busy);
@@ -149,7 +148,7 @@ impl Recorder {
         port: &PortInterval,
         busy_at_start: Option<f64>,
         step: &Interval,
-        (chosen, shares): (&BTreeSet<MethodKey>, &dyn Fn(&str, &str) -> Option<ThreadShares>),
+        (chosen, shares): (&BTreeSet<MethodKey>, &SharesOf<'_>),
     ) -> RecordedPort {
         let rises = busy_at_start.is_some_and(|busy| is_rise(busy, port.workers_busy));
         let mut methods: Vec<RecordedMethod> = Vec::new();

@@ -153,7 +153,7 @@ impl PresentLoad<'_> {
     }
 
     /// Expects the throughput of `changed`, which is this load under other settings.
-    pub(in crate::monitor) fn expect(&self, changed: &Workload) -> Expectation {
+    pub(in crate::monitor) fn under(&self, changed: &Workload) -> Expectation {
         let (load, now) = (self.load, &self.outcomes);
         let then = if load == changed { now.clone() } else { simulate_all(changed) };
         let ratios: Vec<f64> = now.iter().zip(&then).map(|(now, then)| ratio(now, then)).collect();
@@ -192,7 +192,7 @@ impl PresentLoad<'_> {
 /// Expects the throughput of `changed`, which is `load` under other settings. For several of them, a [`PresentLoad`]
 /// simulates `load` once.
 pub(in crate::monitor) fn expect(load: &Workload, changed: &Workload) -> Expectation {
-    PresentLoad::of(load).expect(changed)
+    PresentLoad::of(load).under(changed)
 }
 
 fn simulate_all(load: &Workload) -> Vec<Outcome> {

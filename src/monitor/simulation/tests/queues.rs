@@ -133,7 +133,7 @@ fn a_limit_of_a_method_is_one_over_all_ports() {
     // The line is one, so that the ports have of it what their callers wait for.
     close(mean(&load, |outcome| outcome.ports[0].per_s), 240.0, 0.1);
     close(mean(&load, |outcome| outcome.ports[2].per_s), 800.0, 0.05);
-    // Those that find no place in the line come again, at either port.
+    // Calls that find no place in the line come again, at either port.
     let refused = Some(MethodPlaces { run: 3, wait: 2 });
     for port in &mut load.ports[..2] {
         port.methods[0].limit = refused;
