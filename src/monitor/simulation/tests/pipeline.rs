@@ -149,6 +149,6 @@ fn a_load_that_was_simulated_once_serves_for_every_change() {
     for workers in [4, 8, 16] {
         let mut changed = load.clone();
         changed.ports[0].workers = workers;
-        assert_eq!(present.expect(&changed), expect(&load, &changed));
+        assert_eq!(present.under(&changed), expect(&load, &changed));
     }
 }
