@@ -72,12 +72,14 @@ fn a_program_is_told_of_a_verdict_that_stands_and_of_its_end() {
     let [began, ended] = &given(&out)[..] else { panic!("{:?}", given(&out)) };
     assert_eq!((&began["over"], &ended["over"]), (&false.into(), &true.into()));
     assert_eq!(began["verdict"]["kind"], "throttle", "{began}");
-    // As a line, or in words while too little was seen of what the handlers wait for.
     let verdict = &began["verdict"];
-    assert!(
-        verdict["lines"].is_array() && verdict.to_string().contains("Server_Max_Concurrent_Trans=8"),
+    assert_eq!(
+        verdict["headline"], "The throttle limits the server: Server_Max_Concurrent_Trans=1.",
         "{began}"
     );
+    let expected =
+        verdict["expected"].as_str().expect("the verdict has the effect of its lines, or why there is none");
+    assert!(verdict["lines"].is_array() && !expected.is_empty(), "{began}");
     assert_eq!((&began["since"], &began["verdict"]["kind"]), (&ended["since"], &ended["verdict"]["kind"]));
     assert_eq!(runs(&server), StatisticValue::Count(2));
     let change = server.monitor().control().set("Alarm_Command", "/bin/true");
