@@ -19,8 +19,7 @@ from concurrent.futures import Future, TimeoutError
 
 HELLO, WELCOME, CALL, REPLY, CANCEL, PING, PONG, GOAWAY = range(1, 9)
 HEADER = struct.Struct("<IBBHQ")  # body length, kind, flags, code, call id
-CALL_PRELUDE = struct.Struct("<II")  # session, deadline in ms
-REPLY_PRELUDE = struct.Struct("<III")  # queue wait, permit wait, run, in us
+CALL_PRELUDE, REPLY_PRELUDE = struct.Struct("<II"), struct.Struct("<III")  # session, deadline ms; 3 times in us
 JSON_FLAG, BODY_MAX, CONTROL_BODY_MAX = 1, 64 << 20, 16 << 20
 # <statuses> of docs/PROTOCOL.md
 STATUSES = {0: "Ok", 1: "Application", 10: "UnknownMethod", 11: "BadRequest", 12: "TooLarge", 13: "UnsupportedVersion",
