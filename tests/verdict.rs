@@ -118,6 +118,12 @@ fn judged(server: &RunningServer, cause: Cause) -> Verdict {
     look_until(server, |verdict| verdict.cause == cause)
 }
 
+/// The same, once enough was seen for its lines.
+#[track_caller]
+fn judged_with_lines(server: &RunningServer, cause: Cause) -> Verdict {
+    look_until(server, |verdict| verdict.cause == cause && !verdict.lines.is_empty())
+}
+
 fn tcpip() -> String {
     "TCPIP".to_owned()
 }
@@ -139,7 +145,7 @@ fn permits_that_are_too_few_are_named_and_the_change_is_measured_after_a_restart
     };
     let server = start(4);
     let crowd = Crowd::of(40, server.address(), sleep(20));
-    let verdict = judged(&server, Cause::Throttle);
+    let verdict = judged_with_lines(&server, Cause::Throttle);
     // As many as there are workers, or fewer where others have the processors.
     let [line] = &verdict.lines[..] else { panic!("{verdict:#?}") };
     let limit = line.strip_prefix("Server_Max_Concurrent_Trans=").and_then(|limit| limit.parse().ok());
@@ -169,7 +175,7 @@ fn a_change_while_the_server_runs_is_measured_too() {
     let _alone = alone();
     let server = load_server("Server_Pool_Tasks=24\nServer_Max_Concurrent_Trans=4\n");
     let _crowd = Crowd::of(40, server.address(), sleep(20));
-    let verdict = judged(&server, Cause::Throttle);
+    let verdict = judged_with_lines(&server, Cause::Throttle);
     apply(&server, &verdict);
     let verdict = look_until(&server, |verdict| {
         verdict.effect.as_ref().is_some_and(|effect| effect.contains("measured"))
@@ -211,7 +217,7 @@ fn a_pool_that_is_too_small_is_named_whether_its_handlers_keep_their_permits_or_
             client.call(method, &20).expect("nothing is refused");
         };
         let _crowd = Crowd::of(20, server.address(), call);
-        let verdict = judged(&server, Cause::Pool { port: tcpip() });
+        let verdict = judged_with_lines(&server, Cause::Pool { port: tcpip() });
         let config = Config::from_text(&verdict.lines.join("\n"), None, 2).expect("the line is valid");
         assert!((8..=20).contains(&config.ports[0].pool_tasks.value), "for 20 clients: {verdict:#?}");
         let blocked = verdict.because.iter().any(|because| because.contains("tx.blocking, without a permit"));
@@ -238,7 +244,8 @@ fn a_method_that_holds_the_others_up_is_named() {
         drop(client.call(load_service::ECHO, &boneyard::service::Bytes::default()).expect("runs"))
     };
     let _crowd = Crowd::of(6, server.address(), sleep(40)).and(24, server.address(), echo);
-    let verdict = judged(&server, Cause::Method { port: tcpip(), method: "load.sleep".to_owned() });
+    let verdict =
+        judged_with_lines(&server, Cause::Method { port: tcpip(), method: "load.sleep".to_owned() });
     assert!(!verdict.lines.is_empty() && verdict.expected.contains("tx.blocking"), "{verdict:#?}");
     assert!(verdict.gain.is_some_and(|gain| gain >= 1.1), "{verdict:#?}");
 }
