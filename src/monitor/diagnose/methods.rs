@@ -54,9 +54,9 @@ pub(super) const METHOD_WAITS: Rule = Rule {
         debug_assert_eq!(held.ports, [port], "the method that the cause names");
         because
     },
-    advice: |evidence, held| {
+    advice: |evidence, _| {
         let Some((port, method, why)) = waiting_method(evidence) else { return Advice::default() };
-        line_for_waiting(evidence, held, port, method, &why)
+        line_for_waiting(evidence, port, method, &why)
     },
     unless: "more of its calls are done when more of them run",
 };
@@ -360,13 +360,7 @@ fn limited(
 }
 
 /// Lines for a method whose calls wait for one another: as many of them as get on, so that the others find workers.
-fn line_for_waiting(
-    evidence: &Evidence<'_>,
-    held: &Held,
-    at: usize,
-    method: &MethodInterval,
-    why: &WaitsBy,
-) -> Advice {
+fn line_for_waiting(evidence: &Evidence<'_>, at: usize, method: &MethodInterval, why: &WaitsBy) -> Advice {
     let name = &method.name;
     let longer = format!(
         "More workers or permits would only make the line in {name} longer. Shorten what it does under its lock, or add what \
@@ -378,7 +372,7 @@ fn line_for_waiting(
         WaitsBy::Throughput(_) | WaitsBy::Shortest(_) => 0.5 * method.busy,
     };
     let limited = limited(evidence, at, method, enough).filter(|(_, expected)| expected.factor >= WORTH);
-    if let (Some((lines, expected)), false) = (limited, held.ports.is_empty()) {
+    if let Some((lines, expected)) = limited {
         let others = format!(
             "{longer} With the limit the others find workers: about {} the throughput in all.",
             factor(expected.factor)
