@@ -41,7 +41,7 @@ pub(super) fn permits(evidence: &Evidence<'_>) -> Advice {
     // Fewer than the workers only where the processors limit it long before, and handlers do more than wait: what
     // other programs leave of the processors changes from minute to minute.
     let out = evidence.interval.permits_out.max(1.0);
-    let working = (evidence.processors.used + evidence.processors.wanted) / out > 0.05;
+    let working = evidence.processors.used / out > 0.1;
     let long_before = 2.0 * expected.factor < f64::from(total) / f64::from(limit.max(1));
     let few = working && long_before && expected.limited_by == LimitedBy::Processors;
     let limit = if few { round_up(f64::from(limit) * expected.factor).min(total) } else { total };
