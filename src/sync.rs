@@ -53,6 +53,16 @@ pub(crate) mod unordered {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 }
 
+/// Atomics whose operations are all `SeqCst`, which loom weakens to `Acquire` and `Release`: it runs the real ones,
+/// between two of its own operations.
+#[cfg(feature = "server")]
+pub(crate) mod sequential {
+    #[cfg(shuttle)]
+    pub(crate) use super::primitives::AtomicUsize;
+    #[cfg(not(shuttle))]
+    pub(crate) use std::sync::atomic::AtomicUsize;
+}
+
 /// Lets one thread sleep until another hands it a word.
 ///
 /// A word handed over before the sleep is not lost. At most one word is ever on its way: the thread that hands over

@@ -172,9 +172,9 @@ impl<'a> Admission<'a> {
             return Some(Refusal::new(Status::UnknownMethod, message));
         }
         let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
-        let line =
-            if self.methods_limited { self.view.line(header.code, nested) } else { LineForecast::default() };
-        let wait = || self.view.forecast(nested).wait(ahead.ns) + line.wait;
+        let line = self.methods_limited.then(|| self.view.line(header.code, nested));
+        let in_line = || line.map_or(Duration::ZERO, |line| line.wait);
+        let wait = || self.view.forecast(nested).wait(ahead.ns) + in_line();
         let full = self.is_full(ahead.calls);
         let status = if left.is_some_and(|left| left.is_zero()) {
             Status::DeadlineExceeded
@@ -182,7 +182,7 @@ impl<'a> Admission<'a> {
             Status::SessionLimit
         } else if self.client_counted && !self.view.has_client_room(nested) {
             Status::ClientLimit
-        } else if line.is_full {
+        } else if line.is_some_and(|line| line.is_full) {
             Status::MethodLimit
         } else if full && !self.view.can_displace(ahead.calls, nested) {
             Status::QueueFull

@@ -95,10 +95,18 @@ impl std::fmt::Debug for Work {
 pub(crate) struct Burst {
     work: Arc<Work>,
     calls: Range<usize>,
-    /// It is recalled from the line of its method, where a place is kept for it.
-    recalled: bool,
-    /// It has been in the line of its method.
-    from_line: bool,
+    origin: BurstOrigin,
+}
+
+/// Where a burst comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BurstOrigin {
+    /// The listener.
+    Read,
+    /// The line of its method: the time since it was read says nothing about the queue.
+    Line,
+    /// The same, and a place is kept for it.
+    Recalled,
 }
 
 impl Burst {
@@ -106,26 +114,20 @@ impl Burst {
     pub(crate) fn split_work(work: Arc<Work>) -> impl Iterator<Item = Burst> {
         let (all, middle) = (work.calls.len(), work.nested_from.min(work.calls.len()));
         let parts = [0..middle, middle..all].into_iter().filter(|calls| !calls.is_empty());
-        parts.map(move |calls| Burst { work: Arc::clone(&work), calls, recalled: false, from_line: false })
+        parts.map(move |calls| Burst { work: Arc::clone(&work), calls, origin: BurstOrigin::Read })
     }
 
     /// One call of `work` alone, for the line of its method.
     pub(super) fn for_line(work: Arc<Work>, call: usize) -> Burst {
-        Burst { work, calls: call..call + 1, recalled: false, from_line: true }
+        Burst { work, calls: call..call + 1, origin: BurstOrigin::Line }
     }
 
-    /// Returns whether it has been in the line of its method: the time since it was read says nothing about the queue.
-    pub(super) fn is_from_line(&self) -> bool {
-        self.from_line
+    pub(super) fn origin(&self) -> BurstOrigin {
+        self.origin
     }
 
-    /// Returns whether it is recalled from the line of its method, where a place is kept for it.
-    pub(super) fn is_recalled(&self) -> bool {
-        self.recalled
-    }
-
-    pub(super) fn set_recalled(&mut self, recalled: bool) {
-        self.recalled = recalled;
+    pub(super) fn set_origin(&mut self, origin: BurstOrigin) {
+        self.origin = origin;
     }
 
     /// Returns whether its calls were made by handlers of this server.
@@ -170,8 +172,7 @@ impl Burst {
         (!rest.is_empty()).then(|| Burst {
             work: Arc::clone(&self.work),
             calls: rest,
-            recalled: false,
-            from_line: false,
+            origin: BurstOrigin::Read,
         })
     }
 }

@@ -6,55 +6,39 @@
 //!
 //! Invariant: a call that is set aside is in flight and is answered once, by a worker or by the stop that refuses it.
 
-use super::burst::{Burst, ReplySink, Work};
+use super::burst::{Burst, BurstOrigin, ReplySink, Work};
 use super::method_limits::{Entry, MethodLimit, SetAside};
 use super::shared::{PortShared, Shared};
 use super::worker::{LimitedCall, Worker};
 use crate::admission::LineForecast;
 use crate::proto::Call;
-use crate::service::Status;
 use crate::sync::{Arc, Ordering, Planted, planted};
 use std::time::Instant;
 
 impl Worker {
-    /// Answers a call of a limited method, or sets it aside. Returns the time at its end.
+    /// Asks for a place for a call of a limited method, unless it will not be run.
     #[inline(never)]
-    pub(super) fn answer_limited(
-        &mut self,
-        limited: &LimitedCall<'_>,
-        sink: &dyn ReplySink,
-        start: Instant,
-    ) -> Instant {
-        let (shared, port) = (Arc::clone(&self.shared), self.port.index);
-        let (work, call) = (limited.work, &limited.work.calls[limited.call]);
-        if self.is_not_run(call, sink, start) {
-            if limited.recalled {
-                shared.limits.renounce(call.method);
-                shared.recall(call.method, Some(port));
-            }
-            return self.answer(work, call, None, sink, start);
+    pub(super) fn enter_line(&self, limited: &LimitedCall<'_>, sink: &dyn ReplySink, now: Instant) -> Entry {
+        let (shared, port) = (&self.shared, self.port.index);
+        let call = &limited.work.calls[limited.call];
+        if !self.is_not_run(call, sink, now) {
+            return shared.enter_line(port, limited);
         }
-        match shared.enter_line(port, limited) {
-            Entry::Waits => start,
-            Entry::Refused => self.answer(work, call, Some(Status::MethodLimit), sink, start),
-            Entry::Runs => {
-                if limited.slow {
-                    self.blocking.engage();
-                }
-                let end = self.answer(work, call, None, sink, start);
-                self.blocking.disengage();
-                shared.leave_line(call.method, port);
-                end
-            }
+        if limited.origin == BurstOrigin::Recalled {
+            shared.limits.renounce(call.method);
+            shared.recall(call.method, Some(port));
         }
+        Entry::Unlimited
     }
 }
 
 impl Shared {
     /// Asks for a place for a call.
-    fn enter_line(&self, port: usize, LimitedCall { work, call, recalled, .. }: &LimitedCall<'_>) -> Entry {
+    fn enter_line(&self, port: usize, LimitedCall { work, call, origin }: &LimitedCall<'_>) -> Entry {
         let mut burst = Burst::for_line(Arc::clone(work), *call);
-        burst.set_recalled(*recalled);
+        if *origin == BurstOrigin::Recalled {
+            burst.set_origin(*origin);
+        }
         let call = &work.calls[*call];
         // Before it is in the line: from then on another thread may recall it.
         self.nested.set_line(work, call, Some(call.method));

@@ -13,7 +13,7 @@
 //!
 //! Knows bursts and ports by number; knows neither queues nor workers (`limited_calls.rs` does).
 
-use super::burst::{Burst, Work};
+use super::burst::{Burst, BurstOrigin, Work};
 use crate::admission::LineForecast;
 use crate::proto::Call;
 use crate::sync::unordered::{AtomicBool, AtomicUsize};
@@ -67,6 +67,8 @@ pub(super) struct SetAside {
 /// Answer to a call that asks for a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Entry {
+    /// It needs none: its method has no limit, or it will not be run.
+    Unlimited,
     /// It has a place, until [`MethodLimits::leave`].
     Runs,
     /// It was put into the line.
@@ -168,7 +170,7 @@ impl MethodLimits {
 
     /// A worker has taken this call and asks for a place. `closed`: none is put into the line any more.
     pub(super) fn enter(&self, method: u16, call: SetAside, closed: impl FnOnce() -> bool) -> Entry {
-        let (recalled, nested) = (call.burst.is_recalled(), call.burst.is_nested());
+        let (recalled, nested) = (call.burst.origin() == BurstOrigin::Recalled, call.burst.is_nested());
         let mut line = self.line(method).lock();
         line.recalled -= usize::from(recalled);
         let kept = if recalled || nested { 0 } else { line.recalled };
@@ -186,7 +188,7 @@ impl MethodLimits {
             return Entry::Refused;
         }
         let SetAside { port, mut burst } = call;
-        burst.set_recalled(false);
+        burst.set_origin(BurstOrigin::Line);
         let waiting = &mut line.waiting[usize::from(nested)];
         if recalled {
             waiting.push_front(SetAside { port, burst });
@@ -224,7 +226,7 @@ impl MethodLimits {
         }
         let [fresh, nested] = &mut line.waiting;
         let mut first = nested.pop_front().or_else(|| fresh.pop_front())?;
-        first.burst.set_recalled(true);
+        first.burst.set_origin(BurstOrigin::Recalled);
         line.recalled += 1;
         self.waiting.fetch_sub(1, Ordering::Relaxed);
         Some(first)

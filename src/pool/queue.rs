@@ -312,6 +312,7 @@ impl Queue {
         }
     }
 
+    #[inline]
     fn first_fresh(&self) -> Option<Burst> {
         if let Some(burst) = self.fresh.next_recalled() {
             return Some(self.taken(burst, false));
@@ -377,7 +378,7 @@ impl Queue {
 
     /// Returns whether the workers awake are too few for what waits; always if none is awake.
     pub(super) fn needs_worker(&self) -> bool {
-        // SeqCst, like the channel's own operations and the worker's decrement: see the proof in docs/ARCHITECTURE.md.
+        // SeqCst, like the counts of the wait lists and the worker's decrement: see the proof in docs/ARCHITECTURE.md.
         let awake = self.worker_gauges.awake.load(Ordering::SeqCst);
         if awake == 0 {
             return true;

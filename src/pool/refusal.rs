@@ -6,7 +6,7 @@
 //! call is decided under the lock of the connection's queue.
 
 use super::buffered_replies::{BufferedReplies, WorkerReply};
-use super::burst::ReplySink;
+use super::burst::{BurstOrigin, ReplySink};
 use super::nested::{DeadlockedPool, FullMethod, QueuedNested, describe_line};
 use super::queue::Displaced;
 use super::shared::{PortShared, Shared, micros};
@@ -45,7 +45,8 @@ impl PortShared {
             if burst.len() > 1 {
                 self.queue.change_exposed(-1);
             }
-            let (work, now, recalled) = (Arc::clone(burst.work()), now(), burst.is_recalled());
+            let (work, now, recalled) =
+                (Arc::clone(burst.work()), now(), burst.origin() == BurstOrigin::Recalled);
             while let Some(call) = burst.pop().map(|call| &work.calls[call]) {
                 if recalled {
                     shared.limits.renounce(call.method);

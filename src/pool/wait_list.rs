@@ -5,7 +5,7 @@
 
 use super::burst::{Burst, ReplySink};
 use super::connection_queue::QueuedBurst;
-use crate::sync::{Arc, Mutex, Ordering, Receiver, Sender, bounded, unordered};
+use crate::sync::{Arc, Mutex, Ordering, Receiver, Sender, bounded, sequential, unordered};
 use std::collections::VecDeque;
 
 #[derive(Debug)]
@@ -16,6 +16,9 @@ pub(super) struct WaitList {
     recalled: Mutex<VecDeque<QueuedBurst<Burst>>>,
     /// Number of them, to be read without the lock.
     recalled_count: unordered::AtomicUsize,
+    /// Connections and recalled calls: one load where the channel takes thirty instructions. Counted when they have
+    /// been added, and when they have been taken, so it can be below zero for a moment.
+    count: sequential::AtomicUsize,
 }
 
 impl WaitList {
@@ -26,6 +29,7 @@ impl WaitList {
             receiver,
             recalled: Mutex::default(),
             recalled_count: unordered::AtomicUsize::new(0),
+            count: sequential::AtomicUsize::new(0),
         }
     }
 
@@ -34,10 +38,13 @@ impl WaitList {
         // `calls_max`, or one that a worker gave back (each worker gives back one), or it is one of the emptied ones,
         // which are no more than `calls_max`.
         self.sender.try_send(sink).expect("the channel has a place for every connection");
+        self.count.fetch_add(1, Ordering::SeqCst);
     }
 
     pub(super) fn next(&self) -> Option<Arc<dyn ReplySink>> {
-        self.receiver.try_recv().ok()
+        let next = self.receiver.try_recv().ok()?;
+        self.count.fetch_sub(1, Ordering::SeqCst);
+        Some(next)
     }
 
     /// Adds a recalled call.
@@ -45,27 +52,32 @@ impl WaitList {
         let mut recalled = self.recalled.lock();
         recalled.push_back(burst);
         self.recalled_count.store(recalled.len(), Ordering::SeqCst);
+        self.count.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Takes the first recalled call.
     #[inline]
     pub(super) fn next_recalled(&self) -> Option<QueuedBurst<Burst>> {
-        if self.recalled_count.load(Ordering::SeqCst) == 0 {
-            return None;
-        }
-        let mut recalled = self.recalled.lock();
-        let first = recalled.pop_front();
-        self.recalled_count.store(recalled.len(), Ordering::SeqCst);
-        first
+        if self.recalled_count.load(Ordering::SeqCst) == 0 { None } else { self.take_recalled() }
     }
 
-    /// Connections that wait.
+    #[cold]
+    fn take_recalled(&self) -> Option<QueuedBurst<Burst>> {
+        let mut recalled = self.recalled.lock();
+        let first = recalled.pop_front()?;
+        self.recalled_count.store(recalled.len(), Ordering::SeqCst);
+        self.count.fetch_sub(1, Ordering::SeqCst);
+        Some(first)
+    }
+
+    /// Connections, and recalled calls, that wait.
+    #[inline]
     pub(super) fn len(&self) -> usize {
-        self.receiver.len()
+        usize::try_from(self.count.load(Ordering::SeqCst) as isize).unwrap_or(0)
     }
 
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.recalled_count.load(Ordering::SeqCst) == 0 && self.receiver.is_empty()
+        self.len() == 0
     }
 }

@@ -5,12 +5,13 @@
 
 use super::blocking::BlockingContext;
 use super::buffered_replies::{BufferedReplies, WorkerReply};
-use super::burst::{Burst, ReplySink, Work};
+use super::burst::{Burst, BurstOrigin, ReplySink, Work};
+use super::method_limits::Entry;
 use super::port_threads::PortListener;
 use super::shared::{PortShared, Shared, micros};
 use super::slow_calls::SlowCall;
 use super::throttle::{LISTEN, Next, PERMIT, Throttle, WorkerCounts};
-use super::worker_slot::{Step, Turn};
+use super::worker_slot::{Running, Step, Turn};
 use crate::metrics::{CallRecord, Parts, ServiceTimeBatch};
 use crate::proto::{Call, reply};
 use crate::service::{SessionState, Status, Transaction, WorkerHooks, worker_hooks};
@@ -40,10 +41,7 @@ pub(super) struct LimitedCall<'a> {
     pub(super) work: &'a Arc<Work>,
     /// Its index in the work.
     pub(super) call: usize,
-    /// It waited in its method's line.
-    pub(super) recalled: bool,
-    /// Its method is not known to be short.
-    pub(super) slow: bool,
+    pub(super) origin: BurstOrigin,
 }
 
 impl Worker {
@@ -135,13 +133,12 @@ impl Worker {
 
     /// Runs a burst's calls, or as many of them as its turn has time for. Returns the time at its end.
     pub(super) fn serve(&mut self, burst: Burst, port: &PortShared, shared: &Shared) -> Instant {
-        let (work, nested, recalled) = (Arc::clone(burst.work()), burst.is_nested(), burst.is_recalled());
-        let from_line = burst.is_from_line();
+        let (work, nested, origin) = (Arc::clone(burst.work()), burst.is_nested(), burst.origin());
         let sink = work.sink().as_ref();
         let (slot, calls, mut now) = (&port.slots[self.blocking.worker()], burst.len(), now());
         let workers = || describe_workers(port, &shared.throttle);
-        self.late =
-            !from_line && port.codel.is_late(now.saturating_duration_since(work.received), now, workers);
+        self.late = origin == BurstOrigin::Read
+            && port.codel.is_late(now.saturating_duration_since(work.received), now, workers);
         let (thread, service_times, limits) = (self.thread_id, &shared.service_times, &shared.limits);
         let turn = Turn { thread, work: &work, service_times, methods: &port.methods, limits };
         let others_wait = || port.queue.others_wait() || shared.throttle.others_starve(port.index);
@@ -154,20 +151,29 @@ impl Worker {
                 slot.take_replies(&mut self.unsent);
                 port.send(&mut self.unsent, sink);
             }
-            if limited {
-                now = self.answer_limited(&LimitedCall { work: &work, call, recalled, slow }, sink, now);
-            } else {
+            let entry = match limited {
+                true => self.enter_line(&LimitedCall { work: &work, call, origin }, sink, now),
+                false => Entry::Unlimited,
+            };
+            if entry != Entry::Waits {
                 // A call not known to be short is announced, so that others do not wait for it.
                 if slow {
                     self.blocking.engage();
                 }
-                now = self.answer(&work, &work.calls[call], None, sink, now);
+                now = self.answer(&work, &work.calls[call], entry, sink, now);
                 self.blocking.disengage();
             }
-            let disengage = || port.queue.change_engaged(-1);
-            let adopted;
-            (step, adopted) =
-                slot.step(&turn, &mut self.reply, &mut self.unsent, now, others_wait, disengage);
+            if entry == Entry::Runs {
+                shared.leave_line(work.calls[call].method, port.index);
+            }
+            let mut adopted = false;
+            let end = |running: &Running| {
+                if running.is_found_slow() {
+                    port.queue.change_engaged(-1);
+                }
+                adopted = running.is_adopted();
+            };
+            step = slot.step(&turn, &mut self.reply, &mut self.unsent, now, others_wait, end);
             if adopted {
                 shared.leave_line(work.calls[call].method, port.index);
             }
@@ -198,16 +204,15 @@ impl Worker {
         not_to_run(&self.shared, call, sink, now).is_some() || self.late && self.port.codel.refuses_late()
     }
 
-    /// Makes the reply to a call, by running its handler unless there is a reason not to: one of the worker's, or
-    /// `refused`. Makes none if the call was in a deadlock and is answered already. Returns the time at its end.
+    /// Makes the reply to a call, by running its handler unless there is a reason not to. Makes none if the call was in
+    /// a deadlock and is answered already. Returns the time at its end.
     ///
-    /// Inlined where a call of no limited method is answered: with a second caller it would not be, at 70 instructions.
-    #[inline(always)]
-    pub(super) fn answer(
+    /// With a second caller it would not be inlined, which costs a hundred instructions.
+    fn answer(
         &mut self,
         work: &Work,
         call: &Call,
-        refused: Option<Status>,
+        entry: Entry,
         sink: &dyn ReplySink,
         start: Instant,
     ) -> Instant {
@@ -215,8 +220,9 @@ impl Worker {
         if !shared.nested.claims(work, call) {
             return start;
         }
-        let session = match not_to_run(shared, call, sink, start).or(refused).or_else(|| self.late()) {
+        let session = match not_to_run(shared, call, sink, start).or_else(|| self.late()) {
             Some(status) => Err(status),
+            None if entry == Entry::Refused => Err(Status::MethodLimit),
             None => session(call, sink),
         };
         let mut end = start;

@@ -44,7 +44,7 @@ struct State {
 
 /// The call that a worker runs.
 #[derive(Debug, Clone, Copy)]
-struct Running {
+pub(super) struct Running {
     /// Its index in the work.
     call: usize,
     started: Instant,
@@ -57,10 +57,29 @@ struct Running {
     engaged: bool,
     /// The listener counted it, since the call turned out to be slow.
     found_slow: bool,
-    /// Its method was limited when it was taken.
-    limited: bool,
+    counted: Counted,
+}
+
+/// Whether a running call counts against a limit of its method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counted {
+    No,
+    /// Its method was limited when it was taken: its worker asks for a place.
+    FromStart,
+    /// The limit was set while it ran.
+    Adopted,
+}
+
+impl Running {
+    /// The listener counted its worker as engaged.
+    pub(super) fn is_found_slow(&self) -> bool {
+        self.found_slow
+    }
+
     /// It counts against a limit that was set while it ran.
-    adopted: bool,
+    pub(super) fn is_adopted(&self) -> bool {
+        self.counted == Counted::Adopted
+    }
 }
 
 /// State of a running handler.
@@ -149,8 +168,7 @@ impl State {
             reported: false,
             engaged: slow,
             found_slow: false,
-            limited,
-            adopted: false,
+            counted: if limited { Counted::FromStart } else { Counted::No },
         });
         let due = !self.replies.is_empty() && (slow || self.replies.is_due(now));
         Some(Step { call, slow, limited, due, rest })
@@ -183,8 +201,7 @@ impl WorkerSlot {
     /// its rest was taken away: the turn has ended, and the replies not yet sent are in `unsent`.
     ///
     /// A call not known to be short makes due what waits around it: the replies before it, and the calls behind it.
-    /// Where the listener counted this worker as engaged, `disengage` is called, under the slot's lock. Returns besides
-    /// whether the last call counts against a limit that was set while it ran.
+    /// `end` is called with the last call, under the slot's lock.
     pub(super) fn step(
         &self,
         turn: &Turn<'_>,
@@ -192,12 +209,11 @@ impl WorkerSlot {
         unsent: &mut BufferedReplies,
         now: Instant,
         others_wait: impl FnOnce() -> bool,
-        disengage: impl FnOnce(),
-    ) -> (Option<Step>, bool) {
+        end: impl FnOnce(&Running),
+    ) -> Option<Step> {
         let mut state = self.0.lock();
-        let adopted = state.running.is_some_and(|running| running.adopted);
-        if state.running.is_some_and(|running| running.found_slow) {
-            disengage();
+        if let Some(running) = &state.running {
+            end(running);
         }
         if !reply.bytes.is_empty() {
             state.stats.add(&reply.record, turn.methods);
@@ -209,7 +225,7 @@ impl WorkerSlot {
             std::mem::swap(&mut state.replies, unsent);
             (state.running, state.burst) = (None, None);
         }
-        (step, adopted)
+        step
     }
 
     /// Lets the running call count against a limit of its method that was set while it ran. Returns whether there is
@@ -217,8 +233,11 @@ impl WorkerSlot {
     pub(super) fn adopt(&self, method: u16) -> bool {
         let mut state = self.0.lock();
         let State { burst: Some(burst), running: Some(running), .. } = &mut *state else { return false };
-        running.adopted = !running.limited && burst.work().calls[running.call].method == method;
-        running.adopted
+        let adopted = running.counted == Counted::No && burst.work().calls[running.call].method == method;
+        if adopted {
+            running.counted = Counted::Adopted;
+        }
+        adopted
     }
 
     /// Takes the replies made so far, leaving `spare` in their place.
@@ -352,9 +371,36 @@ mod tests {
                 slot.release_slow(now + SLOW_AFTER, engage);
                 assert_eq!(engaged.get(), 0, "it counts itself when it returns");
             }
+            let end = |running: &Running| {
+                if running.is_found_slow() {
+                    disengage();
+                }
+            };
             let (mut reply, mut unsent) = (WorkerReply::none(), BufferedReplies::default());
-            assert!(slot.step(&turn, &mut reply, &mut unsent, now, || false, disengage).0.is_none());
+            assert!(slot.step(&turn, &mut reply, &mut unsent, now, || false, end).is_none());
             assert_eq!((engaged.get(), slot.call_thread()), (0, None));
         }
+    }
+
+    #[test]
+    fn a_call_counts_against_the_limit_of_its_method_whatever_other_limits_are_set_while_it_runs() {
+        let now = Instant::now();
+        let (slot, work, service_times, methods) = with_short_call(now);
+        let limits = MethodLimits::new(2);
+        let turn = Turn {
+            thread: 7,
+            work: &work,
+            service_times: &service_times,
+            methods: &methods,
+            limits: &limits,
+        };
+        slot.begin(Burst::split_work(Arc::clone(&work)).next().unwrap(), &turn, now);
+        assert!(slot.adopt(0), "it is of this method");
+        assert!(!slot.adopt(1), "and of no other");
+        let (mut reply, mut unsent) = (WorkerReply::none(), BufferedReplies::default());
+        let adopted = Cell::new(false);
+        let end = |running: &Running| adopted.set(running.is_adopted());
+        slot.step(&turn, &mut reply, &mut unsent, now, || false, end);
+        assert!(adopted.get());
     }
 }

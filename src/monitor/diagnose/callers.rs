@@ -235,14 +235,14 @@ fn client_lines(evidence: &Evidence<'_>, _: &Held) -> Advice {
             ),
         );
     }
-    if client.young >= 60 && client.young * 2 > client.connections {
-        let often = (client.young / 2).max(10);
+    let connects = client.young * 60 / clients::YOUNG.as_secs();
+    if connects >= 60 && client.young * 2 > client.connections {
+        let often = (connects / 2).max(10);
         return Advice::with_line(
             format!("Server_Max_Connects_Per_Minute={often}"),
             format!(
-                "It makes {} connections a minute; half of them is refused (ConnectLimit), as of any address that connects so \
-                 often.",
-                client.young
+                "It makes {connects} connections a minute or more; half of them is refused (ConnectLimit), as of any address \
+                 that connects so often.",
             ),
         );
     }

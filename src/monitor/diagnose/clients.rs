@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Age below which a connection is new. A client that connects again for every few calls has many of them.
-const YOUNG: Duration = Duration::from_secs(60);
+/// Age below which a connection is young. A client that connects again for every few calls has few others.
+pub(super) const YOUNG: Duration = Duration::from_secs(5);
 
 /// Share of all calls in progress from which on one client takes most.
 const MOST: f64 = 0.75;
@@ -17,7 +17,7 @@ const MOST: f64 = 0.75;
 pub(super) struct ClientLoad {
     /// Connections with calls in progress.
     pub(super) connections: u64,
-    /// Of them those made within the last minute.
+    /// Of them those made within the last [`YOUNG`].
     pub(super) young: u64,
     /// Calls admitted and not yet answered.
     pub(super) in_flight: u64,
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_client_is_noisy_if_it_has_most_calls_while_others_have_some() {
-        let loud = [connection(1, "192.0.2.1", 500, 60), connection(2, "192.0.2.1", 5, 30)];
+        let loud = [connection(1, "192.0.2.1", 500, 60), connection(2, "192.0.2.1", 4, 30)];
         assert_eq!(noisy(&loud), None, "it is the only client");
         let idle = connection(3, "192.0.2.2", 9, 0);
         assert_eq!(noisy(&[loud.as_slice(), &[idle]].concat()), None, "an idle connection waits for nothing");

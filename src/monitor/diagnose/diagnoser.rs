@@ -17,6 +17,7 @@ use crate::monitor::interval::Interval;
 use crate::monitor::snapshot::{ConnectionInfo, Snapshot};
 use crate::monitor::window::Window;
 use crate::sync::Arc;
+use std::cell::OnceCell;
 use std::time::{Duration, Instant};
 
 /// Samples from which on a verdict that lasts is put into words again: its lines take a simulation.
@@ -221,6 +222,7 @@ impl Diagnoser {
             hour: hour.map(|(before, now)| (&**before, &**now)),
             looks: seen.observed.looks,
             workload: seen.observed.workload,
+            simulated: OnceCell::new(),
             experiment: self.experiment.as_ref(),
             standing: &self.verdict.cause,
         }
@@ -234,7 +236,7 @@ impl Diagnoser {
             let some_run = evidence.loads.iter().any(|load| load.busy >= INSIDE);
             (rules::cause(&rules::holding(&evidence)), evidence.has_backlog(), some_run)
         };
-        (self.backlog, self.presses) = (backlog, backlog || some_run);
+        (self.backlog, self.presses) = (backlog, backlog || some_run || latest != Cause::Nothing);
         self.findings.add(last.uptime, latest.clone());
         // Where findings alternate, a verdict that none of them supports is replaced, however unsure the next one is.
         let abandoned = self.findings.is_full() && self.agreeing(&self.verdict.cause) == 0;

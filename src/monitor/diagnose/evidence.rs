@@ -8,9 +8,10 @@ use super::verdict::Cause;
 use crate::config::Config;
 use crate::monitor::interval::{Interval, MethodInterval};
 use crate::monitor::looks::{Looks, ThreadShares};
-use crate::monitor::simulation::Workload;
+use crate::monitor::simulation::{PresentLoad, Workload};
 use crate::monitor::snapshot::{ConnectionInfo, Snapshot};
 use crate::monitor::window::Window;
+use std::cell::OnceCell;
 use std::time::Duration;
 
 /// Share that counts as full for a limit that the standing verdict names: figures at a bound do not change it.
@@ -41,6 +42,8 @@ pub(super) struct Evidence<'a> {
     pub(super) looks: &'a Looks,
     /// The load that the simulation starts from; `None` while nothing presses, or too little was recorded.
     pub(super) workload: Option<&'a Workload>,
+    /// That load simulated, once it is asked for.
+    pub(super) simulated: OnceCell<PresentLoad<'a>>,
     /// The last change of a setting.
     pub(super) experiment: Option<&'a Experiment>,
     /// The verdict that stands.
@@ -63,6 +66,12 @@ impl<'a> Evidence<'a> {
 
     pub(super) fn sum(&self, of: impl Fn(&Load<'_>) -> f64) -> f64 {
         self.loads.iter().map(of).sum()
+    }
+
+    /// The load that expectations start from, if enough was recorded.
+    pub(super) fn present(&self) -> Option<&PresentLoad<'a>> {
+        let load = self.workload?;
+        Some(self.simulated.get_or_init(|| PresentLoad::of(load)))
     }
 
     /// Calls run per second, over all ports.

@@ -131,13 +131,12 @@ pub(super) const METHOD_LIMIT: Rule = Rule {
             run: u32::try_from(times * limit.run).unwrap_or(u32::MAX).clamp(1, RUN_MAX),
             wait: u32::try_from(limit.wait).unwrap_or(u32::MAX),
         };
-        let Some(workload) = evidence.workload else {
+        let Some(present) = evidence.present() else {
             let lines = limit_lines(&limit.method, places(2));
             return Advice { lines, ..Advice::without_lines("Twice as many of its calls run at once.") };
         };
-        let raised = |times: u64| {
-            (times, sizing::with(workload, |changed| set_limit(changed, &limit.method, places(times))))
-        };
+        let raised =
+            |times: u64| (times, present.with(|changed| set_limit(changed, &limit.method, places(times))));
         // As far as that brings more.
         let more = |best: (u64, Expectation), next: (u64, Expectation)| {
             if next.1.factor >= 1.05 * best.1.factor { next } else { best }
@@ -352,10 +351,10 @@ fn limited(
     let load = &evidence.loads[at];
     let others =
         load.port.methods.iter().any(|other| other.name != method.name && other.times.run.count() > 0);
-    let workload = evidence.workload.filter(|_| others)?;
+    let present = evidence.present().filter(|_| others)?;
     let wait = round_up(20.0 + 2.0 * (load.waiting + method.busy)).min(WAIT_MAX);
     let limit = MethodPlaces { run: (run.ceil() as u32).max(1), wait };
-    let expected = sizing::with(workload, |changed| set_limit(changed, &method.name, limit));
+    let expected = present.with(|changed| set_limit(changed, &method.name, limit));
     Some((limit_lines(&method.name, limit), expected))
 }
 

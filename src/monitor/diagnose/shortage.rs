@@ -204,12 +204,14 @@ fn nested_limit<'e>(evidence: &'e Evidence<'_>) -> Option<&'e MethodLimitSnapsho
     evidence.interval.limits.iter().find(refused)
 }
 
-/// How many times the memory for messages is needed: twice where calls are refused, which come again at once. A closed
-/// connection is counted once, so where they are closed as many times as there were calls for each that was served.
+/// How many times the memory for messages is needed: twice where calls are refused, which come again at once. Where
+/// connections are closed, the full memory holds the calls in progress, and as much is needed for each client beside
+/// them: it was closed, or is one of the open connections.
 fn buffers_needed(evidence: &Evidence<'_>) -> f64 {
     let closed: u64 = evidence.refusals.iter().map(|refusals| refusals.closed_for_buffers).sum();
-    let served: u64 = evidence.refusals.iter().flat_map(|refusals| &refusals.served).sum();
-    (MARGIN * (closed + served) as f64 / served.max(1) as f64).clamp(2.0, BUFFERS_STEP)
+    let held = evidence.sum(|load| load.in_flight()).max(1.0);
+    let clients = (held + closed as f64).min((evidence.interval.connections.0 as f64).max(held));
+    (MARGIN * clients / held).clamp(2.0, BUFFERS_STEP)
 }
 
 /// Of `max` places the last ones, which a client that holds as many does not get.

@@ -9,7 +9,7 @@ use super::rule::Advice;
 use crate::config::remedy::throttle_lines;
 use crate::config::sizing::{POOL_TASKS_MAX, WORKERS_ADVISED_MAX};
 use crate::monitor::format::{factor, percent, rounded, short_time};
-use crate::monitor::simulation::{Expectation, LimitedBy, Workload, expect};
+use crate::monitor::simulation::{Expectation, LimitedBy, Workload};
 
 /// Largest growth of a pool in one step; then it is measured again. The smaller one where calls wait for something
 /// outside the server, of which nothing is known beyond what was seen; and the share of such waits from which on.
@@ -33,11 +33,11 @@ pub(super) fn permits(evidence: &Evidence<'_>) -> Advice {
     let limit = evidence.interval.limit.unwrap_or(0);
     let total = evidence.config.total_workers().max(limit);
     let lines = |limit| throttle_lines(evidence.config, limit, None);
-    let Some(workload) = evidence.workload else { return unknown(&lines(total)) };
+    let Some(present) = evidence.present() else { return unknown(&lines(total)) };
     if evidence.per_s() <= 0.0 {
         return stuck(&lines(total));
     }
-    let expected = with(workload, |changed| changed.permits = Some(total));
+    let expected = present.with(|changed| changed.permits = Some(total));
     // Fewer than the workers only where the processors limit it long before, and handlers do more than wait: what
     // other programs leave of the processors changes from minute to minute.
     let out = evidence.interval.permits_out.max(1.0);
@@ -45,7 +45,7 @@ pub(super) fn permits(evidence: &Evidence<'_>) -> Advice {
     let long_before = 2.0 * expected.factor < f64::from(total) / f64::from(limit.max(1));
     let few = working && long_before && expected.limited_by == LimitedBy::Processors;
     let limit = if few { round_up(f64::from(limit) * expected.factor).min(total) } else { total };
-    let expected = if few { with(workload, |changed| changed.permits = Some(limit)) } else { expected };
+    let expected = if few { present.with(|changed| changed.permits = Some(limit)) } else { expected };
     advice(evidence, lines(limit), &expected, end(&expected, false))
 }
 
@@ -71,11 +71,11 @@ pub(super) fn workers(evidence: &Evidence<'_>, ports: &[usize]) -> Advice {
     let unsized_lines = || {
         lines(&largest, Some(total_with(evidence, &largest)).filter(|_| evidence.interval.limit.is_some()))
     };
-    let Some(workload) = evidence.workload else { return unknown(&unsized_lines()) };
+    let Some(present) = evidence.present() else { return unknown(&unsized_lines()) };
     if evidence.per_s() <= 0.0 {
         return stuck(&unsized_lines());
     }
-    let free = with(workload, |changed| resize(changed, &largest, None));
+    let free = present.with(|changed| resize(changed, &largest, None));
     let pools: Vec<(usize, u32)> = largest
         .iter()
         .map(|(port, most)| {
@@ -88,7 +88,7 @@ pub(super) fn workers(evidence: &Evidence<'_>, ports: &[usize]) -> Advice {
     let permits = limit.filter(|limit| permits_needed(evidence, &free) > FULL * f64::from(*limit));
     let permits =
         permits.map(|limit| total_with(evidence, &pools).max(limit)).filter(|more| Some(*more) != limit);
-    let expected = with(workload, |changed| resize(changed, &pools, Some(permits.or(limit))));
+    let expected = present.with(|changed| resize(changed, &pools, Some(permits.or(limit))));
     let at_most =
         pools.iter().zip(&largest).any(|(pool, most)| pool.1 == most.1 && is_full(&expected, *pool));
     let total = total_with(evidence, &pools);
@@ -124,13 +124,6 @@ fn permits_needed(evidence: &Evidence<'_>, expected: &Expectation) -> f64 {
         busy(expected, at) * (1.0 - load.port.workers_blocked / load.busy.max(1.0)).max(0.0)
     };
     evidence.loads.iter().enumerate().map(with_permit).sum()
-}
-
-/// The load under a change.
-pub(super) fn with(workload: &Workload, change: impl FnOnce(&mut Workload)) -> Expectation {
-    let mut changed = workload.clone();
-    change(&mut changed);
-    expect(workload, &changed)
 }
 
 /// Other pools, and other permits where those are given; without, there are as many as are wanted.

@@ -230,7 +230,7 @@ impl PortMethod {
             processor_s: self.run_s * on_processor,
             held_s: self.run_s * (left - blocked),
             blocked_s: self.run_s * blocked,
-            contention: self.contention(port, on_processor + runnable, (&spread, times), evidence),
+            contention: self.contention(port, (on_processor, runnable), (&spread, times), evidence),
             spread,
             limit: self.limit,
         }
@@ -243,7 +243,7 @@ impl PortMethod {
     fn contention(
         &self,
         port: &PortSums,
-        on_processor: f64,
+        (on_processor, runnable): (f64, f64),
         (spread, times): (&[f64], Option<&Distribution>),
         (levels, waits_at_locks): (&Levels, f64),
     ) -> Contention {
@@ -259,8 +259,9 @@ impl PortMethod {
             deviation: (squares - 1.0).max(0.0).sqrt(),
         };
         let by_times = || {
-            let fair =
-                on_processor < OUTSIDE_MIN && self.shares.is_none_or(|shares| shares.lock < OUTSIDE_MIN);
+            // Of the time in which they did not stand by for a processor: other programs cause that too.
+            let working = on_processor / (1.0 - runnable).max(1e-9);
+            let fair = working < OUTSIDE_MIN && self.shares.is_none_or(|shares| shares.lock < OUTSIDE_MIN);
             levels.growth_by_times(&key, times.filter(|_| fair)?)
         };
         match levels.growth(&key, now).or_else(by_times) {
@@ -275,7 +276,7 @@ impl PortMethod {
         }
         let outside = match self.shares {
             Some(shares) => shares.lock + shares.socket + shares.disk + shares.other,
-            None => 1.0 - on_processor,
+            None => 1.0 - on_processor - runnable,
         };
         if outside >= OUTSIDE_MIN { Contention::Unknown } else { Contention::None }
     }

@@ -22,5 +22,5 @@ mod what_if;
 mod workload;
 
 pub(super) use recorder::Recorder;
-pub(super) use what_if::{Expectation, LimitedBy, change, expect};
+pub(super) use what_if::{Expectation, LimitedBy, PresentLoad, change, expect};
 pub(super) use workload::{Contention, MethodPlaces, MethodWorkload, Workload};

@@ -152,6 +152,13 @@ impl PresentLoad<'_> {
         PresentLoad { load, outcomes: simulate_all(load) }
     }
 
+    /// Expects the throughput under a change of settings.
+    pub(in crate::monitor) fn with(&self, change: impl FnOnce(&mut Workload)) -> Expectation {
+        let mut changed = self.load.clone();
+        change(&mut changed);
+        self.under(&changed)
+    }
+
     /// Expects the throughput of `changed`, which is this load under other settings.
     pub(in crate::monitor) fn under(&self, changed: &Workload) -> Expectation {
         let (load, now) = (self.load, &self.outcomes);

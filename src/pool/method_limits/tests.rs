@@ -123,7 +123,7 @@ fn selected_calls_leave_their_line() {
     (1..=4).for_each(|id| _ = enter(&limits, call(id, id == 3)));
     let taken = limits.take_if(|_, call| call.id != 2);
     assert_eq!(taken.iter().map(id).collect::<Vec<_>>(), [4, 3]);
-    assert!(taken.iter().all(|call| call.burst.is_from_line() && !call.burst.is_recalled()));
+    assert!(taken.iter().all(|call| call.burst.origin() == BurstOrigin::Line));
     assert!(limits.any_waiting());
     limits.leave(METHOD);
     assert_eq!(limits.recall(METHOD).map(|call| id(&call)), Some(2));

@@ -53,10 +53,10 @@ impl Model {
     }
 }
 
-fn method(name: &str, count: u64, run: Duration) -> MethodSnapshot {
+fn method(name: &str, count: u64, wait: Duration, run: Duration) -> MethodSnapshot {
     let (times, mut answers) = (Parts::<Histogram>::default(), AnswerCounts::default());
     for n in 0..count {
-        times.queue_wait.add(Duration::from_micros(90 + n % 20));
+        times.queue_wait.add(wait + Duration::from_micros(n % 20));
         times.permit_wait.add(Duration::from_micros(n % 10));
         times.run.add(run * (1 + (n % 5) as u32));
         answers.0[if n % 50 == 7 { Status::Application } else { Status::Ok }.index()] += 1;
@@ -108,8 +108,9 @@ impl ServerControl for Model {
         let uptime = Duration::from_secs(seconds);
         let busy = Workers { idle: 7, running: 2, blocked: 1, returning: 0 };
         let methods = vec![
-            method("notes.open", 8 * seconds, Duration::from_micros(400)),
-            method("notes.search", 2 * seconds, Duration::from_millis(20)),
+            method("notes.open", 8 * seconds, Duration::from_micros(90), Duration::from_micros(400)),
+            // Two run at once, and 17 wait for their limit.
+            method("notes.search", 2 * seconds, Duration::from_millis(8500), Duration::from_millis(330)),
         ];
         let ports = vec![
             port("TCPIP", 1352, busy, methods),

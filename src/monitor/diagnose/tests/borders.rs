@@ -223,6 +223,7 @@ fn handlers_queued_for_a_permit_show_the_throttle_though_no_worker_is_idle() {
             hour: None,
             looks: &looks,
             workload: None,
+            simulated: std::cell::OnceCell::new(),
             experiment: None,
             standing: &Cause::Nothing,
         };

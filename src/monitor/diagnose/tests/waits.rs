@@ -103,12 +103,18 @@ fn one_connection_among_others_of_its_address_is_named() {
 }
 
 #[test]
-fn connections_that_are_closed_for_memory_count_as_calls_that_are_refused_for_it() {
-    let port = Port { busy: 2, closed_for_buffers: 15, ..Port::of(10) }.runs("note.write", 10, 0.0, 0.2);
+fn memory_is_advised_for_each_client_whose_connection_is_closed_for_the_lack_of_it() {
+    // 20 calls fill the memory, and 100 connections are open.
+    let port = Port { busy: 10, waiting: 10, closed_for_buffers: 15, ..Port::of(10) }.runs(
+        "note.write",
+        50,
+        0.2,
+        0.2,
+    );
     let verdict = verdict_after("Server_Buffer_Memory_MB=16\n", &second(vec![port]));
     assert_eq!(verdict.cause, Cause::Buffers, "{verdict:#?}");
     assert_eq!(verdict.headline, "The memory for messages is full: connections are closed.");
-    assert_eq!(verdict.lines, ["Server_Buffer_Memory_MB=50"]);
+    assert_eq!(verdict.lines, ["Server_Buffer_Memory_MB=100"]);
 }
 
 #[test]
