@@ -258,11 +258,11 @@ impl PortMethod {
             per_s: self.per_s.max(1e-9),
             deviation: (squares - 1.0).max(0.0).sqrt(),
         };
+        let locked = self.at_lock().unwrap_or(0.0) > LOCK_NONE;
         let by_times = || {
             // Of the time in which they did not stand by for a processor: other programs cause that too.
             let working = on_processor / (1.0 - runnable).max(1e-9);
-            let fair = working < OUTSIDE_MIN && self.shares.is_none_or(|shares| shares.lock < OUTSIDE_MIN);
-            levels.growth_by_times(&key, times.filter(|_| fair)?)
+            levels.growth_by_times(&key, times.filter(|_| working < OUTSIDE_MIN && !locked)?)
         };
         match levels.growth(&key, now).or_else(by_times) {
             Some(Growth::Full) => return Contention::None,
@@ -271,7 +271,7 @@ impl PortMethod {
             }
             None => {}
         }
-        if self.at_lock().unwrap_or(0.0) > LOCK_NONE {
+        if locked {
             return self.at_locks(waits_at_locks, spread);
         }
         let outside = match self.shares {
@@ -286,7 +286,9 @@ impl PortMethod {
         // Of a lock that is held at random for a fixed time, by the mean number that wait.
         let used = (waits * waits + 2.0 * waits).sqrt() - waits;
         let headroom = if waits >= LOCK_FULL { 1.0 } else { 1.0 / used.max(0.05) };
-        let shortest = spread.first().copied().unwrap_or(1.0).clamp(0.01, 1.0);
+        // Where few run, a call takes what it takes besides its wait; the shortest now has waited too.
+        let besides = 1.0 - self.at_lock().unwrap_or(0.0) / self.busy.max(1e-9);
+        let shortest = spread.first().copied().unwrap_or(1.0).min(besides).clamp(0.01, 1.0);
         let floor = if headroom > 1.0 { 1.0 } else { shortest };
         Contention::Damped { from: self.busy * headroom, elasticity: 0.0, floor }
     }

@@ -1,7 +1,7 @@
 //! The sources of a port's calls: callers that wait for their answers, or calls that arrive by themselves.
 //!
 //! - Refusals: as many callers as connections come again and again; where one connection has several calls out, calls
-//!   arrive at the rate at which they were made.
+//!   arrive at the rate at which they were made. Either may be the other, unless far more is refused than run.
 //! - Calls in progress that grow steadily: they arrive by themselves.
 //! - Calls in progress whose number hardly changes: callers that wait, most of them at once.
 //! - Else as many callers as connections, most of which think; or arrivals, if there are fewer connections than calls.
@@ -68,18 +68,15 @@ impl PortCalls {
         let connections = self.connections.last().copied().unwrap_or(0) as f64;
         let per_connection = in_flight <= CALLER_OF_CONNECTION * connections;
         if refused >= REFUSED_MIN * attempts {
-            let mut read = match per_connection {
-                true => self.callers(connections.max(in_flight)),
-                false if attempts <= SPINNING * (attempts - refused) => self.arrivals(attempts),
-                false => self.callers(2.0 * in_flight),
+            let spinning = attempts > SPINNING * (attempts - refused);
+            let [first, other] = match (per_connection, spinning) {
+                (true, true) => return self.callers(connections.max(in_flight)),
+                (true, false) => [self.callers(connections.max(in_flight)), self.arrivals(attempts)],
+                (false, false) => [self.arrivals(attempts), self.callers(2.0 * in_flight)],
+                (false, true) => [self.callers(2.0 * in_flight), self.arrivals(attempts)],
             };
-            if !per_connection {
-                let other = match attempts <= SPINNING * (attempts - refused) {
-                    true => self.callers(2.0 * in_flight),
-                    false => self.arrivals(attempts),
-                };
-                read.alternatives.push(other.sources);
-            }
+            let mut read = first;
+            read.alternatives.push(other.sources);
             return read;
         }
         if let Some(callers) = self.growth() {
@@ -257,6 +254,11 @@ mod tests {
         // Over few connections calls arrive at their own rate: 3.2 times of what is run.
         let open = calls(&[140.0; 5], 8, &[(400.0, 880.0, 140.0)]);
         assert_eq!(first(&open), SourceKind::Arrivals { per_s: 1280.0 });
+        // One call for each connection, and hardly more refused than run: it may be either.
+        let either = calls(&[5.0; 5], 8, &[(200.0, 200.0, 5.0)]);
+        assert!(matches!(first(&either), SourceKind::Callers { count: 8, .. }));
+        assert_eq!(either.sources().alternatives[0][0].kind, SourceKind::Arrivals { per_s: 400.0 });
+        assert_eq!(spinning.sources().alternatives, Vec::<Vec<CallSource>>::new());
     }
 
     #[test]

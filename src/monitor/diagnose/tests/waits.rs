@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::monitor::ThreadState;
+use std::time::Duration;
 
 const FEW: &str = "Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=40\n";
 
@@ -100,6 +101,19 @@ fn one_connection_among_others_of_its_address_is_named() {
     let verdict = verdict_after(FEW, &Second { connections, ..second(vec![asleep()]) });
     assert_eq!(verdict.cause, Cause::Client { peer: "192.0.2.1".to_owned() }, "{verdict:#?}");
     assert_eq!(verdict.lines, ["Server_Client_Calls=5"]);
+}
+
+#[test]
+fn a_client_that_keeps_its_connections_is_not_told_to_connect_less_often() {
+    let limit = |age| {
+        let mut connections = vec![connection("192.0.2.1", 1); 100];
+        connections.iter_mut().for_each(|connection| connection.age = Duration::from_secs(age));
+        connections.push(connection("192.0.2.2", 1));
+        let asleep = Port { busy: 10, waiting: 90, ..Port::of(10) }.runs("disk.read", 200, 0.5, 0.05);
+        verdict_after(FEW, &Second { connections, ..second(vec![asleep]) }).lines
+    };
+    assert_eq!(limit(30), Vec::<String>::new(), "it came half a minute ago, and stays");
+    assert_eq!(limit(2), ["Server_Max_Connects_Per_Minute=600"], "nearly all of its connections are new");
 }
 
 #[test]

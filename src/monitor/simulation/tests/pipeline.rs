@@ -111,8 +111,28 @@ fn threads_say_what_they_wait_for() {
     let locked = ThreadShares { observed: 1000, lock: 0.75, one_lock: 0.75, sleep: 0.25, ..sleeping };
     let expected = seen(&of(5), locked);
     assert!(expected.certain && expected.factor < 1.05, "{expected:#?}");
+    // One thread in ten of these waits for a lock: it lets through more, and not as many as want.
+    let soon = ThreadShares { observed: 1000, lock: 0.01, sleep: 0.99, ..sleeping };
+    let expected = seen(&of(usize::MAX), soon);
+    assert!(expected.certain && (1.3..2.5).contains(&expected.factor), "{expected:#?}");
     let at_sockets = ThreadShares { observed: 1000, socket: 1.0, sleep: 0.0, ..sleeping };
     assert!(!seen(&of(usize::MAX), at_sockets).certain);
+}
+
+#[test]
+fn where_fewer_run_nobody_waits_for_a_lock_as_long() {
+    let few = MadeMethod { mean_s: 0.02, fixed: 0.2, gate: 5 };
+    let world = world(20, vec![Crowd::of(60, 0.001, 0)], vec![few]);
+    let locked =
+        ThreadShares { observed: 1000, lock: 0.75, one_lock: 0.75, sleep: 0.25, ..ThreadShares::default() };
+    let mut recorder = Recorder::default();
+    world.run(20, 5).iter().for_each(|step| assert!(!recorder.add(step, &|_, _| Some(locked))));
+    let load = recorder.workload(Duration::from_secs(10)).expect("calls ran");
+    let mut changed = load.clone();
+    changed.ports[0].workers = 6;
+    let (expected, truth) = (expect(&load, &changed), World { workers: 6, ..world }.per_s(60));
+    let error = expected.per_s / truth - 1.0;
+    assert!(error.abs() < 0.1, "{truth} {expected:#?}");
 }
 
 #[test]
