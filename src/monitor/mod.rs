@@ -13,6 +13,8 @@ mod availability;
 pub mod console;
 mod control;
 mod diagnose;
+#[cfg(test)]
+mod docs_page;
 pub mod format;
 mod history;
 mod interval;

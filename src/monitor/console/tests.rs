@@ -4,9 +4,8 @@ mod model;
 
 use super::commands::{commands, stops_the_server};
 use super::execute::{CommandOutcome, ConsoleReply};
-use crate::monitor::{ServerControl, ServerMonitor};
+use crate::monitor::{ServerControl, ServerMonitor, docs_page};
 use model::Model;
-use std::path::Path;
 
 fn reply(monitor: &ServerMonitor, line: &str) -> String {
     let ConsoleReply { outcome, text } = monitor.command(line);
@@ -43,8 +42,7 @@ const SHOWN: [&str; 25] = [
     "quit",
 ];
 
-const BEGINS: &str = "<!-- console: generated, do not edit -->";
-const ENDS: &str = "<!-- end of console -->";
+const MARKS: [&str; 2] = ["<!-- console: generated, do not edit -->", "<!-- end of console -->"];
 
 /// The docs have the layouts: each sample there is what the console replies. `BLESS=1` writes them.
 #[test]
@@ -57,16 +55,7 @@ fn the_docs_show_every_command_and_its_reply() {
     for line in SHOWN {
         text.push_str(&format!("\n```text\n> {line}\n{}```\n", reply(&monitor, line)));
     }
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/COMMANDS.md");
-    let page = std::fs::read_to_string(&file).unwrap();
-    let (before, rest) = page.split_once(BEGINS).expect("the page has the marks");
-    let (_, after) = rest.split_once(ENDS).expect("the page has the marks");
-    let wanted = format!("{before}{BEGINS}\n{text}{ENDS}{after}");
-    if std::env::var_os("BLESS").is_some() {
-        std::fs::write(&file, wanted).unwrap();
-        return;
-    }
-    assert!(page == wanted, "docs/COMMANDS.md shows something else; BLESS=1 writes it:\n{text}");
+    docs_page::compare("docs/COMMANDS.md", MARKS, &text);
 }
 
 #[test]

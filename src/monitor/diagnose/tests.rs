@@ -22,6 +22,16 @@ fn pool() -> Cause {
     Cause::Pool { port: "TCPIP".to_owned() }
 }
 
+fn second(ports: Vec<Port>) -> Second {
+    Second { out: 10, used: 0.1, idle: 1.8, ports, ..Second::default() }
+}
+
+fn verdict_after(ini: &str, second: &Second) -> Verdict {
+    let (mut script, mut diagnoser) = (SnapshotScript::new(ini), Diagnoser::new(None));
+    (0..14).for_each(|_| drop(script.sample(&mut diagnoser, second)));
+    diagnoser.verdict().clone()
+}
+
 fn small(port: Port) -> Second {
     Second { used: 0.1, idle: 1.8, ports: vec![port], ..Second::default() }
 }

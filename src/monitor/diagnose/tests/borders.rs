@@ -13,16 +13,6 @@ fn overloaded() -> Port {
     Port { busy: 10, waiting: 30, ..Port::of(10) }.runs("disk.read", 200, 0.15, 0.05)
 }
 
-fn second(ports: Vec<Port>) -> Second {
-    Second { out: 10, used: 0.1, idle: 1.8, ports, ..Second::default() }
-}
-
-fn verdict_after(ini: &str, second: &Second) -> Verdict {
-    let (mut script, mut diagnoser) = (SnapshotScript::new(ini), Diagnoser::new(None));
-    (0..14).for_each(|_| drop(script.sample(&mut diagnoser, second)));
-    diagnoser.verdict().clone()
-}
-
 /// So many permits of which all are out while the other of forty workers have none, at so much use of two processors.
 fn throttled(permits: u32, used: f64) -> Verdict {
     let port = Port { busy: permits, waiting: 80, without_permit: 0.99, ..Port::of(40) };

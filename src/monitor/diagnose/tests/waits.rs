@@ -7,16 +7,6 @@ use std::time::Duration;
 
 const FEW: &str = "Server_Pool_Tasks=10\nServer_Max_Concurrent_Trans=40\n";
 
-fn second(ports: Vec<Port>) -> Second {
-    Second { out: 10, used: 0.1, idle: 1.8, ports, ..Second::default() }
-}
-
-fn verdict_after(ini: &str, second: &Second) -> Verdict {
-    let (mut script, mut diagnoser) = (SnapshotScript::new(ini), Diagnoser::new(None));
-    (0..14).for_each(|_| drop(script.sample(&mut diagnoser, second)));
-    diagnoser.verdict().clone()
-}
-
 fn method() -> Cause {
     Cause::Method { port: "TCPIP".to_owned(), method: "note.write".to_owned() }
 }
