@@ -94,7 +94,8 @@ impl std::fmt::Debug for Work {
 #[derive(Debug)]
 pub(crate) struct Burst {
     work: Arc<Work>,
-    calls: Range<usize>,
+    /// Indices; a window has few, and a small burst is copied with each call.
+    calls: Range<u32>,
     origin: BurstOrigin,
 }
 
@@ -112,14 +113,14 @@ pub(super) enum BurstOrigin {
 impl Burst {
     /// All calls of `work`: those that clients made, and those that handlers of this server made.
     pub(crate) fn split_work(work: Arc<Work>) -> impl Iterator<Item = Burst> {
-        let (all, middle) = (work.calls.len(), work.nested_from.min(work.calls.len()));
+        let (all, middle) = (index(work.calls.len()), index(work.nested_from.min(work.calls.len())));
         let parts = [0..middle, middle..all].into_iter().filter(|calls| !calls.is_empty());
         parts.map(move |calls| Burst { work: Arc::clone(&work), calls, origin: BurstOrigin::Read })
     }
 
     /// One call of `work` alone, for the line of its method.
     pub(super) fn for_line(work: Arc<Work>, call: usize) -> Burst {
-        Burst { work, calls: call..call + 1, origin: BurstOrigin::Line }
+        Burst { work, calls: index(call)..index(call + 1), origin: BurstOrigin::Line }
     }
 
     pub(super) fn origin(&self) -> BurstOrigin {
@@ -132,7 +133,7 @@ impl Burst {
 
     /// Returns whether its calls were made by handlers of this server.
     pub(crate) fn is_nested(&self) -> bool {
-        self.calls.start >= self.work.nested_from
+        self.first() >= self.work.nested_from
     }
 
     /// The shared part.
@@ -147,23 +148,23 @@ impl Burst {
 
     /// Index of the first call in the [`Work`].
     pub(super) fn first(&self) -> usize {
-        self.calls.start
+        self.calls.start as usize
     }
 
     /// Takes the first call and returns its index in the [`Work`].
     pub(crate) fn pop(&mut self) -> Option<usize> {
-        self.calls.next()
+        self.calls.next().map(|call| call as usize)
     }
 
     /// Takes the last call.
     pub(super) fn pop_back(&mut self) -> Option<Call> {
         let last = self.calls.next_back()?;
-        Some(self.work.calls[last])
+        Some(self.work.calls[last as usize])
     }
 
     /// The calls left.
     pub(crate) fn calls(&self) -> &[Call] {
-        &self.work.calls[self.calls.clone()]
+        &self.work.calls[self.calls.start as usize..self.calls.end as usize]
     }
 
     /// Gives all calls left away; this burst is empty then.
@@ -175,4 +176,8 @@ impl Burst {
             origin: BurstOrigin::Read,
         })
     }
+}
+
+fn index(call: usize) -> u32 {
+    u32::try_from(call).expect("a work has few calls")
 }

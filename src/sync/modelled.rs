@@ -169,14 +169,6 @@ impl<T> Receiver<T> {
     pub(crate) fn recv_deadline(&self, _: Instant) -> Result<T, NotNow> {
         self.recv()
     }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.items.lock().is_empty()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.0.items.lock().len()
-    }
 }
 
 impl<T> Clone for Receiver<T> {
