@@ -53,13 +53,12 @@ pub(crate) mod unordered {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 }
 
-/// Atomics whose operations are all `SeqCst`, which loom weakens to `Acquire` and `Release`: it runs the real ones,
-/// between two of its own operations.
+/// Atomics whose operations are all `SeqCst`, also under loom.
 #[cfg(feature = "server")]
 pub(crate) mod sequential {
-    #[cfg(shuttle)]
-    pub(crate) use super::primitives::AtomicUsize;
-    #[cfg(not(shuttle))]
+    #[cfg(any(loom, shuttle))]
+    pub(crate) use super::modelled::SequentialUsize as AtomicUsize;
+    #[cfg(not(any(loom, shuttle)))]
     pub(crate) use std::sync::atomic::AtomicUsize;
 }
 

@@ -8,7 +8,7 @@ use loom as checker;
 #[cfg(shuttle)]
 use shuttle as checker;
 
-use super::Arc;
+use super::{Arc, Ordering};
 use checker::sync as model;
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
@@ -18,6 +18,31 @@ use std::time::Instant;
 pub(crate) use checker::thread::{Thread, current, park, yield_now};
 pub(crate) use checker::thread_local;
 pub(crate) use model::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
+
+/// An atomic whose operations are all `SeqCst`. Loom lets a `SeqCst` load read what is long overwritten, but no
+/// read-modify-write: so loads are those.
+#[cfg(feature = "server")]
+#[derive(Debug)]
+pub(crate) struct SequentialUsize(AtomicUsize);
+
+#[cfg(feature = "server")]
+impl SequentialUsize {
+    pub(crate) fn new(value: usize) -> Self {
+        SequentialUsize(AtomicUsize::new(value))
+    }
+
+    pub(crate) fn load(&self, order: Ordering) -> usize {
+        self.0.fetch_add(0, order)
+    }
+
+    pub(crate) fn fetch_add(&self, value: usize, order: Ordering) -> usize {
+        self.0.fetch_add(value, order)
+    }
+
+    pub(crate) fn fetch_sub(&self, value: usize, order: Ordering) -> usize {
+        self.0.fetch_sub(value, order)
+    }
+}
 
 /// parking_lot's lock: no poisoning.
 #[derive(Debug, Default)]
