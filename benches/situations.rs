@@ -8,7 +8,7 @@
 //! A call has a list of steps, done one after the other; the methods differ in their names only. Times are milliseconds.
 //! All calls of the process share the locks, the semaphores (one for each number of places) and the file.
 
-use boneyard::{ApplicationError, Client, Method, Transaction};
+use boneyard::{ApplicationError, Client, HandlerError, Method, Transaction};
 use rustix::time::{ClockId, clock_gettime};
 use serde::Deserialize;
 use std::collections::HashMap;
@@ -140,9 +140,9 @@ fn file() -> Result<File, Failure> {
 }
 
 impl Shared {
-    fn work(&self, tx: &Transaction<'_>, steps: &[Step]) -> Result<(), ApplicationError> {
+    fn work(&self, tx: &Transaction<'_>, steps: &[Step]) -> Result<(), HandlerError> {
         let done = steps.iter().try_for_each(|step| self.step(tx, step));
-        done.map_err(|error| ApplicationError::new(FAILED, error.to_string()))
+        done.map_err(|error| ApplicationError::new(FAILED, error.to_string()).into())
     }
 
     fn step(&self, tx: &Transaction<'_>, step: &Step) -> Result<(), Failure> {

@@ -4,7 +4,7 @@
 
 mod api;
 
-use api::{CREATE, LIST, NO_SUCH_NOTE, Note, READ};
+use api::{CREATE, LIST, Note, NoteError, READ};
 use boneyard::{Client, ClientError};
 use std::time::Duration;
 
@@ -22,10 +22,10 @@ fn main() -> Result<(), ClientError> {
         println!("{number:4} {title}");
     }
 
-    // An error of the handler comes with its code; any other error says whose fault it is.
+    // An error that the method lists has a name; any other error says whose fault it is.
     match client.call(READ, &u64::MAX) {
-        Err(ClientError::Application { code: NO_SUCH_NOTE, message }) => {
-            println!("as it should be: {message}")
+        Err(error) if READ.error_of(&error) == Some(NoteError::NoSuchNote) => {
+            println!("as it should be: {error}")
         }
         Err(error) => return Err(error),
         Ok(note) => println!("a note nobody wrote: {}", note.title),

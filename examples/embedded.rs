@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let server = Server::new(config)
         .handle(AREA, |tx, (width, height): (f64, f64)| {
             if width < 0.0 || height < 0.0 {
-                return Err(ApplicationError::new(NEGATIVE, format!("a negative length, {}", tx.peer())));
+                Err(ApplicationError::new(NEGATIVE, format!("a negative length, {}", tx.peer())))?;
             }
             Ok(width * height)
         })

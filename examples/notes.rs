@@ -10,8 +10,8 @@
 
 mod api;
 
-use api::{CREATE, LIST, NO_SUCH_NOTE, NO_TITLE, Note, READ};
-use boneyard::ApplicationError;
+use api::{CREATE, LIST, Note, NoteError, READ};
+use boneyard::{ApplicationError, HandlerError};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,9 +25,9 @@ impl Store {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn create(&self, note: Note) -> Result<u64, ApplicationError> {
+    fn create(&self, note: Note) -> Result<u64, HandlerError> {
         if note.title.is_empty() {
-            return Err(ApplicationError::new(NO_TITLE, "a note needs a title"));
+            return Err(NoteError::NoTitle.into());
         }
         let mut notes = self.notes();
         let number = notes.last_key_value().map_or(1, |(last, _)| last + 1);
@@ -35,9 +35,12 @@ impl Store {
         Ok(number)
     }
 
-    fn read(&self, number: u64) -> Result<Note, ApplicationError> {
+    fn read(&self, number: u64) -> Result<Note, HandlerError> {
         let note = self.notes().get(&number).cloned();
-        note.ok_or_else(|| ApplicationError::new(NO_SUCH_NOTE, format!("there is no note {number}")))
+        note.ok_or_else(|| {
+            let message = format!("there is no note {number}");
+            ApplicationError { message, ..NoteError::NoSuchNote.into() }.into()
+        })
     }
 
     /// Renumbers the notes without gaps.

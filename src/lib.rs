@@ -112,7 +112,7 @@ pub use config::Config;
 pub use server::{RunningServer, Server, StartError};
 #[cfg(feature = "server")]
 pub use service::Transaction;
-pub use service::{ApplicationError, Method, Status};
+pub use service::{ApplicationError, HandlerError, Method, Refusal, Status};
 
 /// The programs of the README, compiled.
 #[cfg(all(doctest, feature = "cli"))]

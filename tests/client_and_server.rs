@@ -21,7 +21,7 @@ fn client(server: &boneyard::server::RunningServer) -> Client {
 fn calls_of_every_kind_end_as_the_handlers_do() {
     let server = common::server("")
         .handle(JOIN, |_, (a, b)| Ok(a + &b))
-        .handle(FAIL, |_, code| Err(ApplicationError::new(code, "no")))
+        .handle(FAIL, |_, code| Err(ApplicationError::new(code, "no").into()))
         .handle(PANIC, |_, ()| panic!("on purpose"))
         .start()
         .unwrap();

@@ -248,8 +248,8 @@ fn a_port_in_use_fails_the_start_and_leaves_nothing() {
 fn any_method_of_a_server_can_be_called() {
     let (_server, address, _directory) = serve("");
     let said = run(&mut boneyard(&["methods", &address]));
-    let names = "load.block\nload.echo\nload.sleep\nload.spin\nserver.echo\nserver.info\nserver.methods\nserver.ping\n\
-                 server.schema\nsession.attach\nsession.close\nsession.open\n";
+    let names = "load.block\nload.echo\nload.sleep\nload.spin\nserver.echo\nserver.errors\nserver.info\nserver.methods\n\
+                 server.ping\nserver.schema\nsession.attach\nsession.close\nsession.open\n";
     assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (Some(0), names, ""));
     let said = run(&mut boneyard(&["methods", &address, "--json"]));
     let array: Vec<String> = serde_json::from_str(&said.out).expect("JSON");

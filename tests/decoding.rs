@@ -5,7 +5,7 @@
 mod common;
 
 use boneyard::internal::wire::{Codec, DecodeMemory, FACTOR, FLOOR_BYTES, Flags, Shortage, WireError};
-use boneyard::service::{ApplicationError, Bytes, Status};
+use boneyard::service::{Bytes, HandlerError, Status};
 use boneyard::{Method, RunningServer};
 use common::*;
 use serde::de::{DeserializeOwned, EnumAccess, Error as _, MapAccess, SeqAccess, VariantAccess, Visitor};
@@ -104,6 +104,7 @@ fn an_error_costs_nothing_for_what_it_quotes() {
     let cases = [
         ("server.ping", text.clone()),
         ("server.schema", text.clone()),
+        ("server.errors", text.clone()),
         ("test.map", format!("{{\"a\":{text}}}")),
         ("test.map", format!("{{{text}:{text}}}")),
         ("test.color", text.clone()),
@@ -265,7 +266,7 @@ fn json_is_utf8_wherever_it_stands() {
     const NOTE: Method<Note, u8> = Method::new("test.note");
     const BLOB: Method<Bytes, u64> = Method::new("test.blob");
     let server = server("")
-        .handle(NOTE, |_, note| Ok::<_, ApplicationError>(note.id))
+        .handle(NOTE, |_, note| Ok::<_, HandlerError>(note.id))
         .handle(BLOB, |_, blob| Ok(blob.len() as u64))
         .start()
         .unwrap();

@@ -230,7 +230,7 @@ fn nested_beside(flood: &[usize], limit: usize) {
         .handle(OUTER, move |tx, ()| {
             tx.blocking(|| inner_gate.pass());
             let client = inner_next.get().expect("the test sets it before it calls");
-            client.call(QUICK, &()).map_err(|error| ApplicationError::new(1, error.to_string()))
+            client.call(QUICK, &()).map_err(|error| ApplicationError::new(1, error.to_string()).into())
         })
         .start()
         .unwrap();

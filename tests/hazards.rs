@@ -57,7 +57,7 @@ fn start(lines: &str) -> (RunningServer, Arc<Gate>) {
         })
         .handle(WEIGH, |_, bytes| Ok(bytes.len()))
         .handle(END, |tx, how| match how {
-            REFUSES => Err(ApplicationError::new(7, "no")),
+            REFUSES => Err(ApplicationError::new(7, "no").into()),
             PANICS => resume_unwind(Box::new("on purpose")),
             PANICS_BLOCKED => tx.blocking(|| resume_unwind(Box::new("on purpose"))),
             SAYS_TOO_MUCH => Ok(Bytes::from(vec![0; 5 << 20])),

@@ -324,7 +324,7 @@ fn the_bound_of_a_frame_is_exact_and_counts_the_header() {
 fn a_message_is_short_whatever_it_is_made_of() {
     const TALK: Method<u32, ()> = Method::new("test.talk");
     let server = server("")
-        .handle(TALK, |_, n| Err(ApplicationError::new(n, "\u{e9}".repeat(5 << 20))))
+        .handle(TALK, |_, n| Err(ApplicationError::new(n, "\u{e9}".repeat(5 << 20)).into()))
         .start()
         .unwrap();
     let mut client = Raw::connect(server.address());

@@ -6,7 +6,7 @@ mod common;
 
 use boneyard::internal::wire::json::DEPTH_MAX;
 use boneyard::internal::wire::{Codec, Flags};
-use boneyard::service::{ApplicationError, Bytes, Status};
+use boneyard::service::{Bytes, HandlerError, Status};
 use boneyard::{Client, ClientError, Method, RunningServer, Server};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -328,7 +328,7 @@ fn depth_is_bounded_on_the_smallest_stack() {
     }
     let method = Method::<Loose, u8>::new("test.loose");
     let server = Server::new(common::config("Server_Pool_Tasks=1\nServer_Thread_Stack_KB=100"))
-        .handle(method, |_, loose| Ok::<u8, ApplicationError>(loose.id))
+        .handle(method, |_, loose| Ok::<u8, HandlerError>(loose.id))
         .start()
         .unwrap();
     let client = Client::new(server.address()).unwrap();

@@ -443,7 +443,8 @@ fn a_port_that_cannot_be_had_fails_the_start_and_leaves_nothing() {
 #[test]
 fn an_application_error_is_no_failure_of_the_server() {
     const REFUSE: Method<u32, ()> = Method::new("test.refuse");
-    let server = server("").handle(REFUSE, |_, code| Err(ApplicationError::new(code, "no"))).start().unwrap();
+    let server =
+        server("").handle(REFUSE, |_, code| Err(ApplicationError::new(code, "no").into())).start().unwrap();
     let mut client = Raw::connect(server.address());
     let (status, fault) = client.call::<_, ()>("test.refuse", &42u32).unwrap_err();
     assert_eq!((status, fault.code, fault.message.as_str()), (Status::Application, 42, "no"));

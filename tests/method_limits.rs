@@ -54,9 +54,9 @@ fn prepared(lines: &str, gate: &Arc<Gate>, counted: &Arc<Gate>, own: &Arc<OnceLo
         let options = ClientOptions::default().deadline(Duration::from_secs(600)).retries(0);
         let client = Client::with_options(*own.get().expect("set"), options).expect("it listens");
         client.call(DEEP, &inner).map(|n| n + 1).map_err(|error| match error {
-            ClientError::Application { code, message } => ApplicationError::new(code, message),
-            ClientError::NestedDeadlock(message) => ApplicationError::new(77, message),
-            other => ApplicationError::new(1, other.to_string()),
+            ClientError::Application { code, message } => ApplicationError::new(code, message).into(),
+            ClientError::NestedDeadlock(message) => ApplicationError::new(77, message).into(),
+            other => ApplicationError::new(1, other.to_string()).into(),
         })
     };
     server(lines)

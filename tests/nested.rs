@@ -13,7 +13,7 @@ mod scripted_server;
 
 use boneyard::client::ClientOptions;
 use boneyard::service::Status;
-use boneyard::{ApplicationError, Client, ClientError, Method, RunningServer, Server};
+use boneyard::{ApplicationError, Client, ClientError, HandlerError, Method, RunningServer, Server};
 use common::gate::Gate;
 use common::{server, wait_until};
 use std::sync::{Arc, OnceLock};
@@ -36,14 +36,14 @@ fn client(address: std::net::SocketAddr) -> Client {
 }
 
 /// The error of a handler whose own call failed.
-fn outwards(error: ClientError) -> ApplicationError {
+fn outwards(error: ClientError) -> HandlerError {
     let code = if matches!(error, ClientError::NestedDeadlock(_)) { DEADLOCK } else { 1 };
     let message = match error {
         ClientError::NestedDeadlock(message) => message,
-        ClientError::Application { code, message } => return ApplicationError::new(code, message),
+        ClientError::Application { code, message } => return ApplicationError::new(code, message).into(),
         other => other.to_string(),
     };
-    ApplicationError::new(code, message)
+    ApplicationError::new(code, message).into()
 }
 
 /// Offers [`DEEP`], whose handlers meet at the gate at their outermost and call what `next` holds.

@@ -9,7 +9,7 @@ mod common;
 
 use boneyard::internal::wire::FrameKind;
 use boneyard::server::RunningServer;
-use boneyard::service::{ApplicationError, Status};
+use boneyard::service::{ApplicationError, HandlerError, Status};
 use boneyard::{Method, Transaction};
 use common::gate::{Gate, Inside};
 use common::outcomes::{Answers, Outcomes};
@@ -39,14 +39,14 @@ struct Sight {
     begun: Begun,
 }
 
-fn task(tx: &Transaction<'_>, sight: &Sight, number: u64, seed: u64) -> Result<(), ApplicationError> {
+fn task(tx: &Transaction<'_>, sight: &Sight, number: u64, seed: u64) -> Result<(), HandlerError> {
     *sight.begun.lock().unwrap().entry(number).or_default() += 1;
     let mut random = Random(seed | 1);
     for _ in 0..random.below(3) {
         let run = Inside::new(&sight.running);
         match random.below(8) {
             0 => resume_unwind(Box::new("while it runs")),
-            1 => return Err(ApplicationError::new(1, "no")),
+            1 => return Err(ApplicationError::new(1, "no").into()),
             2 => thread::sleep(Duration::from_millis(1)),
             3 => thread::yield_now(),
             _ => {}

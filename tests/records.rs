@@ -5,7 +5,7 @@ mod common;
 
 use boneyard::internal::monitor::{AnswerCounts, ServerControl, Snapshot};
 use boneyard::internal::wire::{CallPrelude, Flags, FrameKind, Header};
-use boneyard::service::{ApplicationError, Bytes, Status};
+use boneyard::service::{ApplicationError, Bytes, HandlerError, Status};
 use boneyard::{Method, RunningServer, Transaction};
 use common::gate::Gate;
 use common::*;
@@ -21,10 +21,10 @@ const END: Method<u64, Bytes> = Method::new("test.end");
 /// Waits at the gate, without its permit if the argument is true.
 const WAIT: Method<bool, ()> = Method::new("test.wait");
 
-fn end(tx: &Transaction<'_>, how: u64) -> Result<Bytes, ApplicationError> {
+fn end(tx: &Transaction<'_>, how: u64) -> Result<Bytes, HandlerError> {
     match how % 12 {
         0 => resume_unwind(Box::new("on purpose")),
-        1 => return Err(ApplicationError::new(1, "no")),
+        1 => return Err(ApplicationError::new(1, "no").into()),
         2 => return Ok(Bytes::from(vec![0; 100_000])),
         3 => thread::sleep(Duration::from_millis(1)),
         4 => tx.blocking(|| thread::sleep(Duration::from_millis(1))),

@@ -37,7 +37,9 @@ fn a_handlers_call_does_not_wait_behind_the_calls_of_clients_and_is_not_refused_
         .handle(OUTER, move |tx, ()| {
             tx.blocking(|| pass.pass());
             let client = called.get().expect("it is set before");
-            client.call(load_service::SLEEP, &0).map_err(|error| ApplicationError::new(1, error.to_string()))
+            client
+                .call(load_service::SLEEP, &0)
+                .map_err(|error| ApplicationError::new(1, error.to_string()).into())
         })
         .start()
         .unwrap();

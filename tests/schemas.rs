@@ -9,7 +9,7 @@ mod common;
 use boneyard::client::Blame;
 use boneyard::internal::schema::Schema;
 use boneyard::service::builtin::{MethodSchema, SCHEMA};
-use boneyard::service::{Bytes, Status};
+use boneyard::service::{ApplicationError, Bytes, ErrorList, Status};
 use boneyard::{Client, ClientError, Method, RunningServer, Server};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -232,6 +232,64 @@ fn change_list_to_map() {
     let said = server.mismatch(&vec![("a".to_owned(), 1u8)]);
     assert_eq!(said, "request: [(text, u8)] here, [text: u8] at the server");
     assert!(server.json(r#"[["a",1]]"#).is_err());
+}
+
+mod listed {
+    boneyard::application_errors! { pub enum First { NotFound = 1 => "no such ticket", Closed = 2 => "closed" } }
+    boneyard::application_errors! {
+        pub enum Longer { NotFound = 1 => "another text", Closed = 2 => "closed", Locked = 3 => "locked" }
+    }
+    boneyard::application_errors! { pub enum Renamed { NotFound = 1 => "no such ticket", Sold = 2 => "sold" } }
+    boneyard::application_errors! { pub enum Renumbered { NotFound = 7 => "no such ticket" } }
+}
+
+/// A client with the one list calls a server with the other: the method fails with the error 1 or 3.
+fn call_listed<Client: ErrorList, Server: ErrorList>(code: u32) -> (Option<Client>, ClientError) {
+    let (client, server) = (Method::<u32, (), Client>::new(ASK), Method::<u32, (), Server>::new(ASK));
+    let fail = |_: &boneyard::Transaction<'_>, code| Err(ApplicationError::new(code, "").into());
+    let server = boneyard::Server::new(common::config("")).handle(server, fail).start().unwrap();
+    let error = boneyard::Client::new(server.address()).unwrap().call(client, &code).unwrap_err();
+    (client.error_of(&error), error)
+}
+
+#[test]
+fn change_error_listed() {
+    use listed::{First, Longer};
+    assert_eq!(call_listed::<(), First>(1).0, None);
+    assert_eq!(call_listed::<First, ()>(1).0, Some(First::NotFound));
+    assert_eq!(call_listed::<Longer, First>(1).0, Some(Longer::NotFound));
+    let (named, error) = call_listed::<First, Longer>(3);
+    assert_eq!((named, error.status()), (None, Some(Status::Application)));
+    assert_eq!(Longer::from_code(3), Some(Longer::Locked));
+}
+
+#[test]
+fn change_listed_error_renamed_or_renumbered() {
+    use listed::{First, Renamed, Renumbered};
+    let difference = |error: ClientError| match error {
+        ClientError::SchemaMismatch { method, difference } if method == ASK => difference,
+        other => panic!("{other:?}"),
+    };
+    let renamed = difference(call_listed::<First, Renamed>(1).1);
+    assert_eq!(renamed, "errors: Closed = 2 here, Sold = 2 at the server");
+    let renumbered = difference(call_listed::<First, Renumbered>(1).1);
+    assert_eq!(renumbered, "errors: NotFound = 1 here, NotFound = 7 at the server");
+}
+
+#[test]
+fn the_list_of_errors_is_part_of_the_fingerprint_and_a_method_without_keeps_its_own() {
+    let without = Method::<u32, u32>::new(ASK).schema().fingerprint();
+    // As in every earlier build.
+    assert_eq!(without, 0xb91e_6eb8_817c_4c56);
+    let listed = [
+        Method::<u32, u32, listed::First>::new(ASK).schema().fingerprint(),
+        Method::<u32, u32, listed::Longer>::new(ASK).schema().fingerprint(),
+        Method::<u32, u32, listed::Renamed>::new(ASK).schema().fingerprint(),
+        without,
+    ];
+    let different: std::collections::BTreeSet<u64> = listed.into();
+    assert_eq!(different.len(), listed.len());
+    assert!(listed.iter().all(|fingerprint| *fingerprint != 0));
 }
 
 #[test]

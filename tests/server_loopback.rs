@@ -20,6 +20,7 @@ fn every_built_in_method_answers() {
         "load.sleep",
         "load.spin",
         "server.echo",
+        "server.errors",
         "server.info",
         "server.methods",
         "server.ping",
@@ -80,8 +81,9 @@ fn a_panicking_handler_answers_and_its_worker_goes_on() {
 #[test]
 fn pipelined_calls_are_each_answered_once() {
     const ODD: Method<u64, u64> = Method::new("test.odd");
-    let server = server("")
-        .handle(ODD, |_, n| if n % 2 == 1 { Ok(n) } else { Err(ApplicationError::new(n as u32, "even")) });
+    let server = server("").handle(ODD, |_, n| {
+        if n % 2 == 1 { Ok(n) } else { Err(ApplicationError::new(n as u32, "even").into()) }
+    });
     let server = server.start().unwrap();
     let mut client = Raw::connect(server.address());
     let mut out = Vec::new();

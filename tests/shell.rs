@@ -23,7 +23,7 @@ fn server(lines: &str) -> RunningServer {
     let config = Config::from_text(&text, None, 2).unwrap();
     Server::new(config)
         .handle(Method::<(), String>::new("evil.say"), |_, ()| Ok(ORDERS.to_owned()))
-        .handle(Method::<(), ()>::new("evil.fail"), |_, ()| Err(ApplicationError::new(7, ORDERS)))
+        .handle(Method::<(), ()>::new("evil.fail"), |_, ()| Err(ApplicationError::new(7, ORDERS).into()))
         .start()
         .expect("it starts")
 }

@@ -6,7 +6,7 @@
 mod common;
 mod process;
 
-use boneyard::service::{ApplicationError, Bytes};
+use boneyard::service::{Bytes, HandlerError};
 use boneyard::{Method, RunningServer, Server};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -22,6 +22,14 @@ enum Color {
     Named { name: String },
 }
 
+boneyard::application_errors! {
+    enum NoteError {
+        NoSuchNote = 1 => "there is no such note",
+        None = 2 => "*/ nothing",
+        Last = 4_294_967_295 => "the number is \"large\"",
+    }
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Note {
     title: String,
@@ -35,6 +43,8 @@ struct Note {
 
 const CREATE: Method<Note, u64> = Method::new("notes.create");
 const READ: Method<u64, Option<Note>> = Method::new("notes.read");
+/// Lists errors, some of whose names mean something else in one of the languages.
+const DELETE: Method<u64, (), NoteError> = Method::new("notes.delete");
 const LIST: Method<(), Vec<(u64, String)>> = Method::new("notes.list");
 /// Words that mean something else in each of the languages.
 const IMPORT: Method<(Color, Color), Vec<Color>> = Method::new("more-notes.async.import");
@@ -47,7 +57,7 @@ fn server() -> RunningServer {
     let create = move |note| {
         let mut notes = notes.lock().unwrap();
         notes.push(note);
-        Ok::<_, ApplicationError>(notes.len() as u64)
+        Ok::<_, HandlerError>(notes.len() as u64)
     };
     let titles = move || {
         let notes = list.lock().unwrap();
@@ -56,6 +66,7 @@ fn server() -> RunningServer {
     Server::new(common::config(""))
         .handle(CREATE, move |_, note| create(note))
         .handle(READ, move |_, number| Ok(read.lock().unwrap().get(number as usize - 1).cloned()))
+        .handle(DELETE, |_, _| Err(NoteError::NoSuchNote.into()))
         .handle(LIST, move |_, ()| Ok(titles()))
         .handle(IMPORT, |_, (one, other)| Ok(vec![one, other]))
         .handle(ANY, |_, any| Ok(any))
@@ -106,6 +117,9 @@ fn schemas_are_json_for_programs() {
     assert_eq!(said["notes.read"]["fingerprint"], READ.schema().fingerprint());
     assert_eq!(said["notes.any"]["bincode"], serde_json::Value::Null);
     assert_eq!(said["notes.any"]["json"]["request"], "any");
+    assert_eq!(said["notes.delete"]["errors"]["codes"][0]["name"], "NoSuchNote");
+    assert_eq!(said["notes.delete"]["fingerprint"], DELETE.schema().fingerprint());
+    assert_eq!(said["notes.read"]["errors"], serde_json::Value::Null);
     assert_eq!(said["notes.class"]["unknown"], "it was declared without a description");
 }
 

@@ -13,7 +13,7 @@ use boneyard::internal::wire::limits::{CALL_PRELUDE_BYTES, CHAIN_ENTRIES_MAX, RE
 use boneyard::internal::wire::{Flags, FrameKind};
 use boneyard::server::StartError;
 use boneyard::service::builtin::PING;
-use boneyard::service::{ApplicationError, Bytes, Status};
+use boneyard::service::{ApplicationError, Bytes, HandlerError, Status};
 use boneyard::{Client, ClientError, Method, Server};
 use common::gate::thread_names;
 use common::{Raw, call_frame, config, wait_until};
@@ -101,7 +101,7 @@ fn nested_calls_and_panics_work() {
         .handle(DEEP, move |_, (depth, bytes)| {
             let Some(depth) = depth.checked_sub(1) else { return Ok(bytes) };
             let client = inner.get().expect("the test sets it before it calls");
-            let wrong = |error: ClientError| ApplicationError::new(1, error.to_string());
+            let wrong = |error: ClientError| HandlerError::from(ApplicationError::new(1, error.to_string()));
             assert_eq!(client.call_json("server.echo", "[{\"a\": 1.5}]").map_err(wrong)?, "[{\"a\": 1.5}]");
             client.call(DEEP, &(depth, bytes)).map_err(wrong)
         })

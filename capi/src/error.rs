@@ -20,9 +20,11 @@ pub struct boneyard_error {
     pub status: boneyard_status,
     /// Whose fault it is.
     pub blame: boneyard_blame,
-    /// The application's own number if the status is BONEYARD_APPLICATION, else 0.
+    /// The application's own number if the status is BONEYARD_APPLICATION, the status of the refused call if it is
+    /// BONEYARD_NESTED_REFUSED, else 0.
     pub code: u32,
-    /// 1 if it is certain that no handler saw the call, so that a repeated call does nothing twice; else 0.
+    /// 1 if it is certain that no handler saw the call, or its handler says that it did nothing, so that a repeated call
+    /// does nothing twice; else 0.
     pub never_started: u32,
     /// Milliseconds to wait before a retry; 0 if the server does not say.
     pub retry_after_ms: u64,
@@ -102,6 +104,10 @@ impl From<ClientError> for FfiError {
             ClientError::Application { code, message } => {
                 failure.told.code = code;
                 message
+            }
+            ClientError::NestedRefused { status, .. } => {
+                failure.told.code = status.code().into();
+                error.to_string()
             }
             other => other.to_string(),
         }

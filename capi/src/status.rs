@@ -124,7 +124,8 @@ pub enum boneyard_blame {
     BONEYARD_BLAME_ENVIRONMENT = 3,
     /// The handler ran and said no, on purpose.
     BONEYARD_BLAME_APPLICATION = 4,
-    /// The server is too busy or is stopping, and the call was not started. Try later or elsewhere.
+    /// The server is too busy or is stopping, and the call was not started, or was given up because a call that its
+    /// handler made was refused so. Try later or elsewhere.
     BONEYARD_BLAME_OVERLOAD = 5,
 }
 

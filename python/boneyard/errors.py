@@ -15,8 +15,9 @@ from __future__ import annotations
 class BoneyardError(Exception):
     """A call has no result.
 
-    `status`: name of the status in the protocol, or of the class. `code`: the application's own number, else 0.
-    `retry_after`: seconds after which the server asks to retry, or None. `message`: text for people.
+    `status`: name of the status in the protocol, or of the class. `code`: the application's own number, of a
+    `NestedRefused` the status of the refused call, else 0. `retry_after`: seconds after which the server asks to retry,
+    or None. `message`: text for people.
     """
 
     def __init__(

@@ -17,7 +17,11 @@ pub(crate) fn exception(py: Python<'_>, error: &ClientError) -> PyErr {
         ClientError::Application { message, .. } => ("Application".to_owned(), message.clone()),
         other => (name(other), other.to_string()),
     };
-    let code = if let ClientError::Application { code, .. } = error { *code } else { 0 };
+    let code = match error {
+        ClientError::Application { code, .. } => *code,
+        ClientError::NestedRefused { status, .. } => status.code().into(),
+        _ => 0,
+    };
     let retry_after = error.retry_after().map(|after| after.as_secs_f64());
     let made = || -> PyResult<PyErr> {
         let made = MADE.import(py, "boneyard.errors", "made")?;

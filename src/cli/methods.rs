@@ -4,8 +4,9 @@ use super::escape::one_line;
 use super::output::{Exit, print};
 use super::server_args::{ServerArgs, report_error};
 use crate::client::{Client, ClientError};
-use crate::service::builtin::{MethodSchema, SCHEMA, ShapeTexts};
+use crate::service::builtin::{ERRORS, MethodErrors, MethodSchema, SCHEMA, ShapeTexts};
 use clap::Args;
+use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// Arguments of `methods`.
@@ -16,7 +17,7 @@ pub(super) struct Methods {
     /// Print one JSON array; with --schema an object.
     #[arg(long)]
     json: bool,
-    /// Print the types of each method's arguments and result.
+    /// Print the types of each method's arguments and result, and the errors that it lists.
     #[arg(long)]
     schema: bool,
 }
@@ -43,19 +44,38 @@ impl Methods {
     }
 }
 
-/// Returns all methods with their schemas, by name.
+/// A method as the server describes it.
+#[derive(Debug, Serialize)]
+pub(super) struct MethodDescription {
+    #[serde(flatten)]
+    pub(super) schema: MethodSchema,
+    /// Application errors that it lists.
+    #[serde(skip_serializing_if = "MethodErrors::is_empty")]
+    pub(super) errors: MethodErrors,
+}
+
+/// Returns all methods with their descriptions, by name.
 ///
 /// # Errors
 /// See [`Client::call`].
-pub(super) fn schemas(client: &Client) -> Result<BTreeMap<String, MethodSchema>, ClientError> {
-    let schema = |name: String| Ok((name.clone(), client.call(SCHEMA, &name)?));
-    client.methods()?.into_iter().map(schema).collect()
+pub(super) fn schemas(client: &Client) -> Result<BTreeMap<String, MethodDescription>, ClientError> {
+    let names = client.methods()?;
+    // A server of an older version does not describe errors.
+    let has_errors = names.iter().any(|name| name == ERRORS.name());
+    let described = |name: String| {
+        let schema = client.call(SCHEMA, &name)?;
+        let errors = if has_errors { client.call(ERRORS, &name)? } else { MethodErrors::default() };
+        Ok((name, MethodDescription { schema, errors }))
+    };
+    names.into_iter().map(described).collect()
 }
 
-/// A line for a method: `notes.read u64 -> Note { title: text }`, and another if the types in JSON differ.
-fn lines(name: &str, schema: &MethodSchema) -> String {
+/// A line for a method: `notes.read u64 -> Note { title: text } ! NoteError <Missing = 1>`, and another if the types in
+/// JSON differ.
+fn lines(name: &str, MethodDescription { schema, errors }: &MethodDescription) -> String {
+    let errors = if errors.is_empty() { String::new() } else { format!(" ! {errors}") };
     let line = |mark: &str, texts: &ShapeTexts| {
-        let text = format!("{name}{mark} {} -> {}", texts.request, texts.response);
+        let text = format!("{name}{mark} {} -> {}{errors}", texts.request, texts.response);
         format!("{}\n", one_line(&text))
     };
     match (&schema.bincode, &schema.json) {

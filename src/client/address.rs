@@ -2,7 +2,7 @@
 //!
 //! Pure: reads text and values. Whether such a host or network interface exists, `dns_lookup` finds out.
 
-use super::error::ClientError;
+use crate::service::ClientError;
 use std::fmt::{Display, Formatter, Result as FmtResult};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;

@@ -6,14 +6,13 @@ use super::address::ToServerAddress;
 use super::call_spec::{CallSpec, EncodeArguments, copy};
 use super::connection::Waiter;
 use super::dialer::Dialer;
-use super::error::ClientError;
 use super::options::ClientOptions;
 use super::pending::Pending;
 use super::reply::Reply;
 use super::retry::RetryPolicy;
 use super::server_session::ServerSession;
 use super::shared_state::SharedState;
-use crate::service::{Method, worker_hooks};
+use crate::service::{ClientError, Method, worker_hooks};
 use crate::sync::Arc;
 use crate::wire::Codec;
 use serde::Serialize;
@@ -137,9 +136,9 @@ impl Client {
     /// # Errors
     /// See [`ClientError`]. Of a call made more than once, that of the last attempt; of an earlier one where only that
     /// may have run.
-    pub fn call<Request, Response>(
+    pub fn call<Request, Response, Error>(
         &self,
-        method: Method<Request, Response>,
+        method: Method<Request, Response, Error>,
         request: &Request,
     ) -> Result<Response, ClientError>
     where
@@ -153,9 +152,9 @@ impl Client {
     ///
     /// # Errors
     /// See [`Client::call`].
-    pub fn call_timed<Request, Response>(
+    pub fn call_timed<Request, Response, Error>(
         &self,
-        method: Method<Request, Response>,
+        method: Method<Request, Response, Error>,
         request: &Request,
     ) -> Result<Reply<Response>, ClientError>
     where
@@ -172,9 +171,9 @@ impl Client {
     ///
     /// # Errors
     /// The call was not sent. See [`ClientError`].
-    pub fn start<Request, Response>(
+    pub fn start<Request, Response, Error>(
         &self,
-        method: Method<Request, Response>,
+        method: Method<Request, Response, Error>,
         request: &Request,
     ) -> Result<Pending<Response>, ClientError>
     where
@@ -240,9 +239,9 @@ impl Client {
     }
 
     /// Begins a call of a typed method.
-    pub(super) fn typed<'a, Request, Response: DeserializeOwned>(
+    pub(super) fn typed<'a, Request, Response: DeserializeOwned, Error>(
         &self,
-        method: Method<Request, Response>,
+        method: Method<Request, Response, Error>,
         encode: &'a EncodeArguments<'a>,
     ) -> Result<CallSpec<'a, Response>, ClientError> {
         self.shared.retry.on_call();

@@ -6,10 +6,9 @@
 use super::address::{ServerAddress, ToServerAddress};
 use super::connection::ClientConnection;
 use super::dns_lookup::{self, Lookups};
-use super::error::ClientError;
 use super::options::{ADDRESSES_MAX, ClientOptions};
 use crate::proto::client::{self, ClientProtocol, Event};
-use crate::service::{Fault, Status};
+use crate::service::{ClientError, Fault, Status};
 use crate::sync::Arc;
 use crate::tcp::{Silence, refuse_own_end};
 use crate::wire::WireError;

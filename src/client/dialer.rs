@@ -11,10 +11,9 @@
 use super::address::ToServerAddress;
 use super::connection::ClientConnection;
 use super::connector::Connector;
-use super::error::ClientError;
 use super::options::ClientOptions;
 use super::retry::{CHECK_INTERVAL, KeepWaiting, RETRY_AFTER_MAX, is_transient, random_wait};
-use crate::service::{blocking, worker_hooks};
+use crate::service::{ClientError, blocking, worker_hooks};
 use crate::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 

@@ -8,9 +8,9 @@
 //! not held while the resolver is called.
 
 use super::address::ServerAddress;
-use super::error::ClientError;
 use super::options::ADDRESSES_MAX;
 use super::threads::spawn;
+use crate::service::ClientError;
 use crate::sync::{Arc, Condvar, Mutex};
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};

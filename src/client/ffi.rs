@@ -6,10 +6,10 @@
 use super::call_spec::{CallSpec, copy};
 use super::client::Client;
 use super::connection::Waiter;
-use super::error::ClientError;
 use super::pending::Pending;
 use super::reply::Reply;
 use super::retry::CHECK_INTERVAL;
+use crate::service::ClientError;
 use std::time::Instant;
 
 /// Outcome of an attempt to send a call without blocking.

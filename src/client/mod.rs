@@ -33,7 +33,6 @@ mod connection;
 mod connector;
 mod dialer;
 mod dns_lookup;
-mod error;
 pub(crate) mod ffi;
 pub(crate) mod options;
 mod pending;
@@ -47,13 +46,12 @@ mod session;
 mod shared_state;
 mod threads;
 
-pub use crate::service::Blame;
+pub use crate::service::{Blame, ClientError, DeadlineSource};
 pub use address::{ServerAddress, ToServerAddress};
 pub use canceller::Canceller;
 pub use client::Client;
 #[cfg(feature = "cli")]
 pub(crate) use connector::addresses;
-pub use error::{ClientError, DeadlineSource};
 pub use options::ClientOptions;
 pub use pending::Pending;
 pub use reply::{Reply, Times};

@@ -1,6 +1,6 @@
 //! Options of a client, with their defaults and ranges.
 
-use super::error::ClientError;
+use crate::service::ClientError;
 use crate::wire::limits::{BODY_BYTES_MAX, REPLY_PRELUDE_BYTES};
 use std::time::Duration;
 

@@ -8,12 +8,11 @@
 use super::call_spec::DecodeResult;
 use super::canceller::Canceller;
 use super::connection::{CallOutcome, CallSlot, ClientConnection};
-use super::error::ClientError;
 use super::reply::Reply;
 use super::shared_state::SharedState;
 use crate::proto::Answer;
-use crate::service::Status;
 use crate::service::worker_hooks::awaiting;
+use crate::service::{ClientError, Status};
 use crate::sync::Arc;
 use crate::wire::EntryId;
 use std::pin::Pin;

@@ -5,9 +5,9 @@
 use super::call_spec::{CallSpec, DecodeResult, EncodeArguments, copy, json_text};
 use super::client::Client;
 use super::connection::Waiter;
-use super::error::ClientError;
 use super::pending::Pending;
 use super::reply::Reply;
+use crate::service::ClientError;
 use crate::wire::{Codec, WireError};
 use std::cell::Cell;
 

@@ -7,12 +7,20 @@
 //! Invariants: for the types that agreed last, a call costs one load and one comparison of a number. No more outcomes
 //! are kept for a method than the program has types for it.
 
-use super::error::ClientError;
-use crate::schema::{Describe, Schema, Shapes, first_difference};
+use crate::schema::{Describe, MethodErrors, Schema, Shapes, first_difference};
+use crate::service::ClientError;
 use crate::service::builtin::MethodSchema;
 use crate::sync::{Arc, AtomicUsize, Mutex, Ordering};
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
+
+/// Types of a method and the errors that it lists, as its server describes them.
+#[derive(Debug)]
+pub(super) struct ServerTypes {
+    pub(super) schema: MethodSchema,
+    /// None unless they were asked for and the server describes them.
+    pub(super) errors: MethodErrors,
+}
 
 /// State of the comparison of one method's types on one connection.
 #[derive(Debug)]
@@ -31,7 +39,7 @@ impl CheckState {
     }
 
     /// Compares this program's types of `method` with the server's; calls `ask_server` where they differ and no
-    /// outcome is known. Returns false if that returns `None`.
+    /// outcome is known, with whether it needs the list of errors. Returns false if that returns `None`.
     ///
     /// # Errors
     /// [`ClientError::SchemaMismatch`], or that of `ask_server`.
@@ -39,7 +47,7 @@ impl CheckState {
         &self,
         method: &str,
         describe: Describe,
-        ask_server: impl FnOnce() -> Result<Option<MethodSchema>, ClientError>,
+        ask_server: impl FnOnce(bool) -> Result<Option<ServerTypes>, ClientError>,
     ) -> Result<bool, ClientError> {
         // Relaxed: an old value costs one more comparison. Two functions have one address only where they are the same
         // code, and so describe the same types.
@@ -54,19 +62,20 @@ impl CheckState {
         &self,
         method: &str,
         describe: Describe,
-        ask_server: impl FnOnce() -> Result<Option<MethodSchema>, ClientError>,
+        ask_server: impl FnOnce(bool) -> Result<Option<ServerTypes>, ClientError>,
     ) -> Result<bool, ClientError> {
         let (own, fingerprint) = &*traced(describe);
         if *fingerprint != 0
             && *fingerprint != self.fingerprint
-            && let Ok(own) = &own.bincode
+            && let Ok(shapes) = &own.bincode
         {
             let known = self.outcomes.lock().get(&(describe as usize)).cloned();
             let difference = match known {
                 Some(difference) => difference,
                 None => {
-                    let Some(servers) = ask_server()? else { return Ok(false) };
-                    let difference = difference(own, servers);
+                    let Some(servers) = ask_server(!own.errors.is_empty())? else { return Ok(false) };
+                    let difference = difference(shapes, servers.schema)
+                        .or_else(|| own.errors.first_difference(&servers.errors));
                     self.outcomes.lock().insert(describe as usize, difference.clone());
                     difference
                 }

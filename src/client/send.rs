@@ -6,11 +6,12 @@
 use super::call_spec::CallSpec;
 use super::client::Client;
 use super::connection::{CallSlot, ClientConnection, EncodedCall, NotSent, ServerMethod, Waiter};
-use super::error::ClientError;
 use super::pending::{Pending, SentCall};
+use super::schema_check::ServerTypes;
 use super::server_session::ServerSession;
 use crate::proto::client;
-use crate::service::builtin::{MethodSchema, SCHEMA};
+use crate::service::ClientError;
+use crate::service::builtin::{ERRORS, MethodErrors, MethodSchema, SCHEMA};
 use crate::service::session::ATTACH;
 use crate::service::suggest::nearest;
 use crate::service::worker_hooks;
@@ -107,26 +108,36 @@ impl Client {
         send_by: Option<Instant>,
     ) -> Result<bool, ClientError> {
         let Some(describe) = call.describe else { return Ok(true) };
-        method.types.check(call.method, describe, || self.ask_schema(connection, call.method, send_by))
+        method
+            .types
+            .check(call.method, describe, |errors| self.ask_schema(connection, call.method, errors, send_by))
     }
 
-    /// Asks the server for its types of a method. Returns `None` if the connection no longer takes calls. Waits until
+    /// Asks the server for its types of a method, and `with_errors` for those that it lists. Returns `None` if the connection no longer takes calls. Waits until
     /// `send_by`.
     fn ask_schema(
         &self,
         connection: &Arc<ClientConnection>,
         method: &str,
+        with_errors: bool,
         send_by: Option<Instant>,
-    ) -> Result<Option<MethodSchema>, ClientError> {
+    ) -> Result<Option<ServerTypes>, ClientError> {
+        let errors = MethodErrors::default();
         if connection.method(SCHEMA.name()).is_none() {
-            let unknown = MethodSchema { fingerprint: 0, bincode: None, json: None, unknown: String::new() };
-            return Ok(Some(unknown));
+            let schema = MethodSchema { fingerprint: 0, bincode: None, json: None, unknown: String::new() };
+            return Ok(Some(ServerTypes { schema, errors }));
         }
         let name = method.to_owned();
         let encode = |out: &mut Vec<u8>| Codec::Bincode.encode(&name, out);
         // The types of this call are not compared: that would need the same call.
         let call = CallSpec { deadline: send_by, describe: None, ..self.typed(SCHEMA, &encode)? };
-        self.preliminary(connection, &call)
+        let Some(schema) = self.preliminary(connection, &call)? else { return Ok(None) };
+        if !with_errors || connection.method(ERRORS.name()).is_none() {
+            return Ok(Some(ServerTypes { schema, errors }));
+        }
+        let call = CallSpec { deadline: send_by, describe: None, ..self.typed(ERRORS, &encode)? };
+        let errors = self.preliminary(connection, &call)?;
+        Ok(errors.map(|errors| ServerTypes { schema, errors }))
     }
 
     /// The number of a session on this connection, on which it is attached if it is not yet. Returns `None` if the

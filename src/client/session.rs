@@ -4,11 +4,10 @@
 
 use super::client::Client;
 use super::connection::{ClientConnection, Waiter};
-use super::error::ClientError;
 use super::pending::Pending;
 use super::server_session::ServerSession;
-use crate::service::Method;
 use crate::service::session::{ATTACH, CLOSE, OPEN, SessionTicket};
+use crate::service::{ClientError, Method};
 use crate::sync::Arc;
 use crate::wire::Codec;
 use serde::Serialize;
@@ -99,9 +98,9 @@ impl Session {
     ///
     /// # Errors
     /// See [`Client::call`].
-    pub fn call<Request: Serialize, Response: DeserializeOwned>(
+    pub fn call<Request: Serialize, Response: DeserializeOwned, Error>(
         &self,
-        method: Method<Request, Response>,
+        method: Method<Request, Response, Error>,
         request: &Request,
     ) -> Result<Response, ClientError> {
         self.client.call(method, request)
@@ -111,9 +110,9 @@ impl Session {
     ///
     /// # Errors
     /// See [`Client::start`].
-    pub fn start<Request: Serialize, Response: DeserializeOwned>(
+    pub fn start<Request: Serialize, Response: DeserializeOwned, Error>(
         &self,
-        method: Method<Request, Response>,
+        method: Method<Request, Response, Error>,
         request: &Request,
     ) -> Result<Pending<Response>, ClientError> {
         self.client.start(method, request)

@@ -7,7 +7,7 @@
 //! Knows threads by number; knows no connections. Invariants: a thread joins only threads that ended before it, so no
 //! two wait for each other, and joining one implies all that it joined. The lock is not held while a thread is joined.
 
-use super::error::ClientError;
+use crate::service::ClientError;
 use crate::service::blocking;
 use crate::sync::{Condvar, Mutex};
 use std::collections::BTreeMap;

@@ -1,5 +1,6 @@
-//! [`Schema`]: the shapes of a method's types, and a fingerprint of them.
+//! [`Schema`]: the shapes of a method's types, its list of errors, and a fingerprint of them.
 
+use super::method_errors::MethodErrors;
 use super::shape::Shape;
 use super::trace;
 use serde::de::DeserializeOwned;
@@ -20,6 +21,8 @@ pub struct Schema {
     pub bincode: Result<Shapes, String>,
     /// Shapes in JSON, or the reason why they are not known.
     pub json: Result<Shapes, String>,
+    /// Application errors that the method lists.
+    pub errors: MethodErrors,
 }
 
 /// Makes the schema of a method's types.
@@ -34,21 +37,25 @@ impl Schema {
             let response = trace::shape_of::<Response>(human).map_err(|why| format!("response: {why}"))?;
             Ok(Shapes { request, response })
         };
-        Schema { bincode: shapes(false), json: shapes(true) }
+        Schema { bincode: shapes(false), json: shapes(true), errors: MethodErrors::default() }
     }
 
     /// Returns the schema of types that cannot be traced.
     pub fn unknown(why: &str) -> Schema {
-        Schema { bincode: Err(why.to_owned()), json: Err(why.to_owned()) }
+        Schema { bincode: Err(why.to_owned()), json: Err(why.to_owned()), errors: MethodErrors::default() }
     }
 
-    /// Returns a hash of the shapes in bincode, with the names of fields and variants and without those of types; 0
-    /// where they are not known.
+    /// Returns a hash of the shapes in bincode, with the names of fields and variants and without those of types, and
+    /// of the listed errors without their texts; 0 where the shapes are not known.
     ///
     /// Field names count because otherwise two fields of one type could change places unnoticed.
     pub fn fingerprint(&self) -> u64 {
         let Ok(Shapes { request, response }) = &self.bincode else { return 0 };
-        let text = format!("{} -> {}", request.nameless(), response.nameless());
+        let mut text = format!("{} -> {}", request.nameless(), response.nameless());
+        // Methods without a list keep the fingerprint that they had before there were lists.
+        if !self.errors.is_empty() {
+            text += &format!(" ! {}", self.errors.nameless());
+        }
         fnv1a(text.as_bytes()).max(1)
     }
 }
@@ -70,5 +77,8 @@ mod tests {
         let schema = Schema::of::<(u32, u32), u32>();
         assert_eq!(schema.fingerprint(), fnv1a(b"(u32, u32) -> u32"));
         assert_eq!(Schema::unknown("no").fingerprint(), 0);
+        let errors = MethodErrors::new("E", &[(2, "B", "b"), (1, "A", "a")]);
+        let listed = Schema { errors, ..schema };
+        assert_eq!(listed.fingerprint(), fnv1a(b"(u32, u32) -> u32 ! A = 1 | B = 2"));
     }
 }

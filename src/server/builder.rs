@@ -10,7 +10,7 @@ use super::running::RunningServer;
 use super::server_info::ServerInfo;
 use super::start::PreparedServer;
 use crate::config::{Config, ConfigErrors, PortConfig};
-use crate::service::{ApplicationError, Method, ServicesBuilder, Transaction, load_service};
+use crate::service::{ErrorList, HandlerError, Method, ServicesBuilder, Transaction, load_service};
 use crate::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -54,13 +54,19 @@ impl Server {
 
     /// Adds a method. `run` is ordinary blocking code. It is called on a worker thread that holds a permit, by as many
     /// workers at once as the settings allow; a handler that waits can give its permit back meanwhile, see
-    /// [`Transaction::blocking`]. A panic in it answers the call and harms nothing else.
+    /// [`Transaction::blocking`]. A panic in it answers the call and harms nothing else. Its errors are the caller's as
+    /// [`HandlerError`] says.
     /// A second handler for the same method is an error of [`Server::start`].
-    pub fn handle<Request, Response, F>(mut self, method: Method<Request, Response>, run: F) -> Server
+    pub fn handle<Request, Response, Error, F>(
+        mut self,
+        method: Method<Request, Response, Error>,
+        run: F,
+    ) -> Server
     where
         Request: DeserializeOwned,
         Response: Serialize,
-        F: Fn(&Transaction<'_>, Request) -> Result<Response, ApplicationError> + Send + Sync + 'static,
+        Error: ErrorList,
+        F: Fn(&Transaction<'_>, Request) -> Result<Response, HandlerError> + Send + Sync + 'static,
     {
         self.services.add(method, run);
         self

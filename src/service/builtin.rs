@@ -1,8 +1,9 @@
-//! Methods of every server: `server.ping`, `server.echo`, `server.info`, `server.methods`, `server.schema`, all
-//! idempotent, and `session.open`, `session.attach`, `session.close`.
+//! Methods of every server: `server.ping`, `server.echo`, `server.info`, `server.methods`, `server.schema`,
+//! `server.errors`, all idempotent, and `session.open`, `session.attach`, `session.close`.
 
 use super::Bytes;
 use super::method::Method;
+pub use crate::schema::{ErrorCode, MethodErrors};
 use crate::schema::{Schema, Shapes, Unreadable};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,11 @@ pub const METHODS: Method<(), Vec<String>> = Method::new("server.methods").idemp
 
 /// Returns the shapes of a method's types by its name. An unknown name is answered `UnknownMethod`.
 pub const SCHEMA: Method<String, MethodSchema> = Method::new("server.schema").idempotent();
+
+/// Returns the application errors that a method lists, by the method's name; none for a method that lists none. An
+/// unknown name is answered `UnknownMethod`. A method of its own, because the result of [`SCHEMA`] is frozen; servers of
+/// versions without such lists do not have it.
+pub const ERRORS: Method<String, MethodErrors> = Method::new("server.errors").idempotent();
 
 /// Result of [`SCHEMA`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

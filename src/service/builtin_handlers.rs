@@ -1,6 +1,7 @@
 //! Handlers of the built-in methods (`builtin.rs`). Does not know what a server counts: `info` is a function it gives.
 
-use super::builtin::{ECHO, INFO, Info, METHODS, MethodSchema, PING, SCHEMA};
+use super::builtin::{ECHO, ERRORS, INFO, Info, METHODS, MethodErrors, MethodSchema, PING, SCHEMA};
+use super::handler_error::HandlerError;
 use super::method::{Method, check_method_name};
 use super::refusal::Refusal;
 use super::services::{ServicesBuilder, typed};
@@ -14,12 +15,13 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 
 /// The names of the built-in methods.
-pub(crate) const NAMES: [&str; 8] = [
+pub(crate) const NAMES: [&str; 9] = [
     PING.name(),
     ECHO.name(),
     INFO.name(),
     METHODS.name(),
     SCHEMA.name(),
+    ERRORS.name(),
     session::OPEN.name(),
     session::ATTACH.name(),
     session::CLOSE.name(),
@@ -53,17 +55,26 @@ pub(crate) fn add(
     builder.add_raw(ECHO.name(), Box::new(echo));
     builder.add(INFO, move |_, ()| Ok(info()));
     let mut names: Vec<String> = builder.names().map(str::to_owned).collect();
-    names.extend([METHODS.name().to_owned(), SCHEMA.name().to_owned()]);
+    names.extend([METHODS.name(), SCHEMA.name(), ERRORS.name()].map(str::to_owned));
     names.sort();
     builder.add(METHODS, move |_, ()| Ok(names.clone()));
-    let own = [(SCHEMA.name().to_owned(), MethodSchema::from(&SCHEMA.schema()))];
-    let known = builder.schemas().map(|(name, schema)| (name.to_owned(), MethodSchema::from(schema)));
-    let schemas: BTreeMap<String, MethodSchema> = known.chain(own).collect();
-    add_refusing(builder, SCHEMA, move |_, name: String| {
-        check_method_name(&name).map_err(|error| Refusal::new(Status::BadRequest, error.to_string()))?;
-        let unknown = || Refusal::new(Status::UnknownMethod, format!("there is no method {name:?}"));
-        schemas.get(&name).cloned().ok_or_else(unknown)
-    });
+    let own = [(SCHEMA.name(), SCHEMA.schema()), (ERRORS.name(), ERRORS.schema())];
+    let own = own.iter().map(|(name, schema)| (*name, schema));
+    let mut schemas = BTreeMap::<String, MethodSchema>::new();
+    let mut errors = BTreeMap::<String, MethodErrors>::new();
+    for (name, schema) in builder.schemas().chain(own) {
+        schemas.insert(name.to_owned(), MethodSchema::from(schema));
+        errors.insert(name.to_owned(), schema.errors.clone());
+    }
+    add_refusing(builder, SCHEMA, move |_, name: String| of_method(&schemas, &name));
+    add_refusing(builder, ERRORS, move |_, name: String| of_method(&errors, &name));
+}
+
+/// Returns what there is for a method.
+fn of_method<T: Clone>(known: &BTreeMap<String, T>, name: &str) -> Result<T, Refusal> {
+    check_method_name(name).map_err(|error| Refusal::new(Status::BadRequest, error.to_string()))?;
+    let unknown = || Refusal::new(Status::UnknownMethod, format!("there is no method {name:?}"));
+    known.get(name).cloned().ok_or_else(unknown)
 }
 
 /// Adds a method that may refuse with any status.
@@ -81,9 +92,9 @@ pub(crate) fn echo(
     codec: Codec,
     arguments: &[u8],
     out: &mut Vec<u8>,
-) -> Result<(), Refusal> {
+) -> Result<(), HandlerError> {
     if codec == Codec::Json {
-        json::check(arguments)?;
+        json::check(arguments).map_err(Refusal::from)?;
     }
     out.extend_from_slice(arguments);
     Ok(())

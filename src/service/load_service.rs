@@ -1,6 +1,7 @@
 //! The load service, only with `Load_Service=1`: methods whose cost the caller chooses, for benchmarks and for trying
 //! settings before real users do.
 
+use super::handler_error::HandlerError;
 use super::method::Method;
 use super::refusal::ApplicationError;
 use super::services::ServicesBuilder;
@@ -36,7 +37,7 @@ pub(crate) fn add(builder: &mut ServicesBuilder) {
     builder.add(BLOCK, |transaction, ms| transaction.blocking(|| sleep(ms)));
 }
 
-fn sleep(ms: u64) -> Result<(), ApplicationError> {
+fn sleep(ms: u64) -> Result<(), HandlerError> {
     std::thread::sleep(Duration::from_millis(bounded(ms, SLEEP_MS_MAX)?));
     Ok(())
 }
@@ -50,7 +51,7 @@ fn bounded(value: u64, most: u64) -> Result<u64, ApplicationError> {
 }
 
 /// Measures the thread's own CPU time: on a busy machine a wall clock would count other threads' work.
-fn spin(us: u64) -> Result<u64, ApplicationError> {
+fn spin(us: u64) -> Result<u64, HandlerError> {
     let start = cpu_ns();
     loop {
         let spent = cpu_ns() - start;

@@ -1,12 +1,16 @@
-//! `Method<Request, Response>`: a constant that server and client share, so that the compiler checks both.
+//! `Method<Request, Response, Error>`: a constant that server and client share, so that the compiler checks both.
 
+#[cfg(feature = "client")]
+use super::client_error::ClientError;
+use super::error_list::{ErrorList, listed};
 use crate::schema::{Describe, Schema};
 use crate::wire::limits::METHOD_NAME_BYTES_MAX;
 use serde::de::DeserializeOwned;
 use std::marker::PhantomData;
 use thiserror::Error;
 
-/// A method's name with the types of its request and response.
+/// A method's name with the types of its request and response, and of the application errors that callers can tell
+/// apart by name ([`application_errors!`](crate::application_errors); `()` if there are none).
 ///
 /// Request and response are frozen once published, except for what `docs/TYPES.md` lists: a client whose types differ
 /// from the server's gets an error before it sends anything. Types must not be recursive.
@@ -17,24 +21,26 @@ use thiserror::Error;
 /// assert_eq!(DOUBLE.name(), "math.double");
 /// ```
 #[derive(Debug)]
-pub struct Method<Request, Response> {
+pub struct Method<Request, Response, Error = ()> {
     name: &'static str,
     idempotent: bool,
     describe: Option<Describe>,
-    types: PhantomData<fn(Request) -> Response>,
+    types: PhantomData<fn(Request) -> (Response, Error)>,
 }
 
-impl<Request: DeserializeOwned, Response: DeserializeOwned> Method<Request, Response> {
+impl<Request: DeserializeOwned, Response: DeserializeOwned, Error: ErrorList>
+    Method<Request, Response, Error>
+{
     /// Makes a method named `service.method`.
     ///
     /// # Panics
     /// At compile time when used in a constant: the name breaks the rules of [`check_method_name`].
     pub const fn new(name: &'static str) -> Self {
-        Method { describe: Some(Schema::of::<Request, Response>), ..Method::undescribed(name) }
+        Method { describe: Some(describe::<Request, Response, Error>), ..Method::undescribed(name) }
     }
 }
 
-impl<Request, Response> Method<Request, Response> {
+impl<Request, Response, Error> Method<Request, Response, Error> {
     /// Makes a method whose types are not compared: for a type that one side only writes and cannot read, as `&'static
     /// str`. The other side may know the same method by [`Method::new`].
     ///
@@ -88,13 +94,44 @@ impl<Request, Response> Method<Request, Response> {
     }
 }
 
-// Not derived: a derive would require the same of the two types.
-impl<Request, Response> Clone for Method<Request, Response> {
+impl<Request, Response, Error: ErrorList> Method<Request, Response, Error> {
+    /// Returns the listed error that a call of this method ended with; `None` for any other error, and for a number
+    /// that is not in this program's list.
+    ///
+    /// ```no_run
+    /// # use boneyard::{Client, ClientError, Method};
+    /// boneyard::application_errors! {
+    ///     pub enum TicketError { NotFound = 1 => "no such ticket", Closed = 2 => "the ticket is closed" }
+    /// }
+    /// const CLOSE: Method<u64, (), TicketError> = Method::new("tickets.close");
+    ///
+    /// # fn close(client: Client) -> Result<(), ClientError> {
+    /// match client.call(CLOSE, &7) {
+    ///     Err(error) if CLOSE.error_of(&error) == Some(TicketError::Closed) => Ok(()), // by another
+    ///     other => other,
+    /// }
+    /// # }
+    /// ```
+    #[cfg(feature = "client")]
+    pub fn error_of(&self, error: &ClientError) -> Option<Error> {
+        match error {
+            ClientError::Application { code, .. } => Error::from_code(*code),
+            _ => None,
+        }
+    }
+}
+
+fn describe<Request: DeserializeOwned, Response: DeserializeOwned, Error: ErrorList>() -> Schema {
+    Schema { errors: listed::<Error>(), ..Schema::of::<Request, Response>() }
+}
+
+// Not derived: a derive would require the same of the three types.
+impl<Request, Response, Error> Clone for Method<Request, Response, Error> {
     fn clone(&self) -> Self {
         *self
     }
 }
-impl<Request, Response> Copy for Method<Request, Response> {}
+impl<Request, Response, Error> Copy for Method<Request, Response, Error> {}
 
 /// The name is not `service.method`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]

@@ -6,8 +6,12 @@
 pub mod builtin;
 #[cfg(feature = "server")]
 pub(crate) mod builtin_handlers;
+#[cfg(feature = "client")]
+mod client_error;
 #[cfg(feature = "server")]
 mod client_id;
+mod error_list;
+mod handler_error;
 #[cfg(feature = "server")]
 pub mod load_service;
 #[cfg(feature = "server")]
@@ -34,8 +38,12 @@ pub(crate) mod worker_hooks;
 
 #[cfg(feature = "server")]
 pub(crate) use builtin_handlers::Sessions;
+#[cfg(feature = "client")]
+pub use client_error::{ClientError, DeadlineSource};
 #[cfg(feature = "server")]
 pub use client_id::{ClientId, Site};
+pub use error_list::ErrorList;
+pub use handler_error::HandlerError;
 #[cfg(feature = "server")]
 pub use log_limit::LogLimiter;
 #[cfg(feature = "cli")]

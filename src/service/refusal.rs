@@ -1,4 +1,4 @@
-//! Refusals: the answer to a call that has no result, and the error that a handler returns.
+//! Refusals: the answer to a call that has no result, and the application errors among them.
 
 use super::status::{Fault, Status};
 use crate::wire::WireError;
@@ -11,10 +11,12 @@ use std::time::Duration;
 /// Time after which a call that found the buffers full may be repeated.
 pub(crate) const BUFFERS_AFTER: Duration = Duration::from_millis(100);
 
-/// A handler's refusal: reaches the client with its code and message.
+/// An error of the application: reaches the caller with its code and message, as
+/// [`ClientError::Application`](crate::client::ClientError::Application).
 ///
-/// Any error becomes one through `?` (code 0, its text as the message), so put into your own errors only what a client
-/// may read. It is no [`std::error::Error`] itself: that conversion excludes it, as in `anyhow`.
+/// Nothing converts into it by itself: a type of yours has what callers may read in its own `From`. A list of errors
+/// that callers can tell apart by name is made by [`application_errors!`](crate::application_errors). It is no
+/// [`std::error::Error`], because any of those becomes an internal error of the handler through `?`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApplicationError {
     /// The application's own number; 0 when it has none.
@@ -30,13 +32,20 @@ impl ApplicationError {
     }
 }
 
-impl<E: std::error::Error> From<E> for ApplicationError {
-    fn from(error: E) -> Self {
-        ApplicationError::new(0, error.to_string())
-    }
-}
-
-/// The reason why a call has no result, as its caller gets it.
+/// The reason why a call has no result, as its caller gets it. A handler returns one to refuse by itself:
+///
+/// ```
+/// # use boneyard::{HandlerError, Refusal};
+/// # use std::time::Duration;
+/// fn handler(is_free: bool) -> Result<(), HandlerError> {
+///     if !is_free {
+///         return Err(Refusal::busy().retry_after(Duration::from_millis(200)).into());
+///     }
+///     Ok(())
+/// }
+/// ```
+///
+/// A status from 10 to 39 says that nothing was done: clients make such a call again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The status of the answer.
@@ -53,7 +62,13 @@ impl From<Status> for Refusal {
 }
 
 impl Refusal {
-    /// Makes a refusal with a message.
+    /// Makes the refusal of a handler that is busy and has done nothing: with [`Status::ServiceBusy`], upon which a
+    /// client makes the call again, whatever the method, within its deadline and its budget.
+    pub fn busy() -> Refusal {
+        Refusal::from(Status::ServiceBusy)
+    }
+
+    /// Makes a refusal with a message. One with [`Status::Ok`] is answered as a bad response.
     pub fn new(status: Status, message: impl Into<String>) -> Refusal {
         Refusal { status, fault: Fault { code: 0, retry_after_ms: 0, message: message.into() } }
     }

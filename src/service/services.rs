@@ -2,9 +2,11 @@
 //! handlers are run.
 
 use super::client_id::ClientId;
+use super::error_list::ErrorList;
+use super::handler_error::{HandlerError, causes};
 use super::log_limit::{LogLimiter, cut_message};
 use super::method::Method;
-use super::refusal::{ApplicationError, Refusal};
+use super::refusal::Refusal;
 use super::status::Status;
 use super::transaction::Transaction;
 use super::worker_hooks;
@@ -15,7 +17,10 @@ use crate::wire::{Codec, limits};
 use log::Level;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use thiserror::Error;
 
@@ -43,11 +48,15 @@ pub(crate) struct ServicesBuilder {
 
 impl ServicesBuilder {
     /// Adds a method; [`ServicesBuilder::build`] reports a name that was given twice.
-    pub(crate) fn add<Request, Response, F>(&mut self, method: Method<Request, Response>, run: F)
-    where
+    pub(crate) fn add<Request, Response, Listed, F>(
+        &mut self,
+        method: Method<Request, Response, Listed>,
+        run: F,
+    ) where
         Request: DeserializeOwned,
         Response: Serialize,
-        F: Fn(&Transaction<'_>, Request) -> Result<Response, ApplicationError> + Send + Sync + 'static,
+        Listed: ErrorList,
+        F: Fn(&Transaction<'_>, Request) -> Result<Response, HandlerError> + Send + Sync + 'static,
     {
         self.add_described(method.name(), method.schema(), typed(run));
     }
@@ -168,27 +177,73 @@ impl Services {
                 let message = format!("a result of {size} bytes is over the limit of {bytes_max}");
                 Refusal::new(Status::BadResponse, message)
             }
-            Ok(Err(refusal)) => refusal,
-            Err(panic) => {
-                // A payload's own Drop may panic; forgetting it would leak, so it is dropped under a guard. The payload
-                // of that panic is forgotten: its Drop may panic too, and so on without end.
-                let message = panic_text(panic.as_ref()).to_owned();
-                let dropped = catch_unwind(AssertUnwindSafe(|| drop(panic)));
-                let client = ClientId::of(transaction.peer().ip());
-                if self.log_limiter.allows(Level::Error, client, transaction.now()) {
-                    let and = if dropped.is_err() { "; and its payload panicked when dropped" } else { "" };
-                    let message = cut_message(&message);
-                    log::error!("{}: handler panicked: {message}{and}", transaction.method);
-                }
-                if let Err(another) = dropped {
-                    std::mem::forget(another);
-                }
-                Refusal::new(Status::Panicked, "the server's log says where")
-            }
+            Ok(Err(error)) => self.refusal(error, transaction),
+            Err(panic) => self.panicked(panic, transaction),
         };
         out.truncate(start);
         refuse(refusal, codec, out)
     }
+
+    /// The refusal of a call whose handler returned an error.
+    #[cold]
+    fn refusal(&self, error: HandlerError, transaction: &Transaction<'_>) -> Refusal {
+        let cause = match error {
+            HandlerError::Application(error) => return error.into(),
+            HandlerError::Refusal(refusal) if refusal.status == Status::Ok => {
+                return Refusal::new(Status::BadResponse, "the handler refused with the status Ok");
+            }
+            HandlerError::Refusal(refusal) => return refusal,
+            HandlerError::Internal(cause) => cause,
+        };
+        // Its Display and its Drop are foreign code.
+        let text = catch_unwind(AssertUnwindSafe(|| text_of(cause.as_ref())));
+        let dropped = catch_unwind(AssertUnwindSafe(|| drop(cause)));
+        let text = match (text, dropped) {
+            (Ok(text), Ok(())) => text,
+            (Ok(_), Err(panic)) | (Err(panic), Ok(())) => return self.panicked(panic, transaction),
+            (Err(panic), Err(another)) => {
+                std::mem::forget(another);
+                return self.panicked(panic, transaction);
+            }
+        };
+        let peer = transaction.peer();
+        if self.log_limiter.allows(Level::Error, ClientId::of(peer.ip()), transaction.now()) {
+            let (method, call) = (transaction.method, transaction.call);
+            log::error!("{method}: handler failed: {}, peer={peer} call={call}", cut_message(&text));
+        }
+        Refusal::new(Status::Internal, "the server's log says why")
+    }
+
+    /// The refusal of a call whose handler panicked.
+    #[cold]
+    fn panicked(&self, panic: Box<dyn Any + Send>, transaction: &Transaction<'_>) -> Refusal {
+        // A payload's own Drop may panic; forgetting it would leak, so it is dropped under a guard. The payload of that
+        // panic is forgotten: its Drop may panic too, and so on without end.
+        let message = panic_text(panic.as_ref()).to_owned();
+        let dropped = catch_unwind(AssertUnwindSafe(|| drop(panic)));
+        let client = ClientId::of(transaction.peer().ip());
+        if self.log_limiter.allows(Level::Error, client, transaction.now()) {
+            let and = if dropped.is_err() { "; and its payload panicked when dropped" } else { "" };
+            let message = cut_message(&message);
+            log::error!("{}: handler panicked: {message}{and}", transaction.method);
+        }
+        if let Err(another) = dropped {
+            std::mem::forget(another);
+        }
+        Refusal::new(Status::Panicked, "the server's log says where")
+    }
+}
+
+/// Returns the text of an error and of its sources.
+fn text_of(cause: &(dyn Error + 'static)) -> String {
+    let mut text = String::new();
+    for cause in causes(cause) {
+        let separator = if text.is_empty() { "" } else { ": " };
+        if write!(text, "{separator}{cause}").is_err() {
+            text.push_str("(an error without a text)");
+        }
+    }
+    text
 }
 
 fn refuse(refusal: Refusal, codec: Codec, out: &mut Vec<u8>) -> Status {
@@ -196,7 +251,7 @@ fn refuse(refusal: Refusal, codec: Codec, out: &mut Vec<u8>) -> Status {
     refusal.status
 }
 
-fn panic_text(payload: &(dyn std::any::Any + Send)) -> &str {
+fn panic_text(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message")
 }
@@ -215,27 +270,26 @@ impl std::fmt::Debug for Services {
 
 /// A method's code without its types: arguments in, result appended to the last parameter.
 pub(crate) type Handler =
-    Box<dyn Fn(&Transaction<'_>, Codec, &[u8], &mut Vec<u8>) -> Result<(), Refusal> + Send + Sync>;
+    Box<dyn Fn(&Transaction<'_>, Codec, &[u8], &mut Vec<u8>) -> Result<(), HandlerError> + Send + Sync>;
 
-/// Wraps a closure over typed values. Handlers refuse with an `ApplicationError`, built-in methods with any
-/// [`Refusal`].
+/// Wraps a closure over typed values.
 pub(crate) fn typed<Request, Response, E, F>(run: F) -> Handler
 where
     Request: DeserializeOwned,
     Response: Serialize,
-    E: Into<Refusal>,
+    E: Into<HandlerError>,
     F: Fn(&Transaction<'_>, Request) -> Result<Response, E> + Send + Sync + 'static,
 {
     Box::new(move |transaction, codec, arguments, result| {
-        let request = codec.decode_in(arguments, &worker_hooks::ArgumentMemory)?;
+        let request = codec.decode_in(arguments, &worker_hooks::ArgumentMemory).map_err(Refusal::from)?;
         let response = run(transaction, request).map_err(Into::into)?;
-        Ok(codec.encode(&response, result)?)
+        Ok(codec.encode(&response, result).map_err(Refusal::from)?)
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Fault, Peer};
+    use super::super::{ApplicationError, Fault, Peer};
     use super::*;
     use std::net::SocketAddr;
 
@@ -259,8 +313,8 @@ mod tests {
 
     fn services() -> Services {
         let mut builder = ServicesBuilder::default();
-        builder.add(ADD, |_, (a, b)| a.checked_add(b).ok_or_else(|| ApplicationError::new(7, "too much")));
-        builder.add(FAIL, |_, code| Err(ApplicationError::new(code, "no")));
+        builder.add(ADD, |_, (a, b)| Ok(a.checked_add(b).ok_or(ApplicationError::new(7, "too much"))?));
+        builder.add(FAIL, |_, code| Err(ApplicationError::new(code, "no").into()));
         builder.add(PANIC, |_, ()| panic!("on purpose"));
         builder.add(TEXT, |_, n| Ok("x".repeat(n as usize)));
         builder.build().unwrap()

@@ -20,7 +20,8 @@ pub enum Blame {
     Environment,
     /// The handler ran and refused, on purpose.
     Application,
-    /// The server is too busy or is stopping, and the call was not started. Try later or elsewhere.
+    /// The server is too busy or is stopping, and the call was not started, or was given up because a call that its
+    /// handler made was refused so. Try later or elsewhere.
     Overload,
 }
 
@@ -30,10 +31,10 @@ pub enum Blame {
 pub enum Repeat {
     /// No: the handler may have run, so that a second call may do a thing twice.
     No,
-    /// Yes, since the handler did not run. The client library leaves it to its caller: the same call at once is likely
-    /// to fail again.
+    /// Yes, since the handler did not run, or did nothing. The client library leaves it to its caller: the same call at
+    /// once is likely to fail again.
     ByCaller(&'static str),
-    /// Yes, since the handler did not run. The client library repeats the call by itself.
+    /// Yes, since the handler did not run, or did nothing. The client library repeats the call by itself.
     ByClient(&'static str),
 }
 
@@ -67,12 +68,15 @@ macro_rules! statuses {
     };
 }
 
-// From 10 to 39 the handler did not run: clients rely on that for numbers that they do not know.
+// From 10 to 39 the handler did not run, or says that it did nothing: clients rely on that for numbers that they do not
+// know.
 statuses! {
     /// Success; of a call, the handler's result follows.
     Ok = 0, None, No, "done";
     /// The handler ran and refused, with a code and a message of its own.
     Application = 1, Some(Application), No, "the service refused";
+    /// The handler ran, and a call that it made was refused or late; it may have done a part.
+    NestedRefused = 2, Some(Overload), No, "a call that the handler made was refused";
 
     /// The server has no method of this name or number.
     UnknownMethod = 10, Some(Caller), ByCaller("once it asks for one that exists"), "no such method";
@@ -136,11 +140,15 @@ statuses! {
     /// The client has as many calls in progress, over all its connections, as `Server_Client_Calls` allows.
     ClientLimit = 35, Some(Overload), ByClient("once one is answered"),
         "the client has as many calls in progress as it may (Server_Client_Calls)";
+    /// The handler says that it is busy and has done nothing.
+    ServiceBusy = 36, Some(Overload), ByClient("after a while"), "the service is busy";
 
     /// The handler panicked; it may have done a part.
     Panicked = 40, Some(Server), No, "the handler panicked";
     /// The handler ran; its result cannot be encoded, is too large for a frame, or is not of the method's type.
     BadResponse = 41, Some(Server), No, "the result cannot be sent";
+    /// The handler failed; it may have done a part. The server's log has the error, which is not for callers.
+    Internal = 42, Some(Server), No, "the handler failed";
 }
 
 impl Status {
@@ -169,8 +177,8 @@ impl Status {
         self.row().repeat
     }
 
-    /// Returns whether it is certain that the handler did not run, so that the call may be made again without doing a
-    /// thing twice.
+    /// Returns whether it is certain that the handler did not run, or says that it did nothing, so that the call may be
+    /// made again without doing a thing twice.
     pub fn never_started(self) -> bool {
         self.repeat() != Repeat::No
     }

@@ -29,8 +29,8 @@ fn start(reserve: usize) -> (RunningServer, Arc<Gate>, Client) {
         let Some(inner) = depth.checked_sub(1) else { return Ok(()) };
         itself.get().expect("it is set before anybody calls").call(DEEP, &inner).map_err(
             |error| match error {
-                ClientError::NestedDeadlock(message) => ApplicationError::new(1, message),
-                ClientError::Application { message, .. } => ApplicationError::new(1, message),
+                ClientError::NestedDeadlock(message) => ApplicationError::new(1, message).into(),
+                ClientError::Application { message, .. } => ApplicationError::new(1, message).into(),
                 other => panic!("{other}"),
             },
         )

@@ -3,7 +3,7 @@
 import sys
 
 from plain import Client
-from stubs import Color, Note, Services
+from stubs import Color, Note, NoteError, Services
 
 services = Services(Client(sys.argv[1]))
 color: Color = {"Rgb": [1, 2, 3]}
@@ -27,6 +27,13 @@ assert services.more_notes_async.import_(["Red", {"Named": {"name": "b"}}]) == [
 assert services.notes.any({"any": [1]}) == {"any": [1]}
 assert services.notes.class_(None) == "of the program"
 services.server.ping()
+assert NoteError.NoSuchNote == 1 and NoteError(2) is NoteError.None_
+try:
+    services.notes.delete(1)
+except Exception as error:
+    assert error.args[1]["code"] == NoteError.NoSuchNote
+else:
+    raise AssertionError("there is no such note")
 
 if len(sys.argv) > 2:
     services.notes.read("1")  # type: ignore[arg-type]

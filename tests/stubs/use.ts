@@ -1,5 +1,5 @@
 // Uses the stubs of the test's server; what must not compile is said to fail.
-import { Services, type Call, type Color, type Note } from "./stubs.js";
+import { NoteError, Services, type Call, type Color, type Note } from "./stubs.js";
 
 declare const call: Call;
 
@@ -12,7 +12,10 @@ export async function use(): Promise<void> {
   const title: string | undefined = read?.title;
   const titles: string[] = (await services.notes.list()).map(([, name]) => name);
   const colors: Color[] = await services.more_notes_async.import(["Red", { Named: { name: "b" } }]);
-  void [title, titles, colors];
+  const name = (code: NoteError): string => (code === NoteError.NoSuchNote ? "missing" : "other");
+  void [title, titles, colors, name(NoteError.None_)];
+  // @ts-expect-error: there is no such error
+  name(3);
   // @ts-expect-error: a note has a title
   await services.notes.create({ color, due: null, tags: [], "seen by": {}, raw: [] });
   // @ts-expect-error: there is no such color

@@ -1,6 +1,7 @@
 //! C: a function for each method over `boneyard_call`, with its types as a comment. Arguments and result are JSON text:
 //! C has no text or lists of its own, and programs have a JSON library that they know.
 
+use super::errors::ErrorLists;
 use super::names::{Names, StubMethod, comment, function_name};
 
 const HEAD: &str = "\
@@ -24,7 +25,7 @@ static inline boneyard_status boneyard_stubs_call(boneyard_client client, const 
 
 pub(super) fn write(methods: &[StubMethod]) -> String {
     let mut names = Names::new(&["boneyard_stubs_call"]);
-    let mut text = HEAD.to_owned();
+    let mut text = HEAD.to_owned() + &ErrorLists::new(methods, &mut names).c(&mut names);
     for method in methods {
         let name = names.unique(&format!("call_{}", function_name(&method.name)));
         let (called, comment) = (&method.name, comment(&method.described()));

@@ -3,11 +3,10 @@
 use super::names::StubMethod;
 use super::{c, python, typescript};
 use crate::cli::escape::one_line;
-use crate::cli::methods::schemas;
+use crate::cli::methods::{MethodDescription, schemas};
 use crate::cli::output::{CommandResult, eprint_error, print};
 use crate::cli::server_args::{ServerArgs, report_error};
 use crate::client::{Client, ClientError};
-use crate::service::builtin::MethodSchema;
 use clap::{Args, ValueEnum};
 
 /// Arguments of `stubs`.
@@ -49,14 +48,14 @@ impl Stubs {
 /// Returns the methods of the server, sorted by name.
 fn methods(client: &Client) -> Result<Vec<StubMethod>, ClientError> {
     // Sessions belong to the client library: their numbers are valid on one connection only.
-    let own = |(name, _): &(String, MethodSchema)| !name.starts_with("session.");
-    let method = |(name, schema): (String, MethodSchema)| {
+    let own = |(name, _): &(String, MethodDescription)| !name.starts_with("session.");
+    let method = |(name, MethodDescription { schema, errors }): (String, MethodDescription)| {
         let read = schema.json.as_ref().map(|texts| texts.read()).transpose();
         let (shapes, unknown) = match read {
             Ok(shapes) => (shapes, schema.unknown),
             Err(error) => (None, format!("unreadable schema: {error}")),
         };
-        StubMethod { name, shapes, unknown }
+        StubMethod { name, shapes, unknown, errors }
     };
     Ok(schemas(client)?.into_iter().filter(own).map(method).collect())
 }

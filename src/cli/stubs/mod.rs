@@ -5,6 +5,7 @@
 
 mod c;
 mod command;
+mod errors;
 mod names;
 mod python;
 mod typescript;

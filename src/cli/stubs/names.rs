@@ -1,7 +1,7 @@
 //! Methods of the server as generated code has them: unique names, comments, and types that have a declaration of their
 //! own.
 
-use crate::schema::{Shape, Shapes};
+use crate::schema::{MethodErrors, Shape, Shapes};
 use std::collections::{BTreeMap, HashSet};
 
 /// Identifiers in use.
@@ -85,6 +85,8 @@ pub(super) struct StubMethod {
     pub(super) shapes: Option<Shapes>,
     /// Reason why they are unknown.
     pub(super) unknown: String,
+    /// Application errors that it lists.
+    pub(super) errors: MethodErrors,
 }
 
 impl StubMethod {
@@ -96,7 +98,10 @@ impl StubMethod {
     /// Types of arguments and result, or why they are unknown.
     pub(super) fn described(&self) -> String {
         match &self.shapes {
-            Some(Shapes { request, response }) => format!("{request} -> {response}"),
+            Some(Shapes { request, response }) if self.errors.is_empty() => {
+                format!("{request} -> {response}")
+            }
+            Some(Shapes { request, response }) => format!("{request} -> {response} ! {}", self.errors),
             None => format!("types not known: {}", self.unknown),
         }
     }
@@ -155,7 +160,12 @@ mod tests {
     fn a_comment_cannot_be_ended_from_within() {
         let shapes = || "{ \"*/ x\\n\u{2028}\": u8 }".parse::<Shape>().unwrap();
         let shapes = Some(Shapes { request: shapes(), response: shapes() });
-        let method = StubMethod { name: "a.b".to_owned(), shapes, unknown: String::new() };
+        let method = StubMethod {
+            name: "a.b".to_owned(),
+            shapes,
+            unknown: String::new(),
+            errors: MethodErrors::default(),
+        };
         assert!(comment(&method.described()).contains("x\\n?"), "{}", comment(&method.described()));
         assert!(!comment(&method.described()).contains("*/") && !comment(&method.described()).contains('\n'));
     }

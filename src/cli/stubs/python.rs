@@ -1,12 +1,14 @@
 //! Python: a `TypedDict` for each structure, a class for each service, over anything with the package's `call`.
 
+use super::errors::ErrorLists;
 use super::names::{Declared, Names, StubMethod, function_name, quoted, services, type_name};
 use crate::schema::{Scalar, Shape};
 
-const TAKEN: [&str; 13] = [
+const TAKEN: [&str; 14] = [
     "Any",
     "Caller",
     "Dict",
+    "IntEnum",
     "List",
     "Literal",
     "None",
@@ -38,6 +40,7 @@ class Caller(Protocol):
 
 pub(super) fn write(methods: &[StubMethod]) -> String {
     let mut types = Types(Declared::new(&TAKEN));
+    let errors = ErrorLists::new(methods, &mut types.0.names);
     let (mut classes, mut list) = (String::new(), String::new());
     let mut attributes = Names::new(&KEYWORDS);
     for (service, methods) in services(methods) {
@@ -49,23 +52,32 @@ pub(super) fn write(methods: &[StubMethod]) -> String {
         names.unique("_caller");
         names.unique("__init__");
         for method in methods {
-            classes +=
-                &function(method, &names.unique(&function_name(method.service_and_name().1)), &mut types);
+            classes += &function(
+                method,
+                &names.unique(&function_name(method.service_and_name().1)),
+                &mut types,
+                &errors,
+            );
         }
         list += &format!("        self.{} = {class}(caller)\n", attributes.unique(&function_name(service)));
     }
     let types = types.0.text;
     let services = format!("\n\nclass Services:\n    def __init__(self, caller: Caller) -> None:\n{list}");
-    format!("{HEAD}{types}{classes}{services}")
+    let head = match errors.is_empty() {
+        true => HEAD.to_owned(),
+        false => HEAD.replacen("\nfrom typing", "\nfrom enum import IntEnum\nfrom typing", 1),
+    };
+    format!("{head}{}{types}{classes}{services}", errors.python())
 }
 
-fn function(method: &StubMethod, name: &str, types: &mut Types) -> String {
+fn function(method: &StubMethod, name: &str, types: &mut Types, errors: &ErrorLists<'_>) -> String {
     let (takes, gives) = method.types("Any", |shape, wanted| types.of(shape, wanted));
     let (parameter, argument) = match takes.as_str() {
         "None" => (String::new(), "None"),
         takes => (format!(", arguments: {takes}"), "arguments"),
     };
-    let (why, called) = (method.why("        # ", "\n"), quoted(&method.name));
+    let why = method.why("        # ", "\n") + &errors.of(method, "        # ", "\n");
+    let called = quoted(&method.name);
     format!(
         "\n    def {name}(self{parameter}) -> {gives}:\n{why}        \
          result: {gives} = self._caller.call({called}, {argument})\n        return result\n"

@@ -1,5 +1,6 @@
 //! TypeScript: a type for each structure and enum, a class for each service, over a function that the program provides.
 
+use super::errors::ErrorLists;
 use super::names::{Declared, Names, StubMethod, function_name, quoted, services, type_name};
 use crate::schema::{Scalar, Shape};
 
@@ -31,6 +32,7 @@ export type BigInteger = number | bigint;
 
 pub(super) fn write(methods: &[StubMethod]) -> String {
     let mut types = Types(Declared::new(&TAKEN));
+    let errors = ErrorLists::new(methods, &mut types.0.names);
     let (mut classes, mut fields, mut made) = (String::new(), String::new(), String::new());
     let mut attributes = Names::new(&METHODS_TAKEN);
     for (service, methods) in services(methods) {
@@ -41,8 +43,12 @@ pub(super) fn write(methods: &[StubMethod]) -> String {
         );
         let mut names = Names::new(&METHODS_TAKEN);
         for method in methods {
-            classes +=
-                &function(method, &names.unique(&function_name(method.service_and_name().1)), &mut types);
+            classes += &function(
+                method,
+                &names.unique(&function_name(method.service_and_name().1)),
+                &mut types,
+                &errors,
+            );
         }
         classes += "}\n";
         let attribute = attributes.unique(&function_name(service));
@@ -51,16 +57,17 @@ pub(super) fn write(methods: &[StubMethod]) -> String {
     }
     let services =
         format!("\nexport class Services {{\n{fields}\n  constructor(caller: Call) {{\n{made}  }}\n}}\n");
-    format!("{HEAD}{}{classes}{services}", types.0.text)
+    format!("{HEAD}{}{}{classes}{services}", errors.typescript(), types.0.text)
 }
 
-fn function(method: &StubMethod, name: &str, types: &mut Types) -> String {
+fn function(method: &StubMethod, name: &str, types: &mut Types, errors: &ErrorLists<'_>) -> String {
     let (takes, gives) = method.types("unknown", |shape, wanted| types.of(shape, wanted));
     let (parameter, argument) = match takes.as_str() {
         "null" => (String::new(), "null"),
         takes => (format!("args: {takes}"), "args"),
     };
-    let (why, called) = (method.why("  /* ", " */\n"), quoted(&method.name));
+    let why = method.why("  /* ", " */\n") + &errors.of(method, "  /* ", " */\n");
+    let called = quoted(&method.name);
     format!(
         "\n{why}  async {name}({parameter}): Promise<{gives}> {{\n    \
          return (await this.caller({called}, {argument})) as {gives};\n  }}\n"

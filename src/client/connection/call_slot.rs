@@ -3,8 +3,8 @@
 //! Invariants: a slot is filled at most once and emptied at most once. No foreign code (a waker's clone, wake or drop)
 //! runs while the slot's lock is held.
 
-use crate::client::error::ClientError;
 use crate::proto::Answer;
+use crate::service::ClientError;
 use crate::service::worker_hooks::OutgoingCall;
 use crate::sync::unordered::AtomicUsize;
 use crate::sync::{Arc, Condvar, Mutex, Ordering};

@@ -11,8 +11,8 @@
 
 use super::read_source::{Flush, Interest, ReadSource};
 use super::transport::ClientTransport;
-use crate::client::error::ClientError;
 use crate::client::threads::spawn;
+use crate::service::ClientError;
 use crate::sync::{Arc, Mutex, Weak};
 use rustix::buffer::spare_capacity;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};

@@ -2,7 +2,7 @@
 //! checker sees. Waits with a deadline wait without end.
 
 use super::read_source::{Interest, ReadSource};
-use crate::client::error::ClientError;
+use crate::service::ClientError;
 use crate::sync::{Arc, Condvar, Mutex, Weak};
 use std::collections::VecDeque;
 use std::io;

@@ -6,8 +6,8 @@
 use super::client_connection::NotSent;
 use super::core::Core;
 use super::transport::{ClientTransport, WRITE_SLICE};
-use crate::client::error::ClientError;
 use crate::client::threads::spawn;
+use crate::service::ClientError;
 use crate::sync::Arc;
 use std::io;
 use std::time::{Duration, Instant};

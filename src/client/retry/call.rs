@@ -7,9 +7,9 @@ use super::policy::is_transient;
 use super::wait::{KeepWaiting, sleep_while};
 use crate::client::call_spec::CallSpec;
 use crate::client::client::Client;
-use crate::client::error::ClientError;
 use crate::client::options::DEADLINE;
 use crate::client::reply::Reply;
+use crate::service::ClientError;
 use crate::service::blocking;
 use std::time::Instant;
 

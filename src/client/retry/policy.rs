@@ -6,9 +6,8 @@
 use super::adaptive_throttle::AdaptiveThrottle;
 use super::backoff::wait;
 use super::budget::RetryBudget;
-use crate::client::error::ClientError;
 use crate::client::options::ClientOptions;
-use crate::service::{Blame, Repeat, Status};
+use crate::service::{Blame, ClientError, Repeat, Status};
 use crate::sync::Mutex;
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
@@ -62,8 +61,10 @@ impl RetryPolicy {
             Err(ClientError::Draining { .. }) => return,
             // The server's settings are wrong, whatever its load.
             Err(ClientError::NestedDeadlock(_)) => return,
-            // There is no room for a session or connection, whatever the load of those that have one.
+            // There is no room for a session or connection, or for calls of one method, whatever the load of others.
             Err(ClientError::Unavailable { status, .. }) if *status != Status::BuffersFull => return,
+            // It ran; the server that refused is another, or serves other methods as before.
+            Err(ClientError::NestedRefused { .. }) => return,
             // The call was accepted and not run: neither served nor refused.
             Err(ClientError::DeadlineExceeded { .. }) => return,
             Err(error) => error.blame() != Blame::Overload,
@@ -144,6 +145,10 @@ pub(super) fn may_repeat(error: &ClientError, idempotent: bool) -> bool {
         ClientError::Connect { kind, .. } => !is_lasting(*kind),
         ClientError::NoThread(_) => true,
         ClientError::Disconnected { may_have_run, .. } => idempotent || !may_have_run,
+        // The handler may have done a part before its own call was refused.
+        ClientError::NestedRefused { status, .. } => {
+            idempotent && matches!(status.repeat(), Repeat::ByClient(_))
+        }
         error => error.status().is_some_and(|status| matches!(status.repeat(), Repeat::ByClient(_))),
     }
 }
@@ -151,7 +156,7 @@ pub(super) fn may_repeat(error: &ClientError, idempotent: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::error::DeadlineSource;
+    use crate::service::DeadlineSource;
 
     fn connect(kind: ErrorKind) -> ClientError {
         ClientError::Connect { address: String::new(), kind, message: String::new() }
@@ -159,6 +164,10 @@ mod tests {
 
     fn lost(may_have_run: bool) -> ClientError {
         ClientError::Disconnected { may_have_run, reason: String::new() }
+    }
+
+    fn refused_within(status: Status) -> ClientError {
+        ClientError::NestedRefused { status, message: String::new(), retry_after: None }
     }
 
     const FULL: ClientError = ClientError::QueueFull { retry_after: None };
@@ -171,6 +180,8 @@ mod tests {
                 assert!(may_repeat(&error, idempotent), "{error:?}");
             }
             assert_eq!(may_repeat(&lost(true), idempotent), idempotent);
+            assert_eq!(may_repeat(&refused_within(Status::QueueFull), idempotent), idempotent);
+            assert!(!may_repeat(&refused_within(Status::NestedDeadlock), idempotent));
             let nested = ClientError::NestedDeadlock(String::new());
             for error in
                 [ClientError::Throttled, nested, ClientError::late(false), connect(ErrorKind::TimedOut)]
@@ -201,8 +212,14 @@ mod tests {
         };
         let unavailable =
             |status| ClientError::Unavailable { status, message: String::new(), retry_after: None };
-        let no_room = [Status::MaxUsers, Status::Restricted, Status::SessionClosed].map(unavailable);
-        let others = [DRAINING, ClientError::NestedDeadlock(String::new()), ClientError::Cancelled];
+        let no_room = [Status::MaxUsers, Status::Restricted, Status::SessionClosed, Status::ServiceBusy]
+            .map(unavailable);
+        let others = [
+            DRAINING,
+            ClientError::NestedDeadlock(String::new()),
+            refused_within(Status::QueueFull),
+            ClientError::Cancelled,
+        ];
         for other in others.into_iter().chain(no_room) {
             assert_eq!(throttled(other.clone()), 0, "{other:?}");
         }

@@ -1,13 +1,14 @@
 //! Errors of calls: whose fault each is, whether the call may have run, when to try again.
 //!
-//! Knows statuses and wire errors; knows no sockets and no calls. Every status of a server becomes exactly one
+//! Here and not in the client library, because a handler's own call may be refused, which its caller is told. Knows
+//! statuses and wire errors; knows no sockets and no calls. Every status of a server becomes exactly one
 //! variant, in [`ClientError::refused`].
 //!
-//! Invariant: [`ClientError::never_started`] is true only where it is certain that no handler saw the call, so that
-//! it may be repeated without doing a thing twice. In doubt it is false.
+//! Invariant: [`ClientError::never_started`] is true only where it is certain that no handler saw the call, or its
+//! handler says that it did nothing, so that it may be repeated without doing a thing twice. In doubt it is false.
 
-use crate::service::suggest::suggestion;
-use crate::service::{Blame, Fault, Status};
+use super::status::{Blame, Fault, Status};
+use super::suggest::suggestion;
 use crate::wire::WireError;
 use std::io;
 use std::time::Duration;
@@ -44,7 +45,7 @@ pub enum ClientError {
         /// The reason.
         reason: &'static str,
     },
-    /// A value of [`super::ClientOptions`] is out of its range.
+    /// A value of [`crate::client::ClientOptions`] is out of its range.
     #[error("invalid option: {0}")]
     InvalidOption(&'static str),
     /// The server has no method of this name.
@@ -77,7 +78,7 @@ pub enum ClientError {
     /// The arguments' serializer failed. Nothing was sent.
     #[error("cannot encode the arguments: {0}")]
     Unencodable(String),
-    /// The result is larger than [`super::ClientOptions::reply_bytes_max`] and was dropped.
+    /// The result is larger than [`crate::client::ClientOptions::reply_bytes_max`] and was dropped.
     #[error("a reply of {bytes} bytes is over the client's limit of {limit}")]
     ReplyTooLarge {
         /// Size of the reply's body.
@@ -130,6 +131,9 @@ pub enum ClientError {
     /// The handler panicked.
     #[error("the handler panicked: {0}")]
     Panicked(String),
+    /// The handler failed, by an error that is not for its callers; the server's log has it.
+    #[error("the handler failed: {0}")]
+    Internal(String),
     /// The result could not be sent, or is not of the method's type.
     #[error("bad response: {0}")]
     BadResponse(String),
@@ -174,13 +178,25 @@ pub enum ClientError {
     /// not started.
     #[error("nested deadlock: {0}")]
     NestedDeadlock(String),
+    /// The handler ran, and a call that it made was refused. It may have done a part, so that only a call of an
+    /// idempotent method is repeated.
+    #[error("a call that the handler made was refused: {message}{}", retry(*retry_after))]
+    NestedRefused {
+        /// The refusal's own status; [`Status::NestedRefused`] if this build does not know it.
+        status: Status,
+        /// Its message.
+        message: String,
+        /// Time after which the refusing server suggests to try again.
+        retry_after: Option<Duration>,
+    },
 
     /// The session is closed, or not attached to the connection in use. The call was not started.
     #[error("no such session; it may have been closed")]
     UnknownSession,
-    /// The server accepts no new session or connection now, has closed this one to make room, or has no memory left
-    /// for the call: `MaxUsers`, `Restricted`, `NoDescriptors`, `ConnectLimit`, `SessionClosed` or `BuffersFull`. The
-    /// call was not started.
+    /// The server accepts no new session or connection now, has closed this one to make room, or has no memory or
+    /// place left for the call: `MaxUsers`, `Restricted`, `NoDescriptors`, `ConnectLimit`, `SessionClosed`,
+    /// `BuffersFull`, `MethodLimit` or `ClientLimit`; or the handler says that it is busy: `ServiceBusy`. The call was
+    /// not started, or its handler says that it did nothing.
     #[error("{message}{}", retry(*retry_after))]
     Unavailable {
         /// The one of them that it is.
@@ -197,11 +213,11 @@ pub enum ClientError {
     /// it refused for load, and those throttled. Where the server accepted fewer than half, further calls are
     /// throttled at random, so that it is sent about twice what it accepts, and always a tenth of all, by which the
     /// client learns that it accepts more again. Fewer than 20 calls say too little, and refusals of a server that
-    /// stops say nothing about its load. [`super::ClientOptions::throttle`] turns this off.
+    /// stops say nothing about its load. [`crate::client::ClientOptions::throttle`] turns this off.
     #[error("call not sent: client-side throttling after too many refusals")]
     Throttled,
 
-    /// The handler refused or failed, and said so.
+    /// The handler refused, and said so. [`Method::error_of`](crate::Method::error_of) has the listed error.
     #[error("{message} (code {code})")]
     Application {
         /// The application's number; 0 when it has none.
@@ -232,8 +248,8 @@ impl ClientError {
         }
     }
 
-    /// Returns whether it is certain that no handler saw the call, so that it may be repeated without doing a thing
-    /// twice.
+    /// Returns whether it is certain that no handler saw the call, or its handler says that it did nothing, so that it
+    /// may be repeated without doing a thing twice.
     pub fn never_started(&self) -> bool {
         match self.kind() {
             Kind::Of(status) => status.never_started(),
@@ -255,9 +271,11 @@ impl ClientError {
             ClientError::Overloaded { .. } => Kind::Of(Status::Overloaded),
             ClientError::SessionLimit { .. } => Kind::Of(Status::SessionLimit),
             ClientError::NestedDeadlock(_) => Kind::Of(Status::NestedDeadlock),
+            ClientError::NestedRefused { .. } => Kind::Of(Status::NestedRefused),
             ClientError::DeadlineExceeded { may_have_run: false, .. } => Kind::Of(Status::DeadlineExceeded),
             ClientError::Cancelled => Kind::Of(Status::Cancelled),
             ClientError::Panicked(_) => Kind::Of(Status::Panicked),
+            ClientError::Internal(_) => Kind::Of(Status::Internal),
             ClientError::BadResponse(_) => Kind::Of(Status::BadResponse),
             ClientError::Rejected { status, .. } | ClientError::Unavailable { status, .. } => {
                 Kind::Of(*status)
@@ -283,18 +301,28 @@ impl ClientError {
             | ClientError::WouldBeLate { retry_after }
             | ClientError::Overloaded { retry_after }
             | ClientError::SessionLimit { retry_after }
+            | ClientError::NestedRefused { retry_after, .. }
             | ClientError::Unavailable { retry_after, .. } => *retry_after,
             _ => None,
         }
     }
 
     /// The error for a refusal with `status` and `fault`. `name` is the method's, where a call was refused.
-    pub(super) fn refused(status: Status, fault: Fault, name: &str) -> ClientError {
+    pub(crate) fn refused(status: Status, fault: Fault, name: &str) -> ClientError {
         let Fault { code, retry_after_ms, message } = fault;
         let retry_after = (retry_after_ms > 0).then(|| Duration::from_millis(retry_after_ms.into()));
         match status {
             Status::Ok => ClientError::BadResponse("a refusal with the status Ok".to_owned()),
             Status::Application => ClientError::Application { code, message },
+            Status::NestedRefused => match u16::try_from(code).ok().and_then(Status::from_code) {
+                Some(Status::DeadlineExceeded) => {
+                    ClientError::DeadlineExceeded { detected_by: DeadlineSource::Server, may_have_run: true }
+                }
+                refused => {
+                    let status = refused.unwrap_or(Status::NestedRefused);
+                    ClientError::NestedRefused { status, message, retry_after }
+                }
+            },
             Status::UnknownMethod => ClientError::UnknownMethod { name: name.to_owned(), nearest: None },
             Status::BadRequest => ClientError::BadRequest(message),
             Status::QueueFull => ClientError::QueueFull { retry_after },
@@ -309,6 +337,7 @@ impl ClientError {
             }
             Status::Cancelled => ClientError::Cancelled,
             Status::Panicked => ClientError::Panicked(message),
+            Status::Internal => ClientError::Internal(message),
             Status::BadResponse => ClientError::BadResponse(message),
             // Statuses without a variant of their own.
             _ if status.blame() == Some(Blame::Overload) => {
@@ -319,23 +348,23 @@ impl ClientError {
     }
 
     /// The deadline passed by this client's own clock.
-    pub(super) fn late(may_have_run: bool) -> ClientError {
+    pub(crate) fn late(may_have_run: bool) -> ClientError {
         ClientError::DeadlineExceeded { detected_by: DeadlineSource::Client, may_have_run }
     }
 
     /// The connection was closed while the call was in flight.
-    pub(super) fn disconnected(reason: impl Into<String>) -> ClientError {
+    pub(crate) fn disconnected(reason: impl Into<String>) -> ClientError {
         ClientError::Disconnected { may_have_run: true, reason: reason.into() }
     }
 
     /// The connection was closed before the call was sent.
-    pub(super) fn unsent(reason: impl Into<String>) -> ClientError {
+    pub(crate) fn unsent(reason: impl Into<String>) -> ClientError {
         ClientError::Disconnected { may_have_run: false, reason: reason.into() }
     }
 
     /// The error that is true of all attempts of a call so far: this one, of the last, unless only one of those before
     /// may have run.
-    pub(super) fn or_earlier(self, earlier: Option<ClientError>) -> ClientError {
+    pub(crate) fn or_earlier(self, earlier: Option<ClientError>) -> ClientError {
         earlier.filter(|earlier| self.never_started() && !earlier.never_started()).unwrap_or(self)
     }
 }
@@ -377,6 +406,22 @@ mod tests {
             assert_eq!(Some(error.blame()), status.blame(), "{status:?}");
         }
         assert!(!refused(Status::Ok).never_started(), "no refusal is successful");
+    }
+
+    #[test]
+    fn a_refusal_within_a_handler_keeps_the_refused_status_and_its_hint() {
+        let within = |code: u32| {
+            let fault = Fault { code, retry_after_ms: 250, message: "full".to_owned() };
+            ClientError::refused(Status::NestedRefused, fault, "")
+        };
+        let error = within(Status::QueueFull.code().into());
+        assert!(
+            matches!(&error, ClientError::NestedRefused { status: Status::QueueFull, message, .. } if message == "full")
+        );
+        assert_eq!((error.blame(), error.retry_after()), (Blame::Overload, Some(Duration::from_millis(250))));
+        assert!(matches!(within(1 << 20), ClientError::NestedRefused { status: Status::NestedRefused, .. }));
+        let late = within(Status::DeadlineExceeded.code().into());
+        assert!(matches!(late, ClientError::DeadlineExceeded { may_have_run: true, .. }), "{late:?}");
     }
 
     #[test]
