@@ -22,12 +22,12 @@ HEADER = struct.Struct("<IBBHQ")  # body length, kind, flags, code, call id
 CALL_PRELUDE, REPLY_PRELUDE = struct.Struct("<II"), struct.Struct("<III")  # session, deadline ms; 3 times in us
 JSON_FLAG, BODY_MAX, CONTROL_BODY_MAX = 1, 64 << 20, 16 << 20
 # <statuses> of docs/PROTOCOL.md
-STATUSES = {0: "Ok", 1: "Application", 10: "UnknownMethod", 11: "BadRequest", 12: "TooLarge", 13: "UnsupportedVersion",
-    14: "ProtocolError", 15: "TooSlow", 16: "UnknownSession", 20: "QueueFull", 21: "Draining",
-    22: "WouldBeLate", 23: "Overloaded", 24: "SessionLimit", 25: "NestedDeadlock", 26: "MaxUsers",
-    27: "Restricted", 28: "NoDescriptors", 29: "BuffersFull", 30: "DeadlineExceeded", 31: "Cancelled",
-    32: "ConnectLimit", 33: "SessionClosed", 34: "MethodLimit", 35: "ClientLimit", 40: "Panicked",
-    41: "BadResponse",}
+STATUSES = {0: "Ok", 1: "Application", 2: "NestedRefused", 10: "UnknownMethod", 11: "BadRequest", 12: "TooLarge",
+    13: "UnsupportedVersion", 14: "ProtocolError", 15: "TooSlow", 16: "UnknownSession", 20: "QueueFull",
+    21: "Draining", 22: "WouldBeLate", 23: "Overloaded", 24: "SessionLimit", 25: "NestedDeadlock",
+    26: "MaxUsers", 27: "Restricted", 28: "NoDescriptors", 29: "BuffersFull", 30: "DeadlineExceeded",
+    31: "Cancelled", 32: "ConnectLimit", 33: "SessionClosed", 34: "MethodLimit", 35: "ClientLimit",
+    36: "ServiceBusy", 40: "Panicked", 41: "BadResponse", 42: "Internal",}
 # </statuses>
 Times = namedtuple("Times", "queue_wait permit_wait run")  # seconds
 

@@ -14,6 +14,8 @@ pub enum boneyard_status {
     BONEYARD_OK = 0,
     /// The handler ran and refused, with a code and a message of its own.
     BONEYARD_APPLICATION = 1,
+    /// The handler ran, and a call that it made was refused or late; it may have done a part.
+    BONEYARD_NESTED_REFUSED = 2,
     /// The server has no method of this name or number.
     BONEYARD_UNKNOWN_METHOD = 10,
     /// The arguments do not decode (bytes left over included), or the prelude or the chain of calls is
@@ -62,11 +64,15 @@ pub enum boneyard_status {
     BONEYARD_METHOD_LIMIT = 34,
     /// The client has as many calls in progress, over all its connections, as `Server_Client_Calls` allows.
     BONEYARD_CLIENT_LIMIT = 35,
+    /// The handler says that it is busy and has done nothing.
+    BONEYARD_SERVICE_BUSY = 36,
     /// The handler panicked; it may have done a part.
     BONEYARD_PANICKED = 40,
     /// The handler ran; its result cannot be encoded, is too large for a frame, or is not of the method's
     /// type.
     BONEYARD_BAD_RESPONSE = 41,
+    /// The handler failed; it may have done a part. The server's log has the error, which is not for callers.
+    BONEYARD_INTERNAL = 42,
     // </statuses>
     /// A pointer is null or misaligned, a length too large, text is not UTF-8 or a flag unknown. Nothing was done.
     BONEYARD_INVALID_ARGUMENT = 100,
@@ -139,6 +145,11 @@ const TABLE: &[(boneyard_status, &CStr, &CStr)] = &[
         BONEYARD_APPLICATION,
         c"BONEYARD_APPLICATION",
         c"the handler ran and refused, with a code and a message of its own",
+    ),
+    (
+        BONEYARD_NESTED_REFUSED,
+        c"BONEYARD_NESTED_REFUSED",
+        c"the handler ran, and a call that it made was refused or late; it may have done a part",
     ),
     (BONEYARD_UNKNOWN_METHOD, c"BONEYARD_UNKNOWN_METHOD", c"the server has no method of this name or number"),
     (
@@ -243,11 +254,21 @@ const TABLE: &[(boneyard_status, &CStr, &CStr)] = &[
         c"BONEYARD_CLIENT_LIMIT",
         c"the client has as many calls in progress, over all its connections, as 'Server_Client_Calls' allows",
     ),
+    (
+        BONEYARD_SERVICE_BUSY,
+        c"BONEYARD_SERVICE_BUSY",
+        c"the handler says that it is busy and has done nothing",
+    ),
     (BONEYARD_PANICKED, c"BONEYARD_PANICKED", c"the handler panicked; it may have done a part"),
     (
         BONEYARD_BAD_RESPONSE,
         c"BONEYARD_BAD_RESPONSE",
         c"the handler ran; its result cannot be encoded, is too large for a frame, or is not of the method's type",
+    ),
+    (
+        BONEYARD_INTERNAL,
+        c"BONEYARD_INTERNAL",
+        c"the handler failed; it may have done a part. The server's log has the error, which is not for callers",
     ),
     // </statuses>
     (

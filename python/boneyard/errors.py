@@ -64,6 +64,10 @@ class Application(Failed):
     """The handler ran and refused, with a code and a message of its own."""
 
 
+class NestedRefused(Failed):
+    """The handler ran, and a call that it made was refused or late; it may have done a part."""
+
+
 class UnknownMethod(Refused):
     """The server has no method of this name or number."""
 
@@ -156,12 +160,20 @@ class ClientLimit(Refused):
     """The client has as many calls in progress, over all its connections, as `Server_Client_Calls` allows."""
 
 
+class ServiceBusy(Refused):
+    """The handler says that it is busy and has done nothing."""
+
+
 class Panicked(Failed):
     """The handler panicked; it may have done a part."""
 
 
 class BadResponse(Failed):
     """The handler ran; its result cannot be encoded, is too large for a frame, or is not of the method's type."""
+
+
+class Internal(Failed):
+    """The handler failed; it may have done a part. The server's log has the error, which is not for callers."""
 
 
 # </statuses>

@@ -113,8 +113,8 @@ impl Client {
             .check(call.method, describe, |errors| self.ask_schema(connection, call.method, errors, send_by))
     }
 
-    /// Asks the server for its types of a method, and `with_errors` for those that it lists. Returns `None` if the connection no longer takes calls. Waits until
-    /// `send_by`.
+    /// Asks the server for its types of a method, and for the errors that it lists if `with_errors`. Returns `None` if
+    /// the connection no longer takes calls. Waits until `send_by`.
     fn ask_schema(
         &self,
         connection: &Arc<ClientConnection>,

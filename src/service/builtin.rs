@@ -23,8 +23,8 @@ pub const METHODS: Method<(), Vec<String>> = Method::new("server.methods").idemp
 pub const SCHEMA: Method<String, MethodSchema> = Method::new("server.schema").idempotent();
 
 /// Returns the application errors that a method lists, by the method's name; none for a method that lists none. An
-/// unknown name is answered `UnknownMethod`. A method of its own, because the result of [`SCHEMA`] is frozen; servers of
-/// versions without such lists do not have it.
+/// unknown name is answered `UnknownMethod`. It is a method of its own, because the result of [`SCHEMA`] is frozen;
+/// servers of builds without such lists do not have it.
 pub const ERRORS: Method<String, MethodErrors> = Method::new("server.errors").idempotent();
 
 /// Result of [`SCHEMA`].

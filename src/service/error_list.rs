@@ -38,8 +38,8 @@ pub(super) fn listed<Listed: ErrorList>() -> MethodErrors {
 ///
 /// The enum is `Debug`, `Display` (the text), `Clone`, `Copy`, `PartialEq`, `Eq` and `Hash`, and converts into
 /// [`HandlerError`](crate::HandlerError) and [`ApplicationError`](crate::ApplicationError), so that a handler returns
-/// one by `?`. As the third type of a [`Method`](crate::Method) it is described to callers, is compared with theirs, and
-/// is read from the error of a call by [`Method::error_of`](crate::Method::error_of). It is no `std::error::Error`,
+/// one by `?`. As the third type of a [`Method`](crate::Method) it is described to callers, compared with theirs, and
+/// read from the error of a call by [`Method::error_of`](crate::Method::error_of). It is no `std::error::Error`,
 /// because any of those becomes an internal error of the handler.
 ///
 /// ```
@@ -114,15 +114,15 @@ macro_rules! application_errors {
             }
         }
 
-        impl ::std::convert::From<$name> for $crate::ApplicationError {
+        impl ::std::convert::From<$name> for $crate::service::ApplicationError {
             fn from(error: $name) -> Self {
-                $crate::ApplicationError::new(error as u32, ::std::string::ToString::to_string(&error))
+                $crate::service::ApplicationError::new(error as u32, ::std::string::ToString::to_string(&error))
             }
         }
 
-        impl ::std::convert::From<$name> for $crate::HandlerError {
+        impl ::std::convert::From<$name> for $crate::service::HandlerError {
             fn from(error: $name) -> Self {
-                $crate::HandlerError::Application(error.into())
+                $crate::service::HandlerError::Application(error.into())
             }
         }
     };

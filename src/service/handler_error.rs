@@ -6,21 +6,14 @@
 #[cfg(feature = "client")]
 use super::client_error::ClientError;
 use super::refusal::{ApplicationError, Refusal};
+#[cfg(feature = "client")]
+use super::status::Blame;
 use super::status::{Repeat, Status};
-#[cfg(feature = "client")]
-use super::{status::Blame, worker_hooks};
 use std::error::Error;
-#[cfg(feature = "client")]
-use std::time::{Duration, Instant};
 
 /// Limit on the causes of an error that are looked at: a `source` may lead in a circle.
 #[cfg(any(feature = "client", feature = "server"))]
 const CAUSES_MAX: usize = 16;
-
-/// Time before the caller's deadline at which a late call is late for that deadline: the other server counts in whole
-/// milliseconds.
-#[cfg(feature = "client")]
-const DEADLINE_TOLERANCE: Duration = Duration::from_millis(5);
 
 /// The reason why a handler gives no result.
 ///
@@ -59,7 +52,8 @@ pub enum HandlerError {
     /// A refusal: the caller gets its status, message and hint.
     Refusal(Refusal),
     /// A failure: its text and that of its sources go into the log, with the method, the caller's address and the
-    /// call's number. The caller gets [`Status::Internal`].
+    /// call's number. The caller gets [`Status::Internal`]; or, where a call of the handler was late and the caller's
+    /// own deadline has passed, that it has.
     Internal(Box<dyn Error + Send + Sync>),
 }
 
@@ -68,8 +62,7 @@ impl HandlerError {
     ///
     /// If the cause or one of its 16 nearest sources is the [`ClientError`](crate::client::ClientError) of a call that
     /// was refused for load or because a server stops, the caller gets [`Status::NestedRefused`] with that refusal's
-    /// status, message and hint, and its client repeats a call of an idempotent method. If such a call ended with the
-    /// caller's own deadline, the caller's error is that its deadline passed.
+    /// status, message and hint, and its client repeats a call of an idempotent method.
     pub fn internal(cause: impl Into<Box<dyn Error + Send + Sync>>) -> HandlerError {
         let cause = cause.into();
         match refused_within(cause.as_ref()) {
@@ -141,9 +134,6 @@ fn refused_within(cause: &(dyn Error + 'static)) -> Option<Refusal> {
     let status = match error {
         ClientError::NestedRefused { status, .. } => *status,
         ClientError::Throttled => Status::Overloaded,
-        ClientError::DeadlineExceeded { .. } if is_callers_deadline(worker_hooks::deadline()) => {
-            Status::DeadlineExceeded
-        }
         error if error.blame() == Blame::Overload => error.status()?,
         _ => return None,
     };
@@ -167,10 +157,16 @@ fn refused_within(_: &(dyn Error + 'static)) -> Option<Refusal> {
     None
 }
 
-/// Returns whether a call of a handler with this deadline that ends now ends with it.
-#[cfg(feature = "client")]
-fn is_callers_deadline(deadline: Option<Instant>) -> bool {
-    deadline.is_some_and(|deadline| Instant::now() + DEADLINE_TOLERANCE >= deadline)
+/// Returns whether the cause is, or has among its sources, that a call of the handler was late.
+#[cfg(all(feature = "client", feature = "server"))]
+pub(super) fn is_late(cause: &(dyn Error + 'static)) -> bool {
+    causes(cause).any(|cause| matches!(cause.downcast_ref(), Some(ClientError::DeadlineExceeded { .. })))
+}
+
+/// A handler without the client library makes no calls.
+#[cfg(all(feature = "server", not(feature = "client")))]
+pub(super) fn is_late(_: &(dyn Error + 'static)) -> bool {
+    false
 }
 
 #[cfg(test)]
@@ -188,6 +184,7 @@ mod tests {
     #[cfg(feature = "client")]
     mod nested {
         use super::*;
+        use std::time::Duration;
 
         #[derive(Debug, thiserror::Error)]
         #[error("the next service fails")]
@@ -223,6 +220,7 @@ mod tests {
             assert_eq!(refusal(ClientError::Panicked(String::new())), None);
             let application = ClientError::Application { code: 1, message: String::new() };
             assert_eq!(refusal(application), None, "another service's words are not this one's");
+            assert_eq!(refusal(ClientError::late(true)), None, "it may be its own deadline");
         }
 
         #[test]
@@ -231,15 +229,6 @@ mod tests {
             let deadlock = HandlerError::nothing_done(ClientError::NestedDeadlock(String::new()));
             assert_eq!(refusal(deadlock), Some((Status::NestedRefused, 25, 0)), "it would wait again");
             assert!(matches!(HandlerError::nothing_done(io::Error::other("x")), HandlerError::Internal(_)));
-        }
-
-        #[test]
-        fn a_call_is_late_for_its_callers_deadline_or_for_its_own() {
-            let now = Instant::now();
-            assert!(is_callers_deadline(Some(now)));
-            assert!(!is_callers_deadline(Some(now + Duration::from_secs(60))));
-            assert!(!is_callers_deadline(None));
-            assert_eq!(refusal(ClientError::late(true)), None, "no handler runs here");
         }
     }
 }

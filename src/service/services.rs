@@ -3,7 +3,7 @@
 
 use super::client_id::ClientId;
 use super::error_list::ErrorList;
-use super::handler_error::{HandlerError, causes};
+use super::handler_error::{HandlerError, causes, is_late};
 use super::log_limit::{LogLimiter, cut_message};
 use super::method::Method;
 use super::refusal::Refusal;
@@ -22,7 +22,12 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 use thiserror::Error;
+
+/// Time before the caller's deadline at which a handler's late call was late for that deadline: another server counts
+/// in whole milliseconds.
+const DEADLINE_TOLERANCE: Duration = Duration::from_millis(5);
 
 /// Two handlers have one method name.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -195,17 +200,22 @@ impl Services {
             HandlerError::Refusal(refusal) => return refusal,
             HandlerError::Internal(cause) => cause,
         };
-        // Its Display and its Drop are foreign code.
-        let text = catch_unwind(AssertUnwindSafe(|| text_of(cause.as_ref())));
+        // Its Display, its source and its Drop are foreign code.
+        let read = catch_unwind(AssertUnwindSafe(|| (is_late(cause.as_ref()), text_of(cause.as_ref()))));
         let dropped = catch_unwind(AssertUnwindSafe(|| drop(cause)));
-        let text = match (text, dropped) {
-            (Ok(text), Ok(())) => text,
+        let (late, text) = match (read, dropped) {
+            (Ok(read), Ok(())) => read,
             (Ok(_), Err(panic)) | (Err(panic), Ok(())) => return self.panicked(panic, transaction),
             (Err(panic), Err(another)) => {
                 std::mem::forget(another);
                 return self.panicked(panic, transaction);
             }
         };
+        if late && transaction.time_left().is_some_and(|left| left <= DEADLINE_TOLERANCE) {
+            let mut refusal = Refusal::new(Status::NestedRefused, "the deadline passed");
+            refusal.fault.code = Status::DeadlineExceeded.code().into();
+            return refusal;
+        }
         let peer = transaction.peer();
         if self.log_limiter.allows(Level::Error, ClientId::of(peer.ip()), transaction.now()) {
             let (method, call) = (transaction.method, transaction.call);

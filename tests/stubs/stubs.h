@@ -15,6 +15,11 @@ static inline boneyard_status boneyard_stubs_call(boneyard_client client, const 
                          result, NULL);
 }
 
+/* NoteError: boneyard_error.code where the status is BONEYARD_APPLICATION. */
+#define CODE_NOTE_ERROR_NO_SUCH_NOTE UINT32_C(1) /* there is no such note */
+#define CODE_NOTE_ERROR_NONE_ UINT32_C(2) /* * / nothing */
+#define CODE_NOTE_ERROR_LAST UINT32_C(4294967295) /* the number is "large" */
+
 /* (Color <Red | Gray: u8 | Rgb: (u8, u8, u8) | Named: { name: text }>, Color <Red | Gray: u8 | Rgb: (u8, u8, u8) | Named: { name: text }>) -> [Color <Red | Gray: u8 | Rgb: (u8, u8, u8) | Named: { name: text }>] */
 static inline boneyard_status call_more_notes_async_import(boneyard_client client, const char *json,
         boneyard_bytes *result) {
@@ -39,6 +44,12 @@ static inline boneyard_status call_notes_create(boneyard_client client, const ch
     return boneyard_stubs_call(client, "notes.create", json, result);
 }
 
+/* u64 -> nothing ! NoteError <NoSuchNote = 1 | None = 2 | Last = 4294967295> */
+static inline boneyard_status call_notes_delete(boneyard_client client, const char *json,
+        boneyard_bytes *result) {
+    return boneyard_stubs_call(client, "notes.delete", json, result);
+}
+
 /* nothing -> [(u64, text)] */
 static inline boneyard_status call_notes_list(boneyard_client client, const char *json,
         boneyard_bytes *result) {
@@ -55,6 +66,12 @@ static inline boneyard_status call_notes_read(boneyard_client client, const char
 static inline boneyard_status call_server_echo(boneyard_client client, const char *json,
         boneyard_bytes *result) {
     return boneyard_stubs_call(client, "server.echo", json, result);
+}
+
+/* text -> MethodErrors { name: text, codes: [ErrorCode { code: u32, name: text, text: text }] } */
+static inline boneyard_status call_server_errors(boneyard_client client, const char *json,
+        boneyard_bytes *result) {
+    return boneyard_stubs_call(client, "server.errors", json, result);
 }
 
 /* nothing -> Info { server: text, protocol: u16, uptime_ms: u64, max_concurrent_trans: i64, in_flight: u64, permits_out: u32, permits_peak: u32, answered: u64, ports: [PortInfo { name: text, address: text, workers: u32 }], sessions: u64, sessions_timed_out: u64, sessions_displaced: u64 } */

@@ -1,11 +1,19 @@
 # Written by `boneyard stubs --lang python`. Use it so: Services(boneyard.Client("127.0.0.1:1352")).notes.read(1)
 
+from enum import IntEnum
 from typing import Any, Dict, List, Literal, Optional, Protocol, Sequence, TypedDict, Union
 
 
 class Caller(Protocol):
     def call(self, method: str, arguments: Any = None, /) -> Any: ...
 
+
+
+class NoteError(IntEnum):
+    # The `code` of the exception `Application`.
+    NoSuchNote = 1  # there is no such note
+    None_ = 2  # * / nothing
+    Last = 4294967295  # the number is "large"
 
 ColorGray = TypedDict("ColorGray", {"Gray": int})
 
@@ -18,6 +26,10 @@ ColorNamed = TypedDict("ColorNamed", {"Named": ColorNamedNamed})
 Color = Union[Literal["Red"], ColorGray, ColorRgb, ColorNamed]
 
 Note = TypedDict("Note", {"title": str, "color": Color, "due": Optional[int], "tags": List[str], "seen by": Dict[str, Sequence[Union[bool, str]]], "raw": List[int]})
+
+ErrorCode = TypedDict("ErrorCode", {"code": int, "name": str, "text": str})
+
+MethodErrors = TypedDict("MethodErrors", {"name": str, "codes": List[ErrorCode]})
 
 PortInfo = TypedDict("PortInfo", {"name": str, "address": str, "workers": int})
 
@@ -54,6 +66,11 @@ class NotesService:
         result: int = self._caller.call("notes.create", arguments)
         return result
 
+    def delete(self, arguments: int) -> None:
+        # Application errors: NoteError
+        result: None = self._caller.call("notes.delete", arguments)
+        return result
+
     def list(self) -> List[Sequence[Union[int, str]]]:
         result: List[Sequence[Union[int, str]]] = self._caller.call("notes.list", None)
         return result
@@ -70,6 +87,10 @@ class ServerService:
     def echo(self, arguments: Any) -> Any:
         # types not known: it reads and writes its bytes itself
         result: Any = self._caller.call("server.echo", arguments)
+        return result
+
+    def errors(self, arguments: str) -> MethodErrors:
+        result: MethodErrors = self._caller.call("server.errors", arguments)
         return result
 
     def info(self) -> Info:

@@ -5,9 +5,25 @@ export type Call = (method: string, args: unknown) => Promise<unknown>;
 
 export type BigInteger = number | bigint;
 
+/** The `code` of a Fault whose status is Application. */
+export type NoteError = (typeof NoteError)[keyof typeof NoteError];
+
+export const NoteError = {
+  /** there is no such note */
+  NoSuchNote: 1,
+  /** * / nothing */
+  None_: 2,
+  /** the number is "large" */
+  Last: 4294967295,
+} as const;
+
 export type Color = "Red" | { "Gray": number } | { "Rgb": [number, number, number] } | { "Named": { "name": string } };
 
 export type Note = { "title": string; "color": Color; "due": BigInteger | null; "tags": Array<string>; "seen by": Record<string, [string, boolean]>; "raw": Array<number> };
+
+export type ErrorCode = { "code": number; "name": string; "text": string };
+
+export type MethodErrors = { "name": string; "codes": Array<ErrorCode> };
 
 export type PortInfo = { "name": string; "address": string; "workers": number };
 
@@ -49,6 +65,11 @@ export class NotesService {
     return (await this.caller("notes.create", args)) as BigInteger;
   }
 
+  /* Application errors: NoteError */
+  async delete(args: BigInteger): Promise<null> {
+    return (await this.caller("notes.delete", args)) as null;
+  }
+
   async list(): Promise<Array<[BigInteger, string]>> {
     return (await this.caller("notes.list", null)) as Array<[BigInteger, string]>;
   }
@@ -68,6 +89,10 @@ export class ServerService {
   /* types not known: it reads and writes its bytes itself */
   async echo(args: unknown): Promise<unknown> {
     return (await this.caller("server.echo", args)) as unknown;
+  }
+
+  async errors(args: string): Promise<MethodErrors> {
+    return (await this.caller("server.errors", args)) as MethodErrors;
   }
 
   async info(): Promise<Info> {
