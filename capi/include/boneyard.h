@@ -58,6 +58,10 @@ enum boneyard_status
      */
     BONEYARD_APPLICATION = 1,
     /**
+     * The handler ran, and a call that it made was refused or late; it may have done a part.
+     */
+    BONEYARD_NESTED_REFUSED = 2,
+    /**
      * The server has no method of this name or number.
      */
     BONEYARD_UNKNOWN_METHOD = 10,
@@ -152,6 +156,10 @@ enum boneyard_status
      */
     BONEYARD_CLIENT_LIMIT = 35,
     /**
+     * The handler says that it is busy and has done nothing.
+     */
+    BONEYARD_SERVICE_BUSY = 36,
+    /**
      * The handler panicked; it may have done a part.
      */
     BONEYARD_PANICKED = 40,
@@ -160,6 +168,10 @@ enum boneyard_status
      * type.
      */
     BONEYARD_BAD_RESPONSE = 41,
+    /**
+     * The handler failed; it may have done a part. The server's log has the error, which is not for callers.
+     */
+    BONEYARD_INTERNAL = 42,
     /**
      * A pointer is null or misaligned, a length too large, text is not UTF-8 or a flag unknown. Nothing was done.
      */
@@ -276,7 +288,8 @@ enum boneyard_blame
      */
     BONEYARD_BLAME_APPLICATION = 4,
     /**
-     * The server is too busy or is stopping, and the call was not started. Try later or elsewhere.
+     * The server is too busy or is stopping, and the call was not started, or was given up because a call that its
+     * handler made was refused so. Try later or elsewhere.
      */
     BONEYARD_BLAME_OVERLOAD = 5,
 };
@@ -395,11 +408,13 @@ typedef struct boneyard_error {
      */
     boneyard_blame blame;
     /**
-     * The application's own number if the status is BONEYARD_APPLICATION, else 0.
+     * The application's own number if the status is BONEYARD_APPLICATION, the status of the refused call if it is
+     * BONEYARD_NESTED_REFUSED, else 0.
      */
     uint32_t code;
     /**
-     * 1 if it is certain that no handler saw the call, so that a repeated call does nothing twice; else 0.
+     * 1 if it is certain that no handler saw the call, or its handler says that it did nothing, so that a repeated call
+     * does nothing twice; else 0.
      */
     uint32_t never_started;
     /**
