@@ -18,7 +18,7 @@ use boneyard::internal::wire::limits::HEADER_BYTES;
 use boneyard::internal::wire::{Codec, Flags, FrameKind};
 use boneyard::server::RunningServer;
 use boneyard::service::{ApplicationError, Bytes, Status};
-use boneyard::{Client, Method};
+use boneyard::{Client, ClientError, Method, Refusal};
 use common::gate::{Gate, thread_names};
 use common::outcomes::{Answers, Outcomes};
 use common::*;
@@ -41,6 +41,9 @@ const REFUSES: u64 = 1_000;
 const PANICS: u64 = 1_001;
 const PANICS_BLOCKED: u64 = 1_002;
 const SAYS_TOO_MUCH: u64 = 1_003;
+const IS_BUSY: u64 = 1_004;
+const FAILS: u64 = 1_005;
+const WAS_REFUSED: u64 = 1_006;
 
 /// A server whose handlers wait at the gate, or end in whatever way their caller wants.
 fn start(lines: &str) -> (RunningServer, Arc<Gate>) {
@@ -60,6 +63,9 @@ fn start(lines: &str) -> (RunningServer, Arc<Gate>) {
             REFUSES => Err(ApplicationError::new(7, "no").into()),
             PANICS => resume_unwind(Box::new("on purpose")),
             PANICS_BLOCKED => tx.blocking(|| resume_unwind(Box::new("on purpose"))),
+            IS_BUSY => Err(Refusal::busy().into()),
+            FAILS => Err(std::io::Error::other("on purpose").into()),
+            WAS_REFUSED => Err(ClientError::QueueFull { retry_after: None }.into()),
             SAYS_TOO_MUCH => Ok(Bytes::from(vec![0; 5 << 20])),
             ms => {
                 tx.blocking(|| thread::sleep(Duration::from_millis(ms / 2)));
@@ -368,7 +374,7 @@ fn a_call_is_rejected_without_a_reply() {
         thread::sleep(Duration::from_millis(2));
     }));
     seen.add(refused_by("", |_, client, outcomes| {
-        for how in [REFUSES, PANICS, SAYS_TOO_MUCH] {
+        for how in [REFUSES, PANICS, SAYS_TOO_MUCH, IS_BUSY, FAILS, WAS_REFUSED] {
             outcomes.call(client, "test.end", &how, 0);
         }
         let (wrong, unknown, end) = (1_000, 1_001, client.number("test.end"));
