@@ -5,7 +5,7 @@ mod common;
 
 use boneyard::internal::monitor::{AnswerCounts, ServerControl, Snapshot};
 use boneyard::internal::wire::{CallPrelude, Flags, FrameKind, Header};
-use boneyard::service::{ApplicationError, Bytes, HandlerError, Status};
+use boneyard::service::{ApplicationError, Bytes, HandlerError, Refusal, Status};
 use boneyard::{Method, RunningServer, Transaction};
 use common::gate::Gate;
 use common::*;
@@ -28,6 +28,8 @@ fn end(tx: &Transaction<'_>, how: u64) -> Result<Bytes, HandlerError> {
         2 => return Ok(Bytes::from(vec![0; 100_000])),
         3 => thread::sleep(Duration::from_millis(1)),
         4 => tx.blocking(|| thread::sleep(Duration::from_millis(1))),
+        5 => return Err(Refusal::busy().into()),
+        6 => return Err(std::io::Error::other("on purpose").into()),
         _ => {}
     }
     Ok(Bytes::new())
@@ -64,7 +66,9 @@ fn assert_agree(house: &dyn ServerControl) -> BTreeSet<u16> {
     for port in &snapshot.ports {
         assert_eq!(port.in_flight, 0);
         for method in &port.methods {
-            let ran = Status::ALL.into_iter().filter(|status| !status.never_started());
+            let ran = Status::ALL
+                .into_iter()
+                .filter(|status| !status.never_started() || *status == Status::ServiceBusy);
             let ran: u64 = ran.map(|status| method.answers.with(status)).sum();
             // Arguments that do not decode are found out when the handler's turn has come: it counts as run.
             let most = ran + method.answers.with(Status::BadRequest);
@@ -180,8 +184,10 @@ fn the_answers_of_the_methods_are_those_of_their_port() {
         Status::SessionLimit,
         Status::DeadlineExceeded,
         Status::Cancelled,
+        Status::ServiceBusy,
         Status::Panicked,
         Status::BadResponse,
+        Status::Internal,
     ];
     let missing: Vec<_> = expected.into_iter().filter(|status| !seen.contains(&status.code())).collect();
     assert!(missing.is_empty(), "never seen: {missing:?}");

@@ -205,9 +205,10 @@ impl AnswerCounts {
     }
 
     /// Answers for calls that were not started, except those that their callers had cancelled, or whose callers had
-    /// closed the connection.
+    /// closed the connection. A handler that said that it was busy did run.
     pub fn refused(&self) -> u64 {
-        let refusal = |status: &Status| status.never_started() && *status != Status::Cancelled;
+        let others = [Status::Cancelled, Status::ServiceBusy];
+        let refusal = |status: &Status| status.never_started() && !others.contains(status);
         Status::ALL.into_iter().filter(refusal).map(|status| self.with(status)).sum()
     }
 
@@ -405,11 +406,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cancelled_call_was_not_refused() {
+    fn a_cancelled_call_and_one_that_ran_were_not_refused() {
         let mut answers = AnswerCounts::default();
-        for (status, count) in [(Status::Ok, 1), (Status::Cancelled, 5), (Status::QueueFull, 2)] {
+        let counts =
+            [(Status::Ok, 1), (Status::Cancelled, 5), (Status::QueueFull, 2), (Status::ServiceBusy, 3)];
+        for (status, count) in counts {
             answers.0[status.index()] = count;
         }
-        assert_eq!((answers.all(), answers.refused(), answers.with(Status::Cancelled)), (8, 2, 5));
+        assert_eq!((answers.all(), answers.refused(), answers.with(Status::Cancelled)), (11, 2, 5));
     }
 }
