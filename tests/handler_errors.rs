@@ -2,8 +2,12 @@
 #![cfg(all(feature = "client", feature = "server"))]
 
 mod common;
+mod scripted_server;
 
 use boneyard::client::{ClientError, ClientOptions};
+use boneyard::internal::proto;
+use boneyard::internal::wire::body::MethodEntry;
+use boneyard::service::builtin::{MethodSchema, SCHEMA};
 use boneyard::service::{Status, builtin};
 use boneyard::{ApplicationError, Blame, Client, HandlerError, Method, Refusal, RunningServer, Server};
 use common::gate::Gate;
@@ -160,6 +164,26 @@ fn a_listed_error_arrives_as_its_variant() {
     assert!(client.call(builtin::ERRORS, &builtin::PING.name().to_owned()).unwrap().is_empty());
     let unknown = client.call(builtin::ERRORS, &"no.such".to_owned());
     assert!(matches!(unknown, Err(ClientError::UnknownMethod { .. })), "{unknown:?}");
+}
+
+#[test]
+fn a_server_of_an_earlier_build_is_called_by_a_client_with_a_list() {
+    let unlisted = Method::<u32, u32>::new(TICKET.name()).schema();
+    let entry = |number, name: &str, fingerprint| MethodEntry { number, name: name.to_owned(), fingerprint };
+    let methods = vec![
+        entry(1, SCHEMA.name(), SCHEMA.schema().fingerprint()),
+        entry(2, TICKET.name(), unlisted.fingerprint()),
+    ];
+    let welcome = proto::welcome("earlier".to_owned(), scripted_server::BODY_BYTES_MAX, methods);
+    let (_server, client, mut peer) = scripted_server::pair_with(options().retries(0), welcome);
+    let calling = std::thread::spawn(move || client.call(TICKET, &4));
+    let question = peer.call();
+    assert_eq!((question.method, question.decode::<String>().as_str()), (1, TICKET.name()));
+    peer.answer(&question, &MethodSchema::from(&unlisted));
+    let call = peer.call();
+    assert_eq!((call.method, call.decode::<u32>()), (2, 4), "it has no method for lists, so it is not asked");
+    peer.answer(&call, &5u32);
+    assert_eq!(calling.join().unwrap(), Ok(5));
 }
 
 /// A server whose handler is busy for the first `times` calls, and the count of its calls.

@@ -205,6 +205,16 @@ mod tests {
     }
 
     #[test]
+    fn a_nested_refusal_has_the_status_of_the_refused_call() {
+        let retry_after = Some(Duration::from_millis(250));
+        let refused =
+            ClientError::NestedRefused { status: Status::QueueFull, message: String::new(), retry_after };
+        let told = FfiError::from(refused).told;
+        assert_eq!((told.status, told.code), (BONEYARD_NESTED_REFUSED, BONEYARD_QUEUE_FULL as u32));
+        assert_eq!((told.blame, told.never_started, told.retry_after_ms), (BONEYARD_BLAME_OVERLOAD, 0, 250));
+    }
+
+    #[test]
     fn types_that_differ_have_a_number_of_their_own() {
         let (method, difference) =
             ("notes.read".to_owned(), "request: u32 here, u64 at the server".to_owned());
