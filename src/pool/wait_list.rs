@@ -16,8 +16,8 @@ pub(super) struct WaitList {
     recalled: Mutex<VecDeque<QueuedBurst<Burst>>>,
     /// Number of them, to be read without the lock.
     recalled_count: unordered::AtomicUsize,
-    /// Connections and recalled calls: one load where the channel takes thirty instructions. Counted when they have
-    /// been added, and when they have been taken, so it can be below zero for a moment.
+    /// Connections: one load where the channel takes thirty instructions. Counted after they have been added, and
+    /// uncounted before they are taken: who has uncounted one finds one.
     count: sequential::AtomicUsize,
 }
 
@@ -42,9 +42,15 @@ impl WaitList {
     }
 
     pub(super) fn next(&self) -> Option<Arc<dyn ReplySink>> {
-        let next = self.receiver.try_recv().ok()?;
-        self.count.fetch_sub(1, Ordering::SeqCst);
-        Some(next)
+        let mut count = self.count.load(Ordering::SeqCst);
+        loop {
+            let less = count.checked_sub(1)?;
+            match self.count.compare_exchange(count, less, Ordering::SeqCst, Ordering::SeqCst) {
+                Ok(_) => break,
+                Err(now) => count = now,
+            }
+        }
+        Some(self.receiver.try_recv().expect("what is counted was added before"))
     }
 
     /// Adds a recalled call.
@@ -52,7 +58,6 @@ impl WaitList {
         let mut recalled = self.recalled.lock();
         recalled.push_back(burst);
         self.recalled_count.store(recalled.len(), Ordering::SeqCst);
-        self.count.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Takes the first recalled call.
@@ -64,20 +69,19 @@ impl WaitList {
     #[cold]
     fn take_recalled(&self) -> Option<QueuedBurst<Burst>> {
         let mut recalled = self.recalled.lock();
-        let first = recalled.pop_front()?;
+        let first = recalled.pop_front();
         self.recalled_count.store(recalled.len(), Ordering::SeqCst);
-        self.count.fetch_sub(1, Ordering::SeqCst);
-        Some(first)
+        first
     }
 
-    /// Connections, and recalled calls, that wait.
+    /// Connections that wait.
     #[inline]
     pub(super) fn len(&self) -> usize {
-        usize::try_from(self.count.load(Ordering::SeqCst) as isize).unwrap_or(0)
+        self.count.load(Ordering::SeqCst)
     }
 
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len() == 0 && self.recalled_count.load(Ordering::SeqCst) == 0
     }
 }

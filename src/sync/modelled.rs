@@ -39,8 +39,14 @@ impl SequentialUsize {
         self.0.fetch_add(value, order)
     }
 
-    pub(crate) fn fetch_sub(&self, value: usize, order: Ordering) -> usize {
-        self.0.fetch_sub(value, order)
+    pub(crate) fn compare_exchange(
+        &self,
+        now: usize,
+        then: usize,
+        set: Ordering,
+        read: Ordering,
+    ) -> Result<usize, usize> {
+        self.0.compare_exchange(now, then, set, read)
     }
 }
 
