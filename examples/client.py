@@ -5,17 +5,10 @@
         print(client.call("server.ping"), [call.result() for call in calls])
 
 Threads may share a client. It is one connection: make another when it is lost. The package in python/ does more.
+From a shell: python3 client.py ADDR METHOD [JSON], with the exit codes of `boneyard call`.
 """
 
-import io
-import itertools
-import json
-import socket
-import struct
-import threading
-import time
-from collections import namedtuple
-from concurrent.futures import Future, TimeoutError
+import collections, concurrent.futures, contextlib, io, itertools, json, socket, struct, sys, threading, time
 
 HELLO, WELCOME, CALL, REPLY, CANCEL, PING, PONG, GOAWAY = range(1, 9)
 HEADER = struct.Struct("<IBBHQ")  # body length, kind, flags, code, call id
@@ -29,7 +22,10 @@ STATUSES = {0: "Ok", 1: "Application", 2: "NestedRefused", 10: "UnknownMethod", 
     31: "Cancelled", 32: "ConnectLimit", 33: "SessionClosed", 34: "MethodLimit", 35: "ClientLimit",
     36: "ServiceBusy", 40: "Panicked", 41: "BadResponse", 42: "Internal",}
 # </statuses>
-Times = namedtuple("Times", "queue_wait permit_wait run")  # seconds
+Times = collections.namedtuple("Times", "queue_wait permit_wait run")  # seconds
+# The next number or text of a body in bincode's legacy layout.
+number = lambda body, form: struct.unpack("<" + form, body.read(struct.calcsize("<" + form)))[0]
+text = lambda body: body.read(number(body, "Q")).decode()
 
 
 class BoneyardError(Exception):
@@ -44,12 +40,7 @@ class BoneyardError(Exception):
 Refused, Failed, Lost = (type(name, (BoneyardError,), {}) for name in ("Refused", "Failed", "Lost"))
 
 
-# The next number or text of a body in bincode's legacy layout.
-number = lambda body, form: struct.unpack("<" + form, body.read(struct.calcsize("<" + form)))[0]
-text = lambda body: body.read(number(body, "Q")).decode()
-
-
-class Pending(Future):
+class Pending(concurrent.futures.Future):
     """A call in flight. It has `times` once there is a result."""
 
     def __init__(self, client, timeout):
@@ -63,7 +54,7 @@ class Pending(Future):
         patience = left if timeout is None else timeout if left is None else min(left, timeout)
         try:
             return super().result(patience)
-        except TimeoutError:
+        except concurrent.futures.TimeoutError:
             if patience != left:
                 raise
             self.client.forget(self, Lost("TimedOut", "no answer in time"))
@@ -73,15 +64,11 @@ class Pending(Future):
         return super().cancel() and self.client.forget(self)
 
 
-class Session(namedtuple("Session", "client session ticket")):
+class Session(collections.namedtuple("Session", "client session ticket")):
     """Calls that share state on the server. Its `ticket` attaches the session to another connection."""
 
-    def call(self, method, arguments=None, timeout=...):
-        return self.client.call(method, arguments, timeout, self.session)
-
-    def close(self):
-        self.client.call("session.close", self.session)
-
+    call = lambda self, method, arguments=None, timeout=...: self.client.call(method, arguments, timeout, self.session)
+    close = lambda self: self.client.call("session.close", self.session)
     __enter__, __exit__ = lambda self: self, lambda self, *_: self.close()
 
 
@@ -126,11 +113,8 @@ class Client:
         self.send(HEADER.pack(len(body), CALL, JSON_FLAG, self.numbers[method], call.id) + body)
         return call
 
-    def session(self):
-        return Session(self, **self.call("session.open"))
-
-    def attach(self, ticket):
-        return Session(self, self.call("session.attach", ticket), ticket)
+    session = lambda self: Session(self, **self.call("session.open"))
+    attach = lambda self, ticket: Session(self, self.call("session.attach", ticket), ticket)
 
     def forget(self, call, error=None):
         if call.id in self.out:
@@ -188,12 +172,27 @@ class Client:
             self.finish(error)
 
     def finish(self, error):
-        try:
+        with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)  # Ends a write that waits, too.
-        except OSError:
-            pass
         with self.lock:
             self.end = self.end or error
         for call in list(self.out):
             self.settle(call, error=Lost("Lost", str(self.end)))
         self.socket.close()
+
+
+def main(address, method, arguments="null"):
+    try:
+        arguments = json.loads(sys.stdin.read() if arguments == "-" else arguments)
+        with Client(address) as client:
+            print(json.dumps(client.call(method, arguments), ensure_ascii=False))
+        return 0
+    except (BoneyardError, OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        status = getattr(error, "status", "NotConnected" if isinstance(error, OSError) else "BadRequest")
+        exits = {"NotConnected": 1, "DeadlineExceeded": 1, **{STATUSES[number]: 2 for number in (*range(10, 17), 31)}}
+        return 4 if isinstance(error, Lost) else exits.get(status, 3)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]) if len(sys.argv) in (3, 4) else print(__doc__, file=sys.stderr) or 2)

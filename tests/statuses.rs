@@ -119,3 +119,9 @@ fn the_statuses_of_the_example_in_python_are_written_from_the_list() {
     let pairs = fill(pairs, "    ", 112);
     compare("examples/client.py", &[format!("STATUSES = {{{}}}\n", pairs.trim())]);
 }
+
+#[test]
+fn the_statuses_of_the_client_for_node_are_written_from_the_list() {
+    let pairs = Status::ALL.into_iter().map(|status| format!("{}: \"{status:?}\",", status.code()));
+    compare("src/cli/stubs/transport.ts", &[fill(pairs, "  ", 112)]);
+}

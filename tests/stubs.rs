@@ -105,6 +105,7 @@ fn what_is_written_is_what_is_kept() {
     compare(&said(&server, &["methods", "--schema"]), "methods.txt");
     compare(&said(&server, &["stubs", "--lang", "python"]), "stubs.py");
     compare(&said(&server, &["stubs", "--lang", "typescript"]), "stubs.ts");
+    compare(&said(&server, &["stubs", "--lang", "node"]), "node.ts");
     compare(&said(&server, &["stubs", "--lang", "c"]), "stubs.h");
 }
 
@@ -139,20 +140,34 @@ fn python_calls_and_its_types_hold() {
     run(Command::new("python3").args(["-m", "mypy", "--strict", "--no-incremental"]).arg(kept("use.py")));
 }
 
+/// Options of `tsc` under which all that is written compiles.
+const STRICT: [&str; 9] = [
+    "--strict",
+    "--exactOptionalPropertyTypes",
+    "--noImplicitOverride",
+    "--noUncheckedIndexedAccess",
+    "--erasableSyntaxOnly",
+    "--target",
+    "es2022",
+    "--module",
+    "nodenext",
+];
+
 #[test]
 #[ignore = "needs tsc, which tests/stubs/check brings: .ci/run has it run this"]
 fn typescript_compiles_and_its_types_hold() {
-    let options = [
-        "--strict",
-        "--noEmit",
-        "--target",
-        "es2022",
-        "--module",
-        "nodenext",
-        "--moduleResolution",
-        "nodenext",
-    ];
-    run(Command::new("tsc").args(options).arg(kept("use.ts")));
+    run(Command::new("tsc").args(STRICT).arg("--noEmit").arg(kept("use.ts")));
+}
+
+#[test]
+#[ignore = "needs tsc and node, which tests/stubs/check brings: .ci/run has it run this"]
+fn the_client_for_node_compiles_and_calls() {
+    let (server, directory) = (server(), process::Directory::new());
+    let folder = directory.path();
+    run(Command::new("tsc").args(STRICT).arg("--outDir").arg(folder).arg(kept("use_node.ts")));
+    run(Command::new("node").arg(folder.join("use_node.js")).arg(server.address().to_string()));
+    let tests = kept("node.test.mjs");
+    run(Command::new("node").arg(tests).arg(folder).arg(env!("CARGO_BIN_EXE_boneyard")));
 }
 
 #[test]

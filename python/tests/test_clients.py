@@ -1,11 +1,15 @@
 """Guarantees of both clients: the wheel's, and the one of under 200 lines that was written from docs/PROTOCOL.md."""
 
+import ast
 import concurrent.futures
+import json
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Wire, wait_until
+from conftest import NOTES, PATIENCE, ROOT, Wire, wait_until
 
 # Longer than any test waits.
 FOR_EVER = 600_000
@@ -224,5 +228,40 @@ def test_calls_that_are_out_are_answered_when_the_server_stops(serve, connect):
 def test_the_client_of_the_specification_is_short_and_needs_no_package():
     text = Path(ROOT / "examples/client.py").read_text()
     assert len(text.splitlines()) < 200 and max(map(len, text.splitlines())) <= 120
-    imports = {line.split()[1].split(".")[0] for line in text.splitlines() if line.startswith(("import ", "from "))}
-    assert imports == {"collections", "concurrent", "io", "itertools", "json", "socket", "struct", "threading", "time"}
+    imports = [node for node in ast.walk(ast.parse(text)) if isinstance(node, (ast.Import, ast.ImportFrom))]
+    assert all(isinstance(node, ast.Import) for node in imports)
+    names = {name.name.split(".")[0] for node in imports for name in node.names}
+    assert names <= sys.stdlib_module_names and "boneyard" not in names
+
+
+def shell(*words, given=None):
+    """The exit code of examples/client.py, its standard output and its standard error."""
+    command = [sys.executable, ROOT / "examples/client.py", *words]
+    said = subprocess.run(command, input=given, capture_output=True, text=True, timeout=PATIENCE)
+    return said.returncode, said.stdout, said.stderr
+
+
+def test_the_client_of_the_specification_calls_from_a_shell_with_the_exit_codes_of_the_program(serve):
+    server = serve("Server_Pool_Tasks=2")
+    address = server.address
+    for words, given, code, out, err in [
+        (("server.echo", '{"a": ["\u00e4", 18446744073709551615]}'), None, 0, '{"a": ["\u00e4", 18446744073709551615]}\n', ""),
+        (("server.ping",), None, 0, "null\n", ""),
+        (("server.echo", "-"), "[1]\n", 0, "[1]\n", ""),
+        (("server.echo", "{"), None, 2, "", "line 1 column 2"),
+        (("server.pign",), None, 2, "", "UnknownMethod"),
+        (("load.sleep", '"x"'), None, 2, "", "BadRequest"),
+        (("load.sleep", str(FOR_EVER + 1)), None, 3, "", "Application"),
+        ((), None, 2, "", "client.py ADDR METHOD [JSON]"),
+    ]:
+        found = shell(address, *words, given=given)
+        assert found[:2] == (code, out) and err in found[2], (words, found)
+        same = subprocess.run([NOTES, "call", address, *words], input=given, capture_output=True, text=True)
+        assert same.returncode == code, (words, same)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    sleeps = subprocess.Popen([sys.executable, ROOT / "examples/client.py", address, "load.sleep", str(FOR_EVER)], **quiet)
+    wait_until("it runs", lambda: json.loads(shell(address, "server.info")[1])["in_flight"] == 2)
+    server.kill()
+    assert sleeps.wait(PATIENCE) == 4
+    code, out, err = shell(address, "server.ping")
+    assert (code, out) == (1, "") and "refused" in err

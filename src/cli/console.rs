@@ -8,6 +8,7 @@ use super::admin_args::{AdminArgs, AdminTarget, report_no_response};
 use super::escape::plain;
 use super::input::{seconds, without_byte_order_mark};
 use super::output::{CommandResult, Exit, eprint_error, print};
+use super::user_directory;
 use crate::admin::AdminResponse;
 use crate::monitor::console::stops_the_server;
 use clap::Args;
@@ -18,9 +19,7 @@ use rustyline::hint::Hinter;
 use rustyline::history::DefaultHistory;
 use rustyline::validate::Validator;
 use rustyline::{CompletionType, Config, Context, Editor, Helper};
-use std::fs::DirBuilder;
 use std::io::{self, BufRead, IsTerminal};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -184,11 +183,8 @@ fn remember(editor: &mut Editor<Words, DefaultHistory>, file: Option<&Path>, lin
 
 /// Path of the history, whose directory is created if necessary; `None` if there is no place for it.
 fn history_file() -> Option<PathBuf> {
-    let of = |variable| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-    let state = of("XDG_STATE_HOME").or_else(|| Some(of("HOME")?.join(".local/state")))?;
-    let directory = state.join("boneyard");
-    let made: io::Result<()> = DirBuilder::new().recursive(true).mode(0o700).create(&directory);
-    let file = made.ok().map(|()| directory.join("history"))?;
+    let directory = user_directory::state()?;
+    let file = user_directory::make(&directory).ok().map(|()| directory.join("history"))?;
     // The library would block on a pipe.
     let there = std::fs::metadata(&file);
     there.map_or(true, |there| there.is_file()).then_some(file)

@@ -20,9 +20,11 @@ mod methods;
 mod output;
 mod serve;
 mod server_args;
+mod session_file;
 mod stubs;
 #[cfg(feature = "top")]
 mod top;
+mod user_directory;
 mod what_if;
 
 pub use command_line::main;

@@ -1,5 +1,6 @@
-"""A client of one connection and one call at a time, in JSON: enough to use stubs without the package."""
+"""Clients of one connection and one call at a time, in JSON: enough to use stubs without the package."""
 
+import asyncio
 import json
 import socket
 import struct
@@ -49,3 +50,15 @@ class Client:
                 raise ConnectionError("the server closed the connection")
             data += part
         return data
+
+
+class AsyncClient:
+    """The same for asyncio."""
+
+    def __init__(self, address: str) -> None:
+        self._client = Client(address)
+        self._lock = asyncio.Lock()
+
+    async def call(self, method: str, arguments: Any = None, /) -> Any:
+        async with self._lock:
+            return await asyncio.to_thread(self._client.call, method, arguments)

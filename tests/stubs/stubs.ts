@@ -1,7 +1,14 @@
 // Written by `boneyard stubs --lang typescript`. `Call` sends a method's name and its arguments as JSON to the server,
 // and gives the result. Whole numbers of 64 bits and more are `bigint` where that reads JSON so; JSON.parse rounds them.
 
-export type Call = (method: string, args: unknown) => Promise<unknown>;
+export type CallOptions = {
+  /** Time for the call in milliseconds; null waits without end. */
+  readonly timeoutMs?: number | null;
+  /** Cancels the call. */
+  readonly signal?: AbortSignal;
+};
+
+export type Call = (method: string, args: unknown, options?: CallOptions) => Promise<unknown>;
 
 export type BigInteger = number | bigint;
 
@@ -40,8 +47,8 @@ export class MoreNotesAsyncService {
     this.caller = caller;
   }
 
-  async import(args: [Color, Color]): Promise<Array<Color>> {
-    return (await this.caller("more-notes.async.import", args)) as Array<Color>;
+  async import(args: [Color, Color], options?: CallOptions): Promise<Array<Color>> {
+    return (await this.caller("more-notes.async.import", args, options)) as Array<Color>;
   }
 }
 
@@ -52,30 +59,30 @@ export class NotesService {
     this.caller = caller;
   }
 
-  async any(args: unknown): Promise<unknown> {
-    return (await this.caller("notes.any", args)) as unknown;
+  async any(args: unknown, options?: CallOptions): Promise<unknown> {
+    return (await this.caller("notes.any", args, options)) as unknown;
   }
 
   /* types not known: it was declared without a description */
-  async class(args: unknown): Promise<unknown> {
-    return (await this.caller("notes.class", args)) as unknown;
+  async class(args: unknown, options?: CallOptions): Promise<unknown> {
+    return (await this.caller("notes.class", args, options)) as unknown;
   }
 
-  async create(args: Note): Promise<BigInteger> {
-    return (await this.caller("notes.create", args)) as BigInteger;
+  async create(args: Note, options?: CallOptions): Promise<BigInteger> {
+    return (await this.caller("notes.create", args, options)) as BigInteger;
   }
 
   /* Application errors: NoteError */
-  async delete(args: BigInteger): Promise<null> {
-    return (await this.caller("notes.delete", args)) as null;
+  async delete(args: BigInteger, options?: CallOptions): Promise<null> {
+    return (await this.caller("notes.delete", args, options)) as null;
   }
 
-  async list(): Promise<Array<[BigInteger, string]>> {
-    return (await this.caller("notes.list", null)) as Array<[BigInteger, string]>;
+  async list(options?: CallOptions): Promise<Array<[BigInteger, string]>> {
+    return (await this.caller("notes.list", null, options)) as Array<[BigInteger, string]>;
   }
 
-  async read(args: BigInteger): Promise<Note | null> {
-    return (await this.caller("notes.read", args)) as Note | null;
+  async read(args: BigInteger, options?: CallOptions): Promise<Note | null> {
+    return (await this.caller("notes.read", args, options)) as Note | null;
   }
 }
 
@@ -87,28 +94,28 @@ export class ServerService {
   }
 
   /* types not known: it reads and writes its bytes itself */
-  async echo(args: unknown): Promise<unknown> {
-    return (await this.caller("server.echo", args)) as unknown;
+  async echo(args: unknown, options?: CallOptions): Promise<unknown> {
+    return (await this.caller("server.echo", args, options)) as unknown;
   }
 
-  async errors(args: string): Promise<MethodErrors> {
-    return (await this.caller("server.errors", args)) as MethodErrors;
+  async errors(args: string, options?: CallOptions): Promise<MethodErrors> {
+    return (await this.caller("server.errors", args, options)) as MethodErrors;
   }
 
-  async info(): Promise<Info> {
-    return (await this.caller("server.info", null)) as Info;
+  async info(options?: CallOptions): Promise<Info> {
+    return (await this.caller("server.info", null, options)) as Info;
   }
 
-  async methods(): Promise<Array<string>> {
-    return (await this.caller("server.methods", null)) as Array<string>;
+  async methods(options?: CallOptions): Promise<Array<string>> {
+    return (await this.caller("server.methods", null, options)) as Array<string>;
   }
 
-  async ping(): Promise<null> {
-    return (await this.caller("server.ping", null)) as null;
+  async ping(options?: CallOptions): Promise<null> {
+    return (await this.caller("server.ping", null, options)) as null;
   }
 
-  async schema(args: string): Promise<MethodSchema> {
-    return (await this.caller("server.schema", args)) as MethodSchema;
+  async schema(args: string, options?: CallOptions): Promise<MethodSchema> {
+    return (await this.caller("server.schema", args, options)) as MethodSchema;
   }
 }
 

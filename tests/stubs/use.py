@@ -1,9 +1,11 @@
 """Uses the stubs of the test's server; what a type checker must refuse is marked, and an unused mark is an error."""
 
+import asyncio
 import sys
+from typing import Optional
 
-from plain import Client
-from stubs import Color, Note, NoteError, Services
+from plain import AsyncClient, Client
+from stubs import AsyncServices, Color, Note, NoteError, Services
 
 services = Services(Client(sys.argv[1]))
 color: Color = {"Rgb": [1, 2, 3]}
@@ -34,6 +36,26 @@ except Exception as error:
     assert error.args[1]["code"] == NoteError.NoSuchNote
 else:
     raise AssertionError("there is no such note")
+
+
+async def use_asyncio() -> None:
+    services = AsyncServices(AsyncClient(sys.argv[1]))
+    numbers = await asyncio.gather(services.notes.create(note), services.notes.create(note))
+    first: int = numbers[0]
+    read: Optional[Note] = await services.notes.read(first)
+    assert read is not None and read["title"] == "a"
+    await services.server.ping()
+    assert await services.more_notes_async.import_(["Red", "Red"]) == ["Red", "Red"]
+    assert first in [found for found, _ in await services.notes.list()]
+
+
+asyncio.run(use_asyncio())
+try:
+    Services(AsyncClient(sys.argv[1]))  # type: ignore[arg-type]
+except TypeError as error:
+    assert str(error) == "this client is for asyncio: use AsyncServices"
+else:
+    raise AssertionError("its results would be coroutines")
 
 if len(sys.argv) > 2:
     services.notes.read("1")  # type: ignore[arg-type]

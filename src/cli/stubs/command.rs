@@ -1,7 +1,8 @@
 //! Arguments of `stubs`, and the schemas fetched from the server.
 
 use super::names::StubMethod;
-use super::{c, python, typescript};
+use super::typescript::{self, Caller};
+use super::{c, python};
 use crate::cli::escape::one_line;
 use crate::cli::methods::{MethodDescription, schemas};
 use crate::cli::output::{CommandResult, eprint_error, print};
@@ -21,13 +22,15 @@ pub(in crate::cli) struct Stubs {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Language {
-    /// Classes over the `Client` of the Python package.
+    /// Classes over the Python package, blocking and asyncio.
     Python,
     /// Functions over `boneyard_call` of the C library.
     C,
     /// Classes over a function that the program provides.
     #[value(name = "typescript")]
     TypeScript,
+    /// TypeScript with a client for Node: one file, without packages.
+    Node,
 }
 
 impl Stubs {
@@ -40,7 +43,8 @@ impl Stubs {
         Ok(print(&match self.lang {
             Language::Python => python::write(&methods),
             Language::C => c::write(&methods),
-            Language::TypeScript => typescript::write(&methods),
+            Language::TypeScript => typescript::write(&methods, Caller::Function),
+            Language::Node => typescript::write(&methods, Caller::Node),
         }))
     }
 }
@@ -55,7 +59,8 @@ fn methods(client: &Client) -> Result<Vec<StubMethod>, ClientError> {
             Ok(shapes) => (shapes, schema.unknown),
             Err(error) => (None, format!("unreadable schema: {error}")),
         };
-        StubMethod { name, shapes, unknown, errors }
+        let fingerprint = schema.fingerprint;
+        StubMethod { name, shapes, unknown, fingerprint, errors }
     };
     Ok(schemas(client)?.into_iter().filter(own).map(method).collect())
 }

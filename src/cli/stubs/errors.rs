@@ -111,7 +111,13 @@ mod tests {
     #[test]
     fn names_and_texts_of_a_server_are_identifiers_and_comments() {
         let errors = MethodErrors::new("int", &[(1, "max */ x", "*/\n"), (2, "None", ""), (3, "none", "")]);
-        let method = StubMethod { name: "a.b".to_owned(), shapes: None, unknown: String::new(), errors };
+        let method = StubMethod {
+            name: "a.b".to_owned(),
+            shapes: None,
+            unknown: String::new(),
+            fingerprint: 0,
+            errors,
+        };
         let methods = [method];
         let lists = ErrorLists::new(&methods, &mut Names::new(&["Int"]));
         let (c, python) = (lists.c(&mut Names::new(&[])), lists.python());

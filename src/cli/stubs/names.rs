@@ -85,6 +85,8 @@ pub(super) struct StubMethod {
     pub(super) shapes: Option<Shapes>,
     /// Reason why they are unknown.
     pub(super) unknown: String,
+    /// Fingerprint of its types; 0 where they are not known.
+    pub(super) fingerprint: u64,
     /// Application errors that it lists.
     pub(super) errors: MethodErrors,
 }
@@ -164,6 +166,7 @@ mod tests {
             name: "a.b".to_owned(),
             shapes,
             unknown: String::new(),
+            fingerprint: 0,
             errors: MethodErrors::default(),
         };
         assert!(comment(&method.described()).contains("x\\n?"), "{}", comment(&method.described()));

@@ -1,14 +1,20 @@
-//! TypeScript: a type for each structure and enum, a class for each service, over a function that the program provides.
+//! TypeScript: a type for each structure and enum, a class for each service, over a function that the program provides
+//! or, for Node, over the client of `transport.ts`, which is then part of the same file.
 
 use super::errors::ErrorLists;
 use super::names::{Declared, Names, StubMethod, function_name, quoted, services, type_name};
 use crate::schema::{Scalar, Shape};
 
-const TAKEN: [&str; 11] = [
+/// Client of one file for Node. It needs [`TYPES`].
+const TRANSPORT: &str = include_str!("transport.ts");
+
+const TAKEN: [&str; 13] = [
+    "AbortSignal",
     "Array",
     "BigInteger",
     "Boolean",
     "Call",
+    "CallOptions",
     "Function",
     "Number",
     "Object",
@@ -18,20 +24,91 @@ const TAKEN: [&str; 11] = [
     "String",
 ];
 
+/// Types and values of [`TRANSPORT`], and those that it uses.
+const TAKEN_BY_TRANSPORT: [&str; 35] = [
+    "BigInt",
+    "BoneyardError",
+    "Client",
+    "ClientOptions",
+    "Connection",
+    "DataView",
+    "Error",
+    "FINGERPRINTS",
+    "Failed",
+    "Fault",
+    "JSON",
+    "KIND",
+    "Lost",
+    "Map",
+    "Math",
+    "PendingCall",
+    "RangeError",
+    "Reader",
+    "Readonly",
+    "ReadonlyMap",
+    "Refused",
+    "Required",
+    "ReturnType",
+    "STATUSES",
+    "ServerMethod",
+    "Set",
+    "Socket",
+    "Status",
+    "TOKENS",
+    "TextDecoder",
+    "TextEncoder",
+    "TypeError",
+    "Uint8Array",
+    "VERSION",
+    "Welcome",
+];
+
 /// Names that a method of a class cannot have; the field is ours.
 const METHODS_TAKEN: [&str; 2] = ["constructor", "caller"];
 
 const HEAD: &str = "\
 // Written by `boneyard stubs --lang typescript`. `Call` sends a method's name and its arguments as JSON to the server,
 // and gives the result. Whole numbers of 64 bits and more are `bigint` where that reads JSON so; JSON.parse rounds them.
+";
 
-export type Call = (method: string, args: unknown) => Promise<unknown>;
+const NODE_HEAD: &str = "\
+// Written by `boneyard stubs --lang node`. Use it so, in a file beside it:
+//
+//     const client = new Client(\"127.0.0.1:1352\");
+//     const note = await new Services(client.call).notes.read(1, { timeoutMs: 500 });
+//
+// Whole numbers that a number would round are bigints.
+
+";
+
+const TYPES: &str = "
+export type CallOptions = {
+  /** Time for the call in milliseconds; null waits without end. */
+  readonly timeoutMs?: number | null;
+  /** Cancels the call. */
+  readonly signal?: AbortSignal;
+};
+
+export type Call = (method: string, args: unknown, options?: CallOptions) => Promise<unknown>;
 
 export type BigInteger = number | bigint;
 ";
 
-pub(super) fn write(methods: &[StubMethod]) -> String {
-    let mut types = Types(Declared::new(&TAKEN));
+/// Flavors of the code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Caller {
+    /// A function that the program provides.
+    Function,
+    /// The client for Node.
+    Node,
+}
+
+pub(super) fn write(methods: &[StubMethod], caller: Caller) -> String {
+    let (head, taken) = match caller {
+        Caller::Function => (HEAD.to_owned(), &[][..]),
+        Caller::Node => (format!("{NODE_HEAD}{TRANSPORT}{}", fingerprints(methods)), &TAKEN_BY_TRANSPORT[..]),
+    };
+    let mut types = Types(Declared::new(&[&TAKEN[..], taken].concat()));
     let errors = ErrorLists::new(methods, &mut types.0.names);
     let (mut classes, mut fields, mut made) = (String::new(), String::new(), String::new());
     let mut attributes = Names::new(&METHODS_TAKEN);
@@ -57,20 +134,30 @@ pub(super) fn write(methods: &[StubMethod]) -> String {
     }
     let services =
         format!("\nexport class Services {{\n{fields}\n  constructor(caller: Call) {{\n{made}  }}\n}}\n");
-    format!("{HEAD}{}{}{classes}{services}", errors.typescript(), types.0.text)
+    format!("{head}{TYPES}{}{}{classes}{services}", errors.typescript(), types.0.text)
+}
+
+/// Fingerprints of the methods' types, for a client that wants to know whether the server has others now.
+fn fingerprints(methods: &[StubMethod]) -> String {
+    let line = |method: &StubMethod| format!("  {}: 0x{:016x}n,\n", quoted(&method.name), method.fingerprint);
+    let lines: String = methods.iter().map(line).collect();
+    format!(
+        "\n/** Types of the methods as the server had them, for `Client.changed`. */\n\
+         export const FINGERPRINTS: Readonly<Record<string, bigint>> = {{\n{lines}}};\n"
+    )
 }
 
 fn function(method: &StubMethod, name: &str, types: &mut Types, errors: &ErrorLists<'_>) -> String {
     let (takes, gives) = method.types("unknown", |shape, wanted| types.of(shape, wanted));
     let (parameter, argument) = match takes.as_str() {
         "null" => (String::new(), "null"),
-        takes => (format!("args: {takes}"), "args"),
+        takes => (format!("args: {takes}, "), "args"),
     };
     let why = method.why("  /* ", " */\n") + &errors.of(method, "  /* ", " */\n");
     let called = quoted(&method.name);
     format!(
-        "\n{why}  async {name}({parameter}): Promise<{gives}> {{\n    \
-         return (await this.caller({called}, {argument})) as {gives};\n  }}\n"
+        "\n{why}  async {name}({parameter}options?: CallOptions): Promise<{gives}> {{\n    \
+         return (await this.caller({called}, {argument}, options)) as {gives};\n  }}\n"
     )
 }
 
@@ -136,5 +223,39 @@ fn scalar_type(scalar: Scalar) -> &'static str {
         Scalar::I64 | Scalar::U64 | Scalar::I128 | Scalar::U128 => "BigInteger",
         Scalar::Any => "unknown",
         _ => "number",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::Shapes;
+
+    #[test]
+    fn types_of_a_server_do_not_take_the_names_of_the_client() {
+        let shape = || "Client { a: u8 }".parse::<Shape>().unwrap();
+        let shapes = Some(Shapes { request: shape(), response: shape() });
+        let errors = Default::default();
+        let method =
+            StubMethod { name: "a.b".to_owned(), shapes, unknown: String::new(), fingerprint: 7, errors };
+        let methods = [method];
+        assert!(write(&methods, Caller::Function).contains("\nexport type Client = {"));
+        let node = write(&methods, Caller::Node);
+        assert!(
+            node.contains("\nexport type Client_ = {")
+                && node.contains("\n  \"a.b\": 0x0000000000000007n,\n")
+        );
+
+        // A type's name begins with a capital letter and has no `_`.
+        let declared = TRANSPORT.lines().filter_map(|line| {
+            let mut words =
+                line.trim_start_matches("export ").split(|c: char| !c.is_alphanumeric() && c != '_');
+            ["class", "const", "interface", "type"].contains(&words.next()?).then_some(words.next()?)
+        });
+        let taken =
+            declared.filter(|name| name.starts_with(|c: char| c.is_ascii_uppercase()) && !name.contains('_'));
+        let taken: Vec<_> = taken.collect();
+        assert!(taken.contains(&"Client") && taken.contains(&"KIND"), "{taken:?}");
+        assert!(taken.iter().all(|name| TAKEN_BY_TRANSPORT.contains(name)), "{taken:?}");
     }
 }
