@@ -7,6 +7,7 @@
 //! ```text
 //! main.rs   examples/
 //! cli/                          command line: arguments, signals, log
+//! testing.rs                    servers for tests
 //! server/  client/  bench/      sockets and clocks: server, client, load generator
 //! admin/                        HTTP endpoint for administrators
 //! monitor/                      snapshots, history, verdict, console commands, metrics
@@ -53,6 +54,8 @@ pub mod service;
 mod sync;
 #[cfg(any(feature = "client", feature = "server"))]
 mod tcp;
+#[cfg(feature = "server")]
+pub mod testing;
 mod wire;
 
 /// Items for the project's tests and benches and its C and Python libraries. Not part of the interface: they change

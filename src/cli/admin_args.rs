@@ -1,5 +1,6 @@
 //! Arguments that name an admin server, shared by the commands that use one: its address or socket, and its token.
 
+use super::identity::Identity;
 use super::input::DEFAULT_FILE;
 use super::output::{Exit, eprint_error};
 use crate::admin::{AdminClient, is_not_listening};
@@ -53,7 +54,7 @@ impl AdminArgs {
     }
 
     /// Returns a client that waits at most `timeout` for each response.
-    pub(super) fn connect(&self, timeout: Duration) -> Result<AdminTarget, Exit> {
+    pub(super) fn connect(&self, identity: &Identity, timeout: Duration) -> Result<AdminTarget, Exit> {
         let token = self.token_file.as_deref().map(token).transpose()?;
         let cannot = |error| Exit::Environment.with_error(&format!("cannot create a poll: {error}"));
         let address = match &self.address {
@@ -63,7 +64,7 @@ impl AdminArgs {
                 return Ok(AdminTarget { client, place });
             }
             Some(text) => address(text),
-            None => match by_file(Path::new(DEFAULT_FILE), timeout)? {
+            None => match by_file(identity, Path::new(DEFAULT_FILE), timeout)? {
                 FromFile::Socket(target) => return Ok(target),
                 FromFile::Address(address) => address,
             },
@@ -96,11 +97,11 @@ fn over_socket(path: &Path, timeout: Duration) -> (io::Result<AdminClient>, Stri
 
 /// Finds the server of a settings file: over its socket, or at its address. The address is used only if it is certain
 /// that no server listens at the socket: another server may have it, which a command is not meant for.
-fn by_file(file: &Path, timeout: Duration) -> Result<FromFile, Exit> {
+fn by_file(identity: &Identity, file: &Path, timeout: Duration) -> Result<FromFile, Exit> {
     if matches!(file.try_exists(), Ok(false)) {
         return Ok(FromFile::Address(DEFAULT_ADDRESS.to_owned()));
     }
-    let read = Config::load(file, 1);
+    let read = Config::load_for(file, 1, identity.section.clone());
     // A file that is wrong now may have been valid when its server started, and then most likely had the default.
     let socket = read.as_ref().map_or(&AdminSocket::Auto, |config| &config.admin_socket.value);
     let path = socket.path(Some(file));

@@ -1,18 +1,29 @@
 //! `check`: the report on a settings file, and whether a server would start with it on this machine.
 
+use super::identity::{Identity, OwnName};
 use super::output::{Exit, print, suggest_template};
+use super::serve::IntoServer;
 use crate::config::report::{CheckReport, StartCheck};
 use crate::config::{Config, Warning, document};
 use crate::server::{self, Server, machine};
+use std::error::Error;
 use std::path::Path;
 
 /// Prints the report on `file`.
-pub(super) fn run(program: &str, file: &Path, json: bool) -> Exit {
-    let read = server::load(file);
-    let check = read.as_ref().map(try_start).unwrap_or_default();
+pub(super) fn run<B: IntoServer>(
+    identity: &Identity,
+    file: &Path,
+    json: bool,
+    build: impl FnOnce(Server) -> B,
+) -> Exit {
+    let read = server::load_for(file, identity.section.clone());
+    let check = match &read {
+        Ok(config) => try_start(config, build(identity.server(config.clone())).into_server()),
+        Err(_) => StartCheck::default(),
+    };
     let report = CheckReport::with_start_check(&read, &machine::read(), &check);
     if read.is_err() {
-        suggest_template(program, file);
+        suggest_template(&identity.typed, file);
     }
     let printed = if json { print(&report.json()) } else { print(report.text()) };
     match (read.is_ok(), report.would_start()) {
@@ -23,10 +34,17 @@ pub(super) fn run(program: &str, file: &Path, json: bool) -> Exit {
     }
 }
 
-fn try_start(config: &Config) -> StartCheck {
+fn try_start<State>(config: &Config, built: Result<Server<State>, Box<dyn Error>>) -> StartCheck {
     let mut check = StartCheck::default();
     check.warnings.extend(server::warn_about_files(config));
-    match Server::new(config.clone()).dry_run() {
+    let server = match built {
+        Ok(server) => server,
+        Err(error) => {
+            check.error = Some(format!("cannot create the services: {error}"));
+            return check;
+        }
+    };
+    match server.dry_run() {
         Ok(tried) => {
             for taken in tried.taken {
                 let message = format!("{taken} is in use now; the server starts once it is free");
@@ -41,6 +59,7 @@ fn try_start(config: &Config) -> StartCheck {
 }
 
 /// Prints a settings file to start from.
-pub(super) fn template() -> Exit {
-    print(&document::server_ini())
+pub(super) fn template(identity: &Identity) -> Exit {
+    let Some(OwnName { name, .. }) = identity.own else { return print(&document::server_ini()) };
+    print(&document::program_ini(name, name, identity.section.as_ref()))
 }

@@ -1,5 +1,6 @@
 //! Commands and options, and [`main`], which carries out those of the process.
 
+use super::identity::{Identity, OwnName};
 use super::input::DEFAULT_FILE;
 use super::output::{Exit, exits_in_words};
 use super::serve::{self, IntoServer};
@@ -7,7 +8,7 @@ use super::serve::{self, IntoServer};
 use super::top;
 use super::{bench, call, check, console, methods, stubs, what_if};
 use crate::server::Server;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -95,7 +96,25 @@ enum Command {
 /// }
 /// ```
 pub fn main<B: IntoServer>(build: impl FnOnce(Server) -> B) -> ExitCode {
-    let line = match CommandLine::try_parse() {
+    carry_out(&Identity::new(None, None), CheckedServer::Settings, build)
+}
+
+/// The server whose start `check` tries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CheckedServer {
+    /// One of the settings alone.
+    Settings,
+    /// The program's own.
+    Built,
+}
+
+/// Carries out the arguments of the process.
+pub(super) fn carry_out<B: IntoServer>(
+    identity: &Identity,
+    checked: CheckedServer,
+    build: impl FnOnce(Server) -> B,
+) -> ExitCode {
+    let line = match arguments(identity) {
         Ok(line) => line,
         Err(error) => {
             // Help that cannot be printed is no failure.
@@ -103,29 +122,46 @@ pub fn main<B: IntoServer>(build: impl FnOnce(Server) -> B) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Input.code()));
         }
     };
-    let program = program();
+    let program = identity.typed.as_str();
     let exit = match line.command {
-        None => serve::run(&program, Path::new(DEFAULT_FILE), build),
-        Some(Command::Serve { file }) => serve::run(&program, &file, build),
-        Some(Command::Check { template: true, .. }) => Ok(check::template()),
-        Some(Command::Check { file, json, .. }) => Ok(check::run(&program, &file, json)),
-        Some(Command::Call(call)) => call.run(&program),
+        None => serve::run(identity, Path::new(DEFAULT_FILE), build),
+        Some(Command::Serve { file }) => serve::run(identity, &file, build),
+        Some(Command::Check { template: true, .. }) => Ok(check::template(identity)),
+        Some(Command::Check { file, json, .. }) => Ok(match checked {
+            CheckedServer::Settings => check::run(identity, &file, json, |server| server),
+            CheckedServer::Built => check::run(identity, &file, json, build),
+        }),
+        Some(Command::Call(call)) => call.run(program),
         Some(Command::Methods(methods)) => Ok(methods.run()),
         Some(Command::Stubs(stubs)) => stubs.run(),
-        Some(Command::Bench(bench)) => bench.run(&program),
+        Some(Command::Bench(bench)) => bench.run(program),
         #[cfg(feature = "top")]
-        Some(Command::Top(top)) => top.run(),
-        Some(Command::Console(console)) => console.run(),
-        Some(Command::WhatIf(what_if)) => what_if.run(),
+        Some(Command::Top(top)) => top.run(identity),
+        Some(Command::Console(console)) => console.run(identity),
+        Some(Command::WhatIf(what_if)) => what_if.run(identity),
     };
     ExitCode::from(exit.unwrap_or_else(|exit| exit).code())
 }
 
-/// Name of the program, for hints on what to type.
-fn program() -> String {
-    let path = std::env::args_os().next().map(PathBuf::from);
-    let name = path.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
-    name.unwrap_or("boneyard").to_owned()
+/// Reads the arguments of the process.
+fn arguments(identity: &Identity) -> Result<CommandLine, clap::Error> {
+    let mut definition = definition(identity.own);
+    let matches = definition.try_get_matches_from_mut(std::env::args_os())?;
+    CommandLine::from_arg_matches(&matches).map_err(|error| error.format(&mut definition))
+}
+
+/// Returns the definition of the command line, for a program with this name.
+fn definition(own: Option<OwnName>) -> clap::Command {
+    let definition = CommandLine::command();
+    let Some(OwnName { name, version, about }) = own else { return definition };
+    let about = about.map_or_else(|| format!("Server of {name}."), str::to_owned);
+    let what_if = format!("{name} whatif [OPTIONS] [ADDR] KEY=VALUE...");
+    definition
+        .name(name)
+        .version(version)
+        .long_about(format!("{about}\n\nWithout a command: serve with ./{DEFAULT_FILE}."))
+        .about(about)
+        .mut_subcommand("whatif", |command| command.override_usage(what_if))
 }
 
 #[cfg(test)]
@@ -134,7 +170,7 @@ mod tests {
 
     #[test]
     fn the_definition_is_consistent() {
-        use clap::CommandFactory;
-        CommandLine::command().debug_assert();
+        definition(None).debug_assert();
+        definition(Some(OwnName { name: "tickets", version: "1.2.3", about: None })).debug_assert();
     }
 }

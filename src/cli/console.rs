@@ -6,6 +6,7 @@
 
 use super::admin_args::{AdminArgs, AdminTarget, report_no_response};
 use super::escape::plain;
+use super::identity::Identity;
 use super::input::{seconds, without_byte_order_mark};
 use super::output::{CommandResult, Exit, eprint_error, print};
 use super::user_directory;
@@ -37,14 +38,14 @@ pub(super) struct Console {
 }
 
 impl Console {
-    pub(super) fn run(self) -> CommandResult {
+    pub(super) fn run(self, identity: &Identity) -> CommandResult {
         if let Some(line) = self.commands.iter().find(|line| line.trim().contains(['\n', '\r'])) {
             return Err(Exit::Input.with_error(&format!(
                 "{:?} is more than one line: use a separate -c for each command",
                 line.trim()
             )));
         }
-        let session = self.admin.connect(self.timeout)?;
+        let session = self.admin.connect(identity, self.timeout)?;
         Ok(if !self.commands.is_empty() {
             session.carry_out(self.commands.into_iter().map(Ok))
         } else if io::stdin().is_terminal() {

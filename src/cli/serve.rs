@@ -6,11 +6,12 @@
 //! Invariant: everything that the shutdown needs (the signals, the thread that stops) exists before the first call is
 //! served, so that a running server can always be stopped. Does not know sockets or pools.
 
+use super::identity::Identity;
 use super::logger::Logger;
 use super::output::{CommandResult, Exit, eprint_error, suggest_template};
 use crate::config::{Config, ConfigErrors, Limit, advise, plural, resource_check};
 use crate::monitor::ServerMonitor;
-use crate::server::{RunningServer, SERVER_NAME, Server, StartError, Stopped, machine};
+use crate::server::{self, RunningServer, Server, StartError, Stopped, machine};
 use crate::service::{ClientId, LogLimiter, cut_message};
 use crate::sync::unordered::AtomicBool;
 use crate::sync::{Arc, bounded};
@@ -63,16 +64,17 @@ impl ServeError {
 
 /// Serves with the settings of `file` until a signal.
 pub(super) fn run<B: IntoServer>(
-    program: &str,
+    identity: &Identity,
     file: &Path,
     build: impl FnOnce(Server) -> B,
 ) -> CommandResult {
-    let server = Server::from_ini(file).map_err(|errors| wrong_settings(program, file, &errors))?;
-    let config = server.config().clone();
+    let config = server::load_for(file, identity.section.clone());
+    let config = config.map_err(|errors| wrong_settings(&identity.typed, file, &errors))?;
     let logger = prepare_process(&config).map_err(|error| error.report())?;
-    let built = build(server).into_server().map_err(ServeError::Services).map(|server| {
-        if logger.is_set_by_settings() { server.on_log_level(log::set_max_level) } else { server }
-    });
+    let built =
+        build(identity.server(config.clone())).into_server().map_err(ServeError::Services).map(|server| {
+            if logger.is_set_by_settings() { server.on_log_level(log::set_max_level) } else { server }
+        });
     let exit = built.and_then(|server| serve(server, &config, &logger)).unwrap_or_else(|error| {
         if logger.is_to_file() {
             log::error!("{error}");
@@ -109,7 +111,7 @@ fn wrong_settings(program: &str, file: &Path, errors: &ConfigErrors) -> Exit {
     Exit::Input
 }
 
-fn serve(server: Server, config: &Config, logger: &Logger) -> Result<Exit, ServeError> {
+fn serve<State>(server: Server<State>, config: &Config, logger: &Logger) -> Result<Exit, ServeError> {
     let mut signals = handle_signals()?;
     let (sender, receiver) = bounded::<(RunningServer, Handle)>(1);
     let stop = move || {
@@ -177,7 +179,7 @@ fn ends(signal: i32, monitor: &ServerMonitor, logger: &Logger) -> bool {
 /// Logs the addresses and sizes of the server.
 fn log_started(running: &RunningServer, config: &Config) {
     let file = config.file.as_deref().unwrap_or(Path::new("the program"));
-    log::info!("{SERVER_NAME} with the settings of {}", file.display());
+    log::info!("{} with the settings of {}", running.product(), file.display());
     for port in running.ports() {
         let workers = plural(port.workers(), "worker");
         for address in port.addresses() {
@@ -228,21 +230,28 @@ fn name(signal: i32) -> &'static str {
 
 /// Result of the closure given to [`main`](super::main): a [`Server`], or a `Result` of one.
 pub trait IntoServer {
+    /// State of its handlers.
+    type State;
+
     /// Returns the server, or why there is none.
     ///
     /// # Errors
     /// The program's own.
-    fn into_server(self) -> Result<Server, Box<dyn Error>>;
+    fn into_server(self) -> Result<Server<Self::State>, Box<dyn Error>>;
 }
 
-impl IntoServer for Server {
-    fn into_server(self) -> Result<Server, Box<dyn Error>> {
+impl<State> IntoServer for Server<State> {
+    type State = State;
+
+    fn into_server(self) -> Result<Server<State>, Box<dyn Error>> {
         Ok(self)
     }
 }
 
-impl<E: Into<Box<dyn Error>>> IntoServer for Result<Server, E> {
-    fn into_server(self) -> Result<Server, Box<dyn Error>> {
+impl<State, E: Into<Box<dyn Error>>> IntoServer for Result<Server<State>, E> {
+    type State = State;
+
+    fn into_server(self) -> Result<Server<State>, Box<dyn Error>> {
         self.map_err(Into::into)
     }
 }

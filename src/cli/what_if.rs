@@ -2,6 +2,7 @@
 //! console's command of the same name is the whole interface.
 
 use super::admin_args::AdminArgs;
+use super::identity::Identity;
 use super::input::seconds;
 use super::output::{CommandResult, Exit};
 use clap::Args;
@@ -26,7 +27,7 @@ pub(super) struct WhatIf {
 }
 
 impl WhatIf {
-    pub(super) fn run(self) -> CommandResult {
+    pub(super) fn run(self, identity: &Identity) -> CommandResult {
         let (address, settings) = match self.words.split_first() {
             Some((address, settings)) if !address.contains('=') => (Some(address.clone()), settings),
             _ => (None, &self.words[..]),
@@ -39,6 +40,6 @@ impl WhatIf {
         }
         let words = settings.iter().map(|setting| format!(" \"{setting}\"")).collect::<String>();
         let line = format!("whatif{}{words}", if self.json { " json" } else { "" });
-        Ok(AdminArgs::of(address, self.token_file).connect(self.timeout)?.command(&line))
+        Ok(AdminArgs::of(address, self.token_file).connect(identity, self.timeout)?.command(&line))
     }
 }

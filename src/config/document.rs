@@ -5,6 +5,7 @@
 //! shipped file sets to show a complete port.
 
 use super::keys::{self, Key};
+use super::program::{ProgramKey, ProgramSection};
 
 /// Line before the generated table in `docs/SETTINGS.md`.
 pub const TABLE_BEGINS: &str = "<!-- table of settings: generated, do not edit -->";
@@ -23,14 +24,19 @@ const SET: [&str; 3] = ["Ports", "<Port>", "<Port>_TCPIPAddress"];
 
 /// Text of the shipped `server.ini`, lines ended by LF.
 pub fn server_ini() -> String {
-    let mut text = String::from(
-        "# Settings of a Boneyard server, as `boneyard check --template` writes them.\n\
+    program_ini("a Boneyard server", "boneyard", None)
+}
+
+/// The same for the server of a program, with its section. `program` is its name as it is typed.
+pub(crate) fn program_ini(title: &str, program: &str, section: Option<&ProgramSection>) -> String {
+    let mut text = format!(
+        "# Settings of {title}, as `{program} check --template` writes them.\n\
          #\n\
          # A line is key=value or a comment; a comment begins with # or ; at the start of its line.\n\
          # In this file # begins an explanation and ; a disabled setting that shows its default (where a\n\
          # rule computes the default: its result on 2 CPUs). Remove the ; to change the setting. Keys\n\
          # ignore case. An unknown key, a key given twice or a value out of range is an error, and the\n\
-         # server does not start. After a change: boneyard check server.ini\n\
+         # server does not start. After a change: {program} check server.ini\n\
          \n\
          [Server]\n",
     );
@@ -46,6 +52,20 @@ pub fn server_ini() -> String {
         text.push_str(&format!("# Default: {default}\n# Takes effect: {}.\n", when(key)));
         let mark = if SET.contains(&key.name()) { "" } else { ";" };
         text.push_str(&format!("{mark}{}={}\n", key.name_for(PORT), key.written_default()));
+    }
+    if let Some(section) = section {
+        text.push_str(&format!("\n[{}]\n", section.name()));
+        for ProgramKey { name, default, value, doc, .. } in section.keys() {
+            let shown = if default.is_empty() { "empty" } else { default };
+            text.push('\n');
+            for line in [*doc, &format!("Value: {value}")].into_iter().flat_map(|line| wrap(line, WIDTH - 2))
+            {
+                text.push_str(&format!("# {line}\n"));
+            }
+            text.push_str(&format!(
+                "# Default: {shown}\n# Takes effect: after a restart.\n;{name}={default}\n"
+            ));
+        }
     }
     text
 }

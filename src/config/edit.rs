@@ -9,7 +9,9 @@
 use super::error::ConfigErrors;
 use super::keys::EffectiveSetting;
 use super::method_limits;
-use super::parse::SettingLine;
+use super::program::ProgramSection;
+use super::scan::SECTIONS;
+use super::setting_line::SettingLine;
 use super::settings::Config;
 use thiserror::Error;
 
@@ -36,15 +38,22 @@ pub(crate) struct Edited {
     pub(crate) line: u32,
 }
 
-/// Changes a line in the text of a settings file, on a machine with `cpus` CPUs.
+/// Changes a line in the text of a settings file, on a machine with `cpus` CPUs, of a server whose program may have a
+/// section.
 ///
 /// # Errors
 /// The text has errors, or would have with this line.
-pub(crate) fn edit(bytes: &[u8], line: &SettingLine, cpus: u32) -> Result<Edited, EditError> {
-    let before = Config::from_bytes(bytes, None, cpus).map_err(EditError::Before)?;
+pub(crate) fn edit(
+    bytes: &[u8],
+    line: &SettingLine,
+    cpus: u32,
+    program: Option<&ProgramSection>,
+) -> Result<Edited, EditError> {
+    let read = |bytes| Config::from_file(bytes, None, cpus, program.cloned());
+    let before = read(bytes).map_err(EditError::Before)?;
     let text = std::str::from_utf8(bytes).expect("text without errors is UTF-8");
     let edited = replace(text, line);
-    let after = Config::from_text(&edited.text, None, cpus).map_err(EditError::After)?;
+    let after = read(edited.text.as_bytes()).map_err(EditError::After)?;
     let (mut before, mut after) = (given(&before), given(&after));
     let same = |name: &String| name.eq_ignore_ascii_case(&line.name);
     let present = after.iter().any(|given| same(&given.name) && given.line == Some(edited.line));
@@ -86,12 +95,12 @@ fn given(config: &Config) -> Vec<Given> {
 
 /// Puts the line in place of the one that gives its key, or else of a disabled one, or at the end of its section.
 fn replace(text: &str, line: &SettingLine) -> Edited {
-    let sections = in_limits(text);
+    let sections = sections(text);
     let gives = |(key, _): (&str, &str)| key.trim().eq_ignore_ascii_case(&line.name);
     let find = |read: fn(&str) -> Option<(&str, &str)>| {
         let lines = text.split_inclusive('\n').zip(&sections);
         let found =
-            |(old, in_limits): (&str, &bool)| *in_limits == line.is_limit() && read(old).is_some_and(gives);
+            |(old, section): (&str, &Section)| *section == Section::of(line) && read(old).is_some_and(gives);
         lines.map(found).position(|found| found).map(|place| (place, read))
     };
     let Some((place, read)) = find(enabled).or_else(|| find(disabled)) else {
@@ -114,15 +123,39 @@ fn replace(text: &str, line: &SettingLine) -> Edited {
     Edited { text: edited, line: place as u32 + 1 }
 }
 
-/// Returns for each line whether it belongs to `[Limits]`, its header included.
-fn in_limits(text: &str) -> Vec<bool> {
-    let mut limits = false;
+/// Section of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Section {
+    /// Before any header, or below `[Server]` or `[Notes]`.
+    Server,
+    Limits,
+    Program,
+}
+
+impl Section {
+    fn of(line: &SettingLine) -> Section {
+        if line.is_limit() { Section::Limits } else { Section::Server }
+    }
+
+    fn named(name: &str) -> Section {
+        let is_known = SECTIONS.iter().any(|known| known.eq_ignore_ascii_case(name));
+        match name.eq_ignore_ascii_case(method_limits::SECTION) {
+            true => Section::Limits,
+            false if is_known => Section::Server,
+            false => Section::Program,
+        }
+    }
+}
+
+/// Returns the section of each line, its header included.
+fn sections(text: &str) -> Vec<Section> {
+    let mut section = Section::Server;
     let line = |line: &str| {
         let line = line.strip_prefix(MARK).unwrap_or(line).trim();
         if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            limits = name.trim().eq_ignore_ascii_case(method_limits::SECTION);
+            section = Section::named(name.trim());
         }
-        limits
+        section
     };
     text.split_inclusive('\n').map(line).collect()
 }
@@ -143,16 +176,16 @@ fn disabled(line: &str) -> Option<(&str, &str)> {
     (!value.trim().contains(char::is_whitespace)).then_some((key, value))
 }
 
-/// Adds the line at the end of its section: before a later section of the other kind and the empty lines there, or at
+/// Adds the line at the end of its section: before a later section of another kind and the empty lines there, or at
 /// the end of the text.
-fn insert(text: &str, line: &SettingLine, sections: &[bool]) -> Edited {
+fn insert(text: &str, line: &SettingLine, sections: &[Section]) -> Edited {
     let end = if text.lines().next().is_some_and(|first| text[first.len()..].starts_with("\r\n")) {
         "\r\n"
     } else {
         "\n"
     };
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
-    let is_own = |in_limits: &bool| *in_limits == line.is_limit();
+    let is_own = |section: &Section| *section == Section::of(line);
     let header = if line.is_limit() && !sections.iter().any(is_own) {
         format!("[Limits]{end}")
     } else {

@@ -184,6 +184,12 @@ impl ConfigErrors {
         ConfigErrors { errors: vec![error] }
     }
 
+    /// Returns the errors of settings that are no lines of a file.
+    pub(super) fn without_lines(mut self) -> ConfigErrors {
+        self.errors.iter_mut().for_each(|error| error.line = None);
+        self
+    }
+
     /// The errors in the order of their lines.
     pub fn iter(&self) -> std::slice::Iter<'_, ConfigError> {
         self.errors.iter()

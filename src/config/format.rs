@@ -11,7 +11,7 @@ pub(crate) fn plural(count: impl Display, noun: &str) -> String {
 }
 
 /// Returns `3 ports x 40 = 120 workers`, or the sum where the pools differ.
-pub(super) fn workers_in_words(config: &Config) -> String {
+pub(crate) fn workers_in_words(config: &Config) -> String {
     let total = plural(config.total_workers(), "worker");
     let ports = &config.ports;
     let Some(first) = ports.first().map(|port| port.pool_tasks.value) else { return total };

@@ -110,7 +110,7 @@ mod tests {
                 text.push_str(&line(&mut random, number));
                 text.push_str(random.pick(&["\n", "\n", "\r\n"]));
             }
-            let mut scan = scan(text.as_bytes());
+            let mut scan = scan(text.as_bytes(), None);
             if scan.errors.is_empty() {
                 assert_eq!(confirm(&mut scan), [], "seed {seed}: {text:?}");
                 accepted += 1;
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_difference_is_an_error_of_its_line() {
-        let mut scan = scan(b"a=1\nb=2\n");
+        let mut scan = scan(b"a=1\nb=2\n", None);
         scan.entries[1].value = "3".to_owned();
         let errors: Vec<_> = confirm(&mut scan).iter().map(ToString::to_string).collect();
         assert_eq!(
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_setting_that_only_the_crate_finds_is_an_error() {
-        let mut scan = scan(b"a=1\nb=2\n");
+        let mut scan = scan(b"a=1\nb=2\n", None);
         scan.entries.pop();
         assert_eq!(
             confirm(&mut scan)[0].message(),

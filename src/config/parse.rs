@@ -7,16 +7,17 @@
 //! `Config` is returned only if there was no error at all. Does not know any setting beyond those with a part in that
 //! order: `keys` has the others.
 
+use super::by_rule::size;
 use super::error::{ConfigError, ConfigErrors, Problem};
-use super::format::plural;
 use super::ini_crosscheck;
 use super::keys::{self, Accessor, Key, strip_suffix_ignoring_case};
 use super::listen_address::ListenAddress;
 use super::method_limits::{self, LimitLine};
 use super::names::{self, nearest, suggestion};
+use super::program::ProgramSection;
 use super::scan::{self, FILE_BYTES_MAX, IniEntry};
+use super::setting_line::{LineTarget, SettingLine};
 use super::settings::{Config, PORTS_MAX, PortConfig};
-use super::sizing::{self, PoolRule};
 use super::source::{Setting, Source};
 use super::value_kind::ValueKind;
 use crate::files;
@@ -49,14 +50,37 @@ impl Config {
     /// # Errors
     /// Every error of the text at once, in the order of their lines.
     pub fn from_bytes(bytes: &[u8], file: Option<&Path>, cpus: u32) -> Result<Config, ConfigErrors> {
-        let (mut reader, entries) = Reader::new(unread(file), bytes);
-        reader.ports(&entries);
-        reader.values(&entries);
-        reader.addresses();
-        reader.admin();
-        size(&mut reader.config, cpus);
-        ConfigErrors::check(reader.errors, file)?;
-        Ok(reader.config)
+        Config::from_file(bytes, file, cpus, None)
+    }
+
+    /// Reads settings with a section of a program's own.
+    ///
+    /// # Errors
+    /// Every error of the text at once, in the order of their lines.
+    pub(crate) fn from_file(
+        bytes: &[u8],
+        file: Option<&Path>,
+        cpus: u32,
+        program: Option<ProgramSection>,
+    ) -> Result<Config, ConfigErrors> {
+        let program = program.map(ProgramSection::with_defaults);
+        let (reader, entries) = Reader::new(Config { program, ..unread(file) }, bytes);
+        reader.read(&entries, file, cpus)
+    }
+
+    /// Reads settings that a program makes, each a key and its value, by the rules for the lines of a file.
+    ///
+    /// # Errors
+    /// Every error at once, in the order of the settings; without line numbers.
+    pub(crate) fn from_program(settings: &[(String, String)], cpus: u32) -> Result<Config, ConfigErrors> {
+        let scan = scan::of_program(settings);
+        let reader = Reader {
+            config: unread(None),
+            errors: scan.errors,
+            port_names_valid: true,
+            source: |_| Source::Program,
+        };
+        reader.read(&scan.entries, None, cpus).map_err(ConfigErrors::without_lines)
     }
 
     /// Reads the settings file `path`. Blocks on the disk; reads at most 256 KiB and one byte.
@@ -64,8 +88,20 @@ impl Config {
     /// # Errors
     /// One error if the file cannot be read; otherwise every error of its text at once.
     pub fn load(path: &Path, cpus: u32) -> Result<Config, ConfigErrors> {
+        Config::load_for(path, cpus, None)
+    }
+
+    /// Reads the settings file `path` of a program.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub(crate) fn load_for(
+        path: &Path,
+        cpus: u32,
+        program: Option<ProgramSection>,
+    ) -> Result<Config, ConfigErrors> {
         match files::read(path, FILE_BYTES_MAX as u64 + 1) {
-            Ok(bytes) => Config::from_bytes(&bytes, Some(path), cpus),
+            Ok(bytes) => Config::from_file(&bytes, Some(path), cpus, program),
             Err(cause) => Err(ConfigErrors::unreadable(path, &cause)),
         }
     }
@@ -95,7 +131,12 @@ pub(crate) fn with_line(config: &Config, key: &str, value: &str) -> Result<Confi
 
 /// Reads a line, below `[Limits]` if its key is a method. Returns the settings with it, and what it is.
 fn read_over(config: &Config, key: &str, value: &str) -> Result<(Config, SettingLine), ConfigErrors> {
-    let section = if method_limits::is_method(key.trim()) { "[Limits]\n" } else { "" };
+    let program = config.program.as_ref().filter(|program| program.find(key.trim()).is_some());
+    let section = match program.map(ProgramSection::name) {
+        Some(name) => format!("[{name}]\n"),
+        None if method_limits::is_method(key.trim()) => "[Limits]\n".to_owned(),
+        None => String::new(),
+    };
     let (mut reader, entries) = Reader::new(config.clone(), format!("{section}{key}={value}").as_bytes());
     let mut line = None;
     match &entries[..] {
@@ -130,6 +171,8 @@ struct Reader {
     errors: Vec<ConfigError>,
     /// Whether both lists of ports were read without error; if not, unknown ports are not reported.
     port_names_valid: bool,
+    /// Makes the source of a value from the number of its line.
+    source: fn(u32) -> Source,
 }
 
 /// Setting that a key of a file names.
@@ -142,17 +185,31 @@ enum Target {
     },
     /// The limit of a method.
     Limit,
+    /// A setting of the program, by its number.
+    Program(usize),
     Nothing,
 }
 
 impl Reader {
     /// Scans the bytes; returns the lines to read.
     fn new(config: Config, bytes: &[u8]) -> (Reader, Vec<IniEntry>) {
-        let mut scan = scan::scan(bytes);
+        let mut scan = scan::scan(bytes, config.program.as_ref().map(ProgramSection::name));
         if scan.errors.is_empty() {
             scan.errors = ini_crosscheck::confirm(&mut scan);
         }
-        (Reader { config, errors: scan.errors, port_names_valid: true }, scan.entries)
+        let source = |line| Source::File { line };
+        (Reader { config, errors: scan.errors, port_names_valid: true, source }, scan.entries)
+    }
+
+    /// Reads all settings.
+    fn read(mut self, entries: &[IniEntry], file: Option<&Path>, cpus: u32) -> Result<Config, ConfigErrors> {
+        self.ports(entries);
+        self.values(entries);
+        self.addresses();
+        self.admin();
+        size(&mut self.config, cpus);
+        ConfigErrors::check(self.errors, file)?;
+        Ok(self.config)
     }
 
     /// Reads the two lists and creates the ports, disabled ones last.
@@ -167,7 +224,7 @@ impl Reader {
             let line = entry.map(|entry| entry.line);
             let enabled = key.name() == "Ports";
             let made = self.port_list(key, text, line, enabled);
-            let source = line.map_or(Source::Default, |line| Source::File { line });
+            let source = line.map_or(Source::Default, self.source);
             if enabled {
                 (self.config.ports, self.config.ports_source) = (made, source);
             } else {
@@ -194,11 +251,7 @@ impl Reader {
             } else if made.iter().any(taken) {
                 wrong.push(format!("{name} is listed twice"));
             } else if self.config.ports.iter().any(taken) {
-                let place = self
-                    .config
-                    .ports_source
-                    .line()
-                    .map_or("by default".to_owned(), |line| format!("in line {line}"));
+                let place = place_in_words(&self.config.ports_source);
                 wrong.push(format!("{name} is enabled by Ports {place}"));
             } else {
                 made.push(PortConfig {
@@ -237,23 +290,28 @@ impl Reader {
         };
         let (result, expected) = match self.target(entry) {
             Target::Server(Key { accessor: Accessor::Server { kind, .. }, .. }) => {
-                let source = Source::File { line: entry.line };
+                let source = (self.source)(entry.line);
                 (kind.apply(&entry.value, source, &mut self.config), kind.expected())
             }
             Target::Port(Key { accessor: Accessor::Port { kind, .. }, .. }, index) => {
                 let Config { ports, disabled_ports, notes, .. } = &mut self.config;
                 let port = ports.iter_mut().chain(disabled_ports).nth(index);
                 let port = port.expect("the index was found in these two lists");
-                (kind.apply(&entry.value, entry.line, port, notes), kind.expected())
+                (kind.apply(&entry.value, (self.source)(entry.line), port, notes), kind.expected())
             }
             Target::Limit => {
                 let limit = method_limits::read(&entry.value).ok_or(String::new());
                 let stored = limit.map(|limit| {
-                    let source = Source::File { line: entry.line };
+                    let source = (self.source)(entry.line);
                     let limit = Setting { value: limit, source };
                     self.config.set_method_limit(LimitLine { method: entry.key.clone(), limit });
                 });
                 (stored, method_limits::EXPECTED.to_owned())
+            }
+            Target::Program(number) => {
+                let source = (self.source)(entry.line);
+                let program = self.config.program.as_mut().expect("the key was found in its section");
+                (program.set(number, &entry.value, source), program.keys()[number].value.to_owned())
             }
             Target::NoPort { port, key } => {
                 if self.port_names_valid {
@@ -267,8 +325,7 @@ impl Reader {
             }
             Target::Server(_) | Target::Port(..) | Target::Nothing => {
                 let unknown = error(Problem::UnknownKey, "a key that `check --template` explains".to_owned());
-                self.errors
-                    .push(unknown.wrong("unknown key").hint(suggestion(nearest(&entry.key, self.known()))));
+                self.errors.push(unknown.wrong("unknown key").hint(self.correction(entry)));
                 return;
             }
         };
@@ -283,6 +340,9 @@ impl Reader {
         let key = entry.key.as_str();
         if entry.section.as_deref() == Some(method_limits::SECTION) {
             return Target::Limit;
+        }
+        if let Some(program) = self.program_of(entry) {
+            return program.find(key).map_or(Target::Nothing, Target::Program);
         }
         let same = |found: &&Key| !found.is_per_port() && found.name().eq_ignore_ascii_case(key);
         if let Some(found) = keys::all().find(same) {
@@ -314,6 +374,9 @@ impl Reader {
                 (LineTarget::Key(key), key.name_for(&port.name))
             }
             Target::Limit => (LineTarget::Limit, entry.key.clone()),
+            Target::Program(number) => {
+                (LineTarget::Program, self.config.program.as_ref()?.keys()[number].name.to_owned())
+            }
             Target::NoPort { .. } | Target::Nothing => return None,
         };
         Some(SettingLine { target, name, value: entry.value.clone() })
@@ -323,7 +386,29 @@ impl Reader {
         self.config.all_ports().map(|port| port.name.as_str())
     }
 
-    /// Every key that this file could contain.
+    /// The section of the program, if the line stands in it.
+    fn program_of(&self, entry: &IniEntry) -> Option<&ProgramSection> {
+        self.config.program.as_ref().filter(|program| program.has(entry.section.as_deref()))
+    }
+
+    /// Returns a hint for an unknown key: the section that has it, or the nearest key of this section.
+    fn correction(&self, entry: &IniEntry) -> String {
+        let known = self.known();
+        let is_known = known.iter().any(|known| known.eq_ignore_ascii_case(&entry.key));
+        match (self.program_of(entry), &self.config.program) {
+            (Some(_), _) if is_known => "it stands below [Server]".to_owned(),
+            (Some(program), _) => {
+                let known = program.keys().iter().map(|key| key.name.to_owned()).collect();
+                suggestion(nearest(&entry.key, known))
+            }
+            (None, Some(program)) if program.find(&entry.key).is_some() => {
+                format!("it stands below [{}]", program.name())
+            }
+            (None, _) => suggestion(nearest(&entry.key, known)),
+        }
+    }
+
+    /// Every key that this file could contain, save for those of a program.
     fn known(&self) -> Vec<String> {
         let (per_port, server): (Vec<&Key>, Vec<&Key>) = keys::all().partition(|key| key.is_per_port());
         let server = server.into_iter().map(|key| key.name().to_owned());
@@ -367,7 +452,7 @@ impl Reader {
                 (None, Some(line)) => {
                     format!("by default (no {}_TCPIPAddress line; enabled in line {line})", other.name)
                 }
-                (None, None) => "by default".to_owned(),
+                (None, None) => place_in_words(&other.address_source),
             };
             let error =
                 ConfigError::at(0, Problem::AddressTaken, "an address of its own for each enabled port")
@@ -379,96 +464,10 @@ impl Reader {
     }
 }
 
-/// Sizes throttle and pools that no line sizes, by the effective rule.
-fn size(config: &mut Config, cpus: u32) {
-    let rule = config.pool_rule.value;
-    let rule_line = config.pool_rule.source.line();
-    if !config.max_concurrent_trans.source.is_given() {
-        let words = rule.throttle_in_words();
-        let text = match rule {
-            PoolRule::R8_0 | PoolRule::R8_0_1 => {
-                format!("rule {rule}: {words}, with {}", plural(cpus.max(1), "CPU"))
-            }
-            PoolRule::R5 | PoolRule::Zos | PoolRule::Zlinux => format!("rule {rule}: {words}"),
-        };
-        config.max_concurrent_trans = Setting {
-            value: sizing::max_concurrent_trans(rule, cpus),
-            source: Source::Rule { text, line: rule_line },
-        };
-    }
-    if !config.pool_tasks.source.is_given() {
-        // The throttle's line determines the size more directly than the rule's.
-        let throttle_line =
-            config.max_concurrent_trans.source.line().filter(|_| rule.pool_follows_throttle());
-        config.pool_tasks = Setting {
-            value: sizing::pool_tasks(rule, config.max_concurrent_trans.value),
-            source: Source::Rule {
-                text: format!("rule {rule}: {}", rule.pool_in_words()),
-                line: throttle_line.or(rule_line),
-            },
-        };
-    }
-    let shared = config.pool_tasks.clone();
-    for port in config.all_ports_mut() {
-        if !port.pool_tasks.source.is_given() {
-            port.pool_tasks = shared.clone();
-        }
-    }
-}
-
-/// Meaning of a line.
-#[derive(Clone, Copy)]
-#[allow(missing_debug_implementations, reason = "a key is a table of functions, which has nothing to print")]
-pub(crate) enum LineTarget {
-    /// A setting of the table.
-    Key(&'static Key),
-    /// The limit of a method.
-    Limit,
-}
-
-/// A key and a value that it takes.
-#[allow(missing_debug_implementations, reason = "a key is a table of functions, which has nothing to print")]
-pub(crate) struct SettingLine {
-    pub(crate) target: LineTarget,
-    /// Its key as it is written in a file, with the name of a port in place of `<Port>`.
-    pub(crate) name: String,
-    /// Its value as it is written in a file.
-    pub(crate) value: String,
-}
-
-impl SettingLine {
-    /// Stores the value in `config`, as from this line of a file or, with `None`, from the program. Settings of one
-    /// port and the lists of ports are not stored: these change with a restart only.
-    pub(crate) fn store(&self, config: &mut Config, line: Option<u32>) {
-        let source = line.map_or(Source::Program, |line| Source::File { line });
-        match self.target {
-            LineTarget::Key(Key { accessor: Accessor::Server { kind, .. }, .. }) => {
-                kind.apply(&self.value, source, config).expect("it was read by this very key");
-            }
-            LineTarget::Key(_) => {}
-            LineTarget::Limit => {
-                let value = method_limits::read(&self.value).flatten();
-                let method = self.name.clone();
-                config.set_method_limit(LimitLine { method, limit: Setting { value, source } });
-            }
-        }
-    }
-
-    /// Returns whether it stands below `[Limits]`.
-    pub(super) fn is_limit(&self) -> bool {
-        matches!(self.target, LineTarget::Limit)
-    }
-
-    /// Returns whether a change takes effect while the server runs.
-    pub(crate) fn is_reloadable(&self) -> bool {
-        match self.target {
-            LineTarget::Key(key) => key.is_reloadable(),
-            LineTarget::Limit => true,
-        }
-    }
-
-    /// Returns whether no command may change it.
-    pub(crate) fn is_file_only(&self) -> bool {
-        matches!(self.target, LineTarget::Key(key) if key.is_file_only())
+/// Returns where a value without a better description was chosen.
+fn place_in_words(source: &Source) -> String {
+    match source {
+        Source::Program => "in the program".to_owned(),
+        source => source.line().map_or("by default".to_owned(), |line| format!("in line {line}")),
     }
 }

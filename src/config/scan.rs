@@ -1,8 +1,8 @@
 //! Line scanner: bytes of a settings file into keys with line numbers.
 //!
 //! A file is UTF-8, with or without byte order mark; lines end in LF or CRLF; a line is blank, a comment (`;` or `#`
-//! first), `[Server]` or `[Notes]` (both mean the same), `[Limits]`, or `key=value`. Spaces around keys and values are
-//! ignored.
+//! first), `[Server]` or `[Notes]` (both mean the same), `[Limits]`, the section of a program, or `key=value`. Spaces
+//! around keys and values are ignored.
 //!
 //! It runs before the `ini` crate because that crate has no line numbers, keeps the last of two equal keys, reads any
 //! line as a key, cuts a value at `;` or `#`, and reads a byte order mark as part of the first key; here each of these
@@ -48,7 +48,9 @@ pub(super) struct Scan {
 }
 
 /// Reads all lines; continues after an error, so that one pass finds all of them.
-pub(super) fn scan(bytes: &[u8]) -> Scan {
+///
+/// `program` is the section of a program's own settings, if it has one.
+pub(super) fn scan(bytes: &[u8], program: Option<&str>) -> Scan {
     let mut scan = Scan::default();
     if bytes.len() > FILE_BYTES_MAX {
         let expected = format!("at most {} bytes", FILE_BYTES_MAX);
@@ -79,9 +81,28 @@ pub(super) fn scan(bytes: &[u8]) -> Scan {
             continue;
         }
         if line.starts_with('[') {
-            section = scan.section(line, number);
+            section = scan.section(line, number, program);
         } else {
             scan.entry(line, number, section.clone(), &mut first_lines);
+        }
+    }
+    scan
+}
+
+/// Reads settings that a program makes as the lines of a file, each below the section that its key belongs to. The
+/// line numbers count the settings.
+pub(super) fn of_program(settings: &[(String, String)]) -> Scan {
+    let (mut scan, mut first) = (Scan::default(), HashMap::new());
+    for (number, (key, value)) in (1..).zip(settings) {
+        let line = format!("{key}={value}");
+        match clean(line.as_bytes()) {
+            Ok(line) => {
+                let section = method_limits::is_method(key).then(|| method_limits::SECTION.to_owned());
+                scan.entry(line.trim(), number, section, &mut first);
+            }
+            Err((wrong, expected)) => {
+                scan.errors.push(ConfigError::at(number, Problem::BadText, expected).key(key).wrong(wrong));
+            }
         }
     }
     scan
@@ -90,14 +111,18 @@ pub(super) fn scan(bytes: &[u8]) -> Scan {
 impl Scan {
     /// Name of the section that a header begins. Lines below a wrong header are read like any others, because they will
     /// count once the header is corrected.
-    fn section(&mut self, line: &str, number: u32) -> Option<String> {
-        let error = |problem| ConfigError::at(number, problem, "[Server], [Notes] or [Limits]").found(line);
+    fn section(&mut self, line: &str, number: u32, program: Option<&str>) -> Option<String> {
+        let expected = match program {
+            Some(program) => format!("[Server], [Notes], [Limits] or [{program}]"),
+            None => "[Server], [Notes] or [Limits]".to_owned(),
+        };
+        let error = |problem| ConfigError::at(number, problem, expected.as_str()).found(line);
         let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) else {
             self.errors.push(error(Problem::BadLine).wrong("not a section"));
             return None;
         };
         let name = name.trim();
-        if SECTIONS.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+        if SECTIONS.iter().copied().chain(program).any(|known| known.eq_ignore_ascii_case(name)) {
             return Some(name.to_ascii_lowercase());
         }
         self.errors.push(error(Problem::UnknownSection).wrong("unknown section"));
@@ -150,7 +175,7 @@ impl Scan {
     }
 }
 
-fn is_key_byte(byte: u8) -> bool {
+pub(super) fn is_key_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
 }
 
@@ -178,13 +203,13 @@ mod tests {
     use super::*;
 
     fn lines(bytes: &[u8]) -> Vec<(u32, String, String)> {
-        let scan = scan(bytes);
+        let scan = scan(bytes, None);
         assert_eq!(scan.errors, []);
         scan.entries.into_iter().map(|entry| (entry.line, entry.key, entry.value)).collect()
     }
 
     fn errors(bytes: &[u8]) -> Vec<String> {
-        scan(bytes).errors.iter().map(ToString::to_string).collect()
+        scan(bytes, None).errors.iter().map(ToString::to_string).collect()
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use super::admin_socket::AdminSocket;
 use super::listen_address::ListenAddress;
 use super::method_limits::LimitLine;
+use super::program::ProgramSection;
 use super::sizing::{self, Limit, POOL_TASKS_MAX, PoolRule};
 use super::source::{Setting, Source};
 use log::LevelFilter;
@@ -16,9 +17,9 @@ pub const PORTS_MAX: usize = 64;
 
 /// Declares [`Config`] and its value before parsing, so that a field is written once.
 macro_rules! config {
-    ($(#[$meta:meta])* pub struct Config { $($(#[$doc:meta])* pub $field:ident: $type:ty,)* }) => {
+    ($(#[$meta:meta])* pub struct Config { $($(#[$doc:meta])* $see:vis $field:ident: $type:ty,)* }) => {
         $(#[$meta])*
-        pub struct Config { $($(#[$doc])* pub $field: $type,)* }
+        pub struct Config { $($(#[$doc])* $see $field: $type,)* }
 
         impl Config {
             /// Returns a value whose fields the parser is about to overwrite.
@@ -136,6 +137,8 @@ pub struct Config {
     pub log_level: Setting<log::LevelFilter>,
     /// `Log_File`: file of the log; `None` is standard error.
     pub log_file: Setting<Option<PathBuf>>,
+    /// Section of the program's own settings; `None` for a program without.
+    pub(crate) program: Option<ProgramSection>,
     /// Lines that were read and deliberately ignored, one sentence each, for `check` and the start log.
     pub notes: Vec<String>,
 }

@@ -162,14 +162,13 @@ impl PortKind {
     pub(super) fn apply(
         &self,
         text: &str,
-        line: u32,
+        source: Source,
         port: &mut PortConfig,
         notes: &mut Vec<String>,
     ) -> Result<(), String> {
-        let source = Source::File { line };
         match self {
             PortKind::Driver => {
-                notes.extend(read_driver(&port.name, text, line)?);
+                notes.extend(read_driver(&port.name, text, source.line())?);
                 port.driver_source = source;
             }
             PortKind::Address => {
@@ -204,7 +203,7 @@ const FLAG_ENCRYPTION: u64 = 0x8000;
 const FLAG_COMPRESSION: u64 = 0x0020;
 
 /// Reads the line of port `name`. `Ok` has one sentence for each part of it that is ignored.
-fn read_driver(name: &str, text: &str, line: u32) -> Result<Vec<String>, String> {
+fn read_driver(name: &str, text: &str, line: Option<u32>) -> Result<Vec<String>, String> {
     let fields: Vec<&str> = text.split(',').map(str::trim).collect();
     if !fields[0].eq_ignore_ascii_case("TCP") {
         return Err("only the driver TCP is supported".to_owned());
@@ -215,15 +214,14 @@ fn read_driver(name: &str, text: &str, line: u32) -> Result<Vec<String>, String>
         digits => digits.parse::<u64>().map_err(|_| format!("the flags {digits:?} are not a number"))?,
     };
     let mut notes = Vec::new();
+    let line = line.map_or(String::new(), |line| format!("line {line}: "));
     if fields[1..].iter().any(|field| !field.is_empty()) {
-        notes.push(format!(
-            "line {line}: {name}={text}: only the driver is used, the other fields are ignored"
-        ));
+        notes.push(format!("{line}{name}={text}: only the driver is used, the other fields are ignored"));
     }
     for (flag, requested) in [(FLAG_ENCRYPTION, "encryption"), (FLAG_COMPRESSION, "compression")] {
         if flags & flag != 0 {
             notes.push(format!(
-                "line {line}: port {name} requests {requested} (flag 0x{flag:04X}), which is not supported yet: its \
+                "{line}port {name} requests {requested} (flag 0x{flag:04X}), which is not supported yet: its \
                  traffic is sent without"
             ));
         }
@@ -269,7 +267,7 @@ mod tests {
             (45088, &["encryption", "compression"]),
         ] {
             let notes =
-                read_driver("P", &format!("TCP,0,15,0,,{flags},"), 3).expect("a line of Domino's own");
+                read_driver("P", &format!("TCP,0,15,0,,{flags},"), Some(3)).expect("a line of Domino's own");
             assert_eq!(notes.len(), 1 + requested.len(), "{notes:?}");
             for (note, requested) in notes[1..].iter().zip(requested) {
                 assert!(note.contains(requested), "{note}");
@@ -279,16 +277,22 @@ mod tests {
 
     #[test]
     fn driver_lines() {
-        assert_eq!(read_driver("P", "tcp", 1), Ok(vec![]));
-        assert_eq!(read_driver("P", "TCP,,,,,,", 1), Ok(vec![]));
+        assert_eq!(read_driver("P", "tcp", Some(1)), Ok(vec![]));
+        assert_eq!(read_driver("P", "TCP,,,,,,", Some(1)), Ok(vec![]));
         assert_eq!(
-            read_driver("P", "TCP, 0, 15, 0", 7),
+            read_driver("P", "TCP, 0, 15, 0", Some(7)),
             Ok(vec![
                 "line 7: P=TCP, 0, 15, 0: only the driver is used, the other fields are ignored".to_owned()
             ])
         );
-        assert_eq!(read_driver("P", "NETBIOS,1,15,0", 1), Err("only the driver TCP is supported".to_owned()));
-        assert_eq!(read_driver("P", "", 1), Err("only the driver TCP is supported".to_owned()));
-        assert_eq!(read_driver("P", "TCP,0,15,0,,x", 1), Err("the flags \"x\" are not a number".to_owned()));
+        assert_eq!(
+            read_driver("P", "NETBIOS,1,15,0", Some(1)),
+            Err("only the driver TCP is supported".to_owned())
+        );
+        assert_eq!(read_driver("P", "", Some(1)), Err("only the driver TCP is supported".to_owned()));
+        assert_eq!(
+            read_driver("P", "TCP,0,15,0,,x", Some(1)),
+            Err("the flags \"x\" are not a number".to_owned())
+        );
     }
 }

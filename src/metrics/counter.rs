@@ -8,6 +8,10 @@ use crate::sync::unordered::AtomicU64;
 pub struct Counter(AtomicU64);
 
 impl Counter {
+    pub(crate) const fn new() -> Counter {
+        Counter(AtomicU64::new(0))
+    }
+
     pub(crate) fn add(&self, n: u64) {
         // Relaxed: counters order nothing; a reader wants a number, not a happens-before.
         self.0.fetch_add(n, Ordering::Relaxed);

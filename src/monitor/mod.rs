@@ -46,4 +46,4 @@ pub use snapshot::{
     Permits, PortSnapshot, SessionCounts, SessionSnapshot, SlowCallInfo, Snapshot, Task, ThreadState,
     WorkerSnapshot, Workers,
 };
-pub use statistics::Statistic;
+pub use statistics::{ServiceCounter, Statistic};

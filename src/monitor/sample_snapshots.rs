@@ -24,6 +24,7 @@ pub(super) fn snapshot(start: Instant, uptime: Duration, ports: Vec<PortSnapshot
         alarms: AlarmCounts::default(),
         buffer_bytes: (0, 1 << 30),
         limits: Vec::new(),
+        counters: Vec::new(),
         ports,
     }
 }

@@ -39,7 +39,7 @@ const SOME_RUNNING: u32 = 4;
 pub struct ServerMonitor {
     control: Arc<dyn ServerControl>,
     /// Program and version.
-    server: &'static str,
+    server: Arc<str>,
     pub(super) history: Mutex<History>,
     pub(super) availability: Mutex<AvailabilityTracker>,
     readiness: Mutex<Readiness>,
@@ -54,12 +54,12 @@ pub struct ServerMonitor {
 
 impl ServerMonitor {
     /// Creates the monitor of a server of this name and version.
-    pub fn new(control: Arc<dyn ServerControl>, server: &'static str) -> ServerMonitor {
+    pub fn new(control: Arc<dyn ServerControl>, server: impl Into<Arc<str>>) -> ServerMonitor {
         let diagnoser = Mutex::new(Diagnoser::new(control.saved_verdict().as_deref()));
         let console = ConsoleState::new(control.config().show_performance.value);
         ServerMonitor {
             control,
-            server,
+            server: server.into(),
             history: Mutex::default(),
             availability: Mutex::default(),
             readiness: Mutex::default(),
@@ -110,7 +110,7 @@ impl ServerMonitor {
         }
         if config.alarm_command.value.is_some() {
             let (verdict, after) = (self.verdict(), config.alarm_after.value);
-            let alarm = self.alarms.lock().update(self.server, &snapshot, &verdict, after);
+            let alarm = self.alarms.lock().update(&self.server, &snapshot, &verdict, after);
             alarm.into_iter().for_each(|alarm| self.control.give_alarm(alarm));
         }
     }
@@ -177,21 +177,21 @@ impl ServerMonitor {
     }
 
     /// Returns the program and version of the server.
-    pub(super) fn server(&self) -> &'static str {
-        self.server
+    pub(super) fn server(&self) -> &str {
+        &self.server
     }
 
     /// Returns the server at a glance; `None` before the first sample.
     pub fn overview(&self) -> Option<Overview> {
         let (verdict, workers) = (self.verdict(), self.control.workers());
-        let overview = Overview::of(self.server, &self.history.lock(), verdict, &workers);
+        let overview = Overview::of(&self.server, &self.history.lock(), verdict, &workers);
         overview.map(|overview| Overview { not_ready: self.ready().err(), ..overview })
     }
 
     /// Returns every statistic, as of now.
     pub fn statistics(&self) -> Vec<Statistic> {
         let (snapshot, availability) = (self.control.snapshot(), self.availability.lock().current());
-        statistics::list(self.server, &snapshot, availability, self.ready().is_ok(), &self.admin_stats)
+        statistics::list(&self.server, &snapshot, availability, self.ready().is_ok(), &self.admin_stats)
     }
 
     /// Returns what every worker does, as text: the server in a line, then for each port how many workers do what,

@@ -3,6 +3,7 @@
 //!
 //! Made by the server in a fraction of a millisecond, without asking its listeners and workers.
 
+use super::statistics::ServiceCounter;
 use crate::metrics::{CloseReason, Distribution, Parts, PortCounts};
 use crate::service::{ClientId, Status};
 use crate::sync::Arc;
@@ -40,6 +41,8 @@ pub struct Snapshot {
     pub buffer_bytes: (u64, u64),
     /// The limited methods, in the order of their numbers.
     pub limits: Vec<MethodLimitSnapshot>,
+    /// The counters of the program, and the count of each.
+    pub counters: Vec<(&'static ServiceCounter, u64)>,
     /// The ports, in the order of the INI.
     pub ports: Vec<PortSnapshot>,
 }

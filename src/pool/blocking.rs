@@ -13,6 +13,7 @@ use super::throttle::PERMIT;
 use super::worker_slot::Activity;
 use crate::admission::ReceivedChain;
 use crate::proto::Call;
+use crate::service::PlaceValues;
 use crate::service::worker_hooks::{Origin, OutgoingCall, OutgoingCallTable, WorkerHooks};
 use crate::sync::{Arc, Parker, Planted, Weak, now, planted};
 use crate::wire::{Chain, EntryId, Shortage};
@@ -197,6 +198,10 @@ impl WorkerHooks for BlockingContext {
         // The last eighth is left to small reads, so that calls can be refused, and to replies.
         let has_room = !buffers.are_full() && arguments.try_add(bytes);
         if has_room { Ok(()) } else { Err(Shortage::Now) }
+    }
+
+    fn place_values(&self) -> Option<Arc<PlaceValues>> {
+        self.shared.services.worker_values().of(self.port.index, self.worker())
     }
 }
 

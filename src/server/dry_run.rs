@@ -39,9 +39,10 @@ pub struct DryRun {
     pub sockets: u64,
 }
 
-impl Server {
+impl<State> Server<State> {
     /// Tries what [`Server::start`] does: limits, addresses, threads, the admin server's address, socket and token.
-    /// Nothing listens, and no file is made or removed. Blocks while host names are resolved.
+    /// Nothing listens, no file is made or removed, and no value of [`Server::per_worker`] is made. Blocks while host
+    /// names are resolved.
     ///
     /// Raises the soft limit of this process's descriptors as far as the hard limit allows.
     ///
@@ -49,7 +50,7 @@ impl Server {
     /// The error that [`Server::start`] would return. Of a server without handlers a line of `[Limits]` for a method
     /// that is not built in is a warning.
     pub fn dry_run(self) -> Result<DryRun, StartError> {
-        let Server { config, mut services, .. } = self;
+        let Server { config, mut services, worker_needs, product, .. } = self;
         let knows_methods = services.names().next().is_some();
         if config.load_service.value {
             load_service::add(&mut services);
@@ -61,6 +62,7 @@ impl Server {
         let descriptors = machine::raise_descriptors();
         connections_max(&config, descriptors, 0)?;
         let mut found = DryRun::default();
+        found.warnings.extend(worker_needs.iter().filter_map(|need| need.excess(&config)));
         // The file may be that of a program with methods of its own.
         found.warnings.extend(
             unknown_methods
@@ -81,7 +83,8 @@ impl Server {
         if found.taken.is_empty() {
             // In the order of a start: under a tight limit of memory the order decides what fails.
             let _program = WaitingThreads::start(PROGRAM_THREADS)?;
-            let _server = PreparedServer::new(&config, services, Info::default, descriptors, ports)?;
+            let _server =
+                PreparedServer::new(&product, &config, services, Info::default, descriptors, ports)?;
             let others = THREADS_BASE - THREADS_SPARE - PROGRAM_THREADS - 1 + alarm_threads(&config);
             let _others = WaitingThreads::start(others)?;
         }

@@ -1,7 +1,7 @@
 //! The error of a start.
 
 use crate::config::ConfigErrors;
-use crate::service::DuplicateMethod;
+use crate::service::{DuplicateMethod, WorkerValueError};
 use std::path::PathBuf;
 use thiserror::Error;
 
@@ -71,6 +71,12 @@ pub enum StartError {
     /// Two handlers have one method name.
     #[error(transparent)]
     Method(#[from] DuplicateMethod),
+    /// The value of a worker (`Server::per_worker`) cannot be made.
+    #[error(transparent)]
+    PerWorker(#[from] WorkerValueError),
+    /// Two counters have one name.
+    #[error("two counters have the name {0}")]
+    Counter(String),
     /// The system refused something else, such as a poll.
     #[error("{0}")]
     System(#[from] std::io::Error),

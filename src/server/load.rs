@@ -5,7 +5,7 @@ use super::alarm;
 use super::machine;
 #[cfg(feature = "cli")]
 use crate::config::Warning;
-use crate::config::{Config, ConfigErrors};
+use crate::config::{Config, ConfigErrors, ProgramSection};
 #[cfg(feature = "cli")]
 use crate::files;
 use std::path::Path;
@@ -16,7 +16,22 @@ use std::path::Path;
 /// # Errors
 /// Everything that is wrong with the file.
 pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
-    let config = Config::load(path, machine::cpus())?;
+    load_for(path, None)
+}
+
+/// Reads the settings file of a program; otherwise as [`load`].
+///
+/// # Errors
+/// Everything that is wrong with the file.
+pub(crate) fn load_for(path: &Path, program: Option<ProgramSection>) -> Result<Config, ConfigErrors> {
+    Config::load_for(path, machine::cpus(), program).and_then(with_admin_token)
+}
+
+/// Checks the admin token file, if one is set. Blocks while it reads.
+///
+/// # Errors
+/// The file cannot be used.
+pub(super) fn with_admin_token(config: Config) -> Result<Config, ConfigErrors> {
     #[cfg(feature = "admin")]
     if let Some(file) = &config.admin_token_file.value
         && let Err(wrong) = crate::admin::Token::read(file)

@@ -20,23 +20,31 @@ mod listener;
 mod load;
 pub mod machine;
 mod running;
+mod server_builder;
 mod server_info;
 mod sessions;
 mod shutdown;
 mod start;
+mod stop_hooks;
 #[cfg(test)]
 mod tests;
 mod thread_states;
 mod verdict_file;
+mod worker_needs;
 
 #[cfg(feature = "admin")]
 pub use crate::admin::TokenError;
+pub use crate::monitor::ServiceCounter;
 pub use crate::pool::RunningCall;
-pub use builder::Server;
+pub use crate::service::{WorkerPlace, WorkerValueError};
+pub use builder::{Server, Stateless, WithState};
 pub use dry_run::DryRun;
 pub use error::StartError;
 pub use load::load;
 #[cfg(feature = "cli")]
+pub(crate) use load::load_for;
+#[cfg(feature = "cli")]
 pub(crate) use load::warn_about_files;
 pub use running::{PortHandle, RunningServer, Stopped};
+pub use server_builder::ServerBuilder;
 pub use server_info::SERVER_NAME;

@@ -9,9 +9,10 @@ use super::connection_limiter::ConnectionLimiter;
 use super::control::{AdminHooks, LiveControl, ManagedPort, Sampler};
 use super::error::StartError;
 use super::listener::{ListenerCommand, ListenerHandle};
-use super::server_info::{SERVER_NAME, ServerInfo};
+use super::server_info::ServerInfo;
 use super::sessions::Registry;
 use super::shutdown::{AdmissionMode, Shutdown};
+use super::stop_hooks::StopHooks;
 #[cfg(feature = "admin")]
 use crate::admin::AdminServer;
 #[cfg(feature = "admin")]
@@ -123,6 +124,7 @@ impl PortHandle {
 /// Dropping it stops it without waiting for calls in flight.
 #[derive(Debug)]
 pub struct RunningServer {
+    product: Arc<str>,
     shared: Arc<Shared>,
     connection_limiter: Arc<ConnectionLimiter>,
     sessions: Arc<Registry>,
@@ -131,6 +133,7 @@ pub struct RunningServer {
     shutdown_timeout: Duration,
     started: Instant,
     stopped: bool,
+    stop_hooks: StopHooks,
     /// Set just after the start.
     monitor: Option<(Arc<LiveControl>, Arc<ServerMonitor>, Sampler)>,
     /// The admin server, if it is open.
@@ -142,6 +145,7 @@ pub struct RunningServer {
 
 impl RunningServer {
     pub(super) fn new(
+        product: Arc<str>,
         shared: Arc<Shared>,
         (connection_limiter, sessions, client_calls): (
             Arc<ConnectionLimiter>,
@@ -154,6 +158,7 @@ impl RunningServer {
         let shutdown_timeout = config.shutdown_timeout.value;
         let started = Instant::now();
         RunningServer {
+            product,
             shared,
             connection_limiter,
             sessions,
@@ -162,12 +167,18 @@ impl RunningServer {
             shutdown_timeout,
             started,
             stopped: false,
+            stop_hooks: StopHooks::default(),
             monitor: None,
             #[cfg(feature = "admin")]
             admin: None,
             #[cfg(feature = "admin")]
             admin_socket: None,
         }
+    }
+
+    /// Sets what runs at the end of the stop.
+    pub(super) fn set_stop_hooks(&mut self, hooks: StopHooks) {
+        self.stop_hooks = hooks;
     }
 
     /// Starts the sampler and the admin server.
@@ -185,7 +196,7 @@ impl RunningServer {
         };
         let ports = self.ports.iter().map(port).collect();
         let control = Arc::new(LiveControl::new(Arc::clone(&self.shared), parts, ports, config, hooks));
-        let monitor = ServerMonitor::new(Arc::clone(&control) as _, SERVER_NAME);
+        let monitor = ServerMonitor::new(Arc::clone(&control) as _, Arc::clone(&self.product));
         let monitor = Arc::new(monitor);
         #[cfg(feature = "admin")]
         self.open_admin(config, Arc::clone(&monitor))?;
@@ -242,12 +253,23 @@ impl RunningServer {
         };
         let ports = self.ports.iter().map(|port| (Arc::clone(&port.port), info(port))).collect();
         let (shared, sessions) = (Arc::downgrade(&self.shared), Arc::clone(&self.sessions));
-        ServerInfo { shared, sessions, ports, started: self.started }
+        let product = Arc::clone(&self.product);
+        ServerInfo { product, shared, sessions, ports, started: self.started }
+    }
+
+    /// Returns the name and version that the server shows: see [`Server::named`](super::Server::named).
+    pub fn product(&self) -> &str {
+        &self.product
     }
 
     /// Returns the ports, in the order of the INI.
     pub fn ports(&self) -> &[PortHandle] {
         &self.ports
+    }
+
+    /// Returns the port of this name, whatever the case of its letters; `None` if it is not in `Ports`.
+    pub fn port(&self, name: &str) -> Option<&PortHandle> {
+        self.ports.iter().find(|port| port.name().eq_ignore_ascii_case(name))
     }
 
     /// Returns the address of the first port.
@@ -346,6 +368,8 @@ impl RunningServer {
         let exit_max = if stopped.unfinished > 0 { REFUSE_MAX } else { EXIT_MAX };
         self.shared.await_exits(workers, Instant::now() + exit_max);
         self.sessions.close_all();
+        self.shared.services.worker_values().close();
+        self.stop_hooks.run();
         stopped
     }
 

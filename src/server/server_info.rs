@@ -6,11 +6,13 @@ use crate::service::builtin::{Info, PortInfo};
 use crate::sync::{Arc, Weak};
 use std::time::Instant;
 
-/// Name and version of the server's software.
+/// Name and version that a server shows unless its program names it.
 pub const SERVER_NAME: &str = concat!("Boneyard ", env!("CARGO_PKG_VERSION"));
 
 /// Source of the answers to `server.info`.
 pub(super) struct ServerInfo {
+    /// Name and version of the software.
+    pub(super) product: Arc<str>,
     /// Weak, since it points to the owner of the handler that owns this.
     pub(super) shared: Weak<Shared>,
     pub(super) sessions: Arc<Registry>,
@@ -24,7 +26,7 @@ impl ServerInfo {
         let ((permits_out, permits_peak), limit) = self.shared.upgrade().map(throttle).unwrap_or_default();
         let (sessions_timed_out, sessions_displaced) = self.sessions.dropped();
         Info {
-            server: SERVER_NAME.to_owned(),
+            server: self.product.to_string(),
             protocol: crate::wire::VERSION,
             uptime_ms: self.started.elapsed().as_millis() as u64,
             max_concurrent_trans: limit.map_or(-1, i64::from),

@@ -13,7 +13,6 @@ use super::derived_settings::{
 use super::error::StartError;
 use super::listener::{Acceptor, LingeringClose, Listener, ListenerParts, Timeouts, Watchdog};
 use super::running::{PortHandle, RunningServer};
-use super::server_info::SERVER_NAME;
 use super::sessions::Registry;
 use crate::config::Config;
 use crate::pool::{
@@ -41,12 +40,15 @@ pub(super) struct PreparedServer {
     sessions: Arc<Registry>,
     client_calls: Arc<ClientCalls>,
     ports: Vec<PortHandle>,
+    /// Name and version of the software.
+    product: Arc<str>,
 }
 
 impl PreparedServer {
-    /// Makes the shared parts and all threads. `descriptors` is the limit of the process, `info` the answer of
-    /// `server.info`.
+    /// Makes the shared parts and all threads. `product` is the name and version of the software, `descriptors` the
+    /// limit of the process, `info` the answer of `server.info`.
     pub(super) fn new(
+        product: &str,
         config: &Config,
         mut services: ServicesBuilder,
         info: impl Fn() -> Info + Send + Sync + 'static,
@@ -72,9 +74,10 @@ impl PreparedServer {
             sessions,
             client_calls: ClientCalls::new(config.client_calls.value),
             ports: Vec::new(),
+            product: product.into(),
         };
         let services = prepared.shared.services.table();
-        let welcome: Arc<[u8]> = welcome(SERVER_NAME.to_owned(), body_bytes_max(config), services).into();
+        let welcome: Arc<[u8]> = welcome(product.to_owned(), body_bytes_max(config), services).into();
         for (port, bound) in ports.into_iter().zip(bound) {
             prepared.start_listener(config, port, bound, Arc::clone(&welcome), gate.clone())?;
         }
@@ -131,7 +134,7 @@ impl PreparedServer {
         }
         self.workers.started = true;
         let parts = (self.connection_limiter, self.sessions, self.client_calls);
-        RunningServer::new(self.shared, parts, self.ports, config)
+        RunningServer::new(self.product, self.shared, parts, self.ports, config)
     }
 }
 

@@ -47,7 +47,8 @@ fn open(addresses: &[SocketAddr]) -> RunningServer {
     let config = Config::from_text(lines, None, 2).unwrap();
     let bound = bind::bind(&config.ports[0], addresses, Silence::of(&config), Purpose::Serve).unwrap();
     let services = ServicesBuilder::default();
-    let prepared = PreparedServer::new(&config, services, Info::default, Some(1000), vec![bound]).unwrap();
+    let prepared =
+        PreparedServer::new("Test 1", &config, services, Info::default, Some(1000), vec![bound]).unwrap();
     let mut running = prepared.serve(&config);
     running.start_sampler(&config, AdminHooks::default()).unwrap();
     running

@@ -11,13 +11,23 @@ mod client_error;
 #[cfg(feature = "server")]
 mod client_id;
 mod error_list;
+#[cfg(feature = "server")]
+mod handler;
 mod handler_error;
 #[cfg(feature = "server")]
 pub mod load_service;
 #[cfg(feature = "server")]
 mod log_limit;
 mod method;
+#[cfg(feature = "server")]
+mod middleware;
+#[cfg(feature = "server")]
+mod panic_text;
 mod refusal;
+#[cfg(feature = "server")]
+mod refusal_of_error;
+#[cfg(feature = "server")]
+mod refusal_of_panic;
 #[cfg(feature = "server")]
 mod reserved_share;
 #[cfg(feature = "server")]
@@ -35,6 +45,8 @@ mod transaction;
     allow(dead_code, reason = "the server sets the hooks, the client library asks them")
 )]
 pub(crate) mod worker_hooks;
+#[cfg(feature = "server")]
+mod worker_values;
 
 #[cfg(feature = "server")]
 pub(crate) use builtin_handlers::Sessions;
@@ -51,6 +63,12 @@ pub(crate) use log_limit::cut_message;
 #[cfg(feature = "server")]
 pub(crate) use log_limit::name_in_line;
 pub use method::{InvalidMethodName, Method, check_method_name};
+#[cfg(feature = "server")]
+pub(crate) use middleware::Middleware;
+#[cfg(feature = "server")]
+pub use middleware::{Handled, RestOfCall};
+#[cfg(feature = "server")]
+pub(crate) use panic_text::panic_text;
 #[cfg(feature = "server")]
 pub(crate) use refusal::BUFFERS_AFTER;
 pub use refusal::{ApplicationError, Refusal};
@@ -69,5 +87,9 @@ pub use transaction::{Peer, Transaction};
 #[cfg(feature = "server")]
 pub(crate) use worker_hooks::WorkerHooks;
 pub use worker_hooks::blocking;
+#[cfg(feature = "server")]
+pub(crate) use worker_values::{PlaceValues, WorkerValues};
+#[cfg(feature = "server")]
+pub use worker_values::{WorkerPlace, WorkerValueError};
 
 pub use serde_bytes::ByteBuf as Bytes;

@@ -1,33 +1,28 @@
 //! The table of a server's methods, handlers of bytes made from closures over typed values, and the one place where
 //! handlers are run.
 
-use super::client_id::ClientId;
 use super::error_list::ErrorList;
-use super::handler_error::{HandlerError, causes, is_late};
-use super::log_limit::{LogLimiter, cut_message};
+use super::handler::Handler;
+use super::handler_error::HandlerError;
+use super::log_limit::LogLimiter;
 use super::method::Method;
+use super::middleware::{Middleware, surrounded};
 use super::refusal::Refusal;
+use super::refusal_of_error::refusal_of_error;
+use super::refusal_of_panic::refusal_of_panic;
 use super::status::Status;
 use super::transaction::Transaction;
 use super::worker_hooks;
+use super::worker_values::WorkerValues;
 use crate::schema::Schema;
 use crate::sync::Arc;
 use crate::wire::body::MethodEntry;
 use crate::wire::{Codec, limits};
-use log::Level;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::any::Any;
 use std::collections::BTreeMap;
-use std::error::Error;
-use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 use thiserror::Error;
-
-/// Time before the caller's deadline at which a handler's late call was late for that deadline: another server counts
-/// in whole milliseconds.
-const DEADLINE_TOLERANCE: Duration = Duration::from_millis(5);
 
 /// Two handlers have one method name.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -41,6 +36,7 @@ pub struct Services {
     /// One for each method, in the same order; 0 where the types are not known.
     fingerprints: Vec<u64>,
     log_limiter: Arc<LogLimiter>,
+    worker_values: WorkerValues,
 }
 
 /// Collects methods until the start.
@@ -49,6 +45,7 @@ pub(crate) struct ServicesBuilder {
     methods: BTreeMap<String, (Handler, Schema)>,
     duplicate: Option<String>,
     log_limiter: Arc<LogLimiter>,
+    worker_values: WorkerValues,
 }
 
 impl ServicesBuilder {
@@ -81,6 +78,23 @@ impl ServicesBuilder {
         }
     }
 
+    /// Puts middleware around the methods so far, the first outermost.
+    pub(crate) fn surround(&mut self, middleware: Vec<Middleware>) {
+        if middleware.is_empty() {
+            return;
+        }
+        let middleware = Arc::new(middleware);
+        for (name, (handler, schema)) in std::mem::take(&mut self.methods) {
+            let handler = surrounded(handler, Arc::clone(&middleware), Arc::clone(&self.log_limiter));
+            self.methods.insert(name, (handler, schema));
+        }
+    }
+
+    /// Sets the values of the workers' places.
+    pub(crate) fn set_worker_values(&mut self, values: WorkerValues) {
+        self.worker_values = values;
+    }
+
     /// Returns the limit on log lines that clients cause.
     pub(crate) fn log_limiter(&self) -> &Arc<LogLimiter> {
         &self.log_limiter
@@ -107,7 +121,8 @@ impl ServicesBuilder {
             None => {
                 let fingerprints = self.methods.values().map(|(_, schema)| schema.fingerprint()).collect();
                 let methods = self.methods.into_iter().map(|(name, (handler, _))| (name, handler)).collect();
-                Ok(Services { methods, fingerprints, log_limiter: self.log_limiter })
+                let (log_limiter, worker_values) = (self.log_limiter, self.worker_values);
+                Ok(Services { methods, fingerprints, log_limiter, worker_values })
             }
         }
     }
@@ -138,6 +153,11 @@ impl Services {
     /// Returns the limit on log lines that clients cause.
     pub(crate) fn log_limiter(&self) -> &Arc<LogLimiter> {
         &self.log_limiter
+    }
+
+    /// Returns the values of the workers' places.
+    pub(crate) fn worker_values(&self) -> &WorkerValues {
+        &self.worker_values
     }
 
     /// Returns the number of the method of this name, ignoring case where none is written so.
@@ -182,88 +202,17 @@ impl Services {
                 let message = format!("a result of {size} bytes is over the limit of {bytes_max}");
                 Refusal::new(Status::BadResponse, message)
             }
-            Ok(Err(error)) => self.refusal(error, transaction),
-            Err(panic) => self.panicked(panic, transaction),
+            Ok(Err(error)) => refusal_of_error(error, transaction, &self.log_limiter),
+            Err(panic) => refusal_of_panic(panic, transaction, &self.log_limiter),
         };
         out.truncate(start);
         refuse(refusal, codec, out)
     }
-
-    /// The refusal of a call whose handler returned an error.
-    #[cold]
-    fn refusal(&self, error: HandlerError, transaction: &Transaction<'_>) -> Refusal {
-        let cause = match error {
-            HandlerError::Application(error) => return error.into(),
-            HandlerError::Refusal(refusal) if refusal.status == Status::Ok => {
-                return Refusal::new(Status::BadResponse, "the handler refused with the status Ok");
-            }
-            HandlerError::Refusal(refusal) => return refusal,
-            HandlerError::Internal(cause) => cause,
-        };
-        // Its Display, its source and its Drop are foreign code.
-        let read = catch_unwind(AssertUnwindSafe(|| (is_late(cause.as_ref()), text_of(cause.as_ref()))));
-        let dropped = catch_unwind(AssertUnwindSafe(|| drop(cause)));
-        let (late, text) = match (read, dropped) {
-            (Ok(read), Ok(())) => read,
-            (Ok(_), Err(panic)) | (Err(panic), Ok(())) => return self.panicked(panic, transaction),
-            (Err(panic), Err(another)) => {
-                std::mem::forget(another);
-                return self.panicked(panic, transaction);
-            }
-        };
-        if late && transaction.time_left().is_some_and(|left| left <= DEADLINE_TOLERANCE) {
-            let mut refusal = Refusal::new(Status::NestedRefused, "the deadline passed");
-            refusal.fault.code = Status::DeadlineExceeded.code().into();
-            return refusal;
-        }
-        let peer = transaction.peer();
-        if self.log_limiter.allows(Level::Error, ClientId::of(peer.ip()), transaction.now()) {
-            let (method, call) = (transaction.method, transaction.call);
-            log::error!("{method}: handler failed: {}, peer={peer} call={call}", cut_message(&text));
-        }
-        Refusal::new(Status::Internal, "the server's log says why")
-    }
-
-    /// The refusal of a call whose handler panicked.
-    #[cold]
-    fn panicked(&self, panic: Box<dyn Any + Send>, transaction: &Transaction<'_>) -> Refusal {
-        // A payload's own Drop may panic; forgetting it would leak, so it is dropped under a guard. The payload of that
-        // panic is forgotten: its Drop may panic too, and so on without end.
-        let message = panic_text(panic.as_ref()).to_owned();
-        let dropped = catch_unwind(AssertUnwindSafe(|| drop(panic)));
-        let client = ClientId::of(transaction.peer().ip());
-        if self.log_limiter.allows(Level::Error, client, transaction.now()) {
-            let and = if dropped.is_err() { "; and its payload panicked when dropped" } else { "" };
-            let message = cut_message(&message);
-            log::error!("{}: handler panicked: {message}{and}", transaction.method);
-        }
-        if let Err(another) = dropped {
-            std::mem::forget(another);
-        }
-        Refusal::new(Status::Panicked, "the server's log says where")
-    }
-}
-
-/// Returns the text of an error and of its sources.
-fn text_of(cause: &(dyn Error + 'static)) -> String {
-    let mut text = String::new();
-    for cause in causes(cause) {
-        let separator = if text.is_empty() { "" } else { ": " };
-        if write!(text, "{separator}{cause}").is_err() {
-            text.push_str("(an error without a text)");
-        }
-    }
-    text
 }
 
 fn refuse(refusal: Refusal, codec: Codec, out: &mut Vec<u8>) -> Status {
     refusal.encode(codec, out);
     refusal.status
-}
-
-fn panic_text(payload: &(dyn Any + Send)) -> &str {
-    let text = payload.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message")
 }
 
 impl std::fmt::Debug for ServicesBuilder {
@@ -277,10 +226,6 @@ impl std::fmt::Debug for Services {
         f.debug_list().entries(self.methods.iter().map(|(name, _)| name)).finish()
     }
 }
-
-/// A method's code without its types: arguments in, result appended to the last parameter.
-pub(crate) type Handler =
-    Box<dyn Fn(&Transaction<'_>, Codec, &[u8], &mut Vec<u8>) -> Result<(), HandlerError> + Send + Sync>;
 
 /// Wraps a closure over typed values.
 pub(crate) fn typed<Request, Response, E, F>(run: F) -> Handler

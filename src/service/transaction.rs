@@ -78,6 +78,23 @@ impl Transaction<'_> {
         }
     }
 
+    /// Runs `run` on the value of type `T` that [`Server::per_worker`](crate::server::Server::per_worker) made for the
+    /// worker that runs this call: no other call has it meanwhile, also while `run` waits in
+    /// [`Transaction::blocking`]. Costs two locks that nothing else uses.
+    ///
+    /// If a panic leaves `run`, the value is dropped, and the next call that asks for it has it made anew, with its
+    /// permit. If that fails, the handler ends there, its call is refused as an internal error with the reason in the
+    /// log, and the call after it tries again.
+    ///
+    /// # Panics
+    /// If no `per_worker` makes a `T`; within another `with_worker` for `T`; on a thread that the handler made. With
+    /// `run`.
+    pub fn with_worker<T: Send + 'static, R>(&self, run: impl FnOnce(&mut T) -> R) -> R {
+        let values = worker_hooks::place_values();
+        let values = values.expect("there is a Server::per_worker, and this is the thread of the handler");
+        values.with(run)
+    }
+
     /// Returns the method's name, `service.method`.
     pub fn method(&self) -> &str {
         self.method

@@ -9,6 +9,10 @@
 //!
 //! Does not know the pool, nor how many permits there are and which workers have them.
 
+#[cfg(feature = "server")]
+use super::worker_values::PlaceValues;
+#[cfg(feature = "server")]
+use crate::sync::Arc;
 use crate::sync::{Weak, thread_local};
 use crate::wire::{Chain, DecodeMemory, EntryId, Shortage};
 use std::cell::Cell;
@@ -29,6 +33,9 @@ pub(crate) trait WorkerHooks {
     fn awaits(&self, call: Option<EntryId>);
     /// Reserves more memory for the running transaction's arguments, until it ends.
     fn reserve(&self, bytes: usize) -> Result<(), Shortage>;
+    /// Returns the values of the worker's place; `None` if it has none.
+    #[cfg(feature = "server")]
+    fn place_values(&self) -> Option<Arc<PlaceValues>>;
 }
 
 /// Memory for the arguments of the transaction that this thread runs; without a limit of its own where it runs none.
@@ -105,6 +112,12 @@ pub(crate) fn is_here() -> bool {
 /// Returns the deadline of the transaction that this thread runs.
 pub(crate) fn deadline() -> Option<Instant> {
     with_hooks(|hooks| hooks.deadline())?
+}
+
+/// Returns the values of the place of the worker that this thread is; `None` if it is none or there are no values.
+#[cfg(feature = "server")]
+pub(crate) fn place_values() -> Option<Arc<PlaceValues>> {
+    with_hooks(|hooks| hooks.place_values())?
 }
 
 /// As [`blocking`], while the handler waits for the answer to a call it made.
@@ -204,6 +217,10 @@ mod tests {
         }
         fn reserve(&self, bytes: usize) -> Result<(), Shortage> {
             if bytes < 100 { Ok(()) } else { Err(Shortage::Now) }
+        }
+        #[cfg(feature = "server")]
+        fn place_values(&self) -> Option<Arc<PlaceValues>> {
+            None
         }
     }
 

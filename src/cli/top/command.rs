@@ -3,6 +3,7 @@
 use super::view::{TopData, draw};
 use crate::admin::AdminClient;
 use crate::cli::admin_args::{AdminArgs, AdminTarget};
+use crate::cli::identity::Identity;
 use crate::cli::input::seconds;
 use crate::cli::output::{CommandResult, Exit, print};
 use crate::monitor::Overview;
@@ -33,8 +34,8 @@ pub(in crate::cli) struct Top {
 }
 
 impl Top {
-    pub(in crate::cli) fn run(self) -> CommandResult {
-        let target = self.admin.connect(TIMEOUT)?;
+    pub(in crate::cli) fn run(self, identity: &Identity) -> CommandResult {
+        let target = self.admin.connect(identity, TIMEOUT)?;
         if self.once || !io::stdout().is_terminal() {
             return print_once(&target);
         }

@@ -9,7 +9,7 @@ use crate::config::tests::Random;
 fn set(text: &str, key: &str, value: &str) -> Result<Edited, String> {
     let config = Config::from_text(text, None, 2).expect("the file is valid");
     let line = read_line(&config, key, value).map_err(|errors| errors.messages())?;
-    edit(text.as_bytes(), &line, 2).map_err(|error| error.to_string())
+    edit(text.as_bytes(), &line, 2, None).map_err(|error| error.to_string())
 }
 
 fn after(text: &str, key: &str, value: &str) -> (String, u32) {
@@ -70,7 +70,7 @@ fn in_the_shipped_file_every_key_is_set_in_its_own_line() {
     for key in keys::all() {
         let name = key.name_for("TCPIP");
         let line = read_line(&config, &name, key.written_default()).unwrap();
-        let edited = edit(text.as_bytes(), &line, 2).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let edited = edit(text.as_bytes(), &line, 2, None).unwrap_or_else(|error| panic!("{name}: {error}"));
         let changed = text.lines().zip(edited.text.lines()).filter(|(one, two)| one != two).count();
         assert!(changed <= 1 && text.lines().count() == edited.text.lines().count(), "{name}");
         let there = edited.text.lines().nth(edited.line as usize - 1);
@@ -99,7 +99,7 @@ fn an_invalid_line_is_an_error_and_nothing_is_written() {
         assert!(error.contains(expected), "{key}={value}: {error}");
     }
     let line = read_line(&Config::default_with(2), "Log_Level", "off").unwrap();
-    let error = edit(b"Log_Level=warn\nPort=A", &line, 2).unwrap_err().to_string();
+    let error = edit(b"Log_Level=warn\nPort=A", &line, 2, None).unwrap_err().to_string();
     assert!(error.starts_with("the file already has errors: line 2: Port=A: unknown key"), "{error}");
 }
 

@@ -2,8 +2,9 @@
 
 use super::key::{Accessor, Key, ShownValue, shown};
 use super::{admin, load, peers, pools, process, sessions};
+use crate::config::program::ProgramSection;
 use crate::config::settings::Config;
-use crate::config::source::Source;
+use crate::config::source::{Setting, Source};
 
 /// Every setting, in the order of `server.ini`.
 pub fn all() -> impl Iterator<Item = &'static Key> + Clone {
@@ -47,6 +48,9 @@ impl Config {
                 .iter()
                 .map(|line| setting(line.method.clone(), shown(line.value(), &line.limit.source))),
         );
+        for (key, Setting { value, source }) in self.program.iter().flat_map(ProgramSection::effective) {
+            settings.push(setting(key.to_owned(), shown(value, source)));
+        }
         settings
     }
 }

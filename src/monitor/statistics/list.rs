@@ -59,6 +59,7 @@ pub(in crate::monitor) fn list(
     }
     snapshot.limits.iter().for_each(|limit| of_limit(&mut list, limit));
     of_admin_server(&mut list, admin_stats);
+    of_service(&mut list, snapshot);
     list.0
 }
 
@@ -383,6 +384,12 @@ fn of_admin_server(list: &mut List, admin_stats: &AdminStats) {
             labels,
             StatisticValue::Count(admin_stats.refused(reason)),
         );
+    }
+}
+
+fn of_service(list: &mut List, snapshot: &Snapshot) {
+    for (counter, count) in &snapshot.counters {
+        list.count(&format!("Service.{}", counter.family.metric), &counter.family, *count);
     }
 }
 

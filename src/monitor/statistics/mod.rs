@@ -2,7 +2,9 @@
 //! `/metrics` exports.
 
 mod list;
+mod service_counter;
 mod statistic;
 
 pub(super) use list::list;
+pub use service_counter::ServiceCounter;
 pub use statistic::{Statistic, StatisticFamily, StatisticKind, StatisticValue, text};

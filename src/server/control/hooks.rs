@@ -2,7 +2,7 @@
 //!
 //! Invariant: an order runs on a thread of its own and under `catch_unwind`, so the server goes on whatever it does.
 
-use crate::monitor::ControlError;
+use crate::monitor::{ControlError, ServiceCounter};
 use crate::sync::{Arc, AtomicBool, Ordering, bounded};
 use log::LevelFilter;
 use std::fmt;
@@ -20,6 +20,7 @@ type TellHandler = dyn Fn(&str) -> Result<String, String> + Send + Sync;
 #[derive(Default)]
 pub(in crate::server) struct AdminHooks {
     services: Vec<(String, TellService)>,
+    pub(in crate::server) counters: Vec<&'static ServiceCounter>,
     pub(in crate::server) quit: Option<Box<dyn Fn() + Send + Sync>>,
     pub(in crate::server) log_level: Option<Box<dyn Fn(LevelFilter) + Send + Sync>>,
 }

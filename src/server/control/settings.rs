@@ -11,7 +11,6 @@ use crate::config::{Config, LineTarget, SettingLine, check_methods, read_line};
 use crate::monitor::{ControlError, SettingChange};
 use crate::server::derived_settings::{codel_rules, method_limit, permits_max};
 use crate::server::listener::ListenerCommand;
-use crate::server::machine;
 use std::time::Instant;
 
 /// Copies a setting to where it is used. Returns `false` if that is not possible while the server runs.
@@ -70,7 +69,8 @@ impl LiveControl {
         }
         self.check_method(&line)?;
         let reloadable = line.is_reloadable();
-        let file = before.file.as_deref().map(|path| settings_file::write(path, &line, machine::cpus()));
+        let file =
+            before.file.as_deref().map(|path| settings_file::write(path, &line, before.program.as_ref()));
         let (number, not_kept) = match file.transpose() {
             Ok(number) => (number, None),
             Err(SettingsFileError::ReadOnly(reason)) if reloadable => (None, Some(reason)),
@@ -134,6 +134,7 @@ impl LiveControl {
                 self.limit_method(&line.name, after);
                 return true;
             }
+            LineTarget::Program => return false,
         };
         if key == "Server_Restricted" {
             // Also if the file had this value before and the program has changed it since.

@@ -6,8 +6,9 @@
 //! written in place.
 
 use crate::config::edit::{Edited, edit};
-use crate::config::{FILE_BYTES_MAX, SettingLine};
+use crate::config::{FILE_BYTES_MAX, ProgramSection, SettingLine};
 use crate::files::{self, Fresh};
+use crate::server::machine;
 use std::fs;
 use std::io::{Error, Result as IoResult};
 use std::path::Path;
@@ -27,7 +28,11 @@ pub(super) enum SettingsFileError {
 }
 
 /// Writes a line; returns its number.
-pub(super) fn write(path: &Path, line: &SettingLine, cpus: u32) -> Result<u32, SettingsFileError> {
+pub(super) fn write(
+    path: &Path,
+    line: &SettingLine,
+    program: Option<&ProgramSection>,
+) -> Result<u32, SettingsFileError> {
     let failed = |error: Error| {
         let reason = format!("{} cannot be written: {error}", path.display());
         if files::is_of_the_place(&error) {
@@ -39,8 +44,8 @@ pub(super) fn write(path: &Path, line: &SettingLine, cpus: u32) -> Result<u32, S
     let path = fs::canonicalize(path).map_err(failed)?;
     for _ in 0..TRIES {
         let before = read(&path).map_err(failed)?;
-        let Edited { text, line } =
-            edit(&before, line, cpus).map_err(|error| SettingsFileError::Refused(error.to_string()))?;
+        let Edited { text, line } = edit(&before, line, machine::cpus(), program)
+            .map_err(|error| SettingsFileError::Refused(error.to_string()))?;
         if replace(&path, &before, &text).map_err(failed)? {
             return Ok(line);
         }

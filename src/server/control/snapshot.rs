@@ -64,6 +64,7 @@ impl LiveControl {
                 config.buffer_memory_bytes.value as u64,
             ),
             limits: self.limits(&ports),
+            counters: self.hooks.counters.iter().map(|counter| (*counter, counter.get())).collect(),
             ports,
         }
     }
