@@ -58,14 +58,14 @@ impl Store {
 
 fn main() -> ExitCode {
     let store = Arc::new(Store::default());
-    let (create, read, list, tell) = (Arc::clone(&store), Arc::clone(&store), Arc::clone(&store), store);
     boneyard::cli::main(|server| {
         server
-            .handle(CREATE, move |_, note| create.create(note))
-            .handle(READ, move |_, number| read.read(number))
-            .handle(LIST, move |_, ()| Ok(list.list()))
+            .state(Arc::clone(&store))
+            .handle(CREATE, |store, _, note| store.create(note))
+            .handle(READ, |store, _, number| store.read(number))
+            .handle(LIST, |store, _, ()| Ok(store.list()))
             .on_tell("notes", move |order| match order {
-                "compact" => Ok(tell.compact()),
+                "compact" => Ok(store.compact()),
                 _ => Err("notes understands: compact".to_owned()),
             })
     })

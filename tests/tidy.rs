@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Each module and the modules it may use, itself not named. `docs/ARCHITECTURE.md` has the same table.
-const LAYERS: [(&str, &[&str]); 17] = [
+const LAYERS: [(&str, &[&str]); 18] = [
     ("sync", &[]),
     ("tcp", &[]),
     ("wire", &[]),
@@ -42,6 +42,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
             "wire",
         ],
     ),
+    ("testing", &["server", "service", "sync"]),
     ("client", &["proto", "schema", "service", "sync", "tcp", "wire"]),
     ("bench", &["service", "tcp", "wire"]),
     ("cli", &[EVERYTHING]),
