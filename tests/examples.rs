@@ -57,7 +57,7 @@ fn notes_can_be_called_from_its_own_command_line_and_from_typed_clients() {
     let lines: Vec<_> = out.lines().collect();
     let expected = ["note 2: Milk, two bottles", "   1 Bread", "   2 Milk"];
     assert_eq!(lines[..3], expected);
-    assert_eq!(lines[3], format!("as it should be: there is no note {}", u64::MAX));
+    assert_eq!(lines[3], format!("as it should be: there is no note {} (code 1)", u64::MAX));
     assert!(lines[4].starts_with("waited "), "{out}");
 
     let out = passes("pipelined", &[&address]);
