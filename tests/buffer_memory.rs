@@ -153,12 +153,13 @@ fn queued_calls_do_not_exceed_it() {
             frames.iter().try_for_each(|frame| stream.write_all(frame)).unwrap();
         }));
         wait_until("it is not read on", || stats.buffers_full.get() > 0);
-        // A worker that comes late for its call makes room once more; what is let in then is answered in the end.
-        let mut pings = 0;
+        // A worker that comes late for its call makes room once more. What is let in then takes that room, so that it
+        // ends, and is answered in the end.
+        let (mut sent, small) = (0, Bytes::from(vec![9; MIB / 64]));
         control.stream.set_nonblocking(true).unwrap();
         wait_until("what would come on top is refused", || {
-            control.send("server.ping", &());
-            pings += 1;
+            control.send("test.wait", &small);
+            sent += 1;
             control.stream.peek(&mut [0]).is_ok()
         });
         control.stream.set_nonblocking(false).unwrap();
@@ -166,7 +167,7 @@ fn queued_calls_do_not_exceed_it() {
         assert_eq!(refused.0, Status::BuffersFull);
         assert!(refused.1.retry_after_ms >= 100);
         gate.open();
-        for _ in 1..pings {
+        for _ in 1..sent {
             let status = control.read().expect("a reply").status();
             assert!(matches!(status, Status::Ok | Status::BuffersFull), "{status:?}");
         }
