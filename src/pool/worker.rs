@@ -220,9 +220,10 @@ impl Worker {
         if !shared.nested.claims(work, call) {
             return start;
         }
-        let session = match not_to_run(shared, call, sink, start).or_else(|| self.late()) {
+        // A call that its limit refuses is not counted as late besides.
+        let limit_or_late = || if entry == Entry::Refused { Some(Status::MethodLimit) } else { self.late() };
+        let session = match not_to_run(shared, call, sink, start).or_else(limit_or_late) {
             Some(status) => Err(status),
-            None if entry == Entry::Refused => Err(Status::MethodLimit),
             None => session(call, sink),
         };
         let mut end = start;

@@ -111,7 +111,7 @@ fn threads_say_what_they_wait_for() {
     let locked = ThreadShares { observed: 1000, lock: 0.75, one_lock: 0.75, sleep: 0.25, ..sleeping };
     let expected = seen(&of(5), locked);
     assert!(expected.certain && expected.factor < 1.05, "{expected:#?}");
-    // One thread in ten of these waits for a lock: it lets through more, and not as many as want.
+    // A fifth of a thread waits for a lock, on average: it lets through more, and not as many as want.
     let soon = ThreadShares { observed: 1000, lock: 0.01, sleep: 0.99, ..sleeping };
     let expected = seen(&of(usize::MAX), soon);
     assert!(expected.certain && (1.3..2.5).contains(&expected.factor), "{expected:#?}");
